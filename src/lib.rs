@@ -1,0 +1,4 @@
+//! afteraction keeps and searches what Microsoft Defender live response
+//! brought back.
+
+pub mod evidence;
