@@ -1,0 +1,378 @@
+//! What can be typed. Help texts teach: what a command does, what it leaves
+//! behind, and what to type next.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps and searches what Microsoft Defender live response brought back.
+///
+/// Collect results before their links die, archive the bytes untouched, search
+/// every word in transcripts, zips and gzips, offline.
+#[derive(Debug, Parser)]
+#[command(
+    name = "afteraction",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "First day:\n  afteraction demo                              see the whole road, offline\n  afteraction collect --archive case --tenant T --client-id ID\n  afteraction import --archive case FOLDER\n  afteraction search --archive case 'psexesvc OR \"new service\"'\n  afteraction show --archive case REF\n\nExit codes: 0 done (search: hits) · 1 search: no hits, everything was searched · 2 error ·\n3 done with gaps or problems (search: no hits, but not everything could be searched) ·\n4 verification failed"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Folder of the archive.
+    #[arg(
+        long,
+        global = true,
+        env = "AFTERACTION_ARCHIVE",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
+    pub archive: Option<PathBuf>,
+    /// Say only what went wrong.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more: each retry, each wait, each rebuilt part.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// No colour (NO_COLOR in the environment does the same).
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the whole road on a made-up incident: emulator, collect, search.
+    Demo(Demo),
+    /// Fetch every live response result through the Defender API.
+    Collect(Box<Collect>),
+    /// Take in results that others saved: folders, zips, gzips, transcripts.
+    Import(Import),
+    /// Search every word of the archive.
+    Search(Box<Search>),
+    /// Print a result or a member of one, checked by hash on the way.
+    Show(Show),
+    /// List results: one line each, with those that are missing.
+    List(List),
+    /// How much there is, how far the index has come, what is missing.
+    Status(Status),
+    /// Results that are not there, and why.
+    Gaps(Gaps),
+    /// What is wrong inside the evidence: damaged, locked, cut by a limit.
+    Problems(Problems),
+    /// Read every byte back and compare it with its hash (exit 4 on damage).
+    Verify(Verify),
+    /// Bring the index up to date, or build it anew.
+    Index(Index),
+    /// Serve the Defender API from a folder of results, with faults on request.
+    #[cfg(feature = "emulator")]
+    Emulate(Box<Emulate>),
+    /// Make collections whose answers are known.
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Print completions for a shell.
+    Completions {
+        /// Shell to complete for.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a folder.
+    Man {
+        /// Folder to write into.
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Leave the archive out of the way: use a temporary one and delete it.
+    #[arg(long)]
+    pub discard: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Cloud {
+    Commercial,
+    Gcc,
+    GccHigh,
+    Dod,
+}
+
+/// Sign-in: a client secret in AFTERACTION_CLIENT_SECRET, or a ready token in
+/// AFTERACTION_TOKEN. Neither is ever taken from the command line.
+#[derive(Debug, Args)]
+pub struct Collect {
+    /// Base of the API, such as https://api.security.microsoft.com.
+    #[arg(long, value_name = "URL", env = "AFTERACTION_API_BASE")]
+    pub api_base: Option<String>,
+    /// Base of the sign-in service, such as https://login.microsoftonline.com.
+    #[arg(long, value_name = "URL", env = "AFTERACTION_LOGIN_BASE")]
+    pub login_base: Option<String>,
+    /// Cloud whose hosts are meant where no base is given.
+    #[arg(long, value_enum, default_value = "commercial")]
+    pub cloud: Cloud,
+    /// Scope to ask a token for [default: the cloud's own].
+    #[arg(long)]
+    pub scope: Option<String>,
+    /// Tenant to sign in to.
+    #[arg(long, value_name = "T", env = "AFTERACTION_TENANT")]
+    pub tenant: Option<String>,
+    /// Application to sign in as.
+    #[arg(long, value_name = "ID", env = "AFTERACTION_CLIENT_ID")]
+    pub client_id: Option<String>,
+    /// File that holds the client secret (must not be readable by others).
+    #[arg(long, value_name = "FILE")]
+    pub client_secret_file: Option<PathBuf>,
+    /// File that holds a ready token.
+    #[arg(long, value_name = "FILE", conflicts_with = "client_secret_file")]
+    pub token_file: Option<PathBuf>,
+    /// Command that prints a ready token; run again when the token ends.
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["token_file", "client_secret_file"])]
+    pub token_command: Option<String>,
+    /// Certificate authority to trust besides the system's (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Only actions created at or after this time (2026-02-01, 2h, 3d).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only actions created before this time.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only actions on this device (name or machine id); may be repeated.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Vec<String>,
+    /// Only this action; may be repeated.
+    #[arg(long, value_name = "ACTION_ID")]
+    pub action: Vec<String>,
+    /// Only actions whose comment holds this text.
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Keep polling for new results until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
+    /// Seconds between polls with --watch.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub interval: u64,
+    /// Downloads at once.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub slots: u16,
+    /// Only try sign-in, permissions, host, clock and disk, and say what is wrong.
+    #[arg(long)]
+    pub check: bool,
+    /// Do not bring the index up to date afterwards.
+    #[arg(long)]
+    pub no_index: bool,
+    /// Times faster than the wall clock the service runs (emulator only, 1 to 100).
+    #[arg(long, value_name = "N", default_value_t = 1.0, hide_short_help = true)]
+    pub time_scale: f64,
+    /// The service has no call limits (emulator only).
+    #[arg(long, hide_short_help = true)]
+    pub no_limits: bool,
+    /// Folder of the call log that outlives this process [default: the user's state folder].
+    #[arg(long, value_name = "DIR", env = "AFTERACTION_STATE", hide_short_help = true)]
+    pub state_dir: Option<PathBuf>,
+    /// The report as JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Files and folders to take in.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Device that all of it comes from.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["device_from_folder", "device_pattern"])]
+    pub device: Option<String>,
+    /// Take the device from the first folder below PATH.
+    #[arg(long, conflicts_with = "device_pattern")]
+    pub device_from_folder: bool,
+    /// Take the device from the path with this regex (its first group, or `device`).
+    #[arg(long, value_name = "REGEX")]
+    pub device_pattern: Option<String>,
+    /// Do not bring the index up to date afterwards.
+    #[arg(long)]
+    pub no_index: bool,
+    /// The report as JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args, Clone, Default)]
+pub struct Form {
+    /// One JSON array.
+    #[arg(long, conflicts_with_all = ["jsonl", "csv"])]
+    pub json: bool,
+    /// One JSON object a line.
+    #[arg(long, conflicts_with = "csv")]
+    pub jsonl: bool,
+    /// Comma-separated values with a header, safe to open in a spreadsheet.
+    #[arg(long)]
+    pub csv: bool,
+    /// Write to FILE instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Terms, "phrases", AND OR NOT, wildcards, and fields device: script: action:
+/// exit: path: kind: requestor: comment: since: until:. AND, OR and NOT judge
+/// one member; the hits are the lines in it that match.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  search 'mimikatz'\n  search '\"new service\" AND device:srv-*'\n  search --regex 'HKLM.*Run.*\\.exe'\n  search --fixed '203.0.113.7:4444' --jsonl\n  search 'exit:1 kind:transcript' --count --by device"
+)]
+pub struct Search {
+    /// What to search for.
+    #[arg(required_unless_present_any = ["regex", "fixed"])]
+    pub query: Option<String>,
+    /// Lines that match this regular expression (as written; (?i) ignores case).
+    #[arg(long, value_name = "PATTERN", conflicts_with = "fixed")]
+    pub regex: Option<String>,
+    /// Lines that hold exactly this text.
+    #[arg(long, value_name = "TEXT")]
+    pub fixed: Option<String>,
+    /// Ignore case in --regex and --fixed.
+    #[arg(short, long)]
+    pub ignore_case: bool,
+    /// Only on this device (id, full or short name; wildcards).
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Only results at or after this time (2026-02-01, 2h, 3d).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only results before this time.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Print how many instead of which.
+    #[arg(long)]
+    pub count: bool,
+    /// Count by this field.
+    #[arg(long, value_name = "FIELD", requires = "count")]
+    pub by: Option<String>,
+    /// Lines of context around each hit.
+    #[arg(short = 'C', long, value_name = "N", default_value_t = 0)]
+    pub context: u32,
+    /// At most this many hits.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    #[command(flatten)]
+    pub form: Form,
+}
+
+/// REF is what `list` and `search` print: ACTION_ID/INDEX[@VERSION], then
+/// !member for each layer.
+#[derive(Debug, Args)]
+pub struct Show {
+    #[arg(value_name = "REF")]
+    pub reference: String,
+    /// The bytes as they are, to stdout.
+    #[arg(long)]
+    pub raw: bool,
+    /// Write to FILE instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only on this device (id, full or short name).
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Only of this action.
+    #[arg(long, value_name = "ACTION_ID")]
+    pub action: Option<String>,
+    /// Only in this state.
+    #[arg(long, value_parser = ["sealed", "gap", "pending"])]
+    pub state: Option<String>,
+    #[command(flatten)]
+    pub form: Form,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Gaps {
+    #[command(flatten)]
+    pub form: Form,
+}
+
+#[derive(Debug, Args)]
+pub struct Problems {
+    #[command(flatten)]
+    pub form: Form,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Index {
+    /// Throw the index away and build it from the archive.
+    #[arg(long)]
+    pub rebuild: bool,
+    /// File of passwords to try on locked members, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub passwords: Option<PathBuf>,
+}
+
+#[cfg(feature = "emulator")]
+#[derive(Debug, Args)]
+pub struct Emulate {
+    /// Folder of results to serve: ACTION_ID.json beside ACTION_ID/INDEX.*, or any files.
+    #[arg(value_name = "DIR", default_value = "sample-data")]
+    pub folder: PathBuf,
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8790")]
+    pub listen: std::net::SocketAddr,
+    /// Allow an address that other machines can reach.
+    #[arg(long)]
+    pub allow_remote: bool,
+    /// Times faster than the wall clock the service runs (1 to 100).
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    pub time_scale: f64,
+    /// No call limits.
+    #[arg(long)]
+    pub no_limits: bool,
+    /// A fault to show, NAME[=ARG]; may be repeated.
+    #[arg(long, value_name = "FAULT")]
+    pub fault: Vec<String>,
+    /// File that keeps the service's clock across restarts.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Write a seeded collection into a folder, with its answers.
+    Generate {
+        /// Folder to write into; must not exist or be empty.
+        dir: PathBuf,
+        /// Same seed and settings, same bytes.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Devices in the fleet.
+        #[arg(long, default_value_t = 200)]
+        devices: u32,
+        /// Text to make, in MB before packing.
+        #[arg(long, value_name = "MB", default_value_t = 256)]
+        megabytes: u64,
+        /// fleet: golden images that repeat; unique: text that hardly does.
+        #[arg(long, default_value = "fleet", value_parser = ["fleet", "unique"])]
+        shape: String,
+    },
+}

@@ -1,0 +1,321 @@
+//! Where answers go and in which form. Evidence is written by attackers: what
+//! a person reads has its control characters made visible, what a spreadsheet
+//! reads has its formulas disarmed.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::args;
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    People,
+    Json,
+    Jsonl,
+    Csv,
+}
+
+impl From<&args::Form> for Form {
+    fn from(typed: &args::Form) -> Self {
+        match (typed.json, typed.jsonl, typed.csv) {
+            (true, ..) => Self::Json,
+            (_, true, _) => Self::Jsonl,
+            (.., true) => Self::Csv,
+            _ => Self::People,
+        }
+    }
+}
+
+/// Something that prints as a JSON object, a CSV row, or a line for people.
+pub trait Row: Serialize {
+    /// Keys of the object in their order: the CSV header.
+    const COLUMNS: &'static [&'static str];
+
+    /// For people, ended by a line feed.
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()>;
+}
+
+/// Stdout or a file, buffered.
+pub struct Output {
+    out: Box<dyn Write>,
+    pub paint: Paint,
+}
+
+/// Room for one write to the terminal or file: fewer system calls on long
+/// answers, small enough that the first lines come at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+impl Output {
+    /// Opens `file`, else stdout. Colour only on a terminal that wants it.
+    pub fn open(file: Option<&Path>, no_color: bool) -> io::Result<Self> {
+        let (out, terminal): (Box<dyn Write>, bool) = match file {
+            Some(path) => (Box::new(File::create(path)?), false),
+            None => (Box::new(io::stdout()), io::stdout().is_terminal()),
+        };
+        Ok(Self {
+            out: Box::new(BufWriter::with_capacity(BUFFER_BYTES, out)),
+            paint: Paint {
+                on: terminal && !no_color && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            },
+        })
+    }
+
+    pub fn rows<R: Row>(self, form: Form) -> Rows<R> {
+        Rows {
+            output: self,
+            form,
+            written: 0,
+            row: std::marker::PhantomData,
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.out.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Rows of one answer, written as they come.
+pub struct Rows<R> {
+    output: Output,
+    form: Form,
+    written: u64,
+    row: std::marker::PhantomData<R>,
+}
+
+impl<R: Row> Rows<R> {
+    pub fn write(&mut self, row: &R) -> io::Result<()> {
+        let out = &mut self.output.out;
+        match self.form {
+            Form::People => row.write_line(out, self.output.paint)?,
+            Form::Jsonl => {
+                serde_json::to_writer(&mut *out, row)?;
+                out.write_all(b"\n")?;
+            }
+            Form::Json => {
+                out.write_all(if self.written == 0 { b"[\n" } else { b",\n" })?;
+                serde_json::to_writer(&mut *out, row)?;
+            }
+            Form::Csv => {
+                if self.written == 0 {
+                    write_header::<R>(out)?;
+                }
+                write_cells(out, row)?;
+            }
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    pub fn finish(mut self) -> io::Result<u64> {
+        let out = &mut self.output.out;
+        match (self.form, self.written) {
+            (Form::Json, 0) => out.write_all(b"[]\n")?,
+            (Form::Json, _) => out.write_all(b"\n]\n")?,
+            (Form::Csv, 0) => write_header::<R>(out)?,
+            _ => {}
+        }
+        out.flush()?;
+        Ok(self.written)
+    }
+}
+
+fn write_header<R: Row>(out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", R::COLUMNS.join(","))
+}
+
+fn write_cells<R: Row>(out: &mut dyn Write, row: &R) -> io::Result<()> {
+    let value = serde_json::to_value(row)?;
+    for (i, column) in R::COLUMNS.iter().enumerate() {
+        if i > 0 {
+            out.write_all(b",")?;
+        }
+        let cell = match value.get(column) {
+            None | Some(serde_json::Value::Null) => String::new(),
+            Some(serde_json::Value::String(text)) => disarm(text),
+            Some(other) => other.to_string(),
+        };
+        write_cell(out, &cell)?;
+    }
+    out.write_all(b"\n")
+}
+
+/// A text that a spreadsheet would run as a formula gets a quote before it.
+fn disarm(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+        format!("'{text}")
+    } else {
+        text.to_string()
+    }
+}
+
+fn write_cell(out: &mut dyn Write, cell: &str) -> io::Result<()> {
+    if cell.contains([',', '"', '\n', '\r']) {
+        write!(out, "\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        out.write_all(cell.as_bytes())
+    }
+}
+
+/// Colours, or none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Paint {
+    pub on: bool,
+}
+
+impl Paint {
+    pub fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    pub fn dim(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
+    pub fn red(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    pub fn green(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    pub fn yellow(self, text: &str) -> String {
+        self.wrap("33", text)
+    }
+
+    /// A match: what the eye looks for.
+    pub fn hit(self, text: &str) -> String {
+        self.wrap("1;31", text)
+    }
+
+    pub fn place(self, text: &str) -> String {
+        self.wrap("36", text)
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.on {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_string()
+        }
+    }
+}
+
+/// Text from evidence, fit for a terminal: what would move the cursor, colour
+/// the screen or reorder the line is shown as an escape.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => shown.push('\t'),
+            c if is_unsafe(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// The same for many lines: line ends stay.
+pub fn write_visible(out: &mut dyn Write, text: &str) -> io::Result<()> {
+    for piece in text.split_inclusive('\n') {
+        let line = piece.strip_suffix('\n').unwrap_or(piece);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        out.write_all(visible(line).as_bytes())?;
+        if piece.ends_with('\n') {
+            out.write_all(b"\n")?;
+        }
+    }
+    Ok(())
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Bytes for people: `12.3 MB`.
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// `1,234,567`.
+pub fn human_count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Pair {
+        a: &'static str,
+        b: Option<u32>,
+    }
+
+    impl Row for Pair {
+        const COLUMNS: &'static [&'static str] = &["a", "b"];
+
+        fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
+            writeln!(out, "{}", self.a)
+        }
+    }
+
+    fn csv(a: &'static str) -> String {
+        let mut out = Vec::new();
+        write_cells(&mut out, &Pair { a, b: None }).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_formula_is_disarmed_and_a_quote_is_doubled() {
+        assert_eq!(csv("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0,\n");
+        assert_eq!(csv("@SUM(1,2)"), "\"'@SUM(1,2)\",\n");
+        assert_eq!(csv("say \"hi\"\n"), "\"say \"\"hi\"\"\n\",\n");
+    }
+
+    #[test]
+    fn escape_codes_and_bidi_overrides_are_shown_not_obeyed() {
+        assert_eq!(visible("a\x1b[2Jb\u{202e}c\td"), "a\\u{1b}[2Jb\\u{202e}c\td");
+        let mut out = Vec::new();
+        write_visible(&mut out, "one\r\ntwo\x07\nthree").unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "one\ntwo\\u{7}\nthree");
+    }
+
+    #[test]
+    fn numbers_read_at_a_glance() {
+        assert_eq!(human_count(0), "0");
+        assert_eq!(human_count(1_234_567), "1,234,567");
+        assert_eq!(human_bytes(999), "999 B");
+        assert_eq!(human_bytes(1_500_000), "1.5 MB");
+    }
+}
