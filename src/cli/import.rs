@@ -1,0 +1,85 @@
+use std::path::Path;
+
+use crate::app::{self, Caught, DeviceFrom, Failure};
+
+use super::args::{self, Global};
+use super::output::{Output, human_bytes, human_count};
+use super::progress::Progress;
+use super::{Exit, archive, say};
+
+pub fn import(global: &Global, typed: args::Import) -> Result<Exit, Failure> {
+    let dir = archive(global)?;
+    let device = match (typed.device, typed.device_from_folder, typed.device_pattern) {
+        (Some(name), ..) => DeviceFrom::Name(name),
+        (_, true, _) => DeviceFrom::FirstFolder,
+        (.., Some(pattern)) => DeviceFrom::pattern(&pattern)?,
+        _ => DeviceFrom::Action,
+    };
+    let progress = Progress::of_items(global.quiet, "importing");
+    let report = app::import(&dir, &typed.paths, &device, &mut |done, total| {
+        progress.set(done, total);
+    })?;
+    drop(progress);
+    for (path, why) in &report.left_out {
+        say(global, &format!("left out {}: {why}", path.display()));
+    }
+    say(
+        global,
+        &format!(
+            "imported {} results ({}), {} already there, {} actions, {} gaps",
+            human_count(report.sealed),
+            human_bytes(report.bytes),
+            human_count(report.already_there),
+            human_count(report.actions),
+            human_count(report.gaps)
+        ),
+    );
+    let caught = if typed.no_index { None } else { Some(catch_up(global, &dir, false)?) };
+    if typed.json {
+        let out = Output::open(None, true)?;
+        print_json(out, &report)?;
+    }
+    let problems = caught.as_ref().map_or(0, |c| c.problems);
+    Ok(if report.gaps > 0 || problems > 0 { Exit::Incomplete } else { Exit::Done })
+}
+
+pub fn index(global: &Global, typed: &args::Index) -> Result<Exit, Failure> {
+    let dir = archive(global)?;
+    if let Some(file) = &typed.passwords {
+        let added = app::add_passwords(&dir, file)?;
+        say(global, &format!("{} new passwords to try", human_count(added)));
+    }
+    let caught = catch_up(global, &dir, typed.rebuild)?;
+    Ok(if caught.problems > 0 { Exit::Incomplete } else { Exit::Done })
+}
+
+/// Brings the index up to date and says what came of it.
+pub fn catch_up(global: &Global, dir: &Path, rebuild: bool) -> Result<Caught, Failure> {
+    let progress = Progress::of_bytes(global.quiet, "indexing");
+    let caught = app::catch_up(dir, rebuild, &mut |done, total| progress.set(done, total))?;
+    drop(progress);
+    if let Some(why) = &caught.rebuilt {
+        say(global, &format!("index built anew: {why}"));
+    }
+    if caught.results > 0 {
+        say(
+            global,
+            &format!(
+                "indexed {} results: {} members, {} of text, {} problems",
+                human_count(caught.results),
+                human_count(caught.members),
+                human_bytes(caught.text_bytes),
+                human_count(caught.problems)
+            ),
+        );
+    }
+    Ok(caught)
+}
+
+pub fn print_json(mut out: Output, value: &impl serde::Serialize) -> Result<(), Failure> {
+    use std::io::Write;
+    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
+    writeln!(out)?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Arguments → settings → app → rendering. The only room that reads the
+//! environment, knows whether somebody watches, and decides exit codes.
+
+mod args;
+mod collect;
+mod import;
+mod output;
+mod progress;
+mod read;
+mod render;
+mod search;
+mod serve;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::app::{Failure, Kind};
+use args::{Cli, Command, Global};
+
+/// How a command ended, as the shell sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    /// No hits, and everything was searched.
+    Nothing = 1,
+    Error = 2,
+    /// Done, with gaps or problems; or no hits where not everything could be
+    /// searched.
+    Incomplete = 3,
+    /// What is on disk differs from what was recorded.
+    Damaged = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs the program.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            let _ = refusal.print();
+            return if refusal.use_stderr() { Exit::Error } else { Exit::Done }.into();
+        }
+    };
+    match obey(&cli.global, cli.command) {
+        Ok(exit) => exit.into(),
+        // Whoever read our output has seen enough.
+        Err(failure) if failure.is_broken_pipe() => Exit::Done.into(),
+        Err(failure) => {
+            complain(&failure);
+            match failure.kind {
+                Kind::Damaged => Exit::Damaged,
+                _ => Exit::Error,
+            }
+            .into()
+        }
+    }
+}
+
+fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
+    match command {
+        #[cfg(feature = "emulator")]
+        Command::Demo(typed) => serve::demo(global, &typed),
+        #[cfg(not(feature = "emulator"))]
+        Command::Demo(_) => Err(Failure::asked("this build has no emulator, so no demo")
+            .hint("build with the default features")),
+        Command::Collect(typed) => collect::collect(global, &typed),
+        Command::Import(typed) => import::import(global, typed),
+        Command::Search(typed) => search::search(global, &typed),
+        Command::Show(typed) => read::show(global, &typed),
+        Command::List(typed) => read::list(global, &typed),
+        Command::Status(typed) => read::status(global, &typed),
+        Command::Gaps(typed) => read::gaps(global, &typed),
+        Command::Problems(typed) => read::problems(global, &typed),
+        Command::Verify(typed) => read::verify(global, &typed),
+        Command::Index(typed) => import::index(global, &typed),
+        #[cfg(feature = "emulator")]
+        Command::Emulate(typed) => serve::emulate(global, &typed),
+        Command::Bench(args::Bench::Generate {
+            dir,
+            seed,
+            devices,
+            megabytes,
+            shape,
+        }) => serve::generate(global, &dir, seed, devices, megabytes, &shape),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "afteraction", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+        Command::Man { dir } => {
+            std::fs::create_dir_all(&dir)?;
+            clap_mangen::generate_to(Cli::command(), &dir)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn complain(failure: &Failure) {
+    eprintln!("error: {}", output::visible(&failure.chain()));
+    if let Some(hint) = failure.advice() {
+        eprintln!("hint: {}", output::visible(hint));
+    }
+}
+
+/// The archive that was named.
+fn archive(global: &Global) -> Result<PathBuf, Failure> {
+    global.archive.clone().ok_or_else(|| {
+        Failure::asked("no archive was named")
+            .hint("add --archive DIR, or set AFTERACTION_ARCHIVE")
+    })
+}
+
+/// What is worth saying to a person, on stderr, unless told to be quiet.
+fn say(global: &Global, text: &str) {
+    if !global.quiet {
+        eprintln!("{text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_contradict_nobody() {
+        Cli::command().debug_assert();
+    }
+}

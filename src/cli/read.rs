@@ -1,0 +1,103 @@
+//! Commands that only read: list, show, status, gaps, problems, verify.
+
+use std::io::Write;
+
+use crate::app::{self, Failure, ListFilter};
+
+use super::args::{self, Global};
+use super::output::{Form, Output, human_bytes, human_count};
+use super::progress::Progress;
+use super::{Exit, archive, say};
+
+pub fn list(global: &Global, typed: &args::List) -> Result<Exit, Failure> {
+    let filter = ListFilter {
+        device: typed.device.clone(),
+        action: typed.action.as_deref().map(app::parse_action).transpose()?,
+        state: typed.state.clone(),
+    };
+    let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
+    let mut rows = out.rows(Form::from(&typed.form));
+    app::list(&archive(global)?, &filter, &mut |row| Ok(rows.write(&row)?))?;
+    rows.finish()?;
+    Ok(Exit::Done)
+}
+
+pub fn gaps(global: &Global, typed: &args::Gaps) -> Result<Exit, Failure> {
+    let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
+    let mut rows = out.rows(Form::from(&typed.form));
+    app::gaps(&archive(global)?, &mut |row| Ok(rows.write(&row)?))?;
+    if rows.finish()? == 0 {
+        say(global, "no gaps");
+    }
+    Ok(Exit::Done)
+}
+
+pub fn problems(global: &Global, typed: &args::Problems) -> Result<Exit, Failure> {
+    let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
+    let mut rows = out.rows(Form::from(&typed.form));
+    let unindexed = app::problems(&archive(global)?, &mut |row| Ok(rows.write(&row)?))?;
+    if rows.finish()? == 0 && unindexed == 0 {
+        say(global, "no problems");
+    }
+    if unindexed > 0 {
+        say(
+            global,
+            &format!(
+                "note: {} results are not indexed yet, so their problems are not known; run `index`",
+                human_count(unindexed)
+            ),
+        );
+    }
+    Ok(Exit::Done)
+}
+
+pub fn show(global: &Global, typed: &args::Show) -> Result<Exit, Failure> {
+    let reference = app::parse_reference(&typed.reference)?;
+    let mut out = Output::open(typed.output.as_deref(), global.no_color)?;
+    if typed.raw {
+        app::show_raw(&archive(global)?, &reference, &mut out)?;
+    } else {
+        let paint = out.paint;
+        let mut view = super::render::ShowView::new(&mut out, paint);
+        app::show(&archive(global)?, &reference, &mut view)?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+pub fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
+    let status = app::status(&archive(global)?)?;
+    let mut out = Output::open(None, global.no_color)?;
+    if typed.json {
+        serde_json::to_writer_pretty(&mut out, &status).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        super::render::status(&mut out, &status)?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+pub fn verify(global: &Global, typed: &args::Verify) -> Result<Exit, Failure> {
+    let progress = Progress::of_bytes(global.quiet, "verifying");
+    let report = app::verify(&archive(global)?, &mut |done, total| progress.set(done, total))?;
+    drop(progress);
+    let mut out = Output::open(None, global.no_color)?;
+    if typed.json {
+        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        for damage in &report.damage {
+            writeln!(out, "{}: {}", out.paint.red("damaged"), super::output::visible(&damage.message))?;
+        }
+        let verdict = if report.damage.is_empty() { "all whole" } else { "NOT WHOLE" };
+        writeln!(
+            out,
+            "{} results, {} read back and compared: {verdict}",
+            human_count(report.results),
+            human_bytes(report.bytes)
+        )?;
+    }
+    out.flush()?;
+    Ok(if report.damage.is_empty() { Exit::Done } else { Exit::Damaged })
+}

@@ -1,0 +1,325 @@
+//! Answers for people: one line a row, evidence made safe for a terminal.
+
+use std::io::{self, Write};
+
+use crate::app::{
+    CountRow, GapRow, HitRow, ListRow, ProblemRow, State, Status, View, ViewMember,
+};
+use crate::evidence::Time;
+
+use super::output::{Paint, Row, human_bytes, human_count, visible, write_visible};
+
+fn or_dash(text: Option<&str>) -> String {
+    text.map_or_else(|| "-".into(), visible)
+}
+
+fn time_or_dash(time: Option<&Time>) -> String {
+    or_dash(time.map(Time::text))
+}
+
+impl Row for ListRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "action_id",
+        "command_index",
+        "version",
+        "device",
+        "machine_id",
+        "kind",
+        "script",
+        "path",
+        "exit_code",
+        "time",
+        "requestor",
+        "comment",
+        "collected_at",
+        "state",
+        "reason",
+        "bytes",
+        "sha256",
+    ];
+
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        let version = match self.version {
+            Some(v) if v > 1 => format!("@{v}"),
+            _ => String::new(),
+        };
+        let place = format!("{}/{}{version}", self.action_id, self.command_index);
+        let state = match self.state {
+            State::Sealed => human_bytes(self.bytes.unwrap_or(0)),
+            State::Gap => paint.red(self.reason.map_or("gap", |r| r.as_str())),
+            State::Pending => paint.yellow("pending"),
+        };
+        let what = self.script.as_deref().or(self.path.as_deref());
+        writeln!(
+            out,
+            "{}  {:<24}  {:<20}  {}  {}",
+            paint.place(&place),
+            time_or_dash(self.time.as_ref()),
+            or_dash(self.device.as_deref().or(self.machine_id.as_deref())),
+            or_dash(what),
+            state
+        )
+    }
+}
+
+impl Row for GapRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "action_id",
+        "command_index",
+        "device",
+        "machine_id",
+        "kind",
+        "script",
+        "path",
+        "time",
+        "reason",
+        "detail",
+        "noted_at",
+        "worth_retrying",
+    ];
+
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        writeln!(
+            out,
+            "{}  {:<20}  {}  {}: {}",
+            paint.place(&format!("{}/{}", self.action_id, self.command_index)),
+            or_dash(self.device.as_deref()),
+            or_dash(self.script.as_deref().or(self.path.as_deref())),
+            paint.red(self.reason.as_str()),
+            visible(&self.detail)
+        )
+    }
+}
+
+impl Row for ProblemRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "ref",
+        "action_id",
+        "command_index",
+        "version",
+        "device",
+        "kind",
+        "message",
+        "hides_text",
+    ];
+
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        writeln!(
+            out,
+            "{}  {:<20}  {}: {}",
+            paint.place(&visible(&self.reference)),
+            or_dash(self.device.as_deref()),
+            paint.yellow(self.kind.as_str()),
+            visible(&self.message)
+        )
+    }
+}
+
+impl Row for CountRow {
+    const COLUMNS: &'static [&'static str] = &["value", "hits"];
+
+    fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
+        writeln!(out, "{:>12}  {}", human_count(self.hits), visible(&self.value))
+    }
+}
+
+impl Row for HitRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "ref",
+        "action_id",
+        "command_index",
+        "version",
+        "device",
+        "machine_id",
+        "script",
+        "time",
+        "member",
+        "line",
+        "offset",
+        "text",
+        "member_sha256",
+    ];
+
+    /// Place and circumstances, then the line with its matches, then context.
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        writeln!(
+            out,
+            "{}  line {}  {}  {}",
+            paint.place(&visible(&self.reference)),
+            human_count(self.line),
+            paint.dim(&or_dash(self.device.as_deref())),
+            paint.dim(&time_or_dash(self.time.as_ref()))
+        )?;
+        for line in &self.before {
+            writeln!(out, "    {}", paint.dim(&visible(trimmed(line))))?;
+        }
+        writeln!(out, "    {}", painted(self, paint))?;
+        for line in &self.after {
+            writeln!(out, "    {}", paint.dim(&visible(trimmed(line))))?;
+        }
+        Ok(())
+    }
+}
+
+fn trimmed(line: &str) -> &str {
+    line.trim_end_matches(['\n', '\r'])
+}
+
+/// A terminal line shows at most this much of a text around its first match;
+/// JSON and CSV carry more.
+const SHOWN_BYTES: usize = 400;
+/// Of which this much before the match.
+const SHOWN_BEFORE_BYTES: usize = 120;
+
+fn painted(hit: &HitRow, paint: Paint) -> String {
+    let text = trimmed(&hit.text);
+    let first = hit.spans.first().map_or(0, |span| span.start.min(text.len()));
+    let from = floor(text, first.saturating_sub(SHOWN_BEFORE_BYTES));
+    let to = floor(text, (from + SHOWN_BYTES).min(text.len()));
+    let mut shown = String::new();
+    if from > 0 {
+        shown.push('…');
+    }
+    let mut at = from;
+    for span in &hit.spans {
+        let (start, end) = (span.start.clamp(at, to), span.end.clamp(at, to));
+        shown.push_str(&visible(&text[floor(text, at)..floor(text, start)]));
+        if end > start {
+            shown.push_str(&paint.hit(&visible(&text[floor(text, start)..floor(text, end)])));
+        }
+        at = end;
+    }
+    shown.push_str(&visible(&text[floor(text, at)..to]));
+    if to < text.len() || hit.text_truncated {
+        shown.push('…');
+    }
+    shown
+}
+
+fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// Prints what `show` goes through.
+pub struct ShowView<'a> {
+    out: &'a mut dyn Write,
+    paint: Paint,
+    ends_line: bool,
+}
+
+impl<'a> ShowView<'a> {
+    pub fn new(out: &'a mut dyn Write, paint: Paint) -> Self {
+        Self {
+            out,
+            paint,
+            ends_line: true,
+        }
+    }
+}
+
+impl View for ShowView<'_> {
+    fn fact(&mut self, name: &str, value: &str) -> io::Result<()> {
+        writeln!(self.out, "{} {}", self.paint.dim(&format!("{name:>10}")), visible(value))
+    }
+
+    fn heading(&mut self, text: &str) -> io::Result<()> {
+        if !self.ends_line {
+            writeln!(self.out)?;
+        }
+        self.ends_line = true;
+        writeln!(self.out, "{}", self.paint.bold(&format!("── {} ──", visible(text))))
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.ends_line = text.ends_with('\n');
+        write_visible(self.out, text)
+    }
+
+    fn member(&mut self, member: &ViewMember) -> io::Result<()> {
+        let size = member.bytes.map_or_else(|| "-".into(), human_bytes);
+        let mark = if member.container {
+            self.paint.dim(" (archive)")
+        } else if member.locked {
+            self.paint.yellow(" (locked)")
+        } else {
+            String::new()
+        };
+        writeln!(
+            self.out,
+            "{size:>10}  {}{mark}",
+            self.paint.place(&visible(&member.reference))
+        )
+    }
+
+    fn problem(&mut self, place: &str, message: &str) -> io::Result<()> {
+        writeln!(
+            self.out,
+            "{}: {} {}",
+            self.paint.yellow("problem"),
+            visible(place),
+            visible(message)
+        )
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        if !self.ends_line {
+            writeln!(self.out)?;
+        }
+        self.ends_line = true;
+        Ok(())
+    }
+}
+
+pub fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
+    writeln!(
+        out,
+        "results   {} sealed ({}), {} gaps, {} pending, of {} actions on {} devices",
+        human_count(status.sealed),
+        human_bytes(status.bytes),
+        human_count(status.gaps),
+        human_count(status.pending),
+        human_count(status.actions),
+        human_count(status.devices)
+    )?;
+    writeln!(
+        out,
+        "journal   at {}, index at {} ({})",
+        status.journal,
+        status.indexed,
+        if status.unindexed == 0 {
+            "caught up".into()
+        } else {
+            format!("{} results not indexed yet; run `index`", human_count(status.unindexed))
+        }
+    )?;
+    if let Some(index) = &status.index {
+        writeln!(
+            out,
+            "index     {} members, {} of text in {} segments, {} on disk, {:.1} % of the text distinct",
+            human_count(index.documents),
+            human_bytes(index.text_bytes),
+            human_count(index.segments),
+            human_bytes(index.disk_bytes),
+            100.0 * index.distinct_share
+        )?;
+    }
+    writeln!(
+        out,
+        "problems  {} in the evidence{}",
+        human_count(status.problems),
+        if status.problems > 0 { "; see `problems`" } else { "" }
+    )?;
+    for (reason, count) in &status.gaps_by_reason {
+        writeln!(out, "gap       {:>6}  {reason}", human_count(*count))?;
+    }
+    if let Some(writer) = &status.writer {
+        writeln!(out, "writer    {}", visible(writer))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+use crate::app::{self, Failure, SearchRequest};
+
+use super::args::{self, Global};
+use super::output::{Form, Output, human_count};
+use super::{Exit, archive, say};
+
+pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
+    let request = SearchRequest {
+        query: typed.query.clone(),
+        regex: typed.regex.clone(),
+        fixed: typed.fixed.clone(),
+        ignore_case: typed.ignore_case,
+        device: typed.device.clone(),
+        since: typed.since.clone(),
+        until: typed.until.clone(),
+        context: typed.context,
+        limit: typed.limit,
+    };
+    let dir = archive(global)?;
+    let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
+    let form = Form::from(&typed.form);
+    let summary = if typed.count {
+        let mut rows = out.rows(form);
+        let (counts, summary) = app::count(&dir, &request, typed.by.as_deref())?;
+        counts.iter().try_for_each(|row| rows.write(row))?;
+        rows.finish()?;
+        summary
+    } else {
+        let mut rows = out.rows(form);
+        let summary = app::search(&dir, &request, &mut |row| Ok(rows.write(&row)?))?;
+        rows.finish()?;
+        summary
+    };
+    explain(global, form, &summary);
+    Ok(match (summary.hits, summary.is_whole()) {
+        (1.., _) => Exit::Done,
+        (0, true) => Exit::Nothing,
+        (0, false) => Exit::Incomplete,
+    })
+}
+
+/// What a person must know to trust the answer.
+fn explain(global: &Global, form: Form, summary: &app::SearchSummary) {
+    if summary.unindexed > 0 {
+        say(
+            global,
+            &format!(
+                "note: {} results are not indexed yet and were not searched; run `index`",
+                human_count(summary.unindexed)
+            ),
+        );
+    }
+    if summary.unreadable > 0 && (summary.hits == 0 || global.verbose) {
+        say(
+            global,
+            &format!(
+                "note: {} members could not be read whole; `problems` names them",
+                human_count(summary.unreadable)
+            ),
+        );
+    }
+    for note in &summary.notes {
+        say(global, &format!("note: {note}"));
+    }
+    if form == Form::People {
+        say(
+            global,
+            &format!(
+                "{} hits in {} members on {} devices, of {} members searched",
+                human_count(summary.hits),
+                human_count(summary.members_hit),
+                human_count(summary.devices_hit),
+                human_count(summary.members)
+            ),
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! A scratch case and the program under test, run as a user runs it.
+
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder that goes away with the test, holding one archive.
+pub struct Case {
+    dir: tempfile::TempDir,
+}
+
+impl Case {
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn archive(&self) -> PathBuf {
+        self.path("case")
+    }
+
+    /// Writes a file below the case, with its folders.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    }
+
+    /// The program with this case's archive and none of the caller's
+    /// environment.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_afteraction"));
+        for name in std::env::vars_os().map(|(name, _)| name) {
+            if name.to_string_lossy().starts_with("AFTERACTION_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("AFTERACTION_ARCHIVE", self.archive())
+            .env("AFTERACTION_STATE", self.path("state"))
+            .env("NO_COLOR", "1")
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(args);
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::new(self.command(args).output().expect("the program runs"), args)
+    }
+
+    /// Runs and expects exit code 0.
+    pub fn ok(&self, args: &[&str]) -> Ran {
+        let ran = self.run(args);
+        assert_eq!(ran.code, 0, "{args:?} exited {}\n{}", ran.code, ran.stderr);
+        ran
+    }
+}
+
+/// What a run left behind.
+pub struct Ran {
+    pub code: i32,
+    pub bytes: Vec<u8>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    fn new(output: Output, args: &[&str]) -> Self {
+        let code = output.status.code().unwrap_or_else(|| panic!("{args:?} was killed"));
+        Self {
+            code,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            bytes: output.stdout,
+        }
+    }
+
+    /// Each line of stdout as JSON.
+    pub fn jsonl(&self) -> Vec<serde_json::Value> {
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect()
+    }
+}
+
+/// The folder of real evidence, where the environment names one.
+pub fn real_data() -> Option<PathBuf> {
+    let found = std::env::var_os("AFTERACTION_REAL_DATA").map(PathBuf::from);
+    if found.is_none() {
+        eprintln!("skipped: AFTERACTION_REAL_DATA is not set");
+    }
+    found
+}
+
+pub fn sample_data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("sample-data")
+}
