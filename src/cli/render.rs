@@ -318,8 +318,5 @@ pub fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     for (reason, count) in &status.gaps_by_reason {
         writeln!(out, "gap       {:>6}  {reason}", human_count(*count))?;
     }
-    if let Some(writer) = &status.writer {
-        writeln!(out, "writer    {}", visible(writer))?;
-    }
     Ok(())
 }

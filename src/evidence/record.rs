@@ -142,6 +142,8 @@ pub enum GapReason {
     Unreachable,
     /// What came differs from the hash or length the server gave for it.
     Damaged,
+    /// Produced, but not among the files that were imported.
+    NotImported,
 }
 
 impl GapReason {
@@ -153,6 +155,7 @@ impl GapReason {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::Damaged => "damaged",
+            Self::NotImported => "not-imported",
         }
     }
 

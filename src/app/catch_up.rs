@@ -1,0 +1,620 @@
+//! Pump 2: what is sealed and not indexed yet is read, peeled, turned into
+//! text and put into the index. The same code builds an index anew.
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256 as Hasher};
+
+use crate::evidence::{Layer, Problem, Record, ResultId, ResultKind, Seq, Sha256};
+use crate::extract::{self, EXTRACTOR_VERSION, Head, Part, Sink, TranscriptFacts};
+use crate::index::{
+    Document, IndexError, Identity, Occurrence, PlacedProblem, ResultFacts, Writer,
+};
+use crate::members::{self, Hint, Member, MembersError, Visitor};
+use crate::store::{Catalogue, EntryKind, Scratch};
+
+use super::custody;
+use super::failure::{Failure, Kind};
+
+/// What catching up came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Caught {
+    pub results: u64,
+    pub members: u64,
+    /// **Units**: bytes of decoded text, of contents not known before.
+    pub text_bytes: u64,
+    pub problems: u64,
+    /// Why the index was built anew.
+    pub rebuilt: Option<String>,
+}
+
+/// Members up to this size are hashed before they are read as text, so that
+/// content known already costs a hash and nothing more. Most members are
+/// smaller.
+const KNOWN_FIRST_BYTES_MAX: usize = 8 << 20;
+/// Text taken between publishings: what a crash may make us read again, and
+/// about one segment.
+const PUBLISH_BYTES: u64 = 256 << 20;
+/// Results noted between publishings where they hold little text.
+const PUBLISH_RESULTS: u64 = 20_000;
+/// Setting of the archive: passwords to try on locked members.
+const PASSWORDS: &str = "passwords";
+/// More passwords than this would make every locked member a brute force.
+const PASSWORDS_MAX: usize = 1_000;
+
+/// Where an archive keeps its index.
+pub(super) fn index_dir(archive: &Path) -> PathBuf {
+    archive.join("index")
+}
+
+/// What an index of this archive is made from.
+pub(super) fn identity(catalogue: &Catalogue) -> Identity {
+    Identity {
+        archive: catalogue.archive_id(),
+        generation: catalogue.generation(),
+        extractor_version: EXTRACTOR_VERSION,
+    }
+}
+
+impl From<IndexError> for Failure {
+    fn from(error: IndexError) -> Self {
+        let hint = error.hint().map(str::to_string);
+        let failure = Self::caused(Kind::World, String::new(), error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<MembersError> for Failure {
+    fn from(error: MembersError) -> Self {
+        let kind = match &error {
+            MembersError::NoSuchMember { .. } | MembersError::Locked { .. } => Kind::NotThere,
+            _ => Kind::World,
+        };
+        Self::caused(kind, String::new(), error)
+    }
+}
+
+/// Brings the index up to the journal's end.
+///
+/// **Errors**: what was published until then stays; catching up again goes on.
+pub fn catch_up(
+    archive: &Path,
+    rebuild: bool,
+    on_progress: &mut dyn FnMut(u64, u64),
+) -> Result<Caught, Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    let dir = index_dir(archive);
+    let settings = crate::index::Settings {
+        key: Some(catalogue.mask_key()),
+        ..crate::index::Settings::default()
+    };
+    let mut writer = if rebuild {
+        Writer::rebuild(&dir, identity(&catalogue), settings)?
+    } else {
+        Writer::open(&dir, identity(&catalogue), settings)?
+    };
+    let mut caught = Caught {
+        rebuilt: writer.started_anew().map(str::to_string),
+        ..Caught::default()
+    };
+    let reading = reading(&catalogue)?;
+    let from = writer.watermark();
+    let total = bytes_since(&catalogue, from);
+    let mut done = 0;
+    let mut unpublished = 0;
+    let mut seen = from;
+    for entry in catalogue.entries_since(from) {
+        let entry = entry?;
+        if let EntryKind::Result(record) = &entry.kind {
+            on_progress(done, total);
+            read_result(archive, &catalogue, &mut writer, record, &reading, &mut caught)?;
+            done += record.bytes;
+            unpublished += 1;
+        }
+        seen = entry.seq;
+        if writer.unpublished_bytes() >= PUBLISH_BYTES || unpublished >= PUBLISH_RESULTS {
+            writer.publish(seen)?;
+            unpublished = 0;
+        }
+    }
+    if seen > from || caught.rebuilt.is_some() || rebuild {
+        writer.publish(seen)?;
+    }
+    on_progress(total, total);
+    Ok(caught)
+}
+
+/// Results sealed that the index does not hold yet.
+pub(super) fn unindexed(catalogue: &Catalogue, watermark: Seq) -> u64 {
+    catalogue.records_since(watermark).count() as u64
+}
+
+fn bytes_since(catalogue: &Catalogue, from: Seq) -> u64 {
+    catalogue.records_since(from).map(|card| card.bytes).sum()
+}
+
+/// What decides how evidence is read: facts of the archive, so that reading it
+/// again gives the same.
+#[derive(Clone, Default)]
+pub(super) struct Reading {
+    pub members: members::Settings,
+    pub extract: extract::Settings,
+}
+
+pub(super) fn reading(catalogue: &Catalogue) -> Result<Reading, Failure> {
+    let mut reading = Reading::default();
+    reading.members.passwords.extend(noted_passwords(catalogue)?);
+    Ok(reading)
+}
+
+fn noted_passwords(catalogue: &Catalogue) -> Result<Vec<String>, Failure> {
+    let noted = catalogue.setting(PASSWORDS)?;
+    Ok(noted.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default())
+}
+
+/// Adds the passwords in `file`, one a line, to those that are tried. Only
+/// results with locked members are read again.
+pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        Failure::caused(Kind::World, format!("could not read {}", file.display()), e)
+    })?;
+    let catalogue = custody::open_to_read(archive)?;
+    let mut passwords = noted_passwords(&catalogue)?;
+    let before = passwords.len();
+    for word in text.lines().map(|l| l.trim_end_matches('\r')).filter(|l| !l.is_empty()) {
+        if word != members::DEFAULT_PASSWORD && !passwords.iter().any(|p| p == word) {
+            passwords.push(word.to_string());
+        }
+    }
+    if passwords.len() > PASSWORDS_MAX {
+        return Err(Failure::asked(format!(
+            "{} passwords are more than the {PASSWORDS_MAX} an archive tries",
+            passwords.len()
+        )));
+    }
+    let added = passwords.len() - before;
+    if added == 0 {
+        return Ok(0);
+    }
+    let store = custody::open_to_write(archive, "index --passwords")?;
+    custody::note(&store, &format!("add {added} passwords to try on locked members"))?;
+    store.note_setting(PASSWORDS, serde_json::json!(passwords))?;
+    store.close()?;
+    drop(store);
+    read_locked_again(archive)?;
+    Ok(added as u64)
+}
+
+/// Reads anew the results that have locked members.
+fn read_locked_again(archive: &Path) -> Result<(), Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    let dir = index_dir(archive);
+    let settings = crate::index::Settings {
+        key: Some(catalogue.mask_key()),
+        ..crate::index::Settings::default()
+    };
+    let mut writer = Writer::open(&dir, identity(&catalogue), settings.clone())?;
+    let locked = super::listing::locked_results(archive, &catalogue)?;
+    if locked.is_empty() {
+        return Ok(());
+    }
+    let reading = reading(&catalogue)?;
+    let mut caught = Caught::default();
+    for id in locked {
+        let record = catalogue.record(id)?;
+        writer.forget(id);
+        read_result(archive, &catalogue, &mut writer, &record, &reading, &mut caught)?;
+    }
+    let watermark = writer.watermark();
+    Ok(writer.publish(watermark)?)
+}
+
+/// Reads one result into the index.
+fn read_result(
+    archive: &Path,
+    catalogue: &Catalogue,
+    writer: &mut Writer,
+    record: &Record,
+    reading: &Reading,
+    caught: &mut Caught,
+) -> Result<(), Failure> {
+    let mut result = ResultReader {
+        writer,
+        record,
+        reading,
+        facts: result_facts(record),
+        again: Vec::new(),
+        text_bytes: 0,
+        failed: None,
+    };
+    let hint = Hint {
+        name: record.facts.header("content-disposition"),
+    };
+    let mut scratch = scratch_factory(archive);
+    let mut source = catalogue.reader(record)?;
+    let summary = members::walk(&mut source, hint, &reading.members, &mut scratch, &mut result)?;
+    if let Some(failed) = result.failed.take() {
+        return Err(failed);
+    }
+    for (layers, name) in std::mem::take(&mut result.again) {
+        result.read_large(archive, catalogue, &layers, &name, hint)?;
+    }
+    result.facts.members = summary.members;
+    caught.results += 1;
+    caught.members += summary.members;
+    caught.problems += result.facts.problems;
+    caught.text_bytes += result.text_bytes;
+    let facts = result.facts;
+    writer.result(facts);
+    Ok(())
+}
+
+/// Scratch files stand inside the archive, which is where there is room for
+/// evidence; a system's temp may be memory.
+pub(super) fn scratch_factory(
+    archive: &Path,
+) -> impl FnMut() -> io::Result<Box<dyn members::Scratch>> + '_ {
+    move || {
+        let scratch = Scratch::create(archive, members::limits::SCRATCH_BYTES_MAX)?;
+        Ok(Box::new(scratch) as Box<dyn members::Scratch>)
+    }
+}
+
+fn result_facts(record: &Record) -> ResultFacts {
+    let facts = &record.facts;
+    ResultFacts {
+        device: facts.device.clone(),
+        machine_id: facts.machine_id.clone(),
+        script: facts.script.clone(),
+        path: facts.path.clone(),
+        time: facts.time().cloned(),
+        requestor: facts.requestor.clone(),
+        comment: facts.comment.clone(),
+        bytes: record.bytes,
+        ..ResultFacts::new(record.id, record.seq, facts.kind)
+    }
+}
+
+/// One result on its way into the index: takes its members.
+struct ResultReader<'a> {
+    writer: &'a mut Writer,
+    record: &'a Record,
+    reading: &'a Reading,
+    facts: ResultFacts,
+    /// Large members of several parts: their hash must be known before their
+    /// text is taken, so they are opened again.
+    again: Vec<(Vec<Layer>, String)>,
+    text_bytes: u64,
+    failed: Option<Failure>,
+}
+
+impl Visitor for ResultReader<'_> {
+    fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
+        match self.take(member, bytes) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(failure) => {
+                self.failed = Some(failure);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    fn problem(&mut self, layers: &[Layer], problem: Problem) {
+        self.note_problem(layers, problem);
+    }
+}
+
+impl ResultReader<'_> {
+    fn take(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> Result<(), Failure> {
+        let mut head = Vec::new();
+        bytes
+            .by_ref()
+            .take(KNOWN_FIRST_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut head)?;
+        if head.len() <= KNOWN_FIRST_BYTES_MAX {
+            let content = Sha256(Hasher::digest(&head).into());
+            self.occurs(member.layers, member.name, content, head.len() as u64);
+            return self.read_known(member.layers, member.name, content, &mut head.as_slice());
+        }
+        self.stream(member, head, bytes)
+    }
+
+    /// Text of a content whose hash is known.
+    fn read_known(
+        &mut self,
+        layers: &[Layer],
+        name: &str,
+        content: Sha256,
+        bytes: &mut dyn Read,
+    ) -> Result<(), Failure> {
+        let known = self.writer.holds(&content);
+        let mut sink = TextSink::new(self.writer, Some(content), known);
+        sink.read(bytes, name, self.record.facts.kind, self.reading.extract)?;
+        sink.end(content)?;
+        self.keep(layers, sink.into_found());
+        Ok(())
+    }
+
+    /// Text and hash of a large member in one pass.
+    fn stream(
+        &mut self,
+        member: &Member<'_>,
+        head: Vec<u8>,
+        rest: &mut dyn Read,
+    ) -> Result<(), Failure> {
+        let mut hashed = Hashed::new(head.as_slice().chain(rest));
+        let mut sink = TextSink::new(self.writer, None, false);
+        sink.read(&mut hashed, member.name, self.record.facts.kind, self.reading.extract)?;
+        let (content, len) = hashed.finish()?;
+        let again = sink.has_more_parts;
+        if !again {
+            sink.end(content)?;
+        }
+        let found = sink.into_found();
+        self.occurs(member.layers, member.name, content, len);
+        if again {
+            self.again.push((member.layers.to_vec(), member.name.to_string()));
+        } else {
+            self.keep(member.layers, found);
+        }
+        Ok(())
+    }
+
+    fn read_large(
+        &mut self,
+        archive: &Path,
+        catalogue: &Catalogue,
+        layers: &[Layer],
+        name: &str,
+        hint: Hint<'_>,
+    ) -> Result<(), Failure> {
+        let mut open = |take: &mut dyn FnMut(&mut dyn Read) -> Result<(), Failure>| {
+            let mut source = catalogue.reader(self.record)?;
+            let mut scratch = scratch_factory(archive);
+            let mut failed = None;
+            members::open(
+                &mut source,
+                layers,
+                hint,
+                &self.reading.members,
+                &mut scratch,
+                &mut |bytes: &mut dyn Read| {
+                    failed = take(bytes).err();
+                    Ok(())
+                },
+            )?;
+            failed.map_or(Ok(()), Err)
+        };
+        let mut content = None;
+        open(&mut |bytes| {
+            content = Some(Hashed::new(bytes).finish()?.0);
+            Ok(())
+        })?;
+        let Some(content) = content else { return Ok(()) };
+        let known = self.writer.holds(&content);
+        let mut sink = TextSink::new(self.writer, Some(content), known);
+        let (kind, settings) = (self.record.facts.kind, self.reading.extract);
+        open(&mut |bytes| sink.read(bytes, name, kind, settings))?;
+        sink.end(content)?;
+        let found = sink.into_found();
+        self.keep(layers, found);
+        Ok(())
+    }
+
+    fn occurs(&mut self, layers: &[Layer], name: &str, content: Sha256, bytes: u64) {
+        self.writer.occurrence(Occurrence {
+            id: self.record.id,
+            layers: layers.to_vec(),
+            member: name.to_string(),
+            content,
+            bytes,
+        });
+    }
+
+    fn keep(&mut self, layers: &[Layer], found: Found) {
+        self.text_bytes += found.text_bytes;
+        for problem in found.problems {
+            self.note_problem(layers, problem);
+        }
+        if let Some(facts) = found.transcript.filter(|_| self.facts.exit_code.is_none()) {
+            self.facts.exit_code = facts.exit_code;
+            self.facts.transcript_id = facts.transcript_id;
+            if self.facts.script.is_none() {
+                self.facts.script = facts.script_name;
+            }
+        }
+    }
+
+    fn note_problem(&mut self, layers: &[Layer], problem: Problem) {
+        self.facts.problems += 1;
+        self.writer.problem(PlacedProblem {
+            id: self.record.id,
+            layers: layers.to_vec(),
+            problem,
+        });
+    }
+}
+
+/// What an extraction brought besides text.
+struct Found {
+    problems: Vec<Problem>,
+    transcript: Option<TranscriptFacts>,
+    text_bytes: u64,
+}
+
+/// Problems of one member kept; the rest is counted in one more.
+const MEMBER_PROBLEMS_MAX: usize = 100;
+
+/// Hands the texts of one content to the index.
+struct TextSink<'a> {
+    writer: &'a mut Writer,
+    content: Option<Sha256>,
+    /// The content's text is in the index: only its facts are wanted.
+    known: bool,
+    current: Option<Document>,
+    has_more_parts: bool,
+    found: Found,
+    failed: Option<IndexError>,
+}
+
+impl<'a> TextSink<'a> {
+    fn new(writer: &'a mut Writer, content: Option<Sha256>, known: bool) -> Self {
+        Self {
+            writer,
+            content,
+            known,
+            current: None,
+            has_more_parts: false,
+            found: Found {
+                problems: Vec::new(),
+                transcript: None,
+                text_bytes: 0,
+            },
+            failed: None,
+        }
+    }
+
+    fn read(
+        &mut self,
+        bytes: &mut dyn Read,
+        name: &str,
+        kind: ResultKind,
+        settings: extract::Settings,
+    ) -> Result<(), Failure> {
+        let hint = extract::Hint {
+            name: Some(name),
+            kind,
+        };
+        extract::extract(bytes, hint, settings, self)?;
+        match self.failed.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the last document, now that its content is known.
+    fn end(&mut self, content: Sha256) -> Result<(), Failure> {
+        if let Some(document) = self.current.take() {
+            document.finish(self.writer, content)?;
+        }
+        Ok(())
+    }
+
+    fn into_found(mut self) -> Found {
+        if let Some(document) = self.current.take() {
+            document.abandon(self.writer);
+        }
+        self.found
+    }
+
+    fn end_part(&mut self) -> Result<ControlFlow<()>, IndexError> {
+        let Some(document) = self.current.take() else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        match self.content {
+            Some(content) => {
+                document.finish(self.writer, content)?;
+                Ok(ControlFlow::Continue(()))
+            }
+            None => {
+                self.has_more_parts = true;
+                document.abandon(self.writer);
+                Ok(ControlFlow::Break(()))
+            }
+        }
+    }
+
+    fn or_stop<T>(&mut self, done: Result<T, IndexError>) -> ControlFlow<(), T> {
+        match done {
+            Ok(value) => ControlFlow::Continue(value),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+/// The layer a part of a content is printed with.
+pub(super) fn layer_of(part: Part) -> Option<Layer> {
+    match part {
+        Part::Whole => None,
+        Part::Output => Some(Layer::output()),
+        Part::Errors => Some(Layer::errors()),
+        Part::Other => Some(Layer::named("other", 0)),
+    }
+}
+
+impl Sink for TextSink<'_> {
+    fn document(&mut self, head: Head) -> ControlFlow<()> {
+        if self.known {
+            return ControlFlow::Continue(());
+        }
+        let ended = self.end_part();
+        self.or_stop(ended)??;
+        self.current = Some(self.writer.begin(layer_of(head.part)));
+        ControlFlow::Continue(())
+    }
+
+    fn text(&mut self, piece: &str) -> ControlFlow<()> {
+        let Some(document) = self.current.as_mut() else {
+            return ControlFlow::Continue(());
+        };
+        self.found.text_bytes += piece.len() as u64;
+        let taken = document.text(self.writer, piece);
+        self.or_stop(taken)
+    }
+
+    fn transcript(&mut self, facts: &TranscriptFacts) {
+        self.found.transcript = Some(facts.clone());
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        if self.found.problems.len() < MEMBER_PROBLEMS_MAX {
+            self.found.problems.push(problem);
+        }
+    }
+}
+
+/// Hashes what is read through it.
+struct Hashed<R> {
+    inner: R,
+    hasher: Hasher,
+    len: u64,
+}
+
+impl<R: Read> Hashed<R> {
+    fn new(inner: R) -> Self {
+        Self {
+            inner,
+            hasher: Hasher::new(),
+            len: 0,
+        }
+    }
+
+    /// Reads to the end, whatever was read before.
+    fn finish(mut self) -> io::Result<(Sha256, u64)> {
+        io::copy(&mut self, &mut io::sink())?;
+        Ok((Sha256(self.hasher.finalize().into()), self.len))
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.hasher.update(&buf[..n]);
+        self.len += n as u64;
+        Ok(n)
+    }
+}
+
+/// A result that was asked for by its identity.
+pub(super) fn record_of(catalogue: &Catalogue, id: ResultId) -> Result<Record, Failure> {
+    Ok(catalogue.record(id)?)
+}

@@ -1,0 +1,196 @@
+//! Pump 1: the collector's view of the archive, and what a run came to.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::collect::{
+    self, CheckLine, Download, Events, Report, Sealed, SeenAction, Settings, Standing, Vault, VaultError,
+};
+use crate::evidence::{Facts, Gap, ResultKey, Time};
+use crate::store::{self, Announced, Sealing, Store, StoreError};
+
+use super::custody;
+use super::failure::{Failure, Kind};
+
+/// What a run came to, with what the archive had to say on opening.
+#[derive(Debug, Serialize)]
+pub struct CollectReport {
+    #[serde(flatten)]
+    pub report: Report,
+    /// What was found amiss on opening the archive.
+    #[serde(rename = "archive_notices")]
+    pub notices: Vec<String>,
+    /// What ended the run before its end; what was sealed until then is kept.
+    #[serde(skip)]
+    pub failed: Option<Failure>,
+}
+
+/// Collects into the archive until everything is taken, or until Ctrl-C.
+///
+/// **Errors**: where the archive cannot be opened or closed.
+pub fn collect_into(
+    archive: &Path,
+    settings: Settings,
+    events: Events,
+) -> Result<CollectReport, Failure> {
+    let store = Arc::new(custody::open_to_write(archive, "collect")?);
+    let notices = store.notices().to_vec();
+    let host = settings.api_base.host_str().unwrap_or("?").to_string();
+    custody::note(&store, &format!("collect from {host}"))?;
+    let vault = Arc::new(StoreVault {
+        store: store.clone(),
+        dir: archive.to_path_buf(),
+    });
+    let runtime = runtime()?;
+    let (report, error) = runtime.block_on(async {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let listener = tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                let _ = stop.send(true);
+            }
+            // Kept until the run has ended: a dropped sender says nothing.
+            stop.closed().await;
+        });
+        let ended = collect::collect(settings, vault, events, stopped).await;
+        listener.abort();
+        ended
+    });
+    drop(runtime);
+    store.close()?;
+    Ok(CollectReport {
+        report,
+        notices,
+        failed: error.map(Failure::from),
+    })
+}
+
+/// Tries what a run needs, and says what is wrong.
+pub fn check_collect(archive: &Path, settings: Settings) -> Result<Vec<CheckLine>, Failure> {
+    let room = store::free_bytes(nearest_folder(archive)).ok();
+    Ok(runtime()?.block_on(collect::check(&settings, room)))
+}
+
+/// The archive's folder, or where it would be made.
+fn nearest_folder(archive: &Path) -> &Path {
+    archive
+        .ancestors()
+        .find(|dir| dir.is_dir())
+        .unwrap_or(Path::new("."))
+}
+
+/// Threads for the network; the blocking work has its own.
+const NETWORK_THREADS: usize = 2;
+
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::caused(Kind::World, "could not start the network threads", e))
+}
+
+impl From<collect::CollectError> for Failure {
+    fn from(error: collect::CollectError) -> Self {
+        let hint = error.hint();
+        let failure = Self::caused(Kind::Refused, String::new(), error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// The store as the collector sees it.
+struct StoreVault {
+    store: Arc<Store>,
+    dir: PathBuf,
+}
+
+impl Vault for StoreVault {
+    fn standing(&self, key: ResultKey) -> Result<Standing, VaultError> {
+        if let Some(latest) = self.store.latest(key).map_err(refused)? {
+            return Ok(Standing::Sealed {
+                version: latest.version,
+                sha256: latest.sha256,
+            });
+        }
+        Ok(match self.store.gap(key).map_err(refused)? {
+            Some(gap) => Standing::Gap(gap.reason),
+            None => Standing::Absent,
+        })
+    }
+
+    fn note_actions(&self, actions: &[SeenAction]) -> Result<(), VaultError> {
+        let pages: Vec<_> = actions.iter().map(|seen| (&*seen.action, &*seen.json)).collect();
+        self.store.note_actions(&pages).map_err(refused)
+    }
+
+    fn note_gaps(&self, gaps: &[Gap]) -> Result<(), VaultError> {
+        self.store.note_gaps(gaps).map_err(refused)
+    }
+
+    fn download(&self, key: ResultKey, _facts: Facts) -> Result<Box<dyn Download>, VaultError> {
+        let download = self.store.download(key).map_err(refused)?;
+        Ok(Box::new(StoreDownload(download)))
+    }
+
+    fn room(&self) -> Result<Option<u64>, VaultError> {
+        Ok(store::free_bytes(&self.dir).ok())
+    }
+}
+
+struct StoreDownload(store::Download);
+
+impl Download for StoreDownload {
+    fn offset(&self) -> u64 {
+        self.0.offset()
+    }
+
+    fn etag(&self) -> Option<String> {
+        self.0.etag().map(str::to_string)
+    }
+
+    fn begin(&mut self, etag: Option<&str>, total: Option<u64>) -> Result<(), VaultError> {
+        let announced = Announced {
+            etag: etag.map(str::to_string),
+            last_modified: None,
+            total,
+            md5: true,
+        };
+        self.0.begin(announced).map_err(refused)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), VaultError> {
+        self.0.append(bytes).map_err(refused)
+    }
+
+    fn restart(&mut self) -> Result<(), VaultError> {
+        self.0.restart().map_err(refused)
+    }
+
+    fn md5(&self) -> Option<[u8; 16]> {
+        self.0.md5()
+    }
+
+    fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<Sealed, VaultError> {
+        let sealing = self.0.seal(&facts, &collected_at).map_err(refused)?;
+        let already_there = matches!(sealing, Sealing::AlreadyThere(_));
+        let record = sealing.into_record();
+        Ok(Sealed {
+            version: record.id.version,
+            already_there,
+            sha256: record.sha256,
+            bytes: record.bytes,
+        })
+    }
+}
+
+fn refused(error: StoreError) -> VaultError {
+    if error.is_disk_full() {
+        VaultError::DiskFull
+    } else {
+        VaultError::failed(error)
+    }
+}

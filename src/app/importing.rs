@@ -1,0 +1,357 @@
+//! Import: results that others saved, taken into the archive. Repeating it
+//! adds nothing.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+use serde::Serialize;
+use sha2::{Digest, Sha256 as Hasher};
+
+use crate::evidence::{
+    ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultKey, ResultKind, Sha256, Time,
+};
+use crate::store::{Announced, SMALL_MAX, Sealing, Store, Ticket};
+
+use super::custody;
+use super::failure::{Failure, Kind};
+use super::plan::{Found, Keyed, Plan};
+
+/// Where the device of an imported result comes from.
+#[derive(Debug)]
+pub enum DeviceFrom {
+    /// Its action's JSON alone.
+    Action,
+    Name(String),
+    /// First folder below the path that was named.
+    FirstFolder,
+    /// Group `device`, else the first group, else the whole match of the path.
+    Pattern(Regex),
+}
+
+impl DeviceFrom {
+    pub fn pattern(pattern: &str) -> Result<Self, Failure> {
+        Regex::new(pattern).map(Self::Pattern).map_err(|e| {
+            Failure::asked(format!("`{pattern}` is not a pattern for device names: {e}"))
+                .hint("an example: 'hosts/(?<device>[^/]+)/'")
+        })
+    }
+
+    fn of(&self, below: &str) -> Option<String> {
+        match self {
+            Self::Action => None,
+            Self::Name(name) => Some(name.clone()),
+            Self::FirstFolder => below.split_once('/').map(|(first, _)| first.to_string()),
+            Self::Pattern(pattern) => {
+                let found = pattern.captures(below)?;
+                found
+                    .name("device")
+                    .or_else(|| found.get(1))
+                    .or_else(|| found.get(0))
+                    .map(|m| m.as_str().to_string())
+            }
+        }
+    }
+}
+
+/// What came of an import.
+#[derive(Debug, Default, Serialize)]
+pub struct ImportReport {
+    pub sealed: u64,
+    pub already_there: u64,
+    pub actions: u64,
+    /// Results that an imported action says it produced and no file holds.
+    pub gaps: u64,
+    /// **Units**: bytes sealed.
+    pub bytes: u64,
+    #[serde(skip)]
+    pub left_out: Vec<(PathBuf, &'static str)>,
+}
+
+/// Small results on their way into one grouped commit: enough to fill it, few
+/// enough that their bodies (1 MiB each at most) stay a small part of memory.
+const IN_FLIGHT_MAX: usize = 1_000;
+/// Bytes of small results in flight.
+const IN_FLIGHT_BYTES_MAX: usize = 32 << 20;
+/// Read from a file at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// Takes in what stands at `paths`.
+///
+/// **Errors**: where a file cannot be read or the archive cannot be written;
+/// what was taken until then is sealed, and importing again goes on.
+pub fn import(
+    archive: &Path,
+    paths: &[PathBuf],
+    device: &DeviceFrom,
+    on_progress: &mut dyn FnMut(u64, u64),
+) -> Result<ImportReport, Failure> {
+    let plan = Plan::read(paths)?;
+    if plan.results.is_empty() && plan.actions.is_empty() {
+        return Err(Failure::new(Kind::NotThere, "found no file to import")
+            .hint("name a folder of results, or files"));
+    }
+    let store = custody::open_to_write(archive, "import")?;
+    custody::note(&store, &format!("import {}", names(paths)))?;
+    let mut import = Import {
+        store: &store,
+        plan: &plan,
+        device,
+        report: ImportReport::default(),
+        in_flight: Vec::new(),
+        in_flight_bytes: 0,
+        now: Time::from_instant(jiff::Timestamp::now()),
+    };
+    let pages: Vec<_> = plan.actions.values().map(|(action, json)| (action, json.as_slice())).collect();
+    store.note_actions(&pages)?;
+    import.report.actions = plan.actions.len() as u64;
+    let total = plan.results.len() as u64;
+    for (done, found) in plan.results.iter().enumerate() {
+        on_progress(done as u64, total);
+        import.take(found)?;
+    }
+    import.land()?;
+    on_progress(total, total);
+    import.note_gaps()?;
+    let mut report = import.report;
+    report.left_out = plan.left_out;
+    store.close()?;
+    Ok(report)
+}
+
+fn names(paths: &[PathBuf]) -> String {
+    let names: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
+    names.join(" ")
+}
+
+struct Import<'a> {
+    store: &'a Store,
+    plan: &'a Plan,
+    device: &'a DeviceFrom,
+    report: ImportReport,
+    in_flight: Vec<Ticket>,
+    in_flight_bytes: usize,
+    now: Time,
+}
+
+impl Import<'_> {
+    fn take(&mut self, found: &Found) -> Result<(), Failure> {
+        let unreadable = |e| {
+            Failure::caused(Kind::World, format!("could not read {}", found.file.display()), e)
+        };
+        let mut file = File::open(&found.file).map_err(unreadable)?;
+        let mut head = Vec::new();
+        file.by_ref()
+            .take(SMALL_MAX as u64 + 1)
+            .read_to_end(&mut head)
+            .map_err(unreadable)?;
+        let is_small = head.len() <= SMALL_MAX;
+        let key = match found.key {
+            Keyed::Exactly(key) => key,
+            Keyed::ByContent => {
+                let sha256 = hash(&head, &mut file, is_small).map_err(unreadable)?;
+                key_by_content(sha256, &found.below)
+            }
+        };
+        let facts = self.facts(key, found, &head);
+        if is_small {
+            self.submit(key, &facts, &head)
+        } else {
+            let file = File::open(&found.file).map_err(unreadable)?;
+            self.stream(key, &facts, file, &found.file)
+        }
+    }
+
+    fn submit(&mut self, key: ResultKey, facts: &Facts, body: &[u8]) -> Result<(), Failure> {
+        self.in_flight_bytes += body.len();
+        self.in_flight.push(self.store.submit(key, facts, &self.now, body)?);
+        if self.in_flight.len() >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
+            self.land()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everything submitted is acknowledged.
+    fn land(&mut self) -> Result<(), Failure> {
+        for ticket in std::mem::take(&mut self.in_flight) {
+            let sealing = ticket.wait()?;
+            self.count(&sealing);
+        }
+        self.in_flight_bytes = 0;
+        Ok(())
+    }
+
+    fn stream(
+        &mut self,
+        key: ResultKey,
+        facts: &Facts,
+        mut file: File,
+        path: &Path,
+    ) -> Result<(), Failure> {
+        let unreadable =
+            |e| Failure::caused(Kind::World, format!("could not read {}", path.display()), e);
+        let mut download = self.store.download(key)?;
+        download.restart()?;
+        download.begin(Announced {
+            total: Some(file.metadata().map_err(unreadable)?.len()),
+            ..Announced::default()
+        })?;
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let n = file.read(&mut buffer).map_err(unreadable)?;
+            if n == 0 {
+                break;
+            }
+            download.append(&buffer[..n])?;
+        }
+        let sealing = download.seal(facts, &self.now)?;
+        self.count(&sealing);
+        Ok(())
+    }
+
+    fn count(&mut self, sealing: &Sealing) {
+        match sealing {
+            Sealing::Sealed(record) => {
+                self.report.sealed += 1;
+                self.report.bytes += record.bytes;
+            }
+            Sealing::AlreadyThere(_) => self.report.already_there += 1,
+        }
+    }
+
+    fn facts(&self, key: ResultKey, found: &Found, head: &[u8]) -> Facts {
+        let origin = Origin::Import {
+            path: found.below.clone(),
+        };
+        let command = self.plan.actions.get(&key.action).and_then(|(action, _)| {
+            let command = action.commands.iter().find(|c| c.index == key.index)?;
+            Some(action.facts(command, origin.clone()))
+        });
+        let mut facts = command.unwrap_or_else(|| Facts {
+            path: Some(found.below.clone()),
+            ..Facts::new(kind_of(head), origin)
+        });
+        if let Some(device) = self.device.of(&found.below) {
+            facts.device = Some(device);
+        }
+        facts
+    }
+
+    /// What an imported action completed and no file holds is missing, and
+    /// that is said; what it never produced too.
+    fn note_gaps(&mut self) -> Result<(), Failure> {
+        let mut gaps = Vec::new();
+        for (action, _) in self.plan.actions.values().filter(|(a, _)| a.is_final()) {
+            for command in action.commands.iter().filter(|c| c.has_result()) {
+                let key = action.key(command);
+                if self.store.latest(key)?.is_some() || self.store.gap(key)?.is_some() {
+                    continue;
+                }
+                let (reason, detail) = if command.is_completed() {
+                    (
+                        GapReason::NotImported,
+                        "completed, but no file among those imported holds its result; collect may still get it".to_string(),
+                    )
+                } else {
+                    (
+                        GapReason::NeverProduced,
+                        format!("command is {}, action is {}", or_unknown(&command.status), or_unknown(&action.status)),
+                    )
+                };
+                gaps.push(Gap {
+                    key,
+                    reason,
+                    detail,
+                    noted_at: self.now.clone(),
+                    facts: action.facts(command, Origin::Import { path: format!("{}.json", action.id) }),
+                });
+            }
+        }
+        self.report.gaps = gaps.len() as u64;
+        Ok(self.store.note_gaps(&gaps)?)
+    }
+}
+
+fn or_unknown(word: &str) -> &str {
+    if word.is_empty() { "of unknown status" } else { word }
+}
+
+/// Of the whole file: `head` and what follows it.
+fn hash(head: &[u8], rest: &mut File, is_small: bool) -> std::io::Result<Sha256> {
+    let mut hasher = Hasher::new();
+    hasher.update(head);
+    if !is_small {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let n = rest.read(&mut buffer)?;
+            if n == 0 {
+                break;
+            }
+            hasher.update(&buffer[..n]);
+        }
+    }
+    Ok(Sha256(hasher.finalize().into()))
+}
+
+/// The same bytes at the same path below what was named are the same result,
+/// wherever that is mounted.
+fn key_by_content(sha256: Sha256, below: &str) -> ResultKey {
+    let digest: [u8; 32] = Hasher::new()
+        .chain_update(b"afteraction import\0")
+        .chain_update(sha256.0)
+        .chain_update(below.as_bytes())
+        .finalize()
+        .into();
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    // A name-based GUID (version 8), so that it cannot be one of the service's.
+    id[6] = id[6] & 0x0f | 0x80;
+    id[8] = id[8] & 0x3f | 0x80;
+    ResultKey::new(ActionId::from_bytes(id), CommandIndex(0))
+}
+
+/// What a loose file looks like: only the result document of a script names a
+/// script and its output.
+fn kind_of(head: &[u8]) -> ResultKind {
+    /// The keys of a result document stand at its beginning or, where the
+    /// output comes first, behind it; a gzip's text is not looked into.
+    const LOOKED_AT: usize = 64 << 10;
+    let head = &head[..head.len().min(LOOKED_AT)];
+    let has = |word: &[u8]| memchr::memmem::find(head, word).is_some();
+    let is_document = head.iter().find(|b| !b" \t\r\n\xef\xbb\xbf".contains(b)) == Some(&b'{')
+        && (has(b"\"script_output\"") || has(b"\"script_name\"") || has(b"\"script_errors\""));
+    if is_document { ResultKind::Transcript } else { ResultKind::File }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loose_file_is_keyed_by_its_bytes_and_its_path() {
+        let sha256 = Sha256([7; 32]);
+        let key = key_by_content(sha256, "pc-1/a.gz");
+        assert_eq!(key, key_by_content(sha256, "pc-1/a.gz"));
+        assert_ne!(key, key_by_content(sha256, "pc-2/a.gz"));
+        assert_ne!(key, key_by_content(Sha256([8; 32]), "pc-1/a.gz"));
+        assert_eq!(&key.to_string()[14..15], "8");
+    }
+
+    #[test]
+    fn the_device_comes_from_where_it_was_said() {
+        let below = "hosts/pc-7/logs/a.gz";
+        assert_eq!(DeviceFrom::FirstFolder.of(below).as_deref(), Some("hosts"));
+        assert_eq!(DeviceFrom::FirstFolder.of("a.gz"), None);
+        let pattern = DeviceFrom::pattern("hosts/(?<device>[^/]+)/").unwrap();
+        assert_eq!(pattern.of(below).as_deref(), Some("pc-7"));
+        assert!(DeviceFrom::pattern("(").is_err());
+    }
+
+    #[test]
+    fn only_a_result_document_is_a_transcript() {
+        assert_eq!(kind_of(b" {\"script_name\":\"a.ps1\""), ResultKind::Transcript);
+        assert_eq!(kind_of(b"{\"settings\":1}"), ResultKind::File);
+        assert_eq!(kind_of(b"\x1f\x8b\x08"), ResultKind::File);
+    }
+}

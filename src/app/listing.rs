@@ -1,0 +1,328 @@
+//! What there is, what is missing and why, what is wrong inside.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::evidence::{
+    Action, ActionId, Command, Gap, GapReason, Locator, ProblemKind, Record, ResultId, ResultKey,
+};
+use crate::index::Searcher;
+use crate::store::Catalogue;
+
+use super::catch_up::{open_searcher, results_since};
+use super::custody;
+use super::failure::Failure;
+use super::row::{GapRow, ListRow, ProblemRow, State};
+
+/// Which results to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListFilter {
+    /// Id, full or short name, in any case.
+    pub device: Option<String>,
+    pub action: Option<ActionId>,
+    pub state: Option<String>,
+}
+
+impl ListFilter {
+    fn takes(&self, row: &ListRow) -> bool {
+        let is_device = |wanted: &String| {
+            let names = [&row.device, &row.machine_id];
+            names.into_iter().flatten().any(|name| {
+                let short = name.split('.').next().unwrap_or(name);
+                wanted.eq_ignore_ascii_case(name) || wanted.eq_ignore_ascii_case(short)
+            })
+        };
+        self.device.as_ref().is_none_or(is_device)
+            && self.action.is_none_or(|action| action == row.action_id)
+            && self.state.as_deref().is_none_or(|state| state == row.state.as_str())
+    }
+}
+
+/// Every result in reading order: sealed ones with each version, then what is
+/// missing of the same action.
+pub fn list(
+    archive: &Path,
+    filter: &ListFilter,
+    take: &mut dyn FnMut(ListRow) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    let exits = exit_codes(archive, &catalogue)?;
+    let mut missing = missing(&catalogue)?;
+    for record in catalogue.records() {
+        let record = record?;
+        let later = missing.split_off(&record.id.key);
+        give(std::mem::replace(&mut missing, later), filter, take)?;
+        let row = sealed_row(&record, exits.get(&record.id).copied());
+        if filter.takes(&row) {
+            take(row)?;
+        }
+    }
+    give(missing, filter, take)
+}
+
+fn give(
+    missing: BTreeMap<ResultKey, Missing>,
+    filter: &ListFilter,
+    take: &mut dyn FnMut(ListRow) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    missing
+        .into_iter()
+        .map(|(key, missing)| missing.row(key))
+        .filter(|row| filter.takes(row))
+        .try_for_each(take)
+}
+
+/// What no result stands for.
+enum Missing {
+    Gap(Gap),
+    Pending(Box<(Action, Command)>),
+}
+
+fn missing(catalogue: &Catalogue) -> Result<BTreeMap<ResultKey, Missing>, Failure> {
+    let mut missing: BTreeMap<_, _> = catalogue
+        .gaps()?
+        .into_iter()
+        .map(|gap| (gap.key, Missing::Gap(gap)))
+        .collect();
+    for action in catalogue.actions()? {
+        for command in action.commands.iter().filter(|c| c.has_result()) {
+            let key = action.key(command);
+            if !missing.contains_key(&key) && !catalogue.holds(key) {
+                missing.insert(key, Missing::Pending(Box::new((action.clone(), command.clone()))));
+            }
+        }
+    }
+    Ok(missing)
+}
+
+impl Missing {
+    fn row(self, key: ResultKey) -> ListRow {
+        let (facts, state, reason) = match self {
+            Self::Gap(gap) => (gap.facts, State::Gap, Some(gap.reason)),
+            Self::Pending(pending) => {
+                let (action, command) = *pending;
+                let origin = crate::evidence::Origin::Api { host: String::new() };
+                (action.facts(&command, origin), State::Pending, None)
+            }
+        };
+        ListRow {
+            action_id: key.action,
+            command_index: key.index,
+            version: None,
+            time: facts.time().cloned(),
+            device: facts.device,
+            machine_id: facts.machine_id,
+            kind: facts.kind,
+            script: facts.script,
+            path: facts.path,
+            exit_code: None,
+            requestor: facts.requestor,
+            comment: facts.comment,
+            collected_at: None,
+            state,
+            reason,
+            bytes: None,
+            sha256: None,
+        }
+    }
+}
+
+fn sealed_row(record: &Record, exit_code: Option<i64>) -> ListRow {
+    let facts = &record.facts;
+    ListRow {
+        action_id: record.id.key.action,
+        command_index: record.id.key.index,
+        version: Some(record.id.version.0),
+        device: facts.device.clone(),
+        machine_id: facts.machine_id.clone(),
+        kind: facts.kind,
+        script: facts.script.clone(),
+        path: facts.path.clone(),
+        exit_code,
+        time: facts.time().cloned(),
+        requestor: facts.requestor.clone(),
+        comment: facts.comment.clone(),
+        collected_at: Some(record.collected_at.clone()),
+        state: State::Sealed,
+        reason: None,
+        bytes: Some(record.bytes),
+        sha256: Some(record.sha256),
+    }
+}
+
+/// Exit codes stand inside the transcripts, so the index has them.
+fn exit_codes(archive: &Path, catalogue: &Catalogue) -> Result<HashMap<ResultId, i64>, Failure> {
+    let Some(searcher) = open_searcher(archive, catalogue)? else {
+        return Ok(HashMap::new());
+    };
+    let mut exits = HashMap::new();
+    for result in searcher.results() {
+        let result = result?;
+        if let Some(code) = result.exit_code {
+            exits.insert(result.id, code);
+        }
+    }
+    Ok(exits)
+}
+
+/// Results that are not there, and why, in reading order.
+pub fn gaps(
+    archive: &Path,
+    take: &mut dyn FnMut(GapRow) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    catalogue.gaps()?.into_iter().map(gap_row).try_for_each(take)
+}
+
+fn gap_row(gap: Gap) -> GapRow {
+    GapRow {
+        action_id: gap.key.action,
+        command_index: gap.key.index,
+        time: gap.facts.time().cloned(),
+        device: gap.facts.device,
+        machine_id: gap.facts.machine_id,
+        kind: gap.facts.kind,
+        script: gap.facts.script,
+        path: gap.facts.path,
+        reason: gap.reason,
+        detail: gap.detail,
+        noted_at: gap.noted_at,
+        worth_retrying: gap.reason.worth_retrying(),
+    }
+}
+
+/// What is wrong inside the evidence, as far as it is indexed. Returns how
+/// many results are not.
+pub fn problems(
+    archive: &Path,
+    take: &mut dyn FnMut(ProblemRow) -> Result<(), Failure>,
+) -> Result<u64, Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    let Some(searcher) = open_searcher(archive, &catalogue)? else {
+        return Ok(catalogue.record_count() as u64);
+    };
+    for placed in searcher.problems() {
+        let placed = placed?;
+        let device = catalogue.record(placed.id)?.and_then(|record| record.facts.device);
+        let reference = Locator {
+            layers: placed.layers,
+            ..Locator::of_result(placed.id)
+        };
+        take(ProblemRow {
+            reference: reference.to_string(),
+            action_id: placed.id.key.action,
+            command_index: placed.id.key.index,
+            version: placed.id.version.0,
+            device,
+            kind: placed.problem.kind,
+            hides_text: placed.problem.kind.hides_text(),
+            message: placed.problem.message,
+        })?;
+    }
+    Ok(unindexed(&catalogue, Some(&searcher)))
+}
+
+/// Results with members that no password opened.
+pub(super) fn locked_results(searcher: &Searcher) -> Result<BTreeSet<ResultId>, Failure> {
+    let mut locked = BTreeSet::new();
+    for placed in searcher.problems() {
+        let placed = placed?;
+        if placed.problem.kind == ProblemKind::Encrypted {
+            locked.insert(placed.id);
+        }
+    }
+    Ok(locked)
+}
+
+/// Results sealed that the index does not hold yet.
+pub(super) fn unindexed(catalogue: &Catalogue, searcher: Option<&Searcher>) -> u64 {
+    let from = searcher.map_or(crate::evidence::Seq::ZERO, Searcher::watermark);
+    results_since(catalogue, from).0
+}
+
+/// How things stand.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    pub actions: u64,
+    pub devices: u64,
+    pub sealed: u64,
+    pub gaps: u64,
+    pub pending: u64,
+    /// **Units**: bytes of sealed results, as downloaded.
+    pub bytes: u64,
+    pub gaps_by_reason: BTreeMap<GapReason, u64>,
+    /// Last place in the journal, and the one the index has reached.
+    pub journal: u64,
+    pub indexed: u64,
+    /// Results sealed and not indexed yet.
+    pub unindexed: u64,
+    pub problems: u64,
+    pub index: Option<IndexStatus>,
+}
+
+/// How large the index is and how much the text repeats.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct IndexStatus {
+    pub segments: u64,
+    /// Extracted texts.
+    pub documents: u64,
+    pub lines: u64,
+    pub distinct_lines: u64,
+    /// **Units**: bytes of decoded text.
+    pub text_bytes: u64,
+    /// **Units**: bytes of the distinct lines.
+    pub distinct_bytes: u64,
+    /// Of the text: the figure every speed depends on.
+    pub distinct_share: f64,
+    /// **Units**: bytes, text included.
+    pub disk_bytes: u64,
+}
+
+pub fn status(archive: &Path) -> Result<Status, Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    let mut status = Status {
+        journal: catalogue.last_seq().0,
+        ..Status::default()
+    };
+    let mut devices = BTreeSet::new();
+    for action in catalogue.actions()? {
+        status.actions += 1;
+        devices.extend(action.machine_id.or(action.device));
+    }
+    for record in catalogue.records() {
+        let record = record?;
+        status.sealed += 1;
+        status.bytes += record.bytes;
+        devices.extend(record.facts.machine_id.or(record.facts.device));
+    }
+    status.devices = devices.len() as u64;
+    for missing in missing(&catalogue)?.values() {
+        match missing {
+            Missing::Gap(gap) => {
+                status.gaps += 1;
+                *status.gaps_by_reason.entry(gap.reason).or_default() += 1;
+            }
+            Missing::Pending(_) => status.pending += 1,
+        }
+    }
+    let searcher = open_searcher(archive, &catalogue)?;
+    status.unindexed = unindexed(&catalogue, searcher.as_ref());
+    if let Some(searcher) = &searcher {
+        let stats = searcher.stats();
+        status.indexed = searcher.watermark().0;
+        status.problems = stats.problems;
+        status.index = Some(IndexStatus {
+            segments: stats.segments,
+            documents: stats.documents,
+            lines: stats.lines,
+            distinct_lines: stats.distinct_lines,
+            text_bytes: stats.text_bytes,
+            distinct_bytes: stats.distinct_bytes,
+            distinct_share: stats.distinct_bytes as f64 / stats.text_bytes.max(1) as f64,
+            disk_bytes: stats.disk_bytes,
+        });
+    }
+    Ok(status)
+}

@@ -1,0 +1,38 @@
+//! The use cases: collect, import, catch up, search, show, list, verify, demo.
+//! The only room that knows several others; it decides, they work.
+//!
+//! Must never know how an answer is printed or what was typed: it is handed
+//! settings and answers with rows.
+
+mod catch_up;
+mod collecting;
+mod custody;
+#[cfg(feature = "emulator")]
+mod demo;
+mod failure;
+mod importing;
+mod listing;
+mod plan;
+mod row;
+mod searching;
+mod showing;
+mod typed;
+mod verifying;
+
+pub use crate::collect;
+#[cfg(feature = "emulator")]
+pub use crate::emulator;
+pub use crate::generate;
+
+pub use catch_up::{Caught, add_passwords, catch_up};
+pub use collecting::{CollectReport, check_collect, collect_into};
+#[cfg(feature = "emulator")]
+pub use demo::{DemoView, demo};
+pub use failure::{Failure, Kind};
+pub use importing::{DeviceFrom, ImportReport, import};
+pub use listing::{IndexStatus, ListFilter, Status, gaps, list, problems, status};
+pub use row::{CountRow, GapRow, HitRow, ListRow, ProblemRow, State};
+pub use searching::{SearchRequest, SearchSummary, count, search};
+pub use showing::{View, ViewMember, show, show_raw};
+pub use typed::{parse_action, parse_reference, parse_time};
+pub use verifying::{DamageRow, VerifyReport, verify};

@@ -1,0 +1,424 @@
+//! Show: from a reference back to the original bytes, checked on the way.
+
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use sha2::{Digest, Sha256 as Hasher};
+
+use crate::evidence::{Layer, Locator, Problem, Record, ResultKind, Sha256};
+use crate::extract::{self, Head, Part, Sink, TranscriptFacts};
+use crate::members::{self, Hint, Member, MembersError, Visitor, Wrapping};
+use crate::store::Catalogue;
+
+use super::catch_up::{Reading, layer_of, reading, scratch_factory};
+use super::custody;
+use super::failure::{Failure, Kind};
+
+/// A member in a listing.
+#[derive(Clone, Debug)]
+pub struct ViewMember {
+    pub reference: String,
+    /// **Units**: bytes, inflated, as the container claims.
+    pub bytes: Option<u64>,
+    pub container: bool,
+    pub locked: bool,
+}
+
+/// Where what is shown goes.
+pub trait View {
+    fn fact(&mut self, name: &str, value: &str) -> io::Result<()>;
+    fn heading(&mut self, text: &str) -> io::Result<()>;
+    /// A piece of text, cut anywhere.
+    fn text(&mut self, text: &str) -> io::Result<()>;
+    fn member(&mut self, member: &ViewMember) -> io::Result<()>;
+    fn problem(&mut self, place: &str, message: &str) -> io::Result<()>;
+    fn end(&mut self) -> io::Result<()>;
+}
+
+/// Shows a result or a member for a person: a transcript readable, members
+/// listed, text as text.
+pub fn show(archive: &Path, reference: &Locator, view: &mut dyn View) -> Result<(), Failure> {
+    let shown = Shown::open(archive, reference)?;
+    if reference.layers.is_empty() {
+        shown.facts(view)?;
+        shown.whole(view)?;
+    } else {
+        shown.member(view)?;
+    }
+    Ok(view.end()?)
+}
+
+/// Writes the bytes of a result or member as they are.
+///
+/// **Errors**: `Damaged` where the whole result does not match its hash; what
+/// was written until then is not evidence.
+pub fn show_raw(archive: &Path, reference: &Locator, out: &mut dyn Write) -> Result<(), Failure> {
+    let shown = Shown::open(archive, reference)?;
+    if reference.layers.is_empty() {
+        return shown.raw_result(out);
+    }
+    shown.raw_member(out)
+}
+
+struct Shown<'a> {
+    archive: &'a Path,
+    reference: &'a Locator,
+    catalogue: Catalogue,
+    record: Record,
+    reading: Reading,
+}
+
+impl<'a> Shown<'a> {
+    fn open(archive: &'a Path, reference: &'a Locator) -> Result<Self, Failure> {
+        let catalogue = custody::open_to_read(archive)?;
+        let record = catalogue.record(reference.id).map_err(|e| {
+            Failure::from(e).hint("`list` shows what there is, `gaps` what is missing and why")
+        })?;
+        Ok(Self {
+            archive,
+            reference,
+            reading: reading(&catalogue)?,
+            catalogue,
+            record,
+        })
+    }
+
+    fn hint(&self) -> Hint<'_> {
+        Hint {
+            name: self.record.facts.header("content-disposition"),
+        }
+    }
+
+    fn facts(&self, view: &mut dyn View) -> Result<(), Failure> {
+        let facts = &self.record.facts;
+        view.fact("result", &self.record.id.to_string())?;
+        let rows = [
+            ("device", facts.device.as_deref()),
+            ("machine", facts.machine_id.as_deref()),
+            ("kind", Some(facts.kind.as_str())),
+            ("script", facts.script.as_deref()),
+            ("args", facts.args.as_deref()),
+            ("path", facts.path.as_deref()),
+            ("time", facts.time().map(|t| t.text())),
+            ("status", facts.command_status.as_deref()),
+            ("requestor", facts.requestor.as_deref()),
+            ("comment", facts.comment.as_deref()),
+            ("collected", Some(self.record.collected_at.text())),
+            ("bytes", Some(&*self.record.bytes.to_string())),
+            ("sha256", Some(&*self.record.sha256.to_string())),
+        ];
+        for (name, value) in rows {
+            if let Some(value) = value {
+                view.fact(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A listing of what is inside; where the result is one text, that text.
+    fn whole(&self, view: &mut dyn View) -> Result<(), Failure> {
+        let mut source = self.catalogue.reader(&self.record)?;
+        let mut scratch = scratch_factory(self.archive);
+        let mut lister = Lister {
+            shown: self,
+            view,
+            listed: false,
+            failed: None,
+        };
+        members::walk(&mut source, self.hint(), &self.reading.members, &mut scratch, &mut lister)?;
+        match lister.failed {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn member(&self, view: &mut dyn View) -> Result<(), Failure> {
+        let (layers, part) = self.split_part()?;
+        let mut printed = Ok(());
+        let problems = self.open_member(&layers, &mut |member, bytes| {
+            let mut printer = Printer::new(view, part.clone());
+            printed = printer.print(bytes, member.name, self.record.facts.kind, &self.reading);
+        })?;
+        printed?;
+        let place = self.reference.to_string();
+        problems.iter().try_for_each(|p| view.problem(&place, &p.message))?;
+        Ok(())
+    }
+
+    /// Splits `!output` and its like off, unless a member has that name.
+    fn split_part(&self) -> Result<(Vec<Layer>, Option<Layer>), Failure> {
+        let layers = &self.reference.layers;
+        let Some((last, before)) = layers.split_last() else {
+            return Ok((Vec::new(), None));
+        };
+        let is_part = [Part::Output, Part::Errors, Part::Other]
+            .iter()
+            .any(|part| layer_of(*part).as_ref() == Some(last));
+        if is_part && !self.has_member(layers)? {
+            return Ok((before.to_vec(), Some(last.clone())));
+        }
+        Ok((layers.clone(), None))
+    }
+
+    fn has_member(&self, layers: &[Layer]) -> Result<bool, Failure> {
+        let mut source = self.catalogue.reader(&self.record)?;
+        let mut scratch = scratch_factory(self.archive);
+        let settings = &self.reading.members;
+        let found =
+            members::open(&mut source, self.hint(), layers, settings, &mut scratch, &mut |_, _| {});
+        match found {
+            Ok(_) => Ok(true),
+            Err(MembersError::NoSuchMember { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_member(
+        &self,
+        layers: &[Layer],
+        take: &mut dyn FnMut(&Member<'_>, &mut dyn Read),
+    ) -> Result<Vec<Problem>, Failure> {
+        let mut source = self.catalogue.reader(&self.record)?;
+        let mut scratch = scratch_factory(self.archive);
+        let settings = &self.reading.members;
+        members::open(&mut source, self.hint(), layers, settings, &mut scratch, take).map_err(|e| {
+            Failure::from(e).hint(format!("`show {}` lists its members", self.record.id))
+        })
+    }
+
+    fn raw_result(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let mut source = self.catalogue.reader(&self.record)?;
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; COPY_BYTES];
+        loop {
+            let n = source.read(&mut buffer).map_err(|e| {
+                Failure::caused(Kind::Damaged, format!("could not read {}", self.record.id), e)
+            })?;
+            if n == 0 {
+                break;
+            }
+            hasher.update(&buffer[..n]);
+            out.write_all(&buffer[..n])?;
+        }
+        let found = Sha256(hasher.finalize().into());
+        if found == self.record.sha256 {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Kind::Damaged,
+            format!(
+                "evidence {} is damaged: it hashes to {found}, the record says {}",
+                self.record.id, self.record.sha256
+            ),
+        )
+        .hint("run verify to see where"))
+    }
+
+    fn raw_member(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let (layers, part) = self.split_part()?;
+        let mut written = Ok(());
+        self.open_member(&layers, &mut |member, bytes| {
+            written = match &part {
+                None => io::copy(bytes, out).map(|_| ()).map_err(Failure::from),
+                Some(_) => {
+                    let mut view = RawText(out);
+                    let mut printer = Printer::new(&mut view, part.clone());
+                    printer.print(bytes, member.name, self.record.facts.kind, &self.reading)
+                }
+            };
+        })?;
+        written
+    }
+}
+
+/// Copied at once.
+const COPY_BYTES: usize = 256 << 10;
+
+/// Lists members; a result that is a leaf itself is printed.
+struct Lister<'a, 'v> {
+    shown: &'a Shown<'a>,
+    view: &'v mut dyn View,
+    listed: bool,
+    failed: Option<Failure>,
+}
+
+impl Lister<'_, '_> {
+    fn or_stop(&mut self, done: Result<(), Failure>) -> ControlFlow<()> {
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(failure) => {
+                self.failed = Some(failure);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    fn list(&mut self, member: &Member<'_>, container: bool) -> Result<(), Failure> {
+        if !self.listed {
+            self.view.heading("members")?;
+            self.listed = true;
+        }
+        Ok(self.view.member(&ViewMember {
+            reference: self.reference(member.layers),
+            bytes: member.size_declared,
+            container,
+            locked: false,
+        })?)
+    }
+
+    fn reference(&self, layers: &[Layer]) -> String {
+        Locator {
+            layers: layers.to_vec(),
+            ..Locator::of_result(self.shown.record.id)
+        }
+        .to_string()
+    }
+}
+
+impl Visitor for Lister<'_, '_> {
+    fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
+        let kind = self.shown.record.facts.kind;
+        let done = if member.layers.is_empty() || kind == ResultKind::Transcript {
+            Printer::new(self.view, None).print(bytes, member.name, kind, &self.shown.reading)
+        } else {
+            self.list(member, false)
+        };
+        self.or_stop(done)
+    }
+
+    fn container(&mut self, member: &Member<'_>, _: Wrapping) -> ControlFlow<()> {
+        if member.layers.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let done = self.list(member, true);
+        self.or_stop(done)
+    }
+
+    fn problem(&mut self, layers: &[Layer], problem: Problem) {
+        let place = self.reference(layers);
+        if let Err(e) = self.view.problem(&place, &problem.message) {
+            self.failed = Some(e.into());
+        }
+    }
+}
+
+/// Prints the texts of one member, all or one part of them.
+struct Printer<'v> {
+    view: &'v mut dyn View,
+    only: Option<Layer>,
+    printing: bool,
+    failed: Option<io::Error>,
+}
+
+impl<'v> Printer<'v> {
+    fn new(view: &'v mut dyn View, only: Option<Layer>) -> Self {
+        Self {
+            view,
+            only,
+            printing: true,
+            failed: None,
+        }
+    }
+
+    fn print(
+        &mut self,
+        bytes: &mut dyn Read,
+        name: &str,
+        kind: ResultKind,
+        reading: &Reading,
+    ) -> Result<(), Failure> {
+        let hint = extract::Hint {
+            name: Some(name),
+            kind,
+        };
+        extract::extract(bytes, hint, reading.extract, self)?;
+        match self.failed.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn or_stop(&mut self, done: io::Result<()>) -> ControlFlow<()> {
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+impl Sink for Printer<'_> {
+    fn document(&mut self, head: Head) -> ControlFlow<()> {
+        let layer = layer_of(head.part);
+        self.printing = self.only.is_none() || self.only == layer;
+        match layer {
+            Some(layer) if self.only.is_none() => {
+                let done = self.view.heading(layer.as_str());
+                self.or_stop(done)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn text(&mut self, piece: &str) -> ControlFlow<()> {
+        if !self.printing {
+            return ControlFlow::Continue(());
+        }
+        let done = self.view.text(piece);
+        self.or_stop(done)
+    }
+
+    fn transcript(&mut self, facts: &TranscriptFacts) {
+        if self.only.is_some() {
+            return;
+        }
+        let exit = facts.exit_code.map(|code| code.to_string());
+        let rows = [
+            ("script", facts.script_name.as_deref()),
+            ("exit code", exit.as_deref()),
+        ];
+        let done = self.view.end().and_then(|()| {
+            rows.iter()
+                .filter_map(|(name, value)| Some((name, (*value)?)))
+                .try_for_each(|(name, value)| self.view.fact(name, value))
+        });
+        let _ = self.or_stop(done);
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        let done = self.view.problem("", &problem.message);
+        let _ = self.or_stop(done);
+    }
+}
+
+/// Text as it is, nothing around it.
+struct RawText<'a>(&'a mut dyn Write);
+
+impl View for RawText<'_> {
+    fn fact(&mut self, _: &str, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn heading(&mut self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        self.0.write_all(text.as_bytes())
+    }
+
+    fn member(&mut self, _: &ViewMember) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn problem(&mut self, _: &str, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

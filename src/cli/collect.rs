@@ -1,0 +1,295 @@
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::app::collect::{
+    CheckState, Cloud, Events, Filter, Pace, Progress as Step, Secret, Settings, SignIn,
+    TokenSource, state_dir,
+};
+use crate::app::{self, CollectReport, Failure, Kind};
+
+use super::args::{self, Global};
+use super::import::{catch_up, print_json};
+use super::output::{Output, human_bytes, human_count, visible};
+use super::progress::Progress;
+use super::{Exit, archive, say};
+
+pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> {
+    let settings = settings(typed)?;
+    let dir = archive(global)?;
+    if typed.check {
+        return check(global, &dir, settings);
+    }
+    let seen = Seen::new(global);
+    let indexer = (typed.watch && !typed.no_index).then(|| Indexer::start(dir.clone(), seen.clone()));
+    let collected = app::collect_into(&dir, settings, seen.clone().events());
+    drop(indexer);
+    seen.end();
+    let collected = collected?;
+    tell(global, &collected);
+    let problems = if typed.no_index { 0 } else { catch_up(global, &dir, false)?.problems };
+    if typed.json {
+        print_json(Output::open(None, true)?, &collected)?;
+    }
+    if let Some(failure) = collected.failed {
+        return Err(failure);
+    }
+    Ok(if collected.report.is_complete() && problems == 0 { Exit::Done } else { Exit::Incomplete })
+}
+
+fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
+    let now = Timestamp::now();
+    let time = |text: &Option<String>| text.as_deref().map(|t| app::parse_time(t, now)).transpose();
+    let state = match &typed.state_dir {
+        Some(dir) => dir.clone(),
+        None => state_dir(|name| std::env::var_os(name)).ok_or_else(|| {
+            Failure::asked("no folder is known for the call log")
+                .hint("name one with --state-dir DIR, or set HOME")
+        })?,
+    };
+    let cloud = match typed.cloud {
+        args::Cloud::Commercial => Cloud::Commercial,
+        args::Cloud::Gcc => Cloud::Gcc,
+        args::Cloud::GccHigh => Cloud::GccHigh,
+        args::Cloud::Dod => Cloud::Dod,
+    };
+    let mut settings = Settings::new(
+        cloud,
+        typed.api_base.as_deref(),
+        typed.login_base.as_deref(),
+        sign_in(typed)?,
+        state,
+    )?;
+    settings.scope.clone_from(&typed.scope);
+    settings.slots = usize::from(typed.slots);
+    settings.watch = typed.watch.then(|| Duration::from_secs(typed.interval));
+    settings.pace = Pace {
+        time_scale: typed.time_scale,
+        limits_lifted: typed.no_limits,
+    };
+    settings.ca_file.clone_from(&typed.ca_file);
+    settings.filter = Filter {
+        since: time(&typed.since)?,
+        until: time(&typed.until)?,
+        devices: typed.device.clone(),
+        actions: typed.action.iter().map(|a| app::parse_action(a)).collect::<Result<_, _>>()?,
+        comment: typed.comment.clone(),
+    };
+    Ok(settings)
+}
+
+fn sign_in(typed: &args::Collect) -> Result<SignIn, Failure> {
+    let from_env = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
+    if let Some(command) = &typed.token_command {
+        return Ok(SignIn::Token(TokenSource::Command(command.clone())));
+    }
+    if let Some(file) = &typed.token_file {
+        return Ok(SignIn::Token(TokenSource::File(file.clone())));
+    }
+    let secret = match &typed.client_secret_file {
+        Some(file) => Some(Secret::from_file(file)?),
+        None => from_env("AFTERACTION_CLIENT_SECRET").map(Secret::new),
+    };
+    if let Some(secret) = secret {
+        let (Some(tenant), Some(client_id)) = (&typed.tenant, &typed.client_id) else {
+            return Err(Failure::asked("a client secret needs --tenant and --client-id"));
+        };
+        return Ok(SignIn::Client {
+            tenant: tenant.clone(),
+            client_id: client_id.clone(),
+            secret,
+        });
+    }
+    match from_env("AFTERACTION_TOKEN") {
+        Some(token) => Ok(SignIn::Token(TokenSource::Ready(Secret::new(token)))),
+        None => Err(Failure::asked("nothing to sign in with").hint(
+            "set AFTERACTION_CLIENT_SECRET (with --tenant and --client-id) or AFTERACTION_TOKEN, or use --token-command",
+        )),
+    }
+}
+
+fn check(global: &Global, dir: &Path, settings: Settings) -> Result<Exit, Failure> {
+    let lines = app::check_collect(dir, settings)?;
+    let out = Output::open(None, global.no_color)?;
+    let paint = out.paint;
+    let mut failed = false;
+    for line in &lines {
+        let mark = match line.state {
+            CheckState::Ok => paint.green("ok  "),
+            CheckState::Warn => paint.yellow("warn"),
+            CheckState::Fail => {
+                failed = true;
+                paint.red("FAIL")
+            }
+        };
+        println!("{mark}  {:<12} {}", line.what, visible(&line.message));
+        if let Some(hint) = &line.hint {
+            println!("      {:<12} {}", "", paint.dim(&visible(hint)));
+        }
+    }
+    Ok(if failed { Exit::Error } else { Exit::Done })
+}
+
+fn tell(global: &Global, collected: &CollectReport) {
+    let report = &collected.report;
+    for notice in &collected.notices {
+        say(global, &format!("note: {}", visible(notice)));
+    }
+    say(
+        global,
+        &format!(
+            "collected {} results ({}) of {} actions in {:.1} s; {} already there",
+            human_count(report.sealed),
+            human_bytes(report.bytes),
+            human_count(report.actions),
+            report.duration_ms as f64 / 1000.0,
+            human_count(report.already_there)
+        ),
+    );
+    for (reason, count) in &report.gaps {
+        say(global, &format!("missing   {:>6}  {reason}", human_count(*count)));
+    }
+    if report.pending > 0 {
+        say(global, &format!("pending   {:>6}  commands not finished yet; collect again later", human_count(report.pending)));
+    }
+    if report.left > 0 {
+        say(global, &format!("left      {:>6}  not reached; collect again", human_count(report.left)));
+    }
+    if !report.gaps.is_empty() {
+        say(global, "`gaps` says why");
+    }
+}
+
+/// What a person sees while collecting.
+struct Seen {
+    verbose: bool,
+    bar: Mutex<Option<Progress>>,
+    planned: AtomicU64,
+    done: AtomicU64,
+    sealed: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Seen {
+    fn new(global: &Global) -> Arc<Self> {
+        Arc::new(Self {
+            verbose: global.verbose,
+            bar: Mutex::new(Some(Progress::of_items(global.quiet, "collecting"))),
+            planned: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            sealed: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        })
+    }
+
+    fn events(self: Arc<Self>) -> Events {
+        Arc::new(move |step| self.hear(step))
+    }
+
+    fn hear(&self, step: Step) {
+        match step {
+            Step::Planned { results, .. } => {
+                self.planned.fetch_add(results, Ordering::Relaxed);
+                self.draw();
+            }
+            Step::Bytes { bytes, .. } => {
+                self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+            Step::Sealed { .. } => {
+                self.sealed.fetch_add(1, Ordering::Relaxed);
+                self.done.fetch_add(1, Ordering::Relaxed);
+                self.draw();
+            }
+            Step::Gap { .. } => {
+                self.done.fetch_add(1, Ordering::Relaxed);
+                self.draw();
+            }
+            Step::Waiting { until, .. } => self.message(&format!("waiting for the call budget until {until:.0}")),
+            Step::NextPoll { at } => self.message(&format!("next poll {at:.0}")),
+            Step::DiskFull { needed } => self.line(&format!(
+                "the disk is full: make room for {}; collecting goes on by itself",
+                human_bytes(needed)
+            )),
+            Step::RoomAgain => self.line("room again, collecting goes on"),
+            Step::Notice(text) if self.verbose => self.line(&visible(&text)),
+            Step::Listed { .. } | Step::Notice(_) => {}
+        }
+    }
+
+    fn with_bar(&self, draw: impl FnOnce(&Progress)) {
+        if let Ok(bar) = self.bar.lock()
+            && let Some(bar) = bar.as_ref()
+        {
+            draw(bar);
+        }
+    }
+
+    fn draw(&self) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        self.with_bar(|bar| {
+            bar.say(format!("collecting ({})", human_bytes(bytes)));
+            bar.set(self.done.load(Ordering::Relaxed), self.planned.load(Ordering::Relaxed));
+        });
+    }
+
+    fn message(&self, text: &str) {
+        self.with_bar(|bar| bar.say(text));
+    }
+
+    fn line(&self, text: &str) {
+        self.with_bar(|bar| bar.line(text));
+    }
+
+    fn end(&self) {
+        if let Ok(mut bar) = self.bar.lock() {
+            *bar = None;
+        }
+    }
+}
+
+/// With `--watch`: catches the index up beside the collecting, whenever
+/// something was sealed.
+struct Indexer {
+    stop: Option<std::sync::mpsc::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// Between two looks: soon enough for a person, seldom enough that small
+/// segments do not pile up.
+const INDEX_EVERY: Duration = Duration::from_secs(5);
+
+impl Indexer {
+    fn start(dir: PathBuf, seen: Arc<Seen>) -> Self {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let mut indexed = 0;
+            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(INDEX_EVERY) {
+                let sealed = seen.sealed.load(Ordering::Relaxed);
+                if sealed == indexed {
+                    continue;
+                }
+                match app::catch_up(&dir, false, &mut |_, _| {}) {
+                    Ok(_) => indexed = sealed,
+                    Err(failure) => seen.line(&format!("note: could not index yet: {}", visible(&failure.chain()))),
+                }
+            }
+        });
+        Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Indexer {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+

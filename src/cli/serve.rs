@@ -1,0 +1,110 @@
+//! Commands that need no tenant: demo, emulate, bench generate.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::app::{self, Failure, Kind, generate as made};
+
+use super::args::Global;
+#[cfg(feature = "emulator")]
+use super::args;
+use super::output::{Output, human_bytes, human_count};
+use super::{Exit, say};
+
+/// Where `demo` leaves its archive when none is named.
+#[cfg(feature = "emulator")]
+const DEMO_ARCHIVE: &str = "demo.archive";
+
+#[cfg(feature = "emulator")]
+pub fn demo(global: &Global, typed: &args::Demo) -> Result<Exit, Failure> {
+    let out = Output::open(None, global.no_color)?;
+    let paint = out.paint;
+    let mut view = super::render::DemoPages::new(out, paint);
+    if typed.discard {
+        let dir = std::env::temp_dir().join(format!("afteraction-demo-{}", std::process::id()));
+        let done = app::demo(&dir, &mut view);
+        std::fs::remove_dir_all(&dir)?;
+        done?;
+    } else {
+        let dir = global.archive.clone().unwrap_or_else(|| PathBuf::from(DEMO_ARCHIVE));
+        app::demo(&dir, &mut view)?;
+    }
+    view.finish()?;
+    Ok(Exit::Done)
+}
+
+#[cfg(feature = "emulator")]
+pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> {
+    use app::emulator::{Emulator, Faults, Fleet, Limits, Settings};
+
+    if !typed.listen.ip().is_loopback() && !typed.allow_remote {
+        return Err(Failure::asked(format!(
+            "{} can be reached by other machines, and the emulator guards nothing",
+            typed.listen
+        ))
+        .hint("listen on 127.0.0.1, or add --allow-remote"));
+    }
+    let failed = |e: app::emulator::Error| {
+        let hint = e.hint();
+        let failure = Failure::caused(Kind::World, "could not start the emulator", e);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    };
+    let mut faults = Faults::none();
+    for fault in &typed.fault {
+        faults = faults.and(Faults::parse(fault).map_err(failed)?);
+    }
+    let settings = Settings {
+        bind: typed.listen,
+        time_scale: typed.time_scale,
+        limits: if typed.no_limits { Limits::lifted() } else { Limits::default() },
+        faults,
+        state_file: typed.state.clone(),
+        ..Settings::serving(Fleet::from_folder(&typed.folder).map_err(failed)?)
+    };
+    let emulator = Emulator::start_blocking(settings).map_err(failed)?;
+    let mut out = Output::open(None, global.no_color)?;
+    writeln!(out, "{}", emulator.banner())?;
+    out.flush()?;
+    app::until_interrupted()?;
+    say(global, "stopped");
+    Ok(Exit::Done)
+}
+
+pub fn generate(
+    global: &Global,
+    dir: &Path,
+    seed: u64,
+    devices: u32,
+    megabytes: u64,
+    shape: &str,
+) -> Result<Exit, Failure> {
+    let filled = dir.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    if filled {
+        return Err(Failure::asked(format!("{} is not empty", dir.display()))
+            .hint("name a folder that does not exist yet"));
+    }
+    let shape = if shape == "unique" { made::Shape::Unique } else { made::Shape::Fleet };
+    let settings = made::Settings {
+        seed,
+        ..made::Settings::new(shape, u64::from(devices), megabytes * 1_000_000)
+    };
+    let summary = made::generate(&settings, &made::Folder(dir.to_path_buf())).map_err(|e| {
+        Failure::caused(Kind::World, format!("could not make a collection in {}", dir.display()), e)
+    })?;
+    say(
+        global,
+        &format!(
+            "{}: {} devices, {} results, {} of text in {}; {:.1} % of the text is distinct lines; answers.json says what is planted where",
+            dir.display(),
+            human_count(summary.devices),
+            human_count(summary.results),
+            human_bytes(summary.text_bytes),
+            human_bytes(summary.stored_bytes),
+            100.0 * summary.distinct_line_share
+        ),
+    );
+    Ok(Exit::Done)
+}
