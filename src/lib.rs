@@ -2,3 +2,5 @@
 //! brought back.
 
 pub mod evidence;
+pub mod extract;
+pub mod members;

@@ -1,0 +1,167 @@
+//! What a leaf is, from its first window: text in which encoding, or no text.
+
+use super::codepage::CodePage;
+use super::text::Decoder;
+use super::wide::Order;
+
+pub(super) enum Seen {
+    Text(Decoder),
+    Binary,
+}
+
+/// Beginnings of files whose head may look like text and whose rest is none.
+const BINARY_MAGIC: [&[u8]; 7] = [
+    b"%PDF-",
+    b"MZ",
+    b"\x7fELF",
+    b"SQLite format 3\0",
+    b"regf",
+    b"ElfFile\0",
+    b"\x89PNG",
+];
+
+/// Decides from the first window (the whole, where it `is_all`).
+pub(super) fn detect(window: &[u8], is_all: bool, page: CodePage) -> Seen {
+    if let Some(decoder) = by_mark(window, page) {
+        return Seen::Text(decoder);
+    }
+    if BINARY_MAGIC.iter().any(|magic| window.starts_with(magic)) && has_control(window) {
+        return Seen::Binary;
+    }
+    for order in [Order::Little, Order::Big] {
+        if is_utf16(window, order) {
+            return Seen::Text(Decoder::utf16(order, page, 0));
+        }
+    }
+    if is_binary(window) {
+        return Seen::Binary;
+    }
+    let (characters, bad) = count_utf8(window, is_all);
+    Seen::Text(if bad > characters {
+        Decoder::page(page)
+    } else {
+        Decoder::utf8(page, 0)
+    })
+}
+
+fn by_mark(window: &[u8], page: CodePage) -> Option<Decoder> {
+    match window {
+        [0xef, 0xbb, 0xbf, ..] => Some(Decoder::utf8(page, 3)),
+        [0xff, 0xfe, 0, 0, ..] if is_utf32(window, u32::from_le_bytes) => {
+            Some(Decoder::utf32(Order::Little))
+        }
+        [0, 0, 0xfe, 0xff, ..] if is_utf32(window, u32::from_be_bytes) => {
+            Some(Decoder::utf32(Order::Big))
+        }
+        [0xff, 0xfe, ..] => Some(Decoder::utf16(Order::Little, page, 2)),
+        [0xfe, 0xff, ..] => Some(Decoder::utf16(Order::Big, page, 2)),
+        _ => None,
+    }
+}
+
+fn is_utf32(window: &[u8], read: fn([u8; 4]) -> u32) -> bool {
+    window
+        .chunks_exact(4)
+        .filter_map(|unit| unit.try_into().ok())
+        .all(|unit| char::from_u32(read(unit)).is_some())
+}
+
+fn has_control(window: &[u8]) -> bool {
+    window.iter().any(|&b| is_control(b) || b >= 0x80)
+}
+
+/// Control characters that text does not use.
+fn is_control(byte: u8) -> bool {
+    matches!(byte, 0..=6 | 0x0e..=0x1a | 0x1c..=0x1f | 0x7f)
+}
+
+/// UTF-16 without its mark: NULs in one half, hardly any in the other, and
+/// characters that people write.
+fn is_utf16(window: &[u8], order: Order) -> bool {
+    let mut nuls = [0usize; 2];
+    let (mut plausible, mut units) = (0usize, 0usize);
+    for unit in window.chunks_exact(2) {
+        let (low, high) = match order {
+            Order::Little => (unit[0], unit[1]),
+            Order::Big => (unit[1], unit[0]),
+        };
+        units += 1;
+        nuls[0] += usize::from(low == 0);
+        nuls[1] += usize::from(high == 0);
+        plausible += usize::from(is_written(u16::from_be_bytes([high, low])));
+    }
+    let [wrong, right] = nuls;
+    right > 0
+        && units >= 2
+        && right * 20 >= units
+        && wrong * 8 <= right
+        && plausible * 20 >= units * 19
+}
+
+fn is_written(unit: u16) -> bool {
+    matches!(
+        unit,
+        9 | 10 | 13 | 0x20..=0x7e | 0xa0..=0x06ff | 0x0900..=0x0eff | 0x10a0..=0x11ff
+            | 0x1e00..=0x27ff | 0x3000..=0x9fff | 0xac00..=0xd7a3 | 0xd800..=0xdfff
+            | 0xfe30..=0xffef
+    )
+}
+
+/// Control characters beyond a few. Padding by NULs does not count, nor do
+/// the NULs of a stretch of UTF-16.
+fn is_binary(window: &[u8]) -> bool {
+    let mut at = 0;
+    let (mut controls, mut others) = (0usize, 0usize);
+    while let Some(rest) = window.get(at..).filter(|r| !r.is_empty()) {
+        let padding = rest.iter().take_while(|&&b| b == 0).count();
+        if padding >= PADDING_BYTES || padding == rest.len() {
+            at += padding;
+            continue;
+        }
+        let begins = super::wide::begins_wide(rest, Order::Little);
+        if begins {
+            let stretch = rest
+                .chunks_exact(2)
+                .take_while(|unit| unit[0] != 0 && unit[1] == 0)
+                .count();
+            others += stretch;
+            at += 2 * stretch;
+            continue;
+        }
+        let is_control = rest.first().is_some_and(|&b| is_control(b));
+        controls += usize::from(is_control);
+        others += usize::from(!is_control);
+        at += 1;
+    }
+    let all_padding = others == 0 && !window.is_empty();
+    all_padding || controls > 2 + (controls + others) / 20
+}
+
+/// NULs in a row that are room kept, not content.
+const PADDING_BYTES: usize = 16;
+
+/// Characters of more than one byte, and bytes that are none.
+fn count_utf8(window: &[u8], is_all: bool) -> (usize, usize) {
+    let (mut characters, mut bad) = (0, 0);
+    let mut rest = window;
+    loop {
+        let (valid, error) = match std::str::from_utf8(rest) {
+            Ok(text) => (text, None),
+            Err(e) => {
+                let valid = rest.get(..e.valid_up_to()).unwrap_or_default();
+                (std::str::from_utf8(valid).unwrap_or_default(), Some(e))
+            }
+        };
+        characters += valid.bytes().filter(|b| *b >= 0xc0).count();
+        let Some(error) = error else {
+            return (characters, bad);
+        };
+        let len = match error.error_len() {
+            Some(len) => len,
+            None if is_all => rest.len() - error.valid_up_to(),
+            None => return (characters, bad),
+        };
+        bad += len;
+        rest = rest.get(error.valid_up_to() + len..).unwrap_or_default();
+    }
+}

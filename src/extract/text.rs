@@ -1,0 +1,253 @@
+//! Decoding in steps, and the plain document that comes of it.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use encoding_rs::DecoderResult;
+
+use super::codepage::CodePage;
+use super::feed::Feed;
+use super::narrow::Narrow;
+use super::wide::{Order, Wide};
+use super::{Form, Head, Part, Sink};
+use crate::evidence::{Problem, ProblemKind, ResultKind};
+
+/// Text is handed on in pieces of about this size.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// How the bytes of one leaf become text.
+pub(super) struct Decoder {
+    pub name: &'static str,
+    /// Bytes of the byte order mark.
+    pub mark: usize,
+    engine: Engine,
+    counts: Counts,
+}
+
+enum Engine {
+    /// One byte a unit: UTF-8, code pages; stretches of UTF-16 are found.
+    Narrow(Narrow),
+    /// UTF-16; stretches of bytes are found.
+    Wide(Wide),
+    Utf32(Order),
+    MultiByte(encoding_rs::Decoder),
+}
+
+/// What did not fit the encoding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Bytes that are no UTF-8 and were read by the code page.
+    pub by_page: u64,
+    /// Replaced by U+FFFD.
+    pub replaced: u64,
+    /// Stretches in the other width.
+    pub switches: u64,
+}
+
+impl Decoder {
+    pub fn utf8(page: CodePage, mark: usize) -> Self {
+        Self::new("utf-8", mark, Engine::Narrow(Narrow::utf8(page)))
+    }
+
+    pub fn page(page: CodePage) -> Self {
+        let engine = match page.multi_byte() {
+            Some(encoding) => Engine::MultiByte(encoding.new_decoder_without_bom_handling()),
+            None => Engine::Narrow(Narrow::page(page)),
+        };
+        Self::new(page.name(), 0, engine)
+    }
+
+    pub fn utf16(order: Order, page: CodePage, mark: usize) -> Self {
+        let name = match order {
+            Order::Little => "utf-16le",
+            Order::Big => "utf-16be",
+        };
+        Self::new(name, mark, Engine::Wide(Wide::new(order, page)))
+    }
+
+    pub fn utf32(order: Order) -> Self {
+        let name = match order {
+            Order::Little => "utf-32le",
+            Order::Big => "utf-32be",
+        };
+        Self::new(name, 4, Engine::Utf32(order))
+    }
+
+    fn new(name: &'static str, mark: usize, engine: Engine) -> Self {
+        Self {
+            name,
+            mark,
+            engine,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Decodes what can be decoded for certain and says how many bytes that
+    /// took. With `last`, all of them.
+    pub fn decode(&mut self, bytes: &[u8], last: bool, out: &mut String) -> usize {
+        match &mut self.engine {
+            Engine::Narrow(narrow) => narrow.decode(bytes, last, out, &mut self.counts),
+            Engine::Wide(wide) => wide.decode(bytes, last, out, &mut self.counts),
+            Engine::Utf32(order) => decode_utf32(*order, bytes, last, out, &mut self.counts),
+            Engine::MultiByte(decoder) => {
+                let mut at = 0;
+                loop {
+                    let rest = bytes.get(at..).unwrap_or_default();
+                    out.reserve(
+                        decoder
+                            .max_utf8_buffer_length(rest.len())
+                            .unwrap_or(rest.len()),
+                    );
+                    let (result, read) =
+                        decoder.decode_to_string_without_replacement(rest, out, last);
+                    at += read;
+                    match result {
+                        DecoderResult::Malformed(..) => {
+                            out.push(char::REPLACEMENT_CHARACTER);
+                            self.counts.replaced += 1;
+                        }
+                        DecoderResult::OutputFull => {}
+                        DecoderResult::InputEmpty => return at,
+                    }
+                }
+            }
+        }
+    }
+
+    /// A decoder like this one at its beginning, to look ahead with.
+    pub fn peek(&self, window: &[u8], out: &mut String) {
+        let bytes = window.get(self.mark..).unwrap_or_default();
+        match &self.engine {
+            Engine::Narrow(_) => out.push_str(&String::from_utf8_lossy(bytes)),
+            Engine::Wide(wide) => {
+                let mut counts = Counts::default();
+                Wide::new(wide.order(), CodePage::default()).decode(bytes, false, out, &mut counts);
+            }
+            Engine::Utf32(order) => {
+                decode_utf32(*order, bytes, false, out, &mut Counts::default());
+            }
+            Engine::MultiByte(_) => out.push_str(&String::from_utf8_lossy(bytes)),
+        }
+    }
+
+    /// What the encoding has to be told about, once the text is at its end.
+    pub fn problem(&self) -> Option<Problem> {
+        let Counts {
+            by_page,
+            replaced,
+            switches,
+        } = self.counts;
+        let mut said = Vec::new();
+        match &self.engine {
+            Engine::Narrow(narrow) if by_page > 0 && narrow.is_utf8() => {
+                said.push(format!(
+                    "{by_page} bytes are no UTF-8 and were read as {}",
+                    narrow.page_name()
+                ));
+            }
+            Engine::Narrow(_) if by_page > 0 => {
+                said.push(format!(
+                    "{by_page} bytes beyond ASCII were taken for {}",
+                    self.name
+                ));
+            }
+            Engine::MultiByte(_) => said.push(format!("text was taken for {}", self.name)),
+            _ => {}
+        }
+        if replaced > 0 {
+            said.push(format!(
+                "{replaced} places fit no character and became U+FFFD"
+            ));
+        }
+        if switches > 0 {
+            said.push(format!(
+                "text changes between one and two bytes a character ({switches} times)"
+            ));
+        }
+        (!said.is_empty()).then(|| Problem::new(ProblemKind::Encoding, said.join("; ")))
+    }
+}
+
+fn decode_utf32(
+    order: Order,
+    bytes: &[u8],
+    last: bool,
+    out: &mut String,
+    counts: &mut Counts,
+) -> usize {
+    let units = bytes.chunks_exact(4);
+    let rest = units.remainder().len();
+    for unit in units {
+        let unit: [u8; 4] = unit.try_into().unwrap_or_default();
+        let number = match order {
+            Order::Little => u32::from_le_bytes(unit),
+            Order::Big => u32::from_be_bytes(unit),
+        };
+        out.push(char::from_u32(number).unwrap_or_else(|| {
+            counts.replaced += 1;
+            char::REPLACEMENT_CHARACTER
+        }));
+    }
+    if last && rest > 0 {
+        out.push(char::REPLACEMENT_CHARACTER);
+        counts.replaced += 1;
+        return bytes.len();
+    }
+    bytes.len() - rest
+}
+
+/// Decodes everything `feed` brings and hands it to `take` in pieces.
+pub(super) fn decode_all(
+    feed: &mut Feed<'_>,
+    decoder: &mut Decoder,
+    mut take: impl FnMut(&str) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    feed.consume(decoder.mark);
+    let mut out = String::with_capacity(PIECE_BYTES + PIECE_BYTES / 2);
+    loop {
+        let last = feed.is_last();
+        let used = decoder.decode(feed.window(), last, &mut out);
+        feed.consume(used);
+        if out.len() >= PIECE_BYTES || last {
+            if !out.is_empty() && take(&out).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            out.clear();
+        }
+        if last {
+            return Ok(ControlFlow::Continue(()));
+        }
+        feed.fill()?;
+    }
+}
+
+/// A leaf that is one text.
+pub(super) fn run(
+    feed: &mut Feed<'_>,
+    mut decoder: Decoder,
+    kind: ResultKind,
+    sink: &mut dyn Sink,
+) -> io::Result<ControlFlow<()>> {
+    let head = Head {
+        part: Part::Whole,
+        encoding: decoder.name,
+        form: Form::Text,
+    };
+    if sink.document(head).is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
+    let empty = feed.window().is_empty();
+    let flow = decode_all(feed, &mut decoder, |piece| sink.text(piece))?;
+    if let Some(problem) = decoder.problem() {
+        sink.problem(problem);
+    }
+    if kind == ResultKind::Transcript {
+        let message = if empty {
+            "transcript is empty"
+        } else {
+            "no transcript object: kept as plain text"
+        };
+        sink.problem(Problem::new(ProblemKind::Repaired, message));
+    }
+    Ok(flow)
+}

@@ -1,0 +1,222 @@
+//! UTF-16, and what is found inside of it: text of one byte a unit that
+//! something appended, and units out of step after an odd number of bytes.
+
+use super::codepage::CodePage;
+use super::narrow::Narrow;
+use super::text::Counts;
+
+/// Byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Little,
+    Big,
+}
+
+/// Four characters below U+0100 in a row begin a stretch of UTF-16: fewer
+/// happen by chance between NULs.
+pub(super) const WIDE_RUN_BYTES: usize = 8;
+
+/// ASCII bytes in a row that end UTF-16, unless they can be ideographs.
+const NARROW_RUN_BYTES: usize = 12;
+
+pub(super) struct Wide {
+    order: Order,
+    /// Part of a narrow text: left at the first unit of two ASCII bytes.
+    stretch: bool,
+    /// In a stretch of single bytes.
+    narrow: Option<Narrow>,
+    page: CodePage,
+}
+
+impl Wide {
+    pub fn new(order: Order, page: CodePage) -> Self {
+        Self {
+            order,
+            stretch: false,
+            narrow: None,
+            page,
+        }
+    }
+
+    pub fn stretch(order: Order) -> Self {
+        Self {
+            stretch: true,
+            ..Self::new(order, CodePage::default())
+        }
+    }
+
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    pub fn decode(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+        out: &mut String,
+        counts: &mut Counts,
+    ) -> usize {
+        let mut at = 0;
+        loop {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let (used, changed) = match &self.narrow {
+                Some(narrow) => narrow.decode_narrow(rest, last, out, counts),
+                None => self.decode_stretch(rest, last, out, counts),
+            };
+            at += used;
+            if !changed {
+                return at;
+            }
+            self.narrow = match self.narrow {
+                Some(_) => None,
+                None => {
+                    counts.switches += 1;
+                    Some(Narrow::between(self.order, self.page))
+                }
+            };
+        }
+    }
+
+    /// Decodes up to where UTF-16 ends; whether that is within `bytes`.
+    pub fn decode_stretch(
+        &self,
+        bytes: &[u8],
+        last: bool,
+        out: &mut String,
+        counts: &mut Counts,
+    ) -> (usize, bool) {
+        let (upto, left) = self.find_end(bytes, last);
+        let mut units = bytes.get(..upto).unwrap_or_default();
+        if !left && !last && units.len() >= 2 && is_high_surrogate(last_unit(units, self.order)) {
+            units = &units[..units.len() - 2];
+        }
+        decode_units(units, self.order, out, counts);
+        let mut used = units.len();
+        if last && !left && used < bytes.len() {
+            // half a unit at the very end
+            out.push(char::REPLACEMENT_CHARACTER);
+            counts.replaced += 1;
+            used = bytes.len();
+        }
+        (used, left)
+    }
+
+    /// Where the units end that can be decoded for certain, and whether
+    /// something else begins there.
+    fn find_end(&self, bytes: &[u8], last: bool) -> (usize, bool) {
+        let need = if last { 2 } else { NARROW_RUN_BYTES };
+        let mut at = 0;
+        while at + need <= bytes.len() {
+            let rest = &bytes[at..];
+            let (low, high) = self.halves(rest[0], rest[1]);
+            // a unit of two ASCII bytes, or of a NUL in the wrong half
+            if is_text(high) && (low == 0 || is_text(low)) && self.ends_before(rest) {
+                return (at, true);
+            }
+            at += 2;
+        }
+        let odd_end = last && self.stretch && at < bytes.len();
+        (at, odd_end)
+    }
+
+    fn halves(&self, first: u8, second: u8) -> (u8, u8) {
+        match self.order {
+            Order::Little => (first, second),
+            Order::Big => (second, first),
+        }
+    }
+
+    fn ends_before(&self, rest: &[u8]) -> bool {
+        let ascii = rest[0] != 0 && rest[1] != 0;
+        match (self.stretch, ascii) {
+            (true, true) => true,
+            (false, true) => self.is_narrow_run(rest),
+            (_, false) => self.is_out_of_step(rest),
+        }
+    }
+
+    /// ASCII that is no ideographs: those have a high half of 4E and more, or
+    /// of 30 for kana.
+    fn is_narrow_run(&self, rest: &[u8]) -> bool {
+        let Some(run) = rest.get(..NARROW_RUN_BYTES) else {
+            return false;
+        };
+        if !run.iter().all(|&b| is_text(b)) {
+            return false;
+        }
+        let mut first = None;
+        run.chunks_exact(2)
+            .map(|unit| self.halves(unit[0], unit[1]).1)
+            .filter(|&high| high < 0x4e && high != 0x30)
+            .any(|high| *first.get_or_insert(high) != high)
+    }
+
+    /// Four units with their NULs in the wrong half.
+    fn is_out_of_step(&self, rest: &[u8]) -> bool {
+        rest.get(..WIDE_RUN_BYTES).is_some_and(|run| {
+            run.chunks_exact(2).all(|unit| {
+                let (low, high) = self.halves(unit[0], unit[1]);
+                low == 0 && is_text(high)
+            })
+        })
+    }
+}
+
+/// Whether a stretch of UTF-16 begins here.
+pub(super) fn begins_wide(bytes: &[u8], order: Order) -> bool {
+    bytes.get(..WIDE_RUN_BYTES).is_some_and(|run| {
+        run.chunks_exact(2).all(|unit| {
+            let (low, high) = match order {
+                Order::Little => (unit[0], unit[1]),
+                Order::Big => (unit[1], unit[0]),
+            };
+            high == 0 && (is_text(low) || low >= 0xa0)
+        })
+    })
+}
+
+fn is_text(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n')
+}
+
+fn last_unit(units: &[u8], order: Order) -> u16 {
+    let Some(unit) = units.last_chunk::<2>() else {
+        return 0;
+    };
+    match order {
+        Order::Little => u16::from_le_bytes(*unit),
+        Order::Big => u16::from_be_bytes(*unit),
+    }
+}
+
+fn is_high_surrogate(unit: u16) -> bool {
+    (0xd800..0xdc00).contains(&unit)
+}
+
+fn decode_units(units: &[u8], order: Order, out: &mut String, counts: &mut Counts) {
+    use encoding_rs::DecoderResult;
+    let encoding = match order {
+        Order::Little => encoding_rs::UTF_16LE,
+        Order::Big => encoding_rs::UTF_16BE,
+    };
+    let mut decoder = encoding.new_decoder_without_bom_handling();
+    let mut at = 0;
+    loop {
+        let rest = units.get(at..).unwrap_or_default();
+        out.reserve(
+            decoder
+                .max_utf8_buffer_length(rest.len())
+                .unwrap_or(rest.len()),
+        );
+        let (result, read) = decoder.decode_to_string_without_replacement(rest, out, true);
+        at += read;
+        match result {
+            DecoderResult::Malformed(..) => {
+                out.push(char::REPLACEMENT_CHARACTER);
+                counts.replaced += 1;
+            }
+            DecoderResult::OutputFull => {}
+            DecoderResult::InputEmpty => return,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Deflate, ending where the stream ends and saying when it breaks off: the
+//! ready-made readers call both "no more bytes".
+
+use std::io::{self, BufRead, Read};
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+pub(super) struct Inflate<R> {
+    input: R,
+    engine: Decompress,
+    ended: bool,
+}
+
+impl<R: BufRead> Inflate<R> {
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            engine: Decompress::new(false),
+            ended: false,
+        }
+    }
+
+    /// Starts a new stream where the last one ended.
+    pub fn restart(&mut self) {
+        self.engine.reset(false);
+        self.ended = false;
+    }
+
+    /// What follows the stream.
+    pub fn input(&mut self) -> &mut R {
+        &mut self.input
+    }
+}
+
+impl<R: BufRead> Read for Inflate<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while !self.ended && !buf.is_empty() {
+            let input = self.input.fill_buf()?;
+            let at_end = input.is_empty();
+            let (in_before, out_before) = (self.engine.total_in(), self.engine.total_out());
+            let status = self.engine.decompress(input, buf, FlushDecompress::None);
+            let eaten = (self.engine.total_in() - in_before) as usize;
+            let made = (self.engine.total_out() - out_before) as usize;
+            self.input.consume(eaten);
+            match status {
+                Ok(Status::StreamEnd) => self.ended = true,
+                Ok(_) => {}
+                Err(_) if made > 0 => {}
+                Err(e) => return Err(io::Error::new(io::ErrorKind::InvalidData, e)),
+            }
+            if made > 0 {
+                return Ok(made);
+            }
+            if !self.ended && at_end {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "deflate stream breaks off",
+                ));
+            }
+        }
+        Ok(0)
+    }
+}
