@@ -82,6 +82,8 @@ impl Session {
 
     /// The machine action as JSON text.
     pub fn to_json(&self, device: &Device) -> Vec<u8> {
+        let cancelled = self.status == "Cancelled";
+        let if_cancelled = |text: String| if cancelled { json!(text) } else { Value::Null };
         let action = json!({
             "id": self.id.to_string(),
             "type": "LiveResponse",
@@ -93,9 +95,9 @@ impl Session {
             "computerDnsName": device.dns_name(),
             "creationDateTimeUtc": format!("{}.7788848Z", self.created.iso()),
             "lastUpdateDateTimeUtc": format!("{}.51Z", self.ended.plus(37).iso()),
-            "cancellationRequestor": null,
-            "cancellationComment": null,
-            "cancellationDateTimeUtc": null,
+            "cancellationRequestor": if_cancelled(self.requestor.to_string()),
+            "cancellationComment": if_cancelled("not needed any more".to_string()),
+            "cancellationDateTimeUtc": if_cancelled(format!("{}.0411Z", self.ended.plus(20).iso())),
             "errorHResult": 0,
             "scope": null,
             "externalId": null,

@@ -145,13 +145,17 @@ pub fn generate(settings: &Settings, sink: &dyn Sink) -> Result<Summary, Generat
     Ok(summary)
 }
 
-fn put_json(sink: &dyn Sink, path: &str, value: &impl Serialize) -> Result<(), GenerateError> {
+pub(super) fn put_json(
+    sink: &dyn Sink,
+    path: &str,
+    value: &impl Serialize,
+) -> Result<(), GenerateError> {
     let mut json = serde_json::to_vec_pretty(value).unwrap_or_default();
     json.push(b'\n');
     put(sink, path, &json)
 }
 
-fn put(sink: &dyn Sink, path: &str, bytes: &[u8]) -> Result<(), GenerateError> {
+pub(super) fn put(sink: &dyn Sink, path: &str, bytes: &[u8]) -> Result<(), GenerateError> {
     sink.put(path, bytes)
         .map_err(|source| GenerateError::Write {
             path: path.to_string(),
@@ -546,7 +550,7 @@ fn lines_with(text: &str, finder: &Finder<'_>) -> u64 {
     lines
 }
 
-const TRANSCRIPT_STARTED: &str = "Transcript started, output file is C:\\ProgramData\\Microsoft\\Windows Defender Advanced Threat Protection\\Temp\\PSScriptOutputs\\PSScript_Transcript_";
+pub(super) const TRANSCRIPT_STARTED: &str = "Transcript started, output file is C:\\ProgramData\\Microsoft\\Windows Defender Advanced Threat Protection\\Temp\\PSScriptOutputs\\PSScript_Transcript_";
 
 /// All units so far.
 #[derive(Default)]

@@ -61,7 +61,12 @@ fn unpack(reference: &str, bytes: &[u8], texts: &mut BTreeMap<String, String>) {
             .chunks(2)
             .map(|c| u16::from_le_bytes([c[0], c[1]]))
             .collect();
-        texts.insert(reference.to_string(), String::from_utf16(&units).unwrap());
+        let narrow = String::from_utf16(&units).unwrap();
+        unpack(reference, narrow.as_bytes(), texts);
+    } else if bytes.starts_with(b"{\"script_name\"") {
+        // Raw line feeds inside strings: a blank in their place will parse.
+        let text = String::from_utf8_lossy(bytes).replace('\n', " ");
+        unpack(reference, text.as_bytes(), texts);
     } else {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         texts.insert(reference.to_string(), text);
