@@ -1,0 +1,69 @@
+//! Where a collection goes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// Takes whole files by their `/`-joined path below the collection's folder.
+/// Several threads put at once, each path once.
+pub trait Sink: Sync {
+    fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// A folder, made where it is missing. Files are not synced: a collection can
+/// be made again.
+#[derive(Debug)]
+pub struct Folder(pub PathBuf);
+
+impl Sink for Folder {
+    fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let file = path
+            .split('/')
+            .fold(self.0.clone(), |at, name| at.join(name));
+        match fs::write(&file, bytes) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(file.parent().unwrap_or(&self.0))?;
+                fs::write(&file, bytes)
+            }
+            done => done,
+        }
+    }
+}
+
+/// Everything in memory, for tests and for what serves a small collection
+/// without a disk.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl Memory {
+    /// The files by their paths.
+    pub fn into_files(self) -> BTreeMap<String, Vec<u8>> {
+        self.0.into_inner().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl Sink for Memory {
+    fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut files = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        files.insert(path.to_string(), bytes.to_vec());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_makes_what_is_missing_on_the_way() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = Folder(scratch.path().join("new"));
+        folder.put("a/0.json", b"{}").unwrap();
+        folder.put("a.json", b"[]").unwrap();
+        let read = |path: &str| fs::read(scratch.path().join("new").join(path)).unwrap();
+        assert_eq!(read("a/0.json"), b"{}");
+        assert_eq!(read("a.json"), b"[]");
+    }
+}
