@@ -1,4 +1,5 @@
 //! afteraction keeps and searches what Microsoft Defender live response
 //! brought back.
 
+pub mod collect;
 pub mod evidence;
