@@ -2,11 +2,12 @@
 //! classified answer. What it says on failure holds no address but the host.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use url::Url;
 
-use super::budget::{Budget, CALL_TIMEOUT};
+use super::budget::Budget;
 use super::clock::{Clock, Moment};
 use super::http::{self, Fault, SharedHttp, Unread};
 use super::link::{BadLink, Link};
@@ -28,6 +29,8 @@ pub(super) struct Api {
     pub signer: Signer,
     pub budget: Arc<Budget>,
     pub clock: Clock,
+    /// Real time.
+    pub call_timeout: Duration,
     pub tally: Arc<Tally>,
     pub outage: Outage,
 }
@@ -133,7 +136,7 @@ impl Api {
             .client(url)
             .get(url.clone())
             .bearer_auth(token.expose())
-            .timeout(CALL_TIMEOUT);
+            .timeout(self.call_timeout);
         let response = match request.send().await.map_err(http::fault) {
             Ok(response) => response,
             Err(fault) if fault.unsent => {

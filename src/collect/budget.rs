@@ -16,10 +16,6 @@ use super::CollectError;
 use super::call_log::{CallLog, Entry, Ledger};
 use super::clock::{Clock, Moment};
 
-/// A call without an answer by then never gets one.
-///
-/// **Units**: real time.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// No `Retry-After` holds longer, service time.
 pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// What a 429 without `Retry-After` holds: half a window.
@@ -78,14 +74,25 @@ impl Call {
     }
 }
 
+/// The clock that counts, and when a call without an answer is given up.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    clock: Clock,
+    /// **Units**: real time.
+    call_timeout: Duration,
+}
+
 /// When the next call may leave. In flight means not yet answered: its end is
 /// not known, so what is said then is the earliest it could be.
-fn earliest(ledger: &Ledger, call: Call, now: Moment, clock: Clock) -> Moment {
+fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Moment {
     let mut ends: Vec<Moment> = ledger
         .calls
         .iter()
         .filter(|c| c.call == call)
-        .map(|c| c.answered.unwrap_or(c.sent.after(CALL_TIMEOUT).min(now)))
+        .map(|c| {
+            c.answered
+                .unwrap_or(c.sent.after(pace.call_timeout).min(now))
+        })
         .collect();
     ends.sort_unstable();
     let free = LIMITS
@@ -93,7 +100,7 @@ fn earliest(ledger: &Ledger, call: Call, now: Moment, clock: Clock) -> Moment {
         .filter_map(|limit| {
             // The call that must be over before one more fits.
             let blocking = ends.len().checked_sub(limit.calls)?;
-            Some(ends.get(blocking)?.after(clock.real(limit.span)))
+            Some(ends.get(blocking)?.after(pace.clock.real(limit.span)))
         })
         .max();
     let held = ledger
@@ -107,7 +114,7 @@ fn earliest(ledger: &Ledger, call: Call, now: Moment, clock: Clock) -> Moment {
 
 /// Lets calls go when their windows have room.
 pub(super) struct Budget {
-    clock: Clock,
+    pace: Pace,
     /// `None` with limits lifted: there is nothing to count.
     log: Option<Arc<CallLog>>,
     /// Who waits for a kind waits in line: the first in line asks the log.
@@ -128,6 +135,7 @@ impl Budget {
     pub fn open(
         clock: Clock,
         lifted: bool,
+        call_timeout: Duration,
         dir: &Path,
         name: &str,
     ) -> Result<(Arc<Self>, Option<String>), CollectError> {
@@ -142,7 +150,10 @@ impl Budget {
             (Some(Arc::new(log)), notice)
         };
         let budget = Self {
-            clock,
+            pace: Pace {
+                clock,
+                call_timeout,
+            },
             log,
             doors: Default::default(),
             next_id: AtomicU64::new(RandomState::new().hash_one(std::process::id())),
@@ -161,7 +172,7 @@ impl Budget {
         let mut held_until = self.door(call).lock().await;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         loop {
-            let now = self.clock.now();
+            let now = self.pace.clock.now();
             let until = match &self.log {
                 Some(log) => self.ask(log.clone(), call, id, now).await?.max(*held_until),
                 None => *held_until,
@@ -170,7 +181,7 @@ impl Budget {
                 break;
             }
             tell(until);
-            self.clock.sleep_until(until).await;
+            self.pace.clock.sleep_until(until).await;
         }
         *held_until = Moment::default();
         self.counter(call).fetch_add(1, Ordering::Relaxed);
@@ -185,7 +196,7 @@ impl Budget {
         let wait = retry_after
             .unwrap_or(RETRY_AFTER_USUAL)
             .min(RETRY_AFTER_MAX);
-        let until = self.clock.now().after(self.clock.real(wait));
+        let until = self.pace.clock.now().after(self.pace.clock.real(wait));
         match &self.log {
             Some(_) => self.note(Entry::Held { call, until }),
             None => {
@@ -208,11 +219,11 @@ impl Budget {
         id: u64,
         now: Moment,
     ) -> Result<Moment, CollectError> {
-        let clock = self.clock;
+        let pace = self.pace;
         let path = log.path().to_path_buf();
         let decided = tokio::task::spawn_blocking(move || {
             log.decide(now, |ledger| {
-                let at = earliest(ledger, call, now, clock);
+                let at = earliest(ledger, call, now, pace);
                 let entry = (at <= now).then_some(Entry::Sent { call, id, at: now });
                 (at, entry)
             })
@@ -249,7 +260,7 @@ impl Budget {
 impl Ticket {
     /// The answer is here, or will never be.
     pub fn answered(self) {
-        let at = self.budget.clock.now();
+        let at = self.budget.pace.clock.now();
         self.budget.note(Entry::Answered { id: self.id, at });
     }
 
@@ -288,6 +299,15 @@ mod tests {
     use super::*;
     use crate::collect::call_log::Logged;
 
+    const TIMEOUT: Duration = Duration::from_secs(120);
+
+    fn pace() -> Pace {
+        Pace {
+            clock: Clock::new(1.0),
+            call_timeout: TIMEOUT,
+        }
+    }
+
     fn answered(at_s: u64) -> Logged {
         Logged {
             id: at_s,
@@ -306,7 +326,7 @@ mod tests {
             calls,
             holds: Vec::new(),
         };
-        earliest(&ledger, Call::Link, seconds(now), Clock::new(1))
+        earliest(&ledger, Call::Link, seconds(now), pace())
     }
 
     #[test]
@@ -342,7 +362,7 @@ mod tests {
             calls: (0..100).map(|_| answered(10)).collect(),
             holds: vec![(Call::Link, seconds(500))],
         };
-        let at = |call| earliest(&ledger, call, seconds(20), Clock::new(1));
+        let at = |call| earliest(&ledger, call, seconds(20), pace());
         assert_eq!(at(Call::List), seconds(20));
         assert_eq!(at(Call::Link), seconds(500));
     }
@@ -351,8 +371,12 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn n_calls_take_as_long_as_they_must_and_never_overspend() {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Clock::new(100);
-        let open = || Budget::open(clock, false, dir.path(), "t").unwrap().0;
+        let clock = Clock::new(100.0);
+        let open = || {
+            Budget::open(clock, false, TIMEOUT, dir.path(), "t")
+                .unwrap()
+                .0
+        };
         let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
         let start = std::time::Instant::now();
         // Two budgets on one log: two processes of one application.

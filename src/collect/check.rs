@@ -91,7 +91,7 @@ pub async fn check(settings: &Settings, room: Option<u64>) -> Vec<CheckLine> {
 async fn look(settings: &Settings, lines: &mut Vec<CheckLine>) -> Result<(), CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
-    let http = Arc::new(Http::new(settings.ca_file.as_deref())?);
+    let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
     let signer = Signer::new(settings, http.clone(), clock)?;
     let token = signer.bearer().await?;
     lines.push(CheckLine::ok("sign-in", "a token was granted"));
@@ -149,7 +149,7 @@ async fn host(settings: &Settings, http: &Http, token: &Secret, lines: &mut Vec<
         .client(&url)
         .get(url)
         .bearer_auth(token.expose())
-        .timeout(super::budget::CALL_TIMEOUT);
+        .timeout(settings.timeouts.call);
     let host = settings.api_host();
     let response = match request.send().await.map_err(http::fault) {
         Ok(response) => response,
@@ -178,12 +178,12 @@ async fn host(settings: &Settings, http: &Http, token: &Secret, lines: &mut Vec<
     lines.push(skew(date, settings.pace.time_scale));
 }
 
-fn skew(date: Option<Timestamp>, scale: u32) -> CheckLine {
+fn skew(date: Option<Timestamp>, scale: f64) -> CheckLine {
     let now = Timestamp::now();
     let Some(date) = date else {
         return CheckLine::warn("clock", "the host does not say its time");
     };
-    if scale > 1 {
+    if scale > 1.0 {
         return CheckLine::ok("clock", "time is sped up: not compared");
     }
     let (apart, side) = match between(now, date) {

@@ -42,13 +42,13 @@ fn micros(duration: Duration) -> u64 {
 /// Real time, and how many service seconds pass in a real one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
-    scale: u32,
+    scale: f64,
 }
 
 impl Clock {
-    pub fn new(scale: u32) -> Self {
+    pub fn new(scale: f64) -> Self {
         Self {
-            scale: scale.max(1),
+            scale: scale.max(1.0),
         }
     }
 
@@ -58,12 +58,12 @@ impl Clock {
     }
 
     pub fn is_scaled(self) -> bool {
-        self.scale > 1
+        self.scale > 1.0
     }
 
     /// Real time in which `service` passes on the service's clock.
     pub fn real(self, service: Duration) -> Duration {
-        service / self.scale
+        service.div_f64(self.scale)
     }
 
     /// Until the wall clock says `deadline`, or as long as that seemed to be

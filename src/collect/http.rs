@@ -11,13 +11,9 @@ use jiff::Timestamp;
 use reqwest::{Certificate, Client, ClientBuilder, Response};
 use url::{Host, Url};
 
-use super::CollectError;
 use super::error::clean;
+use super::{CollectError, Timeouts};
 
-/// A host that does not answer the handshake by then is taken for lost.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Silence in a body for this long is a broken connection.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// A ca file is a few certificates; a larger file is a mistaken path.
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -29,7 +25,7 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub fn new(ca_file: Option<&Path>) -> Result<Self, CollectError> {
+    pub fn new(ca_file: Option<&Path>, timeouts: Timeouts) -> Result<Self, CollectError> {
         install_provider();
         let roots = ca_file.map(read_roots).transpose()?.unwrap_or_default();
         let build = |builder: ClientBuilder| {
@@ -39,8 +35,8 @@ impl Http {
             })
         };
         Ok(Self {
-            near: build(common().no_proxy().tls_certs_only([]))?,
-            far: build(common().tls_certs_merge(roots))?,
+            near: build(common(timeouts).no_proxy().tls_certs_only([]))?,
+            far: build(common(timeouts).tls_certs_merge(roots))?,
         })
     }
 
@@ -53,14 +49,14 @@ impl Http {
     }
 }
 
-fn common() -> ClientBuilder {
+fn common(timeouts: Timeouts) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("afteraction/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
+        .connect_timeout(timeouts.connect)
+        .read_timeout(timeouts.read)
 }
 
 fn install_provider() {
@@ -246,7 +242,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transport_error_shows_no_address() {
-        let http = Http::new(None).unwrap();
+        let http = Http::new(None, Timeouts::default()).unwrap();
         let secret = url("http://127.0.0.1:1/blob/secretpath?se=x&sig=SECRET");
         let error = http.client(&secret).get(secret).send().await.unwrap_err();
         let fault = fault(error);

@@ -111,7 +111,12 @@ mod tests {
 
     fn read(value: &str, date: &str) -> Result<Link, BadLink> {
         let body = serde_json::json!({ "value": value }).to_string();
-        Link::read(body.as_bytes(), date.parse().ok(), Moment(0), Clock::new(1))
+        Link::read(
+            body.as_bytes(),
+            date.parse().ok(),
+            Moment(0),
+            Clock::new(1.0),
+        )
     }
 
     #[test]
@@ -134,8 +139,8 @@ mod tests {
     fn life_is_counted_by_the_servers_clock() {
         let link = read(RAW, "2026-02-04T15:30:00Z").unwrap();
         let minutes = |n: u64| Moment(n * 60_000_000);
-        assert!(!link.is_near_end(minutes(29), Clock::new(1)));
-        assert!(link.is_near_end(minutes(30), Clock::new(1)));
+        assert!(!link.is_near_end(minutes(29), Clock::new(1.0)));
+        assert!(link.is_near_end(minutes(30), Clock::new(1.0)));
         let over = |date: &str| link.is_over(date.parse().ok(), minutes(0));
         assert!(!over("2026-02-04T15:59:00Z"));
         assert!(over("2026-02-04T16:00:00Z"));

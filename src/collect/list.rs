@@ -79,6 +79,14 @@ fn conditions(filter: &Filter, from: Option<Timestamp>) -> Vec<String> {
     all
 }
 
+/// The same list, oldest first.
+pub(super) fn in_order(first: &Url) -> Url {
+    let mut url = first.clone();
+    let query = first.query().unwrap_or("");
+    url.set_query(Some(&format!("{query}&$orderby=creationDateTimeUtc asc")));
+    url
+}
+
 /// The page after: the path and query of `next` on our own host, whatever host
 /// it names. The token never follows a link elsewhere.
 pub(super) fn next_page(base: &Url, next: &str) -> Option<Url> {
@@ -155,6 +163,14 @@ impl Known {
 
     pub fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
         self.actions.values().map(|seen| &seen.action)
+    }
+
+    /// Ids of `wanted` that no list has shown.
+    pub fn missing(&self, wanted: &[ActionId]) -> impl Iterator<Item = ActionId> {
+        wanted
+            .iter()
+            .copied()
+            .filter(|id| !self.actions.contains_key(id))
     }
 
     pub fn len(&self) -> u64 {

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn slots_that_fail_together_count_once() {
         let outage = Outage::default();
-        let clock = Clock::new(1);
+        let clock = Clock::new(1.0);
         let Lost::Until(until) = outage.note(clock) else {
             panic!("the first failure is news");
         };

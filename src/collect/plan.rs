@@ -213,7 +213,7 @@ mod tests {
             })
             .unwrap();
         }
-        let queue = Queue::new(Clock::new(1));
+        let queue = Queue::new(Clock::new(1.0));
         queue.add(std::mem::take(&mut plan.wants));
         queue.close();
         let mut order = Vec::new();

@@ -5,25 +5,23 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::api::{Api, CallError};
-use super::backoff::{Tries, Trouble};
+use super::api::Api;
+use super::backoff::Trouble;
 use super::budget::{Budget, RETRY_AFTER_MAX};
-use super::clock::{Clock, Moment};
+use super::clock::Clock;
 use super::download::{self, Body, Step};
 use super::http::Http;
-use super::list::{self, Known, Page, Round};
+use super::lister;
 use super::outage::Outage;
-use super::plan::{self, Plan};
 use super::queue::{Queue, Want};
 use super::sign_in::Signer;
 use super::tally::Tally;
 use super::writer::End;
 use super::{Call, CollectError, Events, Progress, Report, Settings, Vault, VaultError};
-use crate::evidence::{Gap, GapReason, Origin, ResultKey};
+use crate::evidence::{Gap, GapReason, ResultKey};
 
 /// Bodies that wait for their commit while their slots go on: the vault groups
 /// commits, and a slot that waited for each would be bound by its sync.
@@ -37,14 +35,6 @@ const SMALL_BYTES_MAX: u64 = 1024 * 1024;
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
 /// Room asked for beyond what is known to be missing.
 const ROOM_MARGIN: u64 = 16 * 1024 * 1024;
-/// Rounds of one list while its pages keep bringing new ids.
-const ROUNDS_MAX: u32 = 40;
-/// Rounds without a new id after which a count is taken for wrong.
-const IDLE_ROUNDS_MAX: u32 = 3;
-/// Pages of one round: a service that never ends its list is cut off here.
-const PAGES_MAX: u32 = 10_000;
-/// A poll asks from so long before the oldest action not yet final.
-const LOOK_BACK: Duration = Duration::from_secs(600);
 
 /// What the parts of a run share.
 pub(super) struct Run {
@@ -56,7 +46,7 @@ pub(super) struct Run {
     pub blob_outage: Outage,
     /// Held by every writer's thread: when all are gone nothing writes.
     pub alive: mpsc::Sender<()>,
-    queue: Queue,
+    pub queue: Queue,
     sealing: Arc<Semaphore>,
     halt: watch::Sender<bool>,
     failure: Mutex<Option<CollectError>>,
@@ -88,7 +78,7 @@ pub async fn collect(
     for _ in 0..run.settings.slots {
         tasks.spawn(serve(run.clone()));
     }
-    tasks.spawn(feed(run.clone()));
+    tasks.spawn(lister::feed(run.clone()));
     while let Some(ended) = tasks.join_next().await {
         if let Err(panic) = ended {
             run.fail(CollectError::Worker(panic.to_string()));
@@ -118,11 +108,17 @@ async fn prepare(
 ) -> Result<Run, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
-    let http = Arc::new(Http::new(settings.ca_file.as_deref())?);
+    let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
     let signer = Signer::new(&settings, http.clone(), clock)?;
     let name = log_name(&settings, &signer).await?;
     let lifted = settings.pace.limits_lifted;
-    let (budget, notice) = Budget::open(clock, lifted, &settings.state_dir, &name)?;
+    let (budget, notice) = Budget::open(
+        clock,
+        lifted,
+        settings.timeouts.call,
+        &settings.state_dir,
+        &name,
+    )?;
     if let Some(notice) = notice {
         tally.notice(notice);
     }
@@ -134,6 +130,7 @@ async fn prepare(
             signer,
             budget,
             clock,
+            call_timeout: settings.timeouts.call,
             tally: tally.clone(),
             outage: Outage::default(),
         },
@@ -185,8 +182,6 @@ const fn sealing_permits() -> u32 {
     (SEALING_BYTES_MAX / SEALING_UNIT) as u32
 }
 
-// ------------------------------------------------------------------ slots
-
 /// One slot: takes wants until there are none, or the run halts.
 async fn serve(run: Arc<Run>) {
     while let Some(mut want) = run.unless_halted(run.queue.take()).await.flatten() {
@@ -218,7 +213,7 @@ fn weight(bytes: u64) -> u32 {
 
 impl Run {
     /// `None` when the run halts first; the future is dropped where it stands.
-    async fn unless_halted<F: Future>(&self, future: F) -> Option<F::Output> {
+    pub async fn unless_halted<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut halt = self.halt.subscribe();
         tokio::select! {
             biased;
@@ -227,7 +222,7 @@ impl Run {
         }
     }
 
-    fn fail(&self, error: CollectError) {
+    pub fn fail(&self, error: CollectError) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);
         drop(failure);
@@ -329,7 +324,7 @@ impl Run {
 
     /// Runs a verb of the vault off the async threads, waiting while the disk
     /// is full.
-    async fn with_vault<R: Send + 'static>(
+    pub async fn with_vault<R: Send + 'static>(
         &self,
         doing: &'static str,
         verb: impl Fn(&dyn Vault) -> Result<R, VaultError> + Send + Sync + 'static,
@@ -385,267 +380,13 @@ impl Run {
         std::mem::replace(&mut full, now)
     }
 
-    fn lock_taken(&self) -> std::sync::MutexGuard<'_, HashSet<ResultKey>> {
+    pub fn lock_taken(&self) -> std::sync::MutexGuard<'_, HashSet<ResultKey>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// ------------------------------------------------------------------ lister
-
-/// Lists and plans, once or at every tick.
-async fn feed(run: Arc<Run>) {
-    let fed = run.unless_halted(run.feed()).await;
-    if let Some(Err(error)) = fed {
-        run.fail(error);
-    }
-    run.queue.close();
-}
-
-impl Run {
-    async fn feed(&self) -> Result<(), CollectError> {
-        let mut known = Known::default();
-        let mut from = None;
-        loop {
-            let next = self.next_poll();
-            match self.tick(&mut known, from).await {
-                Ok(listed_at) => from = look_from(&known, listed_at.or(from)),
-                Err(error) if self.settings.watch.is_some() && may_pass(&error) => {
-                    self.tally
-                        .notice(format!("{error}; the next poll tries again"));
-                }
-                Err(error) => return Err(error),
-            }
-            let Some(next) = next else {
-                return Ok(());
-            };
-            self.tally.tell(Progress::NextPoll {
-                at: next.timestamp(),
-            });
-            self.clock.sleep_until(next).await;
-        }
-    }
-
-    fn next_poll(&self) -> Option<Moment> {
-        let every = self.clock.real(self.settings.watch?);
-        Some(self.clock.now().after(every))
-    }
-
-    /// One look at the service: everything listed is kept, planned, queued.
-    /// Returns the service's clock when it began.
-    async fn tick(
-        &self,
-        known: &mut Known,
-        from: Option<Timestamp>,
-    ) -> Result<Option<Timestamp>, CollectError> {
-        let mut listed_at = None;
-        for first in list::first_pages(&self.api.base, &self.settings.filter, from) {
-            let date = self.read_list(&first, known).await?;
-            listed_at = listed_at.or(date);
-        }
-        self.tally.count(|report| {
-            report.actions = known.len();
-            report.unreadable = report.unreadable.max(known.unreadable);
-        });
-        self.tally.tell(Progress::Listed {
-            actions: known.len(),
-        });
-        self.plan(known).await?;
-        Ok(listed_at)
-    }
-
-    /// Reads a list to its end, and again while pages that moved meanwhile may
-    /// hide actions: until the count is met, or nothing new comes.
-    async fn read_list(
-        &self,
-        first: &url::Url,
-        known: &mut Known,
-    ) -> Result<Option<Timestamp>, CollectError> {
-        let mut round = Round::default();
-        let mut began = None;
-        let mut idle = 0;
-        for _ in 0..ROUNDS_MAX {
-            let before = round.ids.len();
-            round.unreadable = 0;
-            let read = self.read_pages(first, known, &mut round).await?;
-            began = began.or(read.date);
-            let met = round.ids.len() as u64 + round.unreadable;
-            let all = read.count.is_some_and(|count| met >= count);
-            if read.pages <= 1 || all {
-                break;
-            }
-            idle = if round.ids.len() > before {
-                0
-            } else {
-                idle + 1
-            };
-            if idle >= IDLE_ROUNDS_MAX || (read.count.is_none() && idle > 0) {
-                break;
-            }
-        }
-        known.unreadable = round.unreadable;
-        if round.unreadable > 0 {
-            self.tally.notice(format!(
-                "{} entries of the list describe no action and are left out",
-                round.unreadable
-            ));
-        }
-        Ok(began)
-    }
-
-    async fn read_pages(
-        &self,
-        first: &url::Url,
-        known: &mut Known,
-        round: &mut Round,
-    ) -> Result<Pages, CollectError> {
-        let mut pages = Pages::default();
-        let mut url = first.clone();
-        let mut visited = HashSet::new();
-        while pages.pages < PAGES_MAX && visited.insert(url.clone()) {
-            let answer = self.read_page(&url).await?;
-            let page = Page::read(&answer.body)?;
-            pages.pages += 1;
-            pages.date = pages.date.or(answer.date);
-            pages.count = page.count.or(pages.count);
-            let news = known.merge(&page, &self.settings.filter, round);
-            let next = page.next.as_deref().filter(|next| !next.is_empty());
-            let next = next.and_then(|next| list::next_page(&self.api.base, next));
-            if !news.seen.is_empty() {
-                let seen = news.seen;
-                self.with_vault("keep the actions as received", move |vault| {
-                    vault.note_actions(&seen)
-                })
-                .await?;
-            }
-            match next {
-                Some(next) => url = next,
-                None => break,
-            }
-        }
-        Ok(pages)
-    }
-
-    async fn read_page(&self, url: &url::Url) -> Result<super::api::Answer, CollectError> {
-        let mut tries = Tries::default();
-        loop {
-            let error = match self.api.page(url).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let trouble = match &error {
-                CallError::Throttled => Trouble::Throttled,
-                CallError::Broken(_) => Trouble::Broken,
-                CallError::Lost(_) => Trouble::Lost,
-                CallError::Service(e) if e.status >= 500 || e.status == 408 => Trouble::Server,
-                _ => return Err(error.into_fatal(Call::List, &self.api.host)),
-            };
-            match tries.next(trouble) {
-                Some(wait) => self.clock.sleep(wait).await,
-                None => return Err(error.into_fatal(Call::List, &self.api.host)),
-            }
-        }
-    }
-
-    async fn plan(&self, known: &Known) -> Result<(), CollectError> {
-        let actions: Vec<_> = known.actions().cloned().collect();
-        let mut taken = std::mem::take(&mut *self.lock_taken());
-        let (plan, taken) = self
-            .with_vault_once("look up what is sealed", move |vault| {
-                let mut plan = Plan::default();
-                for action in &actions {
-                    plan.add(action, &mut taken, |key| vault.standing(key))?;
-                }
-                Ok((plan, taken))
-            })
-            .await?;
-        self.lock_taken().extend(taken);
-        self.note_never(&plan).await?;
-        self.tally.count(|report| {
-            report.already_there += plan.already_there;
-            report.pending = plan.pending;
-            if plan.known_gaps > 0 {
-                *report.gaps.entry(GapReason::NeverProduced).or_default() += plan.known_gaps;
-            }
-        });
-        self.tally.tell(Progress::Planned {
-            results: plan.wants.len() as u64,
-            already_there: plan.already_there,
-        });
-        self.queue.add(plan.wants);
-        Ok(())
-    }
-
-    async fn with_vault_once<R: Send + 'static>(
-        &self,
-        doing: &'static str,
-        verb: impl FnOnce(&dyn Vault) -> Result<R, VaultError> + Send + 'static,
-    ) -> Result<R, CollectError> {
-        let vault = self.vault.clone();
-        tokio::task::spawn_blocking(move || verb(vault.as_ref()))
-            .await
-            .map_err(|e| CollectError::Worker(e.to_string()))?
-            .map_err(|error| CollectError::vault(doing, error))
-    }
-
-    async fn note_never(&self, plan: &Plan) -> Result<(), CollectError> {
-        let now = self.clock.stamp();
-        let gaps: Vec<Gap> = plan
-            .never
-            .iter()
-            .filter_map(|(action, place)| {
-                let command = action.commands.get(*place)?;
-                let origin = Origin::Api {
-                    host: self.api.host.clone(),
-                };
-                Some(Gap {
-                    key: action.key(command),
-                    reason: GapReason::NeverProduced,
-                    detail: plan::never_detail(action, command),
-                    noted_at: now.clone(),
-                    facts: action.facts(command, origin),
-                })
-            })
-            .collect();
-        if gaps.is_empty() {
-            return Ok(());
-        }
-        let keys: Vec<_> = gaps.iter().map(|gap| gap.key).collect();
-        self.with_vault("note gaps", move |vault| vault.note_gaps(&gaps))
-            .await?;
-        for key in keys {
-            self.tally.gap(key, GapReason::NeverProduced);
-        }
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Pages {
-    pages: u32,
-    count: Option<u64>,
-    date: Option<Timestamp>,
-}
-
-/// The next poll's beginning: a while before the oldest action that may still
-/// change, and before the last list, since what was created then may not have
-/// been visible.
-fn look_from(known: &Known, listed_at: Option<Timestamp>) -> Option<Timestamp> {
-    let listed_at = listed_at?;
-    let oldest = known.oldest_open().map_or(listed_at, |t| t.min(listed_at));
-    oldest.checked_sub(LOOK_BACK).ok()
-}
-
-/// Whether a watch outlives it.
-fn may_pass(error: &CollectError) -> bool {
-    match error {
-        CollectError::Transport { .. } | CollectError::Answer { .. } => true,
-        CollectError::Service { service, .. } => service.status >= 500 || service.status == 429,
-        _ => false,
-    }
-}
-
 #[cfg(test)]
-mod weights {
+mod tests {
     use super::*;
 
     #[test]

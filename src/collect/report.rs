@@ -79,8 +79,9 @@ pub struct Report {
     pub link_calls: u64,
     /// Answers 429.
     pub throttled: u64,
-    /// Longest the run was held back at a stretch by budgets, real time.
+    /// Stretches in which a budget or the service held calls back.
     pub waits: u64,
+    /// Their length together, real time.
     pub waited_ms: u64,
     /// Ended by a stop signal.
     pub stopped: bool,

@@ -10,9 +10,9 @@ use super::{CollectError, Secret, http};
 use crate::evidence::{Action, ActionId};
 
 /// Faster than this the timers' own grain would outweigh a minute's window.
-pub(super) const TIME_SCALE_MAX: u32 = 100;
+const TIME_SCALE_MAX: f64 = 100.0;
 /// Downloads at a time: enough to keep small results flowing while each waits
-/// for its answer, few enough that thirty-two 3 GB bodies fit the memory bound.
+/// for its answer, few enough that sixteen large bodies fit the memory bound.
 const SLOTS_DEFAULT: usize = 16;
 pub(super) const SLOTS_MAX: usize = 64;
 const COMMERCIAL_SCOPE: &str = "https://api.securitycenter.microsoft.com/.default";
@@ -32,6 +32,7 @@ pub struct Settings {
     /// Poll again after this long, service time; `None` collects once.
     pub watch: Option<Duration>,
     pub pace: Pace,
+    pub timeouts: Timeouts,
     /// Where the call log lives: the budget outlives the process.
     pub state_dir: PathBuf,
     /// Roots trusted besides those of the system, PEM.
@@ -44,7 +45,7 @@ pub struct Pace {
     /// Service seconds in a real second, 1 to 100: more than 1 only against an
     /// emulator on the same scale. Budgets, polling, Retry-After and pauses
     /// are scaled; connect and read timeouts stay real.
-    pub time_scale: u32,
+    pub time_scale: f64,
     /// The service counts no calls: nothing is held back and nothing logged.
     pub limits_lifted: bool,
 }
@@ -52,8 +53,31 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            time_scale: 1,
+            time_scale: 1.0,
             limits_lifted: false,
+        }
+    }
+}
+
+/// When a silent peer is given up, in real time at any scale.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// A host that has not shaken hands by then is out of reach.
+    pub connect: Duration,
+    /// A body silent for that long is broken off.
+    pub read: Duration,
+    /// A call of the API without its whole answer by then never gets one.
+    pub call: Duration,
+}
+
+impl Default for Timeouts {
+    /// A page of 10,000 actions over a slow line takes its time; a link that
+    /// lives thirty minutes can wait for two of them.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(20),
+            read: Duration::from_secs(45),
+            call: Duration::from_secs(120),
         }
     }
 }
@@ -158,6 +182,7 @@ impl Settings {
             slots: SLOTS_DEFAULT,
             watch: None,
             pace: Pace::default(),
+            timeouts: Timeouts::default(),
             state_dir,
             ca_file: None,
         })
@@ -167,10 +192,10 @@ impl Settings {
         let refuse = |setting, why: String| Err(CollectError::Setting { setting, why });
         http::guard(&self.api_base)?;
         http::guard(&self.login_base)?;
-        if !(1..=TIME_SCALE_MAX).contains(&self.pace.time_scale) {
+        if !(1.0..=TIME_SCALE_MAX).contains(&self.pace.time_scale) {
             return refuse("the time scale", format!("expected 1 to {TIME_SCALE_MAX}"));
         }
-        let sped_up = self.pace.time_scale > 1 || self.pace.limits_lifted;
+        let sped_up = self.pace.time_scale > 1.0 || self.pace.limits_lifted;
         if sped_up && !http::is_loopback(&self.api_base) {
             return refuse(
                 "the pace",
