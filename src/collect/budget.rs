@@ -1,0 +1,413 @@
+//! The service's budgets: so many calls of each kind in any sliding minute and
+//! in any sliding hour. The server's clock counts, so a call occupies its
+//! windows from its sending until 60 s and 3,600 s after its answer, or after
+//! the time by which it would have been given up.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::CollectError;
+use super::call_log::{CallLog, Entry, Ledger};
+use super::clock::{Clock, Moment};
+
+/// No `Retry-After` holds longer, service time.
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+/// What a 429 without `Retry-After` holds: half a window.
+const RETRY_AFTER_USUAL: Duration = Duration::from_secs(30);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// The kinds of calls; each has a budget of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Call {
+    /// List actions.
+    List,
+    /// Ask for a result's link.
+    Link,
+}
+
+/// So many calls in any such span.
+struct Limit {
+    calls: usize,
+    span: Duration,
+}
+
+/// **Source**: the API page of each call; the same for both so far.
+const LIMITS: [Limit; 2] = [
+    Limit {
+        calls: 100,
+        span: MINUTE,
+    },
+    Limit {
+        calls: 1_500,
+        span: HOUR,
+    },
+];
+
+impl Call {
+    pub const ALL: [Self; 2] = [Self::List, Self::Link];
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Link => "link",
+        }
+    }
+
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|call| call.word() == word)
+    }
+
+    /// For messages: "could not …".
+    pub fn doing(self) -> &'static str {
+        match self {
+            Self::List => "list actions",
+            Self::Link => "ask for a result's link",
+        }
+    }
+}
+
+/// The clock that counts, and when a call without an answer is given up.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    clock: Clock,
+    /// **Units**: real time.
+    call_timeout: Duration,
+}
+
+/// When the next call may leave. In flight means not yet answered: its end is
+/// not known, so what is said then is the earliest it could be.
+fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Moment {
+    let mut ends: Vec<Moment> = ledger
+        .calls
+        .iter()
+        .filter(|c| c.call == call)
+        .map(|c| {
+            c.answered
+                .unwrap_or(c.sent.after(pace.call_timeout).min(now))
+        })
+        .collect();
+    ends.sort_unstable();
+    let free = LIMITS
+        .iter()
+        .filter_map(|limit| {
+            // The call that must be over before one more fits.
+            let blocking = ends.len().checked_sub(limit.calls)?;
+            Some(ends.get(blocking)?.after(pace.clock.real(limit.span)))
+        })
+        .max();
+    let held = ledger
+        .holds
+        .iter()
+        .filter(|(held, _)| *held == call)
+        .map(|(_, until)| *until)
+        .max();
+    free.max(held).unwrap_or(now).max(now)
+}
+
+/// Lets calls go when their windows have room.
+pub(super) struct Budget {
+    pace: Pace,
+    /// `None` with limits lifted: there is nothing to count.
+    log: Option<Arc<CallLog>>,
+    /// Who waits for a kind waits in line: the first in line asks the log.
+    doors: [Mutex<Moment>; 2],
+    next_id: AtomicU64,
+    counts: [AtomicU64; 2],
+}
+
+/// A call that was let go. Dropped without a word it counts as in flight.
+pub(super) struct Ticket {
+    budget: Arc<Budget>,
+    id: u64,
+}
+
+impl Budget {
+    /// Opens the log of `name` in `dir`. Where it cannot be understood, the
+    /// hour counts as spent, and that is the returned notice.
+    pub fn open(
+        clock: Clock,
+        lifted: bool,
+        call_timeout: Duration,
+        dir: &Path,
+        name: &str,
+    ) -> Result<(Arc<Self>, Option<String>), CollectError> {
+        let (log, notice) = if lifted {
+            (None, None)
+        } else {
+            let keep = clock.real(HOUR);
+            // An emulator's hour is not worth a sync for each call.
+            let log = CallLog::open(dir, name, keep, !clock.is_scaled())
+                .map_err(|source| log_error(&dir.join(name), source))?;
+            let notice = survey(&log, clock).map_err(|e| log_error(log.path(), e))?;
+            (Some(Arc::new(log)), notice)
+        };
+        let budget = Self {
+            pace: Pace {
+                clock,
+                call_timeout,
+            },
+            log,
+            doors: Default::default(),
+            next_id: AtomicU64::new(RandomState::new().hash_one(std::process::id())),
+            counts: Default::default(),
+        };
+        Ok((Arc::new(budget), notice))
+    }
+
+    /// Waits until a call may leave and notes that it does. `tell` hears of
+    /// every wait, with its end.
+    pub async fn admit(
+        self: &Arc<Self>,
+        call: Call,
+        tell: &(dyn Fn(Moment) + Sync),
+    ) -> Result<Ticket, CollectError> {
+        let mut held_until = self.door(call).lock().await;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        loop {
+            let now = self.pace.clock.now();
+            let until = match &self.log {
+                Some(log) => self.ask(log.clone(), call, id, now).await?.max(*held_until),
+                None => *held_until,
+            };
+            if until <= now {
+                break;
+            }
+            tell(until);
+            self.pace.clock.sleep_until(until).await;
+        }
+        *held_until = Moment::default();
+        self.counter(call).fetch_add(1, Ordering::Relaxed);
+        Ok(Ticket {
+            budget: self.clone(),
+            id,
+        })
+    }
+
+    /// A 429 moves the schedule of the whole kind, not of one call.
+    pub async fn hold(&self, call: Call, retry_after: Option<Duration>) {
+        let wait = retry_after
+            .unwrap_or(RETRY_AFTER_USUAL)
+            .min(RETRY_AFTER_MAX);
+        let until = self.pace.clock.now().after(self.pace.clock.real(wait));
+        match &self.log {
+            Some(_) => self.note(Entry::Held { call, until }),
+            None => {
+                let mut held = self.door(call).lock().await;
+                *held = (*held).max(until);
+            }
+        }
+    }
+
+    /// Calls let go by this run.
+    pub fn count(&self, call: Call) -> u64 {
+        self.counter(call).load(Ordering::Relaxed)
+    }
+
+    /// Room now: the moment the log gives, and the call noted if that is now.
+    async fn ask(
+        &self,
+        log: Arc<CallLog>,
+        call: Call,
+        id: u64,
+        now: Moment,
+    ) -> Result<Moment, CollectError> {
+        let pace = self.pace;
+        let path = log.path().to_path_buf();
+        let decided = tokio::task::spawn_blocking(move || {
+            log.decide(now, |ledger| {
+                let at = earliest(ledger, call, now, pace);
+                let entry = (at <= now).then_some(Entry::Sent { call, id, at: now });
+                (at, entry)
+            })
+        });
+        decided
+            .await
+            .map_err(|e| CollectError::Worker(e.to_string()))?
+            .map_err(|source| log_error(&path, source))
+    }
+
+    /// Adds a fact behind the caller's back: without it the log is only more
+    /// careful than it need be.
+    fn note(&self, entry: Entry) {
+        if let Some(log) = self.log.clone() {
+            drop(tokio::task::spawn_blocking(move || log.note(entry)));
+        }
+    }
+
+    fn door(&self, call: Call) -> &Mutex<Moment> {
+        match call {
+            Call::List => &self.doors[0],
+            Call::Link => &self.doors[1],
+        }
+    }
+
+    fn counter(&self, call: Call) -> &AtomicU64 {
+        match call {
+            Call::List => &self.counts[0],
+            Call::Link => &self.counts[1],
+        }
+    }
+}
+
+impl Ticket {
+    /// The answer is here, or will never be.
+    pub fn answered(self) {
+        let at = self.budget.pace.clock.now();
+        self.budget.note(Entry::Answered { id: self.id, at });
+    }
+
+    /// No connection came about: the service has seen nothing.
+    pub fn unsent(self) {
+        self.budget.note(Entry::Unsent { id: self.id });
+    }
+}
+
+fn survey(log: &CallLog, clock: Clock) -> io::Result<Option<String>> {
+    let now = clock.now();
+    match log.decide(now, |_| ((), None)) {
+        Ok(()) => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+            let until = now.after(clock.real(HOUR));
+            log.start_over(until)?;
+            Ok(Some(format!(
+                "the call log {} is unreadable ({e}): this hour's budget counts as spent until {}",
+                log.path().display(),
+                until.timestamp()
+            )))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn log_error(path: &Path, source: io::Error) -> CollectError {
+    CollectError::CallLog {
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::call_log::Logged;
+
+    const TIMEOUT: Duration = Duration::from_secs(120);
+
+    fn pace() -> Pace {
+        Pace {
+            clock: Clock::new(1.0),
+            call_timeout: TIMEOUT,
+        }
+    }
+
+    fn answered(at_s: u64) -> Logged {
+        Logged {
+            id: at_s,
+            call: Call::Link,
+            sent: seconds(at_s),
+            answered: Some(seconds(at_s)),
+        }
+    }
+
+    fn seconds(s: u64) -> Moment {
+        Moment(s * 1_000_000)
+    }
+
+    fn next(calls: Vec<Logged>, now: u64) -> Moment {
+        let ledger = Ledger {
+            calls,
+            holds: Vec::new(),
+        };
+        earliest(&ledger, Call::Link, seconds(now), pace())
+    }
+
+    #[test]
+    fn a_minute_bursts_to_its_limit_and_slides() {
+        let calls: Vec<_> = (0..99).map(answered).collect();
+        assert_eq!(next(calls.clone(), 99), seconds(99));
+        let full: Vec<_> = (0..100).map(|_| answered(10)).collect();
+        assert_eq!(next(full, 20), seconds(70));
+    }
+
+    #[test]
+    fn an_hour_binds_when_the_minute_does_not() {
+        let calls: Vec<_> = (0..1_500).map(|n| answered(n * 2)).collect();
+        assert_eq!(next(calls, 3_100), seconds(3_600));
+    }
+
+    #[test]
+    fn a_call_in_flight_occupies_until_it_would_be_given_up() {
+        let mut calls: Vec<_> = (0..99).map(|_| answered(1)).collect();
+        calls.push(Logged {
+            answered: None,
+            ..answered(1)
+        });
+        assert_eq!(next(calls.clone(), 10), seconds(61));
+        let lost: Vec<_> = (0..100).map(|_| calls[99]).collect();
+        assert_eq!(next(lost.clone(), 100), seconds(160));
+        assert_eq!(next(lost, 150), seconds(181));
+    }
+
+    #[test]
+    fn the_other_kind_of_call_is_not_held() {
+        let ledger = Ledger {
+            calls: (0..100).map(|_| answered(10)).collect(),
+            holds: vec![(Call::Link, seconds(500))],
+        };
+        let at = |call| earliest(&ledger, call, seconds(20), pace());
+        assert_eq!(at(Call::List), seconds(20));
+        assert_eq!(at(Call::Link), seconds(500));
+    }
+
+    /// A server that keeps its own windows, at a hundred times real time.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn n_calls_take_as_long_as_they_must_and_never_overspend() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::new(100.0);
+        let open = || {
+            Budget::open(clock, false, TIMEOUT, dir.path(), "t")
+                .unwrap()
+                .0
+        };
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let start = std::time::Instant::now();
+        // Two budgets on one log: two processes of one application.
+        let workers: Vec<_> = (0..16)
+            .map(|n| (n % 2, seen.clone()))
+            .zip([open(), open()].into_iter().cycle())
+            .map(|((_, seen), budget)| {
+                tokio::spawn(async move {
+                    loop {
+                        if seen.lock().unwrap().len() >= 310 {
+                            return;
+                        }
+                        let ticket = budget.admit(Call::Link, &|_| ()).await.unwrap();
+                        seen.lock().unwrap().push(start.elapsed());
+                        tokio::time::sleep(Duration::from_micros(500)).await;
+                        ticket.answered();
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.await.unwrap();
+        }
+        let mut times = seen.lock().unwrap().clone();
+        times.sort();
+        let window = clock.real(MINUTE);
+        for pair in times.windows(101) {
+            assert!(pair[100] - pair[0] >= window, "{:?}", pair[100] - pair[0]);
+        }
+        let bound = 3 * window;
+        let taken = times[309];
+        assert!(taken >= bound && taken < bound.mul_f64(1.15), "{taken:?}");
+    }
+}

@@ -1,0 +1,355 @@
+//! The calls of the last hour on disk, so that the budget outlives the process
+//! and is shared by processes. Every look and every entry is made under the
+//! lock of a file beside the log; the log itself is replaced whole when it has
+//! grown, so a crash leaves the old one or the new one.
+//!
+//! One line a fact: `s CALL ID MICROS` a call about to be sent, `a ID MICROS`
+//! its answer, `u ID` never sent after all, `h CALL MICROS` held until then.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::budget::Call;
+use super::clock::Moment;
+
+const HEADER: &str = "afteraction calls 1\n";
+/// Lines are about 40 bytes and an hour holds some thousands; a longer file is
+/// rewritten without what is over.
+const REWRITE_BYTES: usize = 512 * 1024;
+/// No hour is that long: such a file is none of ours.
+const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// A call as the log knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Logged {
+    pub id: u64,
+    pub call: Call,
+    pub sent: Moment,
+    pub answered: Option<Moment>,
+}
+
+/// What the log says now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ledger {
+    pub calls: Vec<Logged>,
+    /// A call held back by the service until then.
+    pub holds: Vec<(Call, Moment)>,
+}
+
+/// A fact to be added.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Entry {
+    Sent { call: Call, id: u64, at: Moment },
+    Answered { id: u64, at: Moment },
+    Unsent { id: u64 },
+    Held { call: Call, until: Moment },
+}
+
+pub(super) struct CallLog {
+    path: PathBuf,
+    lock: PathBuf,
+    /// Entries older than this are over.
+    keep: Duration,
+    /// Whether an entry must survive power loss too.
+    sync: bool,
+}
+
+impl CallLog {
+    pub fn open(dir: &Path, name: &str, keep: Duration, sync: bool) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        Ok(Self {
+            path: dir.join(format!("{name}.calls")),
+            lock: dir.join(format!("{name}.lock")),
+            keep,
+            sync,
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Shows the ledger to `decide` and adds what it returns, all under the
+    /// lock.
+    ///
+    /// **Errors**: `InvalidData` where the log cannot be understood; see
+    /// [`CallLog::start_over`].
+    pub fn decide<R>(
+        &self,
+        now: Moment,
+        decide: impl FnOnce(&Ledger) -> (R, Option<Entry>),
+    ) -> io::Result<R> {
+        let _held = self.locked()?;
+        let text = self.read()?;
+        let mut ledger = read_ledger(&text)?;
+        ledger.forget_before(now, self.keep);
+        let torn = !text.is_empty() && !text.ends_with('\n');
+        if text.is_empty() || torn || text.len() > REWRITE_BYTES {
+            self.replace(&ledger.to_text())?;
+        }
+        let (answer, entry) = decide(&ledger);
+        if let Some(entry) = entry {
+            self.append(entry)?;
+        }
+        Ok(answer)
+    }
+
+    /// Adds a fact nothing depends on.
+    pub fn note(&self, entry: Entry) -> io::Result<()> {
+        let _held = self.locked()?;
+        self.append(entry)
+    }
+
+    /// Replaces a log nobody understands by one that holds every call back
+    /// until `until`: the hour counts as spent.
+    pub fn start_over(&self, until: Moment) -> io::Result<()> {
+        let _held = self.locked()?;
+        let ledger = Ledger {
+            calls: Vec::new(),
+            holds: Call::ALL.iter().map(|call| (*call, until)).collect(),
+        };
+        self.replace(&ledger.to_text())
+    }
+
+    fn locked(&self) -> io::Result<File> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&self.lock)?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    fn read(&self) -> io::Result<String> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+            Err(e) => return Err(e),
+        };
+        let mut bytes = Vec::new();
+        file.take(LOG_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LOG_BYTES_MAX {
+            return Err(invalid("too long"));
+        }
+        String::from_utf8(bytes).map_err(|_| invalid("not text"))
+    }
+
+    fn append(&self, entry: Entry) -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).open(&self.path)?;
+        file.write_all(line_of(entry).as_bytes())?;
+        match (self.sync, entry) {
+            (true, Entry::Sent { .. }) => file.sync_data(),
+            _ => Ok(()),
+        }
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let fresh = self.path.with_extension("fresh");
+        let mut file = File::create(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        if self.sync {
+            file.sync_data()?;
+        }
+        drop(file);
+        std::fs::rename(&fresh, &self.path)
+    }
+}
+
+impl Ledger {
+    /// Drops what is over. What stands in the future was written before the
+    /// clock was set back and counts from now.
+    fn forget_before(&mut self, now: Moment, keep: Duration) {
+        for call in &mut self.calls {
+            call.sent = call.sent.min(now);
+            call.answered = call.answered.map(|at| at.min(now));
+        }
+        self.calls.retain(|c| {
+            c.answered
+                .unwrap_or(now.min(c.sent.after(keep)))
+                .after(keep)
+                > now
+        });
+        let latest = now.after(keep);
+        for (_, until) in &mut self.holds {
+            *until = (*until).min(latest);
+        }
+        self.holds.retain(|(_, until)| *until > now);
+    }
+
+    fn to_text(&self) -> String {
+        let sent = self.calls.iter().map(|c| Entry::Sent {
+            call: c.call,
+            id: c.id,
+            at: c.sent,
+        });
+        let answered = self.calls.iter().filter_map(|c| {
+            Some(Entry::Answered {
+                id: c.id,
+                at: c.answered?,
+            })
+        });
+        let held = self.holds.iter().map(|(call, until)| Entry::Held {
+            call: *call,
+            until: *until,
+        });
+        let mut text = HEADER.to_string();
+        text.extend(sent.chain(answered).chain(held).map(line_of));
+        text
+    }
+}
+
+fn line_of(entry: Entry) -> String {
+    let mut line = String::new();
+    // Writing to a String cannot fail.
+    let _ = match entry {
+        Entry::Sent { call, id, at } => writeln!(line, "s {} {id} {}", call.word(), at.0),
+        Entry::Answered { id, at } => writeln!(line, "a {id} {}", at.0),
+        Entry::Unsent { id } => writeln!(line, "u {id}"),
+        Entry::Held { call, until } => writeln!(line, "h {} {}", call.word(), until.0),
+    };
+    line
+}
+
+/// Reads a log. A last line without its end was being written when its
+/// process died: that call was never sent.
+fn read_ledger(text: &str) -> io::Result<Ledger> {
+    let mut ledger = Ledger::default();
+    if text.is_empty() {
+        return Ok(ledger);
+    }
+    let body = text
+        .strip_prefix(HEADER)
+        .ok_or_else(|| invalid("it begins with no header of this version"))?;
+    let whole = body
+        .rfind('\n')
+        .map_or("", |end| body.get(..end).unwrap_or(""));
+    for line in whole.lines() {
+        ledger
+            .add(line)
+            .ok_or_else(|| invalid("a line is none of ours"))?;
+    }
+    Ok(ledger)
+}
+
+impl Ledger {
+    fn add(&mut self, line: &str) -> Option<()> {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["s", call, id, at] => self.calls.push(Logged {
+                id: id.parse().ok()?,
+                call: Call::from_word(call)?,
+                sent: Moment(at.parse().ok()?),
+                answered: None,
+            }),
+            ["a", id, at] => {
+                let (id, at) = (id.parse().ok()?, Moment(at.parse().ok()?));
+                if let Some(call) = self.find(id) {
+                    call.answered = Some(at);
+                }
+            }
+            ["u", id] => {
+                let id: u64 = id.parse().ok()?;
+                self.calls.retain(|c| c.id != id);
+            }
+            ["h", call, until] => self
+                .holds
+                .push((Call::from_word(call)?, Moment(until.parse().ok()?))),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Answers come soon after their calls: searched from the end.
+    fn find(&mut self, id: u64) -> Option<&mut Logged> {
+        self.calls.iter_mut().rev().find(|c| c.id == id)
+    }
+}
+
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn sent(id: u64, at: u64) -> Entry {
+        Entry::Sent {
+            call: Call::Link,
+            id,
+            at: Moment(at),
+        }
+    }
+
+    fn look(log: &CallLog, now: u64) -> io::Result<Ledger> {
+        log.decide(Moment(now), |ledger| (ledger.clone(), None))
+    }
+
+    #[test]
+    fn what_one_process_notes_another_sees_until_the_hour_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || CallLog::open(dir.path(), "t", HOUR, true).unwrap();
+        let (one, other) = (open(), open());
+        one.decide(Moment(5), |_| ((), Some(sent(1, 5)))).unwrap();
+        one.decide(Moment(6), |_| ((), Some(sent(2, 6)))).unwrap();
+        one.note(Entry::Answered {
+            id: 1,
+            at: Moment(9),
+        })
+        .unwrap();
+        one.note(Entry::Unsent { id: 2 }).unwrap();
+        let ledger = look(&other, 10).unwrap();
+        assert_eq!(ledger.calls.len(), 1);
+        assert_eq!(ledger.calls[0].answered, Some(Moment(9)));
+        let later = look(&other, 10 + 3_600_000_000).unwrap();
+        assert_eq!(later, Ledger::default());
+    }
+
+    #[test]
+    fn a_torn_last_line_is_a_call_that_was_not_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
+        log.decide(Moment(5), |_| ((), Some(sent(1, 5)))).unwrap();
+        let mut text = std::fs::read_to_string(log.path()).unwrap();
+        text.push_str("s link 99");
+        std::fs::write(log.path(), text).unwrap();
+        assert_eq!(look(&log, 6).unwrap().calls.len(), 1);
+        log.decide(Moment(7), |_| ((), Some(sent(3, 7)))).unwrap();
+        assert_eq!(look(&log, 8).unwrap().calls.len(), 2);
+    }
+
+    #[test]
+    fn a_log_nobody_understands_is_refused_and_then_holds_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
+        for odd in ["something else\n", "afteraction calls 1\nx y\n", "\0\0\0"] {
+            std::fs::write(log.path(), odd).unwrap();
+            let error = look(&log, 5).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{odd:?}");
+        }
+        log.start_over(Moment(77)).unwrap();
+        assert_eq!(look(&log, 5).unwrap().holds.len(), Call::ALL.len());
+    }
+
+    #[test]
+    fn a_clock_set_back_prolongs_no_hold_beyond_an_hour() {
+        let mut ledger = Ledger {
+            calls: vec![Logged {
+                id: 1,
+                call: Call::List,
+                sent: Moment(u64::MAX),
+                answered: None,
+            }],
+            holds: vec![(Call::List, Moment(u64::MAX))],
+        };
+        ledger.forget_before(Moment(10), HOUR);
+        assert_eq!(ledger.calls[0].sent, Moment(10));
+        assert_eq!(ledger.holds[0].1, Moment(10).after(HOUR));
+    }
+}

@@ -1,0 +1,262 @@
+//! Lists of actions: the query, the pages, and merging what unstable paging
+//! brings. Absence from one list proves nothing.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use url::Url;
+
+use super::{CollectError, Filter, SeenAction};
+use crate::evidence::{Action, ActionId};
+
+/// Ids asked for in one list: the address stays well under 2,000 characters.
+pub(super) const IDS_PER_QUERY: usize = 20;
+
+/// One page, its actions byte for byte.
+#[derive(Deserialize)]
+pub(super) struct Page<'a> {
+    #[serde(borrow)]
+    pub value: Vec<&'a RawValue>,
+    #[serde(rename = "@odata.nextLink", default)]
+    pub next: Option<String>,
+    #[serde(rename = "@odata.count", default)]
+    pub count: Option<u64>,
+}
+
+impl<'a> Page<'a> {
+    pub fn read(body: &'a [u8]) -> Result<Self, CollectError> {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        serde_json::from_slice(body).map_err(|e| CollectError::Answer {
+            call: "list actions",
+            why: e.to_string(),
+        })
+    }
+}
+
+/// The first page of each list that covers `filter`; `from` narrows it to what
+/// was created since.
+pub(super) fn first_pages(base: &Url, filter: &Filter, from: Option<Timestamp>) -> Vec<Url> {
+    let shared = conditions(filter, from);
+    let id_groups: Vec<&[ActionId]> = filter.actions.chunks(IDS_PER_QUERY).collect();
+    let queries: Vec<Vec<String>> = if id_groups.is_empty() {
+        vec![shared]
+    } else {
+        id_groups
+            .into_iter()
+            .map(|ids| {
+                let any: Vec<_> = ids.iter().map(|id| format!("id eq {id}")).collect();
+                let mut all = shared.clone();
+                all.push(format!("({})", any.join(" or ")));
+                all
+            })
+            .collect()
+    };
+    queries
+        .into_iter()
+        .map(|all| {
+            let mut url = base.clone();
+            let path = base.path().trim_end_matches('/');
+            url.set_path(&format!("{path}/api/machineactions"));
+            let filter = all.join(" and ");
+            url.set_query(Some(&format!("$filter={filter}&$count=true")));
+            url
+        })
+        .collect()
+}
+
+fn conditions(filter: &Filter, from: Option<Timestamp>) -> Vec<String> {
+    let mut all = vec!["type eq 'LiveResponse'".to_string()];
+    if let Some(since) = filter.since.max(from) {
+        all.push(format!("creationDateTimeUtc ge {since}"));
+    }
+    if let Some(until) = filter.until {
+        all.push(format!("creationDateTimeUtc lt {until}"));
+    }
+    all
+}
+
+/// The same list, oldest first.
+pub(super) fn in_order(first: &Url) -> Url {
+    let mut url = first.clone();
+    let query = first.query().unwrap_or("");
+    url.set_query(Some(&format!("{query}&$orderby=creationDateTimeUtc asc")));
+    url
+}
+
+/// The page after: the path and query of `next` on our own host, whatever host
+/// it names. The token never follows a link elsewhere.
+pub(super) fn next_page(base: &Url, next: &str) -> Option<Url> {
+    let next = base.join(next).ok()?;
+    let mut url = base.clone();
+    url.set_path(next.path());
+    url.set_query(next.query());
+    Some(url)
+}
+
+/// What all lists so far have shown.
+#[derive(Default)]
+pub(super) struct Known {
+    actions: HashMap<ActionId, Seen>,
+    hasher: RandomState,
+    pub unreadable: u64,
+}
+
+struct Seen {
+    action: Arc<Action>,
+    /// Of the JSON as received: a change is noted again.
+    digest: u64,
+}
+
+/// What a page added.
+#[derive(Default)]
+pub(super) struct News {
+    /// Actions new or changed, to be kept as received.
+    pub seen: Vec<SeenAction>,
+    /// Ids never met before, meant or not.
+    pub new_ids: u64,
+}
+
+impl Known {
+    /// Merges a page by id. What `filter` does not mean is not kept.
+    pub fn merge(&mut self, page: &Page<'_>, filter: &Filter, round: &mut Round) -> News {
+        let mut news = News::default();
+        for raw in &page.value {
+            let json = raw.get().as_bytes();
+            let Ok(action) = Action::from_json(json) else {
+                round.unreadable += 1;
+                continue;
+            };
+            if round.ids.insert(action.id) {
+                news.new_ids += 1;
+            }
+            if filter.takes(&action) {
+                self.keep(action, json, &mut news);
+            }
+        }
+        news
+    }
+
+    fn keep(&mut self, action: Action, json: &[u8], news: &mut News) {
+        let digest = self.hasher.hash_one(json);
+        if let Some(known) = self.actions.get(&action.id)
+            && (known.digest == digest || is_older(&action, &known.action))
+        {
+            return;
+        }
+        let action = Arc::new(action);
+        self.actions.insert(
+            action.id,
+            Seen {
+                action: action.clone(),
+                digest,
+            },
+        );
+        news.seen.push(SeenAction {
+            action,
+            json: json.into(),
+        });
+    }
+
+    pub fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
+        self.actions.values().map(|seen| &seen.action)
+    }
+
+    /// Ids of `wanted` that no list has shown.
+    pub fn missing(&self, wanted: &[ActionId]) -> impl Iterator<Item = ActionId> {
+        wanted
+            .iter()
+            .copied()
+            .filter(|id| !self.actions.contains_key(id))
+    }
+
+    pub fn len(&self) -> u64 {
+        self.actions.len() as u64
+    }
+
+    /// When the oldest action was created that may still change.
+    pub fn oldest_open(&self) -> Option<Timestamp> {
+        self.actions()
+            .filter(|action| !action.is_final())
+            .filter_map(|action| action.created.as_ref()?.instant())
+            .min()
+    }
+}
+
+/// A page read late may show an action as it was before.
+fn is_older(action: &Action, known: &Action) -> bool {
+    match (&action.updated, &known.updated) {
+        (Some(update), Some(known)) => update < known,
+        _ => known.is_final() && !action.is_final(),
+    }
+}
+
+/// The ids one list has shown, over all its rounds.
+#[derive(Default)]
+pub(super) struct Round {
+    pub ids: std::collections::HashSet<ActionId>,
+    pub unreadable: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base() -> Url {
+        Url::parse("http://127.0.0.1:8080").unwrap()
+    }
+
+    #[test]
+    fn a_query_names_type_time_and_ids() {
+        let id: ActionId = "5382f7ea-7557-4ab7-9782-d50480024a4e".parse().unwrap();
+        let filter = Filter {
+            since: "2026-01-01T00:00:00Z".parse().ok(),
+            actions: vec![id; 21],
+            ..Filter::default()
+        };
+        let pages = first_pages(&base(), &filter, "2026-01-02T00:00:00Z".parse().ok());
+        assert_eq!(pages.len(), 2);
+        assert_eq!(
+            pages[1].as_str(),
+            format!(
+                "http://127.0.0.1:8080/api/machineactions?$filter=type%20eq%20%27LiveResponse%27%20and%20creationDateTimeUtc%20ge%202026-01-02T00:00:00Z%20and%20(id%20eq%20{id})&$count=true"
+            )
+        );
+    }
+
+    #[test]
+    fn the_next_page_is_asked_of_our_own_host() {
+        for next in [
+            "https://evil.example/api/machineactions?$skip=2",
+            "/api/machineactions?$skip=2",
+        ] {
+            assert_eq!(
+                next_page(&base(), next).unwrap().as_str(),
+                "http://127.0.0.1:8080/api/machineactions?$skip=2"
+            );
+        }
+    }
+
+    #[test]
+    fn actions_are_merged_by_id_and_kept_as_received() {
+        let body = br#"{"@odata.count":3,"value":[
+            {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e",  "status":"InProgress"},
+            {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","status":"Succeeded"},
+            {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","status":"Pending"}, {"id":7}]}"#;
+        let page = Page::read(body).unwrap();
+        let mut known = Known::default();
+        let mut round = Round::default();
+        let news = known.merge(&page, &Filter::default(), &mut round);
+        assert_eq!((news.seen.len(), news.new_ids, round.unreadable), (2, 1, 1));
+        assert_eq!(
+            &*news.seen[0].json,
+            br#"{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e",  "status":"InProgress"}"#
+        );
+        assert!(known.actions().all(|a| a.is_final()));
+        let again = known.merge(&page, &Filter::default(), &mut round);
+        assert_eq!(again.new_ids, 0);
+    }
+}

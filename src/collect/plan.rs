@@ -1,0 +1,227 @@
+//! What can be fetched, decided command by command. Pure.
+//!
+//! **Order**: oldest first. How long the service keeps results is documented
+//! nowhere, so the oldest are most at risk when the hour's budget binds and
+//! not all can be had today; results that failed in an earlier run come after
+//! those never tried.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::Standing;
+use super::queue::{Rank, Want};
+use crate::evidence::{Action, Command, CommandKind, GapReason, ResultKey};
+
+/// Command states that say there is and will be nothing, once the action is
+/// final. Unknown words are tried: the service's answer tells.
+const UNPRODUCED: [&str; 7] = [
+    "Created",
+    "Failed",
+    "Pending",
+    "InProgress",
+    "Cancelled",
+    "TimeOut",
+    "Skipped",
+];
+
+/// What a command promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// No result by nature.
+    Nothing,
+    /// The service may still finish it.
+    Later,
+    /// There never will be one.
+    Never,
+    Fetch,
+}
+
+pub(super) fn judge(action: &Action, command: &Command) -> Promise {
+    let said = |words: &[&str]| {
+        words
+            .iter()
+            .any(|w| w.eq_ignore_ascii_case(&command.status))
+    };
+    if !command.has_result() {
+        Promise::Nothing
+    } else if command.is_completed() {
+        Promise::Fetch
+    } else if !action.is_final() {
+        Promise::Later
+    } else if command.is_failed() && command.kind == CommandKind::RunScript {
+        // A failed script usually leaves a transcript, and one worth reading.
+        Promise::Fetch
+    } else if said(&UNPRODUCED) {
+        Promise::Never
+    } else {
+        Promise::Fetch
+    }
+}
+
+/// Why nothing came of a command, for a person.
+pub(super) fn never_detail(action: &Action, command: &Command) -> String {
+    let reached = if command.status.is_empty() {
+        "in no state"
+    } else {
+        &command.status
+    };
+    let errors = match command.errors.first() {
+        Some(first) => format!(": {}", super::error::clean(first)),
+        None => String::new(),
+    };
+    format!(
+        "the action ended as {} with this command {reached}{errors}",
+        action.status
+    )
+}
+
+/// The results of an action, sorted by what is to be done about them.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub wants: Vec<Want>,
+    /// Nothing will come of them, and the vault does not know yet.
+    pub never: Vec<(Arc<Action>, usize)>,
+    /// Known gaps that asking again would not fill.
+    pub known_gaps: u64,
+    pub already_there: u64,
+    pub pending: u64,
+}
+
+impl Plan {
+    /// Adds the commands of `action` that `taken` does not hold yet. A key
+    /// told twice by the service counts once.
+    pub fn add(
+        &mut self,
+        action: &Arc<Action>,
+        taken: &mut HashSet<ResultKey>,
+        mut standing: impl FnMut(ResultKey) -> Result<Standing, super::VaultError>,
+    ) -> Result<(), super::VaultError> {
+        for (place, command) in action.commands.iter().enumerate() {
+            let key = action.key(command);
+            let promise = judge(action, command);
+            if promise == Promise::Nothing || taken.contains(&key) {
+                continue;
+            }
+            if promise == Promise::Later {
+                self.pending += 1;
+                continue;
+            }
+            taken.insert(key);
+            match (standing(key)?, promise) {
+                (Standing::Sealed { .. }, _) => self.already_there += 1,
+                (Standing::Gap(GapReason::NeverProduced), Promise::Never) => self.known_gaps += 1,
+                (_, Promise::Never) => self.never.push((action.clone(), place)),
+                (known, _) => self.wants.push(Want::new(
+                    action.clone(),
+                    place,
+                    Rank {
+                        failed_before: matches!(known, Standing::Gap(_)),
+                        time: time_of(action, command),
+                        key,
+                    },
+                )),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The command's end, else its start, else the action's creation, as
+/// nanoseconds; what has no time at all counts as oldest.
+fn time_of(action: &Action, command: &Command) -> i64 {
+    [&command.ended, &command.started, &action.created]
+        .into_iter()
+        .flatten()
+        .find_map(|time| time.nanoseconds())
+        .unwrap_or(i64::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::clock::Clock;
+    use crate::collect::queue::Queue;
+
+    fn action(status: &str, commands: &[(&str, &str, &str)]) -> Arc<Action> {
+        let commands: Vec<_> = commands
+            .iter()
+            .enumerate()
+            .map(|(i, (kind, state, ended))| {
+                serde_json::json!({"index": i, "commandStatus": state, "endTime": ended,
+                    "command": {"type": kind, "params": []}})
+            })
+            .collect();
+        let json = serde_json::json!({"id": "5382f7ea-7557-4ab7-9782-d50480024a4e",
+            "type": "LiveResponse", "status": status, "commands": commands});
+        Arc::new(Action::from_value(&json).unwrap())
+    }
+
+    fn promises(status: &str, commands: &[(&str, &str, &str)]) -> Vec<Promise> {
+        let action = action(status, commands);
+        action.commands.iter().map(|c| judge(&action, c)).collect()
+    }
+
+    #[test]
+    fn each_command_is_judged_by_itself() {
+        use Promise::*;
+        let done = "2026-01-01T00:00:00Z";
+        let commands = [
+            ("PutFile", "Completed", done),
+            ("RunScript", "Completed", done),
+            ("RunScript", "Failed", done),
+            ("GetFile", "Failed", done),
+            ("GetFile", "Created", done),
+            ("GetFile", "Odd", done),
+        ];
+        for status in ["Cancelled", "TimeOut", "Failed", "Succeeded"] {
+            assert_eq!(
+                promises(status, &commands),
+                [Nothing, Fetch, Fetch, Never, Never, Fetch],
+                "{status}"
+            );
+        }
+        assert_eq!(
+            promises("InProgress", &commands),
+            [Nothing, Fetch, Later, Later, Later, Later]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_sealed_is_not_wanted_and_a_known_gap_comes_last() {
+        let action = action(
+            "Succeeded",
+            &[
+                ("RunScript", "Completed", "2026-01-03T00:00:00Z"),
+                ("RunScript", "Completed", "2026-01-01T00:00:00Z"),
+                ("RunScript", "Completed", "2026-01-02T00:00:00Z"),
+                ("RunScript", "Completed", "2026-01-04T00:00:00Z"),
+                ("GetFile", "Created", ""),
+            ],
+        );
+        let mut plan = Plan::default();
+        let mut taken = HashSet::new();
+        for _ in 0..2 {
+            plan.add(&action, &mut taken, |key| {
+                Ok(match key.index.0 {
+                    1 => Standing::Gap(GapReason::Unreachable),
+                    3 => Standing::Sealed {
+                        version: crate::evidence::Version::FIRST,
+                        sha256: crate::evidence::Sha256([0; 32]),
+                    },
+                    _ => Standing::Absent,
+                })
+            })
+            .unwrap();
+        }
+        let queue = Queue::new(Clock::new(1.0));
+        queue.add(std::mem::take(&mut plan.wants));
+        queue.close();
+        let mut order = Vec::new();
+        while let Some(want) = queue.take().await {
+            order.push(want.key().index.0);
+            queue.settle(want.key());
+        }
+        assert_eq!(order, [2, 0, 1]);
+        assert_eq!((plan.already_there, plan.never.len()), (1, 1));
+    }
+}

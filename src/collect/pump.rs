@@ -1,0 +1,398 @@
+//! The run: a lister that adds to the queue, slots that take from it, seals
+//! that settle beside them, and an end at which nothing is under way.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::api::Api;
+use super::backoff::Trouble;
+use super::budget::{Budget, RETRY_AFTER_MAX};
+use super::clock::Clock;
+use super::download::{self, Body, Step};
+use super::http::Http;
+use super::lister;
+use super::outage::Outage;
+use super::queue::{Queue, Want};
+use super::sign_in::Signer;
+use super::tally::Tally;
+use super::writer::End;
+use super::{Call, CollectError, Events, Progress, Report, Settings, Vault, VaultError};
+use crate::evidence::{Gap, GapReason, ResultKey};
+
+/// Bodies that wait for their commit while their slots go on: the vault groups
+/// commits, and a slot that waited for each would be bound by its sync.
+const SEALING_MAX: u32 = 256;
+/// Bytes such bodies may hold in memory, in units of [`SEALING_UNIT`].
+const SEALING_BYTES_MAX: u64 = 32 * 1024 * 1024;
+const SEALING_UNIT: u64 = 4 * 1024;
+/// A larger body stands in a file of its own and holds no memory.
+const SMALL_BYTES_MAX: u64 = 1024 * 1024;
+/// A full disk is looked at this often, real time.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
+/// Room asked for beyond what is known to be missing.
+const ROOM_MARGIN: u64 = 16 * 1024 * 1024;
+
+/// What the parts of a run share.
+pub(super) struct Run {
+    pub settings: Settings,
+    pub api: Api,
+    pub vault: Arc<dyn Vault>,
+    pub clock: Clock,
+    pub tally: Arc<Tally>,
+    pub blob_outage: Outage,
+    /// Held by every writer's thread: when all are gone nothing writes.
+    pub alive: mpsc::Sender<()>,
+    pub queue: Queue,
+    sealing: Arc<Semaphore>,
+    halt: watch::Sender<bool>,
+    failure: Mutex<Option<CollectError>>,
+    /// Keys planned or settled in this process.
+    taken: Mutex<HashSet<ResultKey>>,
+    disk_full: Mutex<bool>,
+}
+
+/// Collects until everything is settled, or, watching, until stopped.
+///
+/// The report is whole whatever happened; the error says what ended the run
+/// before its time. `stop` set to true ends it cleanly: what is sealed is
+/// sealed, what is under way stays for the next run.
+pub async fn collect(
+    settings: Settings,
+    vault: Arc<dyn Vault>,
+    events: Events,
+    stop: watch::Receiver<bool>,
+) -> (Report, Option<CollectError>) {
+    let started = Instant::now();
+    let tally = Arc::new(Tally::new(events));
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let run = match prepare(settings, vault, tally.clone(), alive).await {
+        Ok(run) => Arc::new(run),
+        Err(error) => return (tally.report(), Some(error)),
+    };
+    let forwarder = tokio::spawn(forward(stop, run.halt.clone()));
+    let mut tasks = JoinSet::new();
+    for _ in 0..run.settings.slots {
+        tasks.spawn(serve(run.clone()));
+    }
+    tasks.spawn(lister::feed(run.clone()));
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(panic) = ended {
+            run.fail(CollectError::Worker(panic.to_string()));
+        }
+    }
+    // Every seal under way returns its permits.
+    let _ = run.sealing.acquire_many(sealing_permits()).await;
+    forwarder.abort();
+    let mut report = tally.report();
+    report.left = run.queue.left();
+    report.list_calls = run.api.budget.count(Call::List);
+    report.link_calls = run.api.budget.count(Call::Link);
+    report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let failure = run.take_failure();
+    report.stopped = failure.is_none() && *run.halt.borrow();
+    drop(run);
+    // Ends when the last writer has let go.
+    let _: Option<()> = all_gone.recv().await;
+    (report, failure)
+}
+
+async fn prepare(
+    settings: Settings,
+    vault: Arc<dyn Vault>,
+    tally: Arc<Tally>,
+    alive: mpsc::Sender<()>,
+) -> Result<Run, CollectError> {
+    settings.validate()?;
+    let clock = Clock::new(settings.pace.time_scale);
+    let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
+    let signer = Signer::new(&settings, http.clone(), clock)?;
+    let name = log_name(&settings, &signer).await?;
+    let lifted = settings.pace.limits_lifted;
+    let (budget, notice) = Budget::open(
+        clock,
+        lifted,
+        settings.timeouts.call,
+        &settings.state_dir,
+        &name,
+    )?;
+    if let Some(notice) = notice {
+        tally.notice(notice);
+    }
+    Ok(Run {
+        api: Api {
+            base: settings.api_base.clone(),
+            host: settings.api_host(),
+            http,
+            signer,
+            budget,
+            clock,
+            call_timeout: settings.timeouts.call,
+            tally: tally.clone(),
+            outage: Outage::default(),
+        },
+        settings,
+        vault,
+        clock,
+        tally,
+        blob_outage: Outage::default(),
+        alive,
+        queue: Queue::new(clock),
+        sealing: Arc::new(Semaphore::new(sealing_permits() as usize)),
+        halt: watch::Sender::new(false),
+        failure: Mutex::default(),
+        taken: Mutex::default(),
+        disk_full: Mutex::default(),
+    })
+}
+
+/// The call log's name: tenant and application own the budget, whichever host
+/// of the service is asked. Emulators each have one of their own.
+async fn log_name(settings: &Settings, signer: &Signer) -> Result<String, CollectError> {
+    let claims = signer.claims().await?;
+    let (tenant, client) = match &settings.sign_in {
+        super::SignIn::Client {
+            tenant, client_id, ..
+        } => (tenant.as_str(), client_id.as_str()),
+        super::SignIn::Token(_) => ("", ""),
+    };
+    let tenant = claims.tenant.as_deref().unwrap_or(tenant);
+    let client = claims.application.as_deref().unwrap_or(client);
+    let emulator = if super::http::is_loopback(&settings.api_base) {
+        format!("{} x{}", settings.api_host(), settings.pace.time_scale)
+    } else {
+        String::new()
+    };
+    let identity = format!("{tenant}\n{client}\n{emulator}").to_ascii_lowercase();
+    let digest = blake3::hash(identity.as_bytes()).to_hex();
+    Ok(digest.chars().take(24).collect())
+}
+
+async fn forward(mut stop: watch::Receiver<bool>, halt: watch::Sender<bool>) {
+    // A sender dropped without a word stops nothing.
+    if stop.wait_for(|stop| *stop).await.is_ok() {
+        halt.send_replace(true);
+    }
+}
+
+const fn sealing_permits() -> u32 {
+    (SEALING_BYTES_MAX / SEALING_UNIT) as u32
+}
+
+/// One slot: takes wants until there are none, or the run halts.
+async fn serve(run: Arc<Run>) {
+    while let Some(mut want) = run.unless_halted(run.queue.take()).await.flatten() {
+        let Some(step) = run.unless_halted(download::fetch(&run, &mut want)).await else {
+            return;
+        };
+        match step {
+            Step::Seal(body) => {
+                let weight = weight(body.held());
+                let permits = run.sealing.clone().acquire_many_owned(weight).await;
+                let run = run.clone();
+                tokio::spawn(async move {
+                    let _permits = permits;
+                    run.settle(want, *body).await;
+                });
+            }
+            step => run.step(want, step).await,
+        }
+    }
+}
+
+/// A small body counts with its bytes, and each with enough that no more than
+/// [`SEALING_MAX`] wait.
+fn weight(bytes: u64) -> u32 {
+    let held = if bytes > SMALL_BYTES_MAX { 0 } else { bytes };
+    let units = u32::try_from(held / SEALING_UNIT).unwrap_or(u32::MAX);
+    units.clamp(sealing_permits() / SEALING_MAX, sealing_permits())
+}
+
+impl Run {
+    /// `None` when the run halts first; the future is dropped where it stands.
+    pub async fn unless_halted<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut halt = self.halt.subscribe();
+        tokio::select! {
+            biased;
+            _ = halt.wait_for(|halt| *halt) => None,
+            output = future => Some(output),
+        }
+    }
+
+    pub fn fail(&self, error: CollectError) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+        drop(failure);
+        self.halt.send_replace(true);
+    }
+
+    fn take_failure(&self) -> Option<CollectError> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    async fn settle(&self, mut want: Want, body: Body) {
+        let key = want.key();
+        match body.seal(self).await {
+            Ok(End::Sealed(sealed)) => {
+                self.tally.sealed(key, &sealed);
+                self.queue.settle(key);
+            }
+            Ok(End::Damaged(why)) => self.again(want, Trouble::Damaged, why, None).await,
+            Ok(End::Left) => self.queue.put_back(want, self.clock.now()),
+            Err(step) => {
+                want.tries.forget(Trouble::Broken);
+                self.step(want, step).await;
+            }
+        }
+    }
+
+    async fn step(&self, want: Want, step: Step) {
+        match step {
+            Step::Gap(reason, detail) => self.give_up(want, reason, detail).await,
+            Step::Again(trouble, why, wait) => self.again(want, trouble, why, wait).await,
+            Step::Room(missing) => {
+                self.queue.put_back(want, self.clock.now());
+                self.unless_halted(self.wait_for_room(missing)).await;
+            }
+            Step::Fatal(error) => self.fail(error),
+            Step::Seal(_) => self.queue.settle(want.key()),
+        }
+    }
+
+    /// Puts a want back with its trouble counted, or settles it as a gap.
+    async fn again(&self, mut want: Want, trouble: Trouble, why: String, asked: Option<Duration>) {
+        if let Some(wait) = want.tries.next(trouble) {
+            let wait = asked.map_or(wait, |asked| asked.min(RETRY_AFTER_MAX).max(wait));
+            let at = self.clock.now().after(self.clock.real(wait));
+            return self.queue.put_back(want, at);
+        }
+        let absent = |reason| {
+            if want.is_completed() {
+                reason
+            } else {
+                GapReason::NeverProduced
+            }
+        };
+        let reason = match trouble {
+            Trouble::NotReady if !want.action().is_final() => return self.leave(&want),
+            Trouble::NotReady | Trouble::BlobMissing => absent(GapReason::BlobMissing),
+            Trouble::NotFound => absent(GapReason::Expired),
+            Trouble::Damaged => GapReason::Damaged,
+            _ => GapReason::Unreachable,
+        };
+        self.give_up(want, reason, why).await;
+    }
+
+    /// The service is still at it: a later poll finds it again.
+    fn leave(&self, want: &Want) {
+        self.lock_taken().remove(&want.key());
+        self.tally.count(|report| report.pending += 1);
+        self.queue.settle(want.key());
+    }
+
+    async fn give_up(&self, want: Want, reason: GapReason, detail: String) {
+        let key = want.key();
+        let Some(facts) = want.facts(&self.api.host) else {
+            return self.queue.settle(key);
+        };
+        let gap = Gap {
+            key,
+            reason,
+            detail,
+            noted_at: self.clock.stamp(),
+            facts,
+        };
+        let noted = self
+            .with_vault("note a gap", move |vault| {
+                vault.note_gaps(std::slice::from_ref(&gap))
+            })
+            .await;
+        match noted {
+            Ok(()) => {
+                self.tally.gap(key, reason);
+                self.queue.settle(key);
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Runs a verb of the vault off the async threads, waiting while the disk
+    /// is full.
+    pub async fn with_vault<R: Send + 'static>(
+        &self,
+        doing: &'static str,
+        verb: impl Fn(&dyn Vault) -> Result<R, VaultError> + Send + Sync + 'static,
+    ) -> Result<R, CollectError> {
+        let verb = Arc::new(verb);
+        loop {
+            let (vault, again) = (self.vault.clone(), verb.clone());
+            let done = tokio::task::spawn_blocking(move || again(vault.as_ref()))
+                .await
+                .map_err(|e| CollectError::Worker(e.to_string()))?;
+            match done {
+                Ok(done) => return Ok(done),
+                Err(VaultError::DiskFull) => {
+                    let waited = self.unless_halted(self.wait_for_room(0)).await;
+                    if waited.is_none() {
+                        return Err(CollectError::vault(doing, VaultError::DiskFull));
+                    }
+                }
+                Err(error) => return Err(CollectError::vault(doing, error)),
+            }
+        }
+    }
+
+    /// Returns when the vault has room for `missing` bytes more, or after a
+    /// while where it cannot tell.
+    async fn wait_for_room(&self, missing: u64) {
+        let needed = missing.saturating_add(ROOM_MARGIN);
+        if !self.swap_disk_full(true) {
+            self.tally.tell(Progress::DiskFull { needed });
+        }
+        loop {
+            tokio::time::sleep(LOOK_FOR_ROOM).await;
+            let vault = self.vault.clone();
+            let room = tokio::task::spawn_blocking(move || vault.room()).await;
+            let enough = match room {
+                Ok(Ok(Some(room))) => room >= needed,
+                _ => true,
+            };
+            if enough {
+                break;
+            }
+        }
+        if self.swap_disk_full(false) {
+            self.tally.tell(Progress::RoomAgain);
+        }
+    }
+
+    fn swap_disk_full(&self, now: bool) -> bool {
+        let mut full = self
+            .disk_full
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut full, now)
+    }
+
+    pub fn lock_taken(&self) -> std::sync::MutexGuard<'_, HashSet<ResultKey>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_that_wait_for_their_commit_hold_bounded_memory() {
+        assert_eq!(sealing_permits() / weight(0), SEALING_MAX);
+        assert_eq!(weight(SMALL_BYTES_MAX), 256);
+        assert_eq!(weight(3 << 30), weight(0));
+    }
+}

@@ -1,0 +1,308 @@
+//! Bearer tokens: got, renewed before they end and once on a 401.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::AsyncReadExt;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::backoff::{Tries, Trouble};
+use super::clock::{Clock, Moment};
+use super::error::clean;
+use super::http::{self, SharedHttp, Unread};
+use super::jwt::{self, Claims};
+use super::{CollectError, Secret, Settings, SignIn, TokenSource};
+
+/// A token answer holds one token.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// What a token command may print.
+const OUTPUT_BYTES_MAX: u64 = 256 * 1024;
+/// A command that waits for a person's password has that long.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
+/// The whole exchange with the login host.
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Renewed this long before its end, service time: a list of many pages under
+/// way should not meet the end.
+const RENEW_BEFORE: Duration = Duration::from_secs(300);
+
+pub(super) struct Signer {
+    how: SignIn,
+    scope: String,
+    token_url: Option<Url>,
+    http: SharedHttp,
+    clock: Clock,
+    current: Mutex<Option<Token>>,
+}
+
+struct Token {
+    value: Secret,
+    renew_at: Option<Moment>,
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    #[serde(default)]
+    expires_in: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Denied {
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    error_description: String,
+}
+
+impl Signer {
+    pub fn new(settings: &Settings, http: SharedHttp, clock: Clock) -> Result<Self, CollectError> {
+        let token_url = match &settings.sign_in {
+            SignIn::Client { tenant, .. } => Some(token_url(&settings.login_base, tenant)?),
+            SignIn::Token(_) => None,
+        };
+        Ok(Self {
+            how: settings.sign_in.clone(),
+            scope: settings.scope(),
+            token_url,
+            http,
+            clock,
+            current: Mutex::new(None),
+        })
+    }
+
+    /// The token to send, new where the last one nears its end.
+    pub async fn bearer(&self) -> Result<Secret, CollectError> {
+        let mut current = self.current.lock().await;
+        let now = self.clock.now();
+        match &*current {
+            Some(token) if token.renew_at.is_none_or(|at| now < at) => Ok(token.value.clone()),
+            _ => self.replace(&mut current).await,
+        }
+    }
+
+    /// Another token after the service refused `spent`. Of many calls refused
+    /// at once the first renews for all.
+    pub async fn renew(&self, spent: &Secret) -> Result<Secret, CollectError> {
+        let mut current = self.current.lock().await;
+        match &*current {
+            Some(token) if token.value != *spent => Ok(token.value.clone()),
+            _ => self.replace(&mut current).await,
+        }
+    }
+
+    pub async fn claims(&self) -> Result<Claims, CollectError> {
+        Ok(jwt::claims(&self.bearer().await?).unwrap_or_default())
+    }
+
+    async fn replace(&self, current: &mut Option<Token>) -> Result<Secret, CollectError> {
+        let token = match &self.how {
+            SignIn::Client {
+                client_id, secret, ..
+            } => self.grant(client_id, secret).await?,
+            SignIn::Token(source) => Token {
+                value: from_source(source).await?,
+                renew_at: None,
+            },
+        };
+        let value = token.value.clone();
+        *current = Some(token);
+        Ok(value)
+    }
+
+    async fn grant(&self, client_id: &str, secret: &Secret) -> Result<Token, CollectError> {
+        let mut tries = Tries::default();
+        loop {
+            let failed = match self.ask(client_id, secret).await {
+                Ok(token) => return Ok(token),
+                Err(Refusal::Final(why)) => return Err(self.failure(why)),
+                Err(Refusal::Passing(why)) => why,
+            };
+            match tries.next(Trouble::SignIn) {
+                Some(wait) => self.clock.sleep(wait).await,
+                None => return Err(self.failure(failed)),
+            }
+        }
+    }
+
+    fn failure(&self, why: String) -> CollectError {
+        CollectError::SignIn {
+            host: self
+                .token_url
+                .as_ref()
+                .map(http::authority)
+                .unwrap_or_default(),
+            why,
+        }
+    }
+
+    async fn ask(&self, client_id: &str, secret: &Secret) -> Result<Token, Refusal> {
+        let Some(url) = &self.token_url else {
+            return Err(Refusal::Final("no login host".into()));
+        };
+        let asked = self.clock.now();
+        let response = self
+            .http
+            .client(url)
+            .post(url.clone())
+            .timeout(SIGN_IN_TIMEOUT)
+            .form(&[
+                ("grant_type", "client_credentials"),
+                ("client_id", client_id),
+                ("client_secret", secret.expose()),
+                ("scope", &self.scope),
+            ])
+            .send()
+            .await
+            .map_err(|e| Refusal::Passing(http::fault(e).text))?;
+        let status = response.status();
+        let body = match http::read_bounded(response, ANSWER_BYTES_MAX).await {
+            Ok(body) => body,
+            Err(Unread::Broken(fault)) => return Err(Refusal::Passing(fault.text)),
+            Err(Unread::TooLong) => return Err(Refusal::Final("the answer is too long".into())),
+        };
+        if status.is_success() {
+            return self.read_grant(&body, asked);
+        }
+        let why = format!("status {}{}", status.as_u16(), denial(&body));
+        Err(if status.is_server_error() || status.as_u16() == 429 {
+            Refusal::Passing(why)
+        } else {
+            Refusal::Final(why)
+        })
+    }
+
+    fn read_grant(&self, body: &[u8], asked: Moment) -> Result<Token, Refusal> {
+        // serde_json's message would not quote the token, but is not needed.
+        let granted: Granted = serde_json::from_slice(body)
+            .map_err(|_| Refusal::Final("the answer holds no access_token".into()))?;
+        let lives = granted
+            .expires_in
+            .and_then(|v| v.as_u64().or_else(|| v.as_str()?.parse().ok()))
+            .map(Duration::from_secs);
+        Ok(Token {
+            value: Secret::new(granted.access_token),
+            renew_at: lives.map(|lives| {
+                let early = RENEW_BEFORE.min(lives / 10);
+                asked.after(self.clock.real(lives.saturating_sub(early)))
+            }),
+        })
+    }
+}
+
+enum Refusal {
+    Passing(String),
+    Final(String),
+}
+
+fn token_url(login_base: &Url, tenant: &str) -> Result<Url, CollectError> {
+    let base = login_base.as_str().trim_end_matches('/');
+    Url::parse(&format!("{base}/{tenant}/oauth2/v2.0/token")).map_err(|e| CollectError::Setting {
+        setting: "the login base",
+        why: e.to_string(),
+    })
+}
+
+/// `invalid_client` and the first line of what the login host explains.
+fn denial(body: &[u8]) -> String {
+    let Ok(denied) = serde_json::from_slice::<Denied>(body) else {
+        return String::new();
+    };
+    let first = denied.error_description.lines().next().unwrap_or("");
+    [denied.error.as_str(), first]
+        .iter()
+        .filter(|part| !part.is_empty())
+        .map(|part| format!(", {}", clean(part)))
+        .collect()
+}
+
+async fn from_source(source: &TokenSource) -> Result<Secret, CollectError> {
+    match source {
+        TokenSource::Ready(token) => Ok(token.clone()),
+        TokenSource::File(path) => {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || Secret::from_file(&path))
+                .await
+                .map_err(|e| CollectError::Worker(e.to_string()))?
+        }
+        TokenSource::Command(line) => from_command(line).await,
+    }
+}
+
+/// What it prints is the token and is shown to nobody, its complaints neither.
+async fn from_command(line: &str) -> Result<Secret, CollectError> {
+    let refuse = |why: String| CollectError::TokenCommand { why };
+    let (shell, flag) = if cfg!(windows) {
+        ("cmd", "/C")
+    } else {
+        ("sh", "-c")
+    };
+    let mut child = tokio::process::Command::new(shell)
+        .arg(flag)
+        .arg(line)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| refuse(e.to_string()))?;
+    let output = child.stdout.take();
+    let run = async {
+        let mut text = String::new();
+        if let Some(output) = output {
+            output
+                .take(OUTPUT_BYTES_MAX)
+                .read_to_string(&mut text)
+                .await?;
+        }
+        child.wait().await.map(|status| (status, text))
+    };
+    let (status, text) = tokio::time::timeout(COMMAND_TIMEOUT, run)
+        .await
+        .map_err(|_| refuse(format!("no end after {} s", COMMAND_TIMEOUT.as_secs())))?
+        .map_err(|e| refuse(e.to_string()))?;
+    if !status.success() {
+        return Err(refuse(status.to_string()));
+    }
+    token_in(&text).ok_or_else(|| refuse("it printed nothing that is a token".into()))
+}
+
+/// A token alone, or in JSON as `az account get-access-token` prints it.
+fn token_in(text: &str) -> Option<Secret> {
+    let token = match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(json) if json.is_object() => ["accessToken", "access_token"]
+            .iter()
+            .find_map(|name| json[*name].as_str())
+            .map(Secret::new)?,
+        Ok(serde_json::Value::String(token)) => Secret::new(token),
+        _ => Secret::new(text),
+    };
+    let usable = !token.is_empty() && token.expose().bytes().all(|b| b.is_ascii_graphic());
+    usable.then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_alone_quoted_and_in_json() {
+        for text in ["abc.def\n", "\"abc.def\"", r#"{"accessToken":"abc.def"}"#] {
+            assert_eq!(token_in(text), Some(Secret::new("abc.def")), "{text}");
+        }
+        for text in ["", "two words", "{}"] {
+            assert_eq!(token_in(text), None, "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_token_command_is_run_and_its_failure_shows_no_output() {
+        let token = from_command("printf abc.def").await.unwrap();
+        assert_eq!(token, Secret::new("abc.def"));
+        let error = from_command("printf eyJsecret; exit 3").await.unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(text.contains('3') && !text.contains("eyJ"), "{text}");
+    }
+}

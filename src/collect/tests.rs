@@ -1,0 +1,1 @@
+//! Against a small server in the same process.
