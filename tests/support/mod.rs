@@ -1,0 +1,2 @@
+pub mod stub;
+pub mod vault;
