@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256 as Hasher};
 use crate::evidence::{Layer, Problem, Record, ResultId, ResultKind, Seq, Sha256};
 use crate::extract::{self, EXTRACTOR_VERSION, Head, Part, Sink, TranscriptFacts};
 use crate::index::{
-    Document, IndexError, Identity, Occurrence, PlacedProblem, ResultFacts, Writer,
+    Document, IndexError, Identity, Occurrence, PlacedProblem, ResultFacts, Searcher, Writer,
 };
 use crate::members::{self, Hint, Member, MembersError, Visitor};
-use crate::store::{Catalogue, EntryKind, Scratch};
+use crate::store::{Catalogue, EntryKind, Scratch, StoreError};
 
 use super::custody;
 use super::failure::{Failure, Kind};
@@ -90,10 +90,7 @@ pub fn catch_up(
 ) -> Result<Caught, Failure> {
     let catalogue = custody::open_to_read(archive)?;
     let dir = index_dir(archive);
-    let settings = crate::index::Settings {
-        key: Some(catalogue.mask_key()),
-        ..crate::index::Settings::default()
-    };
+    let settings = index_settings(&catalogue);
     let mut writer = if rebuild {
         Writer::rebuild(&dir, identity(&catalogue), settings)?
     } else {
@@ -105,7 +102,7 @@ pub fn catch_up(
     };
     let reading = reading(&catalogue)?;
     let from = writer.watermark();
-    let total = bytes_since(&catalogue, from);
+    let (_, total) = results_since(&catalogue, from);
     let mut done = 0;
     let mut unpublished = 0;
     let mut seen = from;
@@ -130,13 +127,37 @@ pub fn catch_up(
     Ok(caught)
 }
 
-/// Results sealed that the index does not hold yet.
-pub(super) fn unindexed(catalogue: &Catalogue, watermark: Seq) -> u64 {
-    catalogue.records_since(watermark).count() as u64
+/// Count and bytes of the results sealed behind `from`.
+pub(super) fn results_since(catalogue: &Catalogue, from: Seq) -> (u64, u64) {
+    catalogue
+        .results_since(from)
+        .fold((0, 0), |(count, bytes), (_, len)| (count + 1, bytes + len))
 }
 
-fn bytes_since(catalogue: &Catalogue, from: Seq) -> u64 {
-    catalogue.records_since(from).map(|card| card.bytes).sum()
+/// Opens the index to search; `None` where there is none of this archive yet.
+pub(super) fn open_searcher(
+    archive: &Path,
+    catalogue: &Catalogue,
+) -> Result<Option<Searcher>, Failure> {
+    let identity = identity(catalogue);
+    match Searcher::open(&index_dir(archive), Some(&identity), Some(text_key(catalogue))) {
+        Ok(searcher) => Ok(Some(searcher)),
+        Err(IndexError::Missing { .. } | IndexError::Foreign { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Masks the text in the index, so that an antivirus does not take it for what
+/// it tells about. No secret: whoever has the archive has the key.
+fn text_key(catalogue: &Catalogue) -> [u8; 32] {
+    blake3::derive_key("afteraction 2026 index text", &catalogue.archive_id())
+}
+
+fn index_settings(catalogue: &Catalogue) -> crate::index::Settings {
+    crate::index::Settings {
+        key: Some(text_key(catalogue)),
+        ..crate::index::Settings::default()
+    }
 }
 
 /// What decides how evidence is read: facts of the archive, so that reading it
@@ -154,7 +175,7 @@ pub(super) fn reading(catalogue: &Catalogue) -> Result<Reading, Failure> {
 }
 
 fn noted_passwords(catalogue: &Catalogue) -> Result<Vec<String>, Failure> {
-    let noted = catalogue.setting(PASSWORDS)?;
+    let noted = catalogue.settings()?.remove(PASSWORDS);
     Ok(noted.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default())
 }
 
@@ -195,19 +216,20 @@ pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
 fn read_locked_again(archive: &Path) -> Result<(), Failure> {
     let catalogue = custody::open_to_read(archive)?;
     let dir = index_dir(archive);
-    let settings = crate::index::Settings {
-        key: Some(catalogue.mask_key()),
-        ..crate::index::Settings::default()
+    let settings = index_settings(&catalogue);
+    let mut writer = Writer::open(&dir, identity(&catalogue), settings)?;
+    let Some(searcher) = open_searcher(archive, &catalogue)? else {
+        return Ok(());
     };
-    let mut writer = Writer::open(&dir, identity(&catalogue), settings.clone())?;
-    let locked = super::listing::locked_results(archive, &catalogue)?;
+    let locked = super::listing::locked_results(&searcher);
+    drop(searcher);
     if locked.is_empty() {
         return Ok(());
     }
     let reading = reading(&catalogue)?;
     let mut caught = Caught::default();
     for id in locked {
-        let record = catalogue.record(id)?;
+        let record = record_of(&catalogue, id)?;
         writer.forget(id);
         read_result(archive, &catalogue, &mut writer, &record, &reading, &mut caught)?;
     }
@@ -237,7 +259,7 @@ fn read_result(
         name: record.facts.header("content-disposition"),
     };
     let mut scratch = scratch_factory(archive);
-    let mut source = catalogue.reader(record)?;
+    let mut source = catalogue.reader(record.id)?;
     let summary = members::walk(&mut source, hint, &reading.members, &mut scratch, &mut result)?;
     if let Some(failed) = result.failed.take() {
         return Err(failed);
@@ -261,7 +283,7 @@ pub(super) fn scratch_factory(
     archive: &Path,
 ) -> impl FnMut() -> io::Result<Box<dyn members::Scratch>> + '_ {
     move || {
-        let scratch = Scratch::create(archive, members::limits::SCRATCH_BYTES_MAX)?;
+        let scratch = Scratch::create(archive, members::Limits::default().scratch_bytes_max)?;
         Ok(Box::new(scratch) as Box<dyn members::Scratch>)
     }
 }
@@ -375,19 +397,16 @@ impl ResultReader<'_> {
         hint: Hint<'_>,
     ) -> Result<(), Failure> {
         let mut open = |take: &mut dyn FnMut(&mut dyn Read) -> Result<(), Failure>| {
-            let mut source = catalogue.reader(self.record)?;
+            let mut source = catalogue.reader(self.record.id)?;
             let mut scratch = scratch_factory(archive);
             let mut failed = None;
             members::open(
                 &mut source,
-                layers,
                 hint,
+                layers,
                 &self.reading.members,
                 &mut scratch,
-                &mut |bytes: &mut dyn Read| {
-                    failed = take(bytes).err();
-                    Ok(())
-                },
+                &mut |_: &Member<'_>, bytes: &mut dyn Read| failed = take(bytes).err(),
             )?;
             failed.map_or(Ok(()), Err)
         };
@@ -616,5 +635,5 @@ impl<R: Read> Read for Hashed<R> {
 
 /// A result that was asked for by its identity.
 pub(super) fn record_of(catalogue: &Catalogue, id: ResultId) -> Result<Record, Failure> {
-    Ok(catalogue.record(id)?)
+    Ok(catalogue.record(id)?.ok_or(StoreError::Unknown { id })?)
 }

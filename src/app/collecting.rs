@@ -194,3 +194,10 @@ fn refused(error: StoreError) -> VaultError {
         VaultError::failed(error)
     }
 }
+
+/// Waits for Ctrl-C.
+pub fn until_interrupted() -> Result<(), Failure> {
+    runtime()?
+        .block_on(tokio::signal::ctrl_c())
+        .map_err(|e| Failure::caused(Kind::World, "could not wait for Ctrl-C", e))
+}

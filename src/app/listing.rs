@@ -89,7 +89,7 @@ fn missing(catalogue: &Catalogue) -> Result<BTreeMap<ResultKey, Missing>, Failur
     for action in catalogue.actions()? {
         for command in action.commands.iter().filter(|c| c.has_result()) {
             let key = action.key(command);
-            if !missing.contains_key(&key) && !catalogue.holds(key) {
+            if !missing.contains_key(&key) && !catalogue.has_result(key) {
                 missing.insert(key, Missing::Pending(Box::new((action.clone(), command.clone()))));
             }
         }
@@ -159,7 +159,6 @@ fn exit_codes(archive: &Path, catalogue: &Catalogue) -> Result<HashMap<ResultId,
     };
     let mut exits = HashMap::new();
     for result in searcher.results() {
-        let result = result?;
         if let Some(code) = result.exit_code {
             exits.insert(result.id, code);
         }
@@ -204,7 +203,6 @@ pub fn problems(
         return Ok(catalogue.record_count() as u64);
     };
     for placed in searcher.problems() {
-        let placed = placed?;
         let device = catalogue.record(placed.id)?.and_then(|record| record.facts.device);
         let reference = Locator {
             layers: placed.layers,
@@ -225,15 +223,12 @@ pub fn problems(
 }
 
 /// Results with members that no password opened.
-pub(super) fn locked_results(searcher: &Searcher) -> Result<BTreeSet<ResultId>, Failure> {
-    let mut locked = BTreeSet::new();
-    for placed in searcher.problems() {
-        let placed = placed?;
-        if placed.problem.kind == ProblemKind::Encrypted {
-            locked.insert(placed.id);
-        }
-    }
-    Ok(locked)
+pub(super) fn locked_results(searcher: &Searcher) -> BTreeSet<ResultId> {
+    searcher
+        .problems()
+        .filter(|placed| placed.problem.kind == ProblemKind::Encrypted)
+        .map(|placed| placed.id)
+        .collect()
 }
 
 /// Results sealed that the index does not hold yet.
@@ -321,7 +316,7 @@ pub fn status(archive: &Path) -> Result<Status, Failure> {
             text_bytes: stats.text_bytes,
             distinct_bytes: stats.distinct_bytes,
             distinct_share: stats.distinct_bytes as f64 / stats.text_bytes.max(1) as f64,
-            disk_bytes: stats.disk_bytes,
+            disk_bytes: stats.file_bytes,
         });
     }
     Ok(status)

@@ -25,7 +25,7 @@ pub use crate::emulator;
 pub use crate::generate;
 
 pub use catch_up::{Caught, add_passwords, catch_up};
-pub use collecting::{CollectReport, check_collect, collect_into};
+pub use collecting::{CollectReport, check_collect, collect_into, until_interrupted};
 #[cfg(feature = "emulator")]
 pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};

@@ -128,4 +128,5 @@ pub struct HitRow {
 pub struct CountRow {
     pub value: String,
     pub hits: u64,
+    pub members: u64,
 }

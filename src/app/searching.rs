@@ -7,11 +7,14 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::index::{Field, Hit, Options, Query, Searcher};
+use crate::evidence::Locator;
+use crate::index::{Field, Hit, Options, Query, Searcher, Summary, SyntaxError};
+use crate::store::Catalogue;
 
-use super::catch_up::{index_dir, unindexed};
+use super::catch_up::open_searcher;
 use super::custody;
-use super::failure::{Failure, Kind};
+use super::failure::Failure;
+use super::listing::unindexed;
 use super::row::{CountRow, HitRow};
 use super::typed::parse_time;
 
@@ -49,5 +52,226 @@ impl SearchSummary {
     /// Everything there is was searched.
     pub fn is_whole(&self) -> bool {
         self.unindexed == 0 && self.unreadable == 0
+    }
+}
+
+/// Hands out every hit, in order.
+///
+/// **Errors**: a query that cannot be read; an index that is damaged.
+pub fn search(
+    archive: &Path,
+    request: &SearchRequest,
+    take: &mut dyn FnMut(HitRow) -> Result<(), Failure>,
+) -> Result<SearchSummary, Failure> {
+    let query = request.query()?;
+    let mut open = Open::new(archive)?;
+    let Some(searcher) = &open.searcher else {
+        return Ok(open.summary);
+    };
+    let options = Options {
+        limit: request.limit,
+        context: request.context as usize,
+        ..Options::default()
+    };
+    let mut devices = HashSet::new();
+    let mut members = 0;
+    let mut last = None;
+    let mut failed = None;
+    let found = searcher.search(&query, &options, &mut |hit| {
+        let place = (hit.id, hit.member.clone());
+        if last.as_ref() != Some(&place) {
+            members += 1;
+            last = Some(place);
+        }
+        devices.insert(hit.machine_id.clone().or_else(|| hit.device.clone()));
+        match take(row(hit)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(failure) => {
+                failed = Some(failure);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    open.summary.hits = found.hits;
+    open.summary.members_hit = members;
+    open.summary.devices_hit = devices.len() as u64;
+    open.summary.members = found.searched_members;
+    open.summary.note(&found, request);
+    open.note_custody(request);
+    Ok(open.summary)
+}
+
+/// How many hits, for each value of a field where one is named.
+pub fn count(
+    archive: &Path,
+    request: &SearchRequest,
+    by: Option<&str>,
+) -> Result<(Vec<CountRow>, SearchSummary), Failure> {
+    let by = by.map(parse_field).transpose()?;
+    let query = request.query()?;
+    let mut open = Open::new(archive)?;
+    let Some(searcher) = &open.searcher else {
+        return Ok((Vec::new(), open.summary));
+    };
+    let (counts, found) = searcher.count(&query, by, false)?;
+    open.summary.hits = found.hits;
+    open.summary.members_hit = found.members;
+    open.summary.members = found.searched_members;
+    if by == Some(Field::Device) {
+        open.summary.devices_hit = counts.len() as u64;
+    }
+    open.summary.note(&found, request);
+    open.note_custody(request);
+    let rows = counts
+        .into_iter()
+        .map(|count| CountRow {
+            value: count.value,
+            hits: count.hits,
+            members: count.members,
+        })
+        .collect();
+    Ok((rows, open.summary))
+}
+
+fn parse_field(word: &str) -> Result<Field, Failure> {
+    Field::from_word(word).ok_or_else(|| {
+        let known: Vec<_> = Field::ALL.iter().map(|f| f.as_str()).collect();
+        Failure::asked(format!("`{word}` is no field to count by"))
+            .hint(format!("one of {}", known.join(", ")))
+    })
+}
+
+/// An index opened for a search, and what is not in it.
+struct Open {
+    catalogue: Catalogue,
+    searcher: Option<Searcher>,
+    summary: SearchSummary,
+}
+
+impl Open {
+    fn new(archive: &Path) -> Result<Self, Failure> {
+        let catalogue = custody::open_to_read(archive)?;
+        let searcher = open_searcher(archive, &catalogue)?;
+        let mut summary = SearchSummary {
+            unindexed: unindexed(&catalogue, searcher.as_ref()),
+            ..SearchSummary::default()
+        };
+        if let Some(searcher) = &searcher {
+            summary.unreadable = searcher
+                .problems()
+                .filter(|placed| placed.problem.kind.hides_text())
+                .count() as u64;
+        }
+        Ok(Self {
+            catalogue,
+            searcher,
+            summary,
+        })
+    }
+
+    /// The search itself is part of the custody. Where the archive cannot be
+    /// written (read-only media) nothing depends on it.
+    fn note_custody(&self, request: &SearchRequest) {
+        let _ = self.catalogue.note(&custody::event(&format!("search {}", request.said())));
+    }
+}
+
+impl SearchSummary {
+    fn note(&mut self, found: &Summary, request: &SearchRequest) {
+        if found.scanned {
+            self.notes.push(format!(
+                "no word of the query narrows it down: {} distinct lines were read",
+                found.searched_lines
+            ));
+        }
+        if found.stopped && request.limit.is_some() {
+            self.notes.push("stopped at --limit; there are more".into());
+        }
+    }
+}
+
+impl SearchRequest {
+    /// What was typed as one query: everything given must hold.
+    fn query(&self) -> Result<Query, Failure> {
+        let now = Timestamp::now();
+        let mut query = match &self.query {
+            Some(text) => Query::parse(text, now)?,
+            None => Query::All,
+        };
+        if let Some(pattern) = &self.regex {
+            query = query.and(Query::regex(pattern, self.ignore_case));
+        }
+        if let Some(text) = &self.fixed {
+            query = query.and(Query::fixed(text, self.ignore_case));
+        }
+        if let Some(device) = &self.device {
+            query = query.and(Query::Field(Field::Device, device.clone()));
+        }
+        let time = |text: &Option<String>| text.as_deref().map(|t| parse_time(t, now)).transpose();
+        let (since, until) = (time(&self.since)?, time(&self.until)?);
+        if since.is_some() || until.is_some() {
+            query = query.and(Query::Time { since, until });
+        }
+        Ok(query)
+    }
+
+    /// For the custody log.
+    fn said(&self) -> String {
+        let flag = |name: &str, text: &Option<String>| {
+            text.as_ref().map(|t| format!("{name}'{t}'"))
+        };
+        [
+            flag("", &self.query),
+            flag("--regex ", &self.regex),
+            flag("--fixed ", &self.fixed),
+            flag("--device ", &self.device),
+            flag("--since ", &self.since),
+            flag("--until ", &self.until),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ")
+    }
+}
+
+impl From<SyntaxError> for Failure {
+    fn from(error: SyntaxError) -> Self {
+        let hint = error.hint.clone();
+        let failure = Self::asked(format!("could not read the query: {error}"));
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+fn row(hit: Hit) -> HitRow {
+    let reference = Locator {
+        layers: hit.layers,
+        ..Locator::of_result(hit.id)
+    };
+    HitRow {
+        reference: reference.to_string(),
+        action_id: hit.id.key.action,
+        command_index: hit.id.key.index,
+        version: hit.id.version.0,
+        device: hit.device,
+        machine_id: hit.machine_id,
+        script: hit.script,
+        time: hit.time,
+        member: hit.member,
+        line: hit.line,
+        offset: hit.offset,
+        text: hit.text,
+        text_truncated: hit.text_truncated,
+        line_bytes: hit.line_bytes,
+        member_sha256: hit.content,
+        spans: hit.spans,
+        before: hit.before,
+        after: hit.after,
     }
 }

@@ -11,7 +11,7 @@ use crate::extract::{self, Head, Part, Sink, TranscriptFacts};
 use crate::members::{self, Hint, Member, MembersError, Visitor, Wrapping};
 use crate::store::Catalogue;
 
-use super::catch_up::{Reading, layer_of, reading, scratch_factory};
+use super::catch_up::{Reading, layer_of, reading, record_of, scratch_factory};
 use super::custody;
 use super::failure::{Failure, Kind};
 
@@ -72,8 +72,8 @@ struct Shown<'a> {
 impl<'a> Shown<'a> {
     fn open(archive: &'a Path, reference: &'a Locator) -> Result<Self, Failure> {
         let catalogue = custody::open_to_read(archive)?;
-        let record = catalogue.record(reference.id).map_err(|e| {
-            Failure::from(e).hint("`list` shows what there is, `gaps` what is missing and why")
+        let record = record_of(&catalogue, reference.id).map_err(|failure| {
+            failure.hint("`list` shows what there is, `gaps` what is missing and why")
         })?;
         Ok(Self {
             archive,
@@ -118,7 +118,7 @@ impl<'a> Shown<'a> {
 
     /// A listing of what is inside; where the result is one text, that text.
     fn whole(&self, view: &mut dyn View) -> Result<(), Failure> {
-        let mut source = self.catalogue.reader(&self.record)?;
+        let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
         let mut lister = Lister {
             shown: self,
@@ -162,7 +162,7 @@ impl<'a> Shown<'a> {
     }
 
     fn has_member(&self, layers: &[Layer]) -> Result<bool, Failure> {
-        let mut source = self.catalogue.reader(&self.record)?;
+        let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
         let settings = &self.reading.members;
         let found =
@@ -179,7 +179,7 @@ impl<'a> Shown<'a> {
         layers: &[Layer],
         take: &mut dyn FnMut(&Member<'_>, &mut dyn Read),
     ) -> Result<Vec<Problem>, Failure> {
-        let mut source = self.catalogue.reader(&self.record)?;
+        let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
         let settings = &self.reading.members;
         members::open(&mut source, self.hint(), layers, settings, &mut scratch, take).map_err(|e| {
@@ -188,7 +188,7 @@ impl<'a> Shown<'a> {
     }
 
     fn raw_result(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let mut source = self.catalogue.reader(&self.record)?;
+        let mut source = self.catalogue.reader(self.record.id)?;
         let mut hasher = Hasher::new();
         let mut buffer = vec![0; COPY_BYTES];
         loop {

@@ -26,11 +26,12 @@ pub fn verify(
     on_progress: &mut dyn FnMut(u64, u64),
 ) -> Result<VerifyReport, Failure> {
     let catalogue = custody::open_to_read(archive)?;
-    let report = catalogue.verify(on_progress)?;
+    let checked =
+        catalogue.verify(|progress| on_progress(progress.bytes, progress.bytes_total))?;
     Ok(VerifyReport {
-        results: report.results,
-        bytes: report.bytes,
-        damage: report
+        results: checked.progress.results,
+        bytes: checked.progress.bytes,
+        damage: checked
             .damage
             .iter()
             .map(|d| DamageRow {

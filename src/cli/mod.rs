@@ -10,6 +10,8 @@ mod read;
 mod render;
 mod search;
 mod serve;
+#[cfg(feature = "emulator")]
+mod story;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

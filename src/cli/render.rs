@@ -116,7 +116,7 @@ impl Row for ProblemRow {
 }
 
 impl Row for CountRow {
-    const COLUMNS: &'static [&'static str] = &["value", "hits"];
+    const COLUMNS: &'static [&'static str] = &["value", "hits", "members"];
 
     fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
         writeln!(out, "{:>12}  {}", human_count(self.hits), visible(&self.value))

@@ -17,9 +17,7 @@ const DEMO_ARCHIVE: &str = "demo.archive";
 
 #[cfg(feature = "emulator")]
 pub fn demo(global: &Global, typed: &args::Demo) -> Result<Exit, Failure> {
-    let out = Output::open(None, global.no_color)?;
-    let paint = out.paint;
-    let mut view = super::render::DemoPages::new(out, paint);
+    let mut view = super::story::Story::new(Output::open(None, global.no_color)?);
     if typed.discard {
         let dir = std::env::temp_dir().join(format!("afteraction-demo-{}", std::process::id()));
         let done = app::demo(&dir, &mut view);
@@ -29,7 +27,6 @@ pub fn demo(global: &Global, typed: &args::Demo) -> Result<Exit, Failure> {
         let dir = global.archive.clone().unwrap_or_else(|| PathBuf::from(DEMO_ARCHIVE));
         app::demo(&dir, &mut view)?;
     }
-    view.finish()?;
     Ok(Exit::Done)
 }
 

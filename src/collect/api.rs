@@ -55,6 +55,8 @@ pub(super) enum CallError {
     Lost(String),
     /// An answer of no use.
     Odd(String),
+    /// An answer that holds no link to be followed.
+    BadLink(BadLink),
     /// Nothing will go any more.
     Fatal(CollectError),
 }
@@ -77,6 +79,10 @@ impl CallError {
             },
             Self::Broken(why) | Self::Lost(why) => CollectError::Transport { call, host, why },
             Self::Odd(why) => CollectError::Answer { call, why },
+            Self::BadLink(bad) => CollectError::Answer {
+                call,
+                why: bad.to_string(),
+            },
         }
     }
 }
@@ -95,8 +101,7 @@ impl Api {
             key.action, key.index
         ));
         let answer = self.get(Call::Link, &url, LINK_BYTES_MAX).await?;
-        Link::read(&answer.body, answer.date, answer.asked, self.clock)
-            .map_err(|bad: BadLink| CallError::Odd(bad.to_string()))
+        Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
     }
 
     /// One call, sent again once with another token after a 401.

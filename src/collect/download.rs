@@ -11,7 +11,7 @@ use super::api::CallError;
 use super::backoff::Trouble;
 use super::blob::{self, Head, Meaning};
 use super::http::{self, Fault};
-use super::link::Link;
+use super::link::{BadLink, Link};
 use super::outage::Lost;
 use super::pump::Run;
 use super::queue::Want;
@@ -108,6 +108,10 @@ async fn ask_link(run: &Run, want: &Want) -> Result<Link, Step> {
         CallError::Broken(why) => Step::Again(Trouble::Broken, why, None),
         CallError::Lost(why) => Step::Again(Trouble::Lost, why, None),
         CallError::Odd(why) => Step::Again(Trouble::Server, why, None),
+        CallError::BadLink(bad @ BadLink::PlainHttp(_)) => {
+            Step::Gap(GapReason::Refused, format!("not followed: {bad}"))
+        }
+        CallError::BadLink(bad) => Step::Again(Trouble::Server, bad.to_string(), None),
         CallError::Fatal(error) => Step::Fatal(error),
         CallError::Service(e) => match e.status {
             400 | 409 => Step::Again(Trouble::NotReady, e.to_string(), None),

@@ -42,9 +42,6 @@ mod tally;
 mod vault;
 mod writer;
 
-#[cfg(test)]
-mod tests;
-
 pub use budget::Call;
 pub use check::{CheckLine, CheckState, check};
 pub use error::{CollectError, ServiceError};

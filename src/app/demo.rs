@@ -1,0 +1,132 @@
+//! The whole road on a made-up incident: the emulator on loopback, every
+//! result collected over real HTTP, archived, indexed, searched.
+
+use std::io;
+use std::path::Path;
+
+use crate::collect::{Cloud, Events, Secret, Settings, SignIn};
+use crate::emulator::{self, Emulator, Fleet};
+use crate::generate::{self, QUESTIONS, Question};
+
+use super::failure::{Failure, Kind};
+use super::row::{GapRow, HitRow};
+use super::{
+    Caught, CollectReport, SearchRequest, SearchSummary, catch_up, collect_into, gaps, search,
+};
+
+/// Where the story goes.
+pub trait DemoView {
+    fn begin(&mut self, folder: &Path, api_base: &str) -> io::Result<()>;
+    fn collected(&mut self, collected: &CollectReport, caught: &Caught) -> io::Result<()>;
+    /// What the next answer tells, and the command that asks for it.
+    fn question(&mut self, tells: &str, command: &str) -> io::Result<()>;
+    fn hit(&mut self, hit: &HitRow) -> io::Result<()>;
+    fn answered(&mut self, summary: &SearchSummary) -> io::Result<()>;
+    fn missing(&mut self, gap: &GapRow) -> io::Result<()>;
+    fn end(&mut self, archive: &Path, shown: &str) -> io::Result<()>;
+}
+
+/// Runs the demo into `archive`.
+pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
+    let sample = Sample::open()?;
+    let fleet = Fleet::from_folder(sample.path()).map_err(no_emulator)?;
+    let emulator =
+        Emulator::start_blocking(emulator::Settings::serving(fleet)).map_err(no_emulator)?;
+    view.begin(sample.path(), &emulator.api_base())?;
+    let silent: Events = std::sync::Arc::new(|_| {});
+    let collected = collect_into(archive, settings(&emulator, archive)?, silent)?;
+    let caught = catch_up(archive, false, &mut |_, _| {})?;
+    view.collected(&collected, &caught)?;
+    if let Some(failure) = collected.failed {
+        return Err(failure);
+    }
+    let mut shown = None;
+    for question in &QUESTIONS {
+        view.question(question.tells, &command(question))?;
+        let summary = search(archive, &request(question), &mut |hit| {
+            shown.get_or_insert_with(|| hit.reference.clone());
+            Ok(view.hit(&hit)?)
+        })?;
+        view.answered(&summary)?;
+    }
+    gaps(archive, &mut |gap| Ok(view.missing(&gap)?))?;
+    view.end(archive, shown.as_deref().unwrap_or("REF"))?;
+    emulator.shutdown();
+    Ok(())
+}
+
+fn request(question: &Question) -> SearchRequest {
+    let text = Some(question.query.to_string());
+    match question.regex {
+        true => SearchRequest {
+            regex: text,
+            ..SearchRequest::default()
+        },
+        false => SearchRequest {
+            query: text,
+            ..SearchRequest::default()
+        },
+    }
+}
+
+fn command(question: &Question) -> String {
+    let how = if question.regex { "--regex " } else { "" };
+    format!("afteraction search {how}'{}'", question.query)
+}
+
+fn no_emulator(error: emulator::Error) -> Failure {
+    Failure::caused(Kind::World, "could not start the emulator", error)
+}
+
+/// The call log of a demo stays in its archive: it is nobody's budget.
+fn settings(emulator: &Emulator, archive: &Path) -> Result<Settings, Failure> {
+    Ok(Settings::new(
+        Cloud::Commercial,
+        Some(&emulator.api_base()),
+        Some(&emulator.login_base()),
+        SignIn::Client {
+            tenant: emulator.tenant().into(),
+            client_id: emulator.client_id().into(),
+            secret: Secret::new(emulator.client_secret()),
+        },
+        archive.join("demo-calls"),
+    )?)
+}
+
+/// The sample incident: the folder of the checkout where there is one, else
+/// made anew, so that an installed program can show it too.
+enum Sample {
+    Checkout(&'static Path),
+    Made(Made),
+}
+
+impl Sample {
+    fn open() -> Result<Self, Failure> {
+        let checkout = Path::new("sample-data");
+        if checkout.join("machines.json").is_file() {
+            return Ok(Self::Checkout(checkout));
+        }
+        let dir = std::env::temp_dir().join(format!("afteraction-sample-{}", std::process::id()));
+        let made = Made(dir);
+        generate::sample(&generate::Folder(made.0.clone())).map_err(|e| {
+            Failure::caused(Kind::World, "could not write the sample incident", e)
+        })?;
+        Ok(Self::Made(made))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Checkout(path) => path,
+            Self::Made(made) => &made.0,
+        }
+    }
+}
+
+/// Goes away with the demo.
+struct Made(std::path::PathBuf);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

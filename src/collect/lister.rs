@@ -1,0 +1,314 @@
+//! The lister: reads the list of actions, once or at every tick, keeps what it
+//! read, plans and feeds the queue.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use url::Url;
+
+use super::api::{Answer, CallError};
+use super::backoff::{Tries, Trouble};
+use super::clock::Moment;
+use super::list::{self, Known, Page, Round};
+use super::plan::{self, Plan};
+use super::pump::Run;
+use super::{Call, CollectError, Progress, Vault, VaultError};
+use crate::evidence::{Gap, GapReason, Origin};
+
+/// Rounds of one list while its pages keep bringing new ids.
+const ROUNDS_MAX: u32 = 40;
+/// Rounds without a new id after which a count is taken for wrong.
+const IDLE_ROUNDS_MAX: u32 = 3;
+/// Pages of one round: a service that never ends its list is cut off here.
+const PAGES_MAX: u32 = 10_000;
+/// A poll asks from so long before the oldest action not yet final.
+const LOOK_BACK: Duration = Duration::from_secs(600);
+
+/// Lists and plans, once or at every tick.
+pub(super) async fn feed(run: Arc<Run>) {
+    let fed = run.unless_halted(run.feed()).await;
+    if let Some(Err(error)) = fed {
+        run.fail(error);
+    }
+    run.queue.close();
+}
+
+impl Run {
+    async fn feed(&self) -> Result<(), CollectError> {
+        let mut known = Known::default();
+        let mut from = None;
+        loop {
+            let next = self.next_poll();
+            match self.tick(&mut known, from).await {
+                Ok(listed_at) => from = look_from(&known, listed_at.or(from)),
+                Err(error) if self.settings.watch.is_some() && may_pass(&error) => {
+                    self.tally
+                        .notice(format!("{error}; the next poll tries again"));
+                }
+                Err(error) => return Err(error),
+            }
+            let Some(next) = next else {
+                return self.look_for_missing(&mut known).await;
+            };
+            self.tally.tell(Progress::NextPoll {
+                at: next.timestamp(),
+            });
+            self.clock.sleep_until(next).await;
+        }
+    }
+
+    /// Actions asked for by id that no list has shown: a fresh one stays
+    /// invisible for minutes.
+    async fn look_for_missing(&self, known: &mut Known) -> Result<(), CollectError> {
+        let mut tries = Tries::default();
+        loop {
+            let missing: Vec<_> = known.missing(&self.settings.filter.actions).collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let Some(wait) = tries.next(Trouble::NotFound) else {
+                for id in missing {
+                    self.tally
+                        .notice(format!("the service lists no action {id} that is meant"));
+                }
+                return Ok(());
+            };
+            self.clock.sleep(wait).await;
+            self.tick(known, None).await?;
+        }
+    }
+
+    fn next_poll(&self) -> Option<Moment> {
+        let every = self.clock.real(self.settings.watch?);
+        Some(self.clock.now().after(every))
+    }
+
+    /// One look at the service: everything listed is kept, planned, queued.
+    /// Returns the service's clock when it began.
+    async fn tick(
+        &self,
+        known: &mut Known,
+        from: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, CollectError> {
+        let mut listed_at = None;
+        for first in list::first_pages(&self.api.base, &self.settings.filter, from) {
+            let date = self.read_list(&first, known).await?;
+            listed_at = listed_at.or(date);
+        }
+        self.tally.count(|report| {
+            report.actions = known.len();
+            report.unreadable = report.unreadable.max(known.unreadable);
+        });
+        self.tally.tell(Progress::Listed {
+            actions: known.len(),
+        });
+        self.plan(known).await?;
+        Ok(listed_at)
+    }
+
+    /// Reads a list to its end, and again while pages that moved meanwhile may
+    /// hide actions: until the count is met, or nothing new comes. The rounds
+    /// after the first ask for an order, which is undocumented but holds pages
+    /// still where it is understood.
+    async fn read_list(
+        &self,
+        first: &Url,
+        known: &mut Known,
+    ) -> Result<Option<Timestamp>, CollectError> {
+        let mut round = Round::default();
+        let mut began = None;
+        let mut idle = 0;
+        let mut ordered = Some(list::in_order(first));
+        for nth in 0..ROUNDS_MAX {
+            let before = round.ids.len();
+            round.unreadable = 0;
+            let url = ordered.as_ref().filter(|_| nth > 0).unwrap_or(first);
+            let read = match self.read_pages(url, known, &mut round).await {
+                Err(error) if url != first && is_bad_request(&error) => {
+                    ordered = None;
+                    continue;
+                }
+                read => read?,
+            };
+            began = began.or(read.date);
+            let met = round.ids.len() as u64 + round.unreadable;
+            let all = read.count.is_some_and(|count| met >= count);
+            if read.pages <= 1 || all {
+                break;
+            }
+            idle = if round.ids.len() > before {
+                0
+            } else {
+                idle + 1
+            };
+            if idle >= IDLE_ROUNDS_MAX || (read.count.is_none() && idle > 0) {
+                break;
+            }
+        }
+        known.unreadable = round.unreadable;
+        if round.unreadable > 0 {
+            self.tally.notice(format!(
+                "{} entries of the list describe no action and are left out",
+                round.unreadable
+            ));
+        }
+        Ok(began)
+    }
+
+    async fn read_pages(
+        &self,
+        first: &Url,
+        known: &mut Known,
+        round: &mut Round,
+    ) -> Result<Pages, CollectError> {
+        let mut pages = Pages::default();
+        let mut url = first.clone();
+        let mut visited = HashSet::new();
+        while pages.pages < PAGES_MAX && visited.insert(url.clone()) {
+            let answer = self.read_page(&url).await?;
+            let page = Page::read(&answer.body)?;
+            pages.pages += 1;
+            pages.date = pages.date.or(answer.date);
+            pages.count = page.count.or(pages.count);
+            let news = known.merge(&page, &self.settings.filter, round);
+            let next = page.next.as_deref().filter(|next| !next.is_empty());
+            let next = next.and_then(|next| list::next_page(&self.api.base, next));
+            if !news.seen.is_empty() {
+                let seen = news.seen;
+                self.with_vault("keep the actions as received", move |vault| {
+                    vault.note_actions(&seen)
+                })
+                .await?;
+            }
+            match next {
+                Some(next) => url = next,
+                None => break,
+            }
+        }
+        Ok(pages)
+    }
+
+    async fn read_page(&self, url: &Url) -> Result<Answer, CollectError> {
+        let mut tries = Tries::default();
+        loop {
+            let error = match self.api.page(url).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let trouble = match &error {
+                CallError::Throttled => Trouble::Throttled,
+                CallError::Broken(_) => Trouble::Broken,
+                CallError::Lost(_) => Trouble::Lost,
+                CallError::Service(e) if e.status >= 500 || e.status == 408 => Trouble::Server,
+                _ => return Err(error.into_fatal(Call::List, &self.api.host)),
+            };
+            match tries.next(trouble) {
+                Some(wait) => self.clock.sleep(wait).await,
+                None => return Err(error.into_fatal(Call::List, &self.api.host)),
+            }
+        }
+    }
+
+    async fn plan(&self, known: &Known) -> Result<(), CollectError> {
+        let actions: Vec<_> = known.actions().cloned().collect();
+        let mut taken = std::mem::take(&mut *self.lock_taken());
+        let (plan, taken) = self
+            .with_vault_once("look up what is sealed", move |vault| {
+                let mut plan = Plan::default();
+                for action in &actions {
+                    plan.add(action, &mut taken, |key| vault.standing(key))?;
+                }
+                Ok((plan, taken))
+            })
+            .await?;
+        self.lock_taken().extend(taken);
+        self.note_never(&plan).await?;
+        self.tally.count(|report| {
+            report.already_there += plan.already_there;
+            report.pending = plan.pending;
+            if plan.known_gaps > 0 {
+                *report.gaps.entry(GapReason::NeverProduced).or_default() += plan.known_gaps;
+            }
+        });
+        self.tally.tell(Progress::Planned {
+            results: plan.wants.len() as u64,
+            already_there: plan.already_there,
+        });
+        self.queue.add(plan.wants);
+        Ok(())
+    }
+
+    async fn with_vault_once<R: Send + 'static>(
+        &self,
+        doing: &'static str,
+        verb: impl FnOnce(&dyn Vault) -> Result<R, VaultError> + Send + 'static,
+    ) -> Result<R, CollectError> {
+        let vault = self.vault.clone();
+        tokio::task::spawn_blocking(move || verb(vault.as_ref()))
+            .await
+            .map_err(|e| CollectError::Worker(e.to_string()))?
+            .map_err(|error| CollectError::vault(doing, error))
+    }
+
+    async fn note_never(&self, plan: &Plan) -> Result<(), CollectError> {
+        let now = self.clock.stamp();
+        let gaps: Vec<Gap> = plan
+            .never
+            .iter()
+            .filter_map(|(action, place)| {
+                let command = action.commands.get(*place)?;
+                let origin = Origin::Api {
+                    host: self.api.host.clone(),
+                };
+                Some(Gap {
+                    key: action.key(command),
+                    reason: GapReason::NeverProduced,
+                    detail: plan::never_detail(action, command),
+                    noted_at: now.clone(),
+                    facts: action.facts(command, origin),
+                })
+            })
+            .collect();
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<_> = gaps.iter().map(|gap| gap.key).collect();
+        self.with_vault("note gaps", move |vault| vault.note_gaps(&gaps))
+            .await?;
+        for key in keys {
+            self.tally.gap(key, GapReason::NeverProduced);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Pages {
+    pages: u32,
+    count: Option<u64>,
+    date: Option<Timestamp>,
+}
+
+/// The next poll's beginning: a while before the oldest action that may still
+/// change, and before the last list, since what was created then may not have
+/// been visible.
+fn look_from(known: &Known, listed_at: Option<Timestamp>) -> Option<Timestamp> {
+    let listed_at = listed_at?;
+    let oldest = known.oldest_open().map_or(listed_at, |t| t.min(listed_at));
+    oldest.checked_sub(LOOK_BACK).ok()
+}
+
+fn is_bad_request(error: &CollectError) -> bool {
+    matches!(error, CollectError::Service { service, .. } if service.status == 400)
+}
+
+/// Whether a watch outlives it.
+fn may_pass(error: &CollectError) -> bool {
+    match error {
+        CollectError::Transport { .. } | CollectError::Answer { .. } => true,
+        CollectError::Service { service, .. } => service.status >= 500 || service.status == 429,
+        _ => false,
+    }
+}

@@ -1,1 +1,0 @@
-//! Against a small server in the same process.
