@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256 as Hasher};
 use crate::evidence::{Layer, Problem, Record, ResultId, ResultKind, Seq, Sha256};
 use crate::extract::{self, EXTRACTOR_VERSION, Head, Part, Sink, TranscriptFacts};
 use crate::index::{
-    Document, IndexError, Identity, Occurrence, PlacedProblem, ResultFacts, Searcher, Writer,
+    IndexError, Identity, Occurrence, PlacedProblem, ResultFacts, Searcher, Writer,
 };
 use crate::members::{self, Hint, Member, MembersError, Visitor};
 use crate::store::{Catalogue, EntryKind, Scratch, StoreError};
@@ -73,7 +73,7 @@ impl From<IndexError> for Failure {
 impl From<MembersError> for Failure {
     fn from(error: MembersError) -> Self {
         let kind = match &error {
-            MembersError::NoSuchMember { .. } | MembersError::Locked { .. } => Kind::NotThere,
+            MembersError::NoSuchMember { .. } | MembersError::Unreadable { .. } => Kind::NotThere,
             _ => Kind::World,
         };
         Self::caused(kind, String::new(), error)
@@ -129,9 +129,9 @@ pub fn catch_up(
 
 /// Count and bytes of the results sealed behind `from`.
 pub(super) fn results_since(catalogue: &Catalogue, from: Seq) -> (u64, u64) {
-    catalogue
-        .results_since(from)
-        .fold((0, 0), |(count, bytes), (_, len)| (count + 1, bytes + len))
+    let results = catalogue.results_since(from);
+    let bytes = results.iter().map(|(_, len)| len).sum();
+    (results.len() as u64, bytes)
 }
 
 /// Opens the index to search; `None` where there is none of this archive yet.
@@ -335,10 +335,8 @@ impl Visitor for ResultReader<'_> {
 impl ResultReader<'_> {
     fn take(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> Result<(), Failure> {
         let mut head = Vec::new();
-        bytes
-            .by_ref()
-            .take(KNOWN_FIRST_BYTES_MAX as u64 + 1)
-            .read_to_end(&mut head)?;
+        let mut bytes = bytes;
+        Read::take(&mut bytes, KNOWN_FIRST_BYTES_MAX as u64 + 1).read_to_end(&mut head)?;
         if head.len() <= KNOWN_FIRST_BYTES_MAX {
             let content = Sha256(Hasher::digest(&head).into());
             self.occurs(member.layers, member.name, content, head.len() as u64);
@@ -359,7 +357,8 @@ impl ResultReader<'_> {
         let mut sink = TextSink::new(self.writer, Some(content), known);
         sink.read(bytes, name, self.record.facts.kind, self.reading.extract)?;
         sink.end(content)?;
-        self.keep(layers, sink.into_found());
+        let found = sink.into_found();
+        self.keep(layers, found);
         Ok(())
     }
 
@@ -396,7 +395,7 @@ impl ResultReader<'_> {
         name: &str,
         hint: Hint<'_>,
     ) -> Result<(), Failure> {
-        let mut open = |take: &mut dyn FnMut(&mut dyn Read) -> Result<(), Failure>| {
+        let open = |take: &mut dyn FnMut(&mut dyn Read) -> Result<(), Failure>| {
             let mut source = catalogue.reader(self.record.id)?;
             let mut scratch = scratch_factory(archive);
             let mut failed = None;
@@ -476,7 +475,8 @@ struct TextSink<'a> {
     content: Option<Sha256>,
     /// The content's text is in the index: only its facts are wanted.
     known: bool,
-    current: Option<Document>,
+    /// A document is open in the writer.
+    writing: bool,
     has_more_parts: bool,
     found: Found,
     failed: Option<IndexError>,
@@ -488,7 +488,7 @@ impl<'a> TextSink<'a> {
             writer,
             content,
             known,
-            current: None,
+            writing: false,
             has_more_parts: false,
             found: Found {
                 problems: Vec::new(),
@@ -519,31 +519,31 @@ impl<'a> TextSink<'a> {
 
     /// Ends the last document, now that its content is known.
     fn end(&mut self, content: Sha256) -> Result<(), Failure> {
-        if let Some(document) = self.current.take() {
-            document.finish(self.writer, content)?;
+        if std::mem::take(&mut self.writing) {
+            self.writer.finish(content)?;
         }
         Ok(())
     }
 
-    fn into_found(mut self) -> Found {
-        if let Some(document) = self.current.take() {
-            document.abandon(self.writer);
+    fn into_found(self) -> Found {
+        if self.writing {
+            self.writer.abandon();
         }
         self.found
     }
 
     fn end_part(&mut self) -> Result<ControlFlow<()>, IndexError> {
-        let Some(document) = self.current.take() else {
+        if !std::mem::take(&mut self.writing) {
             return Ok(ControlFlow::Continue(()));
-        };
+        }
         match self.content {
             Some(content) => {
-                document.finish(self.writer, content)?;
+                self.writer.finish(content)?;
                 Ok(ControlFlow::Continue(()))
             }
             None => {
                 self.has_more_parts = true;
-                document.abandon(self.writer);
+                self.writer.abandon();
                 Ok(ControlFlow::Break(()))
             }
         }
@@ -577,16 +577,17 @@ impl Sink for TextSink<'_> {
         }
         let ended = self.end_part();
         self.or_stop(ended)??;
-        self.current = Some(self.writer.begin(layer_of(head.part)));
+        self.writer.begin(layer_of(head.part));
+        self.writing = true;
         ControlFlow::Continue(())
     }
 
     fn text(&mut self, piece: &str) -> ControlFlow<()> {
-        let Some(document) = self.current.as_mut() else {
+        if !self.writing {
             return ControlFlow::Continue(());
-        };
+        }
         self.found.text_bytes += piece.len() as u64;
-        let taken = document.text(self.writer, piece);
+        let taken = self.writer.text(piece);
         self.or_stop(taken)
     }
 
