@@ -1,4 +1,6 @@
 //! afteraction keeps and searches what Microsoft Defender live response
 //! brought back.
 
+#[cfg(feature = "emulator")]
+pub mod emulator;
 pub mod evidence;
