@@ -9,7 +9,7 @@ use crate::app::collect::{
     CheckState, Cloud, Events, Filter, Pace, Progress as Step, Secret, Settings, SignIn,
     TokenSource, state_dir,
 };
-use crate::app::{self, CollectReport, Failure, Kind};
+use crate::app::{self, CollectReport, Failure};
 
 use super::args::{self, Global};
 use super::import::{catch_up, print_json};
