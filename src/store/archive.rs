@@ -1,0 +1,115 @@
+//! The archive's own file: who it is, and how its bytes are masked.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::{Disk, read_small, replace};
+use super::error::Attempt;
+use super::header::{FileKind, Header};
+use super::{StoreError, layout, system};
+
+/// Of everything in the folder; what reads another says so and stops.
+pub(super) const FORMAT: u32 = 1;
+/// **Units**: bytes. The file has some two hundred.
+const ARCHIVE_JSON_MAX: usize = 64 << 10;
+
+/// Who an archive is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Archive {
+    pub(super) id: [u8; 16],
+    /// Changes when entries were lost, so that what was derived from them is
+    /// built anew.
+    pub(super) generation: u64,
+    key: [u8; 32],
+}
+
+#[derive(Serialize, Deserialize)]
+struct ArchiveJson {
+    format: u32,
+    id: String,
+    generation: u64,
+    key: String,
+}
+
+impl Archive {
+    pub(super) fn header(&self, kind: FileKind) -> Header {
+        Header::new(kind, self.id, self.key)
+    }
+
+    pub(super) fn key(&self) -> [u8; 32] {
+        self.key
+    }
+
+    /// Reads who the archive in `dir` is.
+    ///
+    /// **Errors**: `NoArchive` where there is none, `Format` where it is not
+    /// this build's, `Damaged` where its file cannot be read.
+    pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Result<Self, StoreError> {
+        let bytes = match read_small(disk, layout::ARCHIVE, ARCHIVE_JSON_MAX) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::NoArchive { dir: dir.into() });
+            }
+            Err(e) => return Err(StoreError::io(format!("read {}", layout::ARCHIVE), e)),
+        };
+        let damaged = |detail: String| StoreError::damaged(layout::ARCHIVE, detail);
+        let json: ArchiveJson =
+            serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        if json.format != FORMAT {
+            return Err(StoreError::Format {
+                dir: dir.into(),
+                found: json.format,
+                expected: FORMAT,
+            });
+        }
+        Ok(Self {
+            id: from_hex(&json.id).ok_or_else(|| damaged("`id` is no id".into()))?,
+            generation: json.generation,
+            key: from_hex(&json.key).ok_or_else(|| damaged("`key` is no key".into()))?,
+        })
+    }
+
+    /// Creates an empty archive.
+    pub(super) fn create(disk: &dyn Disk) -> Result<Self, StoreError> {
+        let archive = Self {
+            id: system::random_bytes(),
+            generation: 1,
+            key: system::random_bytes(),
+        };
+        let attempt = || "create the archive".to_string();
+        for folder in ["", layout::PACKS, layout::INCOMING, layout::KEYED] {
+            disk.create_folder(folder).attempt(attempt)?;
+        }
+        archive.write(disk)?;
+        Ok(archive)
+    }
+
+    pub(super) fn write(&self, disk: &dyn Disk) -> Result<(), StoreError> {
+        let json = ArchiveJson {
+            format: FORMAT,
+            id: to_hex(&self.id),
+            generation: self.generation,
+            key: to_hex(&self.key),
+        };
+        let text = serde_json::to_string_pretty(&json).unwrap_or_default();
+        replace(disk, "", layout::ARCHIVE, text.as_bytes())
+            .attempt(|| format!("write {}", layout::ARCHIVE))
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}

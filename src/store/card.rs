@@ -1,0 +1,287 @@
+//! What is known of one entry: its card. The same bytes stand in the entry's
+//! trailer and in the side file.
+
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use super::frame::Digest32;
+use crate::evidence::{
+    Action, ActionId, CommandIndex, Facts, Gap, Record, ResultId, ResultKey, Seq, Sha256, Time,
+    Version,
+};
+
+/// What kind of fact an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kind {
+    Result = 1,
+    Gap = 2,
+    Action = 3,
+    Custody = 4,
+    Setting = 5,
+}
+
+/// Somebody did something with the archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustodyEvent {
+    pub who: String,
+    pub host: String,
+    /// Of this program.
+    pub version: String,
+    pub at: Time,
+    /// For a person; may be JSON. Holds no link and no token.
+    pub what: String,
+}
+
+/// A setting that decides what is found in the archive, so that rebuilding
+/// gives the same answers: passwords tried, limits, extractor version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    pub name: String,
+    pub value: serde_json::Value,
+}
+
+/// One fact of the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub seq: Seq,
+    pub kind: EntryKind,
+}
+
+/// What the fact is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EntryKind {
+    Result(Record),
+    Gap(Gap),
+    Action(Action),
+    Custody(CustodyEvent),
+    Setting(Setting),
+}
+
+/// The part of a card every entry has.
+///
+/// **Invariant**: `sha256` is that of the body where there is one; else of
+/// what makes two facts the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Card {
+    pub(super) seq: Seq,
+    pub(super) kind: Kind,
+    /// Of results and gaps; of an action with index 0; of a setting the head
+    /// of its name's hash.
+    pub(super) key: ResultKey,
+    /// From 1 for results, else 0.
+    pub(super) version: u32,
+    pub(super) sha256: Sha256,
+    pub(super) blake3: Digest32,
+    /// **Units**: bytes of the body.
+    pub(super) bytes: u64,
+    /// **Units**: bytes of its frames on disk, heads included.
+    pub(super) stored: u64,
+}
+
+/// **Units**: bytes.
+pub(super) const CARD_LEN: usize = 8 + 1 + 20 + 4 + 32 + 32 + 8 + 8;
+
+impl Card {
+    pub(super) fn id(&self) -> ResultId {
+        ResultId::new(self.key, Version(self.version))
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; CARD_LEN] {
+        let mut bytes = [0; CARD_LEN];
+        let mut rest = bytes.as_mut_slice();
+        let mut put = |field: &[u8]| {
+            let (here, beyond) = std::mem::take(&mut rest).split_at_mut(field.len());
+            here.copy_from_slice(field);
+            rest = beyond;
+        };
+        put(&self.seq.0.to_le_bytes());
+        put(&[self.kind as u8]);
+        put(&self.key.to_bytes());
+        put(&self.version.to_le_bytes());
+        put(&self.sha256.0);
+        put(&self.blake3);
+        put(&self.bytes.to_le_bytes());
+        put(&self.stored.to_le_bytes());
+        bytes
+    }
+
+    /// `None` where the bytes are no card.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes.get(..CARD_LEN)?);
+        Some(Self {
+            seq: Seq(u64::from_le_bytes(fields.take()?)),
+            kind: match fields.take::<1>()? {
+                [1] => Kind::Result,
+                [2] => Kind::Gap,
+                [3] => Kind::Action,
+                [4] => Kind::Custody,
+                [5] => Kind::Setting,
+                _ => return None,
+            },
+            key: ResultKey::from_bytes(fields.take()?),
+            version: u32::from_le_bytes(fields.take()?),
+            sha256: Sha256(fields.take()?),
+            blake3: fields.take()?,
+            bytes: u64::from_le_bytes(fields.take()?),
+            stored: u64::from_le_bytes(fields.take()?),
+        })
+    }
+}
+
+/// Takes fixed fields off a slice, one after the other.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl Fields<'_> {
+    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+}
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) pack: u32,
+    /// Of its first frame, or of the trailer where it has none.
+    pub(super) start: u64,
+    /// **Units**: bytes of the whole trailer, which stands behind the frames.
+    pub(super) trailer: u32,
+}
+
+pub(super) const PLACE_LEN: usize = 16;
+
+impl Place {
+    pub(super) fn to_bytes(self) -> [u8; PLACE_LEN] {
+        let mut bytes = [0; PLACE_LEN];
+        bytes[..4].copy_from_slice(&self.pack.to_le_bytes());
+        bytes[4..12].copy_from_slice(&self.start.to_le_bytes());
+        bytes[12..].copy_from_slice(&self.trailer.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        Some(Self {
+            pack: u32::from_le_bytes(fields.take()?),
+            start: u64::from_le_bytes(fields.take()?),
+            trailer: u32::from_le_bytes(fields.take()?),
+        })
+    }
+}
+
+/// A fact on its way into the archive: what its card will hold beside what
+/// the body and the commit add.
+#[derive(Clone, Debug)]
+pub(super) struct Fact {
+    pub(super) kind: Kind,
+    pub(super) key: ResultKey,
+    /// What makes two facts the same, where there is no body.
+    pub(super) sameness: Sha256,
+    pub(super) json: Vec<u8>,
+}
+
+/// What a result's card says in JSON.
+#[derive(Serialize, Deserialize)]
+struct ResultFacts<F> {
+    collected_at: Time,
+    facts: F,
+}
+
+impl Fact {
+    pub(super) fn result(key: ResultKey, collected_at: &Time, facts: &Facts) -> Self {
+        let json = json_of(&ResultFacts {
+            collected_at: collected_at.clone(),
+            facts,
+        });
+        Self::new(Kind::Result, key, &[], json)
+    }
+
+    pub(super) fn gap(gap: &Gap) -> Self {
+        let same = [gap.reason.as_str().as_bytes(), b"\0", gap.detail.as_bytes()];
+        Self::new(Kind::Gap, gap.key, &same, json_of(gap))
+    }
+
+    pub(super) fn action(action: &Action) -> Self {
+        let key = ResultKey::new(action.id, CommandIndex(0));
+        Self::new(Kind::Action, key, &[], json_of(action))
+    }
+
+    pub(super) fn custody(event: &CustodyEvent) -> Self {
+        let json = json_of(event);
+        let key = ResultKey::new(ActionId::from_bytes([0; 16]), CommandIndex(0));
+        Self::new(Kind::Custody, key, &[&json], json.clone())
+    }
+
+    pub(super) fn setting(setting: &Setting) -> Self {
+        let json = json_of(setting);
+        Self::new(
+            Kind::Setting,
+            setting_key(&setting.name),
+            &[&json],
+            json.clone(),
+        )
+    }
+
+    fn new(kind: Kind, key: ResultKey, same: &[&[u8]], json: Vec<u8>) -> Self {
+        use sha2::Digest;
+        let mut hash = sha2::Sha256::new();
+        same.iter().for_each(|part| hash.update(part));
+        Self {
+            kind,
+            key,
+            sameness: Sha256(hash.finalize().into()),
+            json,
+        }
+    }
+}
+
+fn json_of<T: Serialize>(value: &T) -> Vec<u8> {
+    // Plain data with text keys: there is nothing in it that JSON cannot say.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+pub(super) fn setting_key(name: &str) -> ResultKey {
+    use sha2::Digest;
+    let hash: [u8; 32] = sha2::Sha256::digest(name.as_bytes()).into();
+    let mut key = [0; ResultKey::LEN];
+    key.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+    ResultKey::from_bytes(key)
+}
+
+/// Reads an entry from its card.
+///
+/// **Errors**: damaged where the JSON, whose checksum fits, says something
+/// this build cannot read.
+pub(super) fn read_entry(card: &Card, json: &[u8]) -> Result<Entry, StoreError> {
+    let unread = |e: serde_json::Error| {
+        StoreError::damaged(format!("entry {}", card.seq), format!("facts: {e}"))
+    };
+    let kind = match card.kind {
+        Kind::Result => EntryKind::Result(read_record(card, json)?),
+        Kind::Gap => EntryKind::Gap(serde_json::from_slice(json).map_err(unread)?),
+        Kind::Action => EntryKind::Action(serde_json::from_slice(json).map_err(unread)?),
+        Kind::Custody => EntryKind::Custody(serde_json::from_slice(json).map_err(unread)?),
+        Kind::Setting => EntryKind::Setting(serde_json::from_slice(json).map_err(unread)?),
+    };
+    Ok(Entry {
+        seq: card.seq,
+        kind,
+    })
+}
+
+pub(super) fn read_record(card: &Card, json: &[u8]) -> Result<Record, StoreError> {
+    let ResultFacts::<Facts> {
+        collected_at,
+        facts,
+    } = serde_json::from_slice(json)
+        .map_err(|e| StoreError::damaged(format!("record {}", card.id()), format!("facts: {e}")))?;
+    Ok(Record {
+        id: card.id(),
+        seq: card.seq,
+        bytes: card.bytes,
+        sha256: card.sha256,
+        collected_at,
+        facts,
+    })
+}

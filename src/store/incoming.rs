@@ -1,0 +1,253 @@
+//! A large body on its way in: a file of its own that survives restarts and
+//! becomes a pack when its trailer is added. So parallel downloads never
+//! interleave.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::archive::Archive;
+use super::commit::{Poison, poison, refuse_if_full, refuse_if_poisoned};
+use super::disk::{Disk, DiskFile, read_small, replace};
+use super::error::Attempt;
+use super::frame::{Digest32, FRAME, HEAD, digest, merge, pack_masked};
+use super::hashing::{Hashing, Md5Sum};
+use super::header::{FileKind, HEADER_LEN, Header};
+use super::mask::Mask;
+use super::{StoreError, layout, scan};
+use crate::evidence::{ResultKey, Sha256};
+
+/// **Units**: bytes between syncs: what a power loss costs a download, at
+/// most.
+const SYNC_EVERY: u64 = 32 << 20;
+/// **Units**: bytes of the facts beside a body.
+const FACTS_MAX: usize = 64 << 10;
+
+/// What the server said of a body before its bytes came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
+    /// **Units**: bytes of the whole body.
+    pub total: Option<u64>,
+    /// Whether [`Download::md5`](super::Download::md5) will be asked for.
+    #[serde(default)]
+    pub md5: bool,
+}
+
+/// An open file under `incoming/`.
+pub(super) struct Incoming {
+    disk: Arc<dyn Disk>,
+    poison: Poison,
+    key: ResultKey,
+    file: Arc<dyn DiskFile>,
+    mask: Mask,
+    hashing: Hashing,
+    digests: Vec<Digest32>,
+    /// **Units**: bytes of the body in frames.
+    bytes: u64,
+    /// **Units**: bytes of the file.
+    end: u64,
+    unsynced: u64,
+    masked: Vec<u8>,
+}
+
+/// A whole body in a file of its own, but for its trailer.
+pub(super) struct Parcel {
+    pub(super) name: String,
+    pub(super) key: ResultKey,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) mask: Mask,
+    pub(super) end: u64,
+    pub(super) bytes: u64,
+    pub(super) sha256: Sha256,
+    pub(super) blake3: Digest32,
+    pub(super) digests: Vec<Digest32>,
+}
+
+impl Parcel {
+    pub(super) fn remove(&self, disk: &dyn Disk) {
+        remove(disk, self.key);
+    }
+
+    pub(super) fn remove_facts(&self, disk: &dyn Disk) {
+        // Facts without a body are overwritten by the next download.
+        let _ = disk.remove(&facts_path(self.key));
+    }
+}
+
+/// Removes what stands under `incoming/` for a key. What stays is cut or
+/// overwritten by the next download of it.
+pub(super) fn remove(disk: &dyn Disk, key: ResultKey) {
+    let _ = disk.remove(&layout::partial(key));
+    let _ = disk.remove(&facts_path(key));
+    let _ = disk.sync_folder(layout::INCOMING);
+}
+
+fn facts_path(key: ResultKey) -> String {
+    format!("{}/{}", layout::INCOMING, layout::partial_facts(key))
+}
+
+impl Incoming {
+    pub(super) fn create(
+        disk: Arc<dyn Disk>,
+        archive: &Archive,
+        poison: Poison,
+        key: ResultKey,
+        announced: &Announced,
+    ) -> Result<Self, StoreError> {
+        refuse_if_poisoned(&poison)?;
+        refuse_if_full(&*disk, SYNC_EVERY)?;
+        write_facts(&*disk, key, announced)?;
+        let name = layout::partial(key);
+        let attempt = || format!("create {name}");
+        let header = archive.header(FileKind::Single);
+        let file = disk.create(&name).attempt(attempt)?;
+        file.write_at(&header.to_bytes(), 0).attempt(attempt)?;
+        file.sync().attempt(attempt)?;
+        disk.sync_folder(layout::INCOMING).attempt(attempt)?;
+        Self::with(disk, poison, key, file, header.mask, announced.md5)
+    }
+
+    fn with(
+        disk: Arc<dyn Disk>,
+        poison: Poison,
+        key: ResultKey,
+        file: Arc<dyn DiskFile>,
+        mask: Mask,
+        md5: bool,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            hashing: Hashing::start(md5)?,
+            disk,
+            poison,
+            key,
+            file,
+            mask,
+            digests: Vec::new(),
+            bytes: 0,
+            end: HEADER_LEN,
+            unsynced: 0,
+            masked: Vec::with_capacity(HEAD + FRAME),
+        })
+    }
+
+    /// Goes on with what an earlier run left of this key; `None` where there
+    /// is nothing worth keeping.
+    ///
+    /// **Cost**: reads and hashes what is there.
+    pub(super) fn resume(
+        disk: Arc<dyn Disk>,
+        archive: &Archive,
+        poison: Poison,
+        key: ResultKey,
+    ) -> Result<Option<(Self, Announced)>, StoreError> {
+        let name = layout::partial(key);
+        let file = match disk.write(&name) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
+        };
+        let header = Header::read(&*file, &name)
+            .ok()
+            .filter(|header| header.kind == FileKind::Single && header.archive == archive.id);
+        let announced = read_small(&*disk, &facts_path(key), FACTS_MAX)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Announced>(&bytes).ok());
+        let (Some(header), Some(announced)) = (header, announced) else {
+            remove(&*disk, key);
+            return Ok(None);
+        };
+        let mut incoming = Self::with(disk, poison, key, file, header.mask, announced.md5)?;
+        incoming.take_in_whole_frames()?;
+        Ok(Some((incoming, announced)))
+    }
+
+    fn take_in_whole_frames(&mut self) -> Result<(), StoreError> {
+        let name = layout::partial(self.key);
+        let attempt = || format!("read {name}");
+        while let Some(head) = scan::head_at(&*self.file, self.end).attempt(attempt)? {
+            if head.raw as usize != FRAME {
+                break;
+            }
+            let payload =
+                scan::payload_at(&*self.file, &self.mask, self.end, &head).attempt(attempt)?;
+            let Ok(frame) = payload else { break };
+            self.hashing.push(&frame)?;
+            self.count(&frame, HEAD as u64 + u64::from(head.stored));
+        }
+        let attempt = || format!("cut {name}");
+        self.file.set_len(self.end).attempt(attempt)
+    }
+
+    fn count(&mut self, frame: &[u8], stored: u64) {
+        let index = self.digests.len() as u64;
+        // Never the only frame: such a body would have been a small one.
+        self.digests.push(digest(frame, index, false));
+        self.bytes += frame.len() as u64;
+        self.end += stored;
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn announce(&self, announced: &Announced) -> Result<(), StoreError> {
+        write_facts(&*self.disk, self.key, announced)
+    }
+
+    /// Writes one frame. What fails leaves the body as it was.
+    pub(super) fn write(&mut self, frame: &[u8]) -> Result<(), StoreError> {
+        refuse_if_poisoned(&self.poison)?;
+        if self.unsynced >= SYNC_EVERY {
+            self.sync()?;
+            refuse_if_full(&*self.disk, SYNC_EVERY)?;
+        }
+        pack_masked(frame, &self.mask, self.end, &mut self.masked);
+        self.file
+            .write_at(&self.masked, self.end)
+            .attempt(|| format!("write {}", layout::partial(self.key)))?;
+        self.hashing.push(frame)?;
+        let stored = self.masked.len() as u64;
+        self.count(frame, stored);
+        self.unsynced += stored;
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+        self.file
+            .sync()
+            .attempt(|| format!("sync {}", layout::partial(self.key)))
+            .map_err(|e| poison(&self.poison, e))?;
+        self.unsynced = 0;
+        Ok(())
+    }
+
+    pub(super) fn md5_with(&self, rest: &[u8]) -> Option<Md5Sum> {
+        self.hashing.md5_with(rest)
+    }
+
+    /// The body is whole: everything but the trailer is durable.
+    pub(super) fn finish(mut self) -> Result<Parcel, StoreError> {
+        refuse_if_poisoned(&self.poison)?;
+        self.sync()?;
+        Ok(Parcel {
+            name: layout::partial(self.key),
+            key: self.key,
+            blake3: merge(&self.digests, self.bytes),
+            sha256: self.hashing.finish()?,
+            file: self.file,
+            mask: self.mask,
+            end: self.end,
+            bytes: self.bytes,
+            digests: self.digests,
+        })
+    }
+}
+
+fn write_facts(disk: &dyn Disk, key: ResultKey, announced: &Announced) -> Result<(), StoreError> {
+    let json = serde_json::to_vec(announced).unwrap_or_default();
+    let name = layout::partial_facts(key);
+    replace(disk, layout::INCOMING, &name, &json).attempt(|| format!("write {name}"))
+}

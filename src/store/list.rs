@@ -1,0 +1,246 @@
+//! A side file: lists the entries of a shared pack, or of all packs with one
+//! body, so that opening an archive reads no pack.
+//!
+//! **Invariant**: an entry is listed only once its bytes and trailer are
+//! synced. Whoever reads lists sees nothing that a power loss could take back.
+
+use std::sync::Arc;
+
+use super::StoreError;
+use super::card::{CARD_LEN, Card, PLACE_LEN, Place};
+use super::disk::{Disk, DiskFile, read_exact_at, read_full_at};
+use super::error::Attempt;
+use super::header::{FileKind, HEADER_LEN, Header};
+use super::mask::Mask;
+
+/// ```text
+/// mark     4
+/// payload  4  length
+/// crc32    4  of the length and the payload as it stands
+/// payload     masked: place, card, JSON
+/// ```
+const MARK: [u8; 4] = *b"\xf7\xa3LE";
+const HEAD: usize = 12;
+const FIXED: usize = PLACE_LEN + CARD_LEN;
+/// **Units**: bytes read at once. More than the largest record.
+const WINDOW: usize = 4 << 20;
+
+/// One listed entry; its JSON stays in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) card: Card,
+    pub(super) place: Place,
+    /// Number of the list: that of its pack, 0 for adopted packs.
+    pub(super) list: u32,
+    /// Where in the list the JSON stands.
+    pub(super) json_at: u64,
+    pub(super) json_len: u32,
+}
+
+/// A list, open for reading; the writer appends too.
+pub(super) struct List {
+    pub(super) number: u32,
+    pub(super) name: String,
+    file: Arc<dyn DiskFile>,
+    mask: Mask,
+    /// Behind the last whole record.
+    pub(super) end: u64,
+    /// Where records are damaged: ranges that were skipped.
+    pub(super) holes: Vec<(u64, u64)>,
+}
+
+impl List {
+    pub(super) fn open(
+        number: u32,
+        name: String,
+        file: Arc<dyn DiskFile>,
+    ) -> Result<Self, StoreError> {
+        let header = Header::read(&*file, &name)?;
+        if header.kind != FileKind::List {
+            return Err(StoreError::damaged(name, "is no list"));
+        }
+        Ok(Self {
+            number,
+            name,
+            file,
+            mask: header.mask,
+            end: HEADER_LEN,
+            holes: Vec::new(),
+        })
+    }
+
+    /// Creates an empty list; its name is durable once the caller has synced
+    /// the folder.
+    pub(super) fn create(
+        disk: &dyn Disk,
+        number: u32,
+        name: String,
+        header: &Header,
+    ) -> Result<Self, StoreError> {
+        let attempt = || format!("create {name}");
+        let file = disk.create(&name).attempt(attempt)?;
+        file.write_at(&header.to_bytes(), 0).attempt(attempt)?;
+        file.sync().attempt(attempt)?;
+        Ok(Self {
+            number,
+            file,
+            mask: header.mask.clone(),
+            end: HEADER_LEN,
+            holes: Vec::new(),
+            name,
+        })
+    }
+
+    /// Appends records and syncs them. What fails leaves them unlisted or not
+    /// known to be listed.
+    pub(super) fn append(
+        &mut self,
+        entries: &[(Card, Place, Vec<u8>)],
+    ) -> Result<Vec<Slot>, StoreError> {
+        let mut bytes = Vec::new();
+        let slots = entries
+            .iter()
+            .map(|(card, place, json)| {
+                let json_at = self.end + (bytes.len() + HEAD + FIXED) as u64;
+                self.encode(card, place, json, &mut bytes);
+                Slot {
+                    card: *card,
+                    place: *place,
+                    list: self.number,
+                    json_at,
+                    json_len: json.len() as u32,
+                }
+            })
+            .collect();
+        let attempt = || format!("list entries in {}", self.name);
+        self.file.write_at(&bytes, self.end).attempt(attempt)?;
+        self.file.sync().attempt(attempt)?;
+        self.end += bytes.len() as u64;
+        Ok(slots)
+    }
+
+    fn encode(&self, card: &Card, place: &Place, json: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        let len = (FIXED + json.len()) as u32;
+        out.extend_from_slice(&MARK);
+        out.extend_from_slice(&len.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&place.to_bytes());
+        out.extend_from_slice(&card.to_bytes());
+        out.extend_from_slice(json);
+        if let Some(payload) = out.get_mut(start + HEAD..) {
+            self.mask.apply(self.end + (start + HEAD) as u64, payload);
+        }
+        let crc = checksum(len, out.get(start + HEAD..).unwrap_or_default());
+        if let Some(field) = out.get_mut(start + 8..start + HEAD) {
+            field.copy_from_slice(&crc.to_le_bytes());
+        }
+    }
+
+    /// Cuts off what follows the last whole record: a write that was cut short.
+    pub(super) fn cut(&self) -> Result<(), StoreError> {
+        let attempt = || format!("cut {}", self.name);
+        if self.file.len().attempt(attempt)? > self.end {
+            self.file.set_len(self.end).attempt(attempt)?;
+            self.file.sync().attempt(attempt)?;
+        }
+        Ok(())
+    }
+
+    /// Whether another file stands under this list's name by now.
+    pub(super) fn was_replaced(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
+        let name = &self.name;
+        let file = disk.read(name).attempt(|| format!("open {name}"))?;
+        Ok(Header::read(&*file, name)?.mask != self.mask)
+    }
+
+    /// Reads the records that came since the last call.
+    ///
+    /// **Cost**: reads the new part of the list once, 4 MiB at a time.
+    pub(super) fn read_new(&mut self, slots: &mut Vec<Slot>) -> Result<(), StoreError> {
+        let mut window = Vec::new();
+        let mut at = self.end;
+        loop {
+            window.resize(WINDOW, 0);
+            let filled = read_full_at(&*self.file, &mut window, at)
+                .attempt(|| format!("read {}", self.name))?;
+            window.truncate(filled);
+            let used = self.read_window(&window, at, slots);
+            at += used as u64;
+            if used == 0 || filled < WINDOW {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads what is whole in the window; returns how much of it is settled.
+    fn read_window(&mut self, window: &[u8], base: u64, slots: &mut Vec<Slot>) -> usize {
+        let mut at = 0;
+        while let Some(rest) = window.get(at..).filter(|rest| !rest.is_empty()) {
+            let offset = base + at as u64;
+            match self.parse(rest, offset) {
+                Some((slot, len)) => {
+                    if offset > self.end {
+                        self.holes.push((self.end, offset));
+                    }
+                    slots.push(slot);
+                    at += len;
+                    self.end = base + at as u64;
+                }
+                // Torn, cut by the window, or damaged: only a whole record
+                // further on tells which.
+                None => match next_mark(rest) {
+                    Some(skip) => at += skip,
+                    None => break,
+                },
+            }
+        }
+        // What may be the beginning of a record is read again with the next
+        // window, unless nothing but it is there.
+        usize::try_from(self.end.saturating_sub(base)).unwrap_or(0)
+    }
+
+    fn parse(&self, bytes: &[u8], offset: u64) -> Option<(Slot, usize)> {
+        let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+        if head[..4] != MARK {
+            return None;
+        }
+        let len = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let crc = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+        let payload = rest.get(..len as usize)?;
+        if payload.len() < FIXED || checksum(len, payload) != crc {
+            return None;
+        }
+        let mut fixed = payload.get(..FIXED)?.to_vec();
+        self.mask.apply(offset + HEAD as u64, &mut fixed);
+        let slot = Slot {
+            place: Place::from_bytes(&fixed)?,
+            card: Card::from_bytes(fixed.get(PLACE_LEN..)?)?,
+            list: self.number,
+            json_at: offset + (HEAD + FIXED) as u64,
+            json_len: len - FIXED as u32,
+        };
+        Some((slot, HEAD + len as usize))
+    }
+
+    /// The JSON of an entry this list holds.
+    pub(super) fn json(&self, slot: &Slot) -> Result<Vec<u8>, StoreError> {
+        let mut json = vec![0; slot.json_len as usize];
+        read_exact_at(&*self.file, &mut json, slot.json_at)
+            .attempt(|| format!("read {}", self.name))?;
+        self.mask.apply(slot.json_at, &mut json);
+        Ok(json)
+    }
+}
+
+fn checksum(len: u32, payload: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&len.to_le_bytes());
+    crc.update(payload);
+    crc.finalize()
+}
+
+/// Where the next record may begin, behind the first byte.
+fn next_mark(bytes: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes.get(1..)?, &MARK).map(|at| at + 1)
+}

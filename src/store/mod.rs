@@ -1,0 +1,58 @@
+//! The archive: truth on disk. Takes facts in (sealed results, gaps, actions,
+//! settings, custody), makes them durable before it says so, and gives them
+//! back unchanged or says what is damaged.
+//!
+//! Bytes stand in append-only packs, each entry with a trailer that explains
+//! it; side files list the entries for readers; sled keys them for the
+//! writer. Side files and sled are derived from the packs.
+//!
+//! **Must never know** the network, the index or what is inside a result.
+//!
+//! **Invariant**: an entry exists exactly when its bytes are whole. Order of
+//! every commit: bytes and trailer → sync → list → sync → sled → sync →
+//! answer. Unsealed is absent; sealed never changes; `Seq`s become visible in
+//! their order.
+
+mod archive;
+mod card;
+mod catalogue;
+mod commit;
+mod disk;
+mod download;
+mod error;
+mod folder;
+mod frame;
+mod hashing;
+mod header;
+mod incoming;
+mod keyed;
+mod layout;
+mod list;
+mod lock;
+mod mask;
+mod notes;
+mod queue;
+mod reader;
+mod recover;
+mod scan;
+mod scratch;
+#[allow(clippy::module_inception)]
+mod store;
+mod system;
+mod trailer;
+mod verify;
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod tests;
+
+pub use card::{CustodyEvent, Entry, EntryKind, Setting};
+pub use catalogue::Catalogue;
+pub use download::Download;
+pub use error::StoreError;
+pub use incoming::Announced;
+pub use reader::{Damage, RecordReader};
+pub use scratch::Scratch;
+pub use store::{ACTION_JSON_MAX, Latest, OpenOptions, SMALL_MAX, Sealing, Store, Ticket};
+pub use verify::{Checked, Progress};

@@ -1,0 +1,139 @@
+//! The full check: every header, trailer and frame, and every record's hash
+//! against what the side files say.
+
+use std::collections::BTreeSet;
+
+use sha2::Digest;
+
+use super::card::Kind;
+use super::frame::merge;
+use super::list::Slot;
+use super::reader::{Damage, RecordReader};
+use super::{Catalogue, StoreError, layout};
+use crate::evidence::Sha256;
+
+/// How far a check has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub entries: u64,
+    pub entries_total: u64,
+    pub results: u64,
+    /// **Units**: bytes of bodies, checked.
+    pub bytes: u64,
+    pub bytes_total: u64,
+}
+
+/// What a check came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    pub progress: Progress,
+    /// At most one for each entry and each file.
+    pub damage: Vec<Damage>,
+}
+
+impl Catalogue {
+    /// Checks everything committed up to the last refresh.
+    ///
+    /// **Errors**: only where the side files cannot be read; whatever else is
+    /// wrong is damage.
+    ///
+    /// **Cost**: reads and hashes every byte of the archive.
+    pub fn verify(&self, mut on_progress: impl FnMut(&Progress)) -> Result<Checked, StoreError> {
+        let slots = self.slots();
+        let mut checked = Checked {
+            damage: self.damaged_files(&slots),
+            ..Checked::default()
+        };
+        checked.progress.entries_total = slots.len() as u64;
+        checked.progress.bytes_total = slots.iter().map(|slot| slot.card.bytes).sum();
+        for slot in &slots {
+            if let Some(damage) = self.check(slot) {
+                checked.damage.push(damage);
+            }
+            checked.progress.entries += 1;
+            checked.progress.results += u64::from(slot.card.kind == Kind::Result);
+            checked.progress.bytes += slot.card.bytes;
+            on_progress(&checked.progress);
+        }
+        Ok(checked)
+    }
+
+    /// Damage to side files, and to headers, without which a pack's keystream
+    /// is lost.
+    fn damaged_files(&self, slots: &[Slot]) -> Vec<Damage> {
+        let lists = self.list_holes().into_iter().map(|(file, from, to)| {
+            let found = format!("{} bytes that are none", to - from);
+            file_damage(file, from, "records of the side file".into(), found)
+        });
+        let packs: BTreeSet<u32> = slots.iter().map(|slot| slot.place.pack).collect();
+        let headers = packs.into_iter().filter_map(|number| {
+            let found = self.pack(number).err()?.to_string();
+            Some(file_damage(
+                layout::pack(number),
+                0,
+                "the header of a pack".into(),
+                found,
+            ))
+        });
+        lists.chain(headers).collect()
+    }
+
+    fn check(&self, slot: &Slot) -> Option<Damage> {
+        // A pack that cannot be opened is named once, above.
+        let (file, mask) = self.pack(slot.place.pack).ok()?;
+        let unreadable = |e: std::io::Error| Damage {
+            result: (slot.card.kind == Kind::Result).then(|| slot.card.id()),
+            seq: Some(slot.card.seq),
+            file: layout::pack(slot.place.pack),
+            offset: slot.place.start,
+            frame: None,
+            expected: "a whole entry".into(),
+            found: e.to_string(),
+        };
+        match RecordReader::open(file, mask, slot) {
+            Ok(Ok(reader)) => reader.check_all().unwrap_or_else(|e| Some(unreadable(e))),
+            Ok(Err(damage)) => Some(damage),
+            Err(e) => Some(unreadable(e)),
+        }
+    }
+}
+
+impl RecordReader {
+    /// Checks every frame and the hashes of the whole.
+    fn check_all(&self) -> std::io::Result<Option<Damage>> {
+        let mut sha256 = sha2::Sha256::new();
+        for frame in 0..self.frames() {
+            match self.check_frame(frame)? {
+                Ok(bytes) => sha256.update(&bytes),
+                Err(damage) => return Ok(Some(damage)),
+            }
+        }
+        let card = self.card();
+        let found = Sha256(sha256.finalize().into());
+        if matches!(card.kind, Kind::Result | Kind::Action) && found != card.sha256 {
+            return Ok(Some(self.whole_damage(
+                format!("sha256 {}", card.sha256),
+                found.to_string(),
+            )));
+        }
+        if merge(self.digests(), card.bytes) != card.blake3 {
+            return Ok(Some(self.whole_damage(
+                "the blake3 of the record".into(),
+                "another one".into(),
+            )));
+        }
+        Ok(None)
+    }
+}
+
+fn file_damage(file: String, offset: u64, expected: String, found: String) -> Damage {
+    Damage {
+        result: None,
+        seq: None,
+        file,
+        offset,
+        frame: None,
+        expected,
+        found,
+    }
+}
