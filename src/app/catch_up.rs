@@ -91,13 +91,14 @@ pub fn catch_up(
     let catalogue = custody::open_to_read(archive)?;
     let dir = index_dir(archive);
     let settings = index_settings(&catalogue);
+    let rebuilt = (!rebuild).then(|| foreign(&dir, &catalogue)).flatten();
     let mut writer = if rebuild {
         Writer::rebuild(&dir, identity(&catalogue), settings)?
     } else {
         Writer::open(&dir, identity(&catalogue), settings)?
     };
     let mut caught = Caught {
-        rebuilt: writer.started_anew().map(str::to_string),
+        rebuilt,
         ..Caught::default()
     };
     let reading = reading(&catalogue)?;
@@ -125,6 +126,14 @@ pub fn catch_up(
     }
     on_progress(total, total);
     Ok(caught)
+}
+
+/// Why the index that is there cannot be gone on with.
+fn foreign(dir: &Path, catalogue: &Catalogue) -> Option<String> {
+    match Searcher::open(dir, Some(&identity(catalogue)), Some(text_key(catalogue))) {
+        Ok(_) | Err(IndexError::Missing { .. }) => None,
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// Count and bytes of the results sealed behind `from`.

@@ -139,6 +139,24 @@ impl Catalogue {
         self.read().results.len()
     }
 
+    /// Whether any version of a result is sealed.
+    pub fn has_result(&self, key: ResultKey) -> bool {
+        self.read().has_result(key)
+    }
+
+    /// Identity and bytes of the results sealed behind `seq`, in order.
+    ///
+    /// **Cost**: memory only.
+    pub fn results_since(&self, seq: Seq) -> Vec<(ResultId, u64)> {
+        let contents = self.read();
+        let from = contents.slots.partition_point(|slot| slot.card.seq <= seq);
+        contents.slots[from..]
+            .iter()
+            .filter(|slot| slot.card.kind == Kind::Result)
+            .map(|slot| (slot.card.id(), slot.card.bytes))
+            .collect()
+    }
+
     /// All versions of a result, oldest first.
     pub fn versions(&self, key: ResultKey) -> Result<Vec<Record>, StoreError> {
         let range = ResultId::new(key, Version(0))..=ResultId::new(key, Version(u32::MAX));

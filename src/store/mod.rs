@@ -56,3 +56,10 @@ pub use reader::{Damage, RecordReader};
 pub use scratch::Scratch;
 pub use store::{ACTION_JSON_MAX, Latest, OpenOptions, SMALL_MAX, Sealing, Store, Ticket};
 pub use verify::{Checked, Progress};
+
+/// What the disk under `dir` has free for this user.
+///
+/// **Units**: bytes.
+pub fn free_bytes(dir: &std::path::Path) -> std::io::Result<u64> {
+    system::free_bytes(dir)
+}

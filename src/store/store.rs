@@ -31,6 +31,10 @@ pub const ACTION_JSON_MAX: usize = 16 << 20;
 /// **Units**: bytes of the facts of one entry, as JSON.
 pub(super) const FACT_BYTES_MAX: usize = 1 << 20;
 
+/// Facts noted by one caller that wait for their commit together: a commit's
+/// worth.
+const NOTES_AT_ONCE: usize = 1_000;
+
 /// How to open an archive for writing.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
@@ -284,14 +288,41 @@ impl Store {
     /// Notes an action and its JSON as received. The same JSON as the latest
     /// noted adds nothing.
     pub fn note_action(&self, action: &Action, json: &[u8]) -> Result<Seq, StoreError> {
-        if json.len() > ACTION_JSON_MAX {
-            return Err(StoreError::FactTooLarge {
-                what: format!("action {}", action.id),
-                bytes: json.len() as u64,
-                limit: ACTION_JSON_MAX as u64,
-            });
-        }
+        check_action_json(action, json)?;
         self.note(Fact::action(action), Body::new(json, true))
+    }
+
+    /// Notes a page of actions in one commit.
+    pub fn note_actions(&self, actions: &[(&Action, &[u8])]) -> Result<(), StoreError> {
+        for page in actions.chunks(NOTES_AT_ONCE) {
+            let facts = page.iter().map(|(action, json)| {
+                check_action_json(action, json)?;
+                Ok((Fact::action(action), Body::new(json, true)))
+            });
+            self.note_all(facts)?;
+        }
+        Ok(())
+    }
+
+    /// Notes several gaps in one commit.
+    pub fn note_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError> {
+        for page in gaps.chunks(NOTES_AT_ONCE) {
+            self.note_all(page.iter().map(|gap| Ok((Fact::gap(gap), Body::default()))))?;
+        }
+        Ok(())
+    }
+
+    fn note_all(
+        &self,
+        facts: impl Iterator<Item = Result<(Fact, Body), StoreError>>,
+    ) -> Result<(), StoreError> {
+        let answers = facts
+            .map(|fact| {
+                let (fact, body) = fact?;
+                self.shared.push(Work::Entry(fact, body))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        answers.iter().try_for_each(|answer| wait(answer).map(|_| ()))
     }
 
     /// Notes that a result is not there. A later seal of the same key
@@ -338,6 +369,17 @@ impl Store {
         *lock(&self.shared.lock) = None;
         refuse_if_poisoned(&self.shared.poison)
     }
+}
+
+fn check_action_json(action: &Action, json: &[u8]) -> Result<(), StoreError> {
+    if json.len() > ACTION_JSON_MAX {
+        return Err(StoreError::FactTooLarge {
+            what: format!("action {}", action.id),
+            bytes: json.len() as u64,
+            limit: ACTION_JSON_MAX as u64,
+        });
+    }
+    Ok(())
 }
 
 impl Drop for Store {
