@@ -2,3 +2,4 @@
 //! brought back.
 
 pub mod evidence;
+pub mod index;
