@@ -50,6 +50,8 @@ mod sections;
 mod segment;
 mod system;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod text;
 mod token;
 mod varint;
