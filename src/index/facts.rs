@@ -1,0 +1,511 @@
+//! Who, where and when: results, the places contents were found in, and what
+//! was wrong with them. Rows of small numbers over a pool of strings.
+
+use std::collections::HashMap;
+
+use super::varint::{Bytes, put, put_signed, u32_at};
+use crate::evidence::{
+    ActionId, CommandIndex, Layer, Problem, ProblemKind, ResultId, ResultKey, ResultKind, Seq,
+    Sha256, Time, Version,
+};
+
+/// One sealed result, as far as the index knows it: what `list` and the field
+/// filters need without the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultFacts {
+    pub id: ResultId,
+    pub seq: Seq,
+    pub kind: ResultKind,
+    pub device: Option<String>,
+    pub machine_id: Option<String>,
+    pub script: Option<String>,
+    /// Path on the device of a collected file, or of the imported one.
+    pub path: Option<String>,
+    /// The command's end, else its start.
+    pub time: Option<Time>,
+    pub requestor: Option<String>,
+    pub comment: Option<String>,
+    pub exit_code: Option<i64>,
+    /// The GUID a transcript carries inside.
+    pub transcript_id: Option<String>,
+    /// **Units**: bytes as downloaded.
+    pub bytes: u64,
+    pub members: u64,
+    pub problems: u64,
+}
+
+impl ResultFacts {
+    pub fn new(id: ResultId, seq: Seq, kind: ResultKind) -> Self {
+        Self {
+            id,
+            seq,
+            kind,
+            device: None,
+            machine_id: None,
+            script: None,
+            path: None,
+            time: None,
+            requestor: None,
+            comment: None,
+            exit_code: None,
+            transcript_id: None,
+            bytes: 0,
+            members: 0,
+            problems: 0,
+        }
+    }
+}
+
+/// One place where a content was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occurrence {
+    pub id: ResultId,
+    /// What was peeled off on the way in; empty for the result itself.
+    pub layers: Vec<Layer>,
+    /// The member's path as it is printed.
+    pub member: String,
+    pub content: Sha256,
+    /// **Units**: bytes of the content.
+    pub bytes: u64,
+}
+
+/// A problem and the place of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedProblem {
+    pub id: ResultId,
+    pub layers: Vec<Layer>,
+    pub problem: Problem,
+}
+
+/// The facts added since the last publishing.
+#[derive(Clone, Default)]
+pub(super) struct Facts {
+    pub(super) results: Vec<ResultFacts>,
+    pub(super) occurrences: Vec<Occurrence>,
+    pub(super) problems: Vec<PlacedProblem>,
+}
+
+impl Facts {
+    pub(super) fn is_empty(&self) -> bool {
+        self.results.is_empty() && self.occurrences.is_empty() && self.problems.is_empty()
+    }
+
+    pub(super) fn forget(&mut self, id: ResultId) {
+        self.results.retain(|row| row.id != id);
+        self.occurrences.retain(|row| row.id != id);
+        self.problems.retain(|row| row.id != id);
+    }
+}
+
+/// The facts as the sections of a segment file.
+#[derive(Default)]
+pub(super) struct FactSections {
+    pub(super) strings: Vec<u8>,
+    pub(super) string_offsets: Vec<u8>,
+    pub(super) results: Rows,
+    pub(super) occurrences: Rows,
+    pub(super) problems: Rows,
+    /// Distinct contents of the occurrences, sorted, 32 bytes each.
+    pub(super) contents: Vec<u8>,
+    /// For each content and one more: its first place in `content_rows`.
+    pub(super) content_starts: Vec<u8>,
+    pub(super) content_rows: Vec<u8>,
+}
+
+#[derive(Default)]
+pub(super) struct Rows {
+    pub(super) bytes: Vec<u8>,
+    pub(super) offsets: Vec<u8>,
+}
+
+impl Rows {
+    fn begin(&mut self) -> &mut Vec<u8> {
+        self.offsets.extend((self.bytes.len() as u32).to_le_bytes());
+        &mut self.bytes
+    }
+}
+
+#[derive(Default)]
+struct Pool {
+    known: HashMap<String, u64>,
+    sections: (Vec<u8>, Vec<u8>),
+}
+
+impl Pool {
+    fn add(&mut self, text: &str) -> u64 {
+        if let Some(known) = self.known.get(text) {
+            return *known;
+        }
+        let place = self.known.len() as u64;
+        self.sections
+            .1
+            .extend((self.sections.0.len() as u32).to_le_bytes());
+        self.sections.0.extend_from_slice(text.as_bytes());
+        self.known.insert(text.to_string(), place);
+        place
+    }
+
+    /// 0 for none, else one more than the string's place.
+    fn add_some(&mut self, text: Option<&str>) -> u64 {
+        text.map_or(0, |text| self.add(text) + 1)
+    }
+}
+
+impl FactSections {
+    /// Occurrences and problems point at the row of their result; one without
+    /// a row gets a bare one.
+    pub(super) fn build(facts: &Facts) -> Self {
+        let mut sections = Self::default();
+        let mut pool = Pool::default();
+        let mut rows: HashMap<ResultId, u64> = HashMap::new();
+        for result in &facts.results {
+            rows.insert(result.id, rows.len() as u64);
+            put_result(sections.results.begin(), result, &mut pool);
+        }
+        let bare =
+            |id: ResultId, sections: &mut Self, pool: &mut Pool, rows: &mut HashMap<_, _>| {
+                let next = rows.len() as u64;
+                *rows.entry(id).or_insert_with(|| {
+                    let result = ResultFacts::new(id, Seq::ZERO, ResultKind::Transcript);
+                    put_result(sections.results.begin(), &result, pool);
+                    next
+                })
+            };
+        let mut by_content: Vec<(Sha256, u32)> = Vec::with_capacity(facts.occurrences.len());
+        for (row, occurrence) in facts.occurrences.iter().enumerate() {
+            let result = bare(occurrence.id, &mut sections, &mut pool, &mut rows);
+            by_content.push((occurrence.content, row as u32));
+            let out = sections.occurrences.begin();
+            put(out, result);
+            put_layers(out, &occurrence.layers, &mut pool);
+            put(out, pool.add(&occurrence.member));
+            put(out, occurrence.bytes);
+            out.extend(occurrence.content.0);
+        }
+        for problem in &facts.problems {
+            let result = bare(problem.id, &mut sections, &mut pool, &mut rows);
+            let out = sections.problems.begin();
+            put(out, result);
+            put_layers(out, &problem.layers, &mut pool);
+            put(out, pool.add(problem.problem.kind.as_str()));
+            put(out, pool.add(&problem.problem.message));
+        }
+        sections.sort_contents(by_content);
+        (sections.strings, sections.string_offsets) = pool.sections;
+        sections
+    }
+
+    fn sort_contents(&mut self, mut by_content: Vec<(Sha256, u32)>) {
+        by_content.sort_unstable();
+        let mut previous = None;
+        for (place, (content, row)) in by_content.iter().enumerate() {
+            if previous != Some(content) {
+                self.contents.extend(content.0);
+                self.content_starts.extend((place as u32).to_le_bytes());
+                previous = Some(content);
+            }
+            self.content_rows.extend(row.to_le_bytes());
+        }
+        self.content_starts
+            .extend((by_content.len() as u32).to_le_bytes());
+    }
+}
+
+fn put_id(out: &mut Vec<u8>, id: ResultId) {
+    out.extend(id.key.action.as_bytes());
+    put(out, u64::from(id.key.index.0));
+    put(out, u64::from(id.version.0));
+}
+
+fn put_layers(out: &mut Vec<u8>, layers: &[Layer], pool: &mut Pool) {
+    put(out, layers.len() as u64);
+    for layer in layers {
+        let text = pool.add(layer.as_str());
+        put(out, text);
+    }
+}
+
+fn put_result(out: &mut Vec<u8>, result: &ResultFacts, pool: &mut Pool) {
+    put_id(out, result.id);
+    put(out, result.seq.0);
+    put(out, result.kind as u64);
+    for text in [
+        &result.device,
+        &result.machine_id,
+        &result.script,
+        &result.path,
+        &result.requestor,
+        &result.comment,
+        &result.transcript_id,
+    ] {
+        put(out, pool.add_some(text.as_deref()));
+    }
+    put(out, pool.add_some(result.time.as_ref().map(Time::text)));
+    put(out, u64::from(result.exit_code.is_some()));
+    put_signed(out, result.exit_code.unwrap_or(0));
+    put(out, result.bytes);
+    put(out, result.members);
+    put(out, result.problems);
+}
+
+/// The facts of a segment file, read where they stand.
+#[derive(Clone, Copy)]
+pub(super) struct FactsView<'a> {
+    pub(super) strings: &'a [u8],
+    pub(super) string_offsets: &'a [u8],
+    pub(super) results: RowsView<'a>,
+    pub(super) occurrences: RowsView<'a>,
+    pub(super) problems: RowsView<'a>,
+    pub(super) contents: &'a [u8],
+    pub(super) content_starts: &'a [u8],
+    pub(super) content_rows: &'a [u8],
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct RowsView<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) offsets: &'a [u8],
+}
+
+impl<'a> RowsView<'a> {
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len() / 4
+    }
+
+    fn row(&self, row: usize) -> Option<Bytes<'a>> {
+        let offset = u32_at(self.offsets, row)? as usize;
+        Some(Bytes::new(self.bytes.get(offset..)?))
+    }
+}
+
+/// An occurrence before its strings are looked up.
+pub(super) struct OccurrenceRow<'a> {
+    pub(super) result: usize,
+    rest: Bytes<'a>,
+}
+
+impl<'a> FactsView<'a> {
+    fn string(&self, place: u64) -> Option<&'a str> {
+        let place: usize = place.try_into().ok()?;
+        let start = u32_at(self.string_offsets, place)? as usize;
+        let end =
+            u32_at(self.string_offsets, place + 1).map_or(self.strings.len(), |end| end as usize);
+        std::str::from_utf8(self.strings.get(start..end)?).ok()
+    }
+
+    fn some_string(&self, bytes: &mut Bytes<'a>) -> Option<Option<String>> {
+        match bytes.next()? {
+            0 => Some(None),
+            place => Some(Some(self.string(place - 1)?.to_string())),
+        }
+    }
+
+    fn layers(&self, bytes: &mut Bytes<'a>) -> Option<Vec<Layer>> {
+        let count = bytes.next()?;
+        (0..count)
+            .map(|_| {
+                let text = self.string(bytes.next()?)?;
+                // A label was made by `Layer` and passes through it again.
+                Some(read_layer(text))
+            })
+            .collect()
+    }
+
+    pub(super) fn result_id(&self, row: usize) -> Option<ResultId> {
+        read_id(&mut self.results.row(row)?)
+    }
+
+    pub(super) fn result(&self, row: usize) -> Option<ResultFacts> {
+        let mut bytes = self.results.row(row)?;
+        let id = read_id(&mut bytes)?;
+        let seq = Seq(bytes.next()?);
+        let kind = match bytes.next()? {
+            0 => ResultKind::Transcript,
+            1 => ResultKind::File,
+            2 => ResultKind::Package,
+            _ => return None,
+        };
+        let device = self.some_string(&mut bytes)?;
+        let machine_id = self.some_string(&mut bytes)?;
+        let script = self.some_string(&mut bytes)?;
+        let path = self.some_string(&mut bytes)?;
+        let requestor = self.some_string(&mut bytes)?;
+        let comment = self.some_string(&mut bytes)?;
+        let transcript_id = self.some_string(&mut bytes)?;
+        let time = self.some_string(&mut bytes)?.map(Time::from_text);
+        let has_exit_code = bytes.next()? == 1;
+        let exit_code = bytes.signed()?;
+        Some(ResultFacts {
+            id,
+            seq,
+            kind,
+            device,
+            machine_id,
+            script,
+            path,
+            time,
+            requestor,
+            comment,
+            exit_code: has_exit_code.then_some(exit_code),
+            transcript_id,
+            bytes: bytes.next()?,
+            members: bytes.next()?,
+            problems: bytes.next()?,
+        })
+    }
+
+    pub(super) fn occurrence_row(&self, row: usize) -> Option<OccurrenceRow<'a>> {
+        let mut rest = self.occurrences.row(row)?;
+        let result = rest.next()?.try_into().ok()?;
+        Some(OccurrenceRow { result, rest })
+    }
+
+    pub(super) fn occurrence(&self, row: usize) -> Option<Occurrence> {
+        let OccurrenceRow { result, mut rest } = self.occurrence_row(row)?;
+        let id = self.result_id(result)?;
+        let layers = self.layers(&mut rest)?;
+        let member = self.string(rest.next()?)?.to_string();
+        let bytes = rest.next()?;
+        let content = Sha256(*rest.take(32)?.first_chunk()?);
+        Some(Occurrence {
+            id,
+            layers,
+            member,
+            content,
+            bytes,
+        })
+    }
+
+    pub(super) fn problem(&self, row: usize) -> Option<PlacedProblem> {
+        let mut bytes = self.problems.row(row)?;
+        let result: usize = bytes.next()?.try_into().ok()?;
+        let layers = self.layers(&mut bytes)?;
+        let kind = read_problem_kind(self.string(bytes.next()?)?)?;
+        let message = self.string(bytes.next()?)?;
+        Some(PlacedProblem {
+            id: self.result_id(result)?,
+            layers,
+            problem: Problem::new(kind, message),
+        })
+    }
+
+    /// The occurrence rows of a content, in the order they were added.
+    pub(super) fn rows_of(&self, content: &Sha256) -> impl Iterator<Item = u32> + use<'a> {
+        let place = find_content(self.contents, content);
+        let bound = |place: usize| u32_at(self.content_starts, place);
+        let range = place
+            .and_then(|place| Some(bound(place)?..bound(place + 1)?))
+            .unwrap_or(0..0);
+        let rows = self.content_rows;
+        range.filter_map(move |place| u32_at(rows, place as usize))
+    }
+}
+
+/// Binary search in a table of sorted hashes.
+pub(super) fn find_content(table: &[u8], content: &Sha256) -> Option<usize> {
+    let (rows, _) = table.as_chunks::<32>();
+    rows.binary_search(&content.0).ok()
+}
+
+fn read_id(bytes: &mut Bytes<'_>) -> Option<ResultId> {
+    let action = ActionId::from_bytes(*bytes.take(16)?.first_chunk()?);
+    let index = CommandIndex(bytes.next_u32()?);
+    let version = Version(bytes.next_u32()?);
+    Some(ResultId::new(ResultKey::new(action, index), version))
+}
+
+/// A stored label is one already: `Layer` reads back from its text.
+pub(super) fn read_layer(text: &str) -> Layer {
+    let numbered = text.strip_prefix('#').and_then(|n| n.parse().ok());
+    match numbered {
+        Some(ordinal) => Layer::numbered(ordinal),
+        None => Layer::named(text, 0),
+    }
+}
+
+fn read_problem_kind(word: &str) -> Option<ProblemKind> {
+    use ProblemKind::*;
+    [
+        Damaged,
+        ChecksumMismatch,
+        Encrypted,
+        Unsupported,
+        LimitReached,
+        Repaired,
+        Encoding,
+        Lying,
+    ]
+    .into_iter()
+    .find(|kind| kind.as_str() == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn id(n: u32) -> ResultId {
+        let action = ActionId::from_bytes([n as u8; 16]);
+        ResultId::new(ResultKey::new(action, CommandIndex(n)), Version(1))
+    }
+
+    fn view(sections: &FactSections) -> FactsView<'_> {
+        fn rows(rows: &Rows) -> RowsView<'_> {
+            RowsView {
+                bytes: &rows.bytes,
+                offsets: &rows.offsets,
+            }
+        }
+        FactsView {
+            strings: &sections.strings,
+            string_offsets: &sections.string_offsets,
+            results: rows(&sections.results),
+            occurrences: rows(&sections.occurrences),
+            problems: rows(&sections.problems),
+            contents: &sections.contents,
+            content_starts: &sections.content_starts,
+            content_rows: &sections.content_rows,
+        }
+    }
+
+    #[test]
+    fn facts_read_back_as_they_were_added() {
+        let mut facts = Facts::default();
+        for n in 0..5 {
+            facts.results.push(ResultFacts {
+                device: Some(format!("pc{}.contoso.example", n % 2)),
+                time: (n > 1).then(|| Time::from_text("2026-02-04T15:37:00.1234567Z")),
+                exit_code: (n > 2).then_some(-1),
+                members: 7,
+                ..ResultFacts::new(id(n), Seq(u64::from(n)), ResultKind::File)
+            });
+        }
+        for n in 0..6 {
+            facts.occurrences.push(Occurrence {
+                id: id(n),
+                layers: vec![Layer::named("a.zip", 0), Layer::numbered(n)],
+                member: format!("logs\\{n}.log"),
+                content: Sha256([n as u8 % 3; 32]),
+                bytes: 1 << n,
+            });
+        }
+        facts.problems.push(PlacedProblem {
+            id: id(3),
+            layers: vec![Layer::output()],
+            problem: Problem::new(ProblemKind::Lying, "says 7, has 8"),
+        });
+        let sections = FactSections::build(&facts);
+        let view = view(&sections);
+        for (row, result) in facts.results.iter().enumerate() {
+            assert_eq!(view.result(row).as_ref(), Some(result));
+        }
+        assert_eq!(view.results.len(), 6);
+        for (row, occurrence) in facts.occurrences.iter().enumerate() {
+            assert_eq!(view.occurrence(row).as_ref(), Some(occurrence));
+        }
+        assert_eq!(view.problem(0).as_ref(), facts.problems.first());
+        let rows: Vec<_> = view.rows_of(&Sha256([1; 32])).collect();
+        assert_eq!(rows, [1, 4]);
+        assert_eq!(view.rows_of(&Sha256([9; 32])).count(), 0);
+        assert_eq!(view.occurrence(99), None);
+    }
+}

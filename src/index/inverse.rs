@@ -1,0 +1,132 @@
+//! Which owners hold an item: line to chunks, chunk to documents. Items are
+//! numbered in the order of their first owner, so the first owner costs a
+//! small difference, and only re-occurrences cost more.
+
+use super::varint::{Bytes, put, u32_at};
+
+/// Items between two entries of the offset table: a look-up decodes at most
+/// this many records.
+const BLOCK: usize = 64;
+
+/// The lists on disk: records, and the offset of each block of them.
+#[derive(Default)]
+pub(super) struct Inverse {
+    pub(super) records: Vec<u8>,
+    pub(super) offsets: Vec<u8>,
+}
+
+impl Inverse {
+    /// `owners` lists the items of each owner, in the owners' order.
+    pub(super) fn build<'a>(items: usize, owners: impl Iterator<Item = &'a [u32]> + Clone) -> Self {
+        let mut starts = vec![0u32; items + 1];
+        let mut last = vec![u32::MAX; items];
+        let distinct = |last: &mut Vec<u32>, each: &mut dyn FnMut(usize, u32)| {
+            last.fill(u32::MAX);
+            for (owner, held) in owners.clone().enumerate() {
+                for &item in held {
+                    let item = item as usize;
+                    if last[item] != owner as u32 {
+                        last[item] = owner as u32;
+                        each(item, owner as u32);
+                    }
+                }
+            }
+        };
+        distinct(&mut last, &mut |item, _| starts[item + 1] += 1);
+        for item in 0..items {
+            starts[item + 1] += starts[item];
+        }
+        let mut next = starts.clone();
+        let mut lists = vec![0u32; starts[items] as usize];
+        distinct(&mut last, &mut |item, owner| {
+            lists[next[item] as usize] = owner;
+            next[item] += 1;
+        });
+        let mut inverse = Self::default();
+        let mut previous = 0;
+        for item in 0..items {
+            if item % BLOCK == 0 {
+                let offset = inverse.records.len() as u32;
+                inverse.offsets.extend(offset.to_le_bytes());
+                previous = 0;
+            }
+            let list = &lists[starts[item] as usize..starts[item + 1] as usize];
+            previous = inverse.add(list, previous);
+        }
+        inverse
+    }
+
+    /// A list nobody holds (its document was abandoned) has no owners; its
+    /// record says the previous first owner and no more, which costs a vain
+    /// look and hides nothing.
+    fn add(&mut self, list: &[u32], previous: u32) -> u32 {
+        let first = list.first().copied().unwrap_or(previous);
+        let more = list.len().saturating_sub(1) as u64;
+        let step = i64::from(first) - i64::from(previous);
+        let zigzag = ((step << 1) ^ (step >> 63)) as u64;
+        put(&mut self.records, zigzag << 1 | u64::from(more > 0));
+        if more > 0 {
+            put(&mut self.records, more);
+            for pair in list.windows(2) {
+                put(&mut self.records, u64::from(pair[1] - pair[0]));
+            }
+        }
+        first
+    }
+}
+
+/// Calls `each` with every owner of `item`.
+pub(super) fn owners(
+    records: &[u8],
+    offsets: &[u8],
+    item: u32,
+    mut each: impl FnMut(u32),
+) -> Option<()> {
+    let block = item as usize / BLOCK;
+    let mut bytes = Bytes::new(records.get(u32_at(offsets, block)? as usize..)?);
+    let mut first = 0i64;
+    let skipped = item as usize % BLOCK;
+    for place in 0..=skipped {
+        let head = bytes.next()?;
+        let zigzag = head >> 1;
+        first += (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+        let more = if head & 1 == 1 { bytes.next()? } else { 0 };
+        let mut owner: u32 = first.try_into().ok()?;
+        if place == skipped {
+            each(owner);
+        }
+        for _ in 0..more {
+            owner = owner.checked_add(bytes.next_u32()?)?;
+            if place == skipped {
+                each(owner);
+            }
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_owner_of_every_item_is_named_once() {
+        let owners_of: Vec<Vec<u32>> = (0..300u32)
+            .map(|owner| {
+                (0..200)
+                    .filter(|item| *item == owner || (owner * 7 + item) % 31 == 0)
+                    .chain([owner % 200])
+                    .collect()
+            })
+            .collect();
+        let inverse = Inverse::build(200, owners_of.iter().map(Vec::as_slice));
+        for item in 0..200u32 {
+            let mut found = Vec::new();
+            owners(&inverse.records, &inverse.offsets, item, |o| found.push(o)).unwrap();
+            let expected: Vec<u32> = (0..300u32)
+                .filter(|owner| owners_of[*owner as usize].contains(&item))
+                .collect();
+            assert_eq!(found, expected, "{item}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A query made ready: its texts compiled, its tree judging one member.
+
+use super::facts::{Occurrence, ResultFacts};
+use super::matcher::Matcher;
+use super::query::{Field, Query, SyntaxError};
+use super::terms::Needed;
+use super::token::fold_text;
+use crate::evidence::Layer;
+
+/// Texts in one query: each is a bit of a member's mask.
+const TEXTS_MAX: usize = 64;
+
+pub(super) struct Plan {
+    tree: Node,
+    pub(super) leaves: Vec<Leaf>,
+}
+
+/// A text of the query.
+pub(super) struct Leaf {
+    pub(super) matcher: Matcher,
+    pub(super) needed: Vec<Needed>,
+    /// Stands outside any NOT: its lines are hits.
+    pub(super) lists: bool,
+}
+
+enum Node {
+    All,
+    Text(usize),
+    Field(Field, Pattern),
+    Time(Option<i64>, Option<i64>),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+}
+
+/// A field's value, with wildcards over the whole of it.
+struct Pattern(Vec<char>);
+
+impl Plan {
+    pub(super) fn compile(query: &Query) -> Result<Self, SyntaxError> {
+        let mut leaves = Vec::new();
+        let tree = compile(query, true, &mut leaves)?;
+        if leaves.len() > TEXTS_MAX {
+            return Err(SyntaxError::new(
+                0,
+                format!("the query asks for more than {TEXTS_MAX} texts"),
+            ));
+        }
+        Ok(Self { tree, leaves })
+    }
+
+    /// Whether a member without any of the texts may match.
+    pub(super) fn may_match_without_text(&self) -> bool {
+        may_match(&self.tree)
+    }
+
+    /// Judges a member: `mask` has a bit for each text it holds.
+    pub(super) fn judges(
+        &self,
+        mask: u64,
+        result: &ResultFacts,
+        occurrence: &dyn Fn() -> Option<Occurrence>,
+    ) -> bool {
+        judge(&self.tree, mask, result, occurrence)
+    }
+
+    /// Bits of the texts whose lines are hits.
+    pub(super) fn listed(&self) -> u64 {
+        let bits = self.leaves.iter().enumerate();
+        bits.filter(|(_, leaf)| leaf.lists)
+            .fold(0, |mask, (n, _)| mask | 1 << n)
+    }
+}
+
+fn compile(query: &Query, lists: bool, leaves: &mut Vec<Leaf>) -> Result<Node, SyntaxError> {
+    let mut all = |queries: &[Query]| {
+        queries
+            .iter()
+            .map(|query| compile(query, lists, leaves))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    Ok(match query {
+        Query::All => Node::All,
+        Query::Text(text) => {
+            let (matcher, needed) = Matcher::compile(text)?;
+            leaves.push(Leaf {
+                matcher,
+                needed,
+                lists,
+            });
+            Node::Text(leaves.len() - 1)
+        }
+        Query::Field(field, value) => Node::Field(*field, Pattern::new(value)),
+        Query::Time { since, until } => {
+            let nanoseconds = |time: &Option<jiff::Timestamp>| {
+                time.and_then(|time| crate::evidence::Time::from_instant(time).nanoseconds())
+            };
+            Node::Time(nanoseconds(since), nanoseconds(until))
+        }
+        Query::And(queries) => Node::And(all(queries)?),
+        Query::Or(queries) => Node::Or(all(queries)?),
+        Query::Not(query) => Node::Not(Box::new(compile(query, !lists, leaves)?)),
+    })
+}
+
+fn may_match(node: &Node) -> bool {
+    match node {
+        Node::Text(_) => false,
+        Node::All | Node::Field(..) | Node::Time(..) | Node::Not(_) => true,
+        Node::And(nodes) => nodes.iter().all(may_match),
+        Node::Or(nodes) => nodes.iter().any(may_match),
+    }
+}
+
+fn judge(
+    node: &Node,
+    mask: u64,
+    result: &ResultFacts,
+    occurrence: &dyn Fn() -> Option<Occurrence>,
+) -> bool {
+    match node {
+        Node::All => true,
+        Node::Text(leaf) => mask >> leaf & 1 == 1,
+        Node::Field(field, pattern) => field_matches(*field, pattern, result, occurrence),
+        Node::Time(since, until) => result
+            .time
+            .as_ref()
+            .and_then(|time| time.nanoseconds())
+            .is_some_and(|time| {
+                since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until)
+            }),
+        Node::And(nodes) => nodes.iter().all(|n| judge(n, mask, result, occurrence)),
+        Node::Or(nodes) => nodes.iter().any(|n| judge(n, mask, result, occurrence)),
+        Node::Not(node) => !judge(node, mask, result, occurrence),
+    }
+}
+
+fn field_matches(
+    field: Field,
+    pattern: &Pattern,
+    result: &ResultFacts,
+    occurrence: &dyn Fn() -> Option<Occurrence>,
+) -> bool {
+    let is = |text: &Option<String>| text.as_deref().is_some_and(|text| pattern.is(text));
+    match field {
+        Field::Device => {
+            is(&result.machine_id)
+                || is(&result.device)
+                || result.device.as_deref().is_some_and(|name| {
+                    name.split_once('.')
+                        .is_some_and(|(short, _)| pattern.is(short))
+                })
+        }
+        Field::Script => result
+            .script
+            .as_deref()
+            .is_some_and(|script| pattern.is_path(script)),
+        Field::Action => pattern.begins(&result.id.key.action.to_string()),
+        Field::Exit => result
+            .exit_code
+            .is_some_and(|code| pattern.is(&code.to_string())),
+        Field::Path => {
+            result
+                .path
+                .as_deref()
+                .is_some_and(|path| pattern.is_path(path))
+                || occurrence().is_some_and(|occurrence| {
+                    pattern.is_path(&occurrence.member)
+                        || pattern.is_path(&joined(&occurrence.layers))
+                        || occurrence
+                            .layers
+                            .last()
+                            .is_some_and(|layer| pattern.is_path(layer.as_str()))
+                })
+        }
+        Field::Kind => pattern.is(result.kind.as_str()),
+        Field::Requestor => {
+            is(&result.requestor)
+                || result.requestor.as_deref().is_some_and(|name| {
+                    name.split_once('@')
+                        .is_some_and(|(local, _)| pattern.is(local))
+                })
+        }
+        Field::Comment => result
+            .comment
+            .as_deref()
+            .is_some_and(|comment| pattern.is_within(comment)),
+        Field::Day => day_of(result).is_some_and(|day| pattern.is(&day)),
+    }
+}
+
+pub(super) fn joined(layers: &[Layer]) -> String {
+    let labels: Vec<&str> = layers.iter().map(Layer::as_str).collect();
+    labels.join("/")
+}
+
+/// **Units**: UTC day, `2026-02-04`.
+pub(super) fn day_of(result: &ResultFacts) -> Option<String> {
+    let instant = result.time.as_ref()?.instant()?;
+    Some(instant.to_zoned(jiff::tz::TimeZone::UTC).date().to_string())
+}
+
+impl Pattern {
+    fn new(value: &str) -> Self {
+        Self(fold_text(value).chars().collect())
+    }
+
+    /// The whole value, in any case.
+    fn is(&self, text: &str) -> bool {
+        glob(&self.0, &fold_text(text).chars().collect::<Vec<_>>())
+    }
+
+    /// The whole path, or its last component.
+    fn is_path(&self, path: &str) -> bool {
+        let last = path.rsplit(['\\', '/']).next().unwrap_or(path);
+        self.is(path) || self.is(last)
+    }
+
+    /// Anywhere, or the whole where there are wildcards.
+    fn is_within(&self, text: &str) -> bool {
+        let value: String = self.0.iter().collect();
+        fold_text(text).contains(&value) || self.is(text)
+    }
+
+    fn begins(&self, text: &str) -> bool {
+        let value: String = self.0.iter().collect();
+        self.is(text) || (value.len() >= 4 && text.starts_with(&value))
+    }
+}
+
+/// `*` for any characters, `?` for one; linear but for the last `*`.
+fn glob(pattern: &[char], text: &[char]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p + 1, t));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((after, taken)) => {
+                    star = Some((after, taken + 1));
+                    p = after;
+                    t = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn field_values_match_whole_with_wildcards() {
+        let is = |value: &str, text: &str| Pattern::new(value).is(text);
+        assert!(is("PC17", "pc17") && is("pc*", "PC17.contoso.example") && is("p?17", "PC17"));
+        assert!(!is("pc1", "pc17") && !is("p?", "pc17"));
+        assert!(Pattern::new("evil.exe").is_path(r"C:\Temp\Evil.exe"));
+        assert!(Pattern::new(r"C:\Temp\*").is_path(r"c:\temp\x\y"));
+        assert!(Pattern::new("case-42").is_within("for CASE-42, urgent"));
+    }
+}

@@ -1,0 +1,241 @@
+//! Reading an index: opening what the manifest names, looking things up.
+//! Never writes, never locks, never waits for the writer.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::facts::{Occurrence, PlacedProblem, ResultFacts};
+use super::manifest::{Identity, Manifest};
+use super::segment::Segment;
+use super::writer::{is_forgotten, open_segments};
+use super::{IndexError, mask};
+use crate::evidence::{ResultId, Seq, Sha256};
+
+/// How often opening begins again because the writer replaced what the
+/// manifest named a moment ago.
+const ATTEMPTS: usize = 20;
+
+/// An index as it was at one moment; a writer that goes on publishing changes
+/// nothing in it.
+pub struct Searcher {
+    manifest: Manifest,
+    segments: Vec<Segment>,
+    /// Tickets of texts larger than a segment, and the contents they became.
+    tickets: HashMap<Sha256, Sha256>,
+}
+
+/// How large an index is, and how much its text repeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub segments: u64,
+    pub documents: u64,
+    pub contents: u64,
+    pub occurrences: u64,
+    pub results: u64,
+    pub problems: u64,
+    pub lines: u64,
+    pub distinct_lines: u64,
+    /// **Units**: bytes of all extracted text.
+    pub text_bytes: u64,
+    /// **Units**: bytes of distinct lines, summed over segments.
+    pub distinct_bytes: u64,
+    /// **Units**: bytes on disk.
+    pub file_bytes: u64,
+    /// **Units**: bytes on disk, by what they are for.
+    pub parts: Vec<(&'static str, u64)>,
+}
+
+impl Stats {
+    /// The share of text that repeats: every speed depends on it.
+    pub fn repeated_share(&self) -> f64 {
+        if self.text_bytes == 0 {
+            return 0.0;
+        }
+        1.0 - self.distinct_bytes.min(self.text_bytes) as f64 / self.text_bytes as f64
+    }
+}
+
+impl Searcher {
+    /// Opens the index in `folder`, of `identity` where one is given.
+    ///
+    /// **Cost**: maps each segment's file; reads tables when they are needed.
+    pub fn open(
+        folder: &Path,
+        identity: Option<&Identity>,
+        key: Option<[u8; 32]>,
+    ) -> Result<Self, IndexError> {
+        let key = key.map(mask::Key::new);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let manifest = Manifest::read(folder)?.ok_or_else(|| IndexError::Missing {
+                path: folder.to_path_buf(),
+            })?;
+            if identity.is_some_and(|identity| *identity != manifest.identity) {
+                return Err(IndexError::Foreign {
+                    path: folder.to_path_buf(),
+                });
+            }
+            match open_segments(folder, &manifest, key.as_ref()) {
+                Ok(segments) => return Ok(Self::over(manifest, segments)),
+                Err(IndexError::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn over(manifest: Manifest, segments: Vec<Segment>) -> Self {
+        let tickets = manifest
+            .spans
+            .iter()
+            .map(|span| (span.ticket, span.content))
+            .collect();
+        Self {
+            manifest,
+            segments,
+            tickets,
+        }
+    }
+
+    /// Everything sealed up to here is searched.
+    pub fn watermark(&self) -> Seq {
+        self.manifest.watermark
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.manifest.identity
+    }
+
+    /// **Cost**: reads the tables of all segments, no text.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            segments: self.segments.len() as u64,
+            ..Stats::default()
+        };
+        let mut contents: HashSet<Sha256> = HashSet::new();
+        for segment in &self.segments {
+            let (meta, facts) = (&segment.meta, segment.facts());
+            stats.documents += meta.documents;
+            stats.lines += meta.lines;
+            stats.distinct_lines += meta.distinct_lines;
+            stats.text_bytes += meta.text_bytes;
+            stats.distinct_bytes += meta.distinct_bytes;
+            stats.file_bytes += meta.file_bytes;
+            contents.extend(segment.contents().filter_map(|c| self.resolve(c)));
+            let alive = |id: Option<ResultId>| {
+                id.is_some_and(|id| !is_forgotten(&self.manifest.forgotten, meta.number, id))
+            };
+            stats.results += (0..facts.results.len())
+                .filter(|row| alive(facts.result_id(*row)))
+                .count() as u64;
+            stats.occurrences += (0..facts.occurrences.len())
+                .filter_map(|row| facts.occurrence_row(row))
+                .filter(|row| alive(facts.result_id(row.result)))
+                .count() as u64;
+            stats.problems += facts.problems.len() as u64;
+        }
+        stats.contents = contents.len() as u64;
+        stats.parts = self.sizes();
+        stats
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, u64)> {
+        let mut sizes = vec![
+            ("text", 0),
+            ("terms", 0),
+            ("documents", 0),
+            ("lines", 0),
+            ("facts", 0),
+        ];
+        for (tag, len) in self.segments.iter().flat_map(|s| s.file().sizes()) {
+            let part = match &tag[..4] {
+                b"fram" => 0,
+                b"term" => 1,
+                b"chun" | b"docs" | b"cont" => 2,
+                b"leng" | b"mark" | b"line" => 3,
+                _ => 4,
+            };
+            sizes[part].1 += len as u64;
+        }
+        sizes
+    }
+
+    /// Compares every checksum.
+    pub fn verify(&self) -> Result<(), IndexError> {
+        self.segments
+            .iter()
+            .try_for_each(|segment| segment.file().verify())
+    }
+
+    /// Every sealed result that is indexed, in the order of the journal's
+    /// publishing.
+    pub fn results(&self) -> impl Iterator<Item = ResultFacts> {
+        self.segments.iter().flat_map(|segment| {
+            let facts = segment.facts();
+            (0..facts.results.len())
+                .filter_map(move |row| facts.result(row))
+                .filter(|result| self.counts(segment, result.id))
+        })
+    }
+
+    /// Every place of every content.
+    pub fn occurrences(&self) -> impl Iterator<Item = Occurrence> {
+        self.segments.iter().flat_map(|segment| {
+            let facts = segment.facts();
+            (0..facts.occurrences.len())
+                .filter_map(move |row| facts.occurrence(row))
+                .filter(|occurrence| self.counts(segment, occurrence.id))
+        })
+    }
+
+    /// Every problem and its place.
+    pub fn problems(&self) -> impl Iterator<Item = PlacedProblem> {
+        self.segments.iter().flat_map(|segment| {
+            let facts = segment.facts();
+            (0..facts.problems.len())
+                .filter_map(move |row| facts.problem(row))
+                .filter(|problem| self.counts(segment, problem.id))
+        })
+    }
+
+    pub(super) fn counts(&self, segment: &Segment, id: ResultId) -> bool {
+        !is_forgotten(&self.manifest.forgotten, segment.meta.number, id)
+    }
+
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    pub(super) fn segment(&self, number: u32) -> &Segment {
+        &self.segments[number as usize]
+    }
+
+    /// The content a document belongs to: itself, or what a ticket became.
+    /// `None` for a piece of a text that was taken back.
+    pub(super) fn resolve(&self, name: Sha256) -> Option<Sha256> {
+        match self.tickets.get(&name) {
+            Some(content) => Some(*content),
+            None if super::document::is_ticket(&name) => None,
+            None => Some(name),
+        }
+    }
+
+    /// Every document of a content: segment and ordinal, in reading order.
+    pub(super) fn documents_of(&self, content: &Sha256) -> Vec<(u32, u32)> {
+        let tickets = self.tickets.iter().filter(|(_, known)| *known == content);
+        let names: Vec<Sha256> = tickets
+            .map(|(ticket, _)| *ticket)
+            .chain([*content])
+            .collect();
+        let mut documents = Vec::new();
+        for (number, segment) in self.segments.iter().enumerate() {
+            let here = documents.len();
+            for name in &names {
+                documents.extend(segment.documents_of(name).map(|d| (number as u32, d)));
+            }
+            documents[here..].sort_unstable();
+        }
+        documents
+    }
+}

@@ -1,0 +1,194 @@
+//! A file of named sections with a table at its end. Written once, front to
+//! back; mapped for reading.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::IndexError;
+use super::folder::{Folder, NewFile};
+
+const MAGIC: [u8; 8] = *b"AAsegmt1";
+/// Entry of the table: tag, offset, length, checksum.
+const ENTRY: usize = 8 + 8 + 8 + 4;
+/// Table length, its checksum, magic.
+const TRAILER: usize = 4 + 4 + 8;
+
+pub(super) type Tag = [u8; 8];
+
+pub(super) struct SectionWriter {
+    file: NewFile,
+    position: u64,
+    table: Vec<u8>,
+    current: Option<(Tag, u64, crc32fast::Hasher)>,
+}
+
+impl SectionWriter {
+    pub(super) fn create(folder: &Folder, name: &str) -> Result<Self, IndexError> {
+        Ok(Self {
+            file: folder.create(name)?,
+            position: 0,
+            table: Vec::new(),
+            current: None,
+        })
+    }
+
+    /// Where the next byte goes in the file.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(super) fn begin(&mut self, tag: &Tag) {
+        self.end();
+        self.current = Some((*tag, self.position, crc32fast::Hasher::new()));
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
+        if let Some((_, _, checksum)) = &mut self.current {
+            checksum.update(bytes);
+        }
+        self.position += bytes.len() as u64;
+        self.file.write(bytes)
+    }
+
+    pub(super) fn section(&mut self, tag: &Tag, bytes: &[u8]) -> Result<(), IndexError> {
+        self.begin(tag);
+        self.write(bytes)
+    }
+
+    fn end(&mut self) {
+        if let Some((tag, start, checksum)) = self.current.take() {
+            self.table.extend(tag);
+            self.table.extend(start.to_le_bytes());
+            self.table.extend((self.position - start).to_le_bytes());
+            self.table.extend(checksum.finalize().to_le_bytes());
+        }
+    }
+
+    /// Writes the table, syncs, and says how long the file is.
+    pub(super) fn finish(mut self) -> Result<u64, IndexError> {
+        self.end();
+        let mut end = std::mem::take(&mut self.table);
+        let checksum = crc32fast::hash(&end);
+        end.extend((end.len() as u32).to_le_bytes());
+        end.extend(checksum.to_le_bytes());
+        end.extend(MAGIC);
+        self.write(&end)?;
+        self.file.finish()?;
+        Ok(self.position)
+    }
+}
+
+/// The mapped file. Segment files are written once and never changed, so the
+/// map stays what it was for as long as it lives.
+#[derive(Clone)]
+pub(super) struct Map(Arc<Mmap>);
+
+impl std::ops::Deref for Map {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+// SAFETY: the mapped bytes stay where they are however often the handle is
+// moved or cloned; they go with the last handle.
+unsafe impl stable_deref_trait::StableDeref for Map {}
+
+pub(super) struct SectionFile {
+    path: PathBuf,
+    map: Map,
+    table: Vec<(Tag, usize, usize, u32)>,
+}
+
+impl SectionFile {
+    /// **Cost**: maps the file and reads its table.
+    pub(super) fn open(path: &Path) -> Result<Self, IndexError> {
+        let failed = |action| {
+            let path = path.to_path_buf();
+            move |source| IndexError::Io {
+                action,
+                path,
+                source,
+            }
+        };
+        let file = File::open(path).map_err(failed("open"))?;
+        // SAFETY: nothing writes to a segment file that the manifest names;
+        // it is removed, never cut.
+        let map = unsafe { Mmap::map(&file) }.map_err(failed("map"))?;
+        let map = Map(Arc::new(map));
+        let table = read_table(&map).ok_or_else(|| IndexError::Damaged {
+            path: path.to_path_buf(),
+            what: "its table of sections cannot be read".into(),
+        })?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            map,
+            table,
+        })
+    }
+
+    pub(super) fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// A section's bytes; empty where the file has none of that name.
+    pub(super) fn get(&self, tag: &Tag) -> &[u8] {
+        &self.map[self.range(tag)]
+    }
+
+    pub(super) fn range(&self, tag: &Tag) -> std::ops::Range<usize> {
+        self.table
+            .iter()
+            .find(|(other, ..)| other == tag)
+            .map_or(0..0, |(_, start, len, _)| *start..start + len)
+    }
+
+    /// Sizes by section.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (&Tag, usize)> {
+        self.table.iter().map(|(tag, _, len, _)| (tag, *len))
+    }
+
+    /// Reads every section and compares its checksum.
+    pub(super) fn verify(&self) -> Result<(), IndexError> {
+        for (tag, start, len, checksum) in &self.table {
+            if crc32fast::hash(&self.map[*start..start + len]) != *checksum {
+                return Err(self.damaged(&format!(
+                    "section {} does not match its checksum",
+                    String::from_utf8_lossy(tag)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn damaged(&self, what: &str) -> IndexError {
+        IndexError::Damaged {
+            path: self.path.clone(),
+            what: what.to_string(),
+        }
+    }
+}
+
+fn read_table(map: &[u8]) -> Option<Vec<(Tag, usize, usize, u32)>> {
+    let (rest, trailer) = map.split_at_checked(map.len().checked_sub(TRAILER)?)?;
+    let len = u32::from_le_bytes(*trailer.first_chunk()?) as usize;
+    let checksum = u32::from_le_bytes(*trailer[4..].first_chunk()?);
+    let table = rest.get(rest.len().checked_sub(len)?..)?;
+    if trailer[8..] != MAGIC || crc32fast::hash(table) != checksum {
+        return None;
+    }
+    table
+        .chunks_exact(ENTRY)
+        .map(|entry| {
+            let tag = *entry.first_chunk()?;
+            let start = u64::from_le_bytes(*entry[8..].first_chunk()?) as usize;
+            let len = u64::from_le_bytes(*entry[16..].first_chunk()?) as usize;
+            let checksum = u32::from_le_bytes(*entry[24..].first_chunk()?);
+            (start.checked_add(len)? <= rest.len()).then_some((tag, start, len, checksum))
+        })
+        .collect()
+}

@@ -1,0 +1,395 @@
+//! A segment as readers see it: everything is looked up where it stands in
+//! the mapped file; damage is an error, never a panic.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use super::close::LENGTHS_BLOCK;
+use super::dictionary::Mark;
+use super::facts::{FactsView, RowsView, find_content, read_layer};
+use super::inverse::owners;
+use super::manifest::SegmentMeta;
+use super::sections::SectionFile;
+use super::terms::TermPart;
+use super::varint::{Bytes, u32_at, u64_at};
+use super::{IndexError, mask, terms};
+use crate::evidence::{Layer, Sha256};
+
+/// Names of the sections.
+pub(super) mod tag {
+    use super::super::sections::Tag;
+
+    pub const FRAMES: &Tag = b"frames\0\0";
+    pub const FRAME_TABLE: &Tag = b"frameTab";
+    pub const LENGTHS: &Tag = b"lengths\0";
+    pub const LENGTH_BLOCKS: &Tag = b"lengthTb";
+    pub const MARKS: &Tag = b"marks\0\0\0";
+    pub const TERMS: &Tag = b"terms\0\0\0";
+    pub const TERM_TABLE: &Tag = b"termsTab";
+    pub const CHUNKS: &Tag = b"chunks\0\0";
+    pub const CHUNK_TABLE: &Tag = b"chunkTab";
+    pub const LINE_OWNERS: &Tag = b"lineOwn\0";
+    pub const LINE_OWNER_TABLE: &Tag = b"lineOwnT";
+    pub const DOCUMENTS: &Tag = b"docs\0\0\0\0";
+    pub const DOCUMENT_TABLE: &Tag = b"docsTab\0";
+    pub const CONTENTS: &Tag = b"contents";
+    pub const CONTENT_STARTS: &Tag = b"contentS";
+    pub const CONTENT_DOCUMENTS: &Tag = b"contentD";
+    pub const CHUNK_OWNERS: &Tag = b"chunkOwn";
+    pub const CHUNK_OWNER_TABLE: &Tag = b"chunkOwT";
+    pub const RESULTS: &Tag = b"results\0";
+    pub const RESULT_TABLE: &Tag = b"resultsT";
+    pub const OCCURRENCES: &Tag = b"occurs\0\0";
+    pub const OCCURRENCE_TABLE: &Tag = b"occursT\0";
+    pub const PROBLEMS: &Tag = b"problems";
+    pub const PROBLEM_TABLE: &Tag = b"problemT";
+    pub const STRINGS: &Tag = b"strings\0";
+    pub const STRING_TABLE: &Tag = b"stringsT";
+    pub const PLACES: &Tag = b"places\0\0";
+    pub const PLACE_STARTS: &Tag = b"placesS\0";
+    pub const PLACE_ROWS: &Tag = b"placesR\0";
+}
+
+/// Position, first line, packed and raw length.
+const FRAME_ENTRY: usize = 8 + 4 + 4 + 4;
+const MARK_ENTRY: usize = 4 + 4 + 4 + 1;
+/// No frame is larger: the longest stored line and one frame's fill.
+const FRAME_MAX: usize = 8 << 20;
+
+pub(super) struct Segment {
+    pub(super) meta: SegmentMeta,
+    file: SectionFile,
+    key: Option<mask::Key>,
+    parts: OnceLock<Vec<TermPart>>,
+}
+
+/// A document's record.
+pub(super) struct DocumentView<'a> {
+    pub(super) content: u32,
+    pub(super) part: Option<Layer>,
+    pub(super) offset: u64,
+    pub(super) line: u64,
+    chunk_count: u64,
+    chunks: Bytes<'a>,
+}
+
+/// A chunk's record.
+pub(super) struct ChunkView<'a> {
+    pub(super) bytes: u64,
+    pub(super) lines: u64,
+    pub(super) count: u64,
+    ids: Bytes<'a>,
+}
+
+impl ChunkView<'_> {
+    pub(super) fn line_ids(mut self) -> Option<Vec<u32>> {
+        read_ids(&mut self.ids, self.count)
+    }
+}
+
+fn read_ids(bytes: &mut Bytes<'_>, count: u64) -> Option<Vec<u32>> {
+    let mut ids = Vec::with_capacity(count.min(1 << 20) as usize);
+    bytes.runs(count, |start, len| {
+        ids.extend((0..len).filter_map(|n| start.checked_add(n)))
+    })?;
+    Some(ids)
+}
+
+impl Segment {
+    pub(super) fn open(
+        folder: &Path,
+        meta: SegmentMeta,
+        key: Option<mask::Key>,
+    ) -> Result<Self, IndexError> {
+        let file = SectionFile::open(&folder.join(meta.file_name()))?;
+        Ok(Self {
+            meta,
+            file,
+            key,
+            parts: OnceLock::new(),
+        })
+    }
+
+    pub(super) fn file(&self) -> &SectionFile {
+        &self.file
+    }
+
+    fn whole<T>(&self, found: Option<T>, what: &str) -> Result<T, IndexError> {
+        found.ok_or_else(|| self.file.damaged(what))
+    }
+
+    pub(super) fn line_count(&self) -> u32 {
+        self.meta.distinct_lines as u32
+    }
+
+    pub(super) fn frame_count(&self) -> usize {
+        self.file.get(tag::FRAME_TABLE).len() / FRAME_ENTRY
+    }
+
+    /// First line of a frame; the line count for the frame after the last.
+    pub(super) fn frame_start(&self, frame: usize) -> u32 {
+        let entry = self
+            .file
+            .get(tag::FRAME_TABLE)
+            .get(frame * FRAME_ENTRY + 8..);
+        entry
+            .and_then(|entry| u32_at(entry, 0))
+            .unwrap_or(self.line_count())
+    }
+
+    /// The frame a line stands in.
+    pub(super) fn frame_of(&self, line: u32) -> usize {
+        let (mut low, mut high) = (0, self.frame_count());
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.frame_start(middle) <= line {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// The text of a frame: its lines, each followed by a line feed.
+    ///
+    /// **Cost**: inflates about 16 KiB, more where a line is longer.
+    pub(super) fn frame(&self, frame: usize) -> Result<String, IndexError> {
+        let text = || -> Option<String> {
+            let entry = self.file.get(tag::FRAME_TABLE).get(frame * FRAME_ENTRY..)?;
+            let position = u64_at(entry, 0)?;
+            let packed_len = u32_at(entry, 3)? as usize;
+            let raw_len = u32_at(entry, 4)? as usize;
+            let start: usize = position.try_into().ok()?;
+            let packed = self.file.map().get(start..start.checked_add(packed_len)?)?;
+            if raw_len > FRAME_MAX {
+                return None;
+            }
+            let raw = match &self.key {
+                None => zstd::bulk::decompress(packed, raw_len).ok()?,
+                Some(key) => {
+                    let mut packed = packed.to_vec();
+                    key.apply(self.meta.number, position, &mut packed);
+                    zstd::bulk::decompress(&packed, raw_len).ok()?
+                }
+            };
+            String::from_utf8(raw).ok()
+        };
+        self.whole(text(), &format!("frame {frame} cannot be read"))
+    }
+
+    pub(super) fn mark(&self, line: u32) -> Option<Mark> {
+        let marks = self.file.get(tag::MARKS);
+        let entry = |n: usize| marks.get(n * MARK_ENTRY..(n + 1) * MARK_ENTRY);
+        let (mut low, mut high) = (0, marks.len() / MARK_ENTRY);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let found = u32_at(entry(middle)?, 0)?;
+            match found.cmp(&line) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => {
+                    let entry = entry(middle)?;
+                    let flags = entry[12];
+                    return Some(Mark {
+                        own_start: u32_at(entry, 1)?,
+                        own_end: u32_at(entry, 2)?,
+                        first: flags & 1 != 0,
+                        last: flags & 2 != 0,
+                        terminated: flags & 4 != 0,
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// **Units**: bytes of a line's stored text, without its line feed.
+    pub(super) fn length(&self, line: u32) -> Result<u64, IndexError> {
+        let length = || {
+            let block = u32_at(
+                self.file.get(tag::LENGTH_BLOCKS),
+                line as usize / LENGTHS_BLOCK,
+            )?;
+            let mut bytes = Bytes::new(self.file.get(tag::LENGTHS).get(block as usize..)?);
+            for _ in 0..line as usize % LENGTHS_BLOCK {
+                bytes.next()?;
+            }
+            bytes.next()
+        };
+        self.whole(length(), &format!("line {line} has no length"))
+    }
+
+    /// Bytes a line adds to its document, and the lines it ends: one, or none
+    /// where it goes on in another part.
+    pub(super) fn extent(&self, line: u32) -> Result<(u64, u64), IndexError> {
+        match self.mark(line) {
+            None => Ok((self.length(line)? + 1, 1)),
+            Some(mark) if mark.own_start > mark.own_end => Err(self
+                .file
+                .damaged(&format!("line {line} ends before it begins"))),
+            Some(mark) => Ok((u64::from(mark.own_bytes()), u64::from(mark.last))),
+        }
+    }
+
+    pub(super) fn chunk(&self, chunk: u32) -> Result<ChunkView<'_>, IndexError> {
+        let view = || {
+            let offset = u32_at(self.file.get(tag::CHUNK_TABLE), chunk as usize)? as usize;
+            let mut ids = Bytes::new(self.file.get(tag::CHUNKS).get(offset..)?);
+            Some(ChunkView {
+                bytes: ids.next()?,
+                lines: ids.next()?,
+                count: ids.next()?,
+                ids,
+            })
+        };
+        self.whole(view(), &format!("chunk {chunk} cannot be read"))
+    }
+
+    pub(super) fn chunk_lines(&self, chunk: u32) -> Result<Vec<u32>, IndexError> {
+        self.whole(
+            self.chunk(chunk)?.line_ids(),
+            &format!("chunk {chunk} cannot be read"),
+        )
+    }
+
+    pub(super) fn document_count(&self) -> u32 {
+        (self.file.get(tag::DOCUMENT_TABLE).len() / 4) as u32
+    }
+
+    pub(super) fn document(&self, document: u32) -> Result<DocumentView<'_>, IndexError> {
+        let view = || {
+            let offset = u32_at(self.file.get(tag::DOCUMENT_TABLE), document as usize)? as usize;
+            let mut bytes = Bytes::new(self.file.get(tag::DOCUMENTS).get(offset..)?);
+            let content = bytes.next_u32()?;
+            let (offset, line) = (bytes.next()?, bytes.next()?);
+            let part_len = bytes.next()?.try_into().ok()?;
+            let part = std::str::from_utf8(bytes.take(part_len)?).ok()?;
+            Some(DocumentView {
+                content,
+                part: (!part.is_empty()).then(|| read_layer(part)),
+                offset,
+                line,
+                chunk_count: bytes.next()?,
+                chunks: bytes,
+            })
+        };
+        self.whole(view(), &format!("document {document} cannot be read"))
+    }
+
+    pub(super) fn document_chunks(
+        &self,
+        document: &DocumentView<'_>,
+    ) -> Result<Vec<u32>, IndexError> {
+        let ids = read_ids(&mut document.chunks.clone(), document.chunk_count);
+        self.whole(ids, "a document's chunks cannot be read")
+    }
+
+    /// The hash of a content by its place in this segment.
+    pub(super) fn content(&self, place: u32) -> Result<Sha256, IndexError> {
+        let (rows, _) = self.file.get(tag::CONTENTS).as_chunks::<32>();
+        let content = rows.get(place as usize).map(|row| Sha256(*row));
+        self.whole(content, "a document belongs to no content")
+    }
+
+    /// Every content that has documents here.
+    pub(super) fn contents(&self) -> impl Iterator<Item = Sha256> {
+        let (rows, _) = self.file.get(tag::CONTENTS).as_chunks::<32>();
+        rows.iter().map(|row| Sha256(*row))
+    }
+
+    /// The documents of a content here, in the order they were added.
+    pub(super) fn documents_of(&self, content: &Sha256) -> impl Iterator<Item = u32> {
+        let starts = self.file.get(tag::CONTENT_STARTS);
+        let documents = self.file.get(tag::CONTENT_DOCUMENTS);
+        find_content(self.file.get(tag::CONTENTS), content)
+            .and_then(|place| Some(u32_at(starts, place)?..u32_at(starts, place + 1)?))
+            .unwrap_or(0..0)
+            .filter_map(move |place| u32_at(documents, place as usize))
+    }
+
+    pub(super) fn chunks_of_line(
+        &self,
+        line: u32,
+        each: impl FnMut(u32),
+    ) -> Result<(), IndexError> {
+        let found = owners(
+            self.file.get(tag::LINE_OWNERS),
+            self.file.get(tag::LINE_OWNER_TABLE),
+            line,
+            each,
+        );
+        self.whole(found, &format!("the chunks of line {line} cannot be read"))
+    }
+
+    pub(super) fn documents_of_chunk(
+        &self,
+        chunk: u32,
+        each: impl FnMut(u32),
+    ) -> Result<(), IndexError> {
+        let found = owners(
+            self.file.get(tag::CHUNK_OWNERS),
+            self.file.get(tag::CHUNK_OWNER_TABLE),
+            chunk,
+            each,
+        );
+        self.whole(
+            found,
+            &format!("the documents of chunk {chunk} cannot be read"),
+        )
+    }
+
+    pub(super) fn facts(&self) -> FactsView<'_> {
+        let rows = |bytes, offsets| RowsView {
+            bytes: self.file.get(bytes),
+            offsets: self.file.get(offsets),
+        };
+        FactsView {
+            strings: self.file.get(tag::STRINGS),
+            string_offsets: self.file.get(tag::STRING_TABLE),
+            results: rows(tag::RESULTS, tag::RESULT_TABLE),
+            occurrences: rows(tag::OCCURRENCES, tag::OCCURRENCE_TABLE),
+            problems: rows(tag::PROBLEMS, tag::PROBLEM_TABLE),
+            contents: self.file.get(tag::PLACES),
+            content_starts: self.file.get(tag::PLACE_STARTS),
+            content_rows: self.file.get(tag::PLACE_ROWS),
+        }
+    }
+
+    /// The term indexes, opened at the first use.
+    pub(super) fn terms(&self) -> Result<&[TermPart], IndexError> {
+        if let Some(parts) = self.parts.get() {
+            return Ok(parts);
+        }
+        let parts = self.open_terms()?;
+        Ok(self.parts.get_or_init(|| parts))
+    }
+
+    fn open_terms(&self) -> Result<Vec<TermPart>, IndexError> {
+        let mut table = Bytes::new(self.file.get(tag::TERM_TABLE));
+        let mut parts: Vec<(u32, terms::Files)> = Vec::new();
+        while let Some(position) = table.next() {
+            let entry = || {
+                let len: usize = table.next()?.try_into().ok()?;
+                let first = table.next_u32()?;
+                let name_len = table.next()?.try_into().ok()?;
+                let name = std::str::from_utf8(table.take(name_len)?).ok()?;
+                let start: usize = position.try_into().ok()?;
+                let end = start.checked_add(len)?;
+                (end <= self.file.map().len()).then_some((first, name.to_string(), start..end))
+            };
+            let mut entry = entry;
+            let (first, name, range) = self.whole(entry(), "the table of terms cannot be read")?;
+            if parts.last().is_none_or(|(last, _)| *last != first) {
+                parts.push((first, terms::Files::new()));
+            }
+            if let Some((_, files)) = parts.last_mut() {
+                files.insert(name.into(), range);
+            }
+        }
+        parts
+            .into_iter()
+            .map(|(_, files)| TermPart::open(self.file.map(), files))
+            .collect()
+    }
+}

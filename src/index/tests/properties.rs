@@ -1,0 +1,439 @@
+use std::io::Read;
+
+use super::oracle::{Wanted, scan};
+use super::*;
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// A random substring of a line, cut at word borders or anywhere.
+fn substring<'a>(random: &mut Random, line: &'a str, at_words: bool) -> Option<&'a str> {
+    let mut cuts: Vec<usize> = line.char_indices().map(|(at, _)| at).collect();
+    cuts.push(line.len());
+    if at_words {
+        cuts.retain(|at| {
+            let before = line[..*at].chars().next_back().is_some_and(is_word);
+            let after = line[*at..].chars().next().is_some_and(is_word);
+            !(before && after)
+        });
+    }
+    let (a, b) = (random.below(cuts.len()), random.below(cuts.len()));
+    let found = &line[cuts[a.min(b)]..cuts[a.max(b)]];
+    (!found.is_empty()).then_some(found)
+}
+
+fn every_line(members: &[Member]) -> Vec<&str> {
+    let texts = members.iter().flat_map(|member| &member.texts);
+    texts.flat_map(|(_, text)| text.split('\n')).collect()
+}
+
+#[test]
+fn any_substring_of_any_line_is_found_where_a_raw_scan_finds_it() {
+    for seed in 0..4 {
+        let folder = tempfile::tempdir().unwrap();
+        let members = members(seed, 60);
+        build(folder.path(), &members, tiny(), 17);
+        let searcher = open(folder.path(), &tiny());
+        let lines = every_line(&members);
+        let mut random = Random(seed ^ 77);
+        let mut asked = 0;
+        while asked < 60 {
+            let line = lines[random.below(lines.len())];
+            let at_words = random.below(2) == 0;
+            let Some(part) = substring(&mut random, line, at_words) else {
+                continue;
+            };
+            asked += 1;
+            let (query, wanted) = if at_words {
+                let upper = part.to_uppercase();
+                let same = upper.chars().count() == part.chars().count()
+                    && upper.chars().zip(part.chars()).all(|(a, b)| {
+                        let low = |c: char| c.to_lowercase().collect::<String>();
+                        low(a) == low(b)
+                    });
+                let typed = if same { upper } else { part.to_string() };
+                (
+                    Query::Text(Text::Term(typed)),
+                    Wanted::Term(part.to_string()),
+                )
+            } else {
+                (Query::fixed(part, false), Wanted::Fixed(part.to_string()))
+            };
+            let expected = scan(&members, &wanted, |member| wanted.is_in(member));
+            assert!(!expected.is_empty(), "{part:?}");
+            assert_eq!(answers(&searcher, &query), expected, "{part:?}");
+            let scanned = Options {
+                scan: true,
+                ..Options::default()
+            };
+            let scanned: Vec<Answer> = hits(&searcher, &query, &scanned)
+                .iter()
+                .map(answer)
+                .collect();
+            assert_eq!(scanned, expected, "{part:?} by reading");
+        }
+    }
+}
+
+#[test]
+fn patterns_give_the_hits_of_a_raw_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = members(11, 80);
+    build(folder.path(), &members, tiny(), 23);
+    let searcher = open(folder.path(), &tiny());
+    for pattern in [
+        r"\d+\.\d+\.\d+\.\d+:4444",
+        r"(?i)MIMI\w+",
+        r"^the\b",
+        r"evil\.exe\s*$",
+        r"^$",
+        r"",
+        r"x*",
+        r"HKLM.*Run.*\S",
+        r"[^a]\s[^b]",
+        r"東.{0,3}$",
+        r"\x00",
+        r"(?i)straße|kelvin",
+        r"\bfoo_bar\b",
+    ] {
+        let wanted = Wanted::Regex(regex::Regex::new(&format!("(?mR){pattern}")).unwrap());
+        let expected = scan(&members, &wanted, |member| wanted.is_in_text(member));
+        let found = answers(&searcher, &Query::regex(pattern, false));
+        assert_eq!(found, expected, "{pattern}");
+    }
+}
+
+impl Wanted {
+    /// As `is_in`, with no empty line after the last line feed.
+    fn is_in_text(&self, member: &Member) -> bool {
+        !scan(std::slice::from_ref(member), self, |_| true).is_empty()
+    }
+}
+
+#[test]
+fn and_or_not_judge_one_member_and_list_its_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = members(5, 120);
+    build(folder.path(), &members, tiny(), 40);
+    let searcher = open(folder.path(), &tiny());
+    let term = |t: &str| Wanted::Term(t.into());
+    let (evil, tokyo, mimi) = (term("evil.exe"), term("東京都"), term("mimikatz"));
+    let found = answers(&searcher, &parse("evil.exe AND NOT mimikatz"));
+    let expected = scan(&members, &evil, |m| evil.is_in(m) && !mimi.is_in(m));
+    assert_eq!(found, expected);
+    let both = answers(&searcher, &parse("evil.exe 東京都"));
+    let holds_both = |m: &Member| evil.is_in(m) && tokyo.is_in(m);
+    let mut expected = scan(&members, &evil, holds_both);
+    for answer in scan(&members, &tokyo, holds_both) {
+        if !expected
+            .iter()
+            .any(|e| (&e.0, &e.1, e.2) == (&answer.0, &answer.1, answer.2))
+        {
+            expected.push(answer);
+        }
+    }
+    assert_eq!(both.len(), expected.len());
+    let device = answers(&searcher, &parse("evil.exe device:pc3"));
+    let expected = scan(&members, &evil, |m| m.device.starts_with("PC3."));
+    assert_eq!(device, expected);
+    let timed = answers(&searcher, &parse("evil.exe since:2026-02-04T15:37:25Z"));
+    let since = Time::from_text("2026-02-04T15:37:25Z");
+    let expected = scan(&members, &evil, |m| {
+        m.time.as_ref().is_some_and(|t| *t >= since)
+    });
+    assert_eq!(timed, expected);
+}
+
+#[test]
+fn a_member_that_matches_by_its_fields_alone_is_listed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = members(6, 50);
+    build(folder.path(), &members, tiny(), 50);
+    let searcher = open(folder.path(), &tiny());
+    let found = hits(&searcher, &parse("device:PC2*"), &Options::default());
+    let expected = members
+        .iter()
+        .filter(|m| m.device.starts_with("PC2."))
+        .count();
+    assert_eq!(found.len(), expected);
+    assert!(found.iter().all(|hit| hit.line == 1 && hit.len == 0));
+    let all = hits(&searcher, &Query::All, &Options::default());
+    assert_eq!(all.len(), members.len());
+}
+
+#[test]
+fn every_text_reads_back_and_every_hit_holds_what_it_claims() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = members(7, 60);
+    build(folder.path(), &members, tiny(), 13);
+    let searcher = open(folder.path(), &tiny());
+    searcher.verify().unwrap();
+    for member in &members {
+        for (part, text) in &member.texts {
+            let mut read = String::new();
+            let mut reader = searcher.text(&member.content, part.as_ref()).unwrap();
+            reader.read_to_string(&mut read).unwrap();
+            assert_eq!(read, *text);
+        }
+    }
+    let options = Options {
+        context: 2,
+        ..Options::default()
+    };
+    for hit in hits(&searcher, &parse("evil.exe OR σς"), &options) {
+        let part = hit
+            .layers
+            .last()
+            .filter(|l| ["output", "errors"].contains(&l.as_str()));
+        let mut text = String::new();
+        let mut reader = searcher.text(&hit.content, part).unwrap();
+        reader.read_to_string(&mut text).unwrap();
+        let lines: Vec<&str> = text
+            .split('\n')
+            .map(|line| line.strip_suffix('\r').unwrap_or(line))
+            .collect();
+        let at = hit.line as usize - 1;
+        assert_eq!(hit.text, lines[at]);
+        assert_eq!(hit.before, lines[at.saturating_sub(2)..at]);
+        let end = text.split_inclusive('\n').count();
+        assert_eq!(hit.after, lines[at + 1..end.min(at + 3)]);
+        let matched = &text[hit.offset as usize..(hit.offset + hit.len) as usize];
+        assert!(["evil.exe", "σς"].contains(&matched.to_lowercase().as_str()));
+        assert!(
+            hit.spans
+                .iter()
+                .any(|span| &hit.text[span.clone()] == matched)
+        );
+    }
+}
+
+#[test]
+fn the_same_documents_give_the_same_answers_however_they_were_published() {
+    let members = members(8, 90);
+    let queries = [
+        "evil.exe",
+        "mimi*",
+        "NOT the",
+        "device:pc1 foo_bar",
+        "10.0.0.5",
+    ];
+    let mut first: Option<Vec<Vec<Answer>>> = None;
+    for (every, settings) in [
+        (1, Settings::default()),
+        (90, Settings::default()),
+        (7, tiny()),
+        (1, tiny()),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        build(folder.path(), &members, settings.clone(), every);
+        let searcher = open(folder.path(), &settings);
+        assert_eq!(searcher.watermark(), Seq(90));
+        let found: Vec<_> = queries
+            .iter()
+            .map(|query| answers(&searcher, &parse(query)))
+            .collect();
+        assert!(found.iter().all(|answers| !answers.is_empty()));
+        assert_eq!(first.get_or_insert(found.clone()), &found);
+        if settings.key.is_none() {
+            assert!(searcher.stats().segments <= 9, "small segments pile up");
+        }
+    }
+}
+
+#[test]
+fn a_line_longer_than_any_limit_is_found_at_its_place() {
+    let mut line = String::new();
+    let mut random = Random(3);
+    while line.len() < 3_500_000 {
+        line.push_str(&format!("word{} ", random.below(1 << 30)));
+    }
+    let places = [
+        0,
+        1_000_000,
+        1_048_570,
+        1_048_576 - 65_536,
+        2_031_616,
+        3_400_000,
+    ];
+    for (n, place) in places.iter().enumerate() {
+        line.insert_str(*place, &format!(" needle{n}.exe "));
+    }
+    let text = format!("first\n{line}\nlast needle9.exe");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::default();
+    let member = Member {
+        id: id(1),
+        layers: Vec::new(),
+        content: Sha256([3; 32]),
+        device: "pc".into(),
+        time: None,
+        texts: vec![(None, text.clone())],
+    };
+    build(
+        folder.path(),
+        std::slice::from_ref(&member),
+        settings.clone(),
+        1,
+    );
+    let searcher = open(folder.path(), &settings);
+    for query in [
+        parse("needle4.exe"),
+        Query::fixed("eedle4.ex", false),
+        Query::regex(r"needle4\.e", false),
+        parse("needle?.exe"),
+    ] {
+        let found = hits(&searcher, &query, &Options::default());
+        let in_line: Vec<_> = found.iter().filter(|hit| hit.line == 2).collect();
+        assert_eq!(in_line.len(), 1, "{query:?}");
+        let hit = in_line[0];
+        let at = hit.offset as usize;
+        assert!(text[at..].starts_with(&text[at..at + hit.len as usize]));
+        assert!(text[at..at + 12].contains("eedle"), "{query:?}");
+        assert_eq!(hit.line_bytes, Some(line.len() as u64));
+        assert!(hit.text_truncated && hit.text.contains("eedle"));
+    }
+    for n in 0..places.len() {
+        let found = answers(&searcher, &parse(&format!("needle{n}.exe")));
+        let at = text.find(&format!("needle{n}.exe")).unwrap();
+        assert_eq!((found[0].2, found[0].3), (2, at as u64));
+        assert_eq!(found.len(), 1);
+    }
+    assert_eq!(answers(&searcher, &Query::regex("^word", false)).len(), 0);
+    assert_eq!(answers(&searcher, &parse("needle9.exe"))[0].2, 3);
+    let mut read = String::new();
+    let mut reader = searcher.text(&member.content, None).unwrap();
+    reader.read_to_string(&mut read).unwrap();
+    assert!(read == text);
+}
+
+#[test]
+fn a_text_taken_back_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = members(9, 20);
+    let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    let mut random = Random(9);
+    for (n, member) in members.iter().enumerate() {
+        let mut document = writer.document(None).unwrap();
+        for _ in 0..random.below(3_000) {
+            document
+                .text(&format!("phantom {} text\n", random.below(1 << 20)))
+                .unwrap();
+        }
+        match n % 3 {
+            0 => document.abandon(),
+            _ => drop(document),
+        }
+        add(&mut writer, member, n as u64).unwrap();
+        let mut again = writer.document(member.texts[0].0.clone()).unwrap();
+        again.text("phantom").unwrap();
+        assert!(!again.finish(member.content).unwrap());
+    }
+    writer.publish(Seq(20)).unwrap();
+    let searcher = open(folder.path(), &tiny());
+    assert!(answers(&searcher, &parse("phantom")).is_empty());
+    assert!(answers(&searcher, &Query::fixed("phantom", false)).is_empty());
+    let evil = Wanted::Term("evil.exe".into());
+    let expected = scan(&members, &evil, |_| true);
+    assert_eq!(answers(&searcher, &parse("evil.exe")), expected);
+}
+
+#[test]
+fn a_text_larger_than_a_segment_is_one_text() {
+    let mut random = Random(4);
+    let text: String = (0..9_000)
+        .map(|n| {
+            format!(
+                "{n} {} {}\n",
+                random.next(),
+                if n % 1000 == 7 { "needle" } else { "" }
+            )
+        })
+        .collect();
+    let member = Member {
+        id: id(1),
+        layers: Vec::new(),
+        content: Sha256([5; 32]),
+        device: "pc".into(),
+        time: None,
+        texts: vec![
+            (Some(Layer::output()), text.clone()),
+            (Some(Layer::errors()), "no\n".into()),
+        ],
+    };
+    let folder = tempfile::tempdir().unwrap();
+    build(folder.path(), std::slice::from_ref(&member), tiny(), 1);
+    let searcher = open(folder.path(), &tiny());
+    assert!(searcher.stats().segments > 3);
+    assert_eq!(searcher.stats().contents, 1);
+    let wanted = Wanted::Term("needle".into());
+    let expected = scan(std::slice::from_ref(&member), &wanted, |_| true);
+    assert_eq!(answers(&searcher, &parse("needle AND no")), expected);
+    assert!(answers(&searcher, &parse("needle AND NOT no")).is_empty());
+    let mut read = String::new();
+    let mut reader = searcher
+        .text(&member.content, Some(&Layer::output()))
+        .unwrap();
+    reader.read_to_string(&mut read).unwrap();
+    assert_eq!(read, text);
+    let writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    assert!(writer.holds(&member.content));
+}
+
+#[test]
+fn a_forgotten_result_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = members(10, 30);
+    build(folder.path(), &members, tiny(), 10);
+    let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    let again = &members[12];
+    writer.forget(again.id);
+    writer.result(ResultFacts {
+        device: Some("renamed".into()),
+        ..ResultFacts::new(again.id, Seq(13), ResultKind::File)
+    });
+    writer.occurrence(Occurrence {
+        id: again.id,
+        layers: Vec::new(),
+        member: String::new(),
+        content: again.content,
+        bytes: 1,
+    });
+    writer.publish(Seq(30)).unwrap();
+    let searcher = open(folder.path(), &tiny());
+    let rows: Vec<_> = searcher
+        .results()
+        .filter(|row| row.id == again.id)
+        .collect();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].device.as_deref(), Some("renamed"));
+    assert_eq!(searcher.results().count(), members.len());
+    assert_eq!(searcher.stats().occurrences, members.len() as u64);
+    assert_eq!(
+        hits(&searcher, &parse("device:renamed"), &Options::default()).len(),
+        1
+    );
+}
+
+#[test]
+fn counts_agree_with_the_hits_they_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = members(14, 70);
+    build(folder.path(), &members, tiny(), 30);
+    let searcher = open(folder.path(), &tiny());
+    let query = parse("evil.exe");
+    let found = hits(&searcher, &query, &Options::default());
+    let (counts, summary) = searcher.count(&query, Some(Field::Device), false).unwrap();
+    assert_eq!(summary.hits, found.len() as u64);
+    for count in counts {
+        let here = found
+            .iter()
+            .filter(|hit| hit.device.as_deref() == Some(&count.value));
+        assert_eq!(count.hits, here.count() as u64);
+    }
+    let options = Options {
+        limit: Some(3),
+        ..Options::default()
+    };
+    assert_eq!(hits(&searcher, &query, &options), found[..3]);
+}

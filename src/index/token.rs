@@ -1,0 +1,185 @@
+//! The evidence tokenizer: words are maximal runs of letters, digits and `_`,
+//! in simple lower case. Nothing alphanumeric is dropped, however long.
+//!
+//! A term of the index is a word's first characters. Queries are always
+//! verified on the text, so a shared beginning costs a look and never an
+//! answer; and hashes, GUIDs and base64 stop costing their full length.
+
+use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
+
+/// Characters of a word that are indexed. 80 bits of a hash tell it apart.
+pub(super) const TERM_MAX: usize = 20;
+
+pub(super) fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Simple lower case: one character for one character. What would become
+/// several stays as it is.
+pub(super) fn fold(c: char) -> char {
+    let mut lower = c.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(one), None) => one,
+        _ => c,
+    }
+}
+
+/// A text in simple lower case. Its length in bytes may differ where the text
+/// is not ASCII; its characters correspond one to one.
+pub(super) fn fold_text(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    text.chars().map(fold).collect()
+}
+
+/// Where byte `at` of the folded text stands in the text itself.
+pub(super) fn unfold(text: &str, folded: &str, at: usize) -> usize {
+    if text.len() == folded.len() && text.is_ascii() {
+        return at;
+    }
+    let characters = folded.get(..at).map_or(0, |head| head.chars().count());
+    text.char_indices()
+        .nth(characters)
+        .map_or(text.len(), |(place, _)| place)
+}
+
+/// For each ASCII byte its lower case where it belongs to a word, else 0.
+const WORD: [u8; 128] = {
+    let mut table = [0u8; 128];
+    let mut byte = 0u8;
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric() || byte == b'_' {
+            table[byte as usize] = byte.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// Reads the next term at or after `at` into `term` and says where its word
+/// ends; `None` at the end of the text.
+pub(super) fn next_term(text: &str, mut at: usize, term: &mut String) -> Option<usize> {
+    term.clear();
+    let bytes = text.as_bytes();
+    let mut count = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let (lower, len) = if byte < 128 {
+            let lower = WORD[byte as usize];
+            ((lower != 0).then_some(char::from(lower)), 1)
+        } else {
+            let c = text.get(at..)?.chars().next()?;
+            (is_word(c).then(|| fold(c)), c.len_utf8())
+        };
+        match lower {
+            Some(lower) if count < TERM_MAX => {
+                term.push(lower);
+                count += 1;
+            }
+            Some(_) => count += 1,
+            None if count > 0 => break,
+            None => {}
+        }
+        at += len;
+    }
+    (count > 0).then_some(at)
+}
+
+/// The tokenizer as tantivy takes it.
+#[derive(Clone, Default)]
+pub(super) struct EvidenceTokenizer {
+    token: Token,
+}
+
+pub(super) struct EvidenceStream<'a> {
+    text: &'a str,
+    at: usize,
+    token: &'a mut Token,
+}
+
+impl Tokenizer for EvidenceTokenizer {
+    type TokenStream<'a> = EvidenceStream<'a>;
+
+    fn token_stream<'a>(&'a mut self, text: &'a str) -> EvidenceStream<'a> {
+        self.token.reset();
+        EvidenceStream {
+            text,
+            at: 0,
+            token: &mut self.token,
+        }
+    }
+}
+
+impl TokenStream for EvidenceStream<'_> {
+    fn advance(&mut self) -> bool {
+        match next_term(self.text, self.at, &mut self.token.text) {
+            Some(end) => {
+                self.at = end;
+                self.token.position = self.token.position.wrapping_add(1);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn token(&self) -> &Token {
+        self.token
+    }
+
+    fn token_mut(&mut self) -> &mut Token {
+        self.token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(text: &str) -> Vec<String> {
+        let (mut at, mut term, mut all) = (0, String::new(), Vec::new());
+        while let Some(end) = next_term(text, at, &mut term) {
+            at = end;
+            all.push(term.clone());
+        }
+        all
+    }
+
+    #[test]
+    fn evidence_falls_into_the_words_a_person_would_type() {
+        assert_eq!(
+            terms(r"C:\Windows\Temp\evil_Tool.EXE 10.0.0.5:4444"),
+            [
+                "c",
+                "windows",
+                "temp",
+                "evil_tool",
+                "exe",
+                "10",
+                "0",
+                "0",
+                "5",
+                "4444"
+            ]
+        );
+        assert_eq!(terms("Zürich 東京 naïve"), ["zürich", "東京", "naïve"]);
+        assert_eq!(terms(":: -- \u{301}"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_long_word_is_known_by_its_beginning() {
+        let long = "A".repeat(100_000);
+        assert_eq!(
+            terms(&format!("{long} b")),
+            ["a".repeat(TERM_MAX), "b".into()]
+        );
+    }
+
+    #[test]
+    fn a_folded_place_leads_back_to_its_text() {
+        let text = "K\u{212a}İẞé東x";
+        let folded = fold_text(text);
+        for ((at, _), (place, _)) in folded.char_indices().zip(text.char_indices()) {
+            assert_eq!(unfold(text, &folded, at), place);
+        }
+    }
+}
