@@ -201,7 +201,7 @@ async fn actions_hidden_by_moving_pages_are_found_in_another_round() {
     let stub = Stub::serve(move |request, base| match request {
         r if is_list(r) => {
             let nth = lists.fetch_add(1, Ordering::SeqCst);
-            let first = nth % 2 == 0;
+            let first = nth.is_multiple_of(2);
             // The first round shows action 1 twice, an ordered one shows both.
             let shown = if first || nth < 2 { 1 } else { 2 };
             let mut page = json!({"value": [action(shown, 1)], "@odata.count": 2});

@@ -168,7 +168,10 @@ impl Run {
         let mut visited = HashSet::new();
         while pages.pages < PAGES_MAX && visited.insert(url.clone()) {
             let answer = self.read_page(&url).await?;
-            let page = Page::read(&answer.body)?;
+            let page = Page::read(&answer.body).map_err(|why| CollectError::Answer {
+                call: Call::List.doing(),
+                why,
+            })?;
             pages.pages += 1;
             pages.date = pages.date.or(answer.date);
             pages.count = page.count.or(pages.count);
@@ -194,12 +197,17 @@ impl Run {
         let mut tries = Tries::default();
         loop {
             let error = match self.api.page(url).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => match Page::read(&answer.body) {
+                    Ok(_) => return Ok(answer),
+                    // A proxy's page, or a cut one: passes like a 5xx.
+                    Err(why) => CallError::Odd(why),
+                },
                 Err(error) => error,
             };
             let trouble = match &error {
                 CallError::Throttled => Trouble::Throttled,
                 CallError::Broken(_) => Trouble::Broken,
+                CallError::Odd(_) => Trouble::Server,
                 CallError::Lost(_) => Trouble::Lost,
                 CallError::Service(e) if e.status >= 500 || e.status == 408 => Trouble::Server,
                 _ => return Err(error.into_fatal(Call::List, &self.api.host)),
