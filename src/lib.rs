@@ -2,4 +2,6 @@
 //! brought back.
 
 pub mod collect;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 pub mod evidence;

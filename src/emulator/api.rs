@@ -1,0 +1,244 @@
+//! The calls of the API: machines, actions and the links to results.
+
+use std::borrow::Cow;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::clock::{api_time, earlier, later};
+use super::fault::Fault;
+use super::filter::{ACTIONS, MACHINES};
+use super::fleet::{Placed, Stage, key};
+use super::journal::Violation;
+use super::list::{Ask, Listing};
+use super::server::{Asked, Reply};
+use super::token::SignInError;
+
+pub(super) fn json(status: StatusCode, value: &Value) -> Reply {
+    let mut response = Response::new(Body::from(value.to_string()));
+    *response.status_mut() = status;
+    let kind = "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Reply::of(response)
+}
+
+pub(super) fn error(asked: &Asked<'_>, status: u16, code: &str, message: &str) -> Reply {
+    let error = json!({"error": {
+        "code": code,
+        "message": message,
+        "target": asked.request_id,
+    }});
+    json(status_of(status), &error)
+}
+
+pub(super) fn sign_in_error(asked: &Asked<'_>, error: &SignInError) -> Reply {
+    let value = json!({
+        "error": error.error,
+        "error_description": format!("AADSTS{}: {}", error.code, error.message),
+        "error_codes": [error.code],
+        "timestamp": api_time(asked.now),
+        "trace_id": asked.request_id,
+        "correlation_id": asked.request_id,
+    });
+    json(status_of(error.status), &value)
+}
+
+pub(super) fn status_of(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn not_found(asked: &Asked<'_>, what: &str) -> Reply {
+    error(
+        asked,
+        404,
+        "ResourceNotFound",
+        &format!("Resource {what} was not found."),
+    )
+}
+
+pub(super) fn machines(asked: &Asked<'_>) -> Reply {
+    let ask = match Ask::parse(asked.query(), MACHINES) {
+        Ok(ask) => ask,
+        Err(why) => return error(asked, 400, "ODataError", &why),
+    };
+    let stock = asked.service.stock();
+    let entities = stock
+        .devices
+        .iter()
+        .map(|device| Cow::Borrowed(&device.json));
+    let page = Listing {
+        ask: &ask,
+        schema: MACHINES,
+        page_size: asked.service.page_size,
+        faults: &asked.service.faults,
+        call: asked.service.lists.fetch_add(1, Ordering::Relaxed),
+        address: format!("{}/api/machines", asked.base),
+        context: context(asked, "Machines"),
+    }
+    .page(entities.collect());
+    json(StatusCode::OK, &page)
+}
+
+pub(super) fn machine(asked: &Asked<'_>, id: &str) -> Reply {
+    let stock = asked.service.stock();
+    let named = |name: &str, wanted: Option<&str>| {
+        wanted.is_some_and(|wanted| wanted.eq_ignore_ascii_case(name))
+    };
+    let found = stock
+        .devices
+        .iter()
+        .find(|device| named(id, device.text("id")) || named(id, device.text("computerDnsName")));
+    match found {
+        Some(device) => {
+            let mut value = json!({"@odata.context": context(asked, "Machines/$entity")});
+            extend(&mut value, &device.json);
+            json(StatusCode::OK, &value)
+        }
+        None => not_found(asked, id),
+    }
+}
+
+pub(super) fn actions(asked: &Asked<'_>) -> Reply {
+    let ask = match Ask::parse(asked.query(), ACTIONS) {
+        Ok(ask) => ask,
+        Err(why) => return error(asked, 400, "ODataError", &why),
+    };
+    let stock = asked.service.stock();
+    let visible = stock.actions.iter().filter(|a| is_visible(asked, a));
+    let entities = visible.map(|action| action.json(asked.now)).collect();
+    let page = Listing {
+        ask: &ask,
+        schema: ACTIONS,
+        page_size: asked.service.page_size,
+        faults: &asked.service.faults,
+        call: asked.service.lists.fetch_add(1, Ordering::Relaxed),
+        address: format!("{}/api/machineactions", asked.base),
+        context: context(asked, "MachineActions"),
+    }
+    .page(entities);
+    json(StatusCode::OK, &page)
+}
+
+pub(super) fn action(asked: &Asked<'_>, id: &str) -> Reply {
+    let found = asked.service.stock().action(id);
+    match found.filter(|action| is_visible(asked, action)) {
+        Some(action) => {
+            let mut value = json!({"@odata.context": context(asked, "MachineActions/$entity")});
+            extend(&mut value, &action.json(asked.now));
+            json(StatusCode::OK, &value)
+        }
+        None => not_found(asked, id),
+    }
+}
+
+fn extend(value: &mut Value, entity: &serde_json::Map<String, Value>) {
+    if let Value::Object(object) = value {
+        object.extend(entity.clone());
+    }
+}
+
+fn context(asked: &Asked<'_>, set: &str) -> String {
+    format!("{}/api/$metadata#{set}", asked.base)
+}
+
+/// A young action is not known everywhere yet.
+fn is_visible(asked: &Asked<'_>, action: &Placed) -> bool {
+    let service = asked.service;
+    let hidden = service.faults.holds(Fault::NotVisible).map(|struck| {
+        let from = action.created().max(service.clock.origin().emulated);
+        later(from, Duration::from_secs(struck.value(120)))
+    });
+    action.is_visible(asked.now) && hidden.is_none_or(|until| asked.now >= until)
+}
+
+/// The link to one command's result, or why there is none.
+pub(super) fn link(asked: &Asked<'_>, id: &str, index: u32) -> Reply {
+    let service = asked.service;
+    let found = service.stock().action(id);
+    let Some(action) = found.filter(|action| is_visible(asked, action)) else {
+        return not_found(asked, id);
+    };
+    let Some(command) = action.command(index) else {
+        let what = format!("command {index} of {id}");
+        return not_found(asked, &what);
+    };
+    let key = key(action.id, index);
+    let status = command.get("commandStatus").and_then(Value::as_str);
+    let kind = command.get("command").and_then(|inner| inner.get("type"));
+    let not_ready = "The live response result is not available yet.";
+    if kind.and_then(Value::as_str) == Some("PutFile") {
+        service.journal.violate(Violation::PutFileLink);
+        let why = "The command has no downloadable result.";
+        return error(asked, 400, "BadRequest", why);
+    }
+    if action.stage(index, asked.now) == Stage::Waiting {
+        return error(asked, 400, "BadRequest", not_ready);
+    }
+    let ordinal = action.ordinal(index);
+    if service.faults.stands(Fault::Refuse, key, ordinal) {
+        let why = "The application may not read this result.";
+        return error(asked, 403, "Forbidden", why).because(Fault::Refuse);
+    }
+    if service
+        .faults
+        .strikes(Fault::NotReady, asked.kind, Some(key))
+        .is_some()
+    {
+        return error(asked, 400, "BadRequest", not_ready).because(Fault::NotReady);
+    }
+    if status != Some("Completed") && !action.bodies.contains_key(&index) {
+        return match action.is_final(asked.now) {
+            true => not_found(asked, &format!("result {index} of {id}")),
+            false => error(asked, 400, "BadRequest", not_ready),
+        };
+    }
+    issue(asked, &action, index)
+}
+
+fn issue(asked: &Asked<'_>, action: &Placed, index: u32) -> Reply {
+    let service = asked.service;
+    let key = key(action.id, index);
+    let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
+    let born_expired = strikes(Fault::BornExpired);
+    let dying = match born_expired {
+        None => strikes(Fault::ExpireMidway),
+        Some(_) => None,
+    };
+    let seconds = |struck: super::fault::Struck| Duration::from_secs(struck.value(2));
+    let ends = match (born_expired, dying) {
+        (Some(struck), _) => earlier(asked.now, seconds(struck)),
+        // Whole seconds are written: one more, so that it lives at all.
+        (_, Some(struck)) => later(asked.now, seconds(struck) + Duration::from_secs(1)),
+        _ => later(asked.now, service.link_life),
+    };
+    let account = &service.signer.guid("account");
+    let link = service
+        .signer
+        .link(account, &service.signer.blob_name(key), ends);
+    service.journal.issue(&link.signature);
+    if dying.is_some() {
+        service.dying().insert(link.signature);
+    }
+    let mut url = format!("{}{}", asked.base, link.path_and_query);
+    if strikes(Fault::AmpLink).is_some() {
+        url = url.replace('&', "&amp;");
+    }
+    if strikes(Fault::QuotedLink).is_some() {
+        url = format!("\"{url}\"");
+    }
+    let reply = json(
+        StatusCode::OK,
+        &json!({"@odata.context": context(asked, "Edm.String"), "value": url}),
+    );
+    match (born_expired, dying) {
+        (Some(_), _) => reply.because(Fault::BornExpired),
+        (_, Some(_)) => reply.because(Fault::ExpireMidway),
+        _ => reply,
+    }
+}

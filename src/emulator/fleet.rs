@@ -1,0 +1,686 @@
+//! The devices, actions and results the emulator has to show. Built in memory
+//! for tests, or read from a folder (`folder`).
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::body::{Body, Kind};
+use super::clock::{api_time, earlier, later};
+use crate::evidence::{ActionId, CommandIndex, ResultKey};
+
+/// Everything one emulator serves.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    pub(super) devices: Vec<Device>,
+    pub(super) actions: Vec<Action>,
+}
+
+/// A machine as `/api/machines` shows it.
+#[derive(Clone, Debug)]
+pub struct Device {
+    pub(super) json: Map<String, Value>,
+}
+
+/// A live response action and the bodies of its commands.
+#[derive(Clone, Debug)]
+pub struct Action {
+    pub(super) json: Map<String, Value>,
+    id: Option<ActionId>,
+    device: String,
+    pub(super) bodies: BTreeMap<u32, Body>,
+    created: Created,
+    progress: Option<Progress>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Created {
+    /// As its JSON says.
+    Given,
+    At(Timestamp),
+    BeforeStart(Duration),
+    AfterStart(Duration),
+}
+
+/// How an action proceeds after its creation, in emulated time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Invisible to get and list: DEFENDER.md saw up to two minutes.
+    pub hidden: Duration,
+    /// `Pending` until the device takes it up.
+    pub queued: Duration,
+    /// Each command runs so long and completes, one after the other.
+    pub each_command: Duration,
+    /// From the last command until the action says so.
+    pub settling: Duration,
+}
+
+impl Default for Progress {
+    /// What was seen once: two minutes queued, 2.8 s running, 37 s settling.
+    fn default() -> Self {
+        Self {
+            hidden: Duration::ZERO,
+            queued: Duration::from_secs(120),
+            each_command: Duration::from_millis(2800),
+            settling: Duration::from_secs(37),
+        }
+    }
+}
+
+/// One command of an action.
+#[derive(Clone, Debug)]
+pub struct Command {
+    kind: &'static str,
+    params: Vec<(&'static str, String)>,
+    status: String,
+    errors: Vec<String>,
+    body: Option<Body>,
+}
+
+impl Command {
+    fn of(kind: &'static str, params: Vec<(&'static str, String)>) -> Self {
+        Self {
+            kind,
+            params,
+            status: "Completed".into(),
+            errors: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub fn run_script(name: &str, args: &str) -> Self {
+        let mut params = vec![("ScriptName", name.to_string())];
+        if !args.is_empty() {
+            params.push(("Args", args.to_string()));
+        }
+        Self::of("RunScript", params)
+    }
+
+    pub fn get_file(path: &str) -> Self {
+        Self::of("GetFile", vec![("Path", path.to_string())])
+    }
+
+    pub fn put_file(name: &str) -> Self {
+        Self::of("PutFile", vec![("FileName", name.to_string())])
+    }
+
+    /// What its link leads to. Without one a `Completed` command's upload was
+    /// lost on the device: 404 BlobNotFound.
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    /// `Failed`, for a reason; a body, where there is one, is served all the
+    /// same.
+    pub fn failed(mut self, error: &str) -> Self {
+        self.errors.push(error.to_string());
+        self.status("Failed")
+    }
+
+    pub fn status(mut self, status: &str) -> Self {
+        self.status = status.to_string();
+        self
+    }
+}
+
+impl Action {
+    /// A finished action on a device, an hour before the emulator's start.
+    pub fn on(device: &str) -> Self {
+        let json = json!({
+            "type": "LiveResponse",
+            "title": null,
+            "requestor": "analyst@contoso.example",
+            "requestorComment": "",
+            "status": "Succeeded",
+            "machineId": machine_id(device),
+            "computerDnsName": device,
+            "cancellationRequestor": null,
+            "cancellationComment": null,
+            "cancellationDateTimeUtc": null,
+            "errorHResult": 0,
+            "scope": null,
+            "externalId": null,
+            "requestSource": "PublicApi",
+            "relatedFileInfo": null,
+            "commands": [],
+            "troubleshootInfo": null,
+        });
+        Self {
+            json: json.as_object().cloned().unwrap_or_default(),
+            id: None,
+            device: device.to_string(),
+            bodies: BTreeMap::new(),
+            created: Created::BeforeStart(Duration::from_secs(3600)),
+            progress: None,
+        }
+    }
+
+    /// An action served as its JSON stands; `None` where it has no GUID.
+    pub(super) fn given(json: Map<String, Value>) -> Option<Self> {
+        let id = json.get("id")?.as_str()?.parse().ok()?;
+        let device = json.get("computerDnsName").and_then(Value::as_str);
+        Some(Self {
+            id: Some(id),
+            device: device.unwrap_or_default().to_string(),
+            json,
+            bodies: BTreeMap::new(),
+            created: Created::Given,
+            progress: None,
+        })
+    }
+
+    pub fn id(mut self, id: ActionId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    pub fn command(self, command: Command) -> Self {
+        let index = self.json.get("commands").and_then(Value::as_array);
+        let index = index.map_or(0, Vec::len) as u32;
+        self.command_at(index, command)
+    }
+
+    /// A command with an index of its own, which need not be its place.
+    pub fn command_at(mut self, index: u32, command: Command) -> Self {
+        let commands = self.json.entry("commands").or_insert_with(|| json!([]));
+        if let Value::Array(commands) = commands {
+            let params = command.params.iter();
+            let params: Vec<_> = params
+                .map(|(key, value)| json!({"key": key, "value": value}))
+                .collect();
+            commands.push(json!({
+                "index": index,
+                "startTime": null,
+                "endTime": null,
+                "commandStatus": command.status,
+                "errors": command.errors,
+                "command": {"type": command.kind, "params": params},
+            }));
+            if let Some(body) = command.body {
+                self.bodies.insert(index, body);
+            }
+        }
+        self
+    }
+
+    pub fn run_script(self, name: &str, args: &str, body: impl Into<Body>) -> Self {
+        self.command(Command::run_script(name, args).body(body))
+    }
+
+    pub fn get_file(self, path: &str, body: impl Into<Body>) -> Self {
+        self.command(Command::get_file(path).body(body))
+    }
+
+    pub fn put_file(self, name: &str) -> Self {
+        self.command(Command::put_file(name))
+    }
+
+    pub fn requestor(self, who: &str) -> Self {
+        self.with("requestor", who)
+    }
+
+    pub fn comment(self, text: &str) -> Self {
+        self.with("requestorComment", text)
+    }
+
+    pub fn status(self, status: &str) -> Self {
+        self.with("status", status)
+    }
+
+    /// Sets any property of its JSON.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.json.insert(name.to_string(), value.into());
+        self
+    }
+
+    /// Created at a fixed emulated time.
+    pub fn created(mut self, at: Timestamp) -> Self {
+        self.created = Created::At(at);
+        self
+    }
+
+    /// Created so long before the emulator's clock began.
+    pub fn created_before_start(mut self, by: Duration) -> Self {
+        self.created = Created::BeforeStart(by);
+        self
+    }
+
+    /// Created so long after the emulator's clock began: nobody sees it before.
+    pub fn created_after_start(mut self, by: Duration) -> Self {
+        self.created = Created::AfterStart(by);
+        self
+    }
+
+    /// Proceeds step by step instead of being finished from the start. Command
+    /// statuses given are those they end with.
+    pub fn progress(mut self, progress: Progress) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Puts a body behind a command.
+    pub(super) fn attach(&mut self, index: u32, body: Body) {
+        self.bodies.insert(index, body);
+    }
+
+    pub(super) fn known_id(&self) -> Option<ActionId> {
+        self.id
+    }
+}
+
+impl Device {
+    pub fn new(name: &str) -> Self {
+        let json = json!({
+            "id": machine_id(name),
+            "computerDnsName": name,
+            "osPlatform": "Windows11",
+            "version": "24H2",
+            "osProcessor": "x64",
+            "healthStatus": "Active",
+            "deviceValue": "Normal",
+            "rbacGroupId": 1,
+            "rbacGroupName": "Workstations",
+            "riskScore": "None",
+            "exposureLevel": "Low",
+            "isAadJoined": true,
+            "machineTags": [],
+            "lastIpAddress": "192.0.2.10",
+            "lastExternalIpAddress": "198.51.100.10",
+        });
+        Self {
+            json: json.as_object().cloned().unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn given(json: Map<String, Value>) -> Self {
+        Self { json }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.json.get(name).and_then(Value::as_str)
+    }
+
+    /// Sets any property of its JSON.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.json.insert(name.to_string(), value.into());
+        self
+    }
+}
+
+/// Forty hex digits, as the service names machines; the same for a name always.
+pub fn machine_id(device: &str) -> String {
+    let hash = blake3::hash(format!("machine {}", device.to_ascii_lowercase()).as_bytes());
+    hash.to_hex().chars().take(40).collect()
+}
+
+/// A GUID that depends on `name` alone.
+pub(super) fn guid_of(name: &str) -> ActionId {
+    let mut bytes = [0u8; 16];
+    blake3::Hasher::new()
+        .update(name.as_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40; // version 4, so that strict readers agree
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    ActionId::from_bytes(bytes)
+}
+
+impl Fleet {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn device(mut self, device: Device) -> Self {
+        self.devices.push(device);
+        self
+    }
+
+    /// Adds an action; one without an id gets one from its device and place.
+    pub fn action(mut self, mut action: Action) -> Self {
+        let place = self.actions.len();
+        let id = *action
+            .id
+            .get_or_insert_with(|| guid_of(&format!("action {place} {}", action.device)));
+        action.json.insert("id".into(), id.to_string().into());
+        self.actions.push(action);
+        self
+    }
+
+    /// `results` small transcripts of about `len` bytes, one action with one
+    /// command on each of as many devices. Nothing is held but their names.
+    pub fn transcripts(results: usize, len: u64, seed: u64) -> Self {
+        (0..results).fold(Self::new(), |fleet, n| {
+            let body = Body::seeded(Kind::Transcript, seed ^ n as u64, len);
+            let name = format!("ws-{n:05}.contoso.example");
+            let before = Duration::from_secs(3600 + (results - n) as u64);
+            fleet.action(
+                Action::on(&name)
+                    .comment("inventory")
+                    .created_before_start(before)
+                    .run_script("inventory.ps1", "-All", body),
+            )
+        })
+    }
+
+    /// Both fleets in one.
+    pub fn and(mut self, other: Self) -> Self {
+        self.devices.extend(other.devices);
+        other.actions.into_iter().fold(self, Self::action)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty() && self.devices.is_empty()
+    }
+
+    /// The ids of its actions, in the order they were added.
+    pub fn action_ids(&self) -> Vec<ActionId> {
+        self.actions.iter().filter_map(|a| a.id).collect()
+    }
+
+    /// The results that have bytes, and these.
+    pub fn results(&self) -> Vec<(ResultKey, Body)> {
+        let of_action = |action: &Action| {
+            let id = action.id?;
+            let bodies = action.bodies.iter();
+            let keyed = bodies.map(move |(i, body)| (key(id, *i), body.clone()));
+            Some(keyed.collect::<Vec<_>>())
+        };
+        self.actions
+            .iter()
+            .filter_map(of_action)
+            .flatten()
+            .collect()
+    }
+
+    /// Names a machine for every action that has none in the list.
+    pub(super) fn complete_devices(&mut self) {
+        let mut known: HashSet<String> = self
+            .devices
+            .iter()
+            .filter_map(|device| device.text("id").map(str::to_string))
+            .collect();
+        for action in &self.actions {
+            let text = |name: &str| action.json.get(name).and_then(Value::as_str);
+            let Some(id) = text("machineId").filter(|id| !id.is_empty()) else {
+                continue;
+            };
+            if known.insert(id.to_string()) {
+                let name = text("computerDnsName").unwrap_or_default();
+                self.devices.push(Device::new(name).with("id", id));
+            }
+        }
+    }
+}
+
+pub(super) fn key(action: ActionId, index: u32) -> ResultKey {
+    ResultKey::new(action, CommandIndex(index))
+}
+
+/// An action placed on the emulator's clock.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub id: ActionId,
+    pub bodies: BTreeMap<u32, Body>,
+    /// Place of its first result among all of the fleet.
+    pub first_ordinal: u64,
+    created: Timestamp,
+    json: Map<String, Value>,
+    progress: Option<Progress>,
+}
+
+/// How far one command has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Waiting,
+    Done,
+}
+
+impl Placed {
+    pub(super) fn place(action: Action, start: Timestamp, first_ordinal: u64) -> Option<Self> {
+        let mut json = action.json;
+        let created = match action.created {
+            Created::Given => json
+                .get("creationDateTimeUtc")
+                .and_then(Value::as_str)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(Timestamp::UNIX_EPOCH),
+            Created::At(at) => at,
+            Created::BeforeStart(by) => earlier(start, by),
+            Created::AfterStart(by) => later(start, by),
+        };
+        if !matches!(action.created, Created::Given) {
+            json.insert("creationDateTimeUtc".into(), api_time(created).into());
+        }
+        let mut placed = Self {
+            id: action.id?,
+            bodies: action.bodies,
+            first_ordinal,
+            created,
+            json,
+            progress: action.progress,
+        };
+        if !matches!(action.created, Created::Given) && placed.progress.is_none() {
+            let finished = Progress::default();
+            placed.date_commands(finished, Timestamp::MAX);
+        }
+        Some(placed)
+    }
+
+    pub(super) fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Whether get and list know it yet.
+    pub(super) fn is_visible(&self, now: Timestamp) -> bool {
+        let hidden = self.progress.map_or(Duration::ZERO, |p| p.hidden);
+        later(self.created, hidden) <= now
+    }
+
+    /// Its JSON as of `now`.
+    pub(super) fn json(&self, now: Timestamp) -> Cow<'_, Map<String, Value>> {
+        let Some(progress) = self.progress else {
+            return Cow::Borrowed(&self.json);
+        };
+        let mut dated = Self {
+            id: self.id,
+            bodies: BTreeMap::new(),
+            first_ordinal: 0,
+            created: self.created,
+            json: self.json.clone(),
+            progress: None,
+        };
+        dated.date_commands(progress, now);
+        Cow::Owned(dated.json)
+    }
+
+    pub(super) fn command(&self, index: u32) -> Option<&Map<String, Value>> {
+        let commands = self.json.get("commands")?.as_array()?;
+        let by_index = commands.iter().enumerate().find(|(place, command)| {
+            let own = command.get("index").and_then(Value::as_u64);
+            own.unwrap_or(*place as u64) == u64::from(index)
+        });
+        by_index?.1.as_object()
+    }
+
+    /// The indexes of its commands, in their order.
+    pub(super) fn indexes(&self) -> Vec<u32> {
+        let commands = self.json.get("commands").and_then(Value::as_array);
+        let places = commands.into_iter().flatten().enumerate();
+        places
+            .map(|(place, command)| {
+                let own = command.get("index").and_then(Value::as_u64);
+                own.unwrap_or(place as u64) as u32
+            })
+            .collect()
+    }
+
+    /// The indexes of those that leave a result, in their order.
+    pub(super) fn results(&self) -> Vec<u32> {
+        let mut indexes = self.indexes();
+        indexes.retain(|index| {
+            let command = self.command(*index).and_then(|c| c.get("command"));
+            command.and_then(|c| c.get("type")?.as_str()) != Some("PutFile")
+        });
+        indexes
+    }
+
+    /// Place of a result among all of the fleet.
+    pub(super) fn ordinal(&self, index: u32) -> u64 {
+        let place = self.results().iter().position(|own| *own == index);
+        self.first_ordinal + place.unwrap_or(0) as u64
+    }
+
+    /// Whether its status will not change any more.
+    pub(super) fn is_final(&self, now: Timestamp) -> bool {
+        let json = self.json(now);
+        let status = json.get("status").and_then(Value::as_str);
+        !matches!(status, Some("Pending" | "InProgress"))
+    }
+
+    fn command_count(&self) -> usize {
+        let commands = self.json.get("commands").and_then(Value::as_array);
+        commands.map_or(0, Vec::len)
+    }
+
+    /// Whether a command has ended by `now`.
+    pub(super) fn stage(&self, index: u32, now: Timestamp) -> Stage {
+        let Some(progress) = self.progress else {
+            return Stage::Done;
+        };
+        let place = self.place_of(index).unwrap_or(u32::MAX);
+        if self.command_end(progress, place) <= now {
+            Stage::Done
+        } else {
+            Stage::Waiting
+        }
+    }
+
+    fn place_of(&self, index: u32) -> Option<u32> {
+        let commands = self.json.get("commands")?.as_array()?;
+        let place = commands.iter().enumerate().position(|(place, command)| {
+            let own = command.get("index").and_then(Value::as_u64);
+            own.unwrap_or(place as u64) == u64::from(index)
+        });
+        place.map(|place| place as u32)
+    }
+
+    fn command_end(&self, progress: Progress, place: u32) -> Timestamp {
+        let running = progress
+            .each_command
+            .saturating_mul(place.saturating_add(1));
+        later(later(self.created, progress.queued), running)
+    }
+
+    /// Writes what `progress` has come to at `now` into the JSON.
+    fn date_commands(&mut self, progress: Progress, now: Timestamp) {
+        let taken_up = later(self.created, progress.queued);
+        let ends: Vec<_> = (0..self.command_count() as u32)
+            .map(|place| self.command_end(progress, place))
+            .collect();
+        let last_end = ends.last().copied().unwrap_or(taken_up);
+        let settled = later(last_end, progress.settling);
+        let mut updated = self.created;
+        if let Some(Value::Array(commands)) = self.json.get_mut("commands") {
+            let mut begin = taken_up;
+            for (command, end) in commands.iter_mut().zip(ends) {
+                let Some(command) = command.as_object_mut() else {
+                    continue;
+                };
+                if begin <= now {
+                    command.insert("startTime".into(), api_time(begin).into());
+                    updated = begin;
+                }
+                if end <= now {
+                    command.insert("endTime".into(), api_time(end).into());
+                    updated = end;
+                } else {
+                    command.insert("commandStatus".into(), "Created".into());
+                    command.insert("errors".into(), json!([]));
+                }
+                begin = end;
+            }
+        }
+        if settled <= now {
+            updated = settled;
+        } else if taken_up <= now {
+            self.json.insert("status".into(), "InProgress".into());
+        } else {
+            self.json.insert("status".into(), "Pending".into());
+        }
+        let updated = api_time(updated).into();
+        self.json.insert("lastUpdateDateTimeUtc".into(), updated);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn second(n: u64) -> Timestamp {
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        later(start, Duration::from_secs(n))
+    }
+
+    fn placed(action: Action) -> Placed {
+        let mut fleet = Fleet::new().action(action);
+        Placed::place(fleet.actions.remove(0), second(0), 0).unwrap()
+    }
+
+    #[test]
+    fn an_action_proceeds_command_by_command() {
+        let progress = Progress {
+            hidden: Duration::from_secs(20),
+            queued: Duration::from_secs(60),
+            each_command: Duration::from_secs(10),
+            settling: Duration::from_secs(30),
+        };
+        let action = placed(
+            Action::on("ws")
+                .created_after_start(Duration::from_secs(100))
+                .progress(progress)
+                .run_script("a.ps1", "", "{}")
+                .command(Command::get_file("C:/x").failed("not found")),
+        );
+        let shown = |n| {
+            let json = action.json(second(n));
+            let command = |i: usize| json["commands"][i]["commandStatus"].clone();
+            let status = json["status"].as_str().unwrap().to_string();
+            (status, command(0).to_string(), command(1).to_string())
+        };
+        let expect = |status: &str, first: &str, second: &str| {
+            let quoted = |word| format!("\"{word}\"");
+            (status.to_string(), quoted(first), quoted(second))
+        };
+        assert!(!action.is_visible(second(119)) && action.is_visible(second(120)));
+        assert_eq!(shown(159), expect("Pending", "Created", "Created"));
+        assert_eq!(shown(160), expect("InProgress", "Created", "Created"));
+        assert_eq!(shown(170), expect("InProgress", "Completed", "Created"));
+        assert_eq!(shown(209), expect("InProgress", "Completed", "Failed"));
+        assert_eq!(shown(210), expect("Succeeded", "Completed", "Failed"));
+        assert_eq!(action.stage(0, second(169)), Stage::Waiting);
+        assert_eq!(action.stage(0, second(170)), Stage::Done);
+    }
+
+    #[test]
+    fn a_finished_action_is_dated_whole() {
+        let action = placed(Action::on("ws").run_script("a.ps1", "-x", "{}"));
+        let json = action.json(second(0));
+        assert_eq!(json["status"], "Succeeded");
+        assert!(json["commands"][0]["endTime"].is_string());
+        assert_eq!(json["creationDateTimeUtc"], "2025-12-31T23:00:00.0000000Z");
+    }
+
+    #[test]
+    fn every_action_gets_its_own_id_and_its_device_a_machine() {
+        let mut fleet = Fleet::transcripts(50, 200, 1);
+        let ids: HashSet<_> = fleet.action_ids().into_iter().collect();
+        assert_eq!(ids.len(), 50);
+        fleet.complete_devices();
+        assert_eq!(fleet.devices.len(), 50);
+        assert_eq!(fleet.results().len(), 50);
+    }
+}

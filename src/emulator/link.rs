@@ -1,0 +1,171 @@
+//! Signed links to the blob host, and their check. The key is derived from the
+//! settings: a restarted emulator honours the links and tokens of the run
+//! before, and nothing secret has to be kept.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+
+use super::clock::link_time;
+use crate::evidence::ResultKey;
+
+pub(super) const SERVICE_VERSION: &str = "2019-07-07";
+const FOLDER: &str = "investigation-actions-data";
+const OUTPUT: &str = "CustomPlaybookCommandOutput";
+
+/// Signs what the emulator hands out.
+#[derive(Clone)]
+pub(super) struct Signer {
+    key: [u8; 32],
+}
+
+/// Why a link is not honoured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dishonoured {
+    Unsigned,
+    Forged,
+    Expired(Timestamp),
+}
+
+impl Signer {
+    pub(super) fn new(secret: &str) -> Self {
+        let key = blake3::derive_key("afteraction emulator links and tokens", secret.as_bytes());
+        Self { key }
+    }
+
+    pub(super) fn sign(&self, text: &str) -> String {
+        STANDARD.encode(blake3::keyed_hash(&self.key, text.as_bytes()).as_bytes())
+    }
+
+    /// The name of a result's blob: 32 hex digits that tell nothing.
+    pub(super) fn blob_name(&self, key: ResultKey) -> String {
+        let hash = blake3::keyed_hash(&self.key, &key.to_bytes());
+        hash.to_hex().chars().take(32).collect()
+    }
+
+    /// A GUID-shaped name that depends on `what`.
+    pub(super) fn guid(&self, what: &str) -> String {
+        super::fleet::guid_of(&self.sign(what)).to_string()
+    }
+
+    /// Path and query of a link that dies at `ends`. The signature keeps its
+    /// slashes raw, as the service's does: a client must not tidy it up.
+    pub(super) fn link(&self, account: &str, blob: &str, ends: Timestamp) -> SignedLink {
+        let path = format!("/{FOLDER}/{account}/{OUTPUT}/{blob}");
+        let ends = link_time(ends);
+        let signature = self.sign(&text_to_sign(&path, &ends, "r", SERVICE_VERSION, "b"));
+        SignedLink {
+            path_and_query: format!("{path}?{}", written(&ends, &signature)),
+            signature,
+        }
+    }
+
+    /// Checks a link that came back; `path` and `query` byte for byte.
+    pub(super) fn check(
+        &self,
+        path: &str,
+        query: &str,
+        now: Timestamp,
+    ) -> Result<Honoured, Dishonoured> {
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        let get = |name: &str| {
+            let pair = pairs.iter().find(|(key, _)| key == name);
+            pair.map(|(_, value)| value.as_str())
+        };
+        let signature = get("sig").ok_or(Dishonoured::Unsigned)?;
+        let ends = get("se").ok_or(Dishonoured::Forged)?;
+        let part = |name| get(name).unwrap_or_default();
+        let text = text_to_sign(path, ends, part("sp"), part("sv"), part("sr"));
+        if self.sign(&text) != signature {
+            return Err(Dishonoured::Forged);
+        }
+        let ends: Timestamp = ends.parse().map_err(|_| Dishonoured::Forged)?;
+        if now >= ends {
+            return Err(Dishonoured::Expired(ends));
+        }
+        Ok(Honoured {
+            is_as_issued: query == written(&link_time(ends), signature),
+            signature: signature.to_string(),
+            ends,
+        })
+    }
+}
+
+/// A link that opens its blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Honoured {
+    pub signature: String,
+    pub ends: Timestamp,
+    /// Byte for byte as it was handed out.
+    pub is_as_issued: bool,
+}
+
+/// The query as it is handed out: `sig` with its slashes raw.
+fn written(ends: &str, signature: &str) -> String {
+    let sig = signature.replace('+', "%2B").replace('=', "%3D");
+    let se = ends.replace(':', "%3A");
+    format!("se={se}&sp=r&sv={SERVICE_VERSION}&sr=b&sig={sig}")
+}
+
+pub(super) struct SignedLink {
+    pub path_and_query: String,
+    pub signature: String,
+}
+
+fn text_to_sign(path: &str, ends: &str, sp: &str, sv: &str, sr: &str) -> String {
+    format!("{path}\n{ends}\n{sp}\n{sv}\n{sr}")
+}
+
+/// The blob's name in a path of the blob host.
+pub(super) fn blob_of(path: &str) -> Option<&str> {
+    let mut parts = path.strip_prefix('/')?.split('/');
+    let (folder, _account) = (parts.next()?, parts.next()?);
+    let (output, blob) = (parts.next()?, parts.next()?);
+    (folder == FOLDER && output == OUTPUT && parts.next().is_none()).then_some(blob)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_link_is_honoured_until_the_second_it_ends_and_only_unaltered() {
+        let signer = Signer::new("s");
+        let link = signer.link("acc", "4ed5", at("2026-02-04T16:00:00.9Z"));
+        let (path, query) = link.path_and_query.split_once('?').unwrap();
+        assert_eq!(blob_of(path), Some("4ed5"));
+        let check = |query: &str, now| signer.check(path, query, at(now));
+        let honoured = check(query, "2026-02-04T15:59:59.999Z").unwrap();
+        assert_eq!(honoured.signature, link.signature);
+        assert!(honoured.is_as_issued);
+        let end = at("2026-02-04T16:00:00Z");
+        assert_eq!(
+            check(query, "2026-02-04T16:00:00Z"),
+            Err(Dishonoured::Expired(end))
+        );
+        let longer = query.replace("16%3A00", "17%3A00");
+        let now = "2026-02-04T15:00:00Z";
+        assert_eq!(check(&longer, now), Err(Dishonoured::Forged));
+        assert_eq!(check("", now), Err(Dishonoured::Unsigned));
+        let other = Signer::new("t");
+        assert_eq!(other.check(path, query, at(now)), Err(Dishonoured::Forged));
+    }
+
+    #[test]
+    fn slashes_of_a_signature_stay_raw() {
+        let signer = Signer::new("s");
+        let mut links = (0..100).map(|n| {
+            let ends = at("2026-02-04T16:00:00Z");
+            signer
+                .link("acc", &format!("{n:032x}"), ends)
+                .path_and_query
+        });
+        assert!(links.any(|link| link.split_once("sig=").unwrap().1.contains('/')));
+    }
+}

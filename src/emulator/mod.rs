@@ -1,0 +1,55 @@
+//! The Defender API as a small local server: sign-in, machines, actions, links
+//! and the blob host behind them, with real budgets, a clock that can run
+//! faster, and faults on request.
+//!
+//! It is the collector's counterpart and its judge, so it knows nothing of it:
+//! no type, no parser and no constant is shared, and one misreading of the
+//! service cannot hide on both sides. It must never know the store, the index
+//! or the network beyond its own listener.
+//!
+//! Invariants: everything the service would date is read from one clock
+//! (`clock`), fault delays excepted; the same seed gives the same faults; a
+//! body is never held whole unless it was given so.
+//!
+//! ```no_run
+//! use afteraction::emulator::{Emulator, Fleet, Settings};
+//!
+//! let fleet = Fleet::transcripts(200, 4096, 1);
+//! let emulator = Emulator::start_blocking(Settings::serving(fleet))?;
+//! println!("{}", emulator.banner());
+//! # Ok::<(), afteraction::emulator::Error>(())
+//! ```
+
+mod api;
+mod blob;
+mod body;
+mod budget;
+mod clock;
+mod disguise;
+mod error;
+mod fault;
+mod filter;
+mod fleet;
+mod flow;
+mod folder;
+mod journal;
+mod link;
+mod list;
+mod running;
+mod seeded;
+mod server;
+mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
+mod token;
+
+pub use body::{Body, Kind};
+pub use budget::Limits;
+pub use clock::{Clock, Origin};
+pub use error::{Error, Result};
+pub use fault::{Fault, FaultSwitch, Faults, Rule, Times};
+pub use fleet::{Action, Command, Device, Fleet, Progress, machine_id};
+pub use journal::{Call, CallKind, Journal, Violation};
+pub use running::{Banner, Emulator};
+pub use settings::Settings;

@@ -1,0 +1,294 @@
+//! Start and stop. The emulator runs on threads of its own, so that it serves
+//! whatever runtime its client has, or none, and stops like a pulled plug.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::budget::Budgets;
+use super::clock::{Clock, Origin};
+use super::error::{Error, Result};
+use super::fault::FaultSwitch;
+use super::fleet::Fleet;
+use super::journal::Journal;
+use super::link::Signer;
+use super::server::{Service, Stock, answer};
+use super::settings::Settings;
+use super::state::{self, StateFile};
+use super::token::{Application, Tokens};
+
+/// Two serve thousands of small results a second and leave a small machine
+/// room for the client.
+const THREADS: usize = 2;
+
+/// A running emulator; dropped, it stops.
+pub struct Emulator {
+    addr: SocketAddr,
+    service: Arc<Service>,
+    tenant: String,
+    client_id: String,
+    client_secret: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Emulator {
+    /// Starts from an async caller. The server has threads of its own.
+    ///
+    /// **Errors**: the address is taken, the state does not read, the scale is
+    /// out of bounds.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let work = tokio::task::spawn_blocking(move || Self::start_blocking(settings));
+        let failed = |source| Error::Threads { source };
+        work.await.map_err(std::io::Error::other).map_err(failed)?
+    }
+
+    /// Starts from a blocking caller; see [`start`](Self::start).
+    pub fn start_blocking(settings: Settings) -> Result<Self> {
+        if !(1.0..=100.0).contains(&settings.time_scale) {
+            return Err(Error::Scale(settings.time_scale));
+        }
+        let bind = settings.bind;
+        let failed = |source| Error::Bind { addr: bind, source };
+        let listener = std::net::TcpListener::bind(bind).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        let (tenant, client_id) = (settings.tenant.clone(), settings.client_id.clone());
+        let client_secret = settings.client_secret.clone();
+        let service = Arc::new(assemble(settings, addr)?);
+        let (stop, stopped) = oneshot::channel();
+        let thread = serve(listener, service.clone(), stopped)?;
+        Ok(Self {
+            addr,
+            service,
+            tenant,
+            client_id,
+            client_secret,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What `--api-base` takes.
+    pub fn api_base(&self) -> String {
+        self.service.base.clone()
+    }
+
+    /// What `--login-base` takes.
+    pub fn login_base(&self) -> String {
+        self.service.base.clone()
+    }
+
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// The secret a client signs in with.
+    pub fn client_secret(&self) -> &str {
+        &self.client_secret
+    }
+
+    /// What the judge saw so far.
+    pub fn journal(&self) -> Journal {
+        self.service.journal.clone()
+    }
+
+    /// The switch for faults while it runs.
+    pub fn faults(&self) -> FaultSwitch {
+        self.service.faults.clone()
+    }
+
+    /// The emulated clock: for a client that runs on the same one.
+    pub fn clock(&self) -> Clock {
+        self.service.clock
+    }
+
+    /// What a restart must be given to go on with the same clock, links and
+    /// tokens, where no state file keeps it.
+    pub fn origin(&self) -> Origin {
+        self.service.clock.origin()
+    }
+
+    /// Adds devices and actions while it runs. Actions created *after start*
+    /// or *before start* count from now on the emulated clock.
+    pub fn extend(&self, fleet: Fleet) {
+        let now = self.service.clock.now();
+        let stock = self.service.stock.write();
+        let mut stock = stock.unwrap_or_else(PoisonError::into_inner);
+        stock.add(fleet, now, &self.service.signer);
+    }
+
+    /// What to print once it serves.
+    pub fn banner(&self) -> Banner<'_> {
+        Banner(self)
+    }
+
+    /// Stops it: every connection is dropped where it is and the port is free.
+    pub fn shutdown(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // The thread may have ended by itself: then nobody listens.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            // It holds nothing whose loss a panic there could cause.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn assemble(settings: Settings, addr: SocketAddr) -> Result<Service> {
+    let kept = match &settings.state_file {
+        Some(path) => state::read(path)?,
+        None => state::Kept::default(),
+    };
+    let origin = settings.origin.or(kept.origin);
+    let origin = origin.map_or_else(
+        || Origin::fresh(settings.time_scale),
+        |origin| origin.at_scale(settings.time_scale),
+    );
+    let clock = Clock::start(origin);
+    let mut budgets = Budgets::new(settings.limits);
+    for (kind, at) in &kept.calls {
+        budgets.remember(*kind, *at);
+    }
+    let state = match &settings.state_file {
+        Some(path) => {
+            let file = StateFile::create(path, origin, &kept.calls, clock.now())?;
+            Some(Mutex::new(file))
+        }
+        None => None,
+    };
+    let signer = Signer::new(&format!("{} {}", settings.client_secret, settings.seed));
+    let tokens = Tokens::new(
+        Application {
+            tenant: settings.tenant,
+            client_id: settings.client_id,
+            client_secret: settings.client_secret,
+            roles: settings.roles,
+            token_life: settings.token_life,
+        },
+        signer.clone(),
+    );
+    let mut stock = Stock::default();
+    stock.add(settings.fleet, origin.emulated, &signer);
+    Ok(Service {
+        clock,
+        signer,
+        tokens,
+        budgets: Mutex::new(budgets),
+        faults: FaultSwitch::new(settings.seed, settings.faults),
+        journal: Journal::default(),
+        state,
+        stock: RwLock::new(stock),
+        page_size: settings.page_size,
+        link_life: settings.link_life,
+        base: format!("http://{addr}"),
+        requests: AtomicU64::new(0),
+        lists: AtomicU64::new(0),
+        etags: Mutex::new(HashMap::new()),
+        dying: Mutex::new(HashSet::new()),
+    })
+}
+
+fn serve(
+    listener: std::net::TcpListener,
+    service: Arc<Service>,
+    stopped: oneshot::Receiver<()>,
+) -> Result<JoinHandle<()>> {
+    let failed = |source| Error::Threads { source };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("emulator")
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let listener = {
+        let _inside = runtime.enter();
+        // Head and body leave in separate writes: waiting to join them would
+        // cost 40 ms an answer.
+        TcpListener::from_std(listener)
+            .map_err(failed)?
+            .tap_io(|connection| {
+                // Without it answers are late, not wrong.
+                let _ = connection.set_nodelay(true);
+            })
+    };
+    let run = move || {
+        let router = Router::new().fallback(answer).with_state(service);
+        runtime.block_on(async {
+            tokio::select! {
+                // It ends only with us: a failed accept is retried inside.
+                _ = axum::serve(listener, router) => {}
+                _ = stopped => {}
+            }
+        });
+        // Bodies under way are dropped with their connections; a file being
+        // read is not waited for.
+        runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    };
+    std::thread::Builder::new()
+        .name("emulator".into())
+        .spawn(run)
+        .map_err(failed)
+}
+
+/// How to reach a running emulator, for people.
+pub struct Banner<'a>(&'a Emulator);
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Emulator {
+            tenant,
+            client_id,
+            client_secret,
+            ..
+        } = self.0;
+        let (api, login) = (self.0.api_base(), self.0.login_base());
+        writeln!(f, "api base    {api}")?;
+        writeln!(f, "login base  {login}")?;
+        writeln!(f, "tenant      {tenant}")?;
+        writeln!(f, "client id   {client_id}")?;
+        writeln!(f, "secret      {client_secret}")?;
+        let scale = self.0.origin().scale;
+        if scale > 1.0 {
+            writeln!(f, "time        runs {scale} times as fast")?;
+        }
+        writeln!(f)?;
+        writeln!(f, "collect from it:")?;
+        writeln!(f, "  AFTERACTION_CLIENT_SECRET={client_secret} \\")?;
+        writeln!(
+            f,
+            "  afteraction collect --archive case.aa --api-base {api} \\"
+        )?;
+        write!(
+            f,
+            "    --login-base {login} --tenant {tenant} --client-id {client_id}"
+        )
+    }
+}
