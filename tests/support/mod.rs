@@ -1,2 +1,0 @@
-pub mod stub;
-pub mod vault;
