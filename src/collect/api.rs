@@ -21,6 +21,9 @@ use crate::evidence::ResultKey;
 const PAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// An answer with one link in it.
 const LINK_BYTES_MAX: usize = 256 * 1024;
+/// Tokens a call is tried with: one renewed just before it was revoked again
+/// is bad luck, a third is a refusal.
+const TOKENS_MAX: u32 = 3;
 
 pub(super) struct Api {
     pub base: Url,
@@ -104,21 +107,18 @@ impl Api {
         Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
     }
 
-    /// One call, sent again once with another token after a 401.
+    /// One call, sent again with another token after a 401.
     async fn get(&self, call: Call, url: &Url, max: usize) -> Result<Answer, CallError> {
-        let token = self.signer.bearer().await.map_err(CallError::Fatal)?;
-        match self.send(call, url, max, &token).await {
-            Err(CallError::Service(e)) if e.status == 401 => {
-                let fresh = self.signer.renew(&token).await.map_err(CallError::Fatal)?;
-                match self.send(call, url, max, &fresh).await {
-                    Err(CallError::Service(e)) if e.status == 401 => {
-                        Err(CallError::Fatal(CollectError::TokenSpent))
-                    }
-                    other => other,
+        let mut token = self.signer.bearer().await.map_err(CallError::Fatal)?;
+        for _ in 0..TOKENS_MAX {
+            match self.send(call, url, max, &token).await {
+                Err(CallError::Service(e)) if e.status == 401 => {
+                    token = self.signer.renew(&token).await.map_err(CallError::Fatal)?;
                 }
+                other => return other,
             }
-            other => other,
         }
+        Err(CallError::Fatal(CollectError::TokenSpent))
     }
 
     async fn send(

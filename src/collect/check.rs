@@ -100,6 +100,14 @@ async fn look(settings: &Settings, lines: &mut Vec<CheckLine>) -> Result<(), Col
     Ok(())
 }
 
+/// What a token seems to lack, in a sentence; nothing where it cannot be read.
+pub(super) fn missing_permissions(token: &Secret) -> Option<String> {
+    jwt::claims(token)?;
+    let line = permissions(token);
+    let hint = line.hint?;
+    (line.state == CheckState::Warn).then(|| format!("{}: {hint}", line.message))
+}
+
 fn permissions(token: &Secret) -> CheckLine {
     let Some(claims) = jwt::claims(token) else {
         return CheckLine::warn(

@@ -62,7 +62,7 @@ enum Pull {
 
 /// Fetches everything up to the last byte.
 pub(super) async fn fetch(run: &Run, want: &mut Want) -> Step {
-    let mut link = match ask_link(run, want).await {
+    let link = match ask_link(run, want).await {
         Ok(link) => link,
         Err(step) => return step,
     };
@@ -70,6 +70,14 @@ pub(super) async fn fetch(run: &Run, want: &mut Want) -> Step {
         Ok(body) => body,
         Err(step) => return step,
     };
+    match pull_all(run, want, link, &mut body).await {
+        None => Step::Seal(Box::new(body)),
+        Some(step) => body.let_go(step).await,
+    }
+}
+
+/// Pulls until every byte is here, or something else comes next.
+async fn pull_all(run: &Run, want: &mut Want, mut link: Link, body: &mut Body) -> Option<Step> {
     loop {
         let before = body.offset;
         let pull = body.pull(run, &link).await;
@@ -78,25 +86,35 @@ pub(super) async fn fetch(run: &Run, want: &mut Want) -> Step {
             want.tries.forget(Trouble::LinkExpired);
         }
         let trouble = match pull {
-            Pull::Whole => return Step::Seal(Box::new(body)),
-            Pull::Refused(why) => return Step::Gap(GapReason::Refused, why),
-            Pull::Missing(why) => return Step::Again(Trouble::BlobMissing, why, None),
-            Pull::Busy(why, wait) => return Step::Again(Trouble::Server, why, wait),
-            Pull::Lost(why) => return Step::Again(Trouble::Lost, why, None),
-            Pull::Fatal(error) => return Step::Fatal(error),
-            Pull::WriterGone => return body.given_up().await,
+            Pull::Whole => return None,
+            Pull::Refused(why) => return Some(Step::Gap(GapReason::Refused, why)),
+            Pull::Missing(why) => return Some(Step::Again(Trouble::BlobMissing, why, None)),
+            Pull::Busy(why, wait) => return Some(Step::Again(Trouble::Server, why, wait)),
+            Pull::Lost(why) => return Some(Step::Again(Trouble::Lost, why, None)),
+            Pull::Fatal(error) => return Some(Step::Fatal(error)),
+            Pull::WriterGone => {
+                // Replaced by the writer's own reason when it is let go.
+                return Some(Step::Again(
+                    Trouble::Broken,
+                    "its writer ended".into(),
+                    None,
+                ));
+            }
             Pull::Expired => (Trouble::LinkExpired, "the link ended".to_string()),
             Pull::Changed => (Trouble::Changed, "the blob changed".to_string()),
             Pull::Broken(why) => (Trouble::Broken, why),
         };
         match want.tries.next(trouble.0) {
             Some(wait) => run.clock.sleep(wait).await,
-            None => return Step::Gap(GapReason::Unreachable, body.broken_off(&trouble.1)),
+            None => {
+                let why = body.broken_off(&trouble.1);
+                return Some(Step::Gap(GapReason::Unreachable, why));
+            }
         }
         if trouble.0 == Trouble::LinkExpired || link.is_near_end(run.clock.now(), run.clock) {
             link = match ask_link(run, want).await {
                 Ok(link) => link,
-                Err(step) => return step,
+                Err(step) => return Some(step),
             };
         }
     }
@@ -165,8 +183,7 @@ fn after(key: ResultKey, ended: Ended, missing: Option<u64>) -> Step {
 impl Body {
     /// One request: from where we are to the end, or to where it breaks.
     async fn pull(&mut self, run: &Run, link: &Link) -> Pull {
-        if self.offset > 0 && self.etag.is_none() && self.start_over().await.is_err() {
-            // Without its ETag a part could be joined to another blob's rest.
+        if self.offset > 0 && !self.can_resume() && self.start_over().await.is_err() {
             return Pull::WriterGone;
         }
         let Some(url) = link.url() else {
@@ -186,6 +203,13 @@ impl Body {
         };
         run.blob_outage.over();
         self.receive(run, link, response).await
+    }
+
+    /// Without a strong ETag a part could be joined to another blob's rest.
+    fn can_resume(&self) -> bool {
+        self.etag
+            .as_ref()
+            .is_some_and(|etag| !etag.starts_with("W/"))
     }
 
     async fn receive(&mut self, run: &Run, link: &Link, response: Response) -> Pull {
@@ -313,9 +337,15 @@ impl Body {
         Some(self.total?.saturating_sub(self.offset))
     }
 
-    async fn given_up(self) -> Step {
+    /// Waits until the writer has let go of the vault, so that the next try
+    /// of the same result finds what this one left. A writer that failed has
+    /// the last word.
+    async fn let_go(self, step: Step) -> Step {
         let missing = self.missing();
-        after(self.key, self.writer.end().await, missing)
+        match self.writer.end().await {
+            Ended::End(_) => step,
+            ended => after(self.key, ended, missing),
+        }
     }
 
     /// How much of the store's patience this body takes while it waits for

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::{CollectError, Filter, SeenAction};
+use super::{Filter, SeenAction};
 use crate::evidence::{Action, ActionId};
 
 /// Ids asked for in one list: the address stays well under 2,000 characters.
@@ -28,12 +28,9 @@ pub(super) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    pub fn read(body: &'a [u8]) -> Result<Self, CollectError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, String> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        serde_json::from_slice(body).map_err(|e| CollectError::Answer {
-            call: "list actions",
-            why: e.to_string(),
-        })
+        serde_json::from_slice(body).map_err(|e| e.to_string())
     }
 }
 

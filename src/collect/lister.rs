@@ -25,6 +25,9 @@ const IDLE_ROUNDS_MAX: u32 = 3;
 const PAGES_MAX: u32 = 10_000;
 /// A poll asks from so long before the oldest action not yet final.
 const LOOK_BACK: Duration = Duration::from_secs(600);
+/// A watch lists everything again after this long, service time: absence from
+/// one list proves nothing, and what was absent then may be old by now.
+const LIST_WHOLE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Lists and plans, once or at every tick.
 pub(super) async fn feed(run: Arc<Run>) {
@@ -39,10 +42,15 @@ impl Run {
     async fn feed(&self) -> Result<(), CollectError> {
         let mut known = Known::default();
         let mut from = None;
+        let mut whole_at = Moment::default();
         loop {
             let next = self.next_poll();
+            let now = self.clock.now();
+            if now.since(whole_at) >= self.clock.real(LIST_WHOLE_EVERY) {
+                (from, whole_at) = (None, now);
+            }
             match self.tick(&mut known, from).await {
-                Ok(listed_at) => from = look_from(&known, listed_at.or(from)),
+                Ok(listed_at) => from = look_from(&known, listed_at).or(from),
                 Err(error) if self.settings.watch.is_some() && may_pass(&error) => {
                     self.tally
                         .notice(format!("{error}; the next poll tries again"));
@@ -59,25 +67,37 @@ impl Run {
         }
     }
 
-    /// Actions asked for by id that no list has shown: a fresh one stays
-    /// invisible for minutes.
+    /// A fresh action stays invisible for minutes: looks again for those asked
+    /// for by id, and where the service shows nothing at all.
     async fn look_for_missing(&self, known: &mut Known) -> Result<(), CollectError> {
         let mut tries = Tries::default();
-        loop {
-            let missing: Vec<_> = known.missing(&self.settings.filter.actions).collect();
-            if missing.is_empty() {
-                return Ok(());
-            }
+        while let Some(missing) = self.missing(known) {
             let Some(wait) = tries.next(Trouble::NotFound) else {
-                for id in missing {
-                    self.tally
-                        .notice(format!("the service lists no action {id} that is meant"));
-                }
+                self.tally.notice(missing);
                 return Ok(());
             };
+            self.tally.tell(Progress::Notice(format!(
+                "{missing}; a fresh one stays invisible for up to two minutes: looking again"
+            )));
             self.clock.sleep(wait).await;
             self.tick(known, None).await?;
         }
+        Ok(())
+    }
+
+    /// What should have been listed and was not.
+    fn missing(&self, known: &Known) -> Option<String> {
+        let filter = &self.settings.filter;
+        if known.len() == 0 && filter.is_empty() {
+            return Some("the service lists no action at all".into());
+        }
+        let ids: Vec<_> = known.missing(&filter.actions).collect();
+        let first = ids.first()?;
+        let others = match ids.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} others"),
+        };
+        Some(format!("the service does not list action {first}{others}"))
     }
 
     fn next_poll(&self) -> Option<Moment> {
@@ -168,7 +188,10 @@ impl Run {
         let mut visited = HashSet::new();
         while pages.pages < PAGES_MAX && visited.insert(url.clone()) {
             let answer = self.read_page(&url).await?;
-            let page = Page::read(&answer.body)?;
+            let page = Page::read(&answer.body).map_err(|why| CollectError::Answer {
+                call: Call::List.doing(),
+                why,
+            })?;
             pages.pages += 1;
             pages.date = pages.date.or(answer.date);
             pages.count = page.count.or(pages.count);
@@ -194,12 +217,17 @@ impl Run {
         let mut tries = Tries::default();
         loop {
             let error = match self.api.page(url).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => match Page::read(&answer.body) {
+                    Ok(_) => return Ok(answer),
+                    // A proxy's page, or a cut one: passes like a 5xx.
+                    Err(why) => CallError::Odd(why),
+                },
                 Err(error) => error,
             };
             let trouble = match &error {
                 CallError::Throttled => Trouble::Throttled,
                 CallError::Broken(_) => Trouble::Broken,
+                CallError::Odd(_) => Trouble::Server,
                 CallError::Lost(_) => Trouble::Lost,
                 CallError::Service(e) if e.status >= 500 || e.status == 408 => Trouble::Server,
                 _ => return Err(error.into_fatal(Call::List, &self.api.host)),

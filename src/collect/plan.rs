@@ -111,15 +111,19 @@ impl Plan {
                 (Standing::Sealed { .. }, _) => self.already_there += 1,
                 (Standing::Gap(GapReason::NeverProduced), Promise::Never) => self.known_gaps += 1,
                 (_, Promise::Never) => self.never.push((action.clone(), place)),
-                (known, _) => self.wants.push(Want::new(
-                    action.clone(),
-                    place,
-                    Rank {
-                        failed_before: matches!(known, Standing::Gap(_)),
+                (known, _) => {
+                    let known_gap = match known {
+                        Standing::Gap(reason) => Some(reason),
+                        _ => None,
+                    };
+                    let rank = Rank {
+                        failed_before: known_gap.is_some(),
                         time: time_of(action, command),
                         key,
-                    },
-                )),
+                    };
+                    let want = Want::new(action.clone(), place, rank, known_gap);
+                    self.wants.push(want);
+                }
             }
         }
         Ok(())

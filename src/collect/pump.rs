@@ -69,7 +69,15 @@ pub async fn collect(
     let started = Instant::now();
     let tally = Arc::new(Tally::new(events));
     let (alive, mut all_gone) = mpsc::channel(1);
-    let run = match prepare(settings, vault, tally.clone(), alive).await {
+    let mut early = stop.clone();
+    let prepared = tokio::select! {
+        prepared = prepare(settings, vault, tally.clone(), alive) => prepared,
+        () = stopped(&mut early) => {
+            tally.count(|report| report.stopped = true);
+            return (tally.report(), None);
+        }
+    };
+    let run = match prepared {
         Ok(run) => Arc::new(run),
         Err(error) => return (tally.report(), Some(error)),
     };
@@ -111,6 +119,9 @@ async fn prepare(
     let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
     let signer = Signer::new(&settings, http.clone(), clock)?;
     let name = log_name(&settings, &signer).await?;
+    if let Some(warning) = super::check::missing_permissions(&signer.bearer().await?) {
+        tally.notice(warning);
+    }
     let lifted = settings.pace.limits_lifted;
     let (budget, notice) = Budget::open(
         clock,
@@ -172,9 +183,14 @@ async fn log_name(settings: &Settings, signer: &Signer) -> Result<String, Collec
 }
 
 async fn forward(mut stop: watch::Receiver<bool>, halt: watch::Sender<bool>) {
-    // A sender dropped without a word stops nothing.
-    if stop.wait_for(|stop| *stop).await.is_ok() {
-        halt.send_replace(true);
+    stopped(&mut stop).await;
+    halt.send_replace(true);
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // A sender dropped without a word stops nothing.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -308,18 +324,16 @@ impl Run {
             noted_at: self.clock.stamp(),
             facts,
         };
-        let noted = self
-            .with_vault("note a gap", move |vault| {
+        if want.known_gap != Some(reason) {
+            let noted = self.with_vault("note a gap", move |vault| {
                 vault.note_gaps(std::slice::from_ref(&gap))
-            })
-            .await;
-        match noted {
-            Ok(()) => {
-                self.tally.gap(key, reason);
-                self.queue.settle(key);
+            });
+            if let Err(error) = noted.await {
+                return self.fail(error);
             }
-            Err(error) => self.fail(error),
         }
+        self.tally.gap(key, reason);
+        self.queue.settle(key);
     }
 
     /// Runs a verb of the vault off the async threads, waiting while the disk

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::backoff::Tries;
 use super::clock::{Clock, Moment};
-use crate::evidence::{Action, Command, Facts, Origin, ResultKey};
+use crate::evidence::{Action, Command, Facts, GapReason, Origin, ResultKey};
 
 /// Place in the order: see [`super::plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,15 +24,23 @@ pub(super) struct Want {
     /// Position in the action's list of commands.
     place: usize,
     rank: Rank,
+    /// What the vault has noted about it already.
+    pub known_gap: Option<GapReason>,
     pub tries: Tries,
 }
 
 impl Want {
-    pub fn new(action: Arc<Action>, place: usize, rank: Rank) -> Self {
+    pub fn new(
+        action: Arc<Action>,
+        place: usize,
+        rank: Rank,
+        known_gap: Option<GapReason>,
+    ) -> Self {
         Self {
             action,
             place,
             rank,
+            known_gap,
             tries: Tries::default(),
         }
     }

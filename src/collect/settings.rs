@@ -245,6 +245,15 @@ fn base_url(setting: &'static str, text: &str) -> Result<Url, CollectError> {
 }
 
 impl Filter {
+    /// Whether every action is meant.
+    pub(super) fn is_empty(&self) -> bool {
+        self.since.is_none()
+            && self.until.is_none()
+            && self.devices.is_empty()
+            && self.actions.is_empty()
+            && self.comment.is_none()
+    }
+
     /// Whether an action is meant. What the service filtered is filtered
     /// again: a service or proxy that ignores `$filter` changes nothing. An
     /// action without a time passes.

@@ -100,7 +100,15 @@ impl Signer {
         let token = match &self.how {
             SignIn::Client {
                 client_id, secret, ..
-            } => self.grant(client_id, secret).await?,
+            } => {
+                // At the start an unreachable host is an error a person waits
+                // for; in mid-run it is an outage to be outlived.
+                let trouble = match current {
+                    Some(_) => Trouble::Lost,
+                    None => Trouble::SignIn,
+                };
+                self.grant(client_id, secret, trouble).await?
+            }
             SignIn::Token(source) => Token {
                 value: from_source(source).await?,
                 renew_at: None,
@@ -111,7 +119,12 @@ impl Signer {
         Ok(value)
     }
 
-    async fn grant(&self, client_id: &str, secret: &Secret) -> Result<Token, CollectError> {
+    async fn grant(
+        &self,
+        client_id: &str,
+        secret: &Secret,
+        trouble: Trouble,
+    ) -> Result<Token, CollectError> {
         let mut tries = Tries::default();
         loop {
             let failed = match self.ask(client_id, secret).await {
@@ -119,7 +132,7 @@ impl Signer {
                 Err(Refusal::Final(why)) => return Err(self.failure(why)),
                 Err(Refusal::Passing(why)) => why,
             };
-            match tries.next(Trouble::SignIn) {
+            match tries.next(trouble) {
                 Some(wait) => self.clock.sleep(wait).await,
                 None => return Err(self.failure(failed)),
             }

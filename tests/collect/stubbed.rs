@@ -1,23 +1,22 @@
-//! The collector over real HTTP: against a stub that answers as no emulator
-//! would, with a vault in memory.
-
-mod support;
+//! Against a stub that answers as no well-behaved emulator would.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use afteraction::collect::{
-    CheckState, Cloud, CollectError, Progress, Report, Secret, Settings, SignIn, Timeouts,
-    TokenSource, check, collect,
+    CheckState, Cloud, CollectError, Progress, Secret, Settings, SignIn, Timeouts, TokenSource,
+    check,
 };
 use afteraction::evidence::{ActionId, CommandIndex, GapReason, ResultKey};
 use base64::Engine;
 use serde_json::json;
-use support::stub::{Reply, Request, Stub};
-use support::vault::MemoryVault;
 use tokio::sync::watch;
+
+use super::stub::{Reply, Request, Stub};
+use super::vault::MemoryVault;
+use super::{run, run_until};
 
 const TOKEN: &str = "eyJhbGciOiJub25lIn0.e30.TOKENSIGNATURE";
 const SIG: &str = "sig=a/b%2Bc%3D";
@@ -91,38 +90,6 @@ fn settings(stub: &Stub, state: &Path) -> Settings {
         call: Duration::from_secs(2),
     };
     settings
-}
-
-/// What a run said, all of it.
-struct Told {
-    report: Report,
-    failure: Option<CollectError>,
-    progress: Vec<Progress>,
-}
-
-impl Told {
-    /// Every text the run let out.
-    fn text(&self) -> String {
-        format!("{:?} {:?} {:?}", self.report, self.failure, self.progress)
-    }
-}
-
-async fn run_until(settings: Settings, vault: &MemoryVault, stop: watch::Receiver<bool>) -> Told {
-    let progress = Arc::new(Mutex::new(Vec::new()));
-    let heard = progress.clone();
-    let events = Arc::new(move |p: Progress| heard.lock().unwrap().push(p));
-    let (report, failure) = collect(settings, vault.shared(), events, stop).await;
-    let progress = progress.lock().unwrap().clone();
-    Told {
-        report,
-        failure,
-        progress,
-    }
-}
-
-async fn run(settings: Settings, vault: &MemoryVault) -> Told {
-    let (_stop, stopped) = watch::channel(false);
-    run_until(settings, vault, stopped).await
 }
 
 #[tokio::test]
@@ -201,7 +168,7 @@ async fn actions_hidden_by_moving_pages_are_found_in_another_round() {
     let stub = Stub::serve(move |request, base| match request {
         r if is_list(r) => {
             let nth = lists.fetch_add(1, Ordering::SeqCst);
-            let first = nth % 2 == 0;
+            let first = nth.is_multiple_of(2);
             // The first round shows action 1 twice, an ordered one shows both.
             let shown = if first || nth < 2 { 1 } else { 2 };
             let mut page = json!({"value": [action(shown, 1)], "@odata.count": 2});
