@@ -1,8 +1,10 @@
 //! What a leaf is, from its first window: text in which encoding, or no text.
 
+use std::borrow::Cow;
+
 use super::codepage::CodePage;
 use super::text::Decoder;
-use super::wide::Order;
+use super::wide::{Order, begins_wide};
 
 pub(super) enum Seen {
     Text(Decoder),
@@ -33,10 +35,11 @@ pub(super) fn detect(window: &[u8], is_all: bool, page: CodePage) -> Seen {
             return Seen::Text(Decoder::utf16(order, page, 0));
         }
     }
-    if is_binary(window) {
+    let narrow = narrow_bytes(window);
+    if is_binary(&narrow) || narrow.is_empty() && !window.is_empty() {
         return Seen::Binary;
     }
-    let (characters, bad) = count_utf8(window, is_all);
+    let (characters, bad) = count_utf8(&narrow, is_all);
     Seen::Text(if bad > characters {
         Decoder::page(page)
     } else {
@@ -107,34 +110,40 @@ fn is_written(unit: u16) -> bool {
     )
 }
 
-/// Control characters beyond a few. Padding by NULs does not count, nor do
-/// the NULs of a stretch of UTF-16.
-fn is_binary(window: &[u8]) -> bool {
-    let mut at = 0;
-    let (mut controls, mut others) = (0usize, 0usize);
-    while let Some(rest) = window.get(at..).filter(|r| !r.is_empty()) {
-        let padding = rest.iter().take_while(|&&b| b == 0).count();
-        if padding >= PADDING_BYTES || padding == rest.len() {
-            at += padding;
-            continue;
-        }
-        let begins = super::wide::begins_wide(rest, Order::Little);
-        if begins {
-            let stretch = rest
-                .chunks_exact(2)
-                .take_while(|unit| unit[0] != 0 && unit[1] == 0)
-                .count();
-            others += stretch;
-            at += 2 * stretch;
-            continue;
-        }
-        let is_control = rest.first().is_some_and(|&b| is_control(b));
-        controls += usize::from(is_control);
-        others += usize::from(!is_control);
-        at += 1;
+/// The window without its padding by NULs, and with a space for each stretch
+/// of UTF-16: neither says anything about the bytes between them.
+fn narrow_bytes(window: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(0, window).is_none() {
+        return Cow::Borrowed(window);
     }
-    let all_padding = others == 0 && !window.is_empty();
-    all_padding || controls > 2 + (controls + others) / 20
+    let mut kept = Vec::with_capacity(window.len());
+    let mut rest = window;
+    while let Some(&first) = rest.first() {
+        let padding = rest.iter().take_while(|&&b| b == 0).count();
+        let skipped = if padding >= PADDING_BYTES || padding == rest.len() {
+            padding
+        } else if begins_wide(rest, Order::Little) {
+            if kept.ends_with(&[0xff, 0xfe]) {
+                kept.truncate(kept.len() - 2);
+            }
+            kept.push(b' ');
+            let units = rest.chunks_exact(2);
+            2 * units
+                .take_while(|unit| unit[0] != 0 && unit[1] == 0)
+                .count()
+        } else {
+            kept.push(first);
+            1
+        };
+        rest = rest.get(skipped..).unwrap_or_default();
+    }
+    Cow::Owned(kept)
+}
+
+/// Control characters beyond a few.
+fn is_binary(bytes: &[u8]) -> bool {
+    let controls = bytes.iter().filter(|&&b| is_control(b)).count();
+    controls > 2 + bytes.len() / 20
 }
 
 /// NULs in a row that are room kept, not content.

@@ -140,3 +140,6 @@ fn extract_by(
     let _ = flow;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,7 +121,7 @@ impl Decoder {
             Engine::Narrow(_) => out.push_str(&String::from_utf8_lossy(bytes)),
             Engine::Wide(wide) => {
                 let mut counts = Counts::default();
-                Wide::new(wide.order(), CodePage::default()).decode(bytes, false, out, &mut counts);
+                Wide::new(wide.order(), CodePage::default()).decode(bytes, true, out, &mut counts);
             }
             Engine::Utf32(order) => {
                 decode_utf32(*order, bytes, false, out, &mut Counts::default());

@@ -16,8 +16,11 @@ pub(super) enum Order {
 /// happen by chance between NULs.
 pub(super) const WIDE_RUN_BYTES: usize = 8;
 
-/// ASCII bytes in a row that end UTF-16, unless they can be ideographs.
+/// ASCII bytes in a row that end UTF-16, unless they can be its characters.
 const NARROW_RUN_BYTES: usize = 12;
+
+/// How far such a run is looked into to tell.
+const NARROW_LOOK_BYTES: usize = 64;
 
 pub(super) struct Wide {
     order: Order,
@@ -104,7 +107,7 @@ impl Wide {
     /// Where the units end that can be decoded for certain, and whether
     /// something else begins there.
     fn find_end(&self, bytes: &[u8], last: bool) -> (usize, bool) {
-        let need = if last { 2 } else { NARROW_RUN_BYTES };
+        let need = if last { 2 } else { NARROW_LOOK_BYTES };
         let mut at = 0;
         while at + need <= bytes.len() {
             let rest = &bytes[at..];
@@ -135,20 +138,30 @@ impl Wide {
         }
     }
 
-    /// ASCII that is no ideographs: those have a high half of 4E and more, or
-    /// of 30 for kana.
+    /// ASCII that cannot be characters of UTF-16. A unit of two ASCII bytes is
+    /// an ideograph where its high half is 4E and more, kana at 30, an Indic
+    /// script at 9, A and D. Symbols share one of the other halves, while the
+    /// words of a log bring several, or blanks between them.
     fn is_narrow_run(&self, rest: &[u8]) -> bool {
-        let Some(run) = rest.get(..NARROW_RUN_BYTES) else {
-            return false;
-        };
-        if !run.iter().all(|&b| is_text(b)) {
+        let look = rest.get(..NARROW_LOOK_BYTES).unwrap_or(rest);
+        let len = look.iter().take_while(|&&b| is_text(b)).count();
+        if len < NARROW_RUN_BYTES {
             return false;
         }
-        let mut first = None;
-        run.chunks_exact(2)
-            .map(|unit| self.halves(unit[0], unit[1]).1)
-            .filter(|&high| high < 0x4e && high != 0x30)
-            .any(|high| *first.get_or_insert(high) != high)
+        let (mut first, mut blanks) = (None, 0);
+        for unit in look.get(..len).unwrap_or_default().chunks_exact(2) {
+            let (low, high) = self.halves(unit[0], unit[1]);
+            if matches!((high, low), (0x20, 0x26 | 0x3b)) {
+                // an ellipsis, a reference mark: usual among ideographs
+                continue;
+            }
+            blanks += usize::from(low == b' ' || high == b' ');
+            let tells = (b' '..0x4e).contains(&high) && high != 0x30;
+            if blanks > 2 || tells && *first.get_or_insert(high) != high {
+                return true;
+            }
+        }
+        false
     }
 
     /// Four units with their NULs in the wrong half.

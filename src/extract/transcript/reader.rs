@@ -437,37 +437,40 @@ fn closes(after: &str, last: bool, is_key: bool) -> Option<bool> {
         Some(_) if is_key => Some(false),
         Some(b'}') => {
             let end = skip_space(look, next + 1);
-            if end < look.len().min(LOOK_BYTES) {
-                Some(false)
-            } else {
-                more(true)
+            let padded = look.get(next + 1..end).is_some_and(|gap| gap.contains(&0));
+            match look.get(end) {
+                None => more(true),
+                Some(b'{') => Some(true),
+                Some(_) => Some(padded || end >= LOOK_BYTES),
             }
         }
         Some(b',') => {
             let key = skip_space(look, next + 1);
             match look.get(key) {
                 None => more(true),
-                Some(b'"') => is_key_ahead(look, key + 1, &more),
+                Some(b'"') => is_key_ahead(look, key + 1, || more(true)),
                 Some(b'}') => Some(true),
                 Some(_) => Some(false),
             }
         }
+        // a comma left out
+        Some(b'"') => is_key_ahead(look, next + 1, || more(false)),
         Some(_) => Some(false),
     }
 }
 
 /// Whether a key and its colon stand at `at`.
-fn is_key_ahead(look: &[u8], mut at: usize, more: &impl Fn(bool) -> Option<bool>) -> Option<bool> {
+fn is_key_ahead(look: &[u8], mut at: usize, undecided: impl Fn() -> Option<bool>) -> Option<bool> {
     loop {
         match look.get(at) {
-            None => return more(true),
+            None => return undecided(),
             Some(b'\\') => at += 2,
             Some(b'"') => break,
             Some(_) => at += 1,
         }
     }
     match look.get(skip_space(look, at + 1)) {
-        None => more(true),
+        None => undecided(),
         Some(byte) => Some(*byte == b':'),
     }
 }
