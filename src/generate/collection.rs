@@ -37,7 +37,7 @@ const DAY: i64 = 86_400;
 ///
 /// **Errors**: when `sink` refuses a file; what was put until then stays.
 /// **Cost**: all cores. Memory does not grow with the text: about 3 MB a core
-/// and 40 MB for counting lines, and at the end 700 bytes a device.
+/// and 40 MB for counting lines, and at the end 500 bytes a device.
 pub fn generate(settings: &Settings, sink: &dyn Sink) -> Result<Summary, GenerateError> {
     let threads = thread::available_parallelism().map_or(1, |n| n.get() as u64);
     generate_on(threads, settings, sink)
