@@ -34,20 +34,20 @@ impl Moment {
         Iso(self.civil(), ' ')
     }
 
-    /// `2/4/2026 3:36:52 PM`.
-    pub fn american(self) -> American {
-        American(self.civil())
-    }
-
     /// `20260204153652`.
     pub fn compact(self) -> Compact {
         Compact(self.civil())
     }
+
+    /// `2/4/2026 3:36:52 PM`.
+    pub fn american(self) -> American {
+        American(self.civil())
+    }
 }
 
+pub(super) struct Compact(DateTime);
 pub(super) struct Iso(DateTime, char);
 pub(super) struct American(DateTime);
-pub(super) struct Compact(DateTime);
 
 impl fmt::Display for Iso {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,6 +62,14 @@ impl fmt::Display for Iso {
             t.minute(),
             t.second()
         )
+    }
+}
+
+impl fmt::Display for Compact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let t = self.0;
+        write!(f, "{:04}{:02}{:02}", t.year(), t.month(), t.day())?;
+        write!(f, "{:02}{:02}{:02}", t.hour(), t.minute(), t.second())
     }
 }
 
@@ -82,22 +90,6 @@ impl fmt::Display for American {
     }
 }
 
-impl fmt::Display for Compact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let t = self.0;
-        write!(
-            f,
-            "{:04}{:02}{:02}{:02}{:02}{:02}",
-            t.year(),
-            t.month(),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second()
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,8 +99,8 @@ mod tests {
         let moment = Moment(1_770_219_412);
         assert_eq!(moment.iso().to_string(), "2026-02-04T15:36:52");
         assert_eq!(moment.spaced().to_string(), "2026-02-04 15:36:52");
-        assert_eq!(moment.american().to_string(), "2/4/2026 3:36:52 PM");
         assert_eq!(moment.compact().to_string(), "20260204153652");
+        assert_eq!(moment.american().to_string(), "2/4/2026 3:36:52 PM");
         let midnight = moment.minus(15 * 3600);
         assert_eq!(midnight.american().to_string(), "2/4/2026 12:36:52 AM");
     }

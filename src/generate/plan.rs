@@ -1,5 +1,7 @@
 //! What is run on every device of a generated collection, in which order.
 
+use std::str::FromStr;
+
 use serde::Serialize;
 
 use super::section::Section::{self, *};
@@ -61,6 +63,23 @@ impl Shape {
     }
 }
 
+impl FromStr for Shape {
+    type Err = UnknownShape;
+
+    fn from_str(word: &str) -> Result<Self, UnknownShape> {
+        match word {
+            "fleet" => Ok(Self::Fleet),
+            "unique" => Ok(Self::Unique),
+            _ => Err(UnknownShape(word.chars().take(40).collect())),
+        }
+    }
+}
+
+/// A word that is no shape.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a shape of a collection: expected `fleet` or `unique`")]
+pub struct UnknownShape(pub String);
+
 const FLEET: &[Step] = &[
     Step::Script {
         name: "Get-Persistence.ps1",
@@ -115,6 +134,10 @@ const TRIAGE: &[Member] = &[
         sections: &[RunKeys],
         utf16: true,
     },
+    member(
+        "C/Users/itsupport/Documents/PowerShell_transcript.txt",
+        &[Transcript],
+    ),
     member(
         "C/Users/itsupport/AppData/Roaming/Microsoft/Windows/PowerShell/PSReadLine/ConsoleHost_history.txt",
         &[History],

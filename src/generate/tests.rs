@@ -162,7 +162,7 @@ fn more_needles_than_devices_are_one_on_each() {
 }
 
 /// Changes only with the generator: then on every platform alike.
-const KNOWN: &str = "91855d9901639064409fac981374409d66ae3bfcdd1a4ea9523efb9880a5db95";
+const KNOWN: &str = "a9cac700a83ba815c514bcdcff38de403fd5ebb66c8aa6bd8a5daac0b1579698";
 
 #[test]
 fn the_same_settings_are_the_same_bytes_on_every_platform() {
@@ -178,6 +178,23 @@ fn the_same_settings_are_the_same_bytes_on_every_platform() {
     };
     assert_eq!(hash_of(7), KNOWN);
     assert_ne!(hash_of(8), KNOWN);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_byte() {
+    let settings = Settings::new(Shape::Unique, 7, 700_000);
+    let on = |threads| {
+        let memory = Memory::default();
+        collection::generate_on(threads, &settings, &memory).unwrap();
+        memory.into_files()
+    };
+    assert!(on(1) == on(3));
+}
+
+#[test]
+fn a_word_names_a_shape() {
+    assert_eq!("unique".parse(), Ok(Shape::Unique));
+    assert!("flat".parse::<Shape>().is_err());
 }
 
 #[test]

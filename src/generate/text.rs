@@ -70,17 +70,10 @@ impl Text {
     }
 }
 
-/// Every word of a heading underlined, blanks kept.
+/// Every word of a heading underlined.
 fn dashes(heading: &str) -> String {
-    let mut letters = heading.chars().peekable();
-    let mut line = String::with_capacity(heading.len());
-    let mut in_column = false;
-    while let Some(letter) = letters.next() {
-        let ends = letter == ' ' && letters.peek().is_none_or(|next| *next == ' ');
-        in_column = letter != ' ' || in_column && !ends;
-        line.push(if in_column { '-' } else { ' ' });
-    }
-    line
+    let under = |letter| if letter == ' ' { ' ' } else { '-' };
+    heading.chars().map(under).collect()
 }
 
 #[cfg(test)]
@@ -99,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heading_is_underlined_column_by_column() {
-        assert_eq!(dashes("Name  Display Name   X"), "----  ------------   -");
+    fn a_heading_is_underlined_word_by_word() {
+        assert_eq!(dashes("   PID Name"), "   --- ----");
     }
 }

@@ -6,16 +6,17 @@ use super::quirk::Form;
 use crate::evidence::{ActionId, ResultKey};
 use crate::generate::action::Session;
 use crate::generate::clock::Moment;
-use crate::generate::collection::{GenerateError, TRANSCRIPT_STARTED, put, put_json};
 use crate::generate::device::Device;
+use crate::generate::error::{GenerateError, put, put_json};
 use crate::generate::golden::{IMAGES, Image};
 use crate::generate::random::Random;
+use crate::generate::round::TRANSCRIPT_STARTED;
 use crate::generate::section::{Plant, Scene, Section};
 use crate::generate::sink::Sink;
 use crate::generate::text::Text;
 use crate::generate::wrap::{Transcript, gzip};
 
-const SEED: u64 = 2_026_0311;
+const SEED: u64 = 20_260_311;
 
 /// 11 March 2026, 08:00 UTC: the morning after.
 pub(super) const MORNING: Moment = Moment(1_773_216_000);

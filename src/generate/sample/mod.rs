@@ -3,13 +3,14 @@
 //! Written by code so that nobody has to trust binaries: a test holds the
 //! folder against what this writes, byte for byte.
 
+mod around;
 mod case;
 mod quirk;
 mod story;
 
 use case::Case;
 
-use super::collection::GenerateError;
+use super::error::GenerateError;
 use super::sink::Sink;
 
 /// A question that the incident answers, as `demo` asks it.
@@ -73,8 +74,8 @@ pub fn sample(sink: &dyn Sink) -> Result<(), GenerateError> {
     story::first_look(&mut case)?;
     story::second_foothold(&mut case)?;
     story::file_server(&mut case)?;
-    story::the_others(&mut case)?;
-    story::what_is_missing(&mut case)?;
+    around::the_others(&mut case)?;
+    around::what_is_missing(&mut case)?;
     case.finish()
 }
 

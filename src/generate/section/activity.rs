@@ -103,26 +103,58 @@ pub(super) fn prefetch(scene: &mut Scene<'_>, text: &mut Text) {
     );
 }
 
+/// What an administrator typed, as it stands in every history.
+const COMMANDS: [&str; 16] = [
+    "Get-Service | Where-Object Status -eq Running",
+    "Test-NetConnection files.corp.contoso.example -Port 445",
+    "gpupdate /force",
+    "ipconfig /flushdns",
+    "Get-ChildItem C:\\Temp -Recurse",
+    "cd $env:USERPROFILE\\Documents",
+    "Get-EventLog -LogName System -Newest 50",
+    "Restart-Service Spooler",
+    "whoami /all",
+    "Get-ADUser -Filter * -SearchBase 'OU=Staff,DC=corp,DC=contoso,DC=example'",
+    "Get-WmiObject Win32_BIOS",
+    "Import-Module ActiveDirectory",
+    "net use Z: \\\\files.corp.contoso.example\\shared",
+    "Get-Process | Sort-Object CPU -Descending | Select-Object -First 10",
+    "hostname",
+    "exit",
+];
+
 pub(super) fn history(scene: &mut Scene<'_>, text: &mut Text) {
-    const COMMANDS: [&str; 16] = [
-        "Get-Service | Where-Object Status -eq Running",
-        "Test-NetConnection files.corp.contoso.example -Port 445",
-        "gpupdate /force",
-        "ipconfig /flushdns",
-        "Get-ChildItem C:\\Temp -Recurse",
-        "cd $env:USERPROFILE\\Documents",
-        "Get-EventLog -LogName System -Newest 50",
-        "Restart-Service Spooler",
-        "whoami /all",
-        "Get-ADUser -Filter * -SearchBase 'OU=Staff,DC=corp,DC=contoso,DC=example'",
-        "Get-WmiObject Win32_BIOS",
-        "Import-Module ActiveDirectory",
-        "net use Z: \\\\files.corp.contoso.example\\shared",
-        "Get-Process | Sort-Object CPU -Descending | Select-Object -First 10",
-        "hostname",
-        "exit",
-    ];
     scene.list(Section::History, text, 30, |scene, _, text| {
-        text.line(*scene.random.pick(&COMMANDS));
+        let command = scene.random.pick(&COMMANDS);
+        text.line(command);
     });
+}
+
+/// A session as `Start-Transcript` keeps it.
+pub(super) fn transcript(scene: &mut Scene<'_>, text: &mut Text) {
+    const STARS: &str = "**********************";
+    let (device, build) = (scene.device, &scene.image.build);
+    let start = scene.now.minus(scene.random.below(86_400));
+    text.lines([STARS, "Windows PowerShell transcript start"]);
+    text.put(format_args!("Start time: {}", start.compact()));
+    text.put(format_args!("Username: CORP\\{}", device.user));
+    text.put(format_args!("RunAs User: CORP\\{}", device.user));
+    text.put(format_args!(
+        "Machine: {} (Microsoft Windows NT {build})",
+        device.name
+    ));
+    text.line(r"Host Application: C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe");
+    text.put(format_args!(
+        "Process ID: {}",
+        4 * scene.random.between(100, 6_000)
+    ));
+    text.lines(["PSVersion: 5.1.26100.2161", "PSEdition: Desktop", STARS]);
+    scene.list(Section::Transcript, text, 12, |scene, _, text| {
+        let command = scene.random.pick(&COMMANDS);
+        text.put(format_args!(r"PS C:\Windows\system32> {command}"));
+    });
+    text.lines([STARS, "Windows PowerShell transcript end"]);
+    let end = start.plus(scene.random.between(20, 2_000) as i64);
+    text.put(format_args!("End time: {}", end.compact()));
+    text.line(STARS);
 }

@@ -35,6 +35,8 @@ pub enum Section {
     Prefetch,
     /// Commands typed into PowerShell.
     History,
+    /// A session that PowerShell wrote down, with its header.
+    Transcript,
     /// Hashes of system files.
     Hashes,
     /// Hashes of users' files, which no other machine has.
@@ -88,6 +90,7 @@ impl Scene<'_> {
             Section::DnsCache => activity::dns_cache,
             Section::Prefetch => activity::prefetch,
             Section::History => activity::history,
+            Section::Transcript => activity::transcript,
             Section::Hashes => files::hashes,
             Section::UserFiles => files::user_files,
             Section::Events => logs::events,

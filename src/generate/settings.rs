@@ -1,0 +1,32 @@
+//! What to make.
+
+use super::needle::{Hidden, usual};
+use super::plan::Shape;
+
+/// Size, shape and seed of a collection, and what is hidden in it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub seed: u64,
+    pub devices: u64,
+    /// How much text to make, as a search sees it: decoded and unpacked. What
+    /// is made comes near it.
+    ///
+    /// **Units**: bytes.
+    pub text_bytes: u64,
+    pub shape: Shape,
+    /// What to hide in it.
+    pub hidden: Vec<Hidden>,
+}
+
+impl Settings {
+    /// The usual needles in a collection of `shape`.
+    pub fn new(shape: Shape, devices: u64, text_bytes: u64) -> Self {
+        Self {
+            seed: 1,
+            devices,
+            text_bytes,
+            shape,
+            hidden: usual(),
+        }
+    }
+}
