@@ -505,7 +505,7 @@ fn fill_adopted(disk: &dyn Disk, listed: &[Slot], fresh: &mut Vec<Slot>) -> Resu
         .filter(|number| !names.contains(&format!("{number:08}.list")))
         .filter(|number| listed.iter().all(|slot| slot.place.pack != *number));
     for number in unlisted_packs {
-        if let Ok((card, place, _)) = single_entry(disk, number)? {
+        if let Ok((card, place, _)) = single_entry(disk, &layout::pack(number), number)? {
             fresh.push(unlisted(card, place));
         }
     }

@@ -12,12 +12,13 @@ pub(super) struct Mask {
     pub(super) nonce: [u8; 12],
 }
 
-/// **Units**: bytes a keystream reaches, 2^32 blocks of 64.
-const REACH: u64 = 1 << 38;
+/// **Units**: bytes of keystream that are used; it has twice as many, less a
+/// block.
+const REACH: u64 = 1 << 37;
 
 impl Mask {
     /// Masks bytes that stand at `offset` of the file, or unmasks them.
-    /// Beyond the keystream's reach (256 GiB, far above any pack) it starts
+    /// Beyond the keystream's reach (128 GiB, far above any pack) it starts
     /// anew.
     pub(super) fn apply(&self, offset: u64, bytes: &mut [u8]) {
         let offset = offset % REACH;

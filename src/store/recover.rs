@@ -73,6 +73,7 @@ pub(super) fn recover(disk: &dyn Disk, archive: &Archive) -> Result<Recovered, S
         }
     }
     let adopted = work.adopt_unlisted(adopted, &singles)?;
+    work.drop_adopted_names()?;
     for missing in lists.union(&known).filter(|number| !packs.contains(number)) {
         work.notices
             .push(format!("{} is missing", layout::pack(*missing)));
@@ -266,6 +267,34 @@ impl Recovery<'_> {
         }))
     }
 
+    /// Removes names under `incoming/` that belong to an adopted pack: a power
+    /// loss between the two halves of a rename may leave both, and resuming
+    /// such a download would cut the pack.
+    fn drop_adopted_names(&self) -> Result<(), StoreError> {
+        let attempt = || format!("read {}", layout::INCOMING);
+        let mut dropped = false;
+        for name in self.disk.list(layout::INCOMING).attempt(attempt)? {
+            let name = format!("{}/{name}", layout::INCOMING);
+            if !name.ends_with(".part") {
+                continue;
+            }
+            let entry = match single_entry(self.disk, &name, 0)? {
+                Ok((card, _, _)) => card,
+                Err(_) => continue,
+            };
+            if self.slots.iter().any(|slot| slot.card == entry) {
+                self.disk
+                    .remove(&name)
+                    .attempt(|| format!("remove {name}"))?;
+                dropped = true;
+            }
+        }
+        if dropped {
+            self.disk.sync_folder(layout::INCOMING).attempt(attempt)?;
+        }
+        Ok(())
+    }
+
     /// Lists adopted packs that are not.
     fn adopt_unlisted(
         &mut self,
@@ -279,7 +308,7 @@ impl Recovery<'_> {
         };
         let mut found = Vec::new();
         for number in singles {
-            match single_entry(self.disk, *number)? {
+            match single_entry(self.disk, &layout::pack(*number), *number)? {
                 Ok(entry) => found.push(entry),
                 Err(why) => self.notices.push(why),
             }
@@ -301,12 +330,12 @@ type Listed = (super::card::Card, super::card::Place, Vec<u8>);
 /// synced before the trailer was written, so they need not be read.
 pub(super) fn single_entry(
     disk: &dyn Disk,
+    name: &str,
     number: u32,
 ) -> Result<Result<Listed, String>, StoreError> {
-    let name = layout::pack(number);
     let attempt = || format!("read {name}");
-    let file = disk.read(&name).attempt(attempt)?;
-    let header = match Header::read(&*file, &name) {
+    let file = disk.read(name).attempt(attempt)?;
+    let header = match Header::read(&*file, name) {
         Ok(header) => header,
         Err(StoreError::Damaged { what, detail }) => return Ok(Err(format!("{what} {detail}"))),
         Err(e) => return Err(e),
