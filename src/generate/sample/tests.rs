@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
@@ -152,6 +153,49 @@ fn every_question_has_as_many_answers_as_it_says_and_stands_in_the_readme() {
         assert_eq!(counted(&typed, &files), (question.hits, question.devices));
         assert!(readme.contains(&format!("`{typed}`")), "{typed}");
     }
+}
+
+#[test]
+fn the_odd_shapes_are_there() {
+    let files = written();
+    let transcripts: Vec<_> = files
+        .iter()
+        .filter(|(path, _)| path.contains('/') && path.ends_with(".json"))
+        .map(|(_, bytes)| bytes.as_slice())
+        .collect();
+    let strict = |bytes: &&&[u8]| serde_json::from_slice::<serde_json::Value>(bytes).is_ok();
+    let holding = |part: &[u8]| {
+        let holds = |bytes: &&&[u8]| memchr::memmem::find(bytes, part).is_some();
+        transcripts.iter().filter(holds).count()
+    };
+    assert_eq!(
+        transcripts.len() - transcripts.iter().filter(strict).count(),
+        2
+    );
+    assert_eq!(holding(br"\u0000\u0000\u0000"), 1);
+    assert_eq!(holding(b"\xff\xfe{"), 1);
+    assert_eq!(holding(b"\r\n  \"exit_code\""), 1);
+    let texts = texts_of(&files);
+    let nested = texts
+        .keys()
+        .filter(|reference| reference.matches('!').count() == 3);
+    assert_eq!(nested.count(), 5);
+}
+
+#[test]
+fn the_quarantined_script_needs_its_password() {
+    let files = written();
+    let locked = files.iter().find_map(|(path, bytes)| {
+        let mut file = Vec::new();
+        let mut gzip = flate2::read::GzDecoder::new(bytes.as_slice());
+        let named = gzip.header()?.filename()? == b"quarantine.zip";
+        (named && path.ends_with(".gz")).then(|| gzip.read_to_end(&mut file).unwrap())?;
+        Some(file)
+    });
+    let mut zip = zip::ZipArchive::new(Cursor::new(locked.unwrap())).unwrap();
+    assert!(zip.by_index(0).is_err());
+    assert!(zip.by_index_decrypt(0, b"wrong").is_err());
+    assert!(zip.by_index_decrypt(0, b"infected").is_ok());
 }
 
 #[test]
