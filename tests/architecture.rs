@@ -117,7 +117,9 @@ fn calls_to_one_system_stand_in_the_rooms_system_file() {
 
 #[test]
 fn tokio_stops_at_the_stores_door() {
-    for room in ["evidence", "store", "members", "extract", "index", "generate"] {
+    for room in [
+        "evidence", "store", "members", "extract", "index", "generate",
+    ] {
         for file in sources(&src().join(room)) {
             let text = fs::read_to_string(&file).expect("a source file");
             assert!(!text.contains("tokio::"), "{} uses tokio", file.display());

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256 as Hasher};
 use crate::evidence::{Layer, Problem, Record, ResultId, ResultKind, Seq, Sha256};
 use crate::extract::{self, EXTRACTOR_VERSION, Head, Part, Sink, TranscriptFacts};
 use crate::index::{
-    IndexError, Identity, Occurrence, PlacedProblem, ResultFacts, Searcher, Writer,
+    Identity, IndexError, Occurrence, PlacedProblem, ResultFacts, Searcher, Writer,
 };
 use crate::members::{self, Hint, Member, MembersError, Visitor};
 use crate::store::{Catalogue, EntryKind, Scratch, StoreError};
@@ -111,7 +111,14 @@ pub fn catch_up(
         let entry = entry?;
         if let EntryKind::Result(record) = &entry.kind {
             on_progress(done, total);
-            read_result(archive, &catalogue, &mut writer, record, &reading, &mut caught)?;
+            read_result(
+                archive,
+                &catalogue,
+                &mut writer,
+                record,
+                &reading,
+                &mut caught,
+            )?;
             done += record.bytes;
             unpublished += 1;
         }
@@ -149,7 +156,11 @@ pub(super) fn open_searcher(
     catalogue: &Catalogue,
 ) -> Result<Option<Searcher>, Failure> {
     let identity = identity(catalogue);
-    match Searcher::open(&index_dir(archive), Some(&identity), Some(text_key(catalogue))) {
+    match Searcher::open(
+        &index_dir(archive),
+        Some(&identity),
+        Some(text_key(catalogue)),
+    ) {
         Ok(searcher) => Ok(Some(searcher)),
         Err(IndexError::Missing { .. } | IndexError::Foreign { .. }) => Ok(None),
         Err(error) => Err(error.into()),
@@ -179,13 +190,18 @@ pub(super) struct Reading {
 
 pub(super) fn reading(catalogue: &Catalogue) -> Result<Reading, Failure> {
     let mut reading = Reading::default();
-    reading.members.passwords.extend(noted_passwords(catalogue)?);
+    reading
+        .members
+        .passwords
+        .extend(noted_passwords(catalogue)?);
     Ok(reading)
 }
 
 fn noted_passwords(catalogue: &Catalogue) -> Result<Vec<String>, Failure> {
     let noted = catalogue.settings()?.remove(PASSWORDS);
-    Ok(noted.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default())
+    Ok(noted
+        .and_then(|value| serde_json::from_value(value).ok())
+        .unwrap_or_default())
 }
 
 /// Adds the passwords in `file`, one a line, to those that are tried. Only
@@ -197,7 +213,11 @@ pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
     let catalogue = custody::open_to_read(archive)?;
     let mut passwords = noted_passwords(&catalogue)?;
     let before = passwords.len();
-    for word in text.lines().map(|l| l.trim_end_matches('\r')).filter(|l| !l.is_empty()) {
+    for word in text
+        .lines()
+        .map(|l| l.trim_end_matches('\r'))
+        .filter(|l| !l.is_empty())
+    {
         if word != members::DEFAULT_PASSWORD && !passwords.iter().any(|p| p == word) {
             passwords.push(word.to_string());
         }
@@ -213,7 +233,10 @@ pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
         return Ok(0);
     }
     let store = custody::open_to_write(archive, "index --passwords")?;
-    custody::note(&store, &format!("add {added} passwords to try on locked members"))?;
+    custody::note(
+        &store,
+        &format!("add {added} passwords to try on locked members"),
+    )?;
     store.note_setting(PASSWORDS, serde_json::json!(passwords))?;
     store.close()?;
     drop(store);
@@ -240,7 +263,14 @@ fn read_locked_again(archive: &Path) -> Result<(), Failure> {
     for id in locked {
         let record = record_of(&catalogue, id)?;
         writer.forget(id);
-        read_result(archive, &catalogue, &mut writer, &record, &reading, &mut caught)?;
+        read_result(
+            archive,
+            &catalogue,
+            &mut writer,
+            &record,
+            &reading,
+            &mut caught,
+        )?;
     }
     let watermark = writer.watermark();
     Ok(writer.publish(watermark)?)
@@ -269,7 +299,13 @@ fn read_result(
     };
     let mut scratch = scratch_factory(archive);
     let mut source = catalogue.reader(record.id)?;
-    let summary = members::walk(&mut source, hint, &reading.members, &mut scratch, &mut result)?;
+    let summary = members::walk(
+        &mut source,
+        hint,
+        &reading.members,
+        &mut scratch,
+        &mut result,
+    )?;
     if let Some(failed) = result.failed.take() {
         return Err(failed);
     }
@@ -380,7 +416,12 @@ impl ResultReader<'_> {
     ) -> Result<(), Failure> {
         let mut hashed = Hashed::new(head.as_slice().chain(rest));
         let mut sink = TextSink::new(self.writer, None, false);
-        sink.read(&mut hashed, member.name, self.record.facts.kind, self.reading.extract)?;
+        sink.read(
+            &mut hashed,
+            member.name,
+            self.record.facts.kind,
+            self.reading.extract,
+        )?;
         let (content, len) = hashed.finish()?;
         let again = sink.has_more_parts;
         if !again {
@@ -389,7 +430,8 @@ impl ResultReader<'_> {
         let found = sink.into_found();
         self.occurs(member.layers, member.name, content, len);
         if again {
-            self.again.push((member.layers.to_vec(), member.name.to_string()));
+            self.again
+                .push((member.layers.to_vec(), member.name.to_string()));
         } else {
             self.keep(member.layers, found);
         }
@@ -423,7 +465,9 @@ impl ResultReader<'_> {
             content = Some(Hashed::new(bytes).finish()?.0);
             Ok(())
         })?;
-        let Some(content) = content else { return Ok(()) };
+        let Some(content) = content else {
+            return Ok(());
+        };
         let known = self.writer.holds(&content);
         let mut sink = TextSink::new(self.writer, Some(content), known);
         let (kind, settings) = (self.record.facts.kind, self.reading.extract);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::collect::{
-    self, CheckLine, Download, Events, Report, Sealed, SeenAction, Settings, Standing, Vault, VaultError,
+    self, CheckLine, Download, Events, Report, Sealed, SeenAction, Settings, Standing, Vault,
+    VaultError,
 };
 use crate::evidence::{Facts, Gap, ResultKey, Time};
 use crate::store::{self, Announced, Sealing, Store, StoreError};
@@ -123,7 +124,10 @@ impl Vault for StoreVault {
     }
 
     fn note_actions(&self, actions: &[SeenAction]) -> Result<(), VaultError> {
-        let pages: Vec<_> = actions.iter().map(|seen| (&*seen.action, &*seen.json)).collect();
+        let pages: Vec<_> = actions
+            .iter()
+            .map(|seen| (&*seen.action, &*seen.json))
+            .collect();
         self.store.note_actions(&pages).map_err(refused)
     }
 

@@ -26,12 +26,19 @@ pub trait DemoView {
     fn end(&mut self, archive: &Path, shown: &str) -> io::Result<()>;
 }
 
+/// A result that the service lost is asked for again some minutes later; here
+/// minutes pass in seconds.
+const TIME_SCALE: f64 = 100.0;
+
 /// Runs the demo into `archive`.
 pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
     let sample = Sample::open()?;
     let fleet = Fleet::from_folder(sample.path()).map_err(no_emulator)?;
-    let emulator =
-        Emulator::start_blocking(emulator::Settings::serving(fleet)).map_err(no_emulator)?;
+    let emulator = Emulator::start_blocking(emulator::Settings {
+        time_scale: TIME_SCALE,
+        ..emulator::Settings::serving(fleet)
+    })
+    .map_err(no_emulator)?;
     view.begin(sample.path(), &emulator.api_base())?;
     let silent: Events = std::sync::Arc::new(|_| {});
     let collected = collect_into(archive, settings(&emulator, archive)?, silent)?;
@@ -80,7 +87,7 @@ fn no_emulator(error: emulator::Error) -> Failure {
 
 /// The call log of a demo stays in its archive: it is nobody's budget.
 fn settings(emulator: &Emulator, archive: &Path) -> Result<Settings, Failure> {
-    Ok(Settings::new(
+    let mut settings = Settings::new(
         Cloud::Commercial,
         Some(&emulator.api_base()),
         Some(&emulator.login_base()),
@@ -90,7 +97,9 @@ fn settings(emulator: &Emulator, archive: &Path) -> Result<Settings, Failure> {
             secret: Secret::new(emulator.client_secret()),
         },
         archive.join("demo-calls"),
-    )?)
+    )?;
+    settings.pace.time_scale = TIME_SCALE;
+    Ok(settings)
 }
 
 /// The sample incident: the folder of the checkout where there is one, else
@@ -108,9 +117,8 @@ impl Sample {
         }
         let dir = std::env::temp_dir().join(format!("afteraction-sample-{}", std::process::id()));
         let made = Made(dir);
-        generate::sample(&generate::Folder(made.0.clone())).map_err(|e| {
-            Failure::caused(Kind::World, "could not write the sample incident", e)
-        })?;
+        generate::sample(&generate::Folder(made.0.clone()))
+            .map_err(|e| Failure::caused(Kind::World, "could not write the sample incident", e))?;
         Ok(Self::Made(made))
     }
 

@@ -33,8 +33,10 @@ pub enum DeviceFrom {
 impl DeviceFrom {
     pub fn pattern(pattern: &str) -> Result<Self, Failure> {
         Regex::new(pattern).map(Self::Pattern).map_err(|e| {
-            Failure::asked(format!("`{pattern}` is not a pattern for device names: {e}"))
-                .hint("an example: 'hosts/(?<device>[^/]+)/'")
+            Failure::asked(format!(
+                "`{pattern}` is not a pattern for device names: {e}"
+            ))
+            .hint("an example: 'hosts/(?<device>[^/]+)/'")
         })
     }
 
@@ -103,7 +105,11 @@ pub fn import(
         in_flight_bytes: 0,
         now: Time::from_instant(jiff::Timestamp::now()),
     };
-    let pages: Vec<_> = plan.actions.values().map(|(action, json)| (action, json.as_slice())).collect();
+    let pages: Vec<_> = plan
+        .actions
+        .values()
+        .map(|(action, json)| (action, json.as_slice()))
+        .collect();
     store.note_actions(&pages)?;
     import.report.actions = plan.actions.len() as u64;
     let total = plan.results.len() as u64;
@@ -138,7 +144,11 @@ struct Import<'a> {
 impl Import<'_> {
     fn take(&mut self, found: &Found) -> Result<(), Failure> {
         let unreadable = |e| {
-            Failure::caused(Kind::World, format!("could not read {}", found.file.display()), e)
+            Failure::caused(
+                Kind::World,
+                format!("could not read {}", found.file.display()),
+                e,
+            )
         };
         let mut file = File::open(&found.file).map_err(unreadable)?;
         let mut head = Vec::new();
@@ -165,7 +175,8 @@ impl Import<'_> {
 
     fn submit(&mut self, key: ResultKey, facts: &Facts, body: &[u8]) -> Result<(), Failure> {
         self.in_flight_bytes += body.len();
-        self.in_flight.push(self.store.submit(key, facts, &self.now, body)?);
+        self.in_flight
+            .push(self.store.submit(key, facts, &self.now, body)?);
         if self.in_flight.len() >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
             self.land()?;
         }
@@ -256,7 +267,11 @@ impl Import<'_> {
                 } else {
                     (
                         GapReason::NeverProduced,
-                        format!("command is {}, action is {}", or_unknown(&command.status), or_unknown(&action.status)),
+                        format!(
+                            "command is {}, action is {}",
+                            or_unknown(&command.status),
+                            or_unknown(&action.status)
+                        ),
                     )
                 };
                 gaps.push(Gap {
@@ -264,7 +279,12 @@ impl Import<'_> {
                     reason,
                     detail,
                     noted_at: self.now.clone(),
-                    facts: action.facts(command, Origin::Import { path: format!("{}.json", action.id) }),
+                    facts: action.facts(
+                        command,
+                        Origin::Import {
+                            path: format!("{}.json", action.id),
+                        },
+                    ),
                 });
             }
         }
@@ -274,7 +294,11 @@ impl Import<'_> {
 }
 
 fn or_unknown(word: &str) -> &str {
-    if word.is_empty() { "of unknown status" } else { word }
+    if word.is_empty() {
+        "of unknown status"
+    } else {
+        word
+    }
 }
 
 /// Of the whole file: `head` and what follows it.
@@ -321,7 +345,11 @@ fn kind_of(head: &[u8]) -> ResultKind {
     let has = |word: &[u8]| memchr::memmem::find(head, word).is_some();
     let is_document = head.iter().find(|b| !b" \t\r\n\xef\xbb\xbf".contains(b)) == Some(&b'{')
         && (has(b"\"script_output\"") || has(b"\"script_name\"") || has(b"\"script_errors\""));
-    if is_document { ResultKind::Transcript } else { ResultKind::File }
+    if is_document {
+        ResultKind::Transcript
+    } else {
+        ResultKind::File
+    }
 }
 
 #[cfg(test)]
@@ -350,7 +378,10 @@ mod tests {
 
     #[test]
     fn only_a_result_document_is_a_transcript() {
-        assert_eq!(kind_of(b" {\"script_name\":\"a.ps1\""), ResultKind::Transcript);
+        assert_eq!(
+            kind_of(b" {\"script_name\":\"a.ps1\""),
+            ResultKind::Transcript
+        );
         assert_eq!(kind_of(b"{\"settings\":1}"), ResultKind::File);
         assert_eq!(kind_of(b"\x1f\x8b\x08"), ResultKind::File);
     }

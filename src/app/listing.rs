@@ -36,7 +36,10 @@ impl ListFilter {
         };
         self.device.as_ref().is_none_or(is_device)
             && self.action.is_none_or(|action| action == row.action_id)
-            && self.state.as_deref().is_none_or(|state| state == row.state.as_str())
+            && self
+                .state
+                .as_deref()
+                .is_none_or(|state| state == row.state.as_str())
     }
 }
 
@@ -90,7 +93,10 @@ fn missing(catalogue: &Catalogue) -> Result<BTreeMap<ResultKey, Missing>, Failur
         for command in action.commands.iter().filter(|c| c.has_result()) {
             let key = action.key(command);
             if !missing.contains_key(&key) && !catalogue.has_result(key) {
-                missing.insert(key, Missing::Pending(Box::new((action.clone(), command.clone()))));
+                missing.insert(
+                    key,
+                    Missing::Pending(Box::new((action.clone(), command.clone()))),
+                );
             }
         }
     }
@@ -103,7 +109,9 @@ impl Missing {
             Self::Gap(gap) => (gap.facts, State::Gap, Some(gap.reason)),
             Self::Pending(pending) => {
                 let (action, command) = *pending;
-                let origin = crate::evidence::Origin::Api { host: String::new() };
+                let origin = crate::evidence::Origin::Api {
+                    host: String::new(),
+                };
                 (action.facts(&command, origin), State::Pending, None)
             }
         };
@@ -172,7 +180,11 @@ pub fn gaps(
     take: &mut dyn FnMut(GapRow) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let catalogue = custody::open_to_read(archive)?;
-    catalogue.gaps()?.into_iter().map(gap_row).try_for_each(take)
+    catalogue
+        .gaps()?
+        .into_iter()
+        .map(gap_row)
+        .try_for_each(take)
 }
 
 fn gap_row(gap: Gap) -> GapRow {
@@ -203,7 +215,9 @@ pub fn problems(
         return Ok(catalogue.record_count() as u64);
     };
     for placed in searcher.problems() {
-        let device = catalogue.record(placed.id)?.and_then(|record| record.facts.device);
+        let device = catalogue
+            .record(placed.id)?
+            .and_then(|record| record.facts.device);
         let reference = Locator {
             layers: placed.layers,
             ..Locator::of_result(placed.id)

@@ -59,8 +59,14 @@ impl Plan {
         }
         let in_layout = !plan.actions.is_empty();
         for (file, below) in rest {
-            if in_layout && matches!(below.as_str(), "machines.json" | "answers.json" | "README.md") {
-                plan.left_out.push((file, "tells about the collection, is no result"));
+            if in_layout
+                && matches!(
+                    below.as_str(),
+                    "machines.json" | "answers.json" | "README.md"
+                )
+            {
+                plan.left_out
+                    .push((file, "tells about the collection, is no result"));
                 continue;
             }
             let key = key_of(&file).map_or(Keyed::ByContent, Keyed::Exactly);
@@ -77,8 +83,12 @@ impl Plan {
         files: &mut Vec<(PathBuf, String)>,
     ) -> Result<(), Failure> {
         let unreadable = |e| {
-            Failure::caused(Kind::NotThere, format!("could not read {}", path.display()), e)
-                .hint("name files or folders that exist and that you may read")
+            Failure::caused(
+                Kind::NotThere,
+                format!("could not read {}", path.display()),
+                e,
+            )
+            .hint("name files or folders that exist and that you may read")
         };
         let kind = if path == root {
             fs::metadata(path).map_err(unreadable)?.file_type()
@@ -87,15 +97,25 @@ impl Plan {
         };
         if kind.is_dir() {
             let mut entries = fs::read_dir(path)
-                .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>())
+                .and_then(|entries| {
+                    entries
+                        .map(|e| e.map(|e| e.path()))
+                        .collect::<Result<Vec<_>, _>>()
+                })
                 .map_err(unreadable)?;
             entries.sort();
-            entries.iter().try_for_each(|entry| self.list(root, entry, files))
+            entries
+                .iter()
+                .try_for_each(|entry| self.list(root, entry, files))
         } else if kind.is_file() {
             files.push((path.to_path_buf(), below(root, path)));
             Ok(())
         } else {
-            let why = if kind.is_symlink() { "a link, not followed" } else { "no plain file" };
+            let why = if kind.is_symlink() {
+                "a link, not followed"
+            } else {
+                "no plain file"
+            };
             self.left_out.push((path.to_path_buf(), why));
             Ok(())
         }
@@ -107,7 +127,8 @@ impl Plan {
         if !may_hold_actions(file, below) {
             return Ok(false);
         }
-        let unreadable = |e| Failure::caused(Kind::World, format!("could not read {}", file.display()), e);
+        let unreadable =
+            |e| Failure::caused(Kind::World, format!("could not read {}", file.display()), e);
         if fs::metadata(file).map_err(unreadable)?.len() > ACTION_JSON_BYTES_MAX {
             return Ok(false);
         }
@@ -118,7 +139,8 @@ impl Plan {
         }
         let list = read_list(&json);
         let any = !list.is_empty();
-        self.actions.extend(list.into_iter().map(|(a, json)| (a.id, (a, json))));
+        self.actions
+            .extend(list.into_iter().map(|(a, json)| (a.id, (a, json))));
         Ok(any)
     }
 }
@@ -145,7 +167,9 @@ fn read_list(json: &[u8]) -> Vec<(Action, Vec<u8>)> {
 }
 
 fn may_hold_actions(file: &Path, below: &str) -> bool {
-    let is_json = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+    let is_json = file
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("json"));
     let stem = file.file_stem().and_then(|s| s.to_str()).unwrap_or("");
     is_json
         && key_of(file).is_none()
@@ -198,7 +222,11 @@ mod tests {
     fn the_layout_is_keyed_exactly_and_the_rest_by_content() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        write(root, &format!("{ID}.json"), &format!(r#"{{"id":"{ID}","commands":[{{}}]}}"#));
+        write(
+            root,
+            &format!("{ID}.json"),
+            &format!(r#"{{"id":"{ID}","commands":[{{}}]}}"#),
+        );
         write(root, &format!("{ID}/0.json"), "{}");
         write(root, &format!("{ID}/12.zip.gz"), "x");
         write(root, &format!("{ID}/notes.txt"), "x");
@@ -233,7 +261,10 @@ mod tests {
         write(dir.path(), "machineactions.json", &json);
         let plan = Plan::read(&[dir.path().to_path_buf()]).unwrap();
         let (_, text) = &plan.actions[&ID.parse().unwrap()];
-        assert_eq!(text, format!(r#"{{"id":"{ID}", "commands":[{{}}]}}"#).as_bytes());
+        assert_eq!(
+            text,
+            format!(r#"{{"id":"{ID}", "commands":[{{}}]}}"#).as_bytes()
+        );
     }
 
     #[test]

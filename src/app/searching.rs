@@ -175,7 +175,9 @@ impl Open {
     /// The search itself is part of the custody. Where the archive cannot be
     /// written (read-only media) nothing depends on it.
     fn note_custody(&self, request: &SearchRequest) {
-        let _ = self.catalogue.note(&custody::event(&format!("search {}", request.said())));
+        let _ = self
+            .catalogue
+            .note(&custody::event(&format!("search {}", request.said())));
     }
 }
 
@@ -220,9 +222,8 @@ impl SearchRequest {
 
     /// For the custody log.
     fn said(&self) -> String {
-        let flag = |name: &str, text: &Option<String>| {
-            text.as_ref().map(|t| format!("{name}'{t}'"))
-        };
+        let flag =
+            |name: &str, text: &Option<String>| text.as_ref().map(|t| format!("{name}'{t}'"));
         [
             flag("", &self.query),
             flag("--regex ", &self.regex),

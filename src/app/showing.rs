@@ -126,7 +126,13 @@ impl<'a> Shown<'a> {
             listed: false,
             failed: None,
         };
-        members::walk(&mut source, self.hint(), &self.reading.members, &mut scratch, &mut lister)?;
+        members::walk(
+            &mut source,
+            self.hint(),
+            &self.reading.members,
+            &mut scratch,
+            &mut lister,
+        )?;
         match lister.failed {
             Some(failure) => Err(failure),
             None => Ok(()),
@@ -142,7 +148,9 @@ impl<'a> Shown<'a> {
         })?;
         printed?;
         let place = self.reference.to_string();
-        problems.iter().try_for_each(|p| view.problem(&place, &p.message))?;
+        problems
+            .iter()
+            .try_for_each(|p| view.problem(&place, &p.message))?;
         Ok(())
     }
 
@@ -165,8 +173,14 @@ impl<'a> Shown<'a> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
         let settings = &self.reading.members;
-        let found =
-            members::open(&mut source, self.hint(), layers, settings, &mut scratch, &mut |_, _| {});
+        let found = members::open(
+            &mut source,
+            self.hint(),
+            layers,
+            settings,
+            &mut scratch,
+            &mut |_, _| {},
+        );
         match found {
             Ok(_) => Ok(true),
             Err(MembersError::NoSuchMember { .. }) => Ok(false),
@@ -182,9 +196,15 @@ impl<'a> Shown<'a> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
         let settings = &self.reading.members;
-        members::open(&mut source, self.hint(), layers, settings, &mut scratch, take).map_err(|e| {
-            Failure::from(e).hint(format!("`show {}` lists its members", self.record.id))
-        })
+        members::open(
+            &mut source,
+            self.hint(),
+            layers,
+            settings,
+            &mut scratch,
+            take,
+        )
+        .map_err(|e| Failure::from(e).hint(format!("`show {}` lists its members", self.record.id)))
     }
 
     fn raw_result(&self, out: &mut dyn Write) -> Result<(), Failure> {
@@ -193,7 +213,11 @@ impl<'a> Shown<'a> {
         let mut buffer = vec![0; COPY_BYTES];
         loop {
             let n = source.read(&mut buffer).map_err(|e| {
-                Failure::caused(Kind::Damaged, format!("could not read {}", self.record.id), e)
+                Failure::caused(
+                    Kind::Damaged,
+                    format!("could not read {}", self.record.id),
+                    e,
+                )
             })?;
             if n == 0 {
                 break;

@@ -7,13 +7,15 @@ use crate::evidence::{ActionId, Locator};
 use super::failure::Failure;
 
 pub fn parse_action(text: &str) -> Result<ActionId, Failure> {
-    text.parse().map_err(|e: crate::evidence::MalformedId| Failure::asked(e.to_string()))
+    text.parse()
+        .map_err(|e: crate::evidence::MalformedId| Failure::asked(e.to_string()))
 }
 
 pub fn parse_reference(text: &str) -> Result<Locator, Failure> {
     text.parse().map_err(|e: crate::evidence::MalformedRef| {
-        Failure::asked(e.to_string())
-            .hint("copy the first column of `list` or `search`, in single quotes where it holds `!`")
+        Failure::asked(e.to_string()).hint(
+            "copy the first column of `list` or `search`, in single quotes where it holds `!`",
+        )
     })
 }
 
@@ -62,7 +64,11 @@ mod tests {
             ("2026-02-01T08:30", "2026-02-01T08:30:00Z"),
             ("2026-02-01T08:30:00+02:00", "2026-02-01T06:30:00Z"),
         ] {
-            assert_eq!(parse_time(typed, now).unwrap().to_string(), meant, "{typed}");
+            assert_eq!(
+                parse_time(typed, now).unwrap().to_string(),
+                meant,
+                "{typed}"
+            );
         }
         for typed in ["", "h", "soon", "2x", "99999999999999999h"] {
             assert!(parse_time(typed, now).is_err(), "{typed}");

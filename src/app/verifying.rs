@@ -26,8 +26,7 @@ pub fn verify(
     on_progress: &mut dyn FnMut(u64, u64),
 ) -> Result<VerifyReport, Failure> {
     let catalogue = custody::open_to_read(archive)?;
-    let checked =
-        catalogue.verify(|progress| on_progress(progress.bytes, progress.bytes_total))?;
+    let checked = catalogue.verify(|progress| on_progress(progress.bytes, progress.bytes_total))?;
     Ok(VerifyReport {
         results: checked.progress.results,
         bytes: checked.progress.bytes,

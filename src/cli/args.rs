@@ -175,7 +175,12 @@ pub struct Collect {
     #[arg(long, hide_short_help = true)]
     pub no_limits: bool,
     /// Folder of the call log that outlives this process [default: the user's state folder].
-    #[arg(long, value_name = "DIR", env = "AFTERACTION_STATE", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "AFTERACTION_STATE",
+        hide_short_help = true
+    )]
     pub state_dir: Option<PathBuf>,
     /// The report as JSON on stdout.
     #[arg(long)]

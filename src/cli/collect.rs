@@ -24,20 +24,29 @@ pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> 
         return check(global, &dir, settings);
     }
     let seen = Seen::new(global);
-    let indexer = (typed.watch && !typed.no_index).then(|| Indexer::start(dir.clone(), seen.clone()));
+    let indexer =
+        (typed.watch && !typed.no_index).then(|| Indexer::start(dir.clone(), seen.clone()));
     let collected = app::collect_into(&dir, settings, seen.clone().events());
     drop(indexer);
     seen.end();
     let collected = collected?;
     tell(global, &collected);
-    let problems = if typed.no_index { 0 } else { catch_up(global, &dir, false)?.problems };
+    let problems = if typed.no_index {
+        0
+    } else {
+        catch_up(global, &dir, false)?.problems
+    };
     if typed.json {
         print_json(Output::open(None, true)?, &collected)?;
     }
     if let Some(failure) = collected.failed {
         return Err(failure);
     }
-    Ok(if collected.report.is_complete() && problems == 0 { Exit::Done } else { Exit::Incomplete })
+    Ok(if collected.report.is_complete() && problems == 0 {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    })
 }
 
 fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
@@ -75,7 +84,11 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
         since: time(&typed.since)?,
         until: time(&typed.until)?,
         devices: typed.device.clone(),
-        actions: typed.action.iter().map(|a| app::parse_action(a)).collect::<Result<_, _>>()?,
+        actions: typed
+            .action
+            .iter()
+            .map(|a| app::parse_action(a))
+            .collect::<Result<_, _>>()?,
         comment: typed.comment.clone(),
     };
     Ok(settings)
@@ -95,7 +108,9 @@ fn sign_in(typed: &args::Collect) -> Result<SignIn, Failure> {
     };
     if let Some(secret) = secret {
         let (Some(tenant), Some(client_id)) = (&typed.tenant, &typed.client_id) else {
-            return Err(Failure::asked("a client secret needs --tenant and --client-id"));
+            return Err(Failure::asked(
+                "a client secret needs --tenant and --client-id",
+            ));
         };
         return Ok(SignIn::Client {
             tenant: tenant.clone(),
@@ -150,13 +165,28 @@ fn tell(global: &Global, collected: &CollectReport) {
         ),
     );
     for (reason, count) in &report.gaps {
-        say(global, &format!("missing   {:>6}  {reason}", human_count(*count)));
+        say(
+            global,
+            &format!("missing   {:>6}  {reason}", human_count(*count)),
+        );
     }
     if report.pending > 0 {
-        say(global, &format!("pending   {:>6}  commands not finished yet; collect again later", human_count(report.pending)));
+        say(
+            global,
+            &format!(
+                "pending   {:>6}  commands not finished yet; collect again later",
+                human_count(report.pending)
+            ),
+        );
     }
     if report.left > 0 {
-        say(global, &format!("left      {:>6}  not reached; collect again", human_count(report.left)));
+        say(
+            global,
+            &format!(
+                "left      {:>6}  not reached; collect again",
+                human_count(report.left)
+            ),
+        );
     }
     if !report.gaps.is_empty() {
         say(global, "`gaps` says why");
@@ -207,7 +237,9 @@ impl Seen {
                 self.done.fetch_add(1, Ordering::Relaxed);
                 self.draw();
             }
-            Step::Waiting { until, .. } => self.message(&format!("waiting for the call budget until {until:.0}")),
+            Step::Waiting { until, .. } => {
+                self.message(&format!("waiting for the call budget until {until:.0}"))
+            }
             Step::NextPoll { at } => self.message(&format!("next poll {at:.0}")),
             Step::DiskFull { needed } => self.line(&format!(
                 "the disk is full: make room for {}; collecting goes on by itself",
@@ -231,7 +263,10 @@ impl Seen {
         let bytes = self.bytes.load(Ordering::Relaxed);
         self.with_bar(|bar| {
             bar.say(format!("collecting ({})", human_bytes(bytes)));
-            bar.set(self.done.load(Ordering::Relaxed), self.planned.load(Ordering::Relaxed));
+            bar.set(
+                self.done.load(Ordering::Relaxed),
+                self.planned.load(Ordering::Relaxed),
+            );
         });
     }
 
@@ -266,14 +301,19 @@ impl Indexer {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
             let mut indexed = 0;
-            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(INDEX_EVERY) {
+            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
+                stopped.recv_timeout(INDEX_EVERY)
+            {
                 let sealed = seen.sealed.load(Ordering::Relaxed);
                 if sealed == indexed {
                     continue;
                 }
                 match app::catch_up(&dir, false, &mut |_, _| {}) {
                     Ok(_) => indexed = sealed,
-                    Err(failure) => seen.line(&format!("note: could not index yet: {}", visible(&failure.chain()))),
+                    Err(failure) => seen.line(&format!(
+                        "note: could not index yet: {}",
+                        visible(&failure.chain())
+                    )),
                 }
             }
         });
@@ -292,4 +332,3 @@ impl Drop for Indexer {
         }
     }
 }
-

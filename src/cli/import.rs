@@ -34,23 +34,38 @@ pub fn import(global: &Global, typed: args::Import) -> Result<Exit, Failure> {
             human_count(report.gaps)
         ),
     );
-    let caught = if typed.no_index { None } else { Some(catch_up(global, &dir, false)?) };
+    let caught = if typed.no_index {
+        None
+    } else {
+        Some(catch_up(global, &dir, false)?)
+    };
     if typed.json {
         let out = Output::open(None, true)?;
         print_json(out, &report)?;
     }
     let problems = caught.as_ref().map_or(0, |c| c.problems);
-    Ok(if report.gaps > 0 || problems > 0 { Exit::Incomplete } else { Exit::Done })
+    Ok(if report.gaps > 0 || problems > 0 {
+        Exit::Incomplete
+    } else {
+        Exit::Done
+    })
 }
 
 pub fn index(global: &Global, typed: &args::Index) -> Result<Exit, Failure> {
     let dir = archive(global)?;
     if let Some(file) = &typed.passwords {
         let added = app::add_passwords(&dir, file)?;
-        say(global, &format!("{} new passwords to try", human_count(added)));
+        say(
+            global,
+            &format!("{} new passwords to try", human_count(added)),
+        );
     }
     let caught = catch_up(global, &dir, typed.rebuild)?;
-    Ok(if caught.problems > 0 { Exit::Incomplete } else { Exit::Done })
+    Ok(if caught.problems > 0 {
+        Exit::Incomplete
+    } else {
+        Exit::Done
+    })
 }
 
 /// Brings the index up to date and says what came of it.

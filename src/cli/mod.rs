@@ -48,7 +48,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(refusal) => {
             let _ = refusal.print();
-            return if refusal.use_stderr() { Exit::Error } else { Exit::Done }.into();
+            return if refusal.use_stderr() {
+                Exit::Error
+            } else {
+                Exit::Done
+            }
+            .into();
         }
     };
     match obey(&cli.global, cli.command) {
@@ -93,7 +98,12 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
             shape,
         }) => serve::generate(global, &dir, seed, devices, megabytes, &shape),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "afteraction", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "afteraction",
+                &mut std::io::stdout(),
+            );
             Ok(Exit::Done)
         }
         Command::Man { dir } => {
@@ -114,8 +124,7 @@ fn complain(failure: &Failure) {
 /// The archive that was named.
 fn archive(global: &Global) -> Result<PathBuf, Failure> {
     global.archive.clone().ok_or_else(|| {
-        Failure::asked("no archive was named")
-            .hint("add --archive DIR, or set AFTERACTION_ARCHIVE")
+        Failure::asked("no archive was named").hint("add --archive DIR, or set AFTERACTION_ARCHIVE")
     })
 }
 

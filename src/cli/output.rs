@@ -59,7 +59,9 @@ impl Output {
         Ok(Self {
             out: Box::new(BufWriter::with_capacity(BUFFER_BYTES, out)),
             paint: Paint {
-                on: terminal && !no_color && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+                on: terminal
+                    && !no_color
+                    && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
             },
         })
     }
@@ -305,7 +307,10 @@ mod tests {
 
     #[test]
     fn escape_codes_and_bidi_overrides_are_shown_not_obeyed() {
-        assert_eq!(visible("a\x1b[2Jb\u{202e}c\td"), "a\\u{1b}[2Jb\\u{202e}c\td");
+        assert_eq!(
+            visible("a\x1b[2Jb\u{202e}c\td"),
+            "a\\u{1b}[2Jb\\u{202e}c\td"
+        );
         let mut out = Vec::new();
         write_visible(&mut out, "one\r\ntwo\x07\nthree").unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "one\ntwo\\u{7}\nthree");

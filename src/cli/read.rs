@@ -80,7 +80,9 @@ pub fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
 
 pub fn verify(global: &Global, typed: &args::Verify) -> Result<Exit, Failure> {
     let progress = Progress::of_bytes(global.quiet, "verifying");
-    let report = app::verify(&archive(global)?, &mut |done, total| progress.set(done, total))?;
+    let report = app::verify(&archive(global)?, &mut |done, total| {
+        progress.set(done, total)
+    })?;
     drop(progress);
     let mut out = Output::open(None, global.no_color)?;
     if typed.json {
@@ -88,9 +90,18 @@ pub fn verify(global: &Global, typed: &args::Verify) -> Result<Exit, Failure> {
         writeln!(out)?;
     } else {
         for damage in &report.damage {
-            writeln!(out, "{}: {}", out.paint.red("damaged"), super::output::visible(&damage.message))?;
+            writeln!(
+                out,
+                "{}: {}",
+                out.paint.red("damaged"),
+                super::output::visible(&damage.message)
+            )?;
         }
-        let verdict = if report.damage.is_empty() { "all whole" } else { "NOT WHOLE" };
+        let verdict = if report.damage.is_empty() {
+            "all whole"
+        } else {
+            "NOT WHOLE"
+        };
         writeln!(
             out,
             "{} results, {} read back and compared: {verdict}",
@@ -99,5 +110,9 @@ pub fn verify(global: &Global, typed: &args::Verify) -> Result<Exit, Failure> {
         )?;
     }
     out.flush()?;
-    Ok(if report.damage.is_empty() { Exit::Done } else { Exit::Damaged })
+    Ok(if report.damage.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Damaged
+    })
 }

@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::app::{
-    CountRow, GapRow, HitRow, ListRow, ProblemRow, State, Status, View, ViewMember,
-};
+use crate::app::{CountRow, GapRow, HitRow, ListRow, ProblemRow, State, Status, View, ViewMember};
 use crate::evidence::Time;
 
 use super::output::{Paint, Row, human_bytes, human_count, visible, write_visible};
@@ -119,7 +117,12 @@ impl Row for CountRow {
     const COLUMNS: &'static [&'static str] = &["value", "hits", "members"];
 
     fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
-        writeln!(out, "{:>12}  {}", human_count(self.hits), visible(&self.value))
+        writeln!(
+            out,
+            "{:>12}  {}",
+            human_count(self.hits),
+            visible(&self.value)
+        )
     }
 }
 
@@ -173,7 +176,10 @@ const SHOWN_BEFORE_BYTES: usize = 120;
 
 fn painted(hit: &HitRow, paint: Paint) -> String {
     let text = trimmed(&hit.text);
-    let first = hit.spans.first().map_or(0, |span| span.start.min(text.len()));
+    let first = hit
+        .spans
+        .first()
+        .map_or(0, |span| span.start.min(text.len()));
     let from = floor(text, first.saturating_sub(SHOWN_BEFORE_BYTES));
     let to = floor(text, (from + SHOWN_BYTES).min(text.len()));
     let mut shown = String::new();
@@ -222,7 +228,12 @@ impl<'a> ShowView<'a> {
 
 impl View for ShowView<'_> {
     fn fact(&mut self, name: &str, value: &str) -> io::Result<()> {
-        writeln!(self.out, "{} {}", self.paint.dim(&format!("{name:>10}")), visible(value))
+        writeln!(
+            self.out,
+            "{} {}",
+            self.paint.dim(&format!("{name:>10}")),
+            visible(value)
+        )
     }
 
     fn heading(&mut self, text: &str) -> io::Result<()> {
@@ -230,7 +241,11 @@ impl View for ShowView<'_> {
             writeln!(self.out)?;
         }
         self.ends_line = true;
-        writeln!(self.out, "{}", self.paint.bold(&format!("── {} ──", visible(text))))
+        writeln!(
+            self.out,
+            "{}",
+            self.paint.bold(&format!("── {} ──", visible(text)))
+        )
     }
 
     fn text(&mut self, text: &str) -> io::Result<()> {
@@ -295,7 +310,10 @@ pub fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         if status.unindexed == 0 {
             "caught up".into()
         } else {
-            format!("{} results not indexed yet; run `index`", human_count(status.unindexed))
+            format!(
+                "{} results not indexed yet; run `index`",
+                human_count(status.unindexed)
+            )
         }
     )?;
     if let Some(index) = &status.index {
@@ -313,7 +331,11 @@ pub fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         out,
         "problems  {} in the evidence{}",
         human_count(status.problems),
-        if status.problems > 0 { "; see `problems`" } else { "" }
+        if status.problems > 0 {
+            "; see `problems`"
+        } else {
+            ""
+        }
     )?;
     for (reason, count) in &status.gaps_by_reason {
         writeln!(out, "gap       {:>6}  {reason}", human_count(*count))?;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::app::{self, Failure, Kind, generate as made};
 
-use super::args::Global;
 #[cfg(feature = "emulator")]
 use super::args;
+use super::args::Global;
 use super::output::{Output, human_bytes, human_count};
 use super::{Exit, say};
 
@@ -24,7 +24,10 @@ pub fn demo(global: &Global, typed: &args::Demo) -> Result<Exit, Failure> {
         std::fs::remove_dir_all(&dir)?;
         done?;
     } else {
-        let dir = global.archive.clone().unwrap_or_else(|| PathBuf::from(DEMO_ARCHIVE));
+        let dir = global
+            .archive
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(DEMO_ARCHIVE));
         app::demo(&dir, &mut view)?;
     }
     Ok(Exit::Done)
@@ -56,7 +59,11 @@ pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> 
     let settings = Settings {
         bind: typed.listen,
         time_scale: typed.time_scale,
-        limits: if typed.no_limits { Limits::lifted() } else { Limits::default() },
+        limits: if typed.no_limits {
+            Limits::lifted()
+        } else {
+            Limits::default()
+        },
         faults,
         state_file: typed.state.clone(),
         ..Settings::serving(Fleet::from_folder(&typed.folder).map_err(failed)?)
@@ -78,18 +85,28 @@ pub fn generate(
     megabytes: u64,
     shape: &str,
 ) -> Result<Exit, Failure> {
-    let filled = dir.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    let filled = dir
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some());
     if filled {
         return Err(Failure::asked(format!("{} is not empty", dir.display()))
             .hint("name a folder that does not exist yet"));
     }
-    let shape = if shape == "unique" { made::Shape::Unique } else { made::Shape::Fleet };
+    let shape = if shape == "unique" {
+        made::Shape::Unique
+    } else {
+        made::Shape::Fleet
+    };
     let settings = made::Settings {
         seed,
         ..made::Settings::new(shape, u64::from(devices), megabytes * 1_000_000)
     };
     let summary = made::generate(&settings, &made::Folder(dir.to_path_buf())).map_err(|e| {
-        Failure::caused(Kind::World, format!("could not make a collection in {}", dir.display()), e)
+        Failure::caused(
+            Kind::World,
+            format!("could not make a collection in {}", dir.display()),
+            e,
+        )
     })?;
     say(
         global,

@@ -34,7 +34,8 @@ impl DemoView for Story {
         writeln!(
             self.out,
             "{}\nAn emulator of the Defender API serves {} at {api_base}.\n",
-            self.paint.bold("A made-up incident, from dying links to found words"),
+            self.paint
+                .bold("A made-up incident, from dying links to found words"),
             folder.display()
         )?;
         self.out.flush()
@@ -68,7 +69,11 @@ impl DemoView for Story {
 
     fn question(&mut self, tells: &str, command: &str) -> io::Result<()> {
         self.hits = 0;
-        writeln!(self.out, "\n{}\n  $ {command}", self.paint.bold(&format!("… {tells}")))
+        writeln!(
+            self.out,
+            "\n{}\n  $ {command}",
+            self.paint.bold(&format!("… {tells}"))
+        )
     }
 
     fn hit(&mut self, hit: &HitRow) -> io::Result<()> {
@@ -95,7 +100,11 @@ impl DemoView for Story {
 
     fn missing(&mut self, gap: &GapRow) -> io::Result<()> {
         if self.gaps == 0 {
-            writeln!(self.out, "\n{}  $ afteraction gaps", self.paint.bold("What is missing, and why?"))?;
+            writeln!(
+                self.out,
+                "\n{}  $ afteraction gaps",
+                self.paint.bold("What is missing, and why?")
+            )?;
         }
         self.gaps += 1;
         gap.write_line(&mut self.out, self.paint)

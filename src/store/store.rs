@@ -322,7 +322,9 @@ impl Store {
                 self.shared.push(Work::Entry(fact, body))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        answers.iter().try_for_each(|answer| wait(answer).map(|_| ()))
+        answers
+            .iter()
+            .try_for_each(|answer| wait(answer).map(|_| ()))
     }
 
     /// Notes that a result is not there. A later seal of the same key
