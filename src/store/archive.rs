@@ -42,11 +42,38 @@ impl Archive {
         self.key
     }
 
-    /// Reads who the archive in `dir` is.
+    /// Reads who the archive in `dir` is: from its own file or, where that is
+    /// lost, from the header of any pack; its generation is 0 then.
     ///
     /// **Errors**: `NoArchive` where there is none, `Format` where it is not
-    /// this build's, `Damaged` where its file cannot be read.
+    /// this build's, `Damaged` where its file cannot be read and there is no
+    /// pack.
     pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Result<Self, StoreError> {
+        match Self::read_own(disk, dir) {
+            Err(lost @ (StoreError::NoArchive { .. } | StoreError::Damaged { .. })) => {
+                Self::from_packs(disk).ok_or(lost)
+            }
+            archive => archive,
+        }
+    }
+
+    fn from_packs(disk: &dyn Disk) -> Option<Self> {
+        let names = disk.list(layout::PACKS).ok()?;
+        let header = names
+            .iter()
+            .filter_map(|name| layout::number(name, "pack"))
+            .find_map(|number| {
+                let name = layout::pack(number);
+                Header::read(&*disk.read(&name).ok()?, &name).ok()
+            })?;
+        Some(Self {
+            id: header.archive,
+            generation: 0,
+            key: header.mask.key,
+        })
+    }
+
+    fn read_own(disk: &dyn Disk, dir: &Path) -> Result<Self, StoreError> {
         let bytes = match read_small(disk, layout::ARCHIVE, ARCHIVE_JSON_MAX) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {

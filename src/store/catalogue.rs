@@ -5,22 +5,20 @@
 //! **Invariant**: what it shows is a prefix of the journal: where a Seq is
 //! there, every lower one that was ever committed is there too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::archive::Archive;
-use super::card::{CustodyEvent, Entry, EntryKind, Kind, read_entry, read_record};
-use super::commit::read_json;
-use super::disk::{Disk, DiskFile};
+use super::card::{CustodyEvent, Entry, EntryKind, read_entry, read_record};
+use super::contents::Contents;
+use super::disk::Disk;
 use super::error::Attempt;
 use super::folder::Folder;
-use super::header::{HEADER_LEN, Header};
-use super::list::{List, Slot};
-use super::mask::Mask;
+use super::list::Slot;
+use super::pack::{self, read_json};
 use super::reader::RecordReader;
-use super::recover::{end_of, single_entry};
-use super::{StoreError, layout, notes, scan};
+use super::{StoreError, layout, notes};
 use crate::evidence::{Action, ActionId, Gap, Record, ResultId, ResultKey, Seq, Version};
 
 /// Packs held open: an archive may have thousands.
@@ -35,25 +33,8 @@ pub struct Catalogue {
     pub(super) disk: Arc<dyn Disk>,
     archive: RwLock<Archive>,
     contents: RwLock<Contents>,
-    files: Mutex<HashMap<u32, (Arc<dyn DiskFile>, Mask)>>,
+    files: Mutex<HashMap<u32, pack::Opened>>,
 }
-
-#[derive(Default)]
-struct Contents {
-    lists: BTreeMap<u32, List>,
-    /// In order of Seqs.
-    slots: Vec<Slot>,
-    /// Read, but a lower Seq may still come.
-    ahead: Vec<Slot>,
-    results: BTreeMap<ResultId, usize>,
-    /// The latest of each.
-    gaps: BTreeMap<ResultKey, usize>,
-    actions: BTreeMap<ActionId, usize>,
-    settings: BTreeMap<ResultKey, usize>,
-}
-
-/// In place of a list's number: the JSON stands in the trailer only.
-const NO_LIST: u32 = u32::MAX;
 
 impl Catalogue {
     /// Opens the archive in `dir` for reading.
@@ -83,7 +64,7 @@ impl Catalogue {
     pub fn refresh(&self) -> Result<(), StoreError> {
         let archive = Archive::read(&*self.disk, &self.dir)?;
         let mut contents = self.write();
-        contents.refresh(&*self.disk)?;
+        contents.refresh(&*self.disk, archive.key())?;
         *self.archive.write().unwrap_or_else(PoisonError::into_inner) = archive;
         Ok(())
     }
@@ -290,15 +271,15 @@ impl Catalogue {
 
     fn open_body(&self, slot: &Slot) -> Result<RecordReader, StoreError> {
         let name = || layout::pack(slot.place.pack);
-        let (file, mask) = self.pack(slot.place.pack)?;
+        let (file, mask) = self.pack(slot)?;
         RecordReader::open(file, mask, slot)
             .attempt(|| format!("read {}", name()))?
             .map_err(|damage| StoreError::damaged(name(), damage.to_string()))
     }
 
-    /// An open pack. Where its header is damaged the archive's key is known,
-    /// but not the pack's keystream.
-    pub(super) fn pack(&self, number: u32) -> Result<(Arc<dyn DiskFile>, Mask), StoreError> {
+    /// The pack an entry stands in, open.
+    pub(super) fn pack(&self, slot: &Slot) -> Result<pack::Opened, StoreError> {
+        let number = slot.place.pack;
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((file, mask)) = files.get(&number) {
             return Ok((file.clone(), mask.clone()));
@@ -306,11 +287,9 @@ impl Catalogue {
         if files.len() >= OPEN_FILES_MAX {
             files.clear();
         }
-        let name = layout::pack(number);
-        let file = self.disk.read(&name).attempt(|| format!("open {name}"))?;
-        let mask = Header::read(&*file, &name)?.mask;
-        files.insert(number, (file.clone(), mask.clone()));
-        Ok((file, mask))
+        let opened = pack::open(&*self.disk, self.archive().key(), &slot.card, &slot.place)?;
+        files.insert(number, opened.clone());
+        Ok(opened)
     }
 
     /// Notes who did what, for the next writer to fold in.
@@ -326,23 +305,35 @@ impl Catalogue {
         self.read().slots.clone()
     }
 
-    /// Records of side files that were damaged: list and range.
-    pub(super) fn list_holes(&self) -> Vec<(String, u64, u64)> {
-        self.read()
-            .lists
-            .values()
-            .flat_map(|list| {
+    /// Records of side files that are damaged: list and range.
+    pub(super) fn list_holes(&self) -> Result<Vec<(String, u64, u64)>, StoreError> {
+        let contents = self.read();
+        let mut holes = Vec::new();
+        for list in contents.lists.values() {
+            let tail = list.damaged_tail()?;
+            holes.extend(
                 list.holes
                     .iter()
-                    .map(|(from, to)| (list.name.clone(), *from, *to))
-            })
-            .collect()
+                    .copied()
+                    .chain(tail)
+                    .map(|(from, to)| (list.name.clone(), from, to)),
+            );
+        }
+        Ok(holes)
+    }
+
+    /// Side files that are missing or of which nothing can be read.
+    pub(super) fn lost_lists(&self) -> BTreeSet<String> {
+        self.read().lost_lists.clone()
     }
 
     fn json(&self, contents: &Contents, slot: &Slot) -> Result<Vec<u8>, StoreError> {
         match contents.lists.get(&slot.list) {
             Some(list) => list.json(slot),
-            None => read_json(&*self.disk, &slot.card, &slot.place),
+            None => {
+                let key = self.archive().key();
+                read_json(&*self.disk, key, &slot.card, &slot.place)
+            }
         }
     }
 
@@ -361,163 +352,5 @@ impl Catalogue {
         self.contents
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Contents {
-    /// Reads all lists twice. Whatever was committed before the last entry
-    /// the first pass has seen, the second one sees; what is behind it waits
-    /// for the next refresh, since a lower Seq may stand in a list that was
-    /// read too early.
-    fn refresh(&mut self, disk: &dyn Disk) -> Result<(), StoreError> {
-        if self.lists_were_replaced(disk)? {
-            *self = Self::default();
-        }
-        let mut fresh = std::mem::take(&mut self.ahead);
-        self.read_lists(disk, &mut fresh)?;
-        let settled = fresh.iter().map(|slot| slot.card.seq).max();
-        self.read_lists(disk, &mut fresh)?;
-        let Some(settled) = settled else {
-            self.ahead = fresh;
-            return Ok(());
-        };
-        fresh.sort_by_key(|slot| slot.card.seq);
-        self.ahead = fresh.split_off(fresh.partition_point(|slot| slot.card.seq <= settled));
-        fresh.into_iter().for_each(|slot| self.add(slot));
-        Ok(())
-    }
-
-    /// A writer that finds a list damaged writes it anew.
-    fn lists_were_replaced(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
-        for list in self.lists.values() {
-            if list.was_replaced(disk)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn read_lists(&mut self, disk: &dyn Disk, fresh: &mut Vec<Slot>) -> Result<(), StoreError> {
-        let names = disk
-            .list(layout::PACKS)
-            .attempt(|| "read the archive's folder".into())?;
-        let numbers = names.iter().filter_map(|name| layout::number(name, "list"));
-        for number in numbers.chain([0]) {
-            if !self.lists.contains_key(&number)
-                && let Some(list) = open_list(disk, number)?
-            {
-                self.lists.insert(number, list);
-            }
-        }
-        for list in self.lists.values_mut() {
-            let (from, known) = (fresh.len(), list.holes.len());
-            list.read_new(fresh)?;
-            if list.holes.len() > known {
-                fill_holes(disk, list.number, fresh, from)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, slot: Slot) {
-        let at = self.slots.len();
-        let card = &slot.card;
-        match card.kind {
-            Kind::Result => {
-                self.results.insert(card.id(), at);
-            }
-            Kind::Gap => {
-                self.gaps.insert(card.key, at);
-            }
-            Kind::Action => {
-                self.actions.insert(card.key.action, at);
-            }
-            Kind::Setting => {
-                self.settings.insert(card.key, at);
-            }
-            Kind::Custody => {}
-        }
-        self.slots.push(slot);
-    }
-
-    fn has_result(&self, key: ResultKey) -> bool {
-        let range = ResultId::new(key, Version(0))..=ResultId::new(key, Version(u32::MAX));
-        self.results.range(range).next().is_some()
-    }
-}
-
-/// Opens a list; `None` where it is not there yet.
-fn open_list(disk: &dyn Disk, number: u32) -> Result<Option<List>, StoreError> {
-    let name = match number {
-        0 => layout::ADOPTED.to_string(),
-        number => layout::list(number),
-    };
-    let file = match disk.read(&name) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
-    };
-    if file.len().attempt(|| format!("read {name}"))? < HEADER_LEN {
-        // Being created at this moment.
-        return Ok(None);
-    }
-    List::open(number, name, file).map(Some)
-}
-
-/// Finds in the packs what stood in damaged records of a list.
-fn fill_holes(
-    disk: &dyn Disk,
-    number: u32,
-    fresh: &mut Vec<Slot>,
-    from: usize,
-) -> Result<(), StoreError> {
-    let listed: Vec<Slot> = fresh.get(from..).unwrap_or_default().to_vec();
-    if number == 0 {
-        return fill_adopted(disk, &listed, fresh);
-    }
-    let name = layout::pack(number);
-    let attempt = || format!("read {name}");
-    let file = disk.read(&name).attempt(attempt)?;
-    let mask = Header::read(&*file, &name)?.mask;
-    let mut at = HEADER_LEN;
-    for slot in &listed {
-        while at < slot.place.start {
-            let Ok(found) = scan::entry_at(&*file, &mask, number, at).attempt(attempt)? else {
-                break;
-            };
-            at = found.end;
-            fresh.push(unlisted(found.card, found.place));
-        }
-        at = end_of(slot);
-    }
-    Ok(())
-}
-
-fn fill_adopted(disk: &dyn Disk, listed: &[Slot], fresh: &mut Vec<Slot>) -> Result<(), StoreError> {
-    let names = disk
-        .list(layout::PACKS)
-        .attempt(|| "read the archive's folder".into())?;
-    let last = listed.iter().map(|slot| slot.place.pack).max().unwrap_or(0);
-    let unlisted_packs = names
-        .iter()
-        .filter_map(|name| layout::number(name, "pack"))
-        .filter(|number| *number < last)
-        .filter(|number| !names.contains(&format!("{number:08}.list")))
-        .filter(|number| listed.iter().all(|slot| slot.place.pack != *number));
-    for number in unlisted_packs {
-        if let Ok((card, place, _)) = single_entry(disk, &layout::pack(number), number)? {
-            fresh.push(unlisted(card, place));
-        }
-    }
-    Ok(())
-}
-
-fn unlisted(card: super::card::Card, place: super::card::Place) -> Slot {
-    Slot {
-        card,
-        place,
-        list: NO_LIST,
-        json_at: 0,
-        json_len: 0,
     }
 }

@@ -17,7 +17,8 @@ use super::header::{FileKind, HEADER_LEN};
 use super::incoming::Parcel;
 use super::keyed::{Extent, Keyed, ident};
 use super::layout;
-use super::list::List;
+use super::list::{List, Listed};
+use super::pack::read_json;
 use super::queue::{Answer, Done, Job, Queue, Work};
 use super::recover::{Active, PACK_MAX};
 use super::trailer;
@@ -142,7 +143,7 @@ impl Committer {
             Planned::Repeats(n) => of(*n, false),
             Planned::Known(card, place) => Ok(Done {
                 card: *card,
-                json: read_json(&*self.disk, card, place)?,
+                json: read_json(&*self.disk, self.archive.key(), card, place)?,
                 fresh: false,
             }),
         }
@@ -255,7 +256,7 @@ impl Committer {
         &mut self,
         active: &mut Active,
         bytes: &[u8],
-        entries: &[(Card, Place, Vec<u8>)],
+        entries: &[Listed],
     ) -> Result<(), StoreError> {
         let name = layout::pack(active.number);
         if let Err(e) = active.file.write_at(bytes, active.end) {
@@ -274,7 +275,7 @@ impl Committer {
         self.key(entries)
     }
 
-    fn key(&mut self, entries: &[(Card, Place, Vec<u8>)]) -> Result<(), StoreError> {
+    fn key(&mut self, entries: &[Listed]) -> Result<(), StoreError> {
         let keyed: Vec<_> = entries
             .iter()
             .map(|(card, place, _)| (*card, *place))
@@ -446,7 +447,7 @@ fn lay_out<'a>(
     active: &Active,
     fresh: &[Fresh],
     bodies: impl Iterator<Item = &'a Body>,
-) -> (Vec<u8>, Vec<(Card, Place, Vec<u8>)>) {
+) -> (Vec<u8>, Vec<Listed>) {
     let mut bytes = Vec::new();
     let entries = fresh
         .iter()
@@ -475,25 +476,4 @@ fn lay_out<'a>(
         })
         .collect();
     (bytes, entries)
-}
-
-/// The JSON of an entry, from its trailer.
-pub(super) fn read_json(
-    disk: &dyn Disk,
-    card: &Card,
-    place: &Place,
-) -> Result<Vec<u8>, StoreError> {
-    let name = layout::pack(place.pack);
-    let attempt = || format!("read {name}");
-    let file = disk.read(&name).attempt(attempt)?;
-    let mask = super::header::Header::read(&*file, &name)?.mask;
-    let at = place.start + card.stored;
-    match trailer::read(&*file, &mask, at).attempt(attempt)? {
-        Ok(trailer) if trailer.card == *card => Ok(trailer.json),
-        Ok(_) => Err(StoreError::damaged(
-            format!("{name} at {at}"),
-            "trailer of another entry",
-        )),
-        Err(why) => Err(StoreError::damaged(format!("{name} at {at}"), why)),
-    }
 }

@@ -75,6 +75,28 @@ pub(super) struct Keyed {
     disk: Arc<dyn Disk>,
 }
 
+/// A catalogue brought up to the packs.
+pub(super) struct Opened {
+    pub(super) keyed: Keyed,
+    pub(super) extent: Extent,
+    /// Why it was built anew.
+    pub(super) rebuilt: Option<String>,
+    /// How far one went that knew entries the packs no longer hold, or others.
+    pub(super) beyond: Option<Seq>,
+}
+
+/// Why a catalogue is not used.
+struct Refusal {
+    why: String,
+    held: Option<Extent>,
+}
+
+impl Refusal {
+    fn because(why: String) -> Self {
+        Self { why, held: None }
+    }
+}
+
 /// What a card is found by.
 pub(super) fn ident(card: &Card) -> Vec<u8> {
     let mut ident = vec![card.kind as u8];
@@ -90,65 +112,95 @@ pub(super) fn ident(card: &Card) -> Vec<u8> {
 
 impl Keyed {
     /// Opens the newest catalogue and brings it up to `slots`, the journal in
-    /// order; a fresh one where there is none or it cannot be trusted. Says
-    /// why in the second part.
-    pub(super) fn open(
-        disk: Arc<dyn Disk>,
-        slots: &[Slot],
-    ) -> Result<(Self, Extent, Option<String>), StoreError> {
+    /// order; a fresh one where there is none or it cannot be trusted.
+    pub(super) fn open(disk: Arc<dyn Disk>, slots: &[Slot]) -> Result<Opened, StoreError> {
         let root = disk.keyed_root();
         std::fs::create_dir_all(&root).attempt(|| "create the catalogue's folder".into())?;
         let newest = numbers(&root).into_iter().max();
-        let distrust = match newest {
-            None => (!slots.is_empty()).then(|| "there was none".to_string()),
-            Some(number) => match Self::open_and_replay(disk.clone(), number, slots) {
-                Ok((keyed, extent)) => return Ok((keyed, extent, None)),
-                Err(StoreError::Keyed { detail }) => Some(detail),
-                Err(e) => return Err(e),
-            },
-        };
+        let mut rebuilt = newest
+            .is_none()
+            .then(|| "there was none".to_string())
+            .filter(|_| !slots.is_empty());
+        let mut beyond = None;
+        if let Some(number) = newest {
+            match Self::open_numbered(disk.clone(), number)?.and_then(|keyed| keyed.fit(slots)) {
+                Ok((keyed, extent)) => {
+                    let emptied = extent.count == 0 && !slots.is_empty();
+                    rebuilt = emptied.then(|| "it was empty".to_string());
+                    return keyed.replay(extent, slots, rebuilt, beyond);
+                }
+                Err(Refusal { why, held }) => (rebuilt, beyond) = (Some(why), held),
+            }
+        }
         let fresh = newest.unwrap_or(0) + 1;
-        let (keyed, extent) = Self::open_and_replay(disk, fresh, slots)?;
+        let keyed = Self::open_numbered(disk, fresh)?
+            .map_err(|Refusal { why, .. }| StoreError::Keyed { detail: why })?;
+        let opened = keyed.replay(Extent::default(), slots, rebuilt, beyond)?;
         for number in numbers(&root).into_iter().filter(|number| *number < fresh) {
             // Derived and no longer looked at: one that stays does no harm.
             let _ = std::fs::remove_dir_all(root.join(format!("{number:04}")));
         }
-        Ok((keyed, extent, distrust))
+        Ok(opened)
     }
 
-    fn open_and_replay(
+    fn open_numbered(
         disk: Arc<dyn Disk>,
         number: u32,
-        slots: &[Slot],
-    ) -> Result<(Self, Extent), StoreError> {
+    ) -> Result<Result<Self, Refusal>, StoreError> {
         let folder = disk.keyed_root().join(format!("{number:04}"));
-        let keyed = Self {
-            db: open_sled(&folder)?,
-            folder,
-            disk,
+        let db = match open_sled(&folder) {
+            Ok(db) => db,
+            Err(StoreError::Keyed { detail }) => return Ok(Err(Refusal::because(detail))),
+            Err(e) => return Err(e),
         };
-        let held = keyed.extent()?;
-        let mut extent = Extent::default();
-        let replayed_from = slots.partition_point(|slot| slot.card.seq <= held.last);
-        let (known, news) = slots.split_at(replayed_from);
-        known
-            .iter()
-            .for_each(|slot| extent.add(&slot.card, &slot.place));
-        if extent != held {
-            return Err(contradiction(&held, &extent));
-        }
-        for batch in news.chunks(REBUILD_BATCH) {
-            let entries: Vec<_> = batch.iter().map(|slot| (slot.card, slot.place)).collect();
-            extent = keyed.insert(extent, &entries)?;
-        }
         let name = format!("{}/{number:04}", layout::KEYED);
         for folder in [name.as_str(), layout::KEYED, ""] {
-            keyed
-                .disk
-                .sync_folder(folder)
+            disk.sync_folder(folder)
                 .attempt(|| "sync the catalogue's folder".into())?;
         }
-        Ok((keyed, extent))
+        Ok(Ok(Self { db, folder, disk }))
+    }
+
+    /// Whether it holds what the packs hold, as far as it goes.
+    fn fit(self, slots: &[Slot]) -> Result<(Self, Extent), Refusal> {
+        let held = self.extent().map_err(|e| Refusal::because(e.to_string()))?;
+        let mut extent = Extent::default();
+        slots
+            .iter()
+            .take_while(|slot| slot.card.seq <= held.last)
+            .for_each(|slot| extent.add(&slot.card, &slot.place));
+        if extent == held {
+            return Ok((self, held));
+        }
+        Err(Refusal {
+            why: format!(
+                "it held {} entries up to {}, the packs hold {} up to there, or others",
+                held.count, held.last, extent.count
+            ),
+            held: Some(held),
+        })
+    }
+
+    /// Takes in what stands in the packs behind `extent`.
+    fn replay(
+        self,
+        mut extent: Extent,
+        slots: &[Slot],
+        rebuilt: Option<String>,
+        beyond: Option<Extent>,
+    ) -> Result<Opened, StoreError> {
+        let from = slots.partition_point(|slot| slot.card.seq <= extent.last);
+        let (_, news) = slots.split_at(from);
+        for batch in news.chunks(REBUILD_BATCH) {
+            let entries: Vec<_> = batch.iter().map(|slot| (slot.card, slot.place)).collect();
+            extent = self.insert(extent, &entries)?;
+        }
+        Ok(Opened {
+            keyed: self,
+            extent,
+            rebuilt,
+            beyond: beyond.map(|held| held.last),
+        })
     }
 
     fn extent(&self) -> Result<Extent, StoreError> {
@@ -242,15 +294,6 @@ fn read_value(value: &[u8]) -> Result<(Card, Place), StoreError> {
         .ok_or_else(|| StoreError::Keyed {
             detail: "it holds a value that is no card".into(),
         })
-}
-
-fn contradiction(held: &Extent, packs: &Extent) -> StoreError {
-    StoreError::Keyed {
-        detail: format!(
-            "it held {} entries up to {}, the packs hold {} up to there, or others",
-            held.count, held.last, packs.count
-        ),
-    }
 }
 
 fn numbers(root: &Path) -> Vec<u32> {

@@ -37,6 +37,9 @@ pub(super) struct Slot {
     pub(super) json_len: u32,
 }
 
+/// An entry to be listed: its card, its place, its JSON.
+pub(super) type Listed = (Card, Place, Vec<u8>);
+
 /// A list, open for reading; the writer appends too.
 pub(super) struct List {
     pub(super) number: u32,
@@ -93,10 +96,7 @@ impl List {
 
     /// Appends records and syncs them. What fails leaves them unlisted or not
     /// known to be listed.
-    pub(super) fn append(
-        &mut self,
-        entries: &[(Card, Place, Vec<u8>)],
-    ) -> Result<Vec<Slot>, StoreError> {
+    pub(super) fn append(&mut self, entries: &[Listed]) -> Result<Vec<Slot>, StoreError> {
         let mut bytes = Vec::new();
         let slots = entries
             .iter()
@@ -152,6 +152,24 @@ impl List {
         let name = &self.name;
         let file = disk.read(name).attempt(|| format!("open {name}"))?;
         Ok(Header::read(&*file, name)?.mask != self.mask)
+    }
+
+    /// A last record that has its whole length and a wrong checksum: damaged.
+    /// One that was cut short by a kill is shorter.
+    pub(super) fn damaged_tail(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        let attempt = || format!("read {}", self.name);
+        let len = self.file.len().attempt(attempt)?;
+        let rest = len.saturating_sub(self.end);
+        if rest < HEAD as u64 {
+            return Ok(None);
+        }
+        let mut head = [0; HEAD];
+        read_exact_at(&*self.file, &mut head, self.end).attempt(attempt)?;
+        let claimed = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let torn = head.starts_with(&MARK)
+            && (claimed as usize) < WINDOW
+            && rest < HEAD as u64 + u64::from(claimed);
+        Ok((!torn).then_some((self.end, len)))
     }
 
     /// Reads the records that came since the last call.

@@ -134,6 +134,19 @@ impl Memory {
         state.bytes.get_mut(&id).unwrap().now.truncate(len);
     }
 
+    /// Another disk with the same on it, sled's folder included.
+    pub(super) fn copy(&self, home: &Path) -> Self {
+        let fresh = Self::new(home);
+        copy_folder(&self.keyed_root(), &fresh.keyed_root());
+        let (old, mut state) = (self.lock(), fresh.lock());
+        state.bytes = old.bytes.clone();
+        state.names = old.names.clone();
+        state.durable_names = old.durable_names.clone();
+        state.next = old.next;
+        drop(state);
+        fresh
+    }
+
     fn snapshot(&self) -> PathBuf {
         self.home.join("synced")
     }

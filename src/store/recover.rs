@@ -11,8 +11,9 @@ use super::error::Attempt;
 use super::header::{FileKind, HEADER_LEN, Header};
 use super::list::{List, Slot};
 use super::mask::Mask;
+use super::pack::single_entry;
 use super::scan::{self, Found};
-use super::{StoreError, layout, trailer};
+use super::{StoreError, layout};
 
 /// **Units**: bytes. A shared pack this long gets no more entries.
 pub(super) const PACK_MAX: u64 = 4 << 30;
@@ -194,7 +195,7 @@ impl Recovery<'_> {
         let mut pack = Active {
             number,
             mask: header.mask,
-            end: slots.last().map_or(HEADER_LEN, |slot| end_of(slot)),
+            end: slots.last().map_or(HEADER_LEN, end_of),
             list,
             file,
         };
@@ -278,7 +279,7 @@ impl Recovery<'_> {
             if !name.ends_with(".part") {
                 continue;
             }
-            let entry = match single_entry(self.disk, &name, 0)? {
+            let entry = match single_entry(self.disk, self.archive.key(), &name, 0)? {
                 Ok((card, _, _)) => card,
                 Err(_) => continue,
             };
@@ -306,9 +307,10 @@ impl Recovery<'_> {
             Some(list) => list,
             None => self.fresh_list(0, layout::ADOPTED)?,
         };
+        let key = self.archive.key();
         let mut found = Vec::new();
         for number in singles {
-            match single_entry(self.disk, &layout::pack(*number), *number)? {
+            match single_entry(self.disk, key, &layout::pack(*number), *number)? {
                 Ok(entry) => found.push(entry),
                 Err(why) => self.notices.push(why),
             }
@@ -322,41 +324,6 @@ impl Recovery<'_> {
         }
         Ok(list)
     }
-}
-
-type Listed = (super::card::Card, super::card::Place, Vec<u8>);
-
-/// Reads the one entry of an adopted pack from its trailer. Its frames were
-/// synced before the trailer was written, so they need not be read.
-pub(super) fn single_entry(
-    disk: &dyn Disk,
-    name: &str,
-    number: u32,
-) -> Result<Result<Listed, String>, StoreError> {
-    let attempt = || format!("read {name}");
-    let file = disk.read(name).attempt(attempt)?;
-    let header = match Header::read(&*file, name) {
-        Ok(header) => header,
-        Err(StoreError::Damaged { what, detail }) => return Ok(Err(format!("{what} {detail}"))),
-        Err(e) => return Err(e),
-    };
-    let end = file.len().attempt(attempt)?;
-    let Some(at) = trailer::find_from_end(&*file, end).attempt(attempt)? else {
-        return Ok(Err(format!("{name} ends without a trailer")));
-    };
-    let trailer = match trailer::read(&*file, &header.mask, at).attempt(attempt)? {
-        Ok(trailer) => trailer,
-        Err(why) => return Ok(Err(format!("{name} at {at}: {why}"))),
-    };
-    if trailer.card.stored.checked_add(HEADER_LEN) != Some(at) {
-        return Ok(Err(format!("{name} at {at}: trailer of another body")));
-    }
-    let place = super::card::Place {
-        pack: number,
-        start: HEADER_LEN,
-        trailer: trailer.len,
-    };
-    Ok(Ok((trailer.card, place, trailer.json)))
 }
 
 /// Behind an entry's trailer.

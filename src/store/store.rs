@@ -9,13 +9,14 @@ use std::thread::JoinHandle;
 use super::archive::Archive;
 use super::card::{Card, EntryKind, Place};
 use super::card::{CustodyEvent, Fact, Kind, Setting, read_entry, read_record, setting_key};
-use super::commit::{Committer, Poison, read_json, refuse_if_poisoned};
+use super::commit::{Committer, Poison, refuse_if_poisoned};
 use super::disk::Disk;
 use super::download::Download;
 use super::folder::Folder;
 use super::frame::Body;
 use super::keyed::Keyed;
 use super::lock::WriterLock;
+use super::pack::read_json;
 use super::queue::{Answer, Done, Queue, Work};
 use super::recover::recover;
 use super::{Scratch, StoreError, notes, system};
@@ -124,17 +125,25 @@ impl Store {
         create: bool,
         lock: Option<WriterLock>,
     ) -> Result<Self, StoreError> {
-        let archive = match Archive::read(&*disk, dir) {
+        let mut archive = match Archive::read(&*disk, dir) {
             Err(StoreError::NoArchive { .. }) if create => Archive::create(&*disk)?,
             archive => archive?,
         };
         let recovered = recover(&*disk, &archive)?;
         let mut notices = recovered.notices;
-        let (keyed, extent, rebuilt) = Keyed::open(disk.clone(), &recovered.slots)?;
-        if let Some(why) = rebuilt {
+        let opened = Keyed::open(disk.clone(), &recovered.slots)?;
+        if let Some(why) = opened.rebuilt {
             notices.push(format!("catalogue was rebuilt from the packs: {why}"));
         }
-        let keyed = Arc::new(keyed);
+        if opened.beyond.is_some() || archive.generation == 0 {
+            // What was derived from entries that are gone must not stay.
+            archive.generation = u64::from_le_bytes(system::random_bytes());
+            archive.write(&*disk)?;
+        }
+        let extent = opened.extent;
+        // A Seq that was ever given is not given to anything else.
+        let last = opened.beyond.unwrap_or_default().max(extent.last);
+        let keyed = Arc::new(opened.keyed);
         let poison: Poison = Arc::new(OnceLock::new());
         let shared = Arc::new(Shared {
             disk: disk.clone(),
@@ -149,7 +158,7 @@ impl Store {
             disk,
             archive,
             keyed,
-            next_seq: extent.last.next(),
+            next_seq: last.next(),
             extent,
             next_pack: recovered.next_pack,
             active: recovered.active,
@@ -233,7 +242,7 @@ impl Store {
     }
 
     fn read(&self, card: &Card, place: &Place) -> Result<EntryKind, StoreError> {
-        let json = read_json(&*self.shared.disk, card, place)?;
+        let json = read_json(&*self.shared.disk, self.archive().key(), card, place)?;
         Ok(read_entry(card, &json)?.kind)
     }
 

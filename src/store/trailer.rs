@@ -8,15 +8,16 @@ use super::mask::Mask;
 
 /// ```text
 /// magic    8
+/// nonce   12  of the file's keystream, in case its header is lost
 /// payload  4  length
-/// crc32    4  of magic, length and the payload as it stands
+/// crc32    4  of all before and the payload as it stands
 /// payload     masked: card, frames' digests, JSON
 /// payload  4  length again, so that it can be read from the end
 /// end      4
 /// ```
 pub(super) const MAGIC: &[u8; 8] = b"\xf7\xa2TRAILR";
 const END: &[u8; 4] = b"\xa2RT\xf7";
-const HEAD: usize = 16;
+const HEAD: usize = 28;
 const TAIL: usize = 8;
 /// **Units**: bytes. Digests of 512 GiB in frames are 64 MiB; JSON is bounded
 /// by [`super::FACT_BYTES_MAX`]. What claims more is no trailer.
@@ -45,6 +46,7 @@ pub(super) fn write(
     let start = out.len();
     let payload_len = (CARD_LEN + digests.len() * 32 + json.len()) as u32;
     out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&mask.nonce);
     out.extend_from_slice(&payload_len.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&card.to_bytes());
@@ -55,8 +57,11 @@ pub(super) fn write(
     if let Some(payload) = out.get_mut(start + HEAD..) {
         mask.apply(offset + HEAD as u64, payload);
     }
-    let crc = checksum(payload_len, out.get(start + HEAD..).unwrap_or_default());
-    if let Some(field) = out.get_mut(start + 12..start + HEAD) {
+    let crc = checksum(
+        out.get(start..start + HEAD - 4).unwrap_or_default(),
+        out.get(start + HEAD..).unwrap_or_default(),
+    );
+    if let Some(field) = out.get_mut(start + HEAD - 4..start + HEAD) {
         field.copy_from_slice(&crc.to_le_bytes());
     }
     out.extend_from_slice(&payload_len.to_le_bytes());
@@ -64,10 +69,9 @@ pub(super) fn write(
     (out.len() - start) as u32
 }
 
-fn checksum(payload_len: u32, payload: &[u8]) -> u32 {
+fn checksum(head: &[u8], payload: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
-    crc.update(MAGIC);
-    crc.update(&payload_len.to_le_bytes());
+    crc.update(head);
     crc.update(payload);
     crc.finalize()
 }
@@ -85,13 +89,11 @@ pub(super) fn read(
     if read_full_at(file, &mut head, offset)? < HEAD {
         return Ok(Err("the file ends before its trailer".into()));
     }
-    let (magic, rest) = head.split_at(8);
-    if magic != MAGIC {
+    if !head.starts_with(MAGIC) {
         return Ok(Err("no trailer where one is expected".into()));
     }
-    let (len, crc) = rest.split_at(4);
-    let payload_len = u32::from_le_bytes(len.try_into().unwrap_or_default());
-    let crc = u32::from_le_bytes(crc.try_into().unwrap_or_default());
+    let payload_len = u32::from_le_bytes([head[20], head[21], head[22], head[23]]);
+    let crc = u32::from_le_bytes([head[24], head[25], head[26], head[27]]);
     if !(CARD_LEN..=PAYLOAD_MAX).contains(&(payload_len as usize)) {
         return Ok(Err(format!("trailer claims {payload_len} bytes")));
     }
@@ -101,7 +103,7 @@ pub(super) fn read(
     let mut payload = vec![0; payload_len as usize + TAIL];
     read_exact_at(file, &mut payload, offset + HEAD as u64)?;
     let tail = payload.split_off(payload_len as usize);
-    let found = checksum(payload_len, &payload);
+    let found = checksum(&head[..HEAD - 4], &payload);
     if found != crc {
         return Ok(Err(format!(
             "trailer has crc32 {found:08x}, says {crc:08x}"
@@ -131,6 +133,20 @@ fn parse(mut payload: Vec<u8>) -> Option<Trailer> {
         json,
         len,
     })
+}
+
+/// The keystream of a file whose header is lost, from the trailer at `offset`
+/// and the archive's key.
+pub(super) fn mask_at(
+    file: &dyn DiskFile,
+    key: [u8; 32],
+    offset: u64,
+) -> std::io::Result<Option<Mask>> {
+    let mut head = [0; HEAD];
+    let whole = read_full_at(file, &mut head, offset)? == HEAD && head.starts_with(MAGIC);
+    let mut nonce = [0; 12];
+    nonce.copy_from_slice(&head[8..20]);
+    Ok(whole.then_some(Mask { key, nonce }))
 }
 
 /// Finds where the trailer that ends at `end` begins, without judging it.

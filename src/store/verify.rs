@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use sha2::Digest;
 
 use super::card::Kind;
+use super::error::Attempt;
 use super::frame::merge;
+use super::header::Header;
 use super::list::Slot;
 use super::reader::{Damage, RecordReader};
 use super::{Catalogue, StoreError, layout};
@@ -41,7 +43,7 @@ impl Catalogue {
     pub fn verify(&self, mut on_progress: impl FnMut(&Progress)) -> Result<Checked, StoreError> {
         let slots = self.slots();
         let mut checked = Checked {
-            damage: self.damaged_files(&slots),
+            damage: self.damaged_files(&slots)?,
             ..Checked::default()
         };
         checked.progress.entries_total = slots.len() as u64;
@@ -60,14 +62,22 @@ impl Catalogue {
 
     /// Damage to side files, and to headers, without which a pack's keystream
     /// is lost.
-    fn damaged_files(&self, slots: &[Slot]) -> Vec<Damage> {
-        let lists = self.list_holes().into_iter().map(|(file, from, to)| {
+    fn damaged_files(&self, slots: &[Slot]) -> Result<Vec<Damage>, StoreError> {
+        let lost = self.lost_lists().into_iter().map(|file| {
+            file_damage(
+                file,
+                0,
+                "a side file".into(),
+                "none that can be read".into(),
+            )
+        });
+        let lists = self.list_holes()?.into_iter().map(|(file, from, to)| {
             let found = format!("{} bytes that are none", to - from);
             file_damage(file, from, "records of the side file".into(), found)
         });
         let packs: BTreeSet<u32> = slots.iter().map(|slot| slot.place.pack).collect();
         let headers = packs.into_iter().filter_map(|number| {
-            let found = self.pack(number).err()?.to_string();
+            let found = self.header_of(number).err()?.to_string();
             Some(file_damage(
                 layout::pack(number),
                 0,
@@ -75,12 +85,16 @@ impl Catalogue {
                 found,
             ))
         });
-        lists.chain(headers).collect()
+        Ok(lost.chain(lists).chain(headers).collect())
+    }
+
+    fn header_of(&self, number: u32) -> Result<Header, StoreError> {
+        let name = layout::pack(number);
+        let file = self.disk.read(&name).attempt(|| format!("open {name}"))?;
+        Header::read(&*file, &name)
     }
 
     fn check(&self, slot: &Slot) -> Option<Damage> {
-        // A pack that cannot be opened is named once, above.
-        let (file, mask) = self.pack(slot.place.pack).ok()?;
         let unreadable = |e: std::io::Error| Damage {
             result: (slot.card.kind == Kind::Result).then(|| slot.card.id()),
             seq: Some(slot.card.seq),
@@ -89,6 +103,10 @@ impl Catalogue {
             frame: None,
             expected: "a whole entry".into(),
             found: e.to_string(),
+        };
+        let (file, mask) = match self.pack(slot) {
+            Ok(opened) => opened,
+            Err(e) => return Some(unreadable(std::io::Error::other(e))),
         };
         match RecordReader::open(file, mask, slot) {
             Ok(Ok(reader)) => reader.check_all().unwrap_or_else(|e| Some(unreadable(e))),
