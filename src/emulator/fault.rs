@@ -110,7 +110,7 @@ const KNOWN: &[Known] = &[
     known("reordered", Fault::Reordered, All, None, "lists: another order at each call, unless $orderby is given"),
     known("duplicates", Fault::Duplicates, All, Some(2), "lists: a page begins with the last @ entries of the one before"),
     known("born-expired", Fault::BornExpired, Each(1), Some(41), "link: its `se` lies @ emulated seconds back"),
-    known("expire-midway", Fault::ExpireMidway, Each(1), Some(2), "link: lives @ emulated seconds; its body breaks off halfway, when it is dead"),
+    known("expire-midway", Fault::ExpireMidway, Each(1), Some(2), "link: lives @ emulated seconds (half a real one at least); its body breaks off halfway, when it is dead"),
     known("amp-link", Fault::AmpLink, All, None, "link: `&` written as `&amp;`"),
     known("quoted-link", Fault::QuotedLink, All, None, "link: a quoted string inside the string"),
     known("cut", Fault::Cut, Each(1), None, "body: the connection drops at byte @ (the middle where that is not within)"),
