@@ -612,3 +612,112 @@ fn a_scale_out_of_bounds_is_refused() {
         ));
     }
 }
+
+/// All ids of a list, page after page.
+async fn walk(plain: &mut Plain, emulator: &Emulator) -> std::collections::BTreeSet<String> {
+    let mut address = format!("{}/api/machineactions?$count=true", plain.base);
+    let mut ids = std::collections::BTreeSet::new();
+    loop {
+        let request = plain.http.get(&address).bearer_auth(&plain.token);
+        let response = request.send().await.unwrap();
+        if response.status() != 200 {
+            plain.sign_in(emulator).await;
+            continue;
+        }
+        let page: Value = response.json().await.unwrap();
+        for action in page["value"].as_array().unwrap() {
+            ids.insert(action["id"].as_str().unwrap().to_string());
+        }
+        match page["@odata.nextLink"].as_str() {
+            Some(next) => address = next.to_string(),
+            None if ids.len() as u64 == page["@odata.count"].as_u64().unwrap() => return ids,
+            None => address = format!("{}/api/machineactions?$count=true", plain.base),
+        }
+    }
+}
+
+/// One result, as often as it takes.
+async fn persevere(plain: &mut Plain, emulator: &Emulator, key: ResultKey) -> Vec<u8> {
+    let (mut got, mut etag) = (Vec::new(), String::new());
+    for _ in 0..40 {
+        let answer = plain.link_call(key).await;
+        if answer.status() != 200 {
+            plain.sign_in(emulator).await;
+            continue;
+        }
+        let answer: Value = answer.json().await.unwrap();
+        let link = answer["value"].as_str().unwrap().trim_matches('"');
+        let link = link.replace("&amp;", "&");
+        let response = match got.len() {
+            0 => plain.blob(&link).await,
+            at => {
+                plain
+                    .range(&link, &format!("bytes={at}-"), Some(&etag))
+                    .await
+            }
+        };
+        match response.status().as_u16() {
+            200 | 412 => got.clear(),
+            206 => {}
+            _ => continue,
+        }
+        if response.status().is_success() {
+            etag = header(&response, "etag");
+            let md5 = match header(&response, "content-md5") {
+                whole if !whole.is_empty() => whole,
+                _ => header(&response, "x-ms-blob-content-md5"),
+            };
+            let (bytes, whole) = read(response).await;
+            got.extend_from_slice(&bytes);
+            let own = <md5::Md5 as md5::Digest>::digest(&got);
+            let own = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, own);
+            match whole {
+                true if md5 == own => return got,
+                true => got.clear(),
+                false => {}
+            }
+        }
+    }
+    panic!("{key} was not reached in 40 rounds");
+}
+
+#[tokio::test]
+async fn a_client_that_perseveres_gets_every_byte_under_all_survivable_faults() {
+    let fleet = Fleet::transcripts(6, 3000, 5);
+    let results = fleet.results();
+    let emulator = Emulator::start_blocking(Settings {
+        time_scale: 100.0,
+        limits: Limits::lifted(),
+        faults: Faults::survivable(),
+        ..Settings::serving(fleet)
+    })
+    .unwrap();
+    let mut plain = Plain::of(&emulator).await;
+    // Until the actions are visible nothing else can be seen to fail.
+    tokio::time::sleep(Duration::from_millis(1210)).await;
+    assert_eq!(walk(&mut plain, &emulator).await.len(), results.len());
+    // Side by side: each waits half a second for a link to die.
+    let tasks: Vec<_> = results
+        .into_iter()
+        .map(|(key, body)| {
+            let mut own = Plain {
+                http: client(),
+                base: plain.base.clone(),
+                token: plain.token.clone(),
+            };
+            let emulator = &emulator;
+            async move { (persevere(&mut own, emulator, key).await, body) }
+        })
+        .collect();
+    for (got, body) in futures_util::future::join_all(tasks).await {
+        assert_eq!(got, body.whole().unwrap());
+    }
+    for fault in Faults::survivable().rules() {
+        let counted = !matches!(
+            fault.fault,
+            Fault::NotVisible | Fault::SmallPages | Fault::Reordered | Fault::Duplicates
+        );
+        let fired = emulator.faults().fired(fault.fault);
+        assert!(fired > 0 || !counted, "{} never fired", fault.fault.name());
+    }
+}
