@@ -102,8 +102,8 @@ pub enum TokenSource {
     /// Read again when the token is spent.
     File(PathBuf),
     /// Run again when the token is spent; prints the token, or JSON with an
-    /// `accessToken` in it.
-    Command(String),
+    /// `accessToken` in it. The command line may hold a secret, so it is one.
+    Command(Secret),
 }
 
 /// Which actions are meant. Empty means all.

@@ -418,6 +418,14 @@ async fn a_check_says_what_the_token_lacks_and_what_the_host_answers() {
     assert_eq!(state_of("permissions"), CheckState::Warn);
     assert_eq!(state_of("host"), CheckState::Ok);
     assert_eq!(state_of("disk"), CheckState::Warn);
+    settings.ca_file = Some(state.path().join("none.pem"));
+    std::fs::write(state.path().join("none.pem"), "no certificate").unwrap();
+    let lines = check(&settings, None).await;
+    assert_eq!(
+        (lines[0].what, lines[0].state),
+        ("settings", CheckState::Fail)
+    );
+    settings.ca_file = None;
     settings.api_base = "http://127.0.0.1:1".parse().unwrap();
     let lines = check(&settings, None).await;
     let host = lines.iter().find(|line| line.what == "host").unwrap();
