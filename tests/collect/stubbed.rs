@@ -371,6 +371,10 @@ async fn no_text_of_a_failing_run_holds_a_link_or_the_token() {
         Reply::new(403, error.to_string())
     });
     let failed = run(settings(&refused, state.path()), &vault).await;
+    for file in std::fs::read_dir(state.path()).unwrap() {
+        let kept = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(!kept.contains("TOKENSIGNATURE") && !kept.contains("sig="));
+    }
     let failure = failed.failure.as_ref().unwrap();
     assert!(matches!(failure, CollectError::Service { .. }) && failure.hint().is_some());
     let settings = settings(&stub, state.path());
