@@ -213,8 +213,13 @@ fn issue(asked: &Asked<'_>, action: &Placed, index: u32) -> Reply {
     let seconds = |struck: super::fault::Struck| Duration::from_secs(struck.value(2));
     let ends = match (born_expired, dying) {
         (Some(struck), _) => earlier(asked.now, seconds(struck)),
-        // Whole seconds are written: one more, so that it lives at all.
-        (_, Some(struck)) => later(asked.now, seconds(struck) + Duration::from_secs(1)),
+        (_, Some(struck)) => {
+            // However fast the clock, a client must get to use it: half a real
+            // second. Whole seconds are written, so one more.
+            let least = Duration::from_secs_f64(service.clock.origin().scale / 2.0);
+            let life = seconds(struck).max(least) + Duration::from_secs(1);
+            later(asked.now, life)
+        }
         _ => later(asked.now, service.link_life),
     };
     let account = &service.signer.guid("account");

@@ -304,7 +304,8 @@ fn stop(
     let middle = from + (to - from) / 2;
     let within = |at: u64| if from < at && at < to { at } else { middle };
     let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
-    if service.dying().contains(&link.signature) {
+    // Its connection lasts until it is dead: there is no second time.
+    if service.dying().remove(&link.signature) {
         let left = link.ends.duration_since(asked.now).unsigned_abs();
         let pause = service.clock.real(left) + Duration::from_millis(5);
         return Some((Stop { at: middle, pause }, Fault::ExpireMidway));

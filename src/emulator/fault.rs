@@ -106,11 +106,11 @@ const KNOWN: &[Known] = &[
     known("500", Fault::ServerError, Total(1), None, "internal server error"),
     known("503", Fault::Unavailable, Total(1), None, "service unavailable"),
     known("hang", Fault::Hang, Total(1), Some(60), "no answer for @ real seconds"),
-    known("small-pages", Fault::SmallPages, All, Some(10), "lists: pages of 1 to @ entries, whatever was asked"),
+    known("small-pages", Fault::SmallPages, All, None, "lists: pages of 1 to @ entries (a quarter of all), whatever was asked"),
     known("reordered", Fault::Reordered, All, None, "lists: another order at each call, unless $orderby is given"),
     known("duplicates", Fault::Duplicates, All, Some(2), "lists: a page begins with the last @ entries of the one before"),
     known("born-expired", Fault::BornExpired, Each(1), Some(41), "link: its `se` lies @ emulated seconds back"),
-    known("expire-midway", Fault::ExpireMidway, Each(1), Some(2), "link: lives @ emulated seconds; its body breaks off halfway, when it is dead"),
+    known("expire-midway", Fault::ExpireMidway, Each(1), Some(2), "link: lives @ emulated seconds (half a real one at least); its body breaks off halfway, when it is dead"),
     known("amp-link", Fault::AmpLink, All, None, "link: `&` written as `&amp;`"),
     known("quoted-link", Fault::QuotedLink, All, None, "link: a quoted string inside the string"),
     known("cut", Fault::Cut, Each(1), None, "body: the connection drops at byte @ (the middle where that is not within)"),
@@ -308,8 +308,9 @@ impl Faults {
         Self::default()
     }
 
-    /// Every fault a good client survives without losing a result, each with
-    /// its defaults: what is missing, refused or slow for good is left out.
+    /// Every fault a good client survives with every byte as it was, each with
+    /// its defaults. Left out: what is missing or refused for good, what takes
+    /// minutes of real time, and bodies that are other bytes.
     pub fn survivable() -> Self {
         let spared = [
             Fault::Refuse,

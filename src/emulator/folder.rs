@@ -82,7 +82,9 @@ impl Found {
         let action = parent.and_then(OsStr::to_str).and_then(|n| n.parse().ok());
         if let (Some(action), Ok(index)) = (action, stem.parse()) {
             self.keyed.insert((action, index), path);
-        } else if !(is_json(&path) && self.described(&path, action)) && !is_readme(&path) {
+        } else if is_readme(&path) || (is_json(&path) && self.described(&path, action)) {
+            // taken, or about the data and not of it
+        } else {
             let below = path.strip_prefix(root).unwrap_or(&path);
             let mut parts = below.iter().map(|part| part.to_string_lossy());
             let first = parts.next().unwrap_or_default().into_owned();

@@ -14,6 +14,10 @@ use crate::evidence::ResultKey;
 /// (~100 B each), the counts go on.
 const CALLS_MAX: usize = 1_000_000;
 
+/// Links whose uses are counted (~150 B each); later ones are served, not
+/// judged.
+const LINKS_MAX: usize = 1_000_000;
+
 /// Which budget or host a call belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallKind {
@@ -206,8 +210,11 @@ impl Journal {
     }
 
     pub(super) fn issue(&self, signature: &str) {
-        let link = Link { uses: 0 };
-        self.seen().links.insert(signature.to_string(), link);
+        let mut seen = self.seen();
+        if seen.links.len() < LINKS_MAX {
+            let link = Link { uses: 0 };
+            seen.links.insert(signature.to_string(), link);
+        }
     }
 
     pub(super) fn use_link(&self, signature: &str) {

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -208,12 +208,23 @@ fn assemble(settings: Settings, addr: SocketAddr) -> Result<Service> {
         stock: RwLock::new(stock),
         page_size: settings.page_size,
         link_life: settings.link_life,
-        base: format!("http://{addr}"),
+        base: format!("http://{}", reachable(addr)),
         requests: AtomicU64::new(0),
         lists: AtomicU64::new(0),
         etags: Mutex::new(HashMap::new()),
         dying: Mutex::new(HashSet::new()),
     })
+}
+
+/// A listener on every address is reached on the loopback.
+fn reachable(mut addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() {
+        addr.set_ip(match addr {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    addr
 }
 
 fn serve(
