@@ -128,6 +128,7 @@ impl Api {
         max: usize,
         token: &Secret,
     ) -> Result<Answer, CallError> {
+        let client = self.http.client(url).map_err(CallError::Fatal)?;
         self.outage.wait(self.clock).await;
         let tell = |until| self.tally.waiting(call, self.clock.now(), until);
         let ticket = self
@@ -136,9 +137,7 @@ impl Api {
             .await
             .map_err(CallError::Fatal)?;
         let asked = self.clock.now();
-        let request = self
-            .http
-            .client(url)
+        let request = client
             .get(url.clone())
             .bearer_auth(token.expose())
             .timeout(self.call_timeout);

@@ -367,6 +367,27 @@ mod tests {
         assert_eq!(at(Call::Link), seconds(500));
     }
 
+    #[test]
+    fn a_log_nobody_understands_counts_as_a_spent_hour() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("t.calls"), "\0\0\0").unwrap();
+        let clock = Clock::new(1.0);
+        let before = clock.now();
+        let (budget, notice) = Budget::open(clock, false, TIMEOUT, dir.path(), "t").unwrap();
+        assert!(notice.unwrap().contains("unreadable"));
+        let free = |call| {
+            let log = budget.log.as_ref().unwrap();
+            let now = clock.now();
+            log.decide(now, |ledger| (earliest(ledger, call, now, pace()), None))
+                .unwrap()
+        };
+        for call in Call::ALL {
+            assert!(free(call) >= before.after(HOUR), "{call:?}");
+        }
+        let again = Budget::open(clock, false, TIMEOUT, dir.path(), "t").unwrap();
+        assert!(again.1.is_none(), "what was said once is in the log");
+    }
+
     /// A server that keeps its own windows, at a hundred times real time.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn n_calls_take_as_long_as_they_must_and_never_overspend() {

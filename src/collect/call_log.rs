@@ -7,18 +7,19 @@
 //! its answer, `u ID` never sent after all, `h CALL MICROS` held until then.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::budget::Call;
 use super::clock::Moment;
+use super::system;
 
 const HEADER: &str = "afteraction calls 1\n";
 /// Lines are about 40 bytes and an hour holds some thousands; a longer file is
 /// rewritten without what is over.
-const REWRITE_BYTES: usize = 512 * 1024;
+const REWRITE_BYTES: usize = 256 * 1024;
 /// No hour is that long: such a file is none of ours.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -82,13 +83,13 @@ impl CallLog {
         now: Moment,
         decide: impl FnOnce(&Ledger) -> (R, Option<Entry>),
     ) -> io::Result<R> {
-        let _held = self.locked()?;
+        let _held = system::lock(&self.lock)?;
         let text = self.read()?;
         let mut ledger = read_ledger(&text)?;
         ledger.forget_before(now, self.keep);
         let torn = !text.is_empty() && !text.ends_with('\n');
         if text.is_empty() || torn || text.len() > REWRITE_BYTES {
-            self.replace(&ledger.to_text())?;
+            system::replace(&self.path, &ledger.to_text(), self.sync)?;
         }
         let (answer, entry) = decide(&ledger);
         if let Some(entry) = entry {
@@ -99,29 +100,19 @@ impl CallLog {
 
     /// Adds a fact nothing depends on.
     pub fn note(&self, entry: Entry) -> io::Result<()> {
-        let _held = self.locked()?;
+        let _held = system::lock(&self.lock)?;
         self.append(entry)
     }
 
     /// Replaces a log nobody understands by one that holds every call back
     /// until `until`: the hour counts as spent.
     pub fn start_over(&self, until: Moment) -> io::Result<()> {
-        let _held = self.locked()?;
+        let _held = system::lock(&self.lock)?;
         let ledger = Ledger {
             calls: Vec::new(),
             holds: Call::ALL.iter().map(|call| (*call, until)).collect(),
         };
-        self.replace(&ledger.to_text())
-    }
-
-    fn locked(&self) -> io::Result<File> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&self.lock)?;
-        file.lock()?;
-        Ok(file)
+        system::replace(&self.path, &ledger.to_text(), self.sync)
     }
 
     fn read(&self) -> io::Result<String> {
@@ -139,23 +130,8 @@ impl CallLog {
     }
 
     fn append(&self, entry: Entry) -> io::Result<()> {
-        let mut file = OpenOptions::new().append(true).open(&self.path)?;
-        file.write_all(line_of(entry).as_bytes())?;
-        match (self.sync, entry) {
-            (true, Entry::Sent { .. }) => file.sync_data(),
-            _ => Ok(()),
-        }
-    }
-
-    fn replace(&self, text: &str) -> io::Result<()> {
-        let fresh = self.path.with_extension("fresh");
-        let mut file = File::create(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        if self.sync {
-            file.sync_data()?;
-        }
-        drop(file);
-        std::fs::rename(&fresh, &self.path)
+        let must_last = self.sync && matches!(entry, Entry::Sent { .. });
+        system::append(&self.path, &line_of(entry), must_last)
     }
 }
 

@@ -153,8 +153,11 @@ async fn host(settings: &Settings, http: &Http, token: &Secret, lines: &mut Vec<
     };
     let query = url.query().unwrap_or("").to_string();
     url.set_query(Some(&format!("{query}&$top=1")));
-    let request = http
-        .client(&url)
+    let client = match http.client(&url) {
+        Ok(client) => client,
+        Err(error) => return lines.push(CheckLine::failed("host", &error)),
+    };
+    let request = client
         .get(url)
         .bearer_auth(token.expose())
         .timeout(settings.timeouts.call);

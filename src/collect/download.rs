@@ -189,8 +189,12 @@ impl Body {
         let Some(url) = link.url() else {
             return Pull::Expired;
         };
+        let client = match run.api.http.client(&url) {
+            Ok(client) => client,
+            Err(error) => return Pull::Fatal(error),
+        };
         run.blob_outage.wait(run.clock).await;
-        let mut request = run.api.http.client(&url).get(url);
+        let mut request = client.get(url);
         if let (Some(etag), true) = (&self.etag, self.offset > 0) {
             request = request
                 .header(RANGE, format!("bytes={}-", self.offset))

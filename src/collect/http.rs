@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,34 +18,45 @@ use super::{CollectError, Timeouts};
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// One client for this machine, without proxy and certificates; one for the
-/// world, with the system's.
+/// world, with the system's, made when first needed: a machine without a trust
+/// store can still speak to an emulator.
 pub(super) struct Http {
     near: Client,
-    far: Client,
+    far: OnceLock<Result<Client, String>>,
+    roots: Vec<Certificate>,
+    timeouts: Timeouts,
 }
 
 impl Http {
     pub fn new(ca_file: Option<&Path>, timeouts: Timeouts) -> Result<Self, CollectError> {
         install_provider();
         let roots = ca_file.map(read_roots).transpose()?.unwrap_or_default();
-        let build = |builder: ClientBuilder| {
-            builder.build().map_err(|e| CollectError::Setting {
-                setting: "the http client",
-                why: fault(e).text,
-            })
-        };
+        let near = common(timeouts).no_proxy().tls_certs_only([]).build();
         Ok(Self {
-            near: build(common(timeouts).no_proxy().tls_certs_only([]))?,
-            far: build(common(timeouts).tls_certs_merge(roots))?,
+            near: near.map_err(|e| unusable(fault(e).text))?,
+            far: OnceLock::new(),
+            roots,
+            timeouts,
         })
     }
 
-    pub fn client(&self, url: &Url) -> &Client {
+    /// **Errors**: where the system's trust store or proxy cannot be used.
+    pub fn client(&self, url: &Url) -> Result<&Client, CollectError> {
         if url.scheme() == "http" && is_loopback(url) {
-            &self.near
-        } else {
-            &self.far
+            return Ok(&self.near);
         }
+        let far = self.far.get_or_init(|| {
+            let builder = common(self.timeouts).tls_certs_merge(self.roots.clone());
+            builder.build().map_err(|e| fault(e).text)
+        });
+        far.as_ref().map_err(|why| unusable(why.clone()))
+    }
+}
+
+fn unusable(why: String) -> CollectError {
+    CollectError::Setting {
+        setting: "the https client",
+        why,
     }
 }
 
@@ -244,7 +255,13 @@ mod tests {
     async fn a_transport_error_shows_no_address() {
         let http = Http::new(None, Timeouts::default()).unwrap();
         let secret = url("http://127.0.0.1:1/blob/secretpath?se=x&sig=SECRET");
-        let error = http.client(&secret).get(secret).send().await.unwrap_err();
+        let error = http
+            .client(&secret)
+            .unwrap()
+            .get(secret)
+            .send()
+            .await
+            .unwrap_err();
         let fault = fault(error);
         assert!(fault.unsent);
         let text = format!("{fault:?}");

@@ -1,7 +1,7 @@
 //! Lists of actions: the query, the pages, and merging what unstable paging
 //! brings. Absence from one list proves nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -98,6 +98,8 @@ pub(super) fn next_page(base: &Url, next: &str) -> Option<Url> {
 #[derive(Default)]
 pub(super) struct Known {
     actions: HashMap<ActionId, Seen>,
+    /// Of the ids asked for, those met, meant or not.
+    met: HashSet<ActionId>,
     hasher: RandomState,
     pub unreadable: u64,
 }
@@ -129,6 +131,9 @@ impl Known {
             };
             if round.ids.insert(action.id) {
                 news.new_ids += 1;
+            }
+            if filter.actions.contains(&action.id) {
+                self.met.insert(action.id);
             }
             if filter.takes(&action) {
                 self.keep(action, json, &mut news);
@@ -164,10 +169,7 @@ impl Known {
 
     /// Ids of `wanted` that no list has shown.
     pub fn missing(&self, wanted: &[ActionId]) -> impl Iterator<Item = ActionId> {
-        wanted
-            .iter()
-            .copied()
-            .filter(|id| !self.actions.contains_key(id))
+        wanted.iter().copied().filter(|id| !self.met.contains(id))
     }
 
     pub fn len(&self) -> u64 {
@@ -194,7 +196,7 @@ fn is_older(action: &Action, known: &Action) -> bool {
 /// The ids one list has shown, over all its rounds.
 #[derive(Default)]
 pub(super) struct Round {
-    pub ids: std::collections::HashSet<ActionId>,
+    pub ids: HashSet<ActionId>,
     pub unreadable: u64,
 }
 

@@ -26,7 +26,8 @@ const PAGES_MAX: u32 = 10_000;
 /// A poll asks from so long before the oldest action not yet final.
 const LOOK_BACK: Duration = Duration::from_secs(600);
 /// A watch lists everything again after this long, service time: absence from
-/// one list proves nothing, and what was absent then may be old by now.
+/// one list proves nothing, and what was absent then may be old by now. What
+/// could not be had is asked for again then, too.
 const LIST_WHOLE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Lists and plans, once or at every tick.
@@ -48,6 +49,10 @@ impl Run {
             let now = self.clock.now();
             if now.since(whole_at) >= self.clock.real(LIST_WHOLE_EVERY) {
                 (from, whole_at) = (None, now);
+                let mut taken = self.lock_taken();
+                for key in self.tally.gaps_worth_retrying() {
+                    taken.remove(&key);
+                }
             }
             match self.tick(&mut known, from).await {
                 Ok(listed_at) => from = look_from(&known, listed_at).or(from),
@@ -256,10 +261,10 @@ impl Run {
         self.tally.count(|report| {
             report.already_there += plan.already_there;
             report.pending = plan.pending;
-            if plan.known_gaps > 0 {
-                *report.gaps.entry(GapReason::NeverProduced).or_default() += plan.known_gaps;
-            }
         });
+        for key in &plan.known_gaps {
+            self.tally.known_gap(*key, GapReason::NeverProduced);
+        }
         self.tally.tell(Progress::Planned {
             results: plan.wants.len() as u64,
             already_there: plan.already_there,

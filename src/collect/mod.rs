@@ -38,6 +38,7 @@ mod report;
 mod secret;
 mod settings;
 mod sign_in;
+mod system;
 mod tally;
 mod vault;
 mod writer;

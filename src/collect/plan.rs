@@ -82,7 +82,7 @@ pub(super) struct Plan {
     /// Nothing will come of them, and the vault does not know yet.
     pub never: Vec<(Arc<Action>, usize)>,
     /// Known gaps that asking again would not fill.
-    pub known_gaps: u64,
+    pub known_gaps: Vec<ResultKey>,
     pub already_there: u64,
     pub pending: u64,
 }
@@ -109,7 +109,9 @@ impl Plan {
             taken.insert(key);
             match (standing(key)?, promise) {
                 (Standing::Sealed { .. }, _) => self.already_there += 1,
-                (Standing::Gap(GapReason::NeverProduced), Promise::Never) => self.known_gaps += 1,
+                (Standing::Gap(GapReason::NeverProduced), Promise::Never) => {
+                    self.known_gaps.push(key)
+                }
                 (_, Promise::Never) => self.never.push((action.clone(), place)),
                 (known, _) => {
                     let known_gap = match known {

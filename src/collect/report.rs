@@ -47,7 +47,7 @@ pub enum Progress {
         needed: u64,
     },
     RoomAgain,
-    /// `--watch`: nothing to do until then, unless something comes in.
+    /// Watching: when the list is read again.
     NextPoll {
         at: Timestamp,
     },

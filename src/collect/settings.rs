@@ -102,8 +102,8 @@ pub enum TokenSource {
     /// Read again when the token is spent.
     File(PathBuf),
     /// Run again when the token is spent; prints the token, or JSON with an
-    /// `accessToken` in it.
-    Command(String),
+    /// `accessToken` in it. The command line may hold a secret, so it is one.
+    Command(Secret),
 }
 
 /// Which actions are meant. Empty means all.
@@ -305,4 +305,84 @@ pub fn state_dir(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf>
             .or_else(|| path("HOME").map(|home| home.join(".local/state")))
     };
     base.map(|base| base.join("afteraction"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn action(json: &str) -> Action {
+        Action::from_json(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_filter_means_devices_by_any_of_their_names() {
+        let action = action(
+            r#"{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","machineId":"9D80",
+                "computerDnsName":"PC-17.contoso.example","requestorComment":"Case-42, first"}"#,
+        );
+        let takes = |device: &str, comment: Option<&str>| {
+            let filter = Filter {
+                devices: vec![device.into()],
+                comment: comment.map(str::to_string),
+                ..Filter::default()
+            };
+            filter.takes(&action)
+        };
+        for device in ["pc-17", "pc-17.CONTOSO.example", "9d80"] {
+            assert!(takes(device, Some("case-42")), "{device}");
+        }
+        assert!(!takes("pc-1", None));
+        assert!(!takes("pc-17", Some("case-43")));
+    }
+
+    #[test]
+    fn an_action_without_a_time_passes_and_one_of_another_kind_does_not() {
+        let filter = Filter {
+            since: "2026-01-01T00:00:00Z".parse().ok(),
+            until: "2026-02-01T00:00:00Z".parse().ok(),
+            ..Filter::default()
+        };
+        let at = |more: &str| {
+            action(&format!(
+                r#"{{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e"{more}}}"#
+            ))
+        };
+        assert!(filter.takes(&at("")));
+        assert!(filter.takes(&at(r#","creationDateTimeUtc":"2026-01-01T00:00:00Z""#)));
+        assert!(!filter.takes(&at(r#","creationDateTimeUtc":"2026-02-01T00:00:00Z""#)));
+        assert!(!filter.takes(&at(r#","type":"Isolate""#)));
+    }
+
+    #[test]
+    fn each_cloud_asks_for_its_own_scope() {
+        let scope = |cloud| {
+            let token = SignIn::Token(TokenSource::Ready(Secret::new("x")));
+            Settings::new(cloud, None, None, token, PathBuf::new())
+                .unwrap()
+                .scope()
+        };
+        assert_eq!(scope(Cloud::Commercial), COMMERCIAL_SCOPE);
+        assert_eq!(
+            scope(Cloud::GccHigh),
+            "https://api-gov.securitycenter.microsoft.us/.default"
+        );
+    }
+
+    #[cfg(all(unix, not(target_os = "macos")))]
+    #[test]
+    fn the_state_folder_is_found_from_the_environment() {
+        let dir = |xdg: &str, home: &str| {
+            state_dir(|name| match name {
+                "XDG_STATE_HOME" => Some(xdg.into()),
+                "HOME" => Some(home.into()),
+                _ => None,
+            })
+        };
+        assert_eq!(dir("/s", "/h"), Some("/s/afteraction".into()));
+        let home = Some("/h/.local/state/afteraction".into());
+        assert_eq!(dir("", "/h"), home);
+        assert_eq!(dir("relative", "/h"), home);
+        assert_eq!(dir("", ""), None);
+    }
 }

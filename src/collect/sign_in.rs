@@ -154,10 +154,12 @@ impl Signer {
         let Some(url) = &self.token_url else {
             return Err(Refusal::Final("no login host".into()));
         };
-        let asked = self.clock.now();
-        let response = self
+        let client = self
             .http
             .client(url)
+            .map_err(|e| Refusal::Final(e.to_string()))?;
+        let asked = self.clock.now();
+        let response = client
             .post(url.clone())
             .timeout(SIGN_IN_TIMEOUT)
             .form(&[
@@ -239,7 +241,7 @@ async fn from_source(source: &TokenSource) -> Result<Secret, CollectError> {
                 .await
                 .map_err(|e| CollectError::Worker(e.to_string()))?
         }
-        TokenSource::Command(line) => from_command(line).await,
+        TokenSource::Command(line) => from_command(line.expose()).await,
     }
 }
 

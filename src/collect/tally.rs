@@ -1,5 +1,6 @@
 //! Counts what happens and tells whoever listens.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::clock::Moment;
@@ -11,6 +12,8 @@ const NOTICES_MAX: usize = 100;
 
 pub(super) struct Tally {
     report: Mutex<Report>,
+    /// Results that are not there. A watch may still fill them.
+    gaps: Mutex<BTreeMap<ResultKey, GapReason>>,
     /// The end of the last wait told, so that slots in line count it once.
     waiting: Mutex<Moment>,
     events: Events,
@@ -20,6 +23,7 @@ impl Tally {
     pub fn new(events: Events) -> Self {
         Self {
             report: Mutex::default(),
+            gaps: Mutex::default(),
             waiting: Mutex::default(),
             events,
         }
@@ -44,6 +48,7 @@ impl Tally {
     }
 
     pub fn sealed(&self, key: ResultKey, sealed: &Sealed) {
+        self.lock_gaps().remove(&key);
         self.count(|report| {
             if sealed.already_there {
                 report.already_there += 1;
@@ -60,8 +65,20 @@ impl Tally {
     }
 
     pub fn gap(&self, key: ResultKey, reason: GapReason) {
-        self.count(|report| *report.gaps.entry(reason).or_default() += 1);
+        self.known_gap(key, reason);
         self.tell(Progress::Gap { key, reason });
+    }
+
+    /// A gap noted before this run, of which there is no news.
+    pub fn known_gap(&self, key: ResultKey, reason: GapReason) {
+        self.lock_gaps().insert(key, reason);
+    }
+
+    /// Gaps that asking again may fill.
+    pub fn gaps_worth_retrying(&self) -> Vec<ResultKey> {
+        let gaps = self.lock_gaps();
+        let worth = gaps.iter().filter(|(_, reason)| reason.worth_retrying());
+        worth.map(|(key, _)| *key).collect()
     }
 
     /// A budget holds `call` back. Every slot in line says so; a stretch of
@@ -85,7 +102,15 @@ impl Tally {
     }
 
     pub fn report(&self) -> Report {
-        self.lock().clone()
+        let mut report = self.lock().clone();
+        for reason in self.lock_gaps().values() {
+            *report.gaps.entry(*reason).or_default() += 1;
+        }
+        report
+    }
+
+    fn lock_gaps(&self) -> MutexGuard<'_, BTreeMap<ResultKey, GapReason>> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Report> {

@@ -371,6 +371,10 @@ async fn no_text_of_a_failing_run_holds_a_link_or_the_token() {
         Reply::new(403, error.to_string())
     });
     let failed = run(settings(&refused, state.path()), &vault).await;
+    for file in std::fs::read_dir(state.path()).unwrap() {
+        let kept = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(!kept.contains("TOKENSIGNATURE") && !kept.contains("sig="));
+    }
     let failure = failed.failure.as_ref().unwrap();
     assert!(matches!(failure, CollectError::Service { .. }) && failure.hint().is_some());
     let settings = settings(&stub, state.path());
@@ -418,6 +422,14 @@ async fn a_check_says_what_the_token_lacks_and_what_the_host_answers() {
     assert_eq!(state_of("permissions"), CheckState::Warn);
     assert_eq!(state_of("host"), CheckState::Ok);
     assert_eq!(state_of("disk"), CheckState::Warn);
+    settings.ca_file = Some(state.path().join("none.pem"));
+    std::fs::write(state.path().join("none.pem"), "no certificate").unwrap();
+    let lines = check(&settings, None).await;
+    assert_eq!(
+        (lines[0].what, lines[0].state),
+        ("settings", CheckState::Fail)
+    );
+    settings.ca_file = None;
     settings.api_base = "http://127.0.0.1:1".parse().unwrap();
     let lines = check(&settings, None).await;
     let host = lines.iter().find(|line| line.what == "host").unwrap();
