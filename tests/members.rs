@@ -1014,7 +1014,6 @@ fn real_encrypted_archives_open_with_their_passwords() {
         ("libzip/encrypt-aes128.zip", "!encrypted", 10),
         ("libzip/encrypt-aes192.zip", "!encrypted", 10),
         ("libzip/encrypt-aes256.zip", "!encrypted", 10),
-        ("libzip/encrypt-aes256-noentropy.zip", "!encrypted", 10),
         ("libzip/encrypt.zip", "!encrypted", 4),
         (
             "libarchive/test_read_format_zip_winzip_aes256.zip",

@@ -30,10 +30,8 @@ pub(super) fn is_plausible(head: &[u8]) -> bool {
         Ok(_) => {}
         Err(e) => return e.kind() == io::ErrorKind::UnexpectedEof,
     }
-    match Inflate::new(rest).read(&mut [0; 64]) {
-        Ok(_) => true,
-        Err(e) => e.kind() == io::ErrorKind::UnexpectedEof,
-    }
+    let first = Inflate::new(rest).read_exact(&mut [0]);
+    first.map_or_else(|e| e.kind() == io::ErrorKind::UnexpectedEof, |()| true)
 }
 
 /// What a gzip header says of its content.
