@@ -7,7 +7,7 @@ use super::text::Decoder;
 use super::wide::{Order, begins_wide};
 
 pub(super) enum Seen {
-    Text(Decoder),
+    Text(Box<Decoder>),
     Binary,
 }
 
@@ -25,14 +25,14 @@ const BINARY_MAGIC: [&[u8]; 7] = [
 /// Decides from the first window (the whole, where it `is_all`).
 pub(super) fn detect(window: &[u8], is_all: bool, page: CodePage) -> Seen {
     if let Some(decoder) = by_mark(window, page) {
-        return Seen::Text(decoder);
+        return Seen::Text(Box::new(decoder));
     }
     if BINARY_MAGIC.iter().any(|magic| window.starts_with(magic)) && has_control(window) {
         return Seen::Binary;
     }
     for order in [Order::Little, Order::Big] {
         if is_utf16(window, order) {
-            return Seen::Text(Decoder::utf16(order, page, 0));
+            return Seen::Text(Box::new(Decoder::utf16(order, page, 0)));
         }
     }
     let narrow = narrow_bytes(window);
@@ -40,11 +40,11 @@ pub(super) fn detect(window: &[u8], is_all: bool, page: CodePage) -> Seen {
         return Seen::Binary;
     }
     let (characters, bad) = count_utf8(&narrow, is_all);
-    Seen::Text(if bad > characters {
+    Seen::Text(Box::new(if bad > characters {
         Decoder::page(page)
     } else {
         Decoder::utf8(page, 0)
-    })
+    }))
 }
 
 fn by_mark(window: &[u8], page: CodePage) -> Option<Decoder> {

@@ -127,17 +127,17 @@ fn extract_by(
 ) -> io::Result<()> {
     let mut feed = feed::Feed::new(bytes, step);
     feed.fill_first()?;
-    let flow = match detect::detect(feed.window(), feed.is_last(), settings.code_page) {
+    // a sink that said stop has what it wanted: no error
+    let _ = match detect::detect(feed.window(), feed.is_last(), settings.code_page) {
         detect::Seen::Binary => strings::run(&mut feed, sink)?,
         detect::Seen::Text(decoder) => {
             if transcript::is_transcript(&decoder, feed.window(), hint.kind) {
-                transcript::run(&mut feed, decoder, sink)?
+                transcript::run(&mut feed, *decoder, sink)?
             } else {
-                text::run(&mut feed, decoder, hint.kind, sink)?
+                text::run(&mut feed, *decoder, hint.kind, sink)?
             }
         }
     };
-    let _ = flow;
     Ok(())
 }
 

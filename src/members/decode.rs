@@ -37,6 +37,16 @@ pub(super) fn is_supported(method: u16) -> bool {
     )
 }
 
+/// Whether the packed bytes are the plain ones.
+pub(super) fn is_stored(entry: &Entry) -> bool {
+    entry.method == STORED && !entry.is_encrypted()
+}
+
+/// Whether a method ends by itself, whatever stands behind it.
+pub(super) fn ends_by_itself(method: u16) -> bool {
+    matches!(method, DEFLATE | DEFLATE64 | LZMA)
+}
+
 /// A method's name, for a person.
 pub(super) fn method_name(method: u16) -> String {
     let name = match method {
@@ -144,6 +154,8 @@ pub(super) enum Check {
     Crc,
     /// One byte, held against the time's highest.
     Time,
+    /// No password: the flag lies.
+    None,
 }
 
 /// The checks to try, the likelier one first: packers that write descriptors
@@ -180,7 +192,7 @@ pub(super) fn unlock<T>(
             0,
             &[],
         ),
-        Check::Crc => {
+        Check::Crc | Check::None => {
             let mut extra = vec![1, 0, 16, 0];
             extra.extend_from_slice(&entry.compressed.to_le_bytes());
             extra.extend_from_slice(&entry.compressed.to_le_bytes());
@@ -213,12 +225,18 @@ pub(super) fn proves(entry: &Entry, check: Check, plain: &mut dyn BufRead) -> bo
     if matches!(check, Check::Aes(_)) {
         return true;
     }
-    let stored = entry.inner_method() == STORED;
-    let len = if stored { u64::MAX } else { PROOF_BYTES };
-    inflate(entry, plain, |bytes| makes_sense(entry, bytes, len)).unwrap_or(false)
+    makes_sense(entry, plain)
 }
 
-fn makes_sense(entry: &Entry, bytes: &mut dyn Read, len: u64) -> bool {
+/// Whether `packed` is what the entry says it is, as far as a look at its
+/// beginning tells.
+pub(super) fn makes_sense(entry: &Entry, packed: &mut dyn BufRead) -> bool {
+    let stored = entry.inner_method() == STORED;
+    let len = if stored { u64::MAX } else { PROOF_BYTES };
+    inflate(entry, packed, |bytes| is_whole(entry, bytes, len)).unwrap_or(false)
+}
+
+fn is_whole(entry: &Entry, bytes: &mut dyn Read, len: u64) -> bool {
     let mut crc = crc32fast::Hasher::new();
     let mut made = 0;
     let mut buf = vec![0; READ_BYTES];

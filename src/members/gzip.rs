@@ -22,6 +22,18 @@ pub(super) fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(&MAGIC) && head.get(3).is_none_or(|flags| flags & FLAGS_RESERVED == 0)
 }
 
+/// Whether what `head` starts can be unpacked at all: three bytes may be
+/// chance, and bytes that are no gzip are to be read as they are.
+pub(super) fn is_plausible(head: &[u8]) -> bool {
+    let mut rest = head;
+    match Header::read(&mut rest) {
+        Ok(_) => {}
+        Err(e) => return e.kind() == io::ErrorKind::UnexpectedEof,
+    }
+    let first = Inflate::new(rest).read_exact(&mut [0]);
+    first.map_or_else(|e| e.kind() == io::ErrorKind::UnexpectedEof, |()| true)
+}
+
 /// What a gzip header says of its content.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Header {

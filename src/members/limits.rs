@@ -20,8 +20,9 @@ pub const MEMBER_BYTES_MAX: u64 = 32 << 30;
 pub const RATIO_MAX: u64 = 200;
 
 /// What may come out of a result whatever the ratio: the service collects
-/// files of up to 3 GB, and one of zeros is still evidence.
-pub const RATIO_FLOOR_BYTES: u64 = 4 << 30;
+/// files of up to 3 GB, one of zeros is still evidence, and wrapped once more
+/// it counts twice.
+pub const RATIO_FLOOR_BYTES: u64 = 8 << 30;
 
 /// Bytes of a nested archive put aside for seeking; twice a largest result.
 pub const SCRATCH_BYTES_MAX: u64 = 8 << 30;

@@ -2,7 +2,7 @@
 //! mistaken for damage by the decoders above.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Read, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use super::ReadSeek;
 
@@ -80,6 +80,60 @@ impl Read for Window<'_> {
         let n = read_some(self.source, self.shared, buf)?;
         self.left -= n as u64;
         Ok(n)
+    }
+}
+
+/// A stretch of a source as a source of its own.
+pub(super) struct Part<'a> {
+    source: &'a mut dyn ReadSeek,
+    start: u64,
+    len: u64,
+    at: u64,
+}
+
+impl<'a> Part<'a> {
+    /// The stretch as far as there is one.
+    pub fn new(
+        source: &'a mut dyn ReadSeek,
+        shared: &Shared,
+        start: u64,
+        len: u64,
+    ) -> io::Result<Self> {
+        let there = length(source, shared)?.saturating_sub(start);
+        Ok(Self {
+            source,
+            start,
+            len: len.min(there),
+            at: 0,
+        })
+    }
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let wanted = left.min(buf.len());
+        let n = self.source.read(&mut buf[..wanted])?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Part<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(to) => Some(to),
+            SeekFrom::End(by) => self.len.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        let to = to.ok_or(io::ErrorKind::InvalidInput)?;
+        let below = self
+            .start
+            .checked_add(to)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        self.source.seek(SeekFrom::Start(below))?;
+        self.at = to;
+        Ok(to)
     }
 }
 

@@ -7,9 +7,9 @@ use super::decode::{self, Check, UnlockError};
 use super::guard::{End, Guard};
 use super::gzip::{self, Gzip, Header};
 use super::limits::{LOCKED_LISTED_MAX, READ_BYTES};
-use super::source::{self, Peeked, Shared, Window};
+use super::source::{self, Part, Peeked, Shared, Window};
 use super::spool::{self, Spool, SpoolError};
-use super::zip::{self, Catalog, Complaints, Entry, Slot};
+use super::zip::{self, Catalog, Complaints, Entry, Local, Slot};
 use super::{
     Hint, Member, MembersError, Modified, ReadSeek, ScratchFactory, Settings, Summary, Visitor,
     Wrapping, written,
@@ -261,17 +261,22 @@ impl Walk<'_> {
             Kind::Zip => self.peel_zip(source, facts, 0),
             Kind::Leaf => {
                 let appended = self.find_appended(source, head)?;
-                let shared = self.shared;
-                let mut window = self.world(Window::new(source, self.shared, 0, u64::MAX))?;
-                let mut guard = Guard::new(&mut window, shared, &self.settings.limits);
-                self.leaf(&mut guard, facts)?;
-                self.settle(guard.end(), guard.made())?;
+                self.leaf_of(source, facts)?;
                 match appended {
                     Some(before) => self.peel_zip(source, facts, before),
                     None => Ok(()),
                 }
             }
         }
+    }
+
+    /// All of a source as it is.
+    fn leaf_of(&mut self, source: &mut dyn ReadSeek, facts: &Facts) -> Flow {
+        let shared = self.shared;
+        let mut window = self.world(Window::new(source, shared, 0, u64::MAX))?;
+        let mut guard = Guard::new(&mut window, shared, &self.settings.limits);
+        self.leaf(&mut guard, facts)?;
+        self.settle(guard.end(), guard.made())
     }
 
     /// An archive hung onto something else. JSON is spared the look: it is
@@ -303,7 +308,7 @@ impl Walk<'_> {
 
     /// What begins with `head`, at the depth and for the target at hand.
     fn kind(&mut self, head: &[u8]) -> Result<Kind, Stop> {
-        let kind = if gzip::is_gzip(head) {
+        let kind = if gzip::is_gzip(head) && gzip::is_plausible(head) {
             Kind::Gzip
         } else if zip::is_zip(head) {
             Kind::Zip
@@ -436,10 +441,16 @@ impl Walk<'_> {
     // ---- zip -----------------------------------------------------------
 
     fn peel_zip(&mut self, source: &mut dyn ReadSeek, facts: &Facts, before: u64) -> Flow {
-        self.announce(facts, Wrapping::Zip)?;
         let room = self.settings.limits.entries_left(self.entries);
         let mut catalog = self.world(Catalog::read(source, self.shared, room))?;
-        self.entries += catalog.slots.len() as u64;
+        if catalog.is_doubtful {
+            self.problem(
+                ProblemKind::Damaged,
+                "begins like a zip archive and holds no member: kept as it is".into(),
+            );
+            return self.leaf_of(source, facts);
+        }
+        self.announce(facts, Wrapping::Zip)?;
         if before > 0 {
             self.problem(
                 ProblemKind::Lying,
@@ -448,20 +459,37 @@ impl Walk<'_> {
                 ),
             );
         }
+        let mut complaints = Complaints::default();
+        let listed = self.zip_entries(source, &mut catalog, 0, &mut complaints)?;
+        if complaints.missing > 0 || self.target.is_some() {
+            self.world(catalog.recover_rest(source, self.shared, room))?;
+            self.zip_entries(source, &mut catalog, listed, &mut complaints)?;
+        }
+        self.entries += catalog.slots.len() as u64;
+        self.end_zip(&catalog, &complaints)
+    }
+
+    /// Goes through the members from `first` on; where they end.
+    fn zip_entries(
+        &mut self,
+        source: &mut dyn ReadSeek,
+        catalog: &mut Catalog,
+        first: usize,
+        complaints: &mut Complaints,
+    ) -> Result<usize, Stop> {
         for problem in std::mem::take(&mut catalog.problems) {
             self.problem(problem.kind, problem.message);
         }
-        let mut complaints = Complaints::default();
-        for ordinal in 0..catalog.slots.len() {
+        for ordinal in first..catalog.slots.len() {
             let Some(slot) = catalog.slots.get(ordinal).copied() else {
                 break;
             };
             let entry = self.world(catalog.entry(source, self.shared, &slot))?;
             if let Some(entry) = entry {
-                self.zip_entry(source, &entry, &slot, ordinal as u32, &mut complaints)?;
+                self.zip_entry(source, &entry, &slot, ordinal as u32, complaints)?;
             }
         }
-        self.end_zip(&catalog, &complaints)
+        Ok(catalog.slots.len())
     }
 
     fn end_zip(&mut self, catalog: &Catalog, complaints: &Complaints) -> Flow {
@@ -518,13 +546,16 @@ impl Walk<'_> {
         complaints: &mut Complaints,
     ) -> Flow {
         let Some(local) = self.world(zip::read_local(source, self.shared, entry))? else {
-            self.problem(
-                ProblemKind::Damaged,
-                format!(
-                    "no member at offset {}, where the directory has one",
-                    entry.header_at
-                ),
-            );
+            complaints.missing += 1;
+            if complaints.allow() {
+                self.problem(
+                    ProblemKind::Damaged,
+                    format!(
+                        "no member at offset {}, where the directory has one",
+                        entry.header_at
+                    ),
+                );
+            }
             return Ok(());
         };
         if !local.differs.is_empty() && complaints.allow() {
@@ -542,13 +573,18 @@ impl Walk<'_> {
         }
         let facts = Facts::of_entry(entry, name);
         if entry.is_strongly_encrypted() && entry.is_encrypted() {
-            self.lock();
             self.problem(
                 ProblemKind::Unsupported,
                 "locked with PKWARE strong encryption, which this build cannot read".into(),
             );
             return Ok(());
         }
+        let stretch = Stretch {
+            at: local.data_at,
+            len: entry.compressed,
+        };
+        let (entry, stretch) = self.settle_headers(source, entry, &local, stretch)?;
+        let entry = &entry;
         let method = entry.inner_method();
         if !decode::is_supported(method) {
             self.problem(
@@ -560,15 +596,80 @@ impl Walk<'_> {
             );
             return Ok(());
         }
-        let stretch = Stretch {
-            at: local.data_at,
-            len: entry.compressed,
-        };
         if entry.is_encrypted() {
             self.locked_member(source, entry, &facts, stretch)
+        } else if decode::is_stored(entry) {
+            self.stored_member(source, entry, &facts, stretch)
         } else {
             self.plain_member(source, entry, &facts, stretch)
         }
+    }
+
+    /// Where the two headers disagree, the directory is believed unless its
+    /// method makes no sense of the bytes and the other one does; of two sizes
+    /// the longer is taken where the stream finds its own end.
+    fn settle_headers(
+        &mut self,
+        source: &mut dyn ReadSeek,
+        entry: &Entry,
+        local: &Local,
+        mut stretch: Stretch,
+    ) -> Result<(Entry, Stretch), Stop> {
+        let mut settled = entry.clone();
+        if entry.is_encrypted() || local.differs.is_empty() {
+            return Ok((settled, stretch));
+        }
+        if local.method != entry.method && decode::is_supported(local.method) {
+            let other = entry.with_method(local.method);
+            if !self.makes_sense(source, entry, stretch)?
+                && self.makes_sense(source, &other, stretch)?
+            {
+                settled = other;
+            }
+        }
+        if decode::ends_by_itself(settled.method) {
+            stretch.len = stretch.len.max(local.compressed.unwrap_or(0));
+        }
+        Ok((settled, stretch))
+    }
+
+    fn makes_sense(
+        &mut self,
+        source: &mut dyn ReadSeek,
+        entry: &Entry,
+        stretch: Stretch,
+    ) -> Result<bool, Stop> {
+        if !decode::is_supported(entry.inner_method()) {
+            return Ok(false);
+        }
+        let window = self.world(Window::new(source, self.shared, stretch.at, stretch.len))?;
+        let mut input = BufReader::with_capacity(buffer_len(stretch.len), window);
+        let makes_sense = decode::makes_sense(entry, &mut input);
+        self.no_fault()?;
+        Ok(makes_sense)
+    }
+
+    /// A stored archive needs no scratch file: it is read where it stands.
+    /// Its own members have checksums, so its checksum is not computed.
+    fn stored_member(
+        &mut self,
+        source: &mut dyn ReadSeek,
+        entry: &Entry,
+        facts: &Facts,
+        stretch: Stretch,
+    ) -> Flow {
+        let mut head = [0; source::PEEK_BYTES];
+        let len = usize::try_from(stretch.len)
+            .unwrap_or(usize::MAX)
+            .min(head.len());
+        let got = source::read_at(source, self.shared, stretch.at, &mut head[..len]);
+        let got = self.world(got)?;
+        let head = head.get(..got).unwrap_or_default();
+        if !zip::is_zip(head) || self.kind(head)? != Kind::Zip {
+            return self.plain_member(source, entry, facts, stretch);
+        }
+        let mut part = self.world(Part::new(source, self.shared, stretch.at, stretch.len))?;
+        self.peel_zip(&mut part, facts, 0)
     }
 
     fn plain_member(
@@ -637,6 +738,10 @@ impl Walk<'_> {
         let Some((check, password)) = self.find_password(source, entry, stretch)? else {
             return Ok(());
         };
+        if check == Check::None {
+            self.problem(ProblemKind::Lying, "says it is encrypted and is not".into());
+            return self.plain_member(source, &entry.unencrypted(), facts, stretch);
+        }
         let settings = self.settings;
         let Some(password) = settings.passwords.get(password) else {
             return Ok(());
@@ -690,6 +795,13 @@ impl Walk<'_> {
                     }
                 }
             }
+        }
+        let plain = entry.unencrypted();
+        if entry.aes().is_none()
+            && entry.crc().is_some()
+            && self.makes_sense(source, &plain, stretch)?
+        {
+            return Ok(Some((Check::None, 0)));
         }
         self.lock();
         let mut message = format!("none of {count} passwords opens it");

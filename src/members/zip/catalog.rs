@@ -46,8 +46,13 @@ pub(in super::super) struct Catalog {
     /// Members that are more than the limit; left out.
     pub cut: bool,
     pub problems: Vec<Problem>,
+    /// Nothing says that this is an archive but its first bytes.
+    pub is_doubtful: bool,
     /// Offsets in the archive count from here.
     shift: u64,
+    /// Where the members end at the latest.
+    end: u64,
+    recovered: bool,
     window: Vec<u8>,
     window_at: u64,
 }
@@ -72,13 +77,18 @@ impl Catalog {
         let len = length(source, shared)?;
         let mut catalog = Self::default();
         match find_ending(source, shared, len)? {
-            Some(ending) => catalog.read_directory(source, shared, ending, entries_max)?,
+            Some(ending) => {
+                catalog.end = ending.at;
+                catalog.read_directory(source, shared, ending, entries_max)?;
+            }
             None => {
+                catalog.end = len;
                 catalog.complain(
                     ProblemKind::Damaged,
                     "no directory at the end of the archive",
                 );
-                catalog.recover(source, shared, 0, len, entries_max)?;
+                catalog.recover(source, shared, entries_max)?;
+                catalog.is_doubtful = catalog.slots.is_empty();
             }
         }
         catalog.mark_repeats();
@@ -132,7 +142,7 @@ impl Catalog {
             ending.count
         );
         self.complain(ProblemKind::Damaged, message);
-        self.recover(source, shared, 0, ending.at, entries_max)
+        self.recover(source, shared, entries_max)
     }
 
     /// Whether what stands at `at` may follow a whole directory.
@@ -151,19 +161,33 @@ impl Catalog {
         Ok(got == 4 && (signature == END64 || signature == *b"PK\x05\x05"))
     }
 
+    /// Adds the members that local headers tell of and the directory does
+    /// not, once.
+    pub fn recover_rest(
+        &mut self,
+        source: &mut dyn ReadSeek,
+        shared: &Shared,
+        entries_max: u64,
+    ) -> io::Result<()> {
+        if !self.recovered {
+            self.recover(source, shared, entries_max)?;
+            self.mark_repeats();
+        }
+        Ok(())
+    }
+
     fn recover(
         &mut self,
         source: &mut dyn ReadSeek,
         shared: &Shared,
-        start: u64,
-        end: u64,
         entries_max: u64,
     ) -> io::Result<()> {
+        self.recovered = true;
         let mut known: Vec<u64> = self.slots.iter().map(|slot| slot.start).collect();
         known.sort_unstable();
         let room = entries_max.saturating_sub(self.slots.len() as u64);
-        let found = recover::scan(source, shared, start, end, &known, room)?;
-        self.cut = found.cut;
+        let found = recover::scan(source, shared, self.end, &known, room)?;
+        self.cut |= found.cut;
         for place in &found.headers {
             if let Some(entry) = recover::entry(source, shared, place)? {
                 self.push(Place::Local(*place), &entry);
@@ -444,6 +468,8 @@ impl Limits {
 #[derive(Debug, Default)]
 pub(in super::super) struct Complaints {
     made: u64,
+    /// Members that are not where the directory has them.
+    pub missing: u64,
 }
 
 impl Complaints {

@@ -198,6 +198,22 @@ impl Entry {
         from_unix && (self.external >> 16) & 0o170_000 == 0o120_000
     }
 
+    /// The same member, packed in another way.
+    pub fn with_method(&self, method: u16) -> Self {
+        Self {
+            method,
+            ..self.clone()
+        }
+    }
+
+    /// The same member, were it not encrypted.
+    pub fn unencrypted(&self) -> Self {
+        Self {
+            flags: self.flags & !ENCRYPTED,
+            ..self.clone()
+        }
+    }
+
     pub fn is_encrypted(&self) -> bool {
         self.flags & ENCRYPTED != 0
     }
@@ -265,6 +281,9 @@ impl Entry {
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct Local {
     pub data_at: u64,
+    pub method: u16,
+    /// `None` where it stands elsewhere.
+    pub compressed: Option<u64>,
     /// What it says differently from the directory.
     pub differs: Vec<String>,
 }
@@ -310,6 +329,8 @@ pub(in super::super) fn read_local(
     let header_len = (LOCAL_BYTES + usize::from(name_len) + usize::from(extra_len)) as u64;
     Ok(Some(Local {
         data_at: entry.header_at.saturating_add(header_len),
+        method: local.1.unwrap_or(entry.method),
+        compressed: local.3.filter(|size| *size != IN_32_BITS).map(u64::from),
         differs,
     }))
 }

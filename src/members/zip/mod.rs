@@ -11,7 +11,7 @@ mod name;
 mod recover;
 
 pub(super) use catalog::{Catalog, Complaints, Slot, find_appended};
-pub(super) use entry::{Aes, Entry, read_local};
+pub(super) use entry::{Aes, Entry, Local, read_local};
 
 pub(super) const LOCAL: [u8; 4] = *b"PK\x03\x04";
 const CENTRAL: [u8; 4] = *b"PK\x01\x02";

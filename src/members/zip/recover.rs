@@ -24,21 +24,19 @@ pub(super) struct Scan {
     pub cut: bool,
 }
 
-/// Looks for local headers from `start` to `end`, leaving out the `known`
-/// ones (sorted).
+/// Looks for local headers up to `end`, leaving out the `known` ones (sorted).
 ///
-/// **Cost**: reads the stretch once.
+/// **Cost**: reads what is between the headers once.
 pub(super) fn scan(
     source: &mut dyn ReadSeek,
     shared: &Shared,
-    start: u64,
     end: u64,
     known: &[u64],
     headers_max: u64,
 ) -> io::Result<Scan> {
     let mut headers: Vec<Found> = Vec::new();
     let mut cut = false;
-    let mut marks = Marks::new(start, end);
+    let mut marks = Marks::new(end);
     while let Some(mark) = marks.next(source, shared)? {
         close(&mut headers, mark.at);
         let header = mark
@@ -49,17 +47,11 @@ pub(super) fn scan(
             continue;
         };
         let data_at = mark.at.saturating_add(header_len);
-        let sized = entry.compressed > 0 || !entry.has_descriptor();
-        let data_end = if sized {
-            data_at.saturating_add(entry.compressed).min(end)
-        } else {
-            OPEN
-        };
-        if sized {
-            marks.go_to(data_end.max(data_at));
-        } else {
-            marks.go_to(data_at);
-        }
+        let said = entry.compressed > 0 || !entry.has_descriptor();
+        let said_end = data_at.saturating_add(entry.compressed);
+        let sized = said && may_end(source, shared, said_end, end)?;
+        let data_end = if sized { said_end } else { OPEN };
+        marks.go_to(if sized { said_end } else { data_at });
         if known.binary_search(&mark.at).is_ok() {
             continue;
         }
@@ -74,6 +66,17 @@ pub(super) fn scan(
     }
     close(&mut headers, end);
     Ok(Scan { headers, cut })
+}
+
+/// Whether a member may end at `at`: something of the archive follows, or
+/// nothing at all. A size that leads elsewhere is a lie.
+fn may_end(source: &mut dyn ReadSeek, shared: &Shared, at: u64, end: u64) -> io::Result<bool> {
+    if at >= end {
+        return Ok(at == end);
+    }
+    let mut signature = [0; 2];
+    let got = read_at(source, shared, at, &mut signature)?;
+    Ok(got < 2 || signature == *b"PK")
 }
 
 /// Stands for an end that is not known yet.
@@ -142,13 +145,13 @@ struct Marks {
 }
 
 impl Marks {
-    fn new(start: u64, end: u64) -> Self {
+    fn new(end: u64) -> Self {
         Self {
             buf: Vec::new(),
-            buf_at: start,
-            at: start,
+            buf_at: 0,
+            at: 0,
             end,
-            data_at: start,
+            data_at: 0,
         }
     }
 

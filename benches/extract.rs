@@ -1,0 +1,110 @@
+//! How fast bytes become text: bytes in per second. Each run checks what came
+//! out.
+
+use std::ops::ControlFlow;
+
+use afteraction::evidence::{Problem, ResultKind};
+use afteraction::extract::{Head, Hint, Settings, Sink, TranscriptFacts, extract};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+const TEXT_BYTES: usize = 32 << 20;
+
+fn text() -> String {
+    let mut text = String::with_capacity(TEXT_BYTES + 200);
+    let mut seed = 1u64;
+    while text.len() < TEXT_BYTES {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        text.push_str(&format!(
+            "2026-02-04T15:36:52.{:07}Z svchost.exe pid {} opened \"C:\\Windows\\System32\\{:08x}.dll\"\r\n",
+            seed % 10_000_000,
+            seed >> 50,
+            seed >> 33
+        ));
+    }
+    text
+}
+
+#[derive(Default)]
+struct Counts {
+    bytes: usize,
+    problems: usize,
+}
+
+impl Sink for Counts {
+    fn document(&mut self, _: Head) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn text(&mut self, piece: &str) -> ControlFlow<()> {
+        self.bytes += piece.len();
+        ControlFlow::Continue(())
+    }
+
+    fn transcript(&mut self, _: &TranscriptFacts) {}
+
+    fn problem(&mut self, _: Problem) {
+        self.problems += 1;
+    }
+}
+
+fn count(mut bytes: &[u8], kind: ResultKind) -> usize {
+    let mut counts = Counts::default();
+    let hint = Hint { name: None, kind };
+    extract(&mut bytes, hint, Settings::default(), &mut counts).unwrap();
+    counts.bytes
+}
+
+fn decode(c: &mut Criterion) {
+    let text = text();
+    let umlauts = text.replace("svchost", "Prüfung");
+    let page: Vec<u8> = umlauts.chars().map(|c| c as u8).collect();
+    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let transcript = serde_json::json!({"script_name": "a", "script_output": text}).to_string();
+    let mut seed = 1u64;
+    let noise: Vec<u8> = (0..TEXT_BYTES)
+        .map(|_| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed as u8
+        })
+        .collect();
+
+    let mut group = c.benchmark_group("extract");
+    group.sample_size(10);
+    for (name, bytes, kind, made) in [
+        (
+            "utf-8, ascii",
+            text.as_bytes(),
+            ResultKind::File,
+            Some(text.len()),
+        ),
+        (
+            "utf-8, umlauts",
+            umlauts.as_bytes(),
+            ResultKind::File,
+            Some(umlauts.len()),
+        ),
+        ("windows-1252", &page, ResultKind::File, Some(umlauts.len())),
+        ("utf-16le", &wide, ResultKind::File, Some(text.len())),
+        (
+            "transcript",
+            transcript.as_bytes(),
+            ResultKind::Transcript,
+            Some(text.len()),
+        ),
+        ("strings of noise", &noise, ResultKind::File, None),
+    ] {
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let counted = count(bytes, kind);
+                assert_eq!(counted, made.unwrap_or(counted));
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decode);
+criterion_main!(benches);
