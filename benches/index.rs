@@ -216,11 +216,11 @@ fn catch_up(name: &str, folder: &std::path::Path, texts: &[String]) {
     let mut writer = Writer::open(folder, identity(), Settings::default()).unwrap();
     for (n, text) in texts.iter().enumerate() {
         let content = Sha256(sha2::Sha256::digest(text).into());
-        let mut document = writer.document(None).unwrap();
+        writer.begin(None);
         for piece in text.as_bytes().chunks(64 << 10) {
-            document.text(std::str::from_utf8(piece).unwrap()).unwrap();
+            writer.text(std::str::from_utf8(piece).unwrap()).unwrap();
         }
-        document.finish(content).unwrap();
+        writer.finish(content).unwrap();
         writer.result(ResultFacts {
             device: Some(format!("pc{}.contoso.example", n % 2_000)),
             ..ResultFacts::new(id(n), Seq(n as u64), ResultKind::Transcript)

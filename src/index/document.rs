@@ -18,9 +18,8 @@ pub const OVERLAP: usize = 64 << 10;
 /// looks behind sees what was there.
 const MARGIN: usize = 1 << 10;
 
-/// One extracted text on its way into the index. Dropping it takes it back.
-pub struct DocumentWriter<'a> {
-    writer: &'a mut Writer,
+/// One extracted text on its way into the index.
+pub(super) struct OpenDocument {
     part: Option<Layer>,
     /// The line, or part of one, that has not ended yet.
     carry: String,
@@ -32,97 +31,88 @@ pub struct DocumentWriter<'a> {
     ticket: Option<Sha256>,
     /// How many closed segments there were when this text began.
     closed_before: usize,
-    ended: bool,
 }
 
-impl<'a> DocumentWriter<'a> {
-    pub(super) fn begin(writer: &'a mut Writer, part: Option<Layer>) -> Self {
+impl OpenDocument {
+    pub(super) fn begin(writer: &mut Writer, part: Option<Layer>) -> Self {
         writer.open.begin();
         Self {
             closed_before: writer.closed.len(),
-            writer,
             part,
             carry: String::new(),
             continues: false,
             offset: 0,
             line: 0,
             ticket: None,
-            ended: false,
         }
     }
 
     /// Takes the next piece of the text, cut anywhere.
     ///
     /// **Errors**: where a full segment could not be written.
-    pub fn text(&mut self, text: &str) -> Result<(), IndexError> {
+    pub(super) fn text(&mut self, writer: &mut Writer, text: &str) -> Result<(), IndexError> {
         let mut from = 0;
         for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
             let line = &text[from..end];
             if self.carry.is_empty() && !self.continues && line.len() <= LINE_MAX {
-                self.writer.open.line(line.as_bytes(), None);
-                self.split_when_full()?;
+                writer.open.line(line.as_bytes(), None);
+                self.split_when_full(writer)?;
             } else {
-                self.carry_on(line)?;
-                self.end_line(true)?;
+                self.carry_on(writer, line)?;
+                self.end_line(writer, true)?;
             }
             from = end + 1;
         }
-        self.carry_on(&text[from..])
+        self.carry_on(writer, &text[from..])
     }
 
     /// Ends the text. Where this part of `content` is known already, it is
     /// taken back instead and `false` is returned.
-    pub fn finish(mut self, content: Sha256) -> Result<bool, IndexError> {
-        if self.writer.holds_part(&content, &self.part) {
-            self.take_back();
+    pub(super) fn finish(mut self, writer: &mut Writer, content: Sha256) -> Result<bool, IndexError> {
+        if writer.holds_part(&content, &self.part) {
+            self.take_back(writer);
             return Ok(false);
         }
         if !self.carry.is_empty() || self.continues {
-            self.end_line(false)?;
+            self.end_line(writer, false)?;
         }
-        self.ended = true;
         let part = self.part.take();
-        self.writer
+        writer
             .open
             .end(content, part.clone(), self.offset, self.line);
         if let Some(ticket) = self.ticket {
-            self.writer.spans.push(Span { ticket, content });
+            writer.spans.push(Span { ticket, content });
         }
-        self.writer.held.entry(content).or_default().push(part);
+        writer.held.entry(content).or_default().push(part);
         Ok(true)
     }
 
     /// Takes the text back: nothing of it will be found.
-    pub fn abandon(mut self) {
-        self.take_back();
-    }
-
-    fn take_back(&mut self) {
-        self.ended = true;
-        self.writer.open.abandon();
-        let closed = self.writer.closed.split_off(self.closed_before);
+    pub(super) fn take_back(&self, writer: &mut Writer) {
+        writer.open.abandon();
+        let closed = writer.closed.split_off(self.closed_before);
         for segment in closed {
             if segment.documents == 1 {
-                self.writer.folder.remove(&segment.file_name());
+                writer.folder.remove(&segment.file_name());
             } else {
-                self.writer.closed.push(segment);
+                writer.closed.push(segment);
             }
         }
     }
 
-    fn carry_on(&mut self, mut text: &str) -> Result<(), IndexError> {
+    fn carry_on(&mut self, writer: &mut Writer, mut text: &str) -> Result<(), IndexError> {
         while self.carry.len() + text.len() > LINE_MAX {
             let room = LINE_MAX.saturating_sub(self.carry.len());
             let (head, rest) = text.split_at(text.floor_char_boundary(room));
             self.carry.push_str(head);
             text = rest;
-            self.end_part()?;
+            self.end_part(writer)?;
         }
         self.carry.push_str(text);
         Ok(())
     }
 
-    fn end_part(&mut self) -> Result<(), IndexError> {
+    fn end_part(&mut self, writer: &mut Writer) -> Result<(), IndexError> {
         let next = self
             .carry
             .floor_char_boundary(self.carry.len().saturating_sub(OVERLAP));
@@ -133,13 +123,13 @@ impl<'a> DocumentWriter<'a> {
             last: false,
             terminated: false,
         };
-        self.writer.open.line(self.carry.as_bytes(), Some(mark));
+        writer.open.line(self.carry.as_bytes(), Some(mark));
         self.carry.drain(..next);
         self.continues = true;
-        self.split_when_full()
+        self.split_when_full(writer)
     }
 
-    fn end_line(&mut self, terminated: bool) -> Result<(), IndexError> {
+    fn end_line(&mut self, writer: &mut Writer, terminated: bool) -> Result<(), IndexError> {
         let mark = Mark {
             own_start: self.own_start(),
             own_end: self.carry.len() as u32,
@@ -149,10 +139,10 @@ impl<'a> DocumentWriter<'a> {
         };
         let usual = terminated && !self.continues;
         let mark = (!usual).then_some(mark);
-        self.writer.open.line(self.carry.as_bytes(), mark);
+        writer.open.line(self.carry.as_bytes(), mark);
         self.carry.clear();
         self.continues = false;
-        self.split_when_full()
+        self.split_when_full(writer)
     }
 
     fn own_start(&self) -> u32 {
@@ -161,27 +151,19 @@ impl<'a> DocumentWriter<'a> {
 
     /// A full segment is closed in the middle of the text, which goes on in
     /// the next one.
-    fn split_when_full(&mut self) -> Result<(), IndexError> {
-        if !self.writer.is_full() {
+    fn split_when_full(&mut self, writer: &mut Writer) -> Result<(), IndexError> {
+        if !writer.is_full() {
             return Ok(());
         }
-        let number = self.writer.next;
+        let number = writer.next;
         let ticket = *self.ticket.get_or_insert_with(|| ticket(number));
         let part = self.part.clone();
-        let (bytes, lines) = self.writer.open.end(ticket, part, self.offset, self.line);
+        let (bytes, lines) = writer.open.end(ticket, part, self.offset, self.line);
         self.offset += bytes;
         self.line += lines;
-        let closed = self.writer.close();
-        self.writer.open.begin();
+        let closed = writer.close();
+        writer.open.begin();
         closed
-    }
-}
-
-impl Drop for DocumentWriter<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.take_back();
-        }
     }
 }
 

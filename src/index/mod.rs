@@ -57,7 +57,7 @@ mod token;
 mod varint;
 mod writer;
 
-pub use document::{DocumentWriter, OVERLAP};
+pub use document::OVERLAP;
 pub use error::IndexError;
 pub use facts::{Occurrence, PlacedProblem, ResultFacts};
 pub use hit::{Hit, TEXT_MAX};

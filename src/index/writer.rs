@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::close::write_segment;
-use super::document::DocumentWriter;
+use super::document::OpenDocument;
 use super::facts::{Facts, Occurrence, PlacedProblem, ResultFacts};
 use super::folder::Folder;
 use super::hash::Hasher;
@@ -49,6 +49,8 @@ pub struct Writer {
     /// Written and not yet published.
     pub(super) closed: Vec<SegmentMeta>,
     pub(super) open: OpenText,
+    /// The text that was begun and not finished.
+    document: Option<OpenDocument>,
     facts: Facts,
     forgotten: Vec<Forgotten>,
     pub(super) spans: Vec<Span>,
@@ -121,6 +123,7 @@ impl Writer {
             published,
             closed: Vec::new(),
             open: OpenText::new(hasher),
+            document: None,
             facts: Facts::default(),
             forgotten: manifest.forgotten.clone(),
             spans: manifest.spans.clone(),
@@ -165,14 +168,40 @@ impl Writer {
         })
     }
 
-    /// Begins an extracted text. `part` is `output` or `errors` for those of a
-    /// transcript. A text whose content turns out to be known is taken back.
-    pub fn document(&mut self, part: Option<Layer>) -> Result<DocumentWriter<'_>, IndexError> {
+    /// Begins a text: `part` names which of its content's texts it is. A text
+    /// that was begun and not finished is taken back.
+    pub fn begin(&mut self, part: Option<Layer>) {
+        self.abandon();
+        self.document = Some(OpenDocument::begin(self, part));
+    }
+
+    /// Takes the next piece of the text that was begun, cut anywhere.
+    ///
+    /// **Errors**: where a full segment could not be written.
+    pub fn text(&mut self, text: &str) -> Result<(), IndexError> {
         self.refuse_after_failure()?;
-        if self.is_full() {
-            self.close()?;
+        let Some(mut document) = self.document.take() else {
+            return Ok(());
+        };
+        let taken = document.text(self, text);
+        self.document = Some(document);
+        taken
+    }
+
+    /// Ends the text that was begun. Where this part of `content` is known
+    /// already, it is taken back instead and `false` is returned.
+    pub fn finish(&mut self, content: Sha256) -> Result<bool, IndexError> {
+        match self.document.take() {
+            Some(document) => document.finish(self, content),
+            None => Ok(false),
         }
-        Ok(DocumentWriter::begin(self, part))
+    }
+
+    /// Takes the text that was begun back: nothing of it will be found.
+    pub fn abandon(&mut self) {
+        if let Some(document) = self.document.take() {
+            document.take_back(self);
+        }
     }
 
     /// Notes a place where a content was found.

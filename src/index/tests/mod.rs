@@ -177,14 +177,14 @@ pub(super) fn members(seed: u64, count: u64) -> Vec<Member> {
 pub(super) fn add(writer: &mut Writer, member: &Member, n: u64) -> Result<(), IndexError> {
     let mut random = Random(n);
     for (part, text) in &member.texts {
-        let mut document = writer.document(part.clone())?;
+        writer.begin(part.clone());
         let mut rest = text.as_str();
         while !rest.is_empty() {
             let cut = rest.ceil_char_boundary(1 + random.below(200));
-            document.text(&rest[..cut])?;
+            writer.text(&rest[..cut])?;
             rest = &rest[cut..];
         }
-        document.finish(member.content)?;
+        writer.finish(member.content)?;
     }
     writer.result(ResultFacts {
         device: Some(member.device.clone()),
