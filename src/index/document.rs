@@ -68,7 +68,11 @@ impl OpenDocument {
 
     /// Ends the text. Where this part of `content` is known already, it is
     /// taken back instead and `false` is returned.
-    pub(super) fn finish(mut self, writer: &mut Writer, content: Sha256) -> Result<bool, IndexError> {
+    pub(super) fn finish(
+        mut self,
+        writer: &mut Writer,
+        content: Sha256,
+    ) -> Result<bool, IndexError> {
         if writer.holds_part(&content, &self.part) {
             self.take_back(writer);
             return Ok(false);

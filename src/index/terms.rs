@@ -108,7 +108,7 @@ fn build_bundle(
     range: Range<u32>,
 ) -> Result<Vec<(String, Vec<u8>)>, TantivyError> {
     let (schema, text, line) = schema();
-    let tokenizers = TokenizerManager::new();
+    let tokenizers = TokenizerManager::default();
     tokenizers.register(TOKENIZER, EvidenceTokenizer::default());
     let directory = RamDirectory::create();
     let mut writer = IndexBuilder::new()
