@@ -203,12 +203,12 @@ impl<'a> Lister<'a> {
     ) -> Result<Hit, IndexError> {
         let segment = self.searcher.segment(found.segment);
         let document = segment.document(found.document)?;
-        let text = self.line_text(found.segment, found.line_id)?;
-        let text = text.strip_suffix('\r').unwrap_or(&text);
+        let stored = self.line_text(found.segment, found.line_id)?;
         let mark = segment.mark(found.line_id);
         let own_start = mark.map_or(0, |mark| mark.own_start as usize);
-        let first = self.first_match(segment, found.line_id, text);
+        let first = self.first_match(segment, found.line_id, &stored);
         let (start, end) = first.unwrap_or((own_start, own_start));
+        let text = stored.strip_suffix('\r').unwrap_or(&stored);
         let window = window(text, start);
         let is_part = mark.is_some_and(|mark| mark.is_part());
         let truncated = is_part || window.len() < text.len();
@@ -222,7 +222,7 @@ impl<'a> Lister<'a> {
             line: found.line + 1,
             offset: (found.offset + start as u64).saturating_sub(own_start as u64),
             len: (end - start) as u64,
-            spans: self.spans(&text[window.clone()], start - window.start),
+            spans: self.spans(&text[window.clone()], start.saturating_sub(window.start)),
             text: text[window].to_string(),
             text_truncated: truncated,
             line_bytes,
