@@ -52,7 +52,7 @@ impl Case {
     }
 
     pub fn run(&self, args: &[&str]) -> Ran {
-        Ran::new(self.command(args).output().expect("the program runs"), args)
+        Ran::of(self.command(args))
     }
 
     /// Runs and expects exit code 0.
@@ -72,8 +72,13 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn new(output: Output, args: &[&str]) -> Self {
-        let code = output.status.code().unwrap_or_else(|| panic!("{args:?} was killed"));
+    /// Runs a command to its end.
+    pub fn of(mut command: Command) -> Self {
+        let output: Output = command.output().expect("the program runs");
+        let code = output
+            .status
+            .code()
+            .unwrap_or_else(|| panic!("{command:?} was killed"));
         Self {
             code,
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -1,0 +1,204 @@
+//! The collector as a user runs it, against the emulator.
+
+use std::process::Command;
+
+use afteraction::emulator::{Action, Emulator, Faults, Fleet, Limits, Settings};
+
+use super::support::{Case, Ran, sample_data};
+
+/// Fast enough that a lost result's minutes pass in seconds.
+const SCALE: f64 = 100.0;
+
+fn emulator(settings: Settings) -> Emulator {
+    Emulator::start_blocking(Settings {
+        time_scale: SCALE,
+        ..settings
+    })
+    .expect("an emulator on loopback")
+}
+
+fn command(case: &Case, emulator: &Emulator, more: &[&str]) -> Command {
+    let mut command = case.command(&["collect", "--time-scale", "100", "--json"]);
+    command
+        .args([
+            "--api-base",
+            &emulator.api_base(),
+            "--login-base",
+            &emulator.login_base(),
+        ])
+        .args([
+            "--tenant",
+            emulator.tenant(),
+            "--client-id",
+            emulator.client_id(),
+        ])
+        .args(more)
+        .env("AFTERACTION_CLIENT_SECRET", emulator.client_secret());
+    command
+}
+
+fn collect(case: &Case, emulator: &Emulator, more: &[&str]) -> (Ran, serde_json::Value) {
+    let ran = Ran::of(command(case, emulator, more));
+    let report = serde_json::from_str(&ran.stdout).unwrap_or_default();
+    (ran, report)
+}
+
+fn sample() -> Settings {
+    Settings::serving(Fleet::from_folder(&sample_data()).expect("the sample incident"))
+}
+
+#[test]
+fn collecting_twice_takes_only_what_is_new() {
+    let case = Case::new();
+    let emulator = emulator(sample());
+    let (ran, report) = collect(&case, &emulator, &[]);
+    assert_eq!(ran.code, 3, "the incident has gaps\n{}", ran.stderr);
+    assert_eq!(report["sealed"], 30);
+    assert_eq!(report["pending"], 2);
+    let (_, again) = collect(&case, &emulator, &[]);
+    assert_eq!(
+        (&again["sealed"], &again["already_there"]),
+        (&0.into(), &30.into())
+    );
+    assert_eq!(case.ok(&["gaps", "--jsonl"]).jsonl().len(), 4);
+    case.ok(&["verify"]);
+    assert_eq!(emulator.journal().over_budget(), 0);
+}
+
+#[test]
+fn no_fault_loses_a_result() {
+    let case = Case::new();
+    let emulator = emulator(Settings {
+        faults: Faults::survivable(),
+        ..sample()
+    });
+    let (ran, report) = collect(&case, &emulator, &[]);
+    assert_eq!(report["sealed"], 30, "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(emulator.journal().over_budget(), 0);
+    case.ok(&["verify"]);
+}
+
+#[test]
+fn no_link_and_no_token_reaches_disk_or_output() {
+    let case = Case::new();
+    let emulator = emulator(Settings {
+        faults: Faults::survivable(),
+        ..sample()
+    });
+    let (ran, _) = collect(&case, &emulator, &["--verbose"]);
+    let mut seen = vec![
+        ("stdout".to_string(), ran.bytes.clone()),
+        ("stderr".into(), ran.stderr.into_bytes()),
+    ];
+    for dir in [case.archive(), case.path("state")] {
+        files(&dir, &mut seen);
+    }
+    for (name, bytes) in seen {
+        for secret in ["sig=", "Bearer ", emulator.client_secret(), "eyJ"] {
+            let found = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
+            assert!(!found, "{name} holds {secret}");
+        }
+    }
+}
+
+fn files(dir: &std::path::Path, into: &mut Vec<(String, Vec<u8>)>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, into);
+        } else {
+            into.push((
+                path.display().to_string(),
+                std::fs::read(&path).expect("a file"),
+            ));
+        }
+    }
+}
+
+#[test]
+fn filters_take_what_they_name() {
+    let case = Case::new();
+    let emulator = emulator(sample());
+    let (_, report) = collect(&case, &emulator, &["--device", "fs-01"]);
+    let rows = case.ok(&["list", "--jsonl"]).jsonl();
+    assert!(report["sealed"].as_u64() > Some(0));
+    assert!(
+        rows.iter()
+            .all(|r| r["device"].as_str().unwrap().starts_with("fs-01"))
+    );
+}
+
+#[test]
+fn check_says_what_is_wrong_before_anything_starts() {
+    let case = Case::new();
+    let emulator = emulator(Settings {
+        roles: vec!["Machine.LiveResponse".into()],
+        ..Settings::serving(Fleet::new())
+    });
+    let ran = Ran::of(command(&case, &emulator, &["--check"]));
+    assert!(ran.stdout.contains("permissions"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("warn"), "{}", ran.stdout);
+    let mut wrong = command(&case, &emulator, &["--check"]);
+    wrong.env("AFTERACTION_CLIENT_SECRET", "not it");
+    let ran = Ran::of(wrong);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stdout.contains("FAIL"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("not it"));
+}
+
+#[test]
+fn secrets_are_asked_for_where_they_belong() {
+    let case = Case::new();
+    let ran = case.run(&["collect", "--tenant", "t", "--client-id", "c"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains("AFTERACTION_CLIENT_SECRET"),
+        "{}",
+        ran.stderr
+    );
+    let mut plain = case.command(&["collect", "--api-base", "http://192.0.2.1"]);
+    plain.env("AFTERACTION_TOKEN", "x");
+    let ran = Ran::of(plain);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("loopback"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_second_writer_is_refused_by_name_and_readers_go_on() {
+    let case = Case::new();
+    let slow = Action::on("pc-1")
+        .run_script("a.ps1", "", &b"{}"[..])
+        .status("Pending");
+    let emulator = emulator(Settings {
+        limits: Limits::lifted(),
+        ..Settings::serving(Fleet::transcripts(5, 2_000, 3).action(slow))
+    });
+    let mut watching = command(&case, &emulator, &["--watch", "--interval", "5"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let sealed = |case: &Case| {
+        case.run(&["list", "--jsonl", "--state", "sealed"])
+            .stdout
+            .lines()
+            .count()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while sealed(&case) < 5 && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(sealed(&case), 5, "list works while a watch writes");
+    case.write("in/a.txt", "words");
+    let ran = case.run(&["import", &case.path("in").display().to_string()]);
+    watching.kill().expect("a kill");
+    watching.wait().expect("an end");
+    assert_eq!(ran.code, 2);
+    let pid = watching.id().to_string();
+    assert!(
+        ran.stderr.contains(&pid) && ran.stderr.contains("collect"),
+        "{}",
+        ran.stderr
+    );
+    case.ok(&["import", &case.path("in").display().to_string()]);
+}

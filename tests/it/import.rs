@@ -1,0 +1,124 @@
+//! Results that others saved.
+
+use super::support::{Case, real_data, sample_data};
+
+#[test]
+fn importing_twice_or_from_another_mount_point_adds_nothing() {
+    let case = Case::new();
+    case.write("one/pc-1/a.txt", "first words\n");
+    case.write("one/pc-2/b.json", r#"{"script_name":"b.ps1","exit_code":0,"script_output":"second words\n","script_errors":""}"#);
+    case.write("two/deep/pc-1/a.txt", "first words\n");
+    let import =
+        |path: &str| case.ok(&["import", &case.path(path).display().to_string(), "--json"]);
+    let first: serde_json::Value = serde_json::from_str(&import("one").stdout).unwrap();
+    assert_eq!(first["sealed"], 2);
+    let again: serde_json::Value = serde_json::from_str(&import("one").stdout).unwrap();
+    assert_eq!(
+        (&again["sealed"], &again["already_there"]),
+        (&0.into(), &2.into())
+    );
+    let moved: serde_json::Value = serde_json::from_str(&import("two/deep").stdout).unwrap();
+    assert_eq!(
+        (&moved["sealed"], &moved["already_there"]),
+        (&0.into(), &1.into())
+    );
+}
+
+#[test]
+fn the_layout_of_the_service_is_keyed_exactly() {
+    let case = Case::new();
+    let ran = case.run(&["import", &sample_data().display().to_string()]);
+    assert_eq!(ran.code, 3, "the incident has gaps\n{}", ran.stderr);
+    let rows = case.ok(&["list", "--jsonl"]).jsonl();
+    let sealed: Vec<_> = rows.iter().filter(|r| r["state"] == "sealed").collect();
+    assert_eq!(sealed.len(), 30);
+    for row in &sealed {
+        for name in [
+            "action_id",
+            "command_index",
+            "version",
+            "device",
+            "machine_id",
+            "kind",
+            "script",
+            "path",
+            "exit_code",
+            "time",
+            "requestor",
+            "comment",
+            "collected_at",
+            "state",
+            "reason",
+            "bytes",
+            "sha256",
+        ] {
+            assert!(row.get(name).is_some(), "{name} is missing in {row}");
+        }
+        assert_eq!(row["version"], 1);
+        assert_eq!(row["sha256"].as_str().map(str::len), Some(64));
+    }
+    assert!(
+        sealed.iter().any(|r| r["exit_code"] == 1),
+        "the failed script's exit code"
+    );
+    let missing = rows.iter().filter(|r| r["state"] == "gap").count();
+    let pending = rows.iter().filter(|r| r["state"] == "pending").count();
+    assert_eq!((missing, pending), (4, 2));
+}
+
+#[test]
+fn the_device_is_told_by_name_folder_or_pattern() {
+    for (flag, value, device) in [
+        ("--device", Some("srv-9"), "srv-9"),
+        ("--device-from-folder", None, "hosts"),
+        ("--device-pattern", Some("hosts/(?<device>[^/]+)/"), "pc-7"),
+    ] {
+        let case = Case::new();
+        case.write("in/hosts/pc-7/a.txt", "words\n");
+        let path = case.path("in").display().to_string();
+        let mut args = vec!["import", path.as_str(), flag];
+        args.extend(value);
+        case.ok(&args);
+        let rows = case.ok(&["list", "--jsonl"]).jsonl();
+        assert_eq!(rows[0]["device"], device, "{flag}");
+        let hits = case
+            .ok(&["search", "words", "--device", device, "--jsonl"])
+            .jsonl();
+        assert_eq!(hits.len(), 1);
+    }
+}
+
+#[test]
+fn real_archives_are_searchable_to_the_byte() {
+    let Some(real) = real_data() else { return };
+    let case = Case::new();
+    case.ok(&["import", &real.join("real_archive").display().to_string()]);
+    let hits = case
+        .ok(&["search", "--fixed", "ntdsutil", "--ignore-case", "--jsonl"])
+        .jsonl();
+    assert!(!hits.is_empty());
+    for hit in hits.iter().take(50) {
+        let reference = hit["ref"].as_str().unwrap();
+        let member = case.ok(&["show", reference, "--raw"]).bytes;
+        let text = String::from_utf8(member).expect("these logs are UTF-8");
+        let line = text
+            .lines()
+            .nth(hit["line"].as_u64().unwrap() as usize - 1)
+            .unwrap();
+        let at = hit["offset"].as_u64().unwrap() as usize;
+        assert!(
+            text[at..].to_lowercase().starts_with("ntdsutil"),
+            "offset of {hit}"
+        );
+        assert!(line.to_lowercase().contains("ntdsutil"), "line of {hit}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let case = Case::new();
+    let ran = case.run(&["import", "no/such/folder"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("no/such/folder"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
+}

@@ -1,0 +1,153 @@
+//! Search as typed: answers, forms, exit codes.
+
+use super::support::{Case, sample_data};
+
+fn incident() -> Case {
+    let case = Case::new();
+    case.run(&["import", &sample_data().display().to_string()]);
+    case
+}
+
+#[test]
+fn the_questions_of_the_sample_have_their_answers() {
+    let case = incident();
+    for question in afteraction::generate::QUESTIONS {
+        let mut args = vec!["search"];
+        if question.regex {
+            args.push("--regex");
+        }
+        args.extend([question.query, "--jsonl"]);
+        let hits = case.ok(&args).jsonl();
+        let devices: std::collections::BTreeSet<_> =
+            hits.iter().map(|h| h["device"].to_string()).collect();
+        assert_eq!(hits.len(), question.hits, "{}", question.query);
+        assert_eq!(devices.len(), question.devices, "{}", question.query);
+    }
+}
+
+#[test]
+fn a_hit_carries_the_names_that_stay() {
+    let case = incident();
+    let hits = case.ok(&["search", "mimikatz", "--jsonl"]).jsonl();
+    for name in [
+        "ref",
+        "action_id",
+        "command_index",
+        "version",
+        "device",
+        "machine_id",
+        "script",
+        "time",
+        "member",
+        "line",
+        "offset",
+        "text",
+        "member_sha256",
+    ] {
+        assert!(
+            hits[0].get(name).is_some(),
+            "{name} is missing in {}",
+            hits[0]
+        );
+    }
+    let shown = case
+        .ok(&["show", hits[0]["ref"].as_str().unwrap(), "--raw"])
+        .stdout;
+    let at = hits[0]["offset"].as_u64().unwrap() as usize;
+    assert!(
+        shown[at..].to_lowercase().starts_with("mimikatz"),
+        "{}",
+        &shown[at..at + 20]
+    );
+}
+
+#[test]
+fn exit_codes_tell_found_nothing_and_not_everything_searched() {
+    let case = Case::new();
+    case.write("in/a.txt", "plain words\n");
+    case.ok(&["import", &case.path("in").display().to_string()]);
+    assert_eq!(case.run(&["search", "words"]).code, 0);
+    assert_eq!(case.run(&["search", "absent"]).code, 1);
+    assert_eq!(case.run(&["search", "\"unclosed"]).code, 2);
+    case.write("more/b.txt", "late words\n");
+    case.ok(&[
+        "import",
+        "--no-index",
+        &case.path("more").display().to_string(),
+    ]);
+    let ran = case.run(&["search", "absent"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.stderr.contains("not indexed"), "{}", ran.stderr);
+}
+
+#[test]
+fn every_form_holds_the_same_rows() {
+    let case = incident();
+    let query = "\"Parcel Tracking Relay\" OR ParcelSync";
+    let lines = case.ok(&["search", query, "--jsonl"]).jsonl();
+    let array: Vec<serde_json::Value> =
+        serde_json::from_str(&case.ok(&["search", query, "--json"]).stdout).unwrap();
+    assert_eq!(lines, array);
+    let csv = case.ok(&["search", query, "--csv"]).stdout;
+    assert!(csv.starts_with("ref,action_id,command_index,version,device"));
+    let file = case.path("hits.jsonl");
+    case.ok(&[
+        "search",
+        query,
+        "--jsonl",
+        "-o",
+        &file.display().to_string(),
+    ]);
+    let written = std::fs::read_to_string(file).unwrap();
+    assert_eq!(written.lines().count(), lines.len());
+    let counted = case
+        .ok(&["search", query, "--count", "--by", "device", "--jsonl"])
+        .jsonl();
+    let sum: u64 = counted.iter().map(|c| c["hits"].as_u64().unwrap()).sum();
+    assert_eq!(sum as usize, lines.len());
+}
+
+#[test]
+fn what_evidence_holds_does_not_run_on_the_terminal_or_in_a_spreadsheet() {
+    let case = Case::new();
+    case.write(
+        "in/a.txt",
+        "before \u{1b}[2J\u{1b}]0;owned\u{7} needle \u{202e}txt.exe\n=cmd|' /C calc'!A0 needle\n",
+    );
+    case.ok(&["import", &case.path("in").display().to_string()]);
+    let seen = case.ok(&["search", "needle"]).stdout;
+    assert!(
+        !seen.contains('\u{1b}') && !seen.contains('\u{202e}'),
+        "{seen:?}"
+    );
+    let csv = case.ok(&["search", "needle", "--csv"]).stdout;
+    assert!(csv.contains("'=cmd"), "{csv}");
+    let hits = case.ok(&["search", "needle", "--jsonl"]).jsonl();
+    assert!(
+        hits[0]["text"].as_str().unwrap().contains('\u{1b}'),
+        "JSON keeps what is there"
+    );
+}
+
+#[test]
+fn regex_and_fixed_search_raw_lines() {
+    let case = Case::new();
+    case.write("in/a.txt", "alpha 10.1.2.3:4444\r\nbeta\r\nALPHA x\r\n");
+    case.ok(&["import", &case.path("in").display().to_string()]);
+    let lines = |args: &[&str]| -> Vec<u64> {
+        let mut all = vec!["search"];
+        all.extend(args);
+        all.push("--jsonl");
+        case.run(&all)
+            .jsonl()
+            .iter()
+            .map(|h| h["line"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(lines(&["--regex", r"\d+\.\d+\.\d+\.\d+:4444"]), [1]);
+    assert_eq!(lines(&["--regex", "(?i)^alpha"]), [1, 3]);
+    assert_eq!(lines(&["--regex", "beta$"]), [2]);
+    assert_eq!(lines(&["--fixed", "2.3:44"]), [1]);
+    assert_eq!(lines(&["--fixed", "alpha", "--ignore-case"]), [1, 3]);
+    assert_eq!(lines(&["--fixed", "alpha", "NOT beta"]), [0u64; 0]);
+}
