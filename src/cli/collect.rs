@@ -97,7 +97,7 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
 fn sign_in(typed: &args::Collect) -> Result<SignIn, Failure> {
     let from_env = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
     if let Some(command) = &typed.token_command {
-        return Ok(SignIn::Token(TokenSource::Command(command.clone())));
+        return Ok(SignIn::Token(TokenSource::Command(Secret::new(command))));
     }
     if let Some(file) = &typed.token_file {
         return Ok(SignIn::Token(TokenSource::File(file.clone())));

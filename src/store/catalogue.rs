@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::archive::Archive;
-use super::card::{CustodyEvent, Entry, EntryKind, read_entry, read_record};
+use super::card::{CustodyEvent, Entry, EntryKind, Kind, read_entry, read_record};
 use super::contents::Contents;
 use super::disk::Disk;
 use super::error::Attempt;
