@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use super::clock::{api_time, earlier, later};
 use super::fault::Fault;
 use super::filter::{ACTIONS, MACHINES};
-use super::fleet::{Placed, Stage, key};
+use super::fleet::key;
 use super::journal::Violation;
 use super::list::{Ask, Listing};
+use super::placed::{Placed, Stage};
 use super::server::{Asked, Reply};
 use super::token::SignInError;
 

@@ -21,10 +21,10 @@ use super::body::{Body, Opened};
 use super::clock::{api_time, http_date};
 use super::disguise::{DISGUISE_MAX, DISGUISES, is_for_transcripts, put_on};
 use super::fault::Fault;
-use super::fleet::Placed;
 use super::flow::{Flow, Stop};
 use super::journal::Violation;
 use super::link::{Dishonoured, Honoured, SERVICE_VERSION, blob_of};
+use super::placed::Placed;
 use super::server::{Asked, Reply, Service};
 use crate::evidence::ResultKey;
 
@@ -171,23 +171,25 @@ fn ready(mut body: Body, worn: &[Fault]) -> io::Result<Ready> {
     Ok(Ready { body, opened, md5 })
 }
 
-fn deliver(
-    asked: &Asked<'_>,
-    key: ResultKey,
-    action: &Placed,
-    mut blob: Ready,
-    link: &Honoured,
-) -> Reply {
+/// What part of a blob is answered, as which version.
+struct Part {
+    from: u64,
+    to: u64,
+    total: u64,
+    /// A range, answered 206.
+    is_range: bool,
+    /// A range was asked for and a fault has it ignored.
+    is_ignored: bool,
+    etag: String,
+}
+
+/// Judges range and condition against the blob.
+///
+/// **Errors**: the refusal to send: 412 or 416.
+fn part(asked: &Asked<'_>, key: ResultKey, total: u64) -> Result<Part, Box<Reply>> {
     let service = asked.service;
     let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
-    let total = blob.body.len();
-    let range = asked.header("x-ms-range").or(asked.header("range"));
-    let mut range = range.and_then(read_range);
-    let range_from = range.map(|(from, _)| from);
-    let note = |mut reply: Reply| {
-        reply.range_from = range_from;
-        reply
-    };
+    let range = range_of(asked);
     let resumed = range.is_some_and(|(from, _)| from > 0);
     if resumed && strikes(Fault::ChangedEtag).is_some() {
         *service.etag_changes().entry(key).or_default() += 1;
@@ -196,7 +198,7 @@ fn deliver(
     let wanted = asked.header("if-match");
     if wanted.is_some_and(|wanted| wanted != "*" && wanted != etag) {
         let why = "The condition specified using HTTP conditional header(s) is not met.";
-        return note(error(asked, 412, "ConditionNotMet", why, None));
+        return Err(Box::new(error(asked, 412, "ConditionNotMet", why, None)));
     }
     if resumed && wanted.is_none() {
         service.journal.violate(Violation::RangeWithoutIfMatch);
@@ -207,87 +209,127 @@ fn deliver(
         reply.header(CONTENT_RANGE, &format!("bytes */{total}"))
     };
     if range.is_some() && strikes(Fault::Unsatisfiable).is_some() {
-        return note(beyond().because(Fault::Unsatisfiable));
+        return Err(Box::new(beyond().because(Fault::Unsatisfiable)));
     }
-    let ignored = range.is_some() && strikes(Fault::IgnoreRange).is_some();
-    if ignored {
-        range = None;
-    }
+    let is_ignored = range.is_some() && strikes(Fault::IgnoreRange).is_some();
+    let range = range.filter(|_| !is_ignored);
     let (from, to) = match range {
         None => (0, total),
-        Some((from, _)) if from >= total => return note(beyond()),
-        Some((from, last)) => (
-            from,
-            last.map_or(total, |last| total.min(last.saturating_add(1))),
-        ),
+        Some((from, _)) if from >= total => return Err(Box::new(beyond())),
+        Some((from, last)) => {
+            let to = last.map_or(total, |last| total.min(last.saturating_add(1)));
+            (from, to)
+        }
     };
-    let head = blob
-        .opened
-        .take(0, total.min(2) as usize)
-        .unwrap_or_default();
-    let stop = stop(asked, key, (from, to), link);
-    let mut response = Response::new(match asked.method == Method::HEAD {
+    Ok(Part {
+        from,
+        to,
+        total,
+        is_range: range.is_some(),
+        is_ignored,
+        etag,
+    })
+}
+
+fn deliver(
+    asked: &Asked<'_>,
+    key: ResultKey,
+    action: &Placed,
+    mut blob: Ready,
+    link: &Honoured,
+) -> Reply {
+    let service = asked.service;
+    let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
+    let range_from = range_of(asked).map(|(from, _)| from);
+    let part = match part(asked, key, blob.body.len()) {
+        Ok(part) => part,
+        Err(mut refused) => {
+            refused.range_from = range_from;
+            return *refused;
+        }
+    };
+    let head = blob.opened.take(0, part.total.min(2) as usize);
+    let head = head.unwrap_or_default();
+    let stop = stop(asked, key, (part.from, part.to), link);
+    let body = match asked.method == Method::HEAD {
         true => HttpBody::empty(),
         false => {
-            let quick = blob.body.is_quick();
-            let rate = strikes(Fault::Slow).map(|struck| struck.value(64) << 10);
             let flow = Flow {
                 opened: blob.opened,
-                quick,
-                at: from,
-                end: to,
-                total,
+                quick: blob.body.is_quick(),
+                at: part.from,
+                end: part.to,
+                total: part.total,
                 stop: stop.as_ref().map(|(stop, _)| *stop),
-                rate,
+                rate: strikes(Fault::Slow).map(|struck| struck.value(64) << 10),
                 key,
                 journal: service.journal.clone(),
                 _underway: service.journal.begin(),
             };
             HttpBody::from_stream(flow.stream())
         }
-    });
-    *response.status_mut() = status_of(if range.is_some() { 206 } else { 200 });
-    let mut reply = Reply::of(response)
+    };
+    let mut reply = dressed(body, &part, action);
+    reply.range_from = range_from;
+    if let Some(name) = file_name(action, key, &head) {
+        let offered = format!("attachment; filename=\"{name}\"");
+        reply = reply.header(CONTENT_DISPOSITION, &offered);
+    }
+    if let Some(md5) = blob.md5 {
+        let wrong = strikes(Fault::WrongMd5).is_some();
+        reply = with_md5(reply, md5, wrong, part.is_range);
+    }
+    if part.is_ignored {
+        reply = reply.because(Fault::IgnoreRange);
+    }
+    match stop {
+        Some((_, fault)) => reply.because(fault),
+        None => reply,
+    }
+}
+
+/// The answer's status and the headers every blob has.
+fn dressed(body: HttpBody, part: &Part, action: &Placed) -> Reply {
+    let Part {
+        from, to, total, ..
+    } = part;
+    let created = http_date(action.created());
+    let mut response = Response::new(body);
+    *response.status_mut() = status_of(if part.is_range { 206 } else { 200 });
+    let reply = Reply::of(response)
         .header(CONTENT_LENGTH, &(to - from).to_string())
         .header(CONTENT_TYPE, "application/octet-stream")
         .header(ACCEPT_RANGES, "bytes")
-        .header(ETAG, &etag)
-        .header(LAST_MODIFIED, &http_date(action.created()))
+        .header(ETAG, &part.etag)
+        .header(LAST_MODIFIED, &created)
         .header("server", "Windows-Azure-Blob/1.0 Microsoft-HTTPAPI/2.0")
         .header("x-ms-version", SERVICE_VERSION)
         .header("x-ms-blob-type", "BlockBlob")
         .header("x-ms-lease-status", "unlocked")
-        .header("x-ms-creation-time", &http_date(action.created()))
+        .header("x-ms-creation-time", &created)
         .header("x-ms-server-encrypted", "true");
-    if range.is_some() {
-        reply = reply.header(CONTENT_RANGE, &format!("bytes {from}-{}/{total}", to - 1));
+    match part.is_range {
+        true => reply.header(CONTENT_RANGE, &format!("bytes {from}-{}/{total}", to - 1)),
+        false => reply,
     }
-    if let Some(name) = file_name(action, key, &head) {
-        reply = reply.header(
-            CONTENT_DISPOSITION,
-            &format!("attachment; filename=\"{name}\""),
-        );
+}
+
+/// Content-MD5 is that of the bytes sent: a range has only the blob's.
+fn with_md5(reply: Reply, mut md5: [u8; 16], wrong: bool, is_range: bool) -> Reply {
+    md5[0] ^= u8::from(wrong);
+    let name = match is_range {
+        false => "content-md5",
+        true => "x-ms-blob-content-md5",
+    };
+    let reply = reply.header(name, &STANDARD.encode(md5));
+    match wrong {
+        true => reply.because(Fault::WrongMd5),
+        false => reply,
     }
-    if let Some(mut md5) = blob.md5 {
-        let wrong = strikes(Fault::WrongMd5).is_some();
-        md5[0] ^= u8::from(wrong);
-        // Content-MD5 is that of the bytes sent: a range has only the blob's.
-        let name = match range {
-            None => "content-md5",
-            Some(_) => "x-ms-blob-content-md5",
-        };
-        reply = reply.header(name, &STANDARD.encode(md5));
-        if wrong {
-            reply = reply.because(Fault::WrongMd5);
-        }
-    }
-    if ignored {
-        reply = reply.because(Fault::IgnoreRange);
-    }
-    note(match stop {
-        Some((_, fault)) => reply.because(fault),
-        None => reply,
-    })
+}
+
+fn range_of(asked: &Asked<'_>) -> Option<(u64, Option<u64>)> {
+    read_range(asked.header("x-ms-range").or(asked.header("range"))?)
 }
 
 /// Where and how a fault ends this body early.

@@ -35,6 +35,7 @@ mod folder;
 mod journal;
 mod link;
 mod list;
+mod placed;
 mod running;
 mod seeded;
 mod server;
