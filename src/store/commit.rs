@@ -371,12 +371,11 @@ impl Committer {
             return Err(self.cut_back(parcel, StoreError::io(format!("rename {from}"), e)));
         }
         self.next_pack += 1;
-        for folder in [layout::PACKS, layout::INCOMING] {
-            self.disk
-                .sync_folder(folder)
-                .attempt(|| format!("sync {folder}"))
-                .map_err(|e| self.poisoned(e))?;
-        }
+        // Where the old name outlives a power loss, the next opening drops it.
+        self.disk
+            .sync_folder(layout::PACKS)
+            .attempt(|| format!("sync {}", layout::PACKS))
+            .map_err(|e| self.poisoned(e))?;
         let place = Place {
             pack: number,
             start: HEADER_LEN,
