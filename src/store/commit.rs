@@ -70,6 +70,7 @@ struct Group {
 impl Committer {
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self, queue: &Queue) {
+        let _closes = queue.close_at_end();
         while let Some(jobs) = queue.take() {
             let mut group = Vec::new();
             for job in jobs {
