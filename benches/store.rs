@@ -30,14 +30,12 @@ const HUGE: u64 = 3 << 30;
 const MANY: usize = 100_000;
 
 fn main() {
-    let huge = std::env::args().all(|arg| arg != "--quick");
+    // First, before the bench itself holds anything.
+    print_peak_memory();
     let blobs: Vec<Vec<u8>> = (0..BLOBS).map(|n| noise(n as u64, BLOB)).collect();
     print_blob_ratios(&blobs);
     print_transcript_rates();
     print_opening();
-    if huge {
-        print_peak_memory();
-    }
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))

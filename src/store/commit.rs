@@ -70,6 +70,7 @@ struct Group {
 impl Committer {
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self, queue: &Queue) {
+        let _closes = queue.close_at_end();
         while let Some(jobs) = queue.take() {
             let mut group = Vec::new();
             for job in jobs {
@@ -371,12 +372,11 @@ impl Committer {
             return Err(self.cut_back(parcel, StoreError::io(format!("rename {from}"), e)));
         }
         self.next_pack += 1;
-        for folder in [layout::PACKS, layout::INCOMING] {
-            self.disk
-                .sync_folder(folder)
-                .attempt(|| format!("sync {folder}"))
-                .map_err(|e| self.poisoned(e))?;
-        }
+        // Where the old name outlives a power loss, the next opening drops it.
+        self.disk
+            .sync_folder(layout::PACKS)
+            .attempt(|| format!("sync {}", layout::PACKS))
+            .map_err(|e| self.poisoned(e))?;
         let place = Place {
             pack: number,
             start: HEADER_LEN,

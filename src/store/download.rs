@@ -126,9 +126,15 @@ impl Download {
         let Some(file) = &mut self.file else {
             return Ok(());
         };
-        while let Some(frame) = self.pending.get(..FRAME) {
-            file.write(frame)?;
-            self.pending.drain(..FRAME);
+        // More than one only when a body has just outgrown the small ones.
+        while self.pending.len() > FRAME {
+            let rest = self.pending.split_off(FRAME);
+            let written = file.write(&mut self.pending);
+            self.pending.extend_from_slice(&rest);
+            written?;
+        }
+        if self.pending.len() == FRAME {
+            file.write(&mut self.pending)?;
         }
         Ok(())
     }
@@ -165,12 +171,12 @@ impl Download {
     /// download of its key.
     pub fn seal(mut self, facts: &Facts, collected_at: &Time) -> Result<Sealing, StoreError> {
         let fact = Fact::result(self.key, collected_at, facts);
-        let pending = std::mem::take(&mut self.pending);
+        let mut pending = std::mem::take(&mut self.pending);
         let work = match self.file.take() {
             None => Work::Entry(fact, Body::new(&pending, compresses(facts, &pending))),
             Some(mut file) => {
                 if !pending.is_empty() {
-                    file.write(&pending)?;
+                    file.write(&mut pending)?;
                 }
                 Work::Adopt(fact, Box::new(file.finish()?))
             }

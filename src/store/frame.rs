@@ -186,12 +186,10 @@ pub(super) fn area_len(bytes: u64) -> u64 {
 
 /// Builds a masked, uncompressed frame that will stand at `offset`, in `out`.
 pub(super) fn pack_masked(frame: &[u8], mask: &Mask, offset: u64, out: &mut Vec<u8>) {
-    out.clear();
-    out.extend_from_slice(&FrameHead::new(MASKED, frame.len(), frame).to_bytes());
-    out.extend_from_slice(frame);
-    if let Some(payload) = out.get_mut(HEAD..) {
-        mask.apply(offset + HEAD as u64, payload);
-    }
+    out.resize(HEAD + frame.len(), 0);
+    let (head, payload) = out.split_at_mut(HEAD);
+    head.copy_from_slice(&FrameHead::new(MASKED, frame.len(), frame).to_bytes());
+    mask.copy(offset + HEAD as u64, frame, payload);
 }
 
 /// A small body made ready for a pack: framed, hashed, maybe compressed, but

@@ -41,15 +41,15 @@ impl Hashing {
         Ok(Self { to, used, thread })
     }
 
-    /// Takes in the next bytes.
-    pub(super) fn push(&self, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut buffer = self
+    /// Takes the bytes in, and leaves an empty buffer in their place.
+    pub(super) fn push(&self, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+        let mut empty = self
             .used
             .try_recv()
             .unwrap_or_else(|_| Vec::with_capacity(FRAME));
-        buffer.clear();
-        buffer.extend_from_slice(bytes);
-        self.to.send(Message::Frame(buffer)).map_err(|_| gone())
+        empty.clear();
+        let frame = std::mem::replace(bytes, empty);
+        self.to.send(Message::Frame(frame)).map_err(|_| gone())
     }
 
     /// MD5 of everything pushed and of `rest` behind it; `None` where it was

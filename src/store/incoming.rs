@@ -19,7 +19,7 @@ use crate::evidence::{ResultKey, Sha256};
 
 /// **Units**: bytes between syncs: what a power loss costs a download, at
 /// most.
-const SYNC_EVERY: u64 = 32 << 20;
+const SYNC_EVERY: u64 = 64 << 20;
 /// **Units**: bytes of the facts beside a body.
 const FACTS_MAX: usize = 64 << 10;
 
@@ -49,6 +49,9 @@ pub(super) struct Incoming {
     /// **Units**: bytes of the file.
     end: u64,
     unsynced: u64,
+    /// Whether facts and names are durable: not before the first sync, since
+    /// what a power loss takes of a short body is fetched again.
+    named: bool,
     masked: Vec<u8>,
 }
 
@@ -98,14 +101,15 @@ impl Incoming {
     ) -> Result<Self, StoreError> {
         refuse_if_poisoned(&poison)?;
         refuse_if_full(&*disk, SYNC_EVERY)?;
-        write_facts(&*disk, key, announced)?;
+        let facts = facts_path(key);
+        let attempt = || format!("create {facts}");
+        let json = disk.create(&facts).attempt(attempt)?;
+        json.write_at(&to_json(announced), 0).attempt(attempt)?;
         let name = layout::partial(key);
         let attempt = || format!("create {name}");
         let header = archive.header(FileKind::Single);
         let file = disk.create(&name).attempt(attempt)?;
         file.write_at(&header.to_bytes(), 0).attempt(attempt)?;
-        file.sync().attempt(attempt)?;
-        disk.sync_folder(layout::INCOMING).attempt(attempt)?;
         Self::with(disk, poison, key, file, header.mask, announced.md5)
     }
 
@@ -128,6 +132,7 @@ impl Incoming {
             bytes: 0,
             end: HEADER_LEN,
             unsynced: 0,
+            named: false,
             masked: Vec::with_capacity(HEAD + FRAME),
         })
     }
@@ -172,9 +177,9 @@ impl Incoming {
             }
             let payload =
                 scan::payload_at(&*self.file, &self.mask, self.end, &head).attempt(attempt)?;
-            let Ok(frame) = payload else { break };
-            self.hashing.push(&frame)?;
+            let Ok(mut frame) = payload else { break };
             self.count(&frame, HEAD as u64 + u64::from(head.stored));
+            self.hashing.push(&mut frame)?;
         }
         let attempt = || format!("cut {name}");
         self.file.set_len(self.end).attempt(attempt)
@@ -196,8 +201,9 @@ impl Incoming {
         write_facts(&*self.disk, self.key, announced)
     }
 
-    /// Writes one frame. What fails leaves the body as it was.
-    pub(super) fn write(&mut self, frame: &[u8]) -> Result<(), StoreError> {
+    /// Writes one frame and leaves an empty buffer in its place. What fails
+    /// leaves both as they were.
+    pub(super) fn write(&mut self, frame: &mut Vec<u8>) -> Result<(), StoreError> {
         refuse_if_poisoned(&self.poison)?;
         if self.unsynced >= SYNC_EVERY {
             self.sync()?;
@@ -207,15 +213,30 @@ impl Incoming {
         self.file
             .write_at(&self.masked, self.end)
             .attempt(|| format!("write {}", layout::partial(self.key)))?;
-        self.hashing.push(frame)?;
         let stored = self.masked.len() as u64;
         self.count(frame, stored);
         self.unsynced += stored;
+        self.hashing.push(frame)
+    }
+
+    /// Makes what was written durable, for a later run to go on with.
+    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+        self.sync_bytes()?;
+        if !self.named {
+            self.sync_names()
+                .attempt(|| format!("sync {}", layout::INCOMING))
+                .map_err(|e| poison(&self.poison, e))?;
+            self.named = true;
+        }
         Ok(())
     }
 
-    /// Makes what was written durable.
-    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+    fn sync_names(&self) -> std::io::Result<()> {
+        self.disk.write(&facts_path(self.key))?.sync()?;
+        self.disk.sync_folder(layout::INCOMING)
+    }
+
+    fn sync_bytes(&mut self) -> Result<(), StoreError> {
         self.file
             .sync()
             .attempt(|| format!("sync {}", layout::partial(self.key)))
@@ -231,7 +252,7 @@ impl Incoming {
     /// The body is whole: everything but the trailer is durable.
     pub(super) fn finish(mut self) -> Result<Parcel, StoreError> {
         refuse_if_poisoned(&self.poison)?;
-        self.sync()?;
+        self.sync_bytes()?;
         Ok(Parcel {
             name: layout::partial(self.key),
             key: self.key,
@@ -247,7 +268,11 @@ impl Incoming {
 }
 
 fn write_facts(disk: &dyn Disk, key: ResultKey, announced: &Announced) -> Result<(), StoreError> {
-    let json = serde_json::to_vec(announced).unwrap_or_default();
     let name = layout::partial_facts(key);
-    replace(disk, layout::INCOMING, &name, &json).attempt(|| format!("write {name}"))
+    replace(disk, layout::INCOMING, &name, &to_json(announced)).attempt(|| format!("write {name}"))
+}
+
+fn to_json(announced: &Announced) -> Vec<u8> {
+    // Plain data: there is nothing in it that JSON cannot say.
+    serde_json::to_vec(announced).unwrap_or_default()
 }

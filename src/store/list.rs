@@ -150,8 +150,12 @@ impl List {
     /// Whether another file stands under this list's name by now.
     pub(super) fn was_replaced(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
         let name = &self.name;
-        let file = disk.read(name).attempt(|| format!("open {name}"))?;
-        Ok(Header::read(&*file, name)?.mask != self.mask)
+        let header = match disk.read(name) {
+            Ok(file) => Header::read(&*file, name),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+            Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
+        };
+        Ok(header.is_ok_and(|header| header.mask != self.mask))
     }
 
     /// A last record that has its whole length and a wrong checksum: damaged.

@@ -17,6 +17,17 @@ pub(super) struct Mask {
 const REACH: u64 = 1 << 37;
 
 impl Mask {
+    /// Masks `plain`, which will stand at `offset`, into as many bytes of `out`.
+    pub(super) fn copy(&self, offset: u64, plain: &[u8], out: &mut [u8]) {
+        let mut cipher = ChaCha8::new(&self.key.into(), &self.nonce.into());
+        let within = offset % REACH + plain.len() as u64 <= REACH;
+        cipher.seek(offset % REACH);
+        if !within || cipher.apply_keystream_b2b(plain, out).is_err() {
+            out.copy_from_slice(plain);
+            self.apply(offset, out);
+        }
+    }
+
     /// Masks bytes that stand at `offset` of the file, or unmasks them.
     /// Beyond the keystream's reach (128 GiB, far above any pack) it starts
     /// anew.

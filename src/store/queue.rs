@@ -113,7 +113,23 @@ impl Queue {
         self.room.notify_all();
     }
 
+    /// Closes the queue when dropped, so that nobody waits for a committer
+    /// that is gone.
+    pub(super) fn close_at_end(&self) -> impl Drop + '_ {
+        AtEnd(self)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct AtEnd<'a>(&'a Queue);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        // What a committer that panicked left is answered by being dropped.
+        self.0.lock().jobs.clear();
     }
 }

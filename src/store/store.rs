@@ -111,6 +111,9 @@ impl Store {
         } else {
             system::create_private_folder(dir)
                 .map_err(|e| StoreError::io(format!("create {}", dir.display()), e))?;
+            // Where the folder above cannot be synced, this one is there
+            // already or as durable as can be.
+            let _ = dir.parent().map(system::sync_folder);
         }
         let lock = WriterLock::acquire(dir, &options.command)?;
         let store = Self::open_on(disk, dir, options.create, Some(lock))?;

@@ -70,6 +70,10 @@ mod imp {
         }
         // SAFETY: filled in by the call that has just succeeded.
         let stat = unsafe { stat.assume_init() };
+        if stat.f_blocks == 0 {
+            // A file system that does not say how large it is.
+            return Ok(u64::MAX);
+        }
         // The fields are narrower on some systems.
         #[allow(clippy::unnecessary_cast)]
         Ok((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64))
@@ -81,8 +85,11 @@ mod imp {
         options.read(true).write(true).create_new(true);
         private(&mut options);
         let file = options.open(path)?;
-        std::fs::remove_file(path)?;
-        Ok(file)
+        match std::fs::remove_file(path) {
+            // A writer that opens the archive at this moment sweeps it away.
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(file),
+        }
     }
 }
 

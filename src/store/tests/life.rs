@@ -89,19 +89,7 @@ fn after_a_sync_that_failed_nothing_is_written_until_it_is_opened_anew() {
         store.seal(key(1, 0), &transcript, &now(), b"a").unwrap();
         disk.fail_sync_of(name);
         let failed = match name {
-            ".part" => {
-                let mut download = store.download(key(1, 1)).unwrap();
-                download.append(&body(1, SMALL_MAX)).unwrap();
-                // The file's own creation syncs once, and may fail for good.
-                download.append(b"more").unwrap_err();
-                disk.fail_sync_of(name);
-                download.append(b"more").unwrap_err();
-                drop(download);
-                let mut download = store.download(key(1, 1)).unwrap();
-                download.append(&body(1, SMALL_MAX + 1)).unwrap();
-                disk.fail_sync_of(name);
-                download.seal(&transcript, &now())
-            }
+            ".part" => stream(&store, key(1, 1), &body(1, SMALL_MAX + 1)),
             _ => store.seal(key(1, 1), &transcript, &now(), b"b"),
         };
         assert!(
