@@ -106,6 +106,15 @@ fn next(bytes: &[u8], last: bool) -> Next {
         if ahead.len() < 2 * STRING_CHARS_MIN && !last {
             return Next::Nothing(at);
         }
+        if let &[_, _, _, ascii, _, high, other, _] = ahead
+            && !is_printable(ascii)
+            && high > HIGH_MAX
+            && other > HIGH_MAX
+        {
+            // every string that begins in the next four bytes has one of these
+            at += STRING_CHARS_MIN;
+            continue;
+        }
         let ascii = ascii_run(ahead);
         if ascii >= STRING_CHARS_MIN {
             return Next::Ascii(at);
@@ -133,6 +142,9 @@ fn ascii_run(bytes: &[u8]) -> usize {
 fn is_printable_unit(unit: u16) -> bool {
     matches!(unit, 0x20..=0x7e | 9 | 0xa0..=0x17f | 0x370..=0x5ff)
 }
+
+/// The largest high half of a printable unit.
+const HIGH_MAX: u8 = 5;
 
 fn wide_run(bytes: &[u8]) -> usize {
     bytes

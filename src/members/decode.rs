@@ -15,6 +15,7 @@ use lzma_rust2::{LzmaReader, XzReader};
 
 use super::inflate::Inflate;
 use super::limits::{READ_BYTES, WINDOW_BYTES_MAX};
+use super::source::Shared;
 use super::zip::{Aes, Entry, LOCAL};
 
 const STORED: u16 = 0;
@@ -71,13 +72,19 @@ pub(super) fn method_name(method: u16) -> String {
 ///
 /// **Errors**: where not even the first byte can be made.
 pub(super) fn inflate<T>(
+    shared: &Shared,
     entry: &Entry,
     input: &mut dyn BufRead,
     take: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<T> {
     match entry.inner_method() {
         STORED => Ok(take(&mut ByRead(input))),
-        DEFLATE => Ok(take(&mut Inflate::new(input))),
+        DEFLATE => {
+            let mut inflate = Inflate::with(input, shared.engine.take());
+            let taken = take(&mut inflate);
+            shared.engine.set(Some(inflate.into_engine()));
+            Ok(taken)
+        }
         LZMA => Ok(take(&mut open_lzma(entry, input)?)),
         ZSTD | ZSTD_OLD => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
@@ -221,19 +228,24 @@ const PROOF_BYTES: u64 = 1 << 20;
 /// 65,536 pass and proves itself at the end, so damage there is told as such.
 ///
 /// **Cost**: stored members are read whole, others up to [`PROOF_BYTES`].
-pub(super) fn proves(entry: &Entry, check: Check, plain: &mut dyn BufRead) -> bool {
+pub(super) fn proves(
+    shared: &Shared,
+    entry: &Entry,
+    check: Check,
+    plain: &mut dyn BufRead,
+) -> bool {
     if matches!(check, Check::Aes(_)) {
         return true;
     }
-    makes_sense(entry, plain)
+    makes_sense(shared, entry, plain)
 }
 
 /// Whether `packed` is what the entry says it is, as far as a look at its
 /// beginning tells.
-pub(super) fn makes_sense(entry: &Entry, packed: &mut dyn BufRead) -> bool {
+pub(super) fn makes_sense(shared: &Shared, entry: &Entry, packed: &mut dyn BufRead) -> bool {
     let stored = entry.inner_method() == STORED;
     let len = if stored { u64::MAX } else { PROOF_BYTES };
-    inflate(entry, packed, |bytes| is_whole(entry, bytes, len)).unwrap_or(false)
+    inflate(shared, entry, packed, |bytes| is_whole(entry, bytes, len)).unwrap_or(false)
 }
 
 fn is_whole(entry: &Entry, bytes: &mut dyn Read, len: u64) -> bool {

@@ -13,11 +13,28 @@ pub(super) struct Inflate<R> {
 
 impl<R: BufRead> Inflate<R> {
     pub fn new(input: R) -> Self {
+        Self::with(input, None)
+    }
+
+    /// With the engine of a stream before: making one costs more than a small
+    /// member takes to inflate.
+    pub fn with(input: R, engine: Option<Decompress>) -> Self {
+        let engine = match engine {
+            Some(mut engine) => {
+                engine.reset(false);
+                engine
+            }
+            None => Decompress::new(false),
+        };
         Self {
             input,
-            engine: Decompress::new(false),
+            engine,
             ended: false,
         }
+    }
+
+    pub fn into_engine(self) -> Decompress {
+        self.engine
     }
 
     /// Starts a new stream where the last one ended.

@@ -4,6 +4,8 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Seek, SeekFrom};
 
+use flate2::Decompress;
+
 use super::ReadSeek;
 
 /// What all readers of a walk share.
@@ -11,6 +13,8 @@ pub(super) struct Shared {
     /// The first failure of the world, kept while decoders pass on their own
     /// reading of it.
     fault: RefCell<Option<io::Error>>,
+    /// Of the last member, for the next.
+    pub engine: Cell<Option<Decompress>>,
     pub inflated: Cell<u64>,
     pub inflated_max: u64,
     pub inflated_why: String,
@@ -20,6 +24,7 @@ impl Shared {
     pub fn new((inflated_max, inflated_why): (u64, String)) -> Self {
         Self {
             fault: RefCell::new(None),
+            engine: Cell::new(None),
             inflated: Cell::new(0),
             inflated_max,
             inflated_why,
