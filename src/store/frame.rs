@@ -194,7 +194,7 @@ pub(super) fn pack_masked(frame: &[u8], mask: &Mask, offset: u64, out: &mut Vec<
 
 /// A small body made ready for a pack: framed, hashed, maybe compressed, but
 /// not masked, since its place is not known yet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Body {
     pub(super) bytes: u64,
     pub(super) sha256: Option<Sha256>,
@@ -207,8 +207,11 @@ impl Body {
     /// Of a fact that has none.
     pub(super) fn none() -> Self {
         Self {
+            bytes: 0,
+            sha256: None,
             blake3: merge(&[], 0),
-            ..Self::default()
+            digests: Vec::new(),
+            area: Vec::new(),
         }
     }
 
@@ -218,7 +221,7 @@ impl Body {
         let mut body = Self {
             bytes: bytes.len() as u64,
             sha256: Some(Sha256(sha2::Sha256::digest(bytes).into())),
-            ..Self::default()
+            ..Self::none()
         };
         for (index, frame) in bytes.chunks(FRAME).enumerate() {
             body.digests.push(digest(frame, index as u64, only));

@@ -319,7 +319,7 @@ impl Store {
     /// Notes several gaps in one commit.
     pub fn note_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError> {
         for page in gaps.chunks(NOTES_AT_ONCE) {
-            self.note_all(page.iter().map(|gap| Ok((Fact::gap(gap), Body::default()))))?;
+            self.note_all(page.iter().map(|gap| Ok((Fact::gap(gap), Body::none()))))?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use afteraction::emulator::{Action, Emulator, Faults, Fleet, Limits, Settings};
+use afteraction::emulator::{Emulator, Faults, Fleet, Limits, Settings};
 
 use super::support::{Case, Ran, sample_data};
 
@@ -171,7 +171,7 @@ fn a_second_writer_is_refused_by_name_and_readers_go_on() {
         .status("Pending");
     let emulator = emulator(Settings {
         limits: Limits::lifted(),
-        ..Settings::serving(Fleet::transcripts(5, 2_000, 3).action(slow))
+        ..Settings::serving(Fleet::transcripts(5, 2_000, 3))
     });
     let mut watching = command(&case, &emulator, &["--watch", "--interval", "5"])
         .stdout(std::process::Stdio::null())
