@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 
-use super::IndexError;
 use super::facts::{Occurrence, ResultFacts};
 use super::lines::{first_match, matches_in, nth_line, without_end};
 use super::members::Matches;
@@ -13,6 +12,7 @@ use super::plan::Plan;
 use super::search::Place;
 use super::searcher::Searcher;
 use super::segment::{DocumentView, Segment};
+use super::{IndexError, border};
 use crate::evidence::{Layer, ResultId, Sha256, Time};
 
 /// **Units**: bytes of a line that a hit shows.
@@ -410,7 +410,7 @@ fn window(text: &str, start: usize) -> Range<usize> {
     if text.len() <= TEXT_MAX {
         return 0..text.len();
     }
-    let from = text.floor_char_boundary(start.saturating_sub(TEXT_MAX / 4));
-    let to = text.floor_char_boundary((from + TEXT_MAX).min(text.len()));
+    let from = border::floor(text, start.saturating_sub(TEXT_MAX / 4));
+    let to = border::floor(text, (from + TEXT_MAX).min(text.len()));
     from..to
 }

@@ -5,11 +5,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::IndexError;
 use super::matcher::Matcher;
 use super::plan::{Leaf, Plan};
 use super::segment::Segment;
 use super::token::{fold_text, unfold};
+use super::{IndexError, border};
 
 /// Matching lines of a segment, ascending, for each text of the query.
 pub(super) struct LineSets {
@@ -113,7 +113,7 @@ pub(super) fn first_match(
     };
     let (from, to) = match mark {
         Some(mark) if mark.is_part() => (
-            text.ceil_char_boundary(mark.own_start as usize),
+            border::ceil(text, mark.own_start as usize),
             if mark.last {
                 usize::MAX
             } else {
@@ -249,7 +249,7 @@ fn scan_text(
         if start >= hay.len() {
             return;
         }
-        let feeds = memchr::memchr_iter(b'\n', hay[line_start..start].as_bytes());
+        let feeds = memchr::memchr_iter(b'\n', &hay.as_bytes()[line_start..start]);
         let (passed, last) = feeds.fold((0u32, None), |(n, _), feed| (n + 1, Some(feed)));
         line += passed;
         line_start += last.map_or(0, |feed| feed + 1);

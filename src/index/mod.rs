@@ -25,6 +25,7 @@
 //! while a segment closes up to four term writers of about 50
 //! MiB each. Facts wait in memory for the publishing.
 
+mod border;
 mod close;
 mod dictionary;
 mod document;
