@@ -2,10 +2,10 @@
 //! lines, very long lines into overlapping parts, and very long texts over
 //! several segments.
 
-use super::IndexError;
 use super::dictionary::Mark;
 use super::manifest::Span;
 use super::writer::Writer;
+use super::{IndexError, border};
 use crate::evidence::{Layer, Sha256};
 
 /// **Units**: bytes. A longer line is stored in parts of this size.
@@ -107,7 +107,7 @@ impl OpenDocument {
     fn carry_on(&mut self, writer: &mut Writer, mut text: &str) -> Result<(), IndexError> {
         while self.carry.len() + text.len() > LINE_MAX {
             let room = LINE_MAX.saturating_sub(self.carry.len());
-            let (head, rest) = text.split_at(text.floor_char_boundary(room));
+            let (head, rest) = text.split_at(border::floor(text, room));
             self.carry.push_str(head);
             text = rest;
             self.end_part(writer)?;
@@ -117,9 +117,7 @@ impl OpenDocument {
     }
 
     fn end_part(&mut self, writer: &mut Writer) -> Result<(), IndexError> {
-        let next = self
-            .carry
-            .floor_char_boundary(self.carry.len().saturating_sub(OVERLAP));
+        let next = border::floor(&self.carry, self.carry.len().saturating_sub(OVERLAP));
         let mark = Mark {
             own_start: self.own_start(),
             own_end: (next + MARGIN) as u32,

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 
-use super::IndexError;
 use super::facts::{Occurrence, ResultFacts};
-use super::lines::{first_match, matches_in, nth_line};
+use super::lines::{first_match, matches_in, nth_line, without_end};
 use super::members::Matches;
 use super::plan::Plan;
 use super::search::Place;
 use super::searcher::Searcher;
 use super::segment::{DocumentView, Segment};
+use super::{IndexError, border};
 use crate::evidence::{Layer, ResultId, Sha256, Time};
 
 /// **Units**: bytes of a line that a hit shows.
@@ -208,7 +208,7 @@ impl<'a> Lister<'a> {
         let own_start = mark.map_or(0, |mark| mark.own_start as usize);
         let first = self.first_match(segment, found.line_id, &stored);
         let (start, end) = first.unwrap_or((own_start, own_start));
-        let text = stored.strip_suffix('\r').unwrap_or(&stored);
+        let text = without_end(&stored);
         let window = window(text, start);
         let is_part = mark.is_some_and(|mark| mark.is_part());
         let truncated = is_part || window.len() < text.len();
@@ -250,7 +250,7 @@ impl<'a> Lister<'a> {
                 continue;
             };
             let text = self.line_text(number, line_id)?;
-            let text = text.strip_suffix('\r').unwrap_or(&text);
+            let text = without_end(&text);
             let window = window(text, 0);
             let truncated = window.len() < text.len();
             return Ok(Hit {
@@ -313,7 +313,7 @@ impl<'a> Lister<'a> {
             for line_id in segment.chunk_lines(chunk)? {
                 if (from..to).contains(&index) && index != found.index {
                     let text = self.line_text(found.segment, line_id)?;
-                    let text = text.strip_suffix('\r').unwrap_or(&text);
+                    let text = without_end(&text);
                     let shown = text[window(text, 0)].to_string();
                     if index < found.index {
                         before.push(shown);
@@ -410,7 +410,7 @@ fn window(text: &str, start: usize) -> Range<usize> {
     if text.len() <= TEXT_MAX {
         return 0..text.len();
     }
-    let from = text.floor_char_boundary(start.saturating_sub(TEXT_MAX / 4));
-    let to = text.floor_char_boundary((from + TEXT_MAX).min(text.len()));
+    let from = border::floor(text, start.saturating_sub(TEXT_MAX / 4));
+    let to = border::floor(text, (from + TEXT_MAX).min(text.len()));
     from..to
 }

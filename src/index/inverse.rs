@@ -2,7 +2,7 @@
 //! numbered in the order of their first owner, so the first owner costs a
 //! small difference, and only re-occurrences cost more.
 
-use super::varint::{Bytes, put, u32_at};
+use super::varint::{Bytes, put, u32_at, unzigzag};
 
 /// Items between two entries of the offset table: a look-up decodes at most
 /// this many records.
@@ -88,8 +88,7 @@ pub(super) fn owners(
     let skipped = item as usize % BLOCK;
     for place in 0..=skipped {
         let head = bytes.next()?;
-        let zigzag = head >> 1;
-        first += (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+        first = first.checked_add(unzigzag(head >> 1))?;
         let more = if head & 1 == 1 { bytes.next()? } else { 0 };
         let mut owner: u32 = first.try_into().ok()?;
         if place == skipped {

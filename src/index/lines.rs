@@ -5,11 +5,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::IndexError;
 use super::matcher::Matcher;
 use super::plan::{Leaf, Plan};
 use super::segment::Segment;
 use super::token::{fold_text, unfold};
+use super::{IndexError, border};
 
 /// Matching lines of a segment, ascending, for each text of the query.
 pub(super) struct LineSets {
@@ -79,7 +79,8 @@ fn verify(
         let rest = text.get(start..).unwrap_or("");
         let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
         if line == candidate {
-            if matches_line(segment, &leaf.matcher, line, &rest[..end]) {
+            let with_feed = &rest[..(end + 1).min(rest.len())];
+            if matches_line(segment, &leaf.matcher, line, with_feed) {
                 found.push(line);
             }
             candidates.next();
@@ -97,15 +98,22 @@ fn matches_line(segment: &Segment, matcher: &Matcher, line: u32, text: &str) -> 
 }
 
 /// The first match in a line's stored text that begins in the line's own.
+/// `text` ends in the frame's line feed, which belongs to most lines: between
+/// it and a CR before it is no line's end.
 pub(super) fn first_match(
     segment: &Segment,
     matcher: &Matcher,
     line: u32,
     text: &str,
 ) -> Option<(usize, usize)> {
-    let (from, to) = match segment.mark(line) {
+    let mark = segment.mark(line);
+    let text = match mark {
+        Some(mark) if !mark.terminated => text.strip_suffix('\n').unwrap_or(text),
+        _ => text,
+    };
+    let (from, to) = match mark {
         Some(mark) if mark.is_part() => (
-            text.ceil_char_boundary(mark.own_start as usize),
+            border::ceil(text, mark.own_start as usize),
             if mark.last {
                 usize::MAX
             } else {
@@ -141,7 +149,8 @@ pub(super) fn matches_in(
         && let Some((start, end)) = matcher.find_at(hay, at)
     {
         let (raw_start, raw_end) = (raw(start), raw(end));
-        if raw_start >= to {
+        let is_behind_line = start == hay.len() && hay.ends_with('\n');
+        if raw_start >= to || is_behind_line {
             break;
         }
         found.push((raw_start, raw_end));
@@ -240,13 +249,13 @@ fn scan_text(
         if start >= hay.len() {
             return;
         }
-        let feeds = memchr::memchr_iter(b'\n', hay[line_start..start].as_bytes());
+        let feeds = memchr::memchr_iter(b'\n', &hay.as_bytes()[line_start..start]);
         let (passed, last) = feeds.fold((0u32, None), |(n, _), feed| (n + 1, Some(feed)));
         line += passed;
         line_start += last.map_or(0, |feed| feed + 1);
         let id = first + line;
-        let is_part = segment.mark(id).is_some_and(|mark| mark.is_part());
-        if !is_part || matches_line(segment, matcher, id, nth_line(text, line)) {
+        let is_usual = segment.mark(id).is_none();
+        if is_usual || matches_line(segment, matcher, id, nth_line(text, line)) {
             found.push(id);
         }
         let rest = &hay[line_start..];
@@ -257,7 +266,7 @@ fn scan_text(
     }
 }
 
-/// The `n`-th line of a frame's text.
+/// The `n`-th line of a frame's text, with its line feed.
 pub(super) fn nth_line(text: &str, n: u32) -> &str {
     let mut feeds = memchr::memchr_iter(b'\n', text.as_bytes());
     let start = match n {
@@ -266,6 +275,12 @@ pub(super) fn nth_line(text: &str, n: u32) -> &str {
             .nth(n as usize - 1)
             .map_or(text.len(), |feed| feed + 1),
     };
-    let end = feeds.next().unwrap_or(text.len());
+    let end = feeds.next().map_or(text.len(), |feed| feed + 1);
     text.get(start..end.max(start)).unwrap_or("")
+}
+
+/// A line as it is shown, without its end.
+pub(super) fn without_end(line: &str) -> &str {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix('\r').unwrap_or(line)
 }

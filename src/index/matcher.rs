@@ -7,7 +7,7 @@ use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Lo
 use super::document::OVERLAP;
 use super::query::{SyntaxError, Text};
 use super::terms::Needed;
-use super::token::{TERM_MAX, fold, fold_text, is_word};
+use super::token::{decided_term, fold, fold_text, is_word};
 
 /// **Units**: bytes a compiled pattern may take; `regex`'s own measure.
 const PATTERN_MAX: usize = 64 << 20;
@@ -229,12 +229,11 @@ fn needed_by(elements: impl Iterator<Item = Element>) -> Vec<Needed> {
 
 /// What a line needs to hold a word that begins so, or is so.
 fn term_of(written: &str, is_whole: bool) -> Option<Needed> {
-    let count = written.chars().count();
-    let term: String = written.chars().take(TERM_MAX).collect();
-    match count {
-        0 => None,
-        _ if is_whole || count >= TERM_MAX => Some(Needed::Term(term)),
-        _ => Some(Needed::Prefix(term)),
+    match decided_term(written) {
+        _ if written.is_empty() => None,
+        Some(term) => Some(Needed::Term(term)),
+        None if is_whole => Some(Needed::Term(written.to_string())),
+        None => Some(Needed::Prefix(written.to_string())),
     }
 }
 

@@ -22,9 +22,10 @@
 //!
 //! **Memory**, writing: distinct text of the open segment (≤ 128 MiB) + about
 //! 20 bytes a distinct line (≤ 2 M) + 8 bytes a line of distinct chunks, and
-//! while a segment closes the terms of 64 MiB of text at a time (about 130
-//! MiB). Facts wait in memory for the publishing.
+//! while a segment closes up to four term writers of about 50
+//! MiB each. Facts wait in memory for the publishing.
 
+mod border;
 mod close;
 mod dictionary;
 mod document;

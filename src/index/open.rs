@@ -191,7 +191,7 @@ impl OpenText {
         self.current.push(line);
         self.extent.bytes += own;
         self.extent.lines += ended;
-        let draw = u64::from(border(bytes)) * (CHUNK_AIM - u64::from(CHUNK_MIN)) >> 32;
+        let draw = (u64::from(border(bytes)) * (CHUNK_AIM - u64::from(CHUNK_MIN))) >> 32;
         let cut = self.extent.bytes >= CHUNK_MIN && draw < u64::from(own);
         if cut || self.extent.bytes >= CHUNK_MAX {
             self.end_chunk();

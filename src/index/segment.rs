@@ -1,6 +1,7 @@
 //! A segment as readers see it: everything is looked up where it stands in
 //! the mapped file; damage is an error, never a panic.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -87,6 +88,19 @@ impl ChunkView<'_> {
     }
 }
 
+/// **Cost**: a decompressor is 150 KB and kept by its thread.
+fn inflate(packed: &[u8], raw_len: usize) -> Option<Vec<u8>> {
+    thread_local! {
+        static INFLATER: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    INFLATER.with_borrow_mut(|inflater| {
+        if inflater.is_none() {
+            *inflater = zstd::bulk::Decompressor::new().ok();
+        }
+        inflater.as_mut()?.decompress(packed, raw_len).ok()
+    })
+}
+
 fn read_ids(bytes: &mut Bytes<'_>, count: u64) -> Option<Vec<u32>> {
     let mut ids = Vec::with_capacity(count.min(1 << 20) as usize);
     bytes.runs(count, |start, len| {
@@ -166,11 +180,11 @@ impl Segment {
                 return None;
             }
             let raw = match &self.key {
-                None => zstd::bulk::decompress(packed, raw_len).ok()?,
+                None => inflate(packed, raw_len)?,
                 Some(key) => {
                     let mut packed = packed.to_vec();
                     key.apply(self.meta.number, position, &mut packed);
-                    zstd::bulk::decompress(&packed, raw_len).ok()?
+                    inflate(&packed, raw_len)?
                 }
             };
             String::from_utf8(raw).ok()

@@ -75,10 +75,7 @@ impl TextReader<'_> {
             };
             let text = nth_line(text, line - segment.frame_start(frame)).as_bytes();
             match segment.mark(line) {
-                None => {
-                    self.pending.extend(text);
-                    self.pending.push(b'\n');
-                }
+                None => self.pending.extend(text),
                 Some(mark) => {
                     let own = mark.own_start as usize..mark.own_end as usize;
                     let own = text

@@ -7,8 +7,33 @@
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
-/// Characters of a word that are indexed. 80 bits of a hash tell it apart.
-pub(super) const TERM_MAX: usize = 20;
+/// Characters of a word that are indexed.
+const TERM_MAX: usize = 20;
+/// The same for a word with a digit among these: half of all unique text is
+/// hashes, GUIDs and counters, and 40 bits of them tell enough apart.
+const NUMBER_MAX: usize = 10;
+
+/// How many characters of a word are its term, given those read so far: no
+/// more once this many are.
+fn term_len(has_digit: bool) -> usize {
+    if has_digit { NUMBER_MAX } else { TERM_MAX }
+}
+
+/// The term of every word that begins with `written`, where that much decides
+/// it.
+pub(super) fn decided_term(written: &str) -> Option<String> {
+    let mut term = String::new();
+    let mut has_digit = false;
+    for (count, c) in written.chars().enumerate() {
+        if count >= term_len(has_digit) {
+            return Some(term);
+        }
+        has_digit |= count < NUMBER_MAX && c.is_ascii_digit();
+        term.push(c);
+    }
+    let is_decided = term.chars().count() >= term_len(has_digit);
+    is_decided.then_some(term)
+}
 
 pub(super) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
@@ -62,7 +87,7 @@ const WORD: [u8; 128] = {
 pub(super) fn next_term(text: &str, mut at: usize, term: &mut String) -> Option<usize> {
     term.clear();
     let bytes = text.as_bytes();
-    let mut count = 0;
+    let (mut count, mut max) = (0, TERM_MAX);
     while let Some(&byte) = bytes.get(at) {
         let (lower, len) = if byte < 128 {
             let lower = WORD[byte as usize];
@@ -72,7 +97,10 @@ pub(super) fn next_term(text: &str, mut at: usize, term: &mut String) -> Option<
             (is_word(c).then(|| fold(c)), c.len_utf8())
         };
         match lower {
-            Some(lower) if count < TERM_MAX => {
+            Some(lower) if count < max => {
+                if count < NUMBER_MAX && lower.is_ascii_digit() {
+                    max = NUMBER_MAX;
+                }
                 term.push(lower);
                 count += 1;
             }
@@ -172,6 +200,26 @@ mod tests {
             terms(&format!("{long} b")),
             ["a".repeat(TERM_MAX), "b".into()]
         );
+        assert_eq!(
+            terms("9f86d081884c7d65 abcdefghij1"),
+            ["9f86d08188", "abcdefghij1"]
+        );
+        for word in [
+            "9f86d081884c7d65",
+            "abcdefghij1",
+            "Ünïcödeünïcödeünïcödeünïcö",
+            "abc",
+            "a2345678901",
+        ] {
+            let folded = fold_text(word);
+            for (cut, _) in folded.char_indices() {
+                let whole = terms(word).remove(0);
+                match decided_term(&folded[..cut]) {
+                    Some(term) => assert_eq!(term, whole),
+                    None => assert!(whole.starts_with(&folded[..cut])),
+                }
+            }
+        }
     }
 
     #[test]

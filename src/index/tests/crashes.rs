@@ -47,7 +47,7 @@ fn check(folder: &Path, members: &[Member], acknowledged: Seq) -> Seq {
 
 #[test]
 fn a_crash_at_any_operation_leaves_the_last_publishing() {
-    let members = members(21, 40);
+    let members = members(21, 24);
     let whole = tempfile::tempdir().unwrap();
     run_until_the_end(whole.path(), &members, i64::MAX).unwrap();
     let total = {
@@ -69,18 +69,18 @@ fn a_crash_at_any_operation_leaves_the_last_publishing() {
         let acknowledged = run_until_the_end(folder.path(), &members, operations).unwrap();
         check(folder.path(), &members, acknowledged);
         build(folder.path(), &members, tiny(), 50);
-        assert_eq!(check(folder.path(), &members, Seq(40)), Seq(40));
+        assert_eq!(check(folder.path(), &members, Seq(24)), Seq(24));
         let names = std::fs::read_dir(folder.path()).unwrap().count() as u64;
         assert_eq!(names, open(folder.path(), &tiny()).stats().segments + 1);
         // Every operation around a publishing, and a sample of the writes.
-        operations += 1 + total / 90;
+        operations += 1 + total / 40;
     }
 }
 
 #[test]
 fn a_reader_keeps_its_answers_while_the_writer_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let members = members(22, 60);
+    let members = members(22, 30);
     let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
     let mut before: Option<(Searcher, Vec<Answer>)> = None;
     for (n, member) in members.iter().enumerate() {

@@ -180,7 +180,7 @@ pub(super) fn add(writer: &mut Writer, member: &Member, n: u64) -> Result<(), In
         writer.begin(part.clone());
         let mut rest = text.as_str();
         while !rest.is_empty() {
-            let cut = rest.ceil_char_boundary(1 + random.below(200));
+            let cut = border::ceil(rest, 1 + random.below(200));
             writer.text(&rest[..cut])?;
             rest = &rest[cut..];
         }

@@ -66,8 +66,10 @@ pub(super) fn scan(
             layers.extend(part.clone());
             let mut offset = 0;
             for (n, line) in text.split_inclusive('\n').enumerate() {
-                let bare = line.strip_suffix('\n').unwrap_or(line);
-                if let Some((at, len)) = wanted.find(bare) {
+                let found = wanted
+                    .find(line)
+                    .filter(|(at, _)| *at < line.len() || !line.ends_with('\n'));
+                if let Some((at, len)) = found {
                     answers.push((
                         member.id.to_string(),
                         plan::joined(&layers),
