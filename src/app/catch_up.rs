@@ -6,9 +6,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use sha2::{Digest, Sha256 as Hasher};
 
-use crate::evidence::{Layer, Problem, Record, ResultId, ResultKind, Seq, Sha256};
+use crate::evidence::{Layer, Problem, Record, ResultId, ResultKind, Seq, Sha256, Sha256Sum};
 use crate::extract::{self, EXTRACTOR_VERSION, Head, Part, Sink, TranscriptFacts};
 use crate::index::{
     Identity, IndexError, Occurrence, PlacedProblem, ResultFacts, Searcher, Writer,
@@ -383,7 +382,7 @@ impl ResultReader<'_> {
         let mut bytes = bytes;
         Read::take(&mut bytes, KNOWN_FIRST_BYTES_MAX as u64 + 1).read_to_end(&mut head)?;
         if head.len() <= KNOWN_FIRST_BYTES_MAX {
-            let content = Sha256(Hasher::digest(&head).into());
+            let content = Sha256::of(&head);
             self.occurs(member.layers, member.name, content, head.len() as u64);
             return self.read_known(member.layers, member.name, content, &mut head.as_slice());
         }
@@ -658,7 +657,7 @@ impl Sink for TextSink<'_> {
 /// Hashes what is read through it.
 struct Hashed<R> {
     inner: R,
-    hasher: Hasher,
+    hasher: Sha256Sum,
     len: u64,
 }
 
@@ -666,7 +665,7 @@ impl<R: Read> Hashed<R> {
     fn new(inner: R) -> Self {
         Self {
             inner,
-            hasher: Hasher::new(),
+            hasher: Sha256Sum::default(),
             len: 0,
         }
     }
@@ -674,7 +673,7 @@ impl<R: Read> Hashed<R> {
     /// Reads to the end, whatever was read before.
     fn finish(mut self) -> io::Result<(Sha256, u64)> {
         io::copy(&mut self, &mut io::sink())?;
-        Ok((Sha256(self.hasher.finalize().into()), self.len))
+        Ok((self.hasher.finish(), self.len))
     }
 }
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 use serde::Serialize;
-use sha2::{Digest, Sha256 as Hasher};
 
 use crate::evidence::{
-    ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultKey, ResultKind, Sha256, Time,
+    ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultKey, ResultKind, Sha256,
+    Sha256Sum, Time,
 };
 use crate::store::{Announced, SMALL_MAX, Sealing, Store, Ticket};
 
@@ -303,7 +303,7 @@ fn or_unknown(word: &str) -> &str {
 
 /// Of the whole file: `head` and what follows it.
 fn hash(head: &[u8], rest: &mut File, is_small: bool) -> std::io::Result<Sha256> {
-    let mut hasher = Hasher::new();
+    let mut hasher = Sha256Sum::default();
     hasher.update(head);
     if !is_small {
         let mut buffer = vec![0; READ_BYTES];
@@ -315,18 +315,17 @@ fn hash(head: &[u8], rest: &mut File, is_small: bool) -> std::io::Result<Sha256>
             hasher.update(&buffer[..n]);
         }
     }
-    Ok(Sha256(hasher.finalize().into()))
+    Ok(hasher.finish())
 }
 
 /// The same bytes at the same path below what was named are the same result,
 /// wherever that is mounted.
 fn key_by_content(sha256: Sha256, below: &str) -> ResultKey {
-    let digest: [u8; 32] = Hasher::new()
-        .chain_update(b"afteraction import\0")
-        .chain_update(sha256.0)
-        .chain_update(below.as_bytes())
-        .finalize()
-        .into();
+    let mut name = Sha256Sum::default();
+    name.update(b"afteraction import\0");
+    name.update(&sha256.0);
+    name.update(below.as_bytes());
+    let Sha256(digest) = name.finish();
     let mut id = [0; 16];
     id.copy_from_slice(&digest[..16]);
     // A name-based GUID (version 8), so that it cannot be one of the service's.

@@ -4,9 +4,7 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use sha2::{Digest, Sha256 as Hasher};
-
-use crate::evidence::{Layer, Locator, Problem, Record, ResultKind, Sha256};
+use crate::evidence::{Layer, Locator, Problem, Record, ResultKind, Sha256Sum};
 use crate::extract::{self, Head, Part, Sink, TranscriptFacts};
 use crate::members::{self, Hint, Member, MembersError, Visitor, Wrapping};
 use crate::store::Catalogue;
@@ -209,7 +207,7 @@ impl<'a> Shown<'a> {
 
     fn raw_result(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let mut source = self.catalogue.reader(self.record.id)?;
-        let mut hasher = Hasher::new();
+        let mut hasher = Sha256Sum::default();
         let mut buffer = vec![0; COPY_BYTES];
         loop {
             let n = source.read(&mut buffer).map_err(|e| {
@@ -225,7 +223,7 @@ impl<'a> Shown<'a> {
             hasher.update(&buffer[..n]);
             out.write_all(&buffer[..n])?;
         }
-        let found = Sha256(hasher.finalize().into());
+        let found = hasher.finish();
         if found == self.record.sha256 {
             return Ok(());
         }

@@ -9,6 +9,39 @@ use super::id::{hex_digit, serde_as_text};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);
 
+impl Sha256 {
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut sum = Sha256Sum::default();
+        sum.update(bytes);
+        sum.finish()
+    }
+}
+
+/// A SHA-256 on its way.
+///
+/// By `ring`, which hashes twice as fast as portable code where the processor
+/// has no instructions for it.
+#[derive(Clone)]
+pub struct Sha256Sum(ring::digest::Context);
+
+impl Default for Sha256Sum {
+    fn default() -> Self {
+        Self(ring::digest::Context::new(&ring::digest::SHA256))
+    }
+}
+
+impl Sha256Sum {
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> Sha256 {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(self.0.finish().as_ref());
+        Sha256(hash)
+    }
+}
+
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -14,7 +14,7 @@ mod record;
 mod time;
 
 pub use action::{Action, Command, CommandKind, MalformedAction};
-pub use hash::Sha256;
+pub use hash::{Sha256, Sha256Sum};
 pub use id::{
     ActionId, CommandIndex, MalformedId, MalformedKey, ResultId, ResultKey, Seq, Version,
 };

@@ -30,8 +30,10 @@ pub(super) fn detect(window: &[u8], is_all: bool, page: CodePage) -> Seen {
     if BINARY_MAGIC.iter().any(|magic| window.starts_with(magic)) && has_control(window) {
         return Seen::Binary;
     }
+    // Hardly any text has a NUL, and without one it is no UTF-16.
+    let has_nul = memchr::memchr(0, window).is_some();
     for order in [Order::Little, Order::Big] {
-        if is_utf16(window, order) {
+        if has_nul && is_utf16(window, order) {
             return Seen::Text(Box::new(Decoder::utf16(order, page, 0)));
         }
     }
@@ -151,6 +153,9 @@ const PADDING_BYTES: usize = 16;
 
 /// Characters of more than one byte, and bytes that are none.
 fn count_utf8(window: &[u8], is_all: bool) -> (usize, usize) {
+    if window.is_ascii() {
+        return (0, 0);
+    }
     let (mut characters, mut bad) = (0, 0);
     let mut rest = window;
     loop {

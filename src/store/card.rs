@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use super::frame::Digest32;
 use crate::evidence::{
-    Action, ActionId, CommandIndex, Facts, Gap, Record, ResultId, ResultKey, Seq, Sha256, Time,
-    Version,
+    Action, ActionId, CommandIndex, Facts, Gap, Record, ResultId, ResultKey, Seq, Sha256,
+    Sha256Sum, Time, Version,
 };
 
 /// What kind of fact an entry is.
@@ -224,13 +224,12 @@ impl Fact {
     }
 
     fn new(kind: Kind, key: ResultKey, same: &[&[u8]], json: Vec<u8>) -> Self {
-        use sha2::Digest;
-        let mut hash = sha2::Sha256::new();
+        let mut hash = Sha256Sum::default();
         same.iter().for_each(|part| hash.update(part));
         Self {
             kind,
             key,
-            sameness: Sha256(hash.finalize().into()),
+            sameness: hash.finish(),
             json,
         }
     }
@@ -242,8 +241,7 @@ fn json_of<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 pub(super) fn setting_key(name: &str) -> ResultKey {
-    use sha2::Digest;
-    let hash: [u8; 32] = sha2::Sha256::digest(name.as_bytes()).into();
+    let Sha256(hash) = Sha256::of(name.as_bytes());
     let mut key = [0; ResultKey::LEN];
     key.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
     ResultKey::from_bytes(key)

@@ -2,7 +2,6 @@
 //! checks what it touches and not the 3 GB around it.
 
 use blake3::hazmat::{HasherExt, Mode, left_subtree_len, merge_subtrees_non_root};
-use sha2::Digest;
 
 use super::mask::Mask;
 use crate::evidence::Sha256;
@@ -220,7 +219,7 @@ impl Body {
         let only = bytes.len() <= FRAME;
         let mut body = Self {
             bytes: bytes.len() as u64,
-            sha256: Some(Sha256(sha2::Sha256::digest(bytes).into())),
+            sha256: Some(Sha256::of(bytes)),
             ..Self::none()
         };
         for (index, frame) in bytes.chunks(FRAME).enumerate() {

@@ -4,12 +4,11 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use md5::Md5;
-use sha2::{Digest, Sha256};
+use md5::{Digest, Md5};
 
 use super::StoreError;
 use super::frame::FRAME;
-use crate::evidence;
+use crate::evidence::{Sha256, Sha256Sum};
 
 /// Frames on their way to the thread: 4 MiB a download, enough to hash on
 /// while the disk syncs.
@@ -27,7 +26,7 @@ enum Message {
 pub(super) struct Hashing {
     to: SyncSender<Message>,
     used: Receiver<Vec<u8>>,
-    thread: JoinHandle<Sha256>,
+    thread: JoinHandle<Sha256Sum>,
 }
 
 impl Hashing {
@@ -60,10 +59,10 @@ impl Hashing {
         answer.recv().ok().flatten()
     }
 
-    pub(super) fn finish(self) -> Result<evidence::Sha256, StoreError> {
+    pub(super) fn finish(self) -> Result<Sha256, StoreError> {
         drop(self.to);
         let hash = self.thread.join().map_err(|_| gone())?;
-        Ok(evidence::Sha256(hash.finalize().into()))
+        Ok(hash.finish())
     }
 }
 
@@ -74,8 +73,8 @@ fn gone() -> StoreError {
     )
 }
 
-fn hash(messages: &Receiver<Message>, give_back: &SyncSender<Vec<u8>>, md5: bool) -> Sha256 {
-    let mut sha256 = Sha256::new();
+fn hash(messages: &Receiver<Message>, give_back: &SyncSender<Vec<u8>>, md5: bool) -> Sha256Sum {
+    let mut sha256 = Sha256Sum::default();
     let mut md5 = md5.then(Md5::new);
     for message in messages {
         match message {

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use sha2::Digest;
-
 use super::card::Kind;
 use super::error::Attempt;
 use super::frame::merge;
@@ -12,7 +10,7 @@ use super::header::Header;
 use super::list::Slot;
 use super::reader::{Damage, RecordReader};
 use super::{Catalogue, StoreError, layout};
-use crate::evidence::Sha256;
+use crate::evidence::Sha256Sum;
 
 /// How far a check has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,7 +117,7 @@ impl Catalogue {
 impl RecordReader {
     /// Checks every frame and the hashes of the whole.
     fn check_all(&self) -> std::io::Result<Option<Damage>> {
-        let mut sha256 = sha2::Sha256::new();
+        let mut sha256 = Sha256Sum::default();
         for frame in 0..self.frames() {
             match self.check_frame(frame)? {
                 Ok(bytes) => sha256.update(&bytes),
@@ -127,7 +125,7 @@ impl RecordReader {
             }
         }
         let card = self.card();
-        let found = Sha256(sha256.finalize().into());
+        let found = sha256.finish();
         if matches!(card.kind, Kind::Result | Kind::Action) && found != card.sha256 {
             return Ok(Some(self.whole_damage(
                 format!("sha256 {}", card.sha256),
