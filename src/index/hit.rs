@@ -19,8 +19,9 @@ use crate::evidence::{Layer, ResultId, Sha256, Time};
 pub const TEXT_MAX: usize = 64 << 10;
 /// Matches marked within a line: more than anyone looks at.
 const SPANS_MAX: usize = 1_000;
-/// **Units**: bytes of inflated frames kept for the next hits.
-const FRAMES_MAX: usize = 16 << 20;
+/// **Units**: bytes of inflated frames kept for the next hits: the distinct
+/// text of a whole segment of a fleet, since hits come in the order of time.
+const FRAMES_MAX: usize = 64 << 20;
 
 /// A line that answers a query, and the way back to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

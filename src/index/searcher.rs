@@ -7,9 +7,9 @@ use std::path::Path;
 use super::facts::{Occurrence, PlacedProblem, ResultFacts};
 use super::manifest::{Identity, Manifest};
 use super::segment::Segment;
-use super::writer::{is_forgotten, open_segments};
+use super::writer::open_segments;
 use super::{IndexError, mask};
-use crate::evidence::{ResultId, Seq, Sha256};
+use crate::evidence::{ResultId, ResultKey, Seq, Sha256};
 
 /// How often opening begins again because the writer replaced what the
 /// manifest named a moment ago.
@@ -22,6 +22,8 @@ pub struct Searcher {
     segments: Vec<Segment>,
     /// Tickets of texts larger than a segment, and the contents they became.
     tickets: HashMap<Sha256, Sha256>,
+    /// Results whose rows in segments below a number no longer count.
+    forgotten: HashMap<(ResultKey, u32), u64>,
 }
 
 /// How large an index is, and how much its text repeats.
@@ -91,10 +93,16 @@ impl Searcher {
             .iter()
             .map(|span| (span.ticket, span.content))
             .collect();
+        let forgotten = manifest
+            .forgotten
+            .iter()
+            .map(|row| ((row.key, row.version), row.before))
+            .collect();
         Self {
             manifest,
             segments,
             tickets,
+            forgotten,
         }
     }
 
@@ -123,9 +131,7 @@ impl Searcher {
             stats.distinct_bytes += meta.distinct_bytes;
             stats.file_bytes += meta.file_bytes;
             contents.extend(segment.contents().filter_map(|c| self.resolve(c)));
-            let alive = |id: Option<ResultId>| {
-                id.is_some_and(|id| !is_forgotten(&self.manifest.forgotten, meta.number, id))
-            };
+            let alive = |id: Option<ResultId>| id.is_some_and(|id| self.counts(segment, id));
             stats.results += (0..facts.results.len())
                 .filter(|row| alive(facts.result_id(*row)))
                 .count() as u64;
@@ -200,7 +206,8 @@ impl Searcher {
     }
 
     pub(super) fn counts(&self, segment: &Segment, id: ResultId) -> bool {
-        !is_forgotten(&self.manifest.forgotten, segment.meta.number, id)
+        let before = self.forgotten.get(&(id.key, id.version.0));
+        before.is_none_or(|before| segment.meta.number >= *before)
     }
 
     pub(super) fn segments(&self) -> &[Segment] {

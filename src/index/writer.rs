@@ -209,11 +209,14 @@ impl Writer {
         self.facts.occurrences.push(occurrence);
     }
 
-    /// Notes a sealed result. Its occurrences and problems may be noted before
+    /// Notes a sealed result, once; twice in a row, the later counts. Its occurrences and problems may be noted before
     /// or after, up to the next publishing.
     pub fn result(&mut self, result: ResultFacts) {
-        self.facts.results.retain_last(&result);
-        self.facts.results.push(result);
+        let results = &mut self.facts.results;
+        if results.last().is_some_and(|last| last.id == result.id) {
+            results.pop();
+        }
+        results.push(result);
     }
 
     pub fn problem(&mut self, problem: PlacedProblem) {
@@ -367,19 +370,6 @@ impl Writer {
     }
 }
 
-trait RetainLast {
-    fn retain_last(&mut self, newer: &ResultFacts);
-}
-
-impl RetainLast for Vec<ResultFacts> {
-    /// A result noted twice in a row counts as noted last.
-    fn retain_last(&mut self, newer: &ResultFacts) {
-        if self.last().is_some_and(|last| last.id == newer.id) {
-            self.pop();
-        }
-    }
-}
-
 fn is_missing(error: &IndexError) -> bool {
     matches!(error, IndexError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
@@ -393,13 +383,6 @@ pub(super) fn open_segments(
     metas
         .map(|meta| Segment::open(folder, meta.clone(), key.cloned()))
         .collect()
-}
-
-/// Results whose rows in older segments no longer count.
-pub(super) fn is_forgotten(forgotten: &[Forgotten], segment: u64, id: ResultId) -> bool {
-    forgotten
-        .iter()
-        .any(|row| segment < row.before && row.key == id.key && row.version == id.version.0)
 }
 
 /// The ids of every forgotten result of a segment.
