@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::evidence::{
-    Action, ActionId, Command, Gap, GapReason, Locator, ProblemKind, Record, ResultId, ResultKey,
+    ActionId, Facts, Gap, GapReason, Locator, Origin, ProblemKind, Record, ResultId, ResultKey,
 };
 use crate::index::Searcher;
 use crate::store::Catalogue;
@@ -77,25 +77,34 @@ fn give(
         .try_for_each(take)
 }
 
-/// What no result stands for.
-enum Missing {
-    Gap(Gap),
-    Pending(Box<(Action, Command)>),
+/// A result that is not there: why, or `None` where it may still come.
+struct Missing {
+    facts: Facts,
+    reason: Option<GapReason>,
 }
 
 fn missing(catalogue: &Catalogue) -> Result<BTreeMap<ResultKey, Missing>, Failure> {
     let mut missing: BTreeMap<_, _> = catalogue
         .gaps()?
         .into_iter()
-        .map(|gap| (gap.key, Missing::Gap(gap)))
+        .map(|gap| {
+            let reason = Some(gap.reason);
+            let facts = gap.facts;
+            (gap.key, Missing { facts, reason })
+        })
         .collect();
     for action in catalogue.actions()? {
         for command in action.commands.iter().filter(|c| c.has_result()) {
             let key = action.key(command);
             if !missing.contains_key(&key) && !catalogue.has_result(key) {
+                let host = String::new();
+                let facts = action.facts(command, Origin::Api { host });
                 missing.insert(
                     key,
-                    Missing::Pending(Box::new((action.clone(), command.clone()))),
+                    Missing {
+                        facts,
+                        reason: None,
+                    },
                 );
             }
         }
@@ -105,16 +114,7 @@ fn missing(catalogue: &Catalogue) -> Result<BTreeMap<ResultKey, Missing>, Failur
 
 impl Missing {
     fn row(self, key: ResultKey) -> ListRow {
-        let (facts, state, reason) = match self {
-            Self::Gap(gap) => (gap.facts, State::Gap, Some(gap.reason)),
-            Self::Pending(pending) => {
-                let (action, command) = *pending;
-                let origin = crate::evidence::Origin::Api {
-                    host: String::new(),
-                };
-                (action.facts(&command, origin), State::Pending, None)
-            }
-        };
+        let Self { facts, reason } = self;
         ListRow {
             action_id: key.action,
             command_index: key.index,
@@ -129,7 +129,11 @@ impl Missing {
             requestor: facts.requestor,
             comment: facts.comment,
             collected_at: None,
-            state,
+            state: if reason.is_some() {
+                State::Gap
+            } else {
+                State::Pending
+            },
             reason,
             bytes: None,
             sha256: None,
@@ -308,12 +312,12 @@ pub fn status(archive: &Path) -> Result<Status, Failure> {
     }
     status.devices = devices.len() as u64;
     for missing in missing(&catalogue)?.values() {
-        match missing {
-            Missing::Gap(gap) => {
+        match missing.reason {
+            Some(reason) => {
                 status.gaps += 1;
-                *status.gaps_by_reason.entry(gap.reason).or_default() += 1;
+                *status.gaps_by_reason.entry(reason).or_default() += 1;
             }
-            Missing::Pending(_) => status.pending += 1,
+            None => status.pending += 1,
         }
     }
     let searcher = open_searcher(archive, &catalogue)?;

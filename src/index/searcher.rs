@@ -139,9 +139,9 @@ impl Searcher {
                 .filter_map(|row| facts.occurrence_row(row))
                 .filter(|row| alive(facts.result_id(row.result)))
                 .count() as u64;
-            stats.problems += facts.problems.len() as u64;
         }
         stats.contents = contents.len() as u64;
+        stats.problems = self.problems().count() as u64;
         stats.parts = self.sizes();
         stats
     }

@@ -166,9 +166,6 @@ fn secrets_are_asked_for_where_they_belong() {
 #[test]
 fn a_second_writer_is_refused_by_name_and_readers_go_on() {
     let case = Case::new();
-    let slow = Action::on("pc-1")
-        .run_script("a.ps1", "", &b"{}"[..])
-        .status("Pending");
     let emulator = emulator(Settings {
         limits: Limits::lifted(),
         ..Settings::serving(Fleet::transcripts(5, 2_000, 3))
