@@ -89,48 +89,37 @@ pub fn catch_up(
 ) -> Result<Caught, Failure> {
     let catalogue = custody::open_to_read(archive)?;
     let dir = index_dir(archive);
-    let settings = index_settings(&catalogue);
+    let (identity, settings) = (identity(&catalogue), index_settings(&catalogue));
     let rebuilt = (!rebuild).then(|| foreign(&dir, &catalogue)).flatten();
     let mut writer = if rebuild {
-        Writer::rebuild(&dir, identity(&catalogue), settings)?
+        Writer::rebuild(&dir, identity, settings)?
     } else {
-        Writer::open(&dir, identity(&catalogue), settings)?
+        Writer::open(&dir, identity, settings)?
     };
-    let mut caught = Caught {
-        rebuilt,
-        ..Caught::default()
-    };
-    let reading = reading(&catalogue)?;
     let from = writer.watermark();
     let (_, total) = results_since(&catalogue, from);
-    let mut done = 0;
-    let mut unpublished = 0;
-    let mut seen = from;
+    let mut indexer = Indexer::new(archive, &catalogue, &mut writer)?;
+    let (mut done, mut unpublished, mut seen) = (0, 0, from);
     for entry in catalogue.entries_since(from) {
         let entry = entry?;
         if let EntryKind::Result(record) = &entry.kind {
             on_progress(done, total);
-            read_result(
-                archive,
-                &catalogue,
-                &mut writer,
-                record,
-                &reading,
-                &mut caught,
-            )?;
+            indexer.read(record)?;
             done += record.bytes;
             unpublished += 1;
         }
         seen = entry.seq;
-        if writer.unpublished_bytes() >= PUBLISH_BYTES || unpublished >= PUBLISH_RESULTS {
-            writer.publish(seen)?;
+        if indexer.writer.unpublished_bytes() >= PUBLISH_BYTES || unpublished >= PUBLISH_RESULTS {
+            indexer.writer.publish(seen)?;
             unpublished = 0;
         }
     }
-    if seen > from || caught.rebuilt.is_some() || rebuild {
+    let mut caught = indexer.caught;
+    if seen > from || rebuilt.is_some() || rebuild {
         writer.publish(seen)?;
     }
     on_progress(total, total);
+    caught.rebuilt = rebuilt;
     Ok(caught)
 }
 
@@ -246,9 +235,6 @@ pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
 /// Reads anew the results that have locked members.
 fn read_locked_again(archive: &Path) -> Result<(), Failure> {
     let catalogue = custody::open_to_read(archive)?;
-    let dir = index_dir(archive);
-    let settings = index_settings(&catalogue);
-    let mut writer = Writer::open(&dir, identity(&catalogue), settings)?;
     let Some(searcher) = open_searcher(archive, &catalogue)? else {
         return Ok(());
     };
@@ -257,68 +243,79 @@ fn read_locked_again(archive: &Path) -> Result<(), Failure> {
     if locked.is_empty() {
         return Ok(());
     }
-    let reading = reading(&catalogue)?;
-    let mut caught = Caught::default();
-    for id in locked {
-        let record = record_of(&catalogue, id)?;
-        writer.forget(id);
-        read_result(
-            archive,
-            &catalogue,
-            &mut writer,
-            &record,
-            &reading,
-            &mut caught,
-        )?;
-    }
+    let (identity, settings) = (identity(&catalogue), index_settings(&catalogue));
+    let mut writer = Writer::open(&index_dir(archive), identity, settings)?;
     let watermark = writer.watermark();
+    let mut indexer = Indexer::new(archive, &catalogue, &mut writer)?;
+    for id in locked {
+        indexer.writer.forget(id);
+        indexer.read(&record_of(&catalogue, id)?)?;
+    }
     Ok(writer.publish(watermark)?)
 }
 
-/// Reads one result into the index.
-fn read_result(
-    archive: &Path,
-    catalogue: &Catalogue,
-    writer: &mut Writer,
-    record: &Record,
-    reading: &Reading,
-    caught: &mut Caught,
-) -> Result<(), Failure> {
-    let mut result = ResultReader {
-        writer,
-        record,
-        reading,
-        facts: result_facts(record),
-        again: Vec::new(),
-        text_bytes: 0,
-        failed: None,
-    };
-    let hint = Hint {
-        name: record.facts.header("content-disposition"),
-    };
-    let mut scratch = scratch_factory(archive);
-    let mut source = catalogue.reader(record.id)?;
-    let summary = members::walk(
-        &mut source,
-        hint,
-        &reading.members,
-        &mut scratch,
-        &mut result,
-    )?;
-    if let Some(failed) = result.failed.take() {
-        return Err(failed);
+/// Reads results into the index, one after the other.
+struct Indexer<'a> {
+    archive: &'a Path,
+    catalogue: &'a Catalogue,
+    writer: &'a mut Writer,
+    reading: Reading,
+    caught: Caught,
+    /// The member at hand; goes round, so that it is not allocated for each.
+    head: Vec<u8>,
+}
+
+impl<'a> Indexer<'a> {
+    fn new(
+        archive: &'a Path,
+        catalogue: &'a Catalogue,
+        writer: &'a mut Writer,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            archive,
+            catalogue,
+            writer,
+            reading: reading(catalogue)?,
+            caught: Caught::default(),
+            head: Vec::new(),
+        })
     }
-    for (layers, name) in std::mem::take(&mut result.again) {
-        result.read_large(archive, catalogue, &layers, &name, hint)?;
+
+    fn read(&mut self, record: &Record) -> Result<(), Failure> {
+        let (archive, settings) = (self.archive, self.reading.members.clone());
+        let hint = Hint {
+            name: record.facts.header("content-disposition"),
+        };
+        let mut source = self.catalogue.reader(record.id)?;
+        let mut scratch = scratch_factory(archive);
+        let mut result = ResultReader {
+            indexer: self,
+            record,
+            facts: result_facts(record),
+            again: Vec::new(),
+            text_bytes: 0,
+            failed: None,
+        };
+        let summary = members::walk(&mut source, hint, &settings, &mut scratch, &mut result)?;
+        if let Some(failed) = result.failed.take() {
+            return Err(failed);
+        }
+        for (layers, name) in std::mem::take(&mut result.again) {
+            result.read_large(&layers, &name, hint)?;
+        }
+        let ResultReader {
+            mut facts,
+            text_bytes,
+            ..
+        } = result;
+        facts.members = summary.members;
+        self.caught.results += 1;
+        self.caught.members += summary.members;
+        self.caught.problems += facts.problems;
+        self.caught.text_bytes += text_bytes;
+        self.writer.result(facts);
+        Ok(())
     }
-    result.facts.members = summary.members;
-    caught.results += 1;
-    caught.members += summary.members;
-    caught.problems += result.facts.problems;
-    caught.text_bytes += result.text_bytes;
-    let facts = result.facts;
-    writer.result(facts);
-    Ok(())
 }
 
 /// Scratch files stand inside the archive, which is where there is room for
@@ -348,10 +345,9 @@ fn result_facts(record: &Record) -> ResultFacts {
 }
 
 /// One result on its way into the index: takes its members.
-struct ResultReader<'a> {
-    writer: &'a mut Writer,
-    record: &'a Record,
-    reading: &'a Reading,
+struct ResultReader<'r, 'a> {
+    indexer: &'r mut Indexer<'a>,
+    record: &'r Record,
     facts: ResultFacts,
     /// Large members of several parts: their hash must be known before their
     /// text is taken, so they are opened again.
@@ -360,7 +356,7 @@ struct ResultReader<'a> {
     failed: Option<Failure>,
 }
 
-impl Visitor for ResultReader<'_> {
+impl Visitor for ResultReader<'_, '_> {
     fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
         match self.take(member, bytes) {
             Ok(()) => ControlFlow::Continue(()),
@@ -376,17 +372,29 @@ impl Visitor for ResultReader<'_> {
     }
 }
 
-impl ResultReader<'_> {
-    fn take(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> Result<(), Failure> {
-        let mut head = Vec::new();
-        let mut bytes = bytes;
+impl ResultReader<'_, '_> {
+    fn take(&mut self, member: &Member<'_>, mut bytes: &mut dyn Read) -> Result<(), Failure> {
+        let mut head = std::mem::take(&mut self.indexer.head);
+        head.clear();
         Read::take(&mut bytes, KNOWN_FIRST_BYTES_MAX as u64 + 1).read_to_end(&mut head)?;
-        if head.len() <= KNOWN_FIRST_BYTES_MAX {
-            let content = Sha256::of(&head);
+        let taken = if head.len() <= KNOWN_FIRST_BYTES_MAX {
+            let content = self.content_of(member, &head);
             self.occurs(member.layers, member.name, content, head.len() as u64);
-            return self.read_known(member.layers, member.name, content, &mut head.as_slice());
+            self.read_known(member.layers, member.name, content, &mut head.as_slice())
+        } else {
+            self.stream(member, &head, bytes)
+        };
+        self.indexer.head = head;
+        taken
+    }
+
+    /// A result that is no container was hashed when it was sealed.
+    fn content_of(&self, member: &Member<'_>, bytes: &[u8]) -> Sha256 {
+        if member.layers.is_empty() && bytes.len() as u64 == self.record.bytes {
+            self.record.sha256
+        } else {
+            Sha256::of(bytes)
         }
-        self.stream(member, head, bytes)
     }
 
     /// Text of a content whose hash is known.
@@ -397,9 +405,14 @@ impl ResultReader<'_> {
         content: Sha256,
         bytes: &mut dyn Read,
     ) -> Result<(), Failure> {
-        let known = self.writer.holds(&content);
-        let mut sink = TextSink::new(self.writer, Some(content), known);
-        sink.read(bytes, name, self.record.facts.kind, self.reading.extract)?;
+        let known = self.indexer.writer.holds(&content);
+        let mut sink = TextSink::new(self.indexer.writer, Some(content), known);
+        sink.read(
+            bytes,
+            name,
+            self.record.facts.kind,
+            self.indexer.reading.extract,
+        )?;
         sink.end(content)?;
         let found = sink.into_found();
         self.keep(layers, found);
@@ -410,16 +423,16 @@ impl ResultReader<'_> {
     fn stream(
         &mut self,
         member: &Member<'_>,
-        head: Vec<u8>,
+        head: &[u8],
         rest: &mut dyn Read,
     ) -> Result<(), Failure> {
-        let mut hashed = Hashed::new(head.as_slice().chain(rest));
-        let mut sink = TextSink::new(self.writer, None, false);
+        let mut hashed = Hashed::new(head.chain(rest));
+        let mut sink = TextSink::new(self.indexer.writer, None, false);
         sink.read(
             &mut hashed,
             member.name,
             self.record.facts.kind,
-            self.reading.extract,
+            self.indexer.reading.extract,
         )?;
         let (content, len) = hashed.finish()?;
         let again = sink.has_more_parts;
@@ -437,27 +450,28 @@ impl ResultReader<'_> {
         Ok(())
     }
 
-    fn read_large(
-        &mut self,
-        archive: &Path,
-        catalogue: &Catalogue,
-        layers: &[Layer],
-        name: &str,
-        hint: Hint<'_>,
-    ) -> Result<(), Failure> {
+    fn read_large(&mut self, layers: &[Layer], name: &str, hint: Hint<'_>) -> Result<(), Failure> {
+        let (kind, id) = (self.record.facts.kind, self.record.id);
+        let Indexer {
+            archive,
+            catalogue,
+            writer,
+            reading,
+            ..
+        } = &mut *self.indexer;
         let open = |take: &mut dyn FnMut(&mut dyn Read) -> Result<(), Failure>| {
-            let mut source = catalogue.reader(self.record.id)?;
+            let mut source = catalogue.reader(id)?;
             let mut scratch = scratch_factory(archive);
-            let mut failed = None;
+            let mut taken = Ok(());
             members::open(
                 &mut source,
                 hint,
                 layers,
-                &self.reading.members,
+                &reading.members,
                 &mut scratch,
-                &mut |_: &Member<'_>, bytes: &mut dyn Read| failed = take(bytes).err(),
+                &mut |_: &Member<'_>, bytes: &mut dyn Read| taken = take(bytes),
             )?;
-            failed.map_or(Ok(()), Err)
+            taken
         };
         let mut content = None;
         open(&mut |bytes| {
@@ -467,18 +481,23 @@ impl ResultReader<'_> {
         let Some(content) = content else {
             return Ok(());
         };
-        let known = self.writer.holds(&content);
-        let mut sink = TextSink::new(self.writer, Some(content), known);
-        let (kind, settings) = (self.record.facts.kind, self.reading.extract);
-        open(&mut |bytes| sink.read(bytes, name, kind, settings))?;
-        sink.end(content)?;
-        let found = sink.into_found();
-        self.keep(layers, found);
+        let known = writer.holds(&content);
+        let mut found = None;
+        open(&mut |bytes| {
+            let mut sink = TextSink::new(writer, Some(content), known);
+            sink.read(bytes, name, kind, reading.extract)?;
+            sink.end(content)?;
+            found = Some(sink.into_found());
+            Ok(())
+        })?;
+        if let Some(found) = found {
+            self.keep(layers, found);
+        }
         Ok(())
     }
 
     fn occurs(&mut self, layers: &[Layer], name: &str, content: Sha256, bytes: u64) {
-        self.writer.occurrence(Occurrence {
+        self.indexer.writer.occurrence(Occurrence {
             id: self.record.id,
             layers: layers.to_vec(),
             member: name.to_string(),
@@ -503,7 +522,7 @@ impl ResultReader<'_> {
 
     fn note_problem(&mut self, layers: &[Layer], problem: Problem) {
         self.facts.problems += 1;
-        self.writer.problem(PlacedProblem {
+        self.indexer.writer.problem(PlacedProblem {
             id: self.record.id,
             layers: layers.to_vec(),
             problem,
