@@ -9,4 +9,6 @@ mod collect;
 mod hostile;
 mod import;
 mod kill;
+#[cfg(feature = "emulator")]
+mod memory;
 mod search;
