@@ -11,11 +11,14 @@ mod custody;
 mod demo;
 mod failure;
 mod importing;
+mod indexer;
 mod listing;
 mod plan;
+mod reading;
 mod row;
 mod searching;
 mod showing;
+mod text_sink;
 mod typed;
 mod verifying;
 
@@ -24,13 +27,14 @@ pub use crate::collect;
 pub use crate::emulator;
 pub use crate::generate;
 
-pub use catch_up::{Caught, add_passwords, catch_up};
+pub use catch_up::{Caught, catch_up};
 pub use collecting::{CollectReport, check_collect, collect_into, until_interrupted};
 #[cfg(feature = "emulator")]
 pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};
 pub use importing::{DeviceFrom, ImportReport, import};
 pub use listing::{IndexStatus, ListFilter, Status, gaps, list, problems, status};
+pub use reading::add_passwords;
 pub use row::{CountRow, GapRow, HitRow, ListRow, ProblemRow, State};
 pub use searching::{SearchRequest, SearchSummary, count, search};
 pub use showing::{View, ViewMember, show, show_raw};

@@ -9,9 +9,9 @@ use crate::extract::{self, Head, Part, Sink, TranscriptFacts};
 use crate::members::{self, Hint, Member, MembersError, Visitor, Wrapping};
 use crate::store::Catalogue;
 
-use super::catch_up::{Reading, layer_of, reading, record_of, scratch_factory};
 use super::custody;
 use super::failure::{Failure, Kind};
+use super::reading::{Reading, layer_of, reading, record_of, scratch_factory};
 
 /// A member in a listing.
 #[derive(Clone, Debug)]

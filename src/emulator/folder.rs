@@ -82,7 +82,7 @@ impl Found {
         let action = parent.and_then(OsStr::to_str).and_then(|n| n.parse().ok());
         if let (Some(action), Ok(index)) = (action, stem.parse()) {
             self.keyed.insert((action, index), path);
-        } else if is_readme(&path) || (is_json(&path) && self.described(&path, action)) {
+        } else if is_about(&path) || (is_json(&path) && self.described(&path, action)) {
             // taken, or about the data and not of it
         } else {
             let below = path.strip_prefix(root).unwrap_or(&path);
@@ -237,10 +237,12 @@ fn is_hidden(path: &Path) -> bool {
         .is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
-/// The note beside the data is not evidence.
-fn is_readme(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.eq_ignore_ascii_case("readme.md"))
+/// The note beside the data, and the answers beside a made collection, are no
+/// evidence.
+fn is_about(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        name.eq_ignore_ascii_case("readme.md") || name.eq_ignore_ascii_case("answers.json")
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use afteraction::emulator::{Emulator, Faults, Fleet, Limits, Settings};
 
-use super::support::{Case, Ran, sample_data};
+use super::support::{Case, Ran, collecting, sample_data};
 
 /// Fast enough that a lost result's minutes pass in seconds.
 const SCALE: f64 = 100.0;
@@ -18,22 +18,8 @@ fn emulator(settings: Settings) -> Emulator {
 }
 
 fn command(case: &Case, emulator: &Emulator, more: &[&str]) -> Command {
-    let mut command = case.command(&["collect", "--time-scale", "100", "--json"]);
-    command
-        .args([
-            "--api-base",
-            &emulator.api_base(),
-            "--login-base",
-            &emulator.login_base(),
-        ])
-        .args([
-            "--tenant",
-            emulator.tenant(),
-            "--client-id",
-            emulator.client_id(),
-        ])
-        .args(more)
-        .env("AFTERACTION_CLIENT_SECRET", emulator.client_secret());
+    let mut command = collecting(case, emulator, &["--time-scale", "100", "--json"]);
+    command.args(more);
     command
 }
 

@@ -116,6 +116,7 @@ fn a_killed_import_or_index_loses_nothing_and_goes_on() {
 #[cfg(feature = "emulator")]
 #[test]
 fn a_killed_collect_loses_nothing_and_goes_on() {
+    use super::support::collecting;
     use afteraction::emulator::{Emulator, Fleet, Limits, Settings};
 
     let emulator = Emulator::start_blocking(Settings {
@@ -123,24 +124,7 @@ fn a_killed_collect_loses_nothing_and_goes_on() {
         ..Settings::serving(Fleet::transcripts(300, 3_000, 5))
     })
     .expect("an emulator");
-    let command = |case: &Case| {
-        let mut command = case.command(&["collect", "--no-limits"]);
-        command
-            .args([
-                "--api-base",
-                &emulator.api_base(),
-                "--login-base",
-                &emulator.login_base(),
-            ])
-            .args([
-                "--tenant",
-                emulator.tenant(),
-                "--client-id",
-                emulator.client_id(),
-            ])
-            .env("AFTERACTION_CLIENT_SECRET", emulator.client_secret());
-        command
-    };
+    let command = |case: &Case| collecting(case, &emulator, &["--no-limits"]);
     let whole = Case::new();
     let begun = std::time::Instant::now();
     let ran = Ran::of(command(&whole));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use afteraction::emulator::{Action, Body, Emulator, Fleet, Kind, Limits, Settings};
 
-use super::support::Case;
+use super::support::{Case, collecting};
 
 /// Bytes of the one large result. `AFTERACTION_LARGE_BYTES=3000000000` makes
 /// it as large as the service lets anyone collect; memory is the same.
@@ -60,22 +60,8 @@ fn a_result_of_the_largest_size_fits_into_a_small_memory() {
         ..Settings::serving(Fleet::new().action(action))
     })
     .expect("an emulator");
-    let mut collect = case.command(&["collect", "--no-limits", "--no-index"]);
-    collect
-        .args([
-            "--api-base",
-            &emulator.api_base(),
-            "--login-base",
-            &emulator.login_base(),
-        ])
-        .args([
-            "--tenant",
-            emulator.tenant(),
-            "--client-id",
-            emulator.client_id(),
-        ])
-        .env("AFTERACTION_CLIENT_SECRET", emulator.client_secret());
-    let collecting = peak(collect);
+    let collect = collecting(&case, &emulator, &["--no-limits", "--no-index"]);
+    let collected = peak(collect);
     let rows = case.ok(&["list", "--jsonl"]).jsonl();
     assert!(rows[0]["bytes"].as_u64() >= Some(large()), "{rows:?}");
     let key = format!(
@@ -95,13 +81,13 @@ fn a_result_of_the_largest_size_fits_into_a_small_memory() {
     eprintln!(
         "{} bytes: collect {} MB, show {} and {} MB, index {} MB",
         large(),
-        collecting / 1_000_000,
+        collected / 1_000_000,
         listing / 1_000_000,
         showing / 1_000_000,
         indexing / 1_000_000
     );
     for (what, held, limit) in [
-        ("collect", collecting, 150_000_000),
+        ("collect", collected, 150_000_000),
         ("show", listing, 150_000_000),
         ("show --raw", showing, 150_000_000),
         ("index", indexing, 500_000_000),

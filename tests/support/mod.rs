@@ -63,6 +63,24 @@ impl Case {
     }
 }
 
+/// `collect` from an emulator, signed in as it wants.
+#[cfg(feature = "emulator")]
+pub fn collecting(
+    case: &Case,
+    emulator: &afteraction::emulator::Emulator,
+    more: &[&str],
+) -> Command {
+    let mut command = case.command(&["collect"]);
+    command
+        .args(["--api-base", &emulator.api_base()])
+        .args(["--login-base", &emulator.login_base()])
+        .args(["--tenant", emulator.tenant()])
+        .args(["--client-id", emulator.client_id()])
+        .args(more)
+        .env("AFTERACTION_CLIENT_SECRET", emulator.client_secret());
+    command
+}
+
 /// What a run left behind.
 pub struct Ran {
     pub code: i32,

@@ -1,0 +1,318 @@
+//! One result after the other into the index: its members peeled, each
+//! distinct content read once.
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::evidence::{Layer, Problem, Record, Sha256, Sha256Sum};
+use crate::index::{Occurrence, PlacedProblem, ResultFacts, Writer};
+use crate::members::{self, Hint, Member, Visitor};
+use crate::store::Catalogue;
+
+use super::catch_up::Caught;
+use super::failure::Failure;
+use super::reading::{Reading, reading, scratch_factory};
+use super::text_sink::{Found, TextSink};
+
+/// Members up to this size are hashed before they are read as text, so that
+/// content known already costs a hash and nothing more. Most members are
+/// smaller.
+const KNOWN_FIRST_BYTES_MAX: usize = 8 << 20;
+
+/// Reads results into the index, one after the other.
+pub(super) struct Indexer<'a> {
+    archive: &'a Path,
+    catalogue: &'a Catalogue,
+    pub(super) writer: &'a mut Writer,
+    reading: Reading,
+    pub(super) caught: Caught,
+    /// The member at hand; goes round, so that it is not allocated for each.
+    head: Vec<u8>,
+}
+
+impl<'a> Indexer<'a> {
+    pub(super) fn new(
+        archive: &'a Path,
+        catalogue: &'a Catalogue,
+        writer: &'a mut Writer,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            archive,
+            catalogue,
+            writer,
+            reading: reading(catalogue)?,
+            caught: Caught::default(),
+            head: Vec::new(),
+        })
+    }
+
+    pub(super) fn read(&mut self, record: &Record) -> Result<(), Failure> {
+        let (archive, settings) = (self.archive, self.reading.members.clone());
+        let hint = Hint {
+            name: record.facts.header("content-disposition"),
+        };
+        let mut source = self.catalogue.reader(record.id)?;
+        let mut scratch = scratch_factory(archive);
+        let mut result = ResultReader {
+            indexer: self,
+            record,
+            facts: result_facts(record),
+            again: Vec::new(),
+            text_bytes: 0,
+            failed: None,
+        };
+        let summary = members::walk(&mut source, hint, &settings, &mut scratch, &mut result)?;
+        if let Some(failed) = result.failed.take() {
+            return Err(failed);
+        }
+        for (layers, name) in std::mem::take(&mut result.again) {
+            result.read_large(&layers, &name, hint)?;
+        }
+        let ResultReader {
+            mut facts,
+            text_bytes,
+            ..
+        } = result;
+        facts.members = summary.members;
+        self.caught.results += 1;
+        self.caught.members += summary.members;
+        self.caught.problems += facts.problems;
+        self.caught.text_bytes += text_bytes;
+        self.writer.result(facts);
+        Ok(())
+    }
+}
+
+fn result_facts(record: &Record) -> ResultFacts {
+    let facts = &record.facts;
+    ResultFacts {
+        device: facts.device.clone(),
+        machine_id: facts.machine_id.clone(),
+        script: facts.script.clone(),
+        path: facts.path.clone(),
+        time: facts.time().cloned(),
+        requestor: facts.requestor.clone(),
+        comment: facts.comment.clone(),
+        bytes: record.bytes,
+        ..ResultFacts::new(record.id, record.seq, facts.kind)
+    }
+}
+
+/// One result on its way into the index: takes its members.
+struct ResultReader<'r, 'a> {
+    indexer: &'r mut Indexer<'a>,
+    record: &'r Record,
+    facts: ResultFacts,
+    /// Large members of several parts: their hash must be known before their
+    /// text is taken, so they are opened again.
+    again: Vec<(Vec<Layer>, String)>,
+    text_bytes: u64,
+    failed: Option<Failure>,
+}
+
+impl Visitor for ResultReader<'_, '_> {
+    fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
+        match self.take(member, bytes) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(failure) => {
+                self.failed = Some(failure);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    fn problem(&mut self, layers: &[Layer], problem: Problem) {
+        self.note_problem(layers, problem);
+    }
+}
+
+impl ResultReader<'_, '_> {
+    fn take(&mut self, member: &Member<'_>, mut bytes: &mut dyn Read) -> Result<(), Failure> {
+        let mut head = std::mem::take(&mut self.indexer.head);
+        head.clear();
+        Read::take(&mut bytes, KNOWN_FIRST_BYTES_MAX as u64 + 1).read_to_end(&mut head)?;
+        let taken = if head.len() <= KNOWN_FIRST_BYTES_MAX {
+            let content = self.content_of(member, &head);
+            self.occurs(member.layers, member.name, content, head.len() as u64);
+            self.read_known(member.layers, member.name, content, &mut head.as_slice())
+        } else {
+            self.stream(member, &head, bytes)
+        };
+        self.indexer.head = head;
+        taken
+    }
+
+    /// A result that is no container was hashed when it was sealed.
+    fn content_of(&self, member: &Member<'_>, bytes: &[u8]) -> Sha256 {
+        if member.layers.is_empty() && bytes.len() as u64 == self.record.bytes {
+            self.record.sha256
+        } else {
+            Sha256::of(bytes)
+        }
+    }
+
+    /// Text of a content whose hash is known.
+    fn read_known(
+        &mut self,
+        layers: &[Layer],
+        name: &str,
+        content: Sha256,
+        bytes: &mut dyn Read,
+    ) -> Result<(), Failure> {
+        let known = self.indexer.writer.holds(&content);
+        let mut sink = TextSink::new(self.indexer.writer, Some(content), known);
+        sink.read(
+            bytes,
+            name,
+            self.record.facts.kind,
+            self.indexer.reading.extract,
+        )?;
+        sink.end(content)?;
+        let found = sink.into_found();
+        self.keep(layers, found);
+        Ok(())
+    }
+
+    /// Text and hash of a large member in one pass.
+    fn stream(
+        &mut self,
+        member: &Member<'_>,
+        head: &[u8],
+        rest: &mut dyn Read,
+    ) -> Result<(), Failure> {
+        let mut hashed = Hashed::new(head.chain(rest));
+        let mut sink = TextSink::new(self.indexer.writer, None, false);
+        sink.read(
+            &mut hashed,
+            member.name,
+            self.record.facts.kind,
+            self.indexer.reading.extract,
+        )?;
+        let (content, len) = hashed.finish()?;
+        let again = sink.has_more_parts;
+        if !again {
+            sink.end(content)?;
+        }
+        let found = sink.into_found();
+        self.occurs(member.layers, member.name, content, len);
+        if again {
+            self.again
+                .push((member.layers.to_vec(), member.name.to_string()));
+        } else {
+            self.keep(member.layers, found);
+        }
+        Ok(())
+    }
+
+    fn read_large(&mut self, layers: &[Layer], name: &str, hint: Hint<'_>) -> Result<(), Failure> {
+        let (kind, id) = (self.record.facts.kind, self.record.id);
+        let Indexer {
+            archive,
+            catalogue,
+            writer,
+            reading,
+            ..
+        } = &mut *self.indexer;
+        let open = |take: &mut dyn FnMut(&mut dyn Read) -> Result<(), Failure>| {
+            let mut source = catalogue.reader(id)?;
+            let mut scratch = scratch_factory(archive);
+            let mut taken = Ok(());
+            members::open(
+                &mut source,
+                hint,
+                layers,
+                &reading.members,
+                &mut scratch,
+                &mut |_: &Member<'_>, bytes: &mut dyn Read| taken = take(bytes),
+            )?;
+            taken
+        };
+        let mut content = None;
+        open(&mut |bytes| {
+            content = Some(Hashed::new(bytes).finish()?.0);
+            Ok(())
+        })?;
+        let Some(content) = content else {
+            return Ok(());
+        };
+        let known = writer.holds(&content);
+        let mut found = None;
+        open(&mut |bytes| {
+            let mut sink = TextSink::new(writer, Some(content), known);
+            sink.read(bytes, name, kind, reading.extract)?;
+            sink.end(content)?;
+            found = Some(sink.into_found());
+            Ok(())
+        })?;
+        if let Some(found) = found {
+            self.keep(layers, found);
+        }
+        Ok(())
+    }
+
+    fn occurs(&mut self, layers: &[Layer], name: &str, content: Sha256, bytes: u64) {
+        self.indexer.writer.occurrence(Occurrence {
+            id: self.record.id,
+            layers: layers.to_vec(),
+            member: name.to_string(),
+            content,
+            bytes,
+        });
+    }
+
+    fn keep(&mut self, layers: &[Layer], found: Found) {
+        self.text_bytes += found.text_bytes;
+        for problem in found.problems {
+            self.note_problem(layers, problem);
+        }
+        if let Some(facts) = found.transcript.filter(|_| self.facts.exit_code.is_none()) {
+            self.facts.exit_code = facts.exit_code;
+            self.facts.transcript_id = facts.transcript_id;
+            if self.facts.script.is_none() {
+                self.facts.script = facts.script_name;
+            }
+        }
+    }
+
+    fn note_problem(&mut self, layers: &[Layer], problem: Problem) {
+        self.facts.problems += 1;
+        self.indexer.writer.problem(PlacedProblem {
+            id: self.record.id,
+            layers: layers.to_vec(),
+            problem,
+        });
+    }
+}
+
+/// Hashes what is read through it.
+struct Hashed<R> {
+    inner: R,
+    hasher: Sha256Sum,
+    len: u64,
+}
+
+impl<R: Read> Hashed<R> {
+    fn new(inner: R) -> Self {
+        Self {
+            inner,
+            hasher: Sha256Sum::default(),
+            len: 0,
+        }
+    }
+
+    /// Reads to the end, whatever was read before.
+    fn finish(mut self) -> io::Result<(Sha256, u64)> {
+        io::copy(&mut self, &mut io::sink())?;
+        Ok((self.hasher.finish(), self.len))
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.hasher.update(&buf[..n]);
+        self.len += n as u64;
+        Ok(n)
+    }
+}

@@ -1,0 +1,143 @@
+//! How evidence is read: what decides it, and the passwords that open it.
+
+use std::io;
+use std::path::Path;
+
+use crate::evidence::{Layer, Record, ResultId};
+use crate::extract::{self, Part};
+use crate::index::Writer;
+use crate::members::{self, MembersError};
+use crate::store::{Catalogue, Scratch, StoreError};
+
+use super::catch_up::{identity, index_dir, index_settings, open_searcher};
+use super::custody;
+use super::failure::{Failure, Kind};
+use super::indexer::Indexer;
+use super::listing::locked_results;
+
+/// Setting of the archive: passwords to try on locked members.
+const PASSWORDS: &str = "passwords";
+/// More passwords than this would make every locked member a brute force.
+const PASSWORDS_MAX: usize = 1_000;
+
+impl From<MembersError> for Failure {
+    fn from(error: MembersError) -> Self {
+        let kind = match &error {
+            MembersError::NoSuchMember { .. } | MembersError::Unreadable { .. } => Kind::NotThere,
+            _ => Kind::World,
+        };
+        Self::caused(kind, String::new(), error)
+    }
+}
+
+/// What decides how evidence is read: facts of the archive, so that reading it
+/// again gives the same.
+#[derive(Clone, Default)]
+pub(super) struct Reading {
+    pub members: members::Settings,
+    pub extract: extract::Settings,
+}
+
+pub(super) fn reading(catalogue: &Catalogue) -> Result<Reading, Failure> {
+    let mut reading = Reading::default();
+    reading
+        .members
+        .passwords
+        .extend(noted_passwords(catalogue)?);
+    Ok(reading)
+}
+
+fn noted_passwords(catalogue: &Catalogue) -> Result<Vec<String>, Failure> {
+    let noted = catalogue.settings()?.remove(PASSWORDS);
+    Ok(noted
+        .and_then(|value| serde_json::from_value(value).ok())
+        .unwrap_or_default())
+}
+
+/// Adds the passwords in `file`, one a line, to those that are tried. Only
+/// results with locked members are read again.
+pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        Failure::caused(Kind::World, format!("could not read {}", file.display()), e)
+    })?;
+    let catalogue = custody::open_to_read(archive)?;
+    let mut passwords = noted_passwords(&catalogue)?;
+    let before = passwords.len();
+    for word in text
+        .lines()
+        .map(|l| l.trim_end_matches('\r'))
+        .filter(|l| !l.is_empty())
+    {
+        if word != members::DEFAULT_PASSWORD && !passwords.iter().any(|p| p == word) {
+            passwords.push(word.to_string());
+        }
+    }
+    if passwords.len() > PASSWORDS_MAX {
+        return Err(Failure::asked(format!(
+            "{} passwords are more than the {PASSWORDS_MAX} an archive tries",
+            passwords.len()
+        )));
+    }
+    let added = passwords.len() - before;
+    if added == 0 {
+        return Ok(0);
+    }
+    let store = custody::open_to_write(archive, "index --passwords")?;
+    custody::note(
+        &store,
+        &format!("add {added} passwords to try on locked members"),
+    )?;
+    store.note_setting(PASSWORDS, serde_json::json!(passwords))?;
+    store.close()?;
+    drop(store);
+    read_locked_again(archive)?;
+    Ok(added as u64)
+}
+
+/// Reads anew the results that have locked members.
+fn read_locked_again(archive: &Path) -> Result<(), Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    let Some(searcher) = open_searcher(archive, &catalogue)? else {
+        return Ok(());
+    };
+    let locked = locked_results(&searcher);
+    drop(searcher);
+    if locked.is_empty() {
+        return Ok(());
+    }
+    let (identity, settings) = (identity(&catalogue), index_settings(&catalogue));
+    let mut writer = Writer::open(&index_dir(archive), identity, settings)?;
+    let watermark = writer.watermark();
+    let mut indexer = Indexer::new(archive, &catalogue, &mut writer)?;
+    for id in locked {
+        indexer.writer.forget(id);
+        indexer.read(&record_of(&catalogue, id)?)?;
+    }
+    Ok(writer.publish(watermark)?)
+}
+
+/// Scratch files stand inside the archive, which is where there is room for
+/// evidence; a system's temp may be memory.
+pub(super) fn scratch_factory(
+    archive: &Path,
+) -> impl FnMut() -> io::Result<Box<dyn members::Scratch>> + '_ {
+    move || {
+        let scratch = Scratch::create(archive, members::Limits::default().scratch_bytes_max)?;
+        Ok(Box::new(scratch) as Box<dyn members::Scratch>)
+    }
+}
+
+/// The layer a part of a content is printed with.
+pub(super) fn layer_of(part: Part) -> Option<Layer> {
+    match part {
+        Part::Whole => None,
+        Part::Output => Some(Layer::output()),
+        Part::Errors => Some(Layer::errors()),
+        Part::Other => Some(Layer::named("other", 0)),
+    }
+}
+
+/// A result that was asked for by its identity.
+pub(super) fn record_of(catalogue: &Catalogue, id: ResultId) -> Result<Record, Failure> {
+    Ok(catalogue.record(id)?.ok_or(StoreError::Unknown { id })?)
+}

@@ -1,0 +1,160 @@
+//! From the extraction's pushing to the index's one open text.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use crate::evidence::{Problem, ProblemKind, ResultKind, Sha256};
+use crate::extract::{self, Head, Sink, TranscriptFacts};
+use crate::index::{IndexError, Writer};
+
+use super::failure::Failure;
+use super::reading::layer_of;
+
+/// What an extraction brought besides text.
+pub(super) struct Found {
+    pub(super) problems: Vec<Problem>,
+    pub(super) transcript: Option<TranscriptFacts>,
+    /// **Units**: bytes of decoded text.
+    pub(super) text_bytes: u64,
+}
+
+/// Problems of one member kept; the rest is counted in one more.
+const MEMBER_PROBLEMS_MAX: usize = 100;
+
+/// Hands the texts of one content to the index.
+pub(super) struct TextSink<'a> {
+    writer: &'a mut Writer,
+    content: Option<Sha256>,
+    /// The content's text is in the index: only its facts are wanted.
+    known: bool,
+    /// A document is open in the writer.
+    writing: bool,
+    /// Stopped at a second part, since the content has no name yet.
+    pub(super) has_more_parts: bool,
+    found: Found,
+    /// Problems beyond those kept.
+    uncounted: u64,
+    failed: Option<IndexError>,
+}
+
+impl<'a> TextSink<'a> {
+    pub(super) fn new(writer: &'a mut Writer, content: Option<Sha256>, known: bool) -> Self {
+        Self {
+            writer,
+            content,
+            known,
+            writing: false,
+            has_more_parts: false,
+            found: Found {
+                problems: Vec::new(),
+                transcript: None,
+                text_bytes: 0,
+            },
+            uncounted: 0,
+            failed: None,
+        }
+    }
+
+    pub(super) fn read(
+        &mut self,
+        bytes: &mut dyn Read,
+        name: &str,
+        kind: ResultKind,
+        settings: extract::Settings,
+    ) -> Result<(), Failure> {
+        let hint = extract::Hint {
+            name: Some(name),
+            kind,
+        };
+        extract::extract(bytes, hint, settings, self)?;
+        match self.failed.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the last document, now that its content is known.
+    pub(super) fn end(&mut self, content: Sha256) -> Result<(), Failure> {
+        if std::mem::take(&mut self.writing) {
+            self.writer.finish(content)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_found(mut self) -> Found {
+        if self.writing {
+            self.writer.abandon();
+        }
+        if self.uncounted > 0 {
+            self.found.problems.push(Problem::new(
+                ProblemKind::LimitReached,
+                format!(
+                    "{} more problems in this member; {MEMBER_PROBLEMS_MAX} are listed",
+                    self.uncounted
+                ),
+            ));
+        }
+        self.found
+    }
+
+    fn end_part(&mut self) -> Result<ControlFlow<()>, IndexError> {
+        if !std::mem::take(&mut self.writing) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        match self.content {
+            Some(content) => {
+                self.writer.finish(content)?;
+                Ok(ControlFlow::Continue(()))
+            }
+            None => {
+                self.has_more_parts = true;
+                self.writer.abandon();
+                Ok(ControlFlow::Break(()))
+            }
+        }
+    }
+
+    fn or_stop<T>(&mut self, done: Result<T, IndexError>) -> ControlFlow<(), T> {
+        match done {
+            Ok(value) => ControlFlow::Continue(value),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+impl Sink for TextSink<'_> {
+    fn document(&mut self, head: Head) -> ControlFlow<()> {
+        if self.known {
+            return ControlFlow::Continue(());
+        }
+        let ended = self.end_part();
+        self.or_stop(ended)??;
+        self.writer.begin(layer_of(head.part));
+        self.writing = true;
+        ControlFlow::Continue(())
+    }
+
+    fn text(&mut self, piece: &str) -> ControlFlow<()> {
+        if !self.writing {
+            return ControlFlow::Continue(());
+        }
+        self.found.text_bytes += piece.len() as u64;
+        let taken = self.writer.text(piece);
+        self.or_stop(taken)
+    }
+
+    fn transcript(&mut self, facts: &TranscriptFacts) {
+        self.found.transcript = Some(facts.clone());
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        if self.found.problems.len() < MEMBER_PROBLEMS_MAX {
+            self.found.problems.push(problem);
+        } else {
+            self.uncounted += 1;
+        }
+    }
+}
