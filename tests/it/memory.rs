@@ -73,8 +73,7 @@ fn a_result_of_the_largest_size_fits_into_a_small_memory() {
     let shown = case.ok(&["show", &key]).stdout;
     let member = shown
         .split_whitespace()
-        .filter(|word| word.starts_with(&key) && word.contains('!'))
-        .next_back()
+        .rfind(|word| word.starts_with(&key) && word.contains('!'))
         .expect("a member");
     let showing = peak(case.command(&["show", member, "--raw"]));
     let indexing = peak(case.command(&["index"]));
