@@ -34,7 +34,7 @@ pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};
 pub use importing::{DeviceFrom, ImportReport, import};
 pub use listing::{IndexStatus, ListFilter, Status, gaps, list, problems, status};
-pub use reading::add_passwords;
+pub use reading::{add_passwords, set_code_page};
 pub use row::{CountRow, GapRow, HitRow, ListRow, ProblemRow, State};
 pub use searching::{SearchRequest, SearchSummary, count, search};
 pub use showing::{View, ViewMember, show, show_raw};

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::evidence::{Layer, Record, ResultId};
-use crate::extract::{self, Part};
+use crate::extract::{self, CodePage, Part};
 use crate::index::Writer;
 use crate::members::{self, MembersError};
 use crate::store::{Catalogue, Scratch, StoreError};
@@ -17,6 +17,8 @@ use super::listing::locked_results;
 
 /// Setting of the archive: passwords to try on locked members.
 const PASSWORDS: &str = "passwords";
+/// Setting of the archive: how text that is no Unicode is read.
+const CODE_PAGE: &str = "code_page";
 /// More passwords than this would make every locked member a brute force.
 const PASSWORDS_MAX: usize = 1_000;
 
@@ -44,7 +46,37 @@ pub(super) fn reading(catalogue: &Catalogue) -> Result<Reading, Failure> {
         .members
         .passwords
         .extend(noted_passwords(catalogue)?);
+    if let Some(page) = noted_code_page(catalogue)? {
+        reading.extract.code_page = page;
+    }
     Ok(reading)
+}
+
+fn noted_code_page(catalogue: &Catalogue) -> Result<Option<CodePage>, Failure> {
+    let noted = catalogue.settings()?.remove(CODE_PAGE);
+    let number = noted.and_then(|value| u16::try_from(value.as_u64()?).ok());
+    Ok(number.and_then(CodePage::from_number))
+}
+
+/// Sets how text that is no Unicode is read. Returns whether that is new, so
+/// that the index must be built anew.
+pub fn set_code_page(archive: &Path, number: u16) -> Result<bool, Failure> {
+    let page = CodePage::from_number(number).ok_or_else(|| {
+        Failure::asked(format!("{number} is no code page this build reads"))
+            .hint("one of 437, 850, 866, 874, 932, 936, 949, 950, 1250 to 1258")
+    })?;
+    let catalogue = custody::open_to_read(archive)?;
+    if noted_code_page(&catalogue)? == Some(page) {
+        return Ok(false);
+    }
+    let store = custody::open_to_write(archive, "index --code-page")?;
+    custody::note(
+        &store,
+        &format!("read text that is no Unicode as code page {number}"),
+    )?;
+    store.note_setting(CODE_PAGE, serde_json::json!(number))?;
+    store.close()?;
+    Ok(true)
 }
 
 fn noted_passwords(catalogue: &Catalogue) -> Result<Vec<String>, Failure> {

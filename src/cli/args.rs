@@ -126,7 +126,7 @@ pub struct Collect {
     /// Application to sign in as.
     #[arg(long, value_name = "ID", env = "AFTERACTION_CLIENT_ID")]
     pub client_id: Option<String>,
-    /// File that holds the client secret (must not be readable by others).
+    /// File that holds the client secret.
     #[arg(long, value_name = "FILE")]
     pub client_secret_file: Option<PathBuf>,
     /// File that holds a ready token.
@@ -330,9 +330,13 @@ pub struct Index {
     /// Throw the index away and build it from the archive.
     #[arg(long)]
     pub rebuild: bool,
-    /// File of passwords to try on locked members, one a line.
+    /// File of passwords to try on locked members, one a line; kept with the archive.
     #[arg(long, value_name = "FILE")]
     pub passwords: Option<PathBuf>,
+    /// Windows code page of text that is no Unicode [default: 1252]; kept with
+    /// the archive, and the index is built anew.
+    #[arg(long, value_name = "N")]
+    pub code_page: Option<u16>,
 }
 
 #[cfg(feature = "emulator")]

@@ -60,7 +60,11 @@ pub fn index(global: &Global, typed: &args::Index) -> Result<Exit, Failure> {
             &format!("{} new passwords to try", human_count(added)),
         );
     }
-    let caught = catch_up(global, &dir, typed.rebuild)?;
+    let mut rebuild = typed.rebuild;
+    if let Some(number) = typed.code_page {
+        rebuild |= app::set_code_page(&dir, number)?;
+    }
+    let caught = catch_up(global, &dir, rebuild)?;
     Ok(if caught.problems > 0 {
         Exit::Incomplete
     } else {

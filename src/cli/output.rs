@@ -274,6 +274,12 @@ pub fn human_count(count: u64) -> String {
     shown
 }
 
+/// `1 hit`, `2 hits`.
+pub fn counted(count: u64, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{ending}", human_count(count))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

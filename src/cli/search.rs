@@ -1,7 +1,7 @@
 use crate::app::{self, Failure, SearchRequest};
 
 use super::args::{self, Global};
-use super::output::{Form, Output, human_count};
+use super::output::{Form, Output, counted};
 use super::{Exit, archive, say};
 
 pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
@@ -45,8 +45,8 @@ fn explain(global: &Global, form: Form, summary: &app::SearchSummary) {
         say(
             global,
             &format!(
-                "note: {} results are not indexed yet and were not searched; run `index`",
-                human_count(summary.unindexed)
+                "note: {} not indexed yet and not searched; run `index`",
+                counted(summary.unindexed, "result")
             ),
         );
     }
@@ -54,8 +54,8 @@ fn explain(global: &Global, form: Form, summary: &app::SearchSummary) {
         say(
             global,
             &format!(
-                "note: {} members could not be read whole; `problems` names them",
-                human_count(summary.unreadable)
+                "note: {} that hide text; `problems` names them",
+                counted(summary.unreadable, "problem")
             ),
         );
     }
@@ -66,11 +66,11 @@ fn explain(global: &Global, form: Form, summary: &app::SearchSummary) {
         say(
             global,
             &format!(
-                "{} hits in {} members on {} devices, of {} members searched",
-                human_count(summary.hits),
-                human_count(summary.members_hit),
-                human_count(summary.devices_hit),
-                human_count(summary.members)
+                "{} in {} on {}, of {} searched",
+                counted(summary.hits, "hit"),
+                counted(summary.members_hit, "member"),
+                counted(summary.devices_hit, "device"),
+                counted(summary.members, "member")
             ),
         );
     }

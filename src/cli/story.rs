@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::app::{Caught, CollectReport, DemoView, GapRow, HitRow, SearchSummary};
 
-use super::output::{Output, Paint, Row, human_bytes, human_count};
+use super::output::{Output, Paint, Row, counted, human_bytes, human_count};
 
 /// Hits shown for each question; the count says how many there are.
 const HITS_SHOWN: u64 = 4;
@@ -90,10 +90,10 @@ impl DemoView for Story {
         }
         writeln!(
             self.out,
-            "  {} {} hits on {} devices",
+            "  {} {} on {}",
             self.paint.green("→"),
-            human_count(summary.hits),
-            human_count(summary.devices_hit)
+            counted(summary.hits, "hit"),
+            counted(summary.devices_hit, "device")
         )?;
         self.out.flush()
     }

@@ -122,3 +122,20 @@ fn what_is_not_there_is_said() {
     assert!(ran.stderr.contains("no/such/folder"), "{}", ran.stderr);
     assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
 }
+
+#[test]
+fn text_of_an_old_code_page_is_found_once_the_page_is_told() {
+    let case = Case::new();
+    // "Привет" in windows-1251.
+    case.write(
+        "in/a.txt",
+        b"user: \xcf\xf0\xe8\xe2\xe5\xf2 logged on\r\nuser: \xcf\xf0\xe8\xe2\xe5\xf2 left\r\n",
+    );
+    case.run(&["import", &case.path("in").display().to_string()]);
+    assert_eq!(case.run(&["search", "Привет"]).code, 1);
+    case.run(&["index", "--code-page", "1251"]);
+    assert_eq!(case.ok(&["search", "привет", "--jsonl"]).jsonl().len(), 2);
+    case.run(&["index", "--rebuild"]);
+    assert_eq!(case.ok(&["search", "привет", "--jsonl"]).jsonl().len(), 2);
+    assert_eq!(case.run(&["index", "--code-page", "7"]).code, 2);
+}
