@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::app::{Failure, Kind};
 use args::{Cli, Command, Global};
@@ -44,7 +44,10 @@ impl From<Exit> for ExitCode {
 
 /// Runs the program.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let parsed = grammar()
+        .try_get_matches_from(args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(refusal) => {
             let _ = refusal.print();
@@ -69,6 +72,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             .into()
         }
     }
+}
+
+/// The arguments, with the lists that other rooms keep in their help.
+fn grammar() -> clap::Command {
+    let command = Cli::command();
+    #[cfg(feature = "emulator")]
+    let command = command.mut_subcommand("emulate", |emulate| {
+        let faults: String = crate::app::emulator::Faults::names()
+            .map(|(name, what)| format!("  {name:<16} {what}\n"))
+            .collect();
+        let syntax = crate::app::emulator::Faults::SYNTAX;
+        emulate.after_help(format!("Faults: {syntax}\n{faults}"))
+    });
+    command
 }
 
 fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
@@ -98,17 +115,12 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
             shape,
         }) => serve::generate(global, &dir, seed, devices, megabytes, &shape),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "afteraction",
-                &mut std::io::stdout(),
-            );
+            clap_complete::generate(shell, &mut grammar(), "afteraction", &mut std::io::stdout());
             Ok(Exit::Done)
         }
         Command::Man { dir } => {
             std::fs::create_dir_all(&dir)?;
-            clap_mangen::generate_to(Cli::command(), &dir)?;
+            clap_mangen::generate_to(grammar(), &dir)?;
             Ok(Exit::Done)
         }
     }
@@ -141,6 +153,6 @@ mod tests {
 
     #[test]
     fn the_arguments_contradict_nobody() {
-        Cli::command().debug_assert();
+        grammar().debug_assert();
     }
 }
