@@ -118,7 +118,10 @@ impl Decoder {
     pub fn peek(&self, window: &[u8], out: &mut String) {
         let bytes = window.get(self.mark..).unwrap_or_default();
         match &self.engine {
-            Engine::Narrow(_) => out.push_str(&String::from_utf8_lossy(bytes)),
+            Engine::Narrow(_) => match std::str::from_utf8(bytes) {
+                Ok(text) => out.push_str(text),
+                Err(_) => out.push_str(&String::from_utf8_lossy(bytes)),
+            },
             Engine::Wide(wide) => {
                 let mut counts = Counts::default();
                 Wide::new(wide.order(), CodePage::default()).decode(bytes, true, out, &mut counts);

@@ -25,12 +25,23 @@ const EXIT_KEYS: [&str; 1] = ["exit_code"];
 const OUTPUT_KEYS: [&str; 2] = ["script_output", "output"];
 const ERROR_KEYS: [&str; 3] = ["script_errors", "script_error", "errors"];
 
+/// Looked at before the whole window is.
+const HEAD_BYTES: usize = 256;
+
 /// Whether the first window is that of a transcript: an object with one of
 /// its keys; for a result that is not known to be one, with two.
 pub(super) fn is_transcript(decoder: &Decoder, window: &[u8], kind: ResultKind) -> bool {
+    let is_blank = |c: char| c.is_whitespace() || c == '\0';
     let mut text = String::new();
+    // Most leaves are told by their first character.
+    decoder.peek(&window[..window.len().min(HEAD_BYTES)], &mut text);
+    let begins_otherwise = |head: &str| !head.is_empty() && !head.starts_with('{');
+    if begins_otherwise(text.trim_start_matches(is_blank)) {
+        return false;
+    }
+    text.clear();
     decoder.peek(window, &mut text);
-    let body = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\0');
+    let body = text.trim_start_matches(is_blank);
     let Some(inside) = body.strip_prefix('{') else {
         return false;
     };
