@@ -76,6 +76,11 @@ impl Lines {
         std::str::from_utf8(self.get(line)).unwrap_or_default()
     }
 
+    fn is(&self, line: u32, bytes: &[u8], mark: Option<Mark>) -> bool {
+        self.get(line) == bytes
+            && (self.marks.is_empty() && mark.is_none() || self.marks.get(&line).copied() == mark)
+    }
+
     fn push(&mut self, bytes: &[u8]) -> u32 {
         let full = |block: &Vec<u8>| block.len() + bytes.len() > block.capacity();
         if self.blocks.last().is_none_or(full) {
@@ -94,11 +99,22 @@ impl Lines {
     }
 }
 
+/// No line.
+const NONE: u32 = u32::MAX;
+
 /// The lines and the table that finds them again.
+///
+/// What followed a line once mostly follows it again, so the line that is
+/// expected is compared first: that spares the table, whose entries lie all
+/// over the memory.
 pub(super) struct Dictionary {
     lines: Lines,
     table: HashTable<(u32, u32)>,
     hasher: Hasher,
+    /// For each line the one that followed it last.
+    followers: Vec<u32>,
+    previous: u32,
+    expected: u32,
 }
 
 impl Dictionary {
@@ -107,6 +123,9 @@ impl Dictionary {
             lines: Lines::default(),
             table: HashTable::new(),
             hasher,
+            followers: Vec::new(),
+            previous: NONE,
+            expected: NONE,
         }
     }
 
@@ -116,13 +135,33 @@ impl Dictionary {
 
     /// The ordinal of a line, given one where it is new.
     pub(super) fn add(&mut self, bytes: &[u8], mark: Option<Mark>) -> u32 {
+        let expected = self.expected;
+        let is_expected =
+            (expected as usize) < self.lines.len() && self.lines.is(expected, bytes, mark);
+        let line = if is_expected {
+            expected
+        } else {
+            self.look_up(bytes, mark)
+        };
+        if let Some(follower) = self.followers.get_mut(self.previous as usize) {
+            *follower = line;
+        }
+        if line as usize == self.followers.len() {
+            // In the place of the expected line stands a new one: what
+            // followed that may follow this.
+            let after = self.followers.get(expected as usize);
+            self.followers.push(after.copied().unwrap_or(NONE));
+        }
+        self.expected = self.followers[line as usize];
+        self.previous = line;
+        line
+    }
+
+    fn look_up(&mut self, bytes: &[u8], mark: Option<Mark>) -> u32 {
         let hash = self.hasher.hash(bytes);
         let lines = &self.lines;
         let known = self.table.find(spread(hash), |(other, line)| {
-            *other == hash
-                && lines.get(*line) == bytes
-                && (lines.marks.is_empty() && mark.is_none()
-                    || lines.marks.get(line).copied() == mark)
+            *other == hash && lines.is(*line, bytes, mark)
         });
         if let Some((_, line)) = known {
             return *line;
@@ -158,6 +197,7 @@ impl Dictionary {
             .sum();
         self.lines.bytes -= dropped;
         self.lines.places.truncate(len);
+        self.followers.truncate(len);
         self.lines.blocks.truncate(place.block as usize + 1);
         if let Some(block) = self.lines.blocks.last_mut() {
             block.truncate(place.start as usize);
@@ -187,6 +227,19 @@ mod tests {
                 assert_eq!(dictionary.lines().get(n as u32), text.as_bytes());
             }
         }
+    }
+
+    #[test]
+    fn an_expected_line_is_believed_only_where_it_is_the_same() {
+        let mut dictionary = Dictionary::new(Hasher::new());
+        let mut ids = HashMap::new();
+        let texts = "a b c a b c a x c a b y a b c d x c";
+        for text in texts.split(' ') {
+            let line = dictionary.add(text.as_bytes(), None);
+            assert_eq!(*ids.entry(text).or_insert(line), line, "{text}");
+            assert_eq!(dictionary.lines().get(line), text.as_bytes());
+        }
+        assert_eq!(dictionary.lines().len(), ids.len());
     }
 
     #[test]

@@ -21,7 +21,7 @@
 //! the same answers in the same order.
 //!
 //! **Memory**, writing: distinct text of the open segment (≤ 128 MiB) + about
-//! 20 bytes a distinct line (≤ 2 M) + 8 bytes a line of distinct chunks, and
+//! 25 bytes a distinct line (≤ 2 M) + 8 bytes a line of distinct chunks, and
 //! while a segment closes up to four term writers of about 50 MiB each. Facts
 //! wait in memory for the publishing, about 300 bytes an occurrence.
 

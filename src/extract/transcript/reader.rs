@@ -17,6 +17,9 @@ const KEY_BYTES_MAX: usize = 1 << 10;
 /// `\ud83d\ude00`: the longest escape.
 const ESCAPE_BYTES: usize = 12;
 
+/// The end of most lines, as it is written.
+const LINE_END: &[u8; 4] = br"\r\n";
+
 enum State {
     /// Before the object.
     Start,
@@ -255,13 +258,18 @@ impl<'a> Reader<'a> {
 
     fn push_plain(&mut self, text: &str, plain: &mut String) {
         if !self.repairs.control {
-            self.repairs.control = text.bytes().any(|b| b < b' ');
+            // without a way out, so that many bytes are compared at once
+            self.repairs.control = text.bytes().fold(false, |found, b| found | (b < b' '));
         }
         plain.push_str(text);
     }
 
     /// Reads one escape; an invalid one stands for itself.
     fn unescape(&mut self, ahead: &str, plain: &mut String) -> usize {
+        if ahead.as_bytes().starts_with(LINE_END) {
+            plain.push_str("\r\n");
+            return LINE_END.len();
+        }
         let short = match ahead.as_bytes().get(1) {
             Some(b'"') => '"',
             Some(b'\\') => '\\',
