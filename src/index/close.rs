@@ -3,6 +3,7 @@
 use super::dictionary::Lines;
 use super::facts::{FactSections, Facts, Rows};
 use super::folder::Folder;
+use super::grams::{self, GROUPS_AT_ONCE};
 use super::inverse::Inverse;
 use super::manifest::{SegmentMeta, segment_name};
 use super::open::{Extent, FrozenText};
@@ -15,6 +16,9 @@ use crate::evidence::Sha256;
 /// **Units**: bytes of text in a frame. Larger ones compress little better and
 /// make every look-up inflate more.
 const FRAME: usize = 16 << 10;
+/// **Units**: bytes of text in a group: what the 4-grams tell apart. A frame
+/// is a few whole groups.
+const GROUP: usize = 4 << 10;
 /// Level 3 gains under 4 % and takes twice the time.
 const LEVEL: i32 = 1;
 /// **Units**: bytes of distinct text whose terms are indexed together. Bounds
@@ -36,9 +40,10 @@ pub(super) fn write_segment(
 ) -> Result<SegmentMeta, IndexError> {
     let mut out = SectionWriter::create(folder, &segment_name(number))?;
     if text.lines.len() > 0 {
-        write_frames(&mut out, folder, &text.lines, number, key)?;
+        let groups = write_frames(&mut out, folder, &text.lines, number, key)?;
         write_lengths(&mut out, &text.lines)?;
         write_terms(&mut out, &text)?;
+        write_grams(&mut out, &text.lines, &groups)?;
     }
     write_chunks(&mut out, &text)?;
     write_documents(&mut out, &text)?;
@@ -55,20 +60,26 @@ pub(super) fn write_segment(
     })
 }
 
+/// Returns the first line of each group.
 fn write_frames(
     out: &mut SectionWriter,
     folder: &Folder,
     lines: &Lines,
     number: u64,
     key: Option<&mask::Key>,
-) -> Result<(), IndexError> {
+) -> Result<Vec<u32>, IndexError> {
     let failed = || folder.failed("compress text of", &segment_name(number));
     let mut compressor = zstd::bulk::Compressor::new(LEVEL).map_err(failed())?;
     let mut table = Vec::new();
     let mut raw = Vec::with_capacity(FRAME * 2);
     let mut first = 0u32;
+    let (mut groups, mut group_end) = (Vec::new(), 0);
     out.begin(tag::FRAMES);
     for line in 0..lines.len() as u32 {
+        if raw.len() >= group_end {
+            groups.push(line);
+            group_end = raw.len() + GROUP;
+        }
         raw.extend_from_slice(lines.get(line));
         raw.push(b'\n');
         if raw.len() < FRAME && line as usize + 1 < lines.len() {
@@ -85,9 +96,10 @@ fn write_frames(
         table.extend((raw.len() as u32).to_le_bytes());
         out.write(&packed)?;
         raw.clear();
-        first = line + 1;
+        (first, group_end) = (line + 1, 0);
     }
-    out.section(tag::FRAME_TABLE, &table)
+    out.section(tag::FRAME_TABLE, &table)?;
+    Ok(groups)
 }
 
 fn write_lengths(out: &mut SectionWriter, lines: &Lines) -> Result<(), IndexError> {
@@ -141,6 +153,40 @@ fn write_terms(out: &mut SectionWriter, text: &FrozenText) -> Result<(), IndexEr
         }
     }
     out.section(tag::TERM_TABLE, &table)
+}
+
+/// The lists of some thousand groups are built at a time, as the terms are.
+fn write_grams(out: &mut SectionWriter, lines: &Lines, groups: &[u32]) -> Result<(), IndexError> {
+    let mut table = Vec::new();
+    out.begin(tag::GRAMS);
+    let runs: Vec<(usize, usize)> = (0..groups.len())
+        .step_by(GROUPS_AT_ONCE)
+        .map(|first| (first, (first + GROUPS_AT_ONCE).min(groups.len())))
+        .collect();
+    let lines_of = |group: usize| {
+        let end = groups.get(group + 1).map_or(lines.len() as u32, |end| *end);
+        (groups[group]..end).map(|line| lines.get_str(line))
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(TERM_THREADS));
+    for runs in runs.chunks(threads) {
+        let built: Vec<_> = std::thread::scope(|scope| {
+            let workers: Vec<_> = runs
+                .iter()
+                .map(|(first, end)| scope.spawn(|| grams::build((*first..*end).map(lines_of))))
+                .collect();
+            workers.into_iter().map(|worker| worker.join()).collect()
+        });
+        for ((first, _), lists) in runs.iter().zip(built) {
+            let lists = lists.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            put(&mut table, *first as u64);
+            put(&mut table, out.position());
+            put(&mut table, lists.len() as u64);
+            out.write(&lists)?;
+        }
+    }
+    out.section(tag::GRAM_TABLE, &table)?;
+    let firsts: Vec<u8> = groups.iter().flat_map(|line| line.to_le_bytes()).collect();
+    out.section(tag::GROUPS, &firsts)
 }
 
 /// Cuts the lines into runs of about `TERMS_AT_ONCE` bytes.

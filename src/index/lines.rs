@@ -1,95 +1,276 @@
-//! Which distinct lines of a segment hold which texts of a query: through the
-//! terms where they narrow it, else by reading every distinct line on all
-//! cores. The reading is the measure of the terms, in the tests too.
+//! Which distinct lines of a segment hold which texts of a query: where terms
+//! or 4-grams narrow it, by verifying the candidates, else by reading every
+//! distinct line. Either way on all cores. The reading is the measure of the
+//! rest, in the tests too.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::candidates::{Candidates, candidates};
 use super::matcher::Matcher;
 use super::plan::{Leaf, Plan};
 use super::segment::Segment;
 use super::token::{fold_text, unfold};
 use super::{IndexError, border};
 
+/// Fewer frames than this are not worth another thread.
+const FRAMES_A_THREAD: usize = 64;
+
 /// Matching lines of a segment, ascending, for each text of the query.
 pub(super) struct LineSets {
     pub(super) sets: Vec<Vec<u32>>,
-    /// Distinct lines were read one by one.
-    pub(super) scanned: bool,
+    /// How each text was looked for.
+    pub(super) ways: Vec<Way>,
+    pub(super) read: Read,
+}
+
+/// How a text was looked for in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Lines that have its words.
+    Terms { lines: usize },
+    /// Groups of lines that have its 4-grams.
+    Grams { groups: usize },
+    /// All lines, one by one.
+    Scan,
+}
+
+/// What had to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) frames: u64,
+    /// **Units**: bytes of inflated frames.
+    pub(super) bytes: u64,
 }
 
 /// Finds the lines of every text.
 ///
-/// **Cost**: a few inflated frames for texts with terms; all of the segment's
-/// distinct text, on all cores, for those without.
+/// **Cost**: a few inflated frames for texts with terms or 4-grams that are
+/// rare; all of the segment's distinct text for those without.
 pub(super) fn find(segment: &Segment, plan: &Plan, scan: bool) -> Result<LineSets, IndexError> {
-    let mut sets = vec![Vec::new(); plan.leaves.len()];
-    if segment.line_count() == 0 {
-        return Ok(LineSets {
-            sets,
-            scanned: false,
-        });
+    let mut found = LineSets {
+        sets: vec![Vec::new(); plan.leaves.len()],
+        ways: Vec::with_capacity(plan.leaves.len()),
+        read: Read::default(),
+    };
+    let mut all = Vec::with_capacity(plan.leaves.len());
+    for (leaf, set) in plan.leaves.iter().zip(&mut found.sets) {
+        let (way, candidates) = candidates(segment, leaf, scan, set)?;
+        found.ways.push(way);
+        all.push(candidates);
     }
-    let mut unaided = Vec::new();
-    for (n, leaf) in plan.leaves.iter().enumerate() {
-        if scan || leaf.needed.is_empty() {
-            unaided.push(n);
-        } else {
-            sets[n] = find_by_terms(segment, leaf)?;
-        }
-    }
-    let scanned = !unaided.is_empty();
-    if scanned {
-        scan_frames(segment, plan, &unaided, &mut sets)?;
-    }
-    Ok(LineSets { sets, scanned })
-}
-
-fn find_by_terms(segment: &Segment, leaf: &Leaf) -> Result<Vec<u32>, IndexError> {
-    let mut found = Vec::new();
-    for part in segment.terms()? {
-        let candidates = part.lines(&leaf.needed)?;
-        let mut rest = candidates.as_slice();
-        while let Some(&line) = rest.first() {
-            let frame = segment.frame_of(line);
-            let end = segment.frame_start(frame + 1).max(line + 1);
-            let here = rest.partition_point(|line| *line < end);
-            let text = segment.frame(frame)?;
-            verify(segment, leaf, frame, &text, &rest[..here], &mut found);
-            rest = &rest[here..];
-        }
-    }
-    found.sort_unstable();
+    let frames = frames_of(segment, &all);
+    read_frames(segment, plan, &all, &frames, &mut found)?;
+    found.sets.iter_mut().for_each(|set| set.sort_unstable());
     Ok(found)
 }
 
-/// Keeps the candidates of one frame that match.
-fn verify(
+/// The frames that hold a candidate of any text.
+fn frames_of(segment: &Segment, all: &[Candidates]) -> Vec<usize> {
+    if all
+        .iter()
+        .any(|candidates| matches!(candidates, Candidates::All))
+    {
+        return (0..segment.frame_count()).collect();
+    }
+    let mut frames = BTreeSet::new();
+    for candidates in all {
+        let mut rest = match candidates {
+            Candidates::All => &[],
+            Candidates::Groups(groups) => groups.as_slice(),
+            Candidates::Lines(lines) => lines.as_slice(),
+        };
+        let line_of = |entry: u32| match candidates {
+            Candidates::Groups(_) => segment.group_start(entry),
+            _ => entry,
+        };
+        while let Some(&first) = rest.first() {
+            let frame = segment.frame_of(line_of(first));
+            let end = segment.frame_start(frame + 1);
+            let here = rest.partition_point(|entry| line_of(*entry) < end);
+            frames.insert(frame);
+            rest = &rest[here.max(1)..];
+        }
+    }
+    frames.into_iter().collect()
+}
+
+fn read_frames(
     segment: &Segment,
-    leaf: &Leaf,
-    frame: usize,
-    text: &str,
-    candidates: &[u32],
-    found: &mut Vec<u32>,
-) {
-    let mut line = segment.frame_start(frame);
-    let mut start = 0;
-    let mut candidates = candidates.iter().peekable();
-    while let Some(&&candidate) = candidates.peek() {
-        let rest = text.get(start..).unwrap_or("");
-        let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
-        if line == candidate {
-            let with_feed = &rest[..(end + 1).min(rest.len())];
-            if matches_line(segment, &leaf.matcher, line, with_feed) {
+    plan: &Plan,
+    all: &[Candidates],
+    frames: &[usize],
+    into: &mut LineSets,
+) -> Result<(), IndexError> {
+    let next = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    let work = || {
+        let mut found = vec![Vec::new(); all.len()];
+        let mut read = Read::default();
+        while let Some(frame) = frames.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match segment.frame(*frame) {
+                Ok(text) => {
+                    read.frames += 1;
+                    read.bytes += text.len() as u64;
+                    let frame = Frame::new(segment, *frame, &text);
+                    for ((leaf, candidates), found) in plan.leaves.iter().zip(all).zip(&mut found) {
+                        frame.search(leaf, candidates, found);
+                    }
+                }
+                Err(error) => {
+                    next.store(frames.len(), Ordering::Relaxed);
+                    if let Ok(mut failure) = failure.lock() {
+                        failure.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        (found, read)
+    };
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = cores.min(frames.len() / FRAMES_A_THREAD).max(1);
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let others = workers.into_iter().map(|worker| {
+            let done = worker.join();
+            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        std::iter::once(own).chain(others).collect()
+    });
+    for (found, read) in results {
+        into.read.frames += read.frames;
+        into.read.bytes += read.bytes;
+        for (set, lines) in into.sets.iter_mut().zip(found) {
+            set.extend(lines);
+        }
+    }
+    match failure.into_inner() {
+        Ok(Some(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A frame's text and the lines in it.
+struct Frame<'a> {
+    segment: &'a Segment,
+    text: &'a str,
+    lines: Range<u32>,
+}
+
+impl<'a> Frame<'a> {
+    fn new(segment: &'a Segment, frame: usize, text: &'a str) -> Self {
+        Self {
+            segment,
+            text,
+            lines: segment.frame_start(frame)..segment.frame_start(frame + 1),
+        }
+    }
+
+    fn search(&self, leaf: &Leaf, candidates: &Candidates, found: &mut Vec<u32>) {
+        match candidates {
+            Candidates::All => scan(
+                self.segment,
+                &leaf.matcher,
+                self.lines.start,
+                self.text,
+                found,
+            ),
+            Candidates::Groups(groups) => self.search_groups(leaf, groups, found),
+            Candidates::Lines(lines) => self.verify(leaf, lines, found),
+        }
+    }
+
+    fn search_groups(&self, leaf: &Leaf, groups: &[u32], found: &mut Vec<u32>) {
+        let start = |group: u32| self.segment.group_start(group);
+        let from = groups.partition_point(|group| start(*group) < self.lines.start);
+        let mut walk = Walk::new(self.text, self.lines.start);
+        for &group in &groups[from..] {
+            let first = start(group);
+            if first >= self.lines.end {
+                return;
+            }
+            let from = walk.to(first);
+            let to = walk.to(start(group + 1).min(self.lines.end));
+            let text = self.text.get(from..to).unwrap_or("");
+            scan(self.segment, &leaf.matcher, first, text, found);
+        }
+    }
+
+    /// Keeps the candidates that match.
+    fn verify(&self, leaf: &Leaf, lines: &[u32], found: &mut Vec<u32>) {
+        let from = lines.partition_point(|line| *line < self.lines.start);
+        let to = lines.partition_point(|line| *line < self.lines.end);
+        let mut walk = Walk::new(self.text, self.lines.start);
+        for &line in lines.get(from..to).unwrap_or(&[]) {
+            let start = walk.to(line);
+            let end = walk.to(line + 1);
+            let text = self.text.get(start..end).unwrap_or("");
+            if matches_line(self.segment, &leaf.matcher, line, text) {
                 found.push(line);
             }
-            candidates.next();
         }
-        if start > text.len() {
+    }
+}
+
+/// Walks along the lines of a text.
+struct Walk<'a> {
+    text: &'a str,
+    line: u32,
+    at: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn new(text: &'a str, first: u32) -> Self {
+        Self {
+            text,
+            line: first,
+            at: 0,
+        }
+    }
+
+    /// Where a line begins; the end of the text for what lies behind it.
+    /// Lines are asked for in ascending order.
+    fn to(&mut self, line: u32) -> usize {
+        let ahead = line.saturating_sub(self.line);
+        if ahead > 0 {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or(&[]);
+            let feed = memchr::memchr_iter(b'\n', rest).nth(ahead as usize - 1);
+            self.at = feed.map_or(self.text.len(), |feed| self.at + feed + 1);
+            self.line = line;
+        }
+        self.at
+    }
+}
+
+/// Finds every matching line of some whole lines, the first of which is
+/// `first`.
+fn scan(segment: &Segment, matcher: &Matcher, first: u32, text: &str, found: &mut Vec<u32>) {
+    let folded = matcher.folds().then(|| fold_text(text));
+    let hay = folded.as_deref().unwrap_or(text);
+    let (mut at, mut line, mut line_start) = (0, 0u32, 0);
+    while at < hay.len()
+        && let Some((start, _)) = matcher.find_at(hay, at)
+    {
+        if start >= hay.len() {
             return;
         }
-        start += end + 1;
+        let feeds = memchr::memchr_iter(b'\n', &hay.as_bytes()[line_start..start]);
+        let (passed, last) = feeds.fold((0u32, None), |(n, _), feed| (n + 1, Some(feed)));
+        line += passed;
+        line_start += last.map_or(0, |feed| feed + 1);
+        let id = first + line;
+        let is_usual = segment.mark(id).is_none();
+        if is_usual || matches_line(segment, matcher, id, nth_line(text, line)) {
+            found.push(id);
+        }
+        let rest = &hay[line_start..];
+        let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
+        line_start += end + 1;
         line += 1;
+        at = line_start;
     }
 }
 
@@ -161,109 +342,6 @@ pub(super) fn matches_in(
         };
     }
     found
-}
-
-fn scan_frames(
-    segment: &Segment,
-    plan: &Plan,
-    leaves: &[usize],
-    sets: &mut [Vec<u32>],
-) -> Result<(), IndexError> {
-    let next = AtomicUsize::new(0);
-    let failure = Mutex::new(None);
-    let frames = segment.frame_count();
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let work = || {
-        let mut found = vec![Vec::new(); leaves.len()];
-        loop {
-            let frame = next.fetch_add(1, Ordering::Relaxed);
-            if frame >= frames {
-                return found;
-            }
-            match segment.frame(frame) {
-                Ok(text) => scan_frame(segment, plan, leaves, frame, &text, &mut found),
-                Err(error) => {
-                    next.store(frames, Ordering::Relaxed);
-                    if let Ok(mut failure) = failure.lock() {
-                        failure.get_or_insert(error);
-                    }
-                    return found;
-                }
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (1..threads.min(frames))
-            .map(|_| scope.spawn(work))
-            .collect();
-        let mut all = vec![work()];
-        all.extend(workers.into_iter().filter_map(|worker| worker.join().ok()));
-        for found in all {
-            for (n, lines) in leaves.iter().zip(found) {
-                sets[*n].extend(lines);
-            }
-        }
-    });
-    leaves.iter().for_each(|n| sets[*n].sort_unstable());
-    match failure.into_inner() {
-        Ok(Some(error)) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn scan_frame(
-    segment: &Segment,
-    plan: &Plan,
-    leaves: &[usize],
-    frame: usize,
-    text: &str,
-    found: &mut [Vec<u32>],
-) {
-    let folds = leaves.iter().any(|n| plan.leaves[*n].matcher.folds());
-    let folded = folds.then(|| fold_text(text));
-    for (n, found) in leaves.iter().zip(found) {
-        let matcher = &plan.leaves[*n].matcher;
-        let hay = match &folded {
-            Some(folded) if matcher.folds() => folded,
-            _ => text,
-        };
-        scan_text(segment, matcher, frame, hay, text, found);
-    }
-}
-
-/// Finds every matching line of a frame. `hay` is its text or that in lower
-/// case: line by line the same.
-fn scan_text(
-    segment: &Segment,
-    matcher: &Matcher,
-    frame: usize,
-    hay: &str,
-    text: &str,
-    found: &mut Vec<u32>,
-) {
-    let first = segment.frame_start(frame);
-    let (mut at, mut line, mut line_start) = (0, 0u32, 0);
-    while at < hay.len()
-        && let Some((start, _)) = matcher.find_at(hay, at)
-    {
-        if start >= hay.len() {
-            return;
-        }
-        let feeds = memchr::memchr_iter(b'\n', &hay.as_bytes()[line_start..start]);
-        let (passed, last) = feeds.fold((0u32, None), |(n, _), feed| (n + 1, Some(feed)));
-        line += passed;
-        line_start += last.map_or(0, |feed| feed + 1);
-        let id = first + line;
-        let is_usual = segment.mark(id).is_none();
-        if is_usual || matches_line(segment, matcher, id, nth_line(text, line)) {
-            found.push(id);
-        }
-        let rest = &hay[line_start..];
-        let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
-        line_start += end + 1;
-        line += 1;
-        at = line_start;
-    }
 }
 
 /// The `n`-th line of a frame's text, with its line feed.

@@ -5,9 +5,9 @@ use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
 
 use super::document::OVERLAP;
+use super::needed::Needed;
 use super::query::{SyntaxError, Text};
-use super::terms::Needed;
-use super::token::{decided_term, fold, fold_text, is_word};
+use super::token::{fold, fold_text, is_word};
 
 /// **Units**: bytes a compiled pattern may take; `regex`'s own measure.
 const PATTERN_MAX: usize = 64 << 20;
@@ -35,7 +35,7 @@ pub(super) enum Element {
 }
 
 impl Element {
-    fn is_wordly(self) -> bool {
+    pub(super) fn is_wordly(self) -> bool {
         match self {
             Self::Character(c) => is_word(c),
             Self::One | Self::Any => true,
@@ -44,41 +44,39 @@ impl Element {
 }
 
 impl Matcher {
-    /// The matcher of a text, and the terms every matching line has.
-    pub(super) fn compile(text: &Text) -> Result<(Self, Vec<Needed>), SyntaxError> {
+    /// The matcher of a text, and what every matching line has.
+    pub(super) fn compile(text: &Text) -> Result<(Self, Needed), SyntaxError> {
         match text {
             Text::Term(text) => {
                 check(text)?;
                 let folded = fold_text(text);
-                let needed = needed_by(folded.chars().map(Element::Character));
+                let elements: Vec<Element> = folded.chars().map(Element::Character).collect();
+                let needed = Needed::of_elements(&elements);
                 Ok((Self::Literal(Finder::new(&folded).into_owned()), needed))
             }
             Text::Wildcard(text) => {
                 check(text)?;
                 let elements = read_glob(text);
-                let needed = needed_by(elements.iter().copied());
+                let needed = Needed::of_elements(&elements);
                 Ok((Self::Glob(elements), needed))
             }
-            Text::Fixed {
-                text,
-                ignore_case: false,
-            } => {
+            Text::Fixed { text, ignore_case } => {
                 check(text)?;
-                let needed = needed_inside(&fold_text(text));
-                Ok((Self::Fixed(Finder::new(text).into_owned()), needed))
-            }
-            Text::Fixed { text, .. } => {
-                check(text)?;
-                let pattern = regex::escape(text);
-                Ok((Self::Regex(compile_regex(&pattern, true)?), Vec::new()))
+                let needed = Needed::of_substring(text, *ignore_case);
+                let matcher = if *ignore_case {
+                    Self::Regex(compile_regex(&regex::escape(text), true)?.0)
+                } else {
+                    Self::Fixed(Finder::new(text).into_owned())
+                };
+                Ok((matcher, needed))
             }
             Text::Regex {
                 pattern,
                 ignore_case,
-            } => Ok((
-                Self::Regex(compile_regex(pattern, *ignore_case)?),
-                Vec::new(),
-            )),
+            } => {
+                let (regex, hir) = compile_regex(pattern, *ignore_case)?;
+                Ok((Self::Regex(regex), Needed::of_pattern(&hir)))
+            }
         }
     }
 
@@ -208,53 +206,9 @@ fn match_glob(elements: &[Element], text: &str, start: usize) -> Option<usize> {
     }
 }
 
-/// The terms of each word that is written out from its beginning.
-fn needed_by(elements: impl Iterator<Item = Element>) -> Vec<Needed> {
-    let elements: Vec<Element> = elements.collect();
-    elements
-        .split(|element| !element.is_wordly())
-        .filter_map(|word| {
-            let written: String = word
-                .iter()
-                .map_while(|element| match element {
-                    Element::Character(c) => Some(*c),
-                    _ => None,
-                })
-                .collect();
-            let count = written.chars().count();
-            term_of(&written, count == word.len())
-        })
-        .collect()
-}
-
-/// What a line needs to hold a word that begins so, or is so.
-fn term_of(written: &str, is_whole: bool) -> Option<Needed> {
-    match decided_term(written) {
-        _ if written.is_empty() => None,
-        Some(term) => Some(Needed::Term(term)),
-        None if is_whole => Some(Needed::Term(written.to_string())),
-        None => Some(Needed::Prefix(written.to_string())),
-    }
-}
-
-/// The same for a substring: its first word may be the end of a longer one,
-/// its last the beginning.
-fn needed_inside(folded: &str) -> Vec<Needed> {
-    let Some(border) = folded.find(|c| !is_word(c)) else {
-        return Vec::new();
-    };
-    let words: Vec<&str> = folded[border..].split(|c| !is_word(c)).collect();
-    let last = words.len() - 1;
-    words
-        .iter()
-        .enumerate()
-        .filter_map(|(n, word)| term_of(word, n < last))
-        .collect()
-}
-
 /// Compiles a pattern whose matches lie within a line: line feeds are taken
 /// out of every class, and `^ $` hold at line ends, before a CR too.
-fn compile_regex(pattern: &str, ignore_case: bool) -> Result<Regex, SyntaxError> {
+fn compile_regex(pattern: &str, ignore_case: bool) -> Result<(Regex, Hir), SyntaxError> {
     let hir = regex_syntax::ParserBuilder::new()
         .multi_line(true)
         .crlf(true)
@@ -263,10 +217,11 @@ fn compile_regex(pattern: &str, ignore_case: bool) -> Result<Regex, SyntaxError>
         .parse(pattern)
         .map_err(|error| pattern_error(pattern, &error))?;
     let hir = within_line(hir)?;
-    RegexBuilder::new(&hir.to_string())
+    let regex = RegexBuilder::new(&hir.to_string())
         .size_limit(PATTERN_MAX)
         .build()
-        .map_err(|error| SyntaxError::new(0, format!("the pattern cannot be used: {error}")))
+        .map_err(|error| SyntaxError::new(0, format!("the pattern cannot be used: {error}")))?;
+    Ok((regex, hir))
 }
 
 fn pattern_error(pattern: &str, error: &regex_syntax::Error) -> SyntaxError {
@@ -326,26 +281,9 @@ mod tests {
         let hay = if matcher.folds() { &folded } else { line };
         let found = matcher.find_at(hay, 0).is_some();
         if found {
-            assert_needed(&needed, line);
+            needed.assert_in(line);
         }
         found
-    }
-
-    fn assert_needed(needed: &[Needed], line: &str) {
-        let (mut at, mut term, mut terms) = (0, String::new(), Vec::new());
-        while let Some(end) = super::super::token::next_term(line, at, &mut term) {
-            at = end;
-            terms.push(term.clone());
-        }
-        for needed in needed {
-            assert!(
-                terms.iter().any(|term| match needed {
-                    Needed::Term(wanted) => term == wanted,
-                    Needed::Prefix(prefix) => term.starts_with(prefix),
-                }),
-                "{needed:?} is not among {terms:?}"
-            );
-        }
     }
 
     #[test]
@@ -428,9 +366,5 @@ mod tests {
         assert!(finds(&fixed(" Windows Te"), "x Windows Temp"));
         assert!(finds(&fixed("\\"), r"a\b"));
         assert!(!finds(&fixed("windows"), "Windows"));
-        assert_eq!(
-            needed_inside("ows temp fil"),
-            [Needed::Term("temp".into()), Needed::Prefix("fil".into())]
-        );
     }
 }

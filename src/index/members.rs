@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::IndexError;
-use super::lines::LineSets;
+use super::lines::{LineSets, Read, Way};
 use super::searcher::Searcher;
 use crate::evidence::Sha256;
 
@@ -30,7 +30,11 @@ pub(super) struct Listed {
 pub(super) struct Matches {
     pub(super) contents: HashMap<Sha256, Matched>,
     pub(super) listed: Vec<Listed>,
-    pub(super) scanned: bool,
+    /// How each text was looked for, segment by segment.
+    pub(super) ways: Vec<Vec<Way>>,
+    /// How many distinct lines each text matched.
+    pub(super) lines: Vec<u64>,
+    pub(super) read: Read,
 }
 
 impl Matches {
@@ -44,10 +48,14 @@ impl Matches {
         listed: u64,
     ) -> Result<(), IndexError> {
         let segment = searcher.segment(number);
-        self.scanned |= found.scanned;
+        self.read.frames += found.read.frames;
+        self.read.bytes += found.read.bytes;
+        self.ways.push(found.ways);
         let mut chunks: BTreeMap<u32, u64> = BTreeMap::new();
         let mut lines = Vec::new();
+        self.lines.resize(found.sets.len(), 0);
         for (leaf, set) in found.sets.iter().enumerate() {
+            self.lines[leaf] += set.len() as u64;
             for line in set {
                 segment.chunks_of_line(*line, |chunk| {
                     *chunks.entry(chunk).or_default() |= 1 << leaf;

@@ -26,12 +26,14 @@
 //! wait in memory for the publishing, about 300 bytes an occurrence.
 
 mod border;
+mod candidates;
 mod close;
 mod dictionary;
 mod document;
 mod error;
 mod facts;
 mod folder;
+mod grams;
 mod hash;
 mod hit;
 mod inverse;
@@ -41,6 +43,7 @@ mod mask;
 mod matcher;
 mod members;
 mod merge;
+mod needed;
 mod open;
 mod parse;
 mod plan;
@@ -64,7 +67,7 @@ pub use facts::{Occurrence, PlacedProblem, ResultFacts};
 pub use hit::{Hit, TEXT_MAX};
 pub use manifest::{Identity, SCHEMA};
 pub use query::{Field, Query, SyntaxError, Text};
-pub use search::{Count, Options, Order, Summary};
+pub use search::{Count, Options, Order, Summary, TextPlan};
 pub use searcher::{Searcher, Stats};
 pub use text::TextReader;
 pub use writer::{Settings, Writer};

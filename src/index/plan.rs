@@ -2,8 +2,8 @@
 
 use super::facts::{Occurrence, ResultFacts};
 use super::matcher::Matcher;
+use super::needed::Needed;
 use super::query::{Field, Query, SyntaxError};
-use super::terms::Needed;
 use super::token::fold_text;
 use crate::evidence::Layer;
 
@@ -17,8 +17,10 @@ pub(super) struct Plan {
 
 /// A text of the query.
 pub(super) struct Leaf {
+    /// As it was asked for.
+    pub(super) text: String,
     pub(super) matcher: Matcher,
-    pub(super) needed: Vec<Needed>,
+    pub(super) needed: Needed,
     /// Stands outside any NOT: its lines are hits.
     pub(super) lists: bool,
 }
@@ -84,6 +86,7 @@ fn compile(query: &Query, lists: bool, leaves: &mut Vec<Leaf>) -> Result<Node, S
         Query::Text(text) => {
             let (matcher, needed) = Matcher::compile(text)?;
             leaves.push(Leaf {
+                text: text.to_string(),
                 matcher,
                 needed,
                 lists,

@@ -42,6 +42,16 @@ pub enum Text {
     },
 }
 
+impl std::fmt::Display for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Term(text) | Self::Wildcard(text) => f.write_str(text),
+            Self::Regex { pattern, .. } => write!(f, "/{pattern}/"),
+            Self::Fixed { text, .. } => write!(f, "{text:?}"),
+        }
+    }
+}
+
 /// What is known of a member besides its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
+use super::IndexError;
 use super::hit::{Hit, Lister};
+use super::lines::{self, Way};
 use super::members::Matches;
 use super::plan::{Plan, day_of};
 use super::query::{Field, Query};
 use super::searcher::Searcher;
-use super::{IndexError, lines};
 use crate::evidence::{ResultId, Sha256};
 
 /// How a search is to answer.
@@ -43,10 +45,35 @@ pub struct Summary {
     pub searched_members: u64,
     /// Distinct lines that were searched.
     pub searched_lines: u64,
-    /// Distinct lines were read one by one: no word of the query narrows them.
+    /// Distinct lines were read one by one: for some text of the query
+    /// neither words nor 4-grams narrow them.
     pub scanned: bool,
     /// Stopped at the limit or by the receiver.
     pub stopped: bool,
+    /// How each text of the query was looked for.
+    pub texts: Vec<TextPlan>,
+    /// Frames of distinct text that were inflated to verify candidates.
+    pub frames: u64,
+    /// **Units**: bytes of those.
+    pub frame_bytes: u64,
+    /// Finding lines, and judging members by them.
+    pub finding: Duration,
+    /// Listing or counting the hits.
+    pub listing: Duration,
+}
+
+/// How one text was looked for, over all segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextPlan {
+    pub text: String,
+    /// Candidates by the words it holds: distinct lines.
+    pub term_lines: u64,
+    /// Candidates by its 4-grams: groups of about 4 KiB of distinct lines.
+    pub gram_groups: u64,
+    /// Distinct lines read one by one.
+    pub scanned_lines: u64,
+    /// Distinct lines that match.
+    pub lines: u64,
 }
 
 /// Hits and members for one value of a field.
@@ -82,10 +109,11 @@ impl Searcher {
         options: &Options,
         each: &mut dyn FnMut(Hit) -> ControlFlow<()>,
     ) -> Result<Summary, IndexError> {
+        let began = Instant::now();
         let plan = Plan::compile(query)?;
         let matches = self.matches(&plan, options.scan)?;
         let places = self.places(&plan, &matches, options.order);
-        let mut summary = self.summary(&matches, places.len());
+        let mut summary = self.summary(&plan, &matches, places.len(), began);
         let mut lister = Lister::new(self, &plan, &matches, options.context);
         for place in places {
             let flow = lister.list(place, &mut |hit| {
@@ -102,6 +130,7 @@ impl Searcher {
                 break;
             }
         }
+        summary.listing = began.elapsed() - summary.finding;
         Ok(summary)
     }
 
@@ -113,10 +142,11 @@ impl Searcher {
         by: Option<Field>,
         scan: bool,
     ) -> Result<(Vec<Count>, Summary), IndexError> {
+        let began = Instant::now();
         let plan = Plan::compile(query)?;
         let matches = self.matches(&plan, scan)?;
         let places = self.places(&plan, &matches, Order::OldestFirst);
-        let mut summary = self.summary(&matches, places.len());
+        let mut summary = self.summary(&plan, &matches, places.len(), began);
         let mut lister = Lister::new(self, &plan, &matches, 0);
         let mut by_content: HashMap<Sha256, u64> = HashMap::new();
         let mut counts: HashMap<String, Count> = HashMap::new();
@@ -142,18 +172,45 @@ impl Searcher {
         }
         let mut counts: Vec<Count> = counts.into_values().collect();
         counts.sort_by(|a, b| b.hits.cmp(&a.hits).then_with(|| a.value.cmp(&b.value)));
+        summary.listing = began.elapsed() - summary.finding;
         Ok((counts, summary))
     }
 
-    fn summary(&self, matches: &Matches, members: usize) -> Summary {
+    fn summary(&self, plan: &Plan, matches: &Matches, members: usize, began: Instant) -> Summary {
         let rows = self.segments().iter().map(|s| s.facts().occurrences.len());
+        let texts = self.text_plans(plan, matches);
         Summary {
             members: members as u64,
             searched_members: rows.sum::<usize>() as u64,
             searched_lines: self.segments().iter().map(|s| s.meta.distinct_lines).sum(),
-            scanned: matches.scanned,
+            scanned: texts.iter().any(|text| text.scanned_lines > 0),
+            texts,
+            frames: matches.read.frames,
+            frame_bytes: matches.read.bytes,
+            finding: began.elapsed(),
             ..Summary::default()
         }
+    }
+
+    fn text_plans(&self, plan: &Plan, matches: &Matches) -> Vec<TextPlan> {
+        let leaves = plan.leaves.iter().enumerate();
+        let plans = leaves.map(|(n, leaf)| {
+            let mut text = TextPlan {
+                text: leaf.text.clone(),
+                lines: matches.lines.get(n).copied().unwrap_or(0),
+                ..TextPlan::default()
+            };
+            for (segment, ways) in self.segments().iter().zip(&matches.ways) {
+                match ways.get(n) {
+                    Some(Way::Terms { lines }) => text.term_lines += *lines as u64,
+                    Some(Way::Grams { groups }) => text.gram_groups += *groups as u64,
+                    Some(Way::Scan) => text.scanned_lines += segment.meta.distinct_lines,
+                    None => {}
+                }
+            }
+            text
+        });
+        plans.collect()
     }
 
     fn matches(&self, plan: &Plan, scan: bool) -> Result<Matches, IndexError> {

@@ -150,6 +150,7 @@ impl Searcher {
         let mut sizes = vec![
             ("text", 0),
             ("terms", 0),
+            ("4-grams", 0),
             ("documents", 0),
             ("lines", 0),
             ("facts", 0),
@@ -158,9 +159,10 @@ impl Searcher {
             let part = match &tag[..4] {
                 b"fram" => 0,
                 b"term" => 1,
-                b"chun" | b"docs" | b"cont" => 2,
-                b"leng" | b"mark" | b"line" => 3,
-                _ => 4,
+                b"gram" | b"grou" => 2,
+                b"chun" | b"docs" | b"cont" => 3,
+                b"leng" | b"mark" | b"line" => 4,
+                _ => 5,
             };
             sizes[part].1 += len as u64;
         }

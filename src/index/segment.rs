@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use super::close::LENGTHS_BLOCK;
 use super::dictionary::Mark;
 use super::facts::{FactsView, RowsView, find_content, read_layer};
+use super::grams::{GramQuery, Lists};
 use super::inverse::owners;
 use super::manifest::SegmentMeta;
 use super::sections::SectionFile;
@@ -27,6 +28,9 @@ pub(super) mod tag {
     pub const MARKS: &Tag = b"marks\0\0\0";
     pub const TERMS: &Tag = b"terms\0\0\0";
     pub const TERM_TABLE: &Tag = b"termsTab";
+    pub const GRAMS: &Tag = b"grams\0\0\0";
+    pub const GRAM_TABLE: &Tag = b"gramsTab";
+    pub const GROUPS: &Tag = b"groups\0\0";
     pub const CHUNKS: &Tag = b"chunks\0\0";
     pub const CHUNK_TABLE: &Tag = b"chunkTab";
     pub const LINE_OWNERS: &Tag = b"lineOwn\0";
@@ -163,6 +167,33 @@ impl Segment {
             }
         }
         low
+    }
+
+    pub(super) fn group_count(&self) -> u32 {
+        (self.file.get(tag::GROUPS).len() / 4) as u32
+    }
+
+    /// First line of a group; the line count for the group after the last.
+    pub(super) fn group_start(&self, group: u32) -> u32 {
+        u32_at(self.file.get(tag::GROUPS), group as usize).unwrap_or(self.line_count())
+    }
+
+    /// The groups that may hold what is needed, ascending.
+    pub(super) fn groups(&self, needed: &GramQuery) -> Result<Vec<u32>, IndexError> {
+        let mut found = Vec::new();
+        let mut read = || {
+            let mut table = Bytes::new(self.file.get(tag::GRAM_TABLE));
+            while let Some(first) = table.next() {
+                let start: usize = table.next()?.try_into().ok()?;
+                let len: usize = table.next()?.try_into().ok()?;
+                let lists = Lists::open(self.file.map().get(start..start.checked_add(len)?)?)?;
+                let here = lists.find(needed)?.into_iter();
+                found.extend(here.map(|group| first as u32 + group));
+            }
+            Some(())
+        };
+        self.whole(read(), "the 4-grams cannot be read")?;
+        Ok(found)
     }
 
     /// The text of a frame: its lines, each followed by a line feed.

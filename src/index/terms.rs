@@ -21,6 +21,7 @@ use tantivy::{DocSet, Index, IndexSettings, TERMINATED, TantivyError};
 
 use super::IndexError;
 use super::dictionary::Lines;
+use super::needed::NeededTerm;
 use super::sections::Map;
 use super::token::EvidenceTokenizer;
 
@@ -35,13 +36,6 @@ const FEW: usize = 32;
 
 /// Files of one bundled term index, by name, as ranges of the segment file.
 pub(super) type Files = HashMap<PathBuf, Range<usize>>;
-
-/// What must be among the terms of a matching line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Needed {
-    Term(String),
-    Prefix(String),
-}
 
 fn schema() -> (Schema, Field, Field) {
     let mut schema = Schema::builder();
@@ -265,11 +259,11 @@ impl TermPart {
 
     /// Lines that hold every needed term, ascending. `None` where nothing is
     /// needed: every line is a candidate.
-    pub(super) fn lines(&self, needed: &[Needed]) -> Result<Vec<u32>, IndexError> {
+    pub(super) fn lines(&self, needed: &[NeededTerm]) -> Result<Vec<u32>, IndexError> {
         self.find(needed).map_err(IndexError::terms("read"))
     }
 
-    fn find(&self, needed: &[Needed]) -> Result<Vec<u32>, TantivyError> {
+    fn find(&self, needed: &[NeededTerm]) -> Result<Vec<u32>, TantivyError> {
         let index = self.reader.inverted_index(self.text)?;
         let mut lists: Vec<(u64, Vec<TermInfo>)> = Vec::with_capacity(needed.len());
         for needed in needed {
@@ -321,11 +315,11 @@ impl TermPart {
         Ok(lines)
     }
 
-    fn terms_of(&self, needed: &Needed) -> Result<Vec<TermInfo>, TantivyError> {
+    fn terms_of(&self, needed: &NeededTerm) -> Result<Vec<TermInfo>, TantivyError> {
         let index = self.reader.inverted_index(self.text)?;
         match needed {
-            Needed::Term(term) => Ok(index.terms().get(term)?.into_iter().collect()),
-            Needed::Prefix(prefix) => {
+            NeededTerm::Term(term) => Ok(index.terms().get(term)?.into_iter().collect()),
+            NeededTerm::Prefix(prefix) => {
                 let mut terms = Vec::new();
                 let mut stream = index.terms().range().ge(prefix).into_stream()?;
                 while stream.advance() && stream.key().starts_with(prefix.as_bytes()) {

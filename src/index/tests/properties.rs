@@ -109,6 +109,78 @@ fn patterns_give_the_hits_of_a_raw_scan() {
     }
 }
 
+/// A pattern that matches a piece of some line: characters as they are, or
+/// with something that matches them too in their place.
+fn pattern_of(random: &mut Random, piece: &str) -> String {
+    let mut pattern = String::from(if random.below(2) == 0 { "(?i)" } else { "" });
+    for c in piece.chars() {
+        let one = regex::escape(&c.to_string());
+        match random.below(24) {
+            0 => pattern.push('.'),
+            1 => pattern.push_str(".*"),
+            2 => pattern.push_str(&format!("(?:{one}|longer)")),
+            3 => pattern.push_str(&format!("(?:{one}{one}|{one}|zz)")),
+            4 => pattern.push_str(&format!("{one}?")),
+            5 => pattern.push_str(&format!("{one}+")),
+            6 => pattern.push_str(&format!("(?:{one}){{1,3}}")),
+            7 if c.is_alphanumeric() => pattern.push_str(&format!("[{c}x-z]")),
+            8 => pattern.push_str(&format!("{one}(?:qq)*")),
+            _ => pattern.push_str(&one),
+        }
+    }
+    pattern
+}
+
+#[test]
+fn any_pattern_gives_the_hits_of_a_raw_scan() {
+    let mut narrowed = 0;
+    for seed in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let members = members(seed + 40, 60);
+        build(folder.path(), &members, tiny(), 17);
+        let searcher = open(folder.path(), &tiny());
+        let lines = every_line(&members);
+        let mut random = Random(seed ^ 99);
+        let mut asked = 0;
+        while asked < 60 {
+            let line = lines[random.below(lines.len())].trim_end_matches('\r');
+            let piece: String = match substring(&mut random, line, false) {
+                Some(piece) => piece.chars().take(16).collect(),
+                None => continue,
+            };
+            asked += 1;
+            let pattern = pattern_of(&mut random, &piece);
+            let wanted = Wanted::Regex(regex::Regex::new(&format!("(?mR){pattern}")).unwrap());
+            let expected = scan(&members, &wanted, |member| wanted.is_in_text(member));
+            let mut found = Vec::new();
+            let query = Query::regex(&pattern, false);
+            let summary = searcher
+                .search(&query, &Options::default(), &mut |hit| {
+                    found.push(answer(&hit));
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            assert!(!expected.is_empty(), "{pattern}");
+            assert_eq!(found, expected, "{pattern}");
+            narrowed += usize::from(!summary.scanned);
+            let folded = Query::fixed(&piece, true);
+            let wanted = Wanted::Regex(
+                regex::Regex::new(&format!("(?i){}", regex::escape(&piece))).unwrap(),
+            );
+            let expected = scan(&members, &wanted, |member| wanted.is_in_text(member));
+            assert_eq!(
+                answers(&searcher, &folded),
+                expected,
+                "{piece:?} in any case"
+            );
+        }
+    }
+    assert!(
+        narrowed > 40,
+        "the 4-grams narrowed only {narrowed} patterns"
+    );
+}
+
 impl Wanted {
     /// As `is_in`, with no empty line after the last line feed.
     fn is_in_text(&self, member: &Member) -> bool {

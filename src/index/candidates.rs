@@ -1,0 +1,53 @@
+//! Where a text's lines may be: asked of the terms, or of the 4-grams.
+
+use super::IndexError;
+use super::lines::Way;
+use super::plan::Leaf;
+use super::segment::Segment;
+
+/// With more of all groups than one in this many, reading all of them in one
+/// go costs no more.
+const GROUPS_PART: usize = 2;
+
+/// Distinct lines that may hold a text.
+pub(super) enum Candidates {
+    All,
+    /// Groups of lines, ascending.
+    Groups(Vec<u32>),
+    /// Lines, ascending.
+    Lines(Vec<u32>),
+}
+
+/// Finds the candidates of a text. Lines that need no look at their text are
+/// put into `sure` instead.
+pub(super) fn candidates(
+    segment: &Segment,
+    leaf: &Leaf,
+    scan: bool,
+    sure: &mut Vec<u32>,
+) -> Result<(Way, Candidates), IndexError> {
+    let needed = &leaf.needed;
+    if !scan && !needed.terms.is_empty() {
+        let mut lines = Vec::new();
+        for part in segment.terms()? {
+            lines.extend(part.lines(&needed.terms)?);
+        }
+        let way = Way::Terms { lines: lines.len() };
+        if needed.is_decided {
+            let is_sure = |line: &u32| segment.mark(*line).is_none();
+            sure.extend(lines.iter().copied().filter(is_sure));
+            lines.retain(|line| !is_sure(line));
+        }
+        return Ok((way, Candidates::Lines(lines)));
+    }
+    if !scan && needed.grams.narrows() {
+        let groups = segment.groups(&needed.grams)?;
+        if groups.len() <= segment.group_count() as usize / GROUPS_PART {
+            let way = Way::Grams {
+                groups: groups.len(),
+            };
+            return Ok((way, Candidates::Groups(groups)));
+        }
+    }
+    Ok((Way::Scan, Candidates::All))
+}

@@ -1,0 +1,126 @@
+//! The 4-grams: which groups of distinct lines may hold a literal.
+//!
+//! Every character is one of 64 classes; four in a row are a gram. A group is
+//! about 4 KiB of neighbouring distinct lines. For each gram the groups that
+//! hold it are listed, and a pattern's literals say which grams its matches
+//! must have. Candidates are verified on the text: classes that fall together
+//! cost a look and never an answer.
+//!
+//! **Invariant**: a character has one class whatever its case, so that a text
+//! holds the grams of everything that lies in it.
+
+mod lists;
+mod query;
+
+pub(super) use lists::{GROUPS_AT_ONCE, Lists, build};
+pub(super) use query::GramQuery;
+
+use super::token::fold;
+
+/// **Units**: bits of a class.
+const CLASS_BITS: u32 = 6;
+/// Characters of a gram.
+pub(super) const LEN: usize = 4;
+/// All grams there can be.
+const COUNT: usize = 1 << (CLASS_BITS as usize * LEN);
+const MASK: u32 = COUNT as u32 - 1;
+
+/// Characters that have a class of their own, besides letters and digits: the
+/// punctuation of paths, addresses, registry and command lines.
+const OWN: &[u8; 27] = b" .\\/:-_\"'(){}[]=,;@$%&*+<>|";
+/// The class of all other ASCII.
+const OTHER: u8 = 63;
+
+const CLASSES: [u8; 128] = {
+    let mut classes = [OTHER; 128];
+    let mut n = 0u8;
+    while n < 26 {
+        classes[(b'a' + n) as usize] = n;
+        classes[(b'A' + n) as usize] = n;
+        n += 1;
+    }
+    let mut n = 0u8;
+    while n < 10 {
+        classes[(b'0' + n) as usize] = 26 + n;
+        n += 1;
+    }
+    let mut n = 0;
+    while n < OWN.len() {
+        classes[OWN[n] as usize] = 36 + n as u8;
+        n += 1;
+    }
+    classes
+};
+
+/// The class of a character. What a pattern may take for one another in
+/// `(?i)` has one class, down to the two characters beyond ASCII that are
+/// letters of it there; the rest beyond ASCII is spread over all classes.
+fn class(c: char) -> u8 {
+    let folded = match c {
+        'ſ' => 's',
+        c => fold(c),
+    };
+    match CLASSES.get(folded as usize) {
+        Some(class) => *class,
+        None => ((folded as u32).wrapping_mul(0x9e37_79b1) >> (32 - CLASS_BITS)) as u8,
+    }
+}
+
+/// Calls `each` with every gram of a line, repeated ones too.
+fn each_gram(line: &str, mut each: impl FnMut(u32)) {
+    let mut gram = 0;
+    let mut next = |count: usize, class: u8| {
+        gram = (gram << CLASS_BITS | u32::from(class)) & MASK;
+        if count >= LEN - 1 {
+            each(gram);
+        }
+    };
+    if line.is_ascii() {
+        let classes = line.bytes().map(|byte| CLASSES[usize::from(byte & 127)]);
+        classes.enumerate().for_each(|(n, class)| next(n, class));
+    } else {
+        let classes = line.chars().map(class);
+        classes.enumerate().for_each(|(n, class)| next(n, class));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grams(text: &str) -> Vec<u32> {
+        let mut grams = Vec::new();
+        each_gram(text, |gram| grams.push(gram));
+        grams
+    }
+
+    #[test]
+    fn a_text_has_one_gram_for_each_four_characters() {
+        assert!(grams("abc").is_empty());
+        assert_eq!(grams("abcd"), [(1 << 12) | (2 << 6) | 3]);
+        assert_eq!(grams("C:\\Windows").len(), 7);
+        assert_eq!(grams("größe").len(), 2);
+    }
+
+    #[test]
+    fn case_makes_no_difference() {
+        for (a, b) in [
+            ("MimiKatz", "mimikatz"),
+            ("sekurlsa", "ſekurlſa"),
+            ("disk", "DIS\u{212a}"),
+            ("GRÖSSE ÄÉ", "grösse äé"),
+        ] {
+            assert_eq!(grams(a), grams(b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn ascii_has_the_same_classes_by_either_way() {
+        for byte in 0..128u8 {
+            assert_eq!(class(char::from(byte)), CLASSES[usize::from(byte)]);
+        }
+        let mut own: Vec<u8> = OWN.iter().map(|byte| CLASSES[usize::from(*byte)]).collect();
+        own.dedup();
+        assert_eq!((own.len(), own.last()), (OWN.len(), Some(&62)));
+    }
+}

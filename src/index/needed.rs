@@ -1,0 +1,152 @@
+//! What every line that matches a text must have: words, by which the terms
+//! are asked, and runs of characters, by which the 4-grams are.
+
+use regex_syntax::hir::Hir;
+
+use super::grams::GramQuery;
+use super::matcher::Element;
+use super::token::{decided_term, fold_text, is_word};
+
+/// What must be among the terms of a matching line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NeededTerm {
+    Term(String),
+    Prefix(String),
+}
+
+/// What must be in a matching line.
+#[derive(Debug)]
+pub(super) struct Needed {
+    /// All of these.
+    pub(super) terms: Vec<NeededTerm>,
+    /// A line that has the terms matches: its text need not be read.
+    pub(super) is_decided: bool,
+    pub(super) grams: GramQuery,
+}
+
+impl Needed {
+    /// By a literal with word borders, or a wildcard.
+    pub(super) fn of_elements(elements: &[Element]) -> Self {
+        let words = elements.split(|element| !element.is_wordly());
+        let terms = words.filter_map(|word| {
+            let written = written(word);
+            term_of(&written, written.chars().count() == word.len())
+        });
+        let literals = elements.split(|element| !matches!(element, Element::Character(_)));
+        let is_word = elements
+            .iter()
+            .all(|element| matches!(element, Element::Character(c) if is_word(*c)));
+        Self {
+            terms: terms.collect(),
+            is_decided: is_word && decided_term(&written(elements)).is_none(),
+            grams: GramQuery::every(literals.map(|run| GramQuery::of_text(&written(run)))),
+        }
+    }
+
+    /// By a substring: its 4-grams, or the words within it where it has none.
+    pub(super) fn of_substring(text: &str, ignore_case: bool) -> Self {
+        let grams = GramQuery::of_text(text);
+        let terms = match ignore_case || grams.narrows() {
+            true => Vec::new(),
+            false => terms_inside(&fold_text(text)),
+        };
+        Self {
+            terms,
+            is_decided: false,
+            grams,
+        }
+    }
+
+    /// By a regular expression.
+    pub(super) fn of_pattern(hir: &Hir) -> Self {
+        Self {
+            terms: Vec::new(),
+            is_decided: false,
+            grams: GramQuery::of_pattern(hir),
+        }
+    }
+}
+
+/// The characters that are written out from the beginning.
+fn written(elements: &[Element]) -> String {
+    let characters = elements.iter().map_while(|element| match element {
+        Element::Character(c) => Some(*c),
+        _ => None,
+    });
+    characters.collect()
+}
+
+/// What a line needs to hold a word that begins so, or is so.
+fn term_of(written: &str, is_whole: bool) -> Option<NeededTerm> {
+    match decided_term(written) {
+        _ if written.is_empty() => None,
+        Some(term) => Some(NeededTerm::Term(term)),
+        None if is_whole => Some(NeededTerm::Term(written.to_string())),
+        None => Some(NeededTerm::Prefix(written.to_string())),
+    }
+}
+
+/// Of a substring, whose first word may be the end of a longer one, its last
+/// the beginning.
+fn terms_inside(folded: &str) -> Vec<NeededTerm> {
+    let Some(border) = folded.find(|c| !is_word(c)) else {
+        return Vec::new();
+    };
+    let words: Vec<&str> = folded[border..].split(|c| !is_word(c)).collect();
+    let last = words.len() - 1;
+    let words = words.iter().enumerate();
+    words
+        .filter_map(|(n, word)| term_of(word, n < last))
+        .collect()
+}
+
+#[cfg(test)]
+impl Needed {
+    /// Whether a line that matches has what is needed.
+    pub(super) fn assert_in(&self, line: &str) {
+        let (mut at, mut term, mut terms) = (0, String::new(), Vec::new());
+        while let Some(end) = super::token::next_term(line, at, &mut term) {
+            at = end;
+            terms.push(term.clone());
+        }
+        for needed in &self.terms {
+            assert!(
+                terms.iter().any(|term| match needed {
+                    NeededTerm::Term(wanted) => term == wanted,
+                    NeededTerm::Prefix(prefix) => term.starts_with(prefix),
+                }),
+                "{needed:?} is not among {terms:?}"
+            );
+        }
+        let lists = super::grams::build(std::iter::once(std::iter::once(line)));
+        let found = super::grams::Lists::open(&lists).unwrap().find(&self.grams);
+        assert_eq!(found.unwrap(), [0], "{:?} is not in {line}", self.grams);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_substring_needs_only_the_words_it_holds_whole() {
+        assert_eq!(
+            terms_inside("ows temp fil"),
+            [
+                NeededTerm::Term("temp".into()),
+                NeededTerm::Prefix("fil".into())
+            ]
+        );
+        assert!(terms_inside("ows").is_empty());
+    }
+
+    #[test]
+    fn a_word_shorter_than_its_term_may_be_is_decided() {
+        let of = |text: &str| {
+            let elements: Vec<Element> = text.chars().map(Element::Character).collect();
+            Needed::of_elements(&elements).is_decided
+        };
+        assert!(of("mimikatz") && of("pid1234") && of("a"));
+        assert!(!of("evil.exe") && !of("abcdef12") && !of("averylongwordindeed") && !of(":"));
+    }
+}
