@@ -4,8 +4,11 @@ use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
 
+use super::alike::Alike;
 use super::document::OVERLAP;
-use super::needed::Needed;
+use super::near::Near;
+use super::needed::{Needed, NeededTerm};
+use super::network::Network;
 use super::query::{SyntaxError, Text};
 use super::token::{fold, fold_text, is_word};
 
@@ -23,6 +26,11 @@ pub(super) enum Matcher {
     Glob(Vec<Element>),
     Fixed(Finder<'static>),
     Regex(Regex),
+    /// On folded text.
+    Alike(Alike),
+    /// On folded text.
+    Near(Near),
+    Network(Network),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +55,7 @@ impl Matcher {
     /// The matcher of a text, and what every matching line has.
     pub(super) fn compile(text: &Text) -> Result<(Self, Needed), SyntaxError> {
         match text {
-            Text::Term(text) => {
+            Text::Term(text) | Text::Phrase(text) => {
                 check(text)?;
                 let folded = fold_text(text);
                 let elements: Vec<Element> = folded.chars().map(Element::Character).collect();
@@ -70,6 +78,26 @@ impl Matcher {
                 };
                 Ok((matcher, needed))
             }
+            Text::Fuzzy { word, distance } => {
+                check(word)?;
+                let alike = Alike::new(word, *distance);
+                let needed = Needed::of_terms(vec![NeededTerm::Alike(alike.clone())]);
+                Ok((Self::Alike(alike), needed))
+            }
+            Text::Near { words, within } => {
+                words.iter().try_for_each(|word| check(word))?;
+                let folded: Vec<String> = words.iter().map(|word| fold_text(word)).collect();
+                let needed = Needed::every(folded.iter().map(|word| {
+                    let elements: Vec<Element> = word.chars().map(Element::Character).collect();
+                    Needed::of_elements(&elements)
+                }));
+                Ok((Self::Near(Near::new(&folded, *within)), needed))
+            }
+            Text::Network(network) => {
+                let parts = network.fixed_parts().into_iter();
+                let needed = Needed::of_terms(parts.map(NeededTerm::Term).collect());
+                Ok((Self::Network(*network), needed))
+            }
             Text::Regex {
                 pattern,
                 ignore_case,
@@ -82,7 +110,10 @@ impl Matcher {
 
     /// Whether it is given the text in lower case.
     pub(super) fn folds(&self) -> bool {
-        matches!(self, Self::Literal(_) | Self::Glob(_))
+        matches!(
+            self,
+            Self::Literal(_) | Self::Glob(_) | Self::Alike(_) | Self::Near(_)
+        )
     }
 
     /// The first match that begins at `from` or later. Never spans a line.
@@ -90,6 +121,9 @@ impl Matcher {
         match self {
             Self::Literal(finder) => find_literal(finder, text, from),
             Self::Glob(elements) => find_glob(elements, text, from),
+            Self::Alike(alike) => alike.find(text, from),
+            Self::Near(near) => near.find(text, from),
+            Self::Network(network) => network.find(text, from),
             Self::Fixed(finder) => {
                 let at = from + finder.find(text.as_bytes().get(from..)?)?;
                 Some((at, at + finder.needle().len()))
@@ -135,7 +169,7 @@ fn cuts_a_word(text: &str, at: usize) -> bool {
     char_before(text, at).is_some_and(is_word) && char_at(text, at).is_some_and(is_word)
 }
 
-fn find_literal(finder: &Finder<'_>, text: &str, from: usize) -> Option<(usize, usize)> {
+pub(super) fn find_literal(finder: &Finder<'_>, text: &str, from: usize) -> Option<(usize, usize)> {
     let mut from = from;
     loop {
         let start = from + finder.find(text.as_bytes().get(from..)?)?;

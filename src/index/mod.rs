@@ -25,6 +25,7 @@
 //! while a segment closes up to four term writers of about 50 MiB each. Facts
 //! wait in memory for the publishing, about 300 bytes an occurrence.
 
+mod alike;
 mod border;
 mod candidates;
 mod close;
@@ -43,7 +44,9 @@ mod mask;
 mod matcher;
 mod members;
 mod merge;
+mod near;
 mod needed;
+mod network;
 mod open;
 mod parse;
 mod plan;
@@ -66,7 +69,8 @@ pub use error::IndexError;
 pub use facts::{Occurrence, PlacedProblem, ResultFacts};
 pub use hit::{Hit, TEXT_MAX};
 pub use manifest::{Identity, SCHEMA};
-pub use query::{Field, Query, SyntaxError, Text};
+pub use parse::read_time;
+pub use query::{Field, Network, Query, SyntaxError, Text};
 pub use search::{Count, Options, Order, Summary, TextPlan};
 pub use searcher::{Searcher, Stats};
 pub use text::TextReader;

@@ -3,15 +3,27 @@
 
 use regex_syntax::hir::Hir;
 
+use super::alike::Alike;
 use super::grams::GramQuery;
 use super::matcher::Element;
 use super::token::{decided_term, fold_text, is_word};
 
 /// What must be among the terms of a matching line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum NeededTerm {
     Term(String),
     Prefix(String),
+    Alike(Alike),
+}
+
+impl std::fmt::Debug for NeededTerm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Term(term) => f.write_str(term),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+            Self::Alike(_) => f.write_str("~"),
+        }
+    }
 }
 
 /// What must be in a matching line.
@@ -54,6 +66,29 @@ impl Needed {
             terms,
             is_decided: false,
             grams,
+        }
+    }
+
+    /// By these terms alone.
+    pub(super) fn of_terms(terms: Vec<NeededTerm>) -> Self {
+        Self {
+            terms,
+            is_decided: false,
+            grams: GramQuery::Anything,
+        }
+    }
+
+    /// By all of these.
+    pub(super) fn every(parts: impl IntoIterator<Item = Self>) -> Self {
+        let (mut terms, mut grams) = (Vec::new(), Vec::new());
+        for part in parts {
+            terms.extend(part.terms);
+            grams.push(part.grams);
+        }
+        Self {
+            terms,
+            is_decided: false,
+            grams: GramQuery::every(grams),
         }
     }
 
@@ -114,6 +149,7 @@ impl Needed {
                 terms.iter().any(|term| match needed {
                     NeededTerm::Term(wanted) => term == wanted,
                     NeededTerm::Prefix(prefix) => term.starts_with(prefix),
+                    NeededTerm::Alike(alike) => alike.may_be(term),
                 }),
                 "{needed:?} is not among {terms:?}"
             );
@@ -131,11 +167,8 @@ mod tests {
     #[test]
     fn a_substring_needs_only_the_words_it_holds_whole() {
         assert_eq!(
-            terms_inside("ows temp fil"),
-            [
-                NeededTerm::Term("temp".into()),
-                NeededTerm::Prefix("fil".into())
-            ]
+            format!("{:?}", terms_inside("ows temp fil")),
+            "[temp, fil*]"
         );
         assert!(terms_inside("ows").is_empty());
     }

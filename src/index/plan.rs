@@ -29,10 +29,17 @@ enum Node {
     All,
     Text(usize),
     Field(Field, Pattern),
+    Range(Field, Ends),
     Time(Option<i64>, Option<i64>),
     And(Vec<Node>),
     Or(Vec<Node>),
     Not(Box<Node>),
+}
+
+/// Two values, each with whether it is included.
+struct Ends {
+    from: Option<(String, bool)>,
+    to: Option<(String, bool)>,
 }
 
 /// A field's value, with wildcards over the whole of it.
@@ -94,6 +101,14 @@ fn compile(query: &Query, lists: bool, leaves: &mut Vec<Leaf>) -> Result<Node, S
             Node::Text(leaves.len() - 1)
         }
         Query::Field(field, value) => Node::Field(*field, Pattern::new(value)),
+        Query::Range { field, from, to } => {
+            let end = |end: &Option<(String, bool)>| {
+                end.as_ref()
+                    .map(|(value, included)| (fold_text(value), *included))
+            };
+            let (from, to) = (end(from), end(to));
+            Node::Range(*field, Ends { from, to })
+        }
         Query::Time { since, until } => {
             let nanoseconds = |time: &Option<jiff::Timestamp>| {
                 time.and_then(|time| crate::evidence::Time::from_instant(time).nanoseconds())
@@ -109,7 +124,7 @@ fn compile(query: &Query, lists: bool, leaves: &mut Vec<Leaf>) -> Result<Node, S
 fn may_match(node: &Node) -> bool {
     match node {
         Node::Text(_) => false,
-        Node::All | Node::Field(..) | Node::Time(..) | Node::Not(_) => true,
+        Node::All | Node::Field(..) | Node::Range(..) | Node::Time(..) | Node::Not(_) => true,
         Node::And(nodes) => nodes.iter().all(may_match),
         Node::Or(nodes) => nodes.iter().any(may_match),
     }
@@ -125,6 +140,7 @@ fn judge(
         Node::All => true,
         Node::Text(leaf) => mask >> leaf & 1 == 1,
         Node::Field(field, pattern) => field_matches(*field, pattern, result, occurrence),
+        Node::Range(field, ends) => ends.hold(*field, result, occurrence),
         Node::Time(since, until) => result
             .time
             .as_ref()
@@ -135,6 +151,54 @@ fn judge(
         Node::And(nodes) => nodes.iter().all(|n| judge(n, mask, result, occurrence)),
         Node::Or(nodes) => nodes.iter().any(|n| judge(n, mask, result, occurrence)),
         Node::Not(node) => !judge(node, mask, result, occurrence),
+    }
+}
+
+impl Ends {
+    fn hold(
+        &self,
+        field: Field,
+        result: &ResultFacts,
+        occurrence: &dyn Fn() -> Option<Occurrence>,
+    ) -> bool {
+        let Some(value) = value_of(field, result, &occurrence()) else {
+            return false;
+        };
+        let compare = |end: &str| match (field, value.parse::<i64>(), end.parse::<i64>()) {
+            (Field::Exit, Ok(value), Ok(end)) => value.cmp(&end),
+            _ => fold_text(&value).as_str().cmp(end),
+        };
+        let above = self.from.as_ref().is_none_or(|(end, included)| {
+            let order = compare(end);
+            order.is_gt() || *included && order.is_eq()
+        });
+        let below = self.to.as_ref().is_none_or(|(end, included)| {
+            let order = compare(end);
+            order.is_lt() || *included && order.is_eq()
+        });
+        above && below
+    }
+}
+
+/// What a member has for a field: what counting by it counts.
+pub(super) fn value_of(
+    field: Field,
+    result: &ResultFacts,
+    occurrence: &Option<Occurrence>,
+) -> Option<String> {
+    match field {
+        Field::Device => result.device.clone().or_else(|| result.machine_id.clone()),
+        Field::Script => result.script.clone(),
+        Field::Action => Some(result.id.key.action.to_string()),
+        Field::Exit => result.exit_code.map(|code| code.to_string()),
+        Field::Path => match occurrence {
+            Some(occurrence) if !occurrence.member.is_empty() => Some(occurrence.member.clone()),
+            _ => result.path.clone(),
+        },
+        Field::Kind => Some(result.kind.to_string()),
+        Field::Requestor => result.requestor.clone(),
+        Field::Comment => result.comment.clone(),
+        Field::Day => day_of(result),
     }
 }
 

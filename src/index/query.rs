@@ -7,6 +7,8 @@
 
 use jiff::Timestamp;
 
+pub use super::network::Network;
+
 /// A query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
@@ -14,6 +16,14 @@ pub enum Query {
     All,
     Text(Text),
     Field(Field, String),
+    /// Members whose field lies between two values, each with whether it is
+    /// included. Exit codes are compared as numbers, the rest as text in any
+    /// case.
+    Range {
+        field: Field,
+        from: Option<(String, bool)>,
+        to: Option<(String, bool)>,
+    },
     /// Members whose time is known and lies from `since` on and before `until`.
     Time {
         since: Option<Timestamp>,
@@ -29,6 +39,9 @@ pub enum Query {
 pub enum Text {
     /// A word or phrase as written, in any case, with word borders at its ends.
     Term(String),
+    /// The same; a blank in it stands for a line end too, with the blanks
+    /// around that.
+    Phrase(String),
     /// The same with `*` (any word characters) and `?` (one).
     Wildcard(String),
     Regex {
@@ -40,12 +53,29 @@ pub enum Text {
         text: String,
         ignore_case: bool,
     },
+    /// A word that differs by no more than `distance` characters: 1 or 2.
+    Fuzzy {
+        word: String,
+        distance: u8,
+    },
+    /// All of the words in one line, in any order, with no more than `within`
+    /// other words between them.
+    Near {
+        words: Vec<String>,
+        within: u32,
+    },
+    /// An address that lies in a network.
+    Network(Network),
 }
 
 impl std::fmt::Display for Text {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Term(text) | Self::Wildcard(text) => f.write_str(text),
+            Self::Phrase(text) => write!(f, "\"{text}\""),
+            Self::Fuzzy { word, distance } => write!(f, "{word}~{distance}"),
+            Self::Near { words, within } => write!(f, "\"{}\"~{within}", words.join(" ")),
+            Self::Network(network) => write!(f, "{network}"),
             Self::Regex { pattern, .. } => write!(f, "/{pattern}/"),
             Self::Fixed { text, .. } => write!(f, "{text:?}"),
         }

@@ -8,7 +8,7 @@ use super::IndexError;
 use super::hit::{Hit, Lister};
 use super::lines::{self, Way};
 use super::members::Matches;
-use super::plan::{Plan, day_of};
+use super::plan::{Plan, value_of};
 use super::query::{Field, Query};
 use super::searcher::Searcher;
 use crate::evidence::{ResultId, Sha256};
@@ -284,21 +284,7 @@ impl Searcher {
         let Some(result) = row.and_then(|row| facts.result(row.result)) else {
             return String::new();
         };
-        let value = match field {
-            Field::Device => result.device.or(result.machine_id),
-            Field::Script => result.script,
-            Field::Action => Some(result.id.key.action.to_string()),
-            Field::Exit => result.exit_code.map(|code| code.to_string()),
-            Field::Path => match occurrence.map(|occurrence| occurrence.member) {
-                Some(member) if !member.is_empty() => Some(member),
-                _ => result.path,
-            },
-            Field::Kind => Some(result.kind.to_string()),
-            Field::Requestor => result.requestor,
-            Field::Comment => result.comment,
-            Field::Day => day_of(&result),
-        };
-        value.unwrap_or_default()
+        value_of(field, &result, &occurrence).unwrap_or_default()
     }
 }
 

@@ -327,6 +327,16 @@ impl TermPart {
                 }
                 Ok(terms)
             }
+            NeededTerm::Alike(alike) => {
+                let mut terms = Vec::new();
+                let mut stream = index.terms().search(alike.clone()).into_stream()?;
+                while stream.advance() {
+                    if std::str::from_utf8(stream.key()).is_ok_and(|term| alike.may_be(term)) {
+                        terms.push(stream.value().clone());
+                    }
+                }
+                Ok(terms)
+            }
         }
     }
 }

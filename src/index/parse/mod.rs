@@ -1,0 +1,484 @@
+//! Reading a typed query.
+//!
+//! ```text
+//! query  = either { OR either }        mimikatz OR sekurlsa
+//! either = unary { [AND] unary }       evil.exe 10.0.0.5
+//! unary  = [NOT | -] (group | phrase | regex | field | word)
+//! group  = ( query )
+//! phrase = "text as it stands"         "" inside stands for one "
+//!        | "some words"~5              within five other words of a line
+//! regex  = /pattern/ | /pattern/i      within a line
+//! field  = name:value                  device:pc17 path:"C:\Temp\*"
+//!        | name:>value | name:[a TO b] exit:>0 time:[2026-02-01 TO 2026-02-04]
+//!        | name:IN [a b]               device:IN [pc17 pc18]
+//! word   = anything up to a blank      mimi* 10.0.0.5:4444 C:\Windows
+//!        | word~1                      within one or two changed characters
+//!        | address/bits                10.0.0.0/8 fe80::/10
+//! ```
+
+mod time;
+mod token;
+
+use jiff::Timestamp;
+
+pub use self::time::read_time;
+use self::token::{Bound, Token, Value, differ_by_one, read_tokens};
+use super::network::Network;
+use super::query::{Field, Query, SyntaxError, Text};
+use super::token::is_word;
+use crate::evidence::ResultKind;
+
+/// Groups and NOTs within each other: enough for a person, little for a stack.
+const DEPTH_MAX: usize = 64;
+
+impl Query {
+    /// Reads a typed query; `now` is what relative times count from.
+    ///
+    /// **Errors**: where, what, and what was probably meant.
+    pub fn parse(text: &str, now: Timestamp) -> Result<Self, SyntaxError> {
+        let tokens = read_tokens(text)?;
+        let mut parser = Parser {
+            end: text.chars().count(),
+            tokens,
+            at: 0,
+            now,
+        };
+        if parser.tokens.is_empty() {
+            return Ok(Self::All);
+        }
+        let query = parser.either(0)?;
+        match parser.peek() {
+            None => Ok(query),
+            Some((at, _)) => Err(SyntaxError::new(*at, "a `)` closes nothing")
+                .hint("put text with parentheses in quotes")),
+        }
+    }
+}
+
+struct Parser {
+    tokens: Vec<(usize, Token)>,
+    at: usize,
+    end: usize,
+    now: Timestamp,
+}
+
+impl Parser {
+    fn peek(&self) -> Option<&(usize, Token)> {
+        self.tokens.get(self.at)
+    }
+
+    fn place(&self) -> usize {
+        self.peek().map_or(self.end, |(at, _)| *at)
+    }
+
+    fn take(&mut self, wanted: &Token) -> bool {
+        let found = self.peek().is_some_and(|(_, token)| token == wanted);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn either(&mut self, depth: usize) -> Result<Query, SyntaxError> {
+        let mut queries = vec![self.every(depth)?];
+        while self.take(&Token::Or) {
+            queries.push(self.every(depth)?);
+        }
+        Ok(one_or(queries, Query::Or))
+    }
+
+    fn every(&mut self, depth: usize) -> Result<Query, SyntaxError> {
+        let mut queries = vec![self.unary(depth)?];
+        loop {
+            let explicit = self.take(&Token::And);
+            match self.peek() {
+                None | Some((_, Token::Or | Token::Close)) if !explicit => break,
+                _ => queries.push(self.unary(depth)?),
+            }
+        }
+        Ok(one_or(queries, Query::And))
+    }
+
+    fn unary(&mut self, depth: usize) -> Result<Query, SyntaxError> {
+        let place = self.place();
+        if depth > DEPTH_MAX {
+            return Err(SyntaxError::new(place, "the query is nested too deeply"));
+        }
+        if self.take(&Token::Not) {
+            return Ok(Query::Not(Box::new(self.unary(depth + 1)?)));
+        }
+        let Some((at, token)) = self.peek().cloned() else {
+            return Err(SyntaxError::new(place, "something is missing at the end"));
+        };
+        self.at += 1;
+        match token {
+            Token::Open => {
+                let query = self.either(depth + 1)?;
+                self.at += 1;
+                Ok(query)
+            }
+            Token::Phrase(text, within) => phrase(text, within, at),
+            Token::Regex(pattern, ignore_case) => Ok(Query::regex(pattern, ignore_case)),
+            Token::Word(word) => term(word, at),
+            Token::Field(name, value) => self.field(&name, value, at),
+            Token::And | Token::Or | Token::Not | Token::Close => {
+                Err(SyntaxError::new(at, "something is missing here")
+                    .hint("put AND, OR, NOT in quotes to find them as text"))
+            }
+        }
+    }
+
+    fn field(&self, name: &str, value: Value, at: usize) -> Result<Query, SyntaxError> {
+        let Some(field) = Field::from_word(name) else {
+            return self.time(&name.to_lowercase(), value, at);
+        };
+        match value {
+            Value::Text(value) => {
+                check_value(field, &value, at)?;
+                Ok(Query::Field(field, value))
+            }
+            Value::In(values) => {
+                values
+                    .iter()
+                    .try_for_each(|value| check_value(field, value, at))?;
+                let fields = values.into_iter().map(|value| Query::Field(field, value));
+                Ok(one_or(fields.collect(), Query::Or))
+            }
+            Value::Range { from, to } => {
+                for bound in from.iter().chain(&to) {
+                    check_value(field, &bound.value, at)?;
+                }
+                let end = |bound: Option<Bound>| bound.map(|b| (b.value, b.included));
+                Ok(Query::Range {
+                    field,
+                    from: end(from),
+                    to: end(to),
+                })
+            }
+        }
+    }
+
+    /// `since:`, `until:` and `time:`, which is a day or a range.
+    fn time(&self, name: &str, value: Value, at: usize) -> Result<Query, SyntaxError> {
+        let read = |text: &str, is_end: bool| {
+            read_time(text, self.now, is_end).ok_or_else(|| {
+                SyntaxError::new(at, format!("`{text}` is no time"))
+                    .hint("write 2h, 3d, 2026-02-04, \"2026-02-04 15:30\" or 2026-02-04T15:30:00Z")
+            })
+        };
+        let (since, until) = match (name, value) {
+            ("since", Value::Text(text)) => (Some(read(&text, false)?), None),
+            ("until", Value::Text(text)) => (None, Some(read(&text, true)?)),
+            ("time", Value::Text(text)) => (Some(read(&text, false)?), Some(read(&text, true)?)),
+            // An end that is left out of a range is meant from its beginning.
+            ("time", Value::Range { from, to }) => (
+                from.map(|bound| read(&bound.value, !bound.included))
+                    .transpose()?,
+                to.map(|bound| read(&bound.value, bound.included))
+                    .transpose()?,
+            ),
+            _ => {
+                return Err(SyntaxError::new(at, format!("`{name}:` takes one time"))
+                    .hint("write since:2h, until:2026-02-04 or time:[2026-02-01 TO 2026-02-04]"));
+            }
+        };
+        Ok(Query::Time { since, until })
+    }
+}
+
+/// What no member can have is a mistake, not an answer.
+fn check_value(field: Field, value: &str, at: usize) -> Result<(), SyntaxError> {
+    let has_wildcard = value.contains(['*', '?']);
+    match field {
+        Field::Exit if !has_wildcard && value.parse::<i64>().is_err() => {
+            Err(SyntaxError::new(at, format!("`{value}` is no exit code"))
+                .hint("write a number, as in exit:1 or exit:>0"))
+        }
+        Field::Kind if !has_wildcard => {
+            let kinds = [
+                ResultKind::Transcript,
+                ResultKind::File,
+                ResultKind::Package,
+            ];
+            let kinds = kinds.map(ResultKind::as_str);
+            if kinds.iter().any(|kind| value.eq_ignore_ascii_case(kind)) {
+                return Ok(());
+            }
+            let value = value.to_lowercase();
+            let near = kinds.iter().find(|kind| differ_by_one(kind, &value));
+            let hint = match near {
+                Some(kind) => format!("did you mean kind:{kind}?"),
+                None => format!("kinds are {}", kinds.join(", ")),
+            };
+            Err(SyntaxError::new(at, format!("there is no kind `{value}`")).hint(hint))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn one_or(mut queries: Vec<Query>, many: fn(Vec<Query>) -> Query) -> Query {
+    match queries.len() {
+        1 => queries.remove(0),
+        _ => many(queries),
+    }
+}
+
+fn phrase(text: String, within: Option<u32>, at: usize) -> Result<Query, SyntaxError> {
+    if text.trim().is_empty() {
+        return Err(SyntaxError::new(at, "the quotes hold nothing"));
+    }
+    if text.contains(['\n', '\r']) {
+        return Err(SyntaxError::new(at, "a phrase is written on one line")
+            .hint("a blank in it stands for a line end too"));
+    }
+    Ok(Query::Text(match within {
+        Some(within) => Text::Near {
+            words: text.split_whitespace().map(str::to_string).collect(),
+            within,
+        },
+        None if text.contains(' ') => Text::Phrase(text),
+        None => Text::Term(text),
+    }))
+}
+
+fn term(word: String, at: usize) -> Result<Query, SyntaxError> {
+    if let Some(fuzzy) = fuzzy(&word, at)? {
+        return Ok(Query::Text(fuzzy));
+    }
+    if let Some(network) = Network::read(&word) {
+        return Ok(Query::Text(Text::Network(network)));
+    }
+    Ok(if !word.contains(['*', '?']) {
+        Query::Text(Text::Term(word))
+    } else if word.chars().all(|c| c == '*') {
+        Query::All
+    } else {
+        Query::Text(Text::Wildcard(word))
+    })
+}
+
+/// `word~`, `word~1`, `word~2`: one word of letters and digits.
+fn fuzzy(word: &str, at: usize) -> Result<Option<Text>, SyntaxError> {
+    let Some((word, distance)) = word.rsplit_once('~') else {
+        return Ok(None);
+    };
+    let is_word = !word.is_empty() && word.chars().all(is_word);
+    let distance = match distance {
+        _ if !is_word => return Ok(None),
+        "" | "1" => 1,
+        "2" => 2,
+        other if other.chars().all(|c| c.is_ascii_digit()) => {
+            return Err(SyntaxError::new(at, format!("`~{other}` is too far")).hint(
+                "a word may differ by 1 or 2 characters; put it in quotes to find it as text",
+            ));
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Text::Fuzzy {
+        word: word.to_string(),
+        distance,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-02-10T12:00:00Z".parse().unwrap()
+    }
+
+    fn parse(text: &str) -> Query {
+        Query::parse(text, now()).unwrap()
+    }
+
+    fn term(text: &str) -> Query {
+        Query::Text(Text::Term(text.into()))
+    }
+
+    #[test]
+    fn words_join_and_operators_bind_as_everywhere() {
+        assert_eq!(
+            parse("a b OR NOT c AND (d OR \"e f\")"),
+            Query::Or(vec![
+                Query::And(vec![term("a"), term("b")]),
+                Query::And(vec![
+                    Query::Not(Box::new(term("c"))),
+                    Query::Or(vec![term("d"), Query::Text(Text::Phrase("e f".into())),]),
+                ]),
+            ])
+        );
+        assert_eq!(parse(""), Query::All);
+        assert_eq!(parse("a -b"), parse("a AND NOT b"));
+    }
+
+    #[test]
+    fn evidence_is_typed_as_it_is() {
+        for text in [
+            r"C:\Windows\Temp\evil.exe",
+            "10.0.0.5:4444",
+            r"HKLM\Software\Run",
+            "a@b.example",
+            "Invoke-Expression(New-Object)",
+            "-EncodedCommand",
+            "{5382f7ea-7557-4ab7-9782-d50480024a4e}",
+        ] {
+            let expected = match text.strip_prefix('-') {
+                Some(rest) => Query::Not(Box::new(term(rest))),
+                None => term(text),
+            };
+            assert_eq!(parse(text), expected, "{text}");
+        }
+        let phrase = r#"say "hi" C:\"#;
+        assert_eq!(
+            parse(r#""say ""hi"" C:\""#),
+            Query::Text(Text::Phrase(phrase.into()))
+        );
+        assert_eq!(parse("*.exe"), Query::Text(Text::Wildcard("*.exe".into())));
+    }
+
+    #[test]
+    fn fields_take_quoted_values() {
+        assert_eq!(
+            parse(r#"Device:pc* path:"C:\Program Files\""#),
+            Query::And(vec![
+                Query::Field(Field::Device, "pc*".into()),
+                Query::Field(Field::Path, r"C:\Program Files\".into()),
+            ])
+        );
+    }
+
+    #[test]
+    fn times_are_absolute_or_count_back_from_now() {
+        let time = |since: Option<&str>, until: Option<&str>| Query::Time {
+            since: since.map(|t| t.parse().unwrap()),
+            until: until.map(|t| t.parse().unwrap()),
+        };
+        assert_eq!(parse("since:2h"), time(Some("2026-02-10T10:00:00Z"), None));
+        assert_eq!(
+            parse("since:2026-02-04"),
+            time(Some("2026-02-04T00:00:00Z"), None)
+        );
+        assert_eq!(
+            parse("until:2026-02-04"),
+            time(None, Some("2026-02-05T00:00:00Z"))
+        );
+        assert_eq!(
+            parse("until:\"2026-02-04 15:30\""),
+            time(None, Some("2026-02-04T15:30:00Z"))
+        );
+    }
+
+    #[test]
+    fn an_error_points_at_its_place_and_suggests() {
+        for (text, at) in [
+            ("a AND", 5),
+            ("a (b", 4),
+            ("x \"open", 2),
+            ("a devise:pc", 2),
+            ("b since:soon", 2),
+            ("device: x", 0),
+            ("OR a", 0),
+            ("a \"\"", 2),
+            ("a exit:abc", 2),
+            ("kind:transcrpt", 0),
+            ("exit:[1 TO 5", 0),
+            ("a \"b c\"~x", 7),
+            ("mimikatz~9", 0),
+            ("device:IN []", 0),
+            ("device:IN [a", 0),
+        ] {
+            let error = Query::parse(text, now()).unwrap_err();
+            assert_eq!(error.at, at, "{text}: {error}");
+        }
+        let error = Query::parse("devcie:x", now()).unwrap_err();
+        assert!(error.hint.unwrap().contains("device:"));
+    }
+
+    #[test]
+    fn patterns_stand_between_slashes_and_paths_do_not() {
+        assert_eq!(parse("/evil\\d+/"), Query::regex("evil\\d+", false));
+        assert_eq!(parse("/a b/i"), Query::regex("a b", true));
+        assert_eq!(parse("(/a\\/b/)"), Query::regex("a/b", false));
+        for path in ["/usr/bin", "/etc", "/usr/bin/", "//x", "/a/x"] {
+            assert_eq!(parse(path), term(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn ranges_lists_and_comparisons() {
+        let range = |from: Option<(&str, bool)>, to: Option<(&str, bool)>| Query::Range {
+            field: Field::Exit,
+            from: from.map(|(value, included)| (value.into(), included)),
+            to: to.map(|(value, included)| (value.into(), included)),
+        };
+        assert_eq!(parse("exit:>0"), range(Some(("0", false)), None));
+        assert_eq!(parse("exit:<=5"), range(None, Some(("5", true))));
+        assert_eq!(
+            parse("exit:[1 TO 5}"),
+            range(Some(("1", true)), Some(("5", false)))
+        );
+        assert_eq!(parse("exit:[* TO -1]"), range(None, Some(("-1", true))));
+        let device = |name: &str| Query::Field(Field::Device, name.into());
+        for text in [
+            "device:IN [pc1 pc2]",
+            "device: IN [pc1, pc2]",
+            "device:IN[pc1,\"pc2\"]",
+        ] {
+            assert_eq!(
+                parse(text),
+                Query::Or(vec![device("pc1"), device("pc2")]),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            parse("time:[2026-02-01 TO 2026-02-04]"),
+            Query::Time {
+                since: Some("2026-02-01T00:00:00Z".parse().unwrap()),
+                until: Some("2026-02-05T00:00:00Z".parse().unwrap()),
+            }
+        );
+        assert_eq!(
+            parse("time:2026-02-04"),
+            parse("time:[2026-02-04 TO 2026-02-04]")
+        );
+    }
+
+    #[test]
+    fn words_may_be_near_or_alike_and_addresses_in_a_network() {
+        assert_eq!(
+            parse("\"new service\"~3"),
+            Query::Text(Text::Near {
+                words: vec!["new".into(), "service".into()],
+                within: 3,
+            })
+        );
+        let fuzzy = |distance| {
+            Query::Text(Text::Fuzzy {
+                word: "mimikatz".into(),
+                distance,
+            })
+        };
+        assert_eq!(parse("mimikatz~"), fuzzy(1));
+        assert_eq!(parse("mimikatz~2"), fuzzy(2));
+        assert_eq!(parse("\"PROGRA~1\""), term("PROGRA~1"));
+        assert_eq!(parse("a\\b~1"), term("a\\b~1"));
+        assert!(matches!(parse("10.0.0.0/8"), Query::Text(Text::Network(_))));
+        assert!(matches!(parse("fe80::/10"), Query::Text(Text::Network(_))));
+        assert_eq!(parse("1/2"), term("1/2"));
+        assert_eq!(parse("\"a b\""), Query::Text(Text::Phrase("a b".into())));
+    }
+
+    #[test]
+    fn no_query_breaks_the_parser() {
+        let deep = "(".repeat(5_000) + "a" + &")".repeat(5_000);
+        assert!(Query::parse(&deep, now()).is_err());
+        assert!(Query::parse(&"NOT ".repeat(5_000), now()).is_err());
+        let pieces = ["(", ")", "\"", "a:", "since:", "-", " ", "OR", "*", "é"];
+        for a in pieces {
+            for b in pieces {
+                for c in pieces {
+                    let _ = Query::parse(&format!("{a}{b}{c}"), now());
+                }
+            }
+        }
+    }
+}
