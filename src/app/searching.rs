@@ -15,7 +15,7 @@ use super::catch_up::open_searcher;
 use super::custody;
 use super::failure::Failure;
 use super::listing::unindexed;
-use super::row::{CountRow, HitRow};
+use super::row::{CountRow, HitRow, Place};
 use super::typed::parse_time;
 
 /// What to search for, as typed.
@@ -251,17 +251,12 @@ impl From<SyntaxError> for Failure {
 }
 
 fn row(hit: Hit) -> HitRow {
-    let reference = Locator {
+    let at = Locator {
         layers: hit.layers,
         ..Locator::of_result(hit.id)
     };
     HitRow {
-        reference: reference.to_string(),
-        action_id: hit.id.key.action,
-        command_index: hit.id.key.index,
-        version: hit.id.version.0,
-        device: hit.device,
-        machine_id: hit.machine_id,
+        place: Place::of(&at, hit.device, hit.machine_id),
         script: hit.script,
         time: hit.time,
         member: hit.member,

@@ -217,7 +217,8 @@ pub struct Form {
     /// One JSON object a line.
     #[arg(long, conflicts_with = "csv")]
     pub jsonl: bool,
-    /// Comma-separated values with a header, safe to open in a spreadsheet.
+    /// Comma-separated values with a header, safe in a spreadsheet and on a terminal: formulas get
+    /// a quote before them, control characters are written as \u{1b}. JSON keeps them as they are.
     #[arg(long)]
     pub csv: bool,
     /// Write to FILE instead of stdout.

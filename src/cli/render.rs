@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::app::{CountRow, GapRow, HitRow, ListRow, ProblemRow, State, Status, View, ViewMember};
 use crate::evidence::Time;
 
-use super::output::{Paint, Row, human_bytes, human_count, visible, write_visible};
+use super::output::{Columns, PLACE, Paint, Row, human_bytes, human_count, visible, write_visible};
 
 fn or_dash(text: Option<&str>) -> String {
     text.map_or_else(|| "-".into(), visible)
@@ -16,32 +16,25 @@ fn time_or_dash(time: Option<&Time>) -> String {
 }
 
 impl Row for ListRow {
-    const COLUMNS: &'static [&'static str] = &[
-        "action_id",
-        "command_index",
-        "version",
-        "device",
-        "machine_id",
-        "kind",
-        "script",
-        "path",
-        "exit_code",
-        "time",
-        "requestor",
-        "comment",
-        "collected_at",
-        "state",
-        "reason",
-        "bytes",
-        "sha256",
+    const COLUMNS: Columns = &[
+        &PLACE,
+        &[
+            "kind",
+            "script",
+            "path",
+            "exit_code",
+            "time",
+            "requestor",
+            "comment",
+            "collected_at",
+            "state",
+            "reason",
+            "bytes",
+            "sha256",
+        ],
     ];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
-        let version = match self.version {
-            Some(v) if v > 1 => format!("@{v}"),
-            _ => String::new(),
-        };
-        let place = format!("{}/{}{version}", self.action_id, self.command_index);
         let state = match self.state {
             State::Sealed => human_bytes(self.bytes.unwrap_or(0)),
             State::Gap => paint.red(self.reason.map_or("gap", |r| r.as_str())),
@@ -51,9 +44,14 @@ impl Row for ListRow {
         writeln!(
             out,
             "{}  {:<24}  {:<20}  {}  {}",
-            paint.place(&place),
+            paint.place(&visible(&self.place.reference)),
             time_or_dash(self.time.as_ref()),
-            or_dash(self.device.as_deref().or(self.machine_id.as_deref())),
+            or_dash(
+                self.place
+                    .device
+                    .as_deref()
+                    .or(self.place.machine_id.as_deref())
+            ),
             or_dash(what),
             state
         )
@@ -61,27 +59,26 @@ impl Row for ListRow {
 }
 
 impl Row for GapRow {
-    const COLUMNS: &'static [&'static str] = &[
-        "action_id",
-        "command_index",
-        "device",
-        "machine_id",
-        "kind",
-        "script",
-        "path",
-        "time",
-        "reason",
-        "detail",
-        "noted_at",
-        "worth_retrying",
+    const COLUMNS: Columns = &[
+        &PLACE,
+        &[
+            "kind",
+            "script",
+            "path",
+            "time",
+            "reason",
+            "detail",
+            "noted_at",
+            "worth_retrying",
+        ],
     ];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
             "{}  {:<20}  {}  {}: {}",
-            paint.place(&format!("{}/{}", self.action_id, self.command_index)),
-            or_dash(self.device.as_deref()),
+            paint.place(&visible(&self.place.reference)),
+            or_dash(self.place.device.as_deref()),
             or_dash(self.script.as_deref().or(self.path.as_deref())),
             paint.red(self.reason.as_str()),
             visible(&self.detail)
@@ -90,23 +87,14 @@ impl Row for GapRow {
 }
 
 impl Row for ProblemRow {
-    const COLUMNS: &'static [&'static str] = &[
-        "ref",
-        "action_id",
-        "command_index",
-        "version",
-        "device",
-        "kind",
-        "message",
-        "hides_text",
-    ];
+    const COLUMNS: Columns = &[&PLACE, &["kind", "message", "hides_text"]];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
             "{}  {:<20}  {}: {}",
-            paint.place(&visible(&self.reference)),
-            or_dash(self.device.as_deref()),
+            paint.place(&visible(&self.place.reference)),
+            or_dash(self.place.device.as_deref()),
             paint.yellow(self.kind.as_str()),
             visible(&self.message)
         )
@@ -114,7 +102,7 @@ impl Row for ProblemRow {
 }
 
 impl Row for CountRow {
-    const COLUMNS: &'static [&'static str] = &["value", "hits", "members"];
+    const COLUMNS: Columns = &[&["value", "hits", "members"]];
 
     fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
         writeln!(
@@ -127,20 +115,17 @@ impl Row for CountRow {
 }
 
 impl Row for HitRow {
-    const COLUMNS: &'static [&'static str] = &[
-        "ref",
-        "action_id",
-        "command_index",
-        "version",
-        "device",
-        "machine_id",
-        "script",
-        "time",
-        "member",
-        "line",
-        "offset",
-        "text",
-        "member_sha256",
+    const COLUMNS: Columns = &[
+        &PLACE,
+        &[
+            "script",
+            "time",
+            "member",
+            "line",
+            "offset",
+            "text",
+            "member_sha256",
+        ],
     ];
 
     /// Place and circumstances, then the line with its matches, then context.
@@ -148,9 +133,9 @@ impl Row for HitRow {
         writeln!(
             out,
             "{}  line {}  {}  {}",
-            paint.place(&visible(&self.reference)),
+            paint.place(&visible(&self.place.reference)),
             human_count(self.line),
-            paint.dim(&or_dash(self.device.as_deref())),
+            paint.dim(&or_dash(self.place.device.as_deref())),
             paint.dim(&time_or_dash(self.time.as_ref()))
         )?;
         for line in &self.before {

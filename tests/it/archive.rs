@@ -35,6 +35,30 @@ fn every_result_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn every_row_begins_with_its_reference() {
+    let case = imported();
+    for command in ["list", "gaps", "problems"] {
+        let rows = case.ok(&[command, "--jsonl"]).jsonl();
+        assert!(!rows.is_empty(), "{command}");
+        for row in &rows {
+            let at = row["ref"].as_str().expect("a reference");
+            let result = format!(
+                "{}/{}",
+                row["action_id"].as_str().unwrap(),
+                row["command_index"]
+            );
+            assert_eq!(at.split('!').next(), Some(result.as_str()), "{command}");
+        }
+        let csv = case.ok(&[command, "--csv"]).stdout;
+        assert!(csv.starts_with("ref,action_id,command_index"), "{csv}");
+        let seen = case.ok(&[command]).stdout;
+        for row in &rows {
+            assert!(seen.contains(row["ref"].as_str().unwrap()), "{command}");
+        }
+    }
+}
+
+#[test]
 fn a_rebuilt_index_gives_the_same_answers() {
     let case = imported();
     let ask = || {

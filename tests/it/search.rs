@@ -122,6 +122,14 @@ fn what_evidence_holds_does_not_run_on_the_terminal_or_in_a_spreadsheet() {
     );
     let csv = case.ok(&["search", "needle", "--csv"]).stdout;
     assert!(csv.contains("'=cmd"), "{csv}");
+    assert!(
+        csv.contains("\\u{1b}[2J") && csv.contains("\\u{202e}txt"),
+        "{csv:?}"
+    );
+    assert!(
+        !csv.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'),
+        "{csv:?}"
+    );
     let hits = case.ok(&["search", "needle", "--jsonl"]).jsonl();
     assert!(
         hits[0]["text"].as_str().unwrap().contains('\u{1b}'),
