@@ -12,7 +12,7 @@ use crate::app::collect::{
 use crate::app::{self, CollectReport, Failure};
 
 use super::args::{self, Global};
-use super::import::{catch_up, print_json};
+use super::import::{index_these, print_json};
 use super::output::{Output, human_bytes, human_count, visible};
 use super::progress::Progress;
 use super::{Exit, archive, say};
@@ -29,20 +29,18 @@ pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> 
     let collected = app::collect_into(&dir, settings, seen.clone().events());
     drop(indexer);
     seen.end();
-    let collected = collected?;
+    let mut collected = collected?;
     tell(global, &collected);
-    let problems = if typed.no_index {
-        0
-    } else {
-        catch_up(global, &dir, false)?.problems
-    };
+    if !typed.no_index {
+        collected.problems = Some(index_these(global, &dir, &collected.of)?);
+    }
     if typed.json {
         print_json(Output::open(None, true)?, &collected)?;
     }
-    if let Some(failure) = collected.failed {
+    if let Some(failure) = collected.failed.take() {
         return Err(failure);
     }
-    Ok(if collected.report.is_complete() && problems == 0 {
+    Ok(if collected.is_complete() {
         Exit::Done
     } else {
         Exit::Incomplete
