@@ -147,9 +147,11 @@ pub struct HitRow {
 }
 
 /// How many hits, for one value of a field or for all.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct CountRow {
     pub value: String,
     pub hits: u64,
     pub members: u64,
+    /// Members that match but for the time asked for, and have none.
+    pub undated: u64,
 }

@@ -141,7 +141,7 @@ pub struct Collect {
     /// Only actions created at or after this time (2026-02-01, 2h, 3d).
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Only actions created before this time.
+    /// Only actions created before this time; a day counts whole.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     /// Only actions on this device (name or machine id); may be repeated.
@@ -252,10 +252,12 @@ pub struct Search {
     /// Only results at or after this time (2026-02-01, 2h, 3d).
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Only results before this time.
+    /// Only results before this time; a day counts whole. Results without a time are left out by
+    /// both, and that is said.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
-    /// Print how many instead of which.
+    /// Print how many instead of which: hits, the members they are in, and members left out for
+    /// want of a time.
     #[arg(long)]
     pub count: bool,
     /// Count by this field.
@@ -265,7 +267,7 @@ pub struct Search {
     #[arg(short = 'C', long, value_name = "N", default_value_t = 0)]
     pub context: u32,
     /// At most this many hits.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     #[command(flatten)]
     pub form: Form,

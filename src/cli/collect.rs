@@ -49,7 +49,10 @@ pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> 
 
 fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
     let now = Timestamp::now();
-    let time = |text: &Option<String>| text.as_deref().map(|t| app::parse_time(t, now)).transpose();
+    let time = |text: &Option<String>, is_end| {
+        let text = text.as_deref();
+        text.map(|t| app::parse_time(t, now, is_end)).transpose()
+    };
     let state = match &typed.state_dir {
         Some(dir) => dir.clone(),
         None => state_dir(|name| std::env::var_os(name)).ok_or_else(|| {
@@ -79,8 +82,8 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
     };
     settings.ca_file.clone_from(&typed.ca_file);
     settings.filter = Filter {
-        since: time(&typed.since)?,
-        until: time(&typed.until)?,
+        since: time(&typed.since, false)?,
+        until: time(&typed.until, true)?,
         devices: typed.device.clone(),
         actions: typed
             .action
@@ -146,10 +149,22 @@ fn check(global: &Global, dir: &Path, settings: Settings) -> Result<Exit, Failur
     Ok(if failed { Exit::Error } else { Exit::Done })
 }
 
+/// Notices shown at the end; --verbose told all while they happened, --json
+/// has the rest.
+const NOTICES_SHOWN: usize = 10;
+
 fn tell(global: &Global, collected: &CollectReport) {
     let report = &collected.report;
-    for notice in &collected.notices {
+    let shown = if global.verbose { 0 } else { NOTICES_SHOWN };
+    for notice in collected
+        .notices
+        .iter()
+        .chain(report.notices.iter().take(shown))
+    {
         say(global, &format!("note: {}", visible(notice)));
+    }
+    if collected.failed.is_some() && report.sealed == 0 {
+        return;
     }
     say(
         global,
@@ -245,7 +260,8 @@ impl Seen {
             )),
             Step::RoomAgain => self.line("room again, collecting goes on"),
             Step::Notice(text) if self.verbose => self.line(&visible(&text)),
-            Step::Listed { .. } | Step::Notice(_) => {}
+            Step::Notice(text) => self.message(&visible(&text)),
+            Step::Listed { .. } => {}
         }
     }
 

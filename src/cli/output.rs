@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args;
+use crate::app::{Failure, Kind};
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +64,11 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 impl Output {
     /// Opens `file`, else stdout. Colour only on a terminal that wants it.
-    pub fn open(file: Option<&Path>, no_color: bool) -> io::Result<Self> {
+    ///
+    /// **Errors**: a file that cannot be written, by its name.
+    pub fn open(file: Option<&Path>, no_color: bool) -> Result<Self, Failure> {
         let (out, terminal): (Box<dyn Write>, bool) = match file {
-            Some(path) => (Box::new(File::create(path)?), false),
+            Some(path) => (Box::new(create(path)?), false),
             None => (Box::new(io::stdout()), io::stdout().is_terminal()),
         };
         Ok(Self {
@@ -86,6 +89,16 @@ impl Output {
             row: std::marker::PhantomData,
         }
     }
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|e| {
+        Failure::caused(
+            Kind::World,
+            format!("could not write {}", path.display()),
+            e,
+        )
+    })
 }
 
 impl Write for Output {

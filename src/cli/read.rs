@@ -55,7 +55,8 @@ pub fn show(global: &Global, typed: &args::Show) -> Result<Exit, Failure> {
     let reference = app::parse_reference(&typed.reference)?;
     let mut out = Output::open(typed.output.as_deref(), global.no_color)?;
     if typed.raw {
-        app::show_raw(&archive(global)?, &reference, &mut out)?;
+        let tell = &mut super::render::say_problem;
+        app::show_raw(&archive(global)?, &reference, &mut out, tell)?;
     } else {
         let paint = out.paint;
         let mut view = super::render::ShowView::new(&mut out, paint);

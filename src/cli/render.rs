@@ -102,15 +102,15 @@ impl Row for ProblemRow {
 }
 
 impl Row for CountRow {
-    const COLUMNS: Columns = &[&["value", "hits", "members"]];
+    const COLUMNS: Columns = &[&["value", "hits", "members", "undated"]];
 
     fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
-        writeln!(
-            out,
-            "{:>12}  {}",
-            human_count(self.hits),
-            visible(&self.value)
-        )
+        let line = format!("{:>12}  {}", human_count(self.hits), visible(&self.value));
+        write!(out, "{}", line.trim_end())?;
+        if self.undated > 0 {
+            write!(out, "  ({} more without a time)", human_count(self.undated))?;
+        }
+        writeln!(out)
     }
 }
 
@@ -194,6 +194,11 @@ fn floor(text: &str, mut at: usize) -> usize {
     at
 }
 
+/// On stderr, quiet or not: what is shown may be less than there was.
+pub fn say_problem(place: &str, message: &str) {
+    eprintln!("problem: {} {}", visible(place), visible(message));
+}
+
 /// Prints what `show` goes through.
 pub struct ShowView<'a> {
     out: &'a mut dyn Write,
@@ -258,13 +263,10 @@ impl View for ShowView<'_> {
     }
 
     fn problem(&mut self, place: &str, message: &str) -> io::Result<()> {
-        writeln!(
-            self.out,
-            "{}: {} {}",
-            self.paint.yellow("problem"),
-            visible(place),
-            visible(message)
-        )
+        self.end()?;
+        self.out.flush()?;
+        say_problem(place, message);
+        Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {

@@ -59,17 +59,29 @@ fn explain(global: &Global, form: Form, summary: &app::SearchSummary) {
             ),
         );
     }
+    if summary.undated > 0 {
+        say(
+            global,
+            &format!(
+                "note: left out {} that would match but have no time; search without since and until to see them",
+                counted(summary.undated, "member")
+            ),
+        );
+    }
     for note in &summary.notes {
         say(global, &format!("note: {note}"));
     }
     if form == Form::People {
+        let devices = summary
+            .devices_hit
+            .map(|devices| format!(" on {}", counted(devices, "device")))
+            .unwrap_or_default();
         say(
             global,
             &format!(
-                "{} in {} on {}, of {} searched",
+                "{} in {}{devices}, of {} searched",
                 counted(summary.hits, "hit"),
                 counted(summary.members_hit, "member"),
-                counted(summary.devices_hit, "device"),
                 counted(summary.members, "member")
             ),
         );

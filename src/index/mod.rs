@@ -63,6 +63,7 @@ pub use error::IndexError;
 pub use facts::{Occurrence, PlacedProblem, ResultFacts};
 pub use hit::{Hit, TEXT_MAX};
 pub use manifest::{Identity, SCHEMA};
+pub use parse::read_time;
 pub use query::{Field, Query, SyntaxError, Text};
 pub use search::{Count, Options, Order, Summary};
 pub use searcher::{Searcher, Stats};

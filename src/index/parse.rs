@@ -331,7 +331,7 @@ fn term(word: String) -> Query {
 }
 
 /// A time as typed. A day given as an end is meant to its own end.
-pub(super) fn read_time(text: &str, now: Timestamp, is_end: bool) -> Option<Timestamp> {
+pub fn read_time(text: &str, now: Timestamp, is_end: bool) -> Option<Timestamp> {
     let text = text.trim();
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Some(timestamp);
