@@ -118,12 +118,16 @@ impl Plan {
     ///
     /// **Errors**: where `root` itself cannot be read.
     fn list(&mut self, root: &Path, files: &mut Vec<(PathBuf, String)>) -> io::Result<()> {
-        if !fs::metadata(root)?.is_dir() {
-            File::open(root)?;
-            files.push((root.to_path_buf(), below(root, root)));
-            return Ok(());
+        let kind = fs::metadata(root)?.file_type();
+        if kind.is_dir() {
+            return self.list_folder(root, root, files);
         }
-        self.list_folder(root, root, files)
+        if !kind.is_file() {
+            return Err(io::Error::other("it is neither a file nor a folder"));
+        }
+        File::open(root)?;
+        files.push((root.to_path_buf(), below(root, root)));
+        Ok(())
     }
 
     fn list_folder(

@@ -47,8 +47,11 @@ pub struct SearchSummary {
     pub unindexed: u64,
     /// Problems that hide text.
     pub unreadable: u64,
-    /// How it was searched, where that is worth a word.
-    pub notes: Vec<String>,
+    /// Distinct lines that were read one by one, since no word of the query
+    /// narrows them down.
+    pub scanned_lines: Option<u64>,
+    /// The limit was reached, and there are more.
+    pub stopped: bool,
 }
 
 impl SearchSummary {
@@ -237,15 +240,8 @@ impl Open {
 impl SearchSummary {
     fn note(&mut self, found: &Summary, request: &SearchRequest) {
         self.members = found.searched_members.saturating_sub(self.undated);
-        if found.scanned {
-            self.notes.push(format!(
-                "no word of the query narrows it down: {} distinct lines were read",
-                found.searched_lines
-            ));
-        }
-        if found.stopped && request.limit.is_some() {
-            self.notes.push("stopped at --limit; there are more".into());
-        }
+        self.scanned_lines = found.scanned.then_some(found.searched_lines);
+        self.stopped = found.stopped && request.limit.is_some();
     }
 }
 

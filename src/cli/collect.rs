@@ -13,7 +13,7 @@ use crate::app::{self, CollectReport, Failure};
 
 use super::args::{self, Global};
 use super::import::{index_these, print_json};
-use super::output::{Output, human_bytes, human_count, visible};
+use super::output::{Output, counted, human_bytes, human_count, visible};
 use super::progress::Progress;
 use super::{Exit, archive, say};
 
@@ -169,10 +169,10 @@ fn tell(global: &Global, collected: &CollectReport) {
     say(
         global,
         &format!(
-            "collected {} results ({}) of {} actions in {:.1} s; {} already there",
-            human_count(report.sealed),
+            "collected {} ({}) of {} in {:.1} s; {} already there",
+            counted(report.sealed, "result"),
             human_bytes(report.bytes),
-            human_count(report.actions),
+            counted(report.actions, "action"),
             report.duration_ms as f64 / 1000.0,
             human_count(report.already_there)
         ),
@@ -210,6 +210,8 @@ fn tell(global: &Global, collected: &CollectReport) {
 struct Seen {
     verbose: bool,
     bar: Mutex<Option<Progress>>,
+    /// Until when a budget holds calls back.
+    waiting: Mutex<Option<Timestamp>>,
     planned: AtomicU64,
     done: AtomicU64,
     sealed: AtomicU64,
@@ -221,6 +223,7 @@ impl Seen {
         Arc::new(Self {
             verbose: global.verbose,
             bar: Mutex::new(Some(Progress::of_items(global.quiet, "collecting"))),
+            waiting: Mutex::default(),
             planned: AtomicU64::new(0),
             done: AtomicU64::new(0),
             sealed: AtomicU64::new(0),
@@ -251,7 +254,10 @@ impl Seen {
                 self.draw();
             }
             Step::Waiting { until, .. } => {
-                self.message(&format!("waiting for the call budget until {until:.0}"))
+                if let Ok(mut waiting) = self.waiting.lock() {
+                    *waiting = Some(until);
+                }
+                self.draw();
             }
             Step::NextPoll { at } => self.message(&format!("next poll {at:.0}")),
             Step::DiskFull { needed } => self.line(&format!(
@@ -275,8 +281,14 @@ impl Seen {
 
     fn draw(&self) {
         let bytes = self.bytes.load(Ordering::Relaxed);
+        // What is still under way is drawn, too, and must not hide the wait.
+        let waiting = self.waiting.lock().ok().and_then(|until| *until);
+        let doing = match waiting.filter(|until| *until > Timestamp::now()) {
+            Some(until) => format!("waiting for the call budget until {until:.0}"),
+            None => "collecting".into(),
+        };
         self.with_bar(|bar| {
-            bar.say(format!("collecting ({})", human_bytes(bytes)));
+            bar.say(format!("{doing} ({})", human_bytes(bytes)));
             bar.set(
                 self.done.load(Ordering::Relaxed),
                 self.planned.load(Ordering::Relaxed),

@@ -29,12 +29,12 @@ pub fn import(global: &Global, typed: args::Import) -> Result<Exit, Failure> {
     say(
         global,
         &format!(
-            "imported {} results ({}), {} already there, {} actions, {} gaps",
-            human_count(report.sealed),
+            "imported {} ({}), {} already there, {}, {}",
+            counted(report.sealed, "result"),
             human_bytes(report.bytes),
             human_count(report.already_there),
-            human_count(report.actions),
-            human_count(report.gaps)
+            counted(report.actions, "action"),
+            counted(report.gaps, "gap")
         ),
     );
     if report.gaps > 0 {
@@ -71,7 +71,7 @@ pub fn index(global: &Global, typed: &args::Index) -> Result<Exit, Failure> {
         let added = app::add_passwords(&dir, file)?;
         say(
             global,
-            &format!("{} new passwords to try", human_count(added)),
+            &format!("{} to try", counted(added, "new password")),
         );
     }
     let mut rebuild = typed.rebuild;
@@ -98,11 +98,11 @@ fn catch_up(global: &Global, dir: &Path, rebuild: bool) -> Result<Caught, Failur
         say(
             global,
             &format!(
-                "indexed {} results: {} members, {} of text, {} problems",
-                human_count(caught.results),
-                human_count(caught.members),
+                "indexed {}: {}, {} of text, {}",
+                counted(caught.results, "result"),
+                counted(caught.members, "member"),
                 human_bytes(caught.text_bytes),
-                human_count(caught.problems)
+                counted(caught.problems, "problem")
             ),
         );
     }

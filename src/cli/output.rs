@@ -68,7 +68,10 @@ impl Output {
     /// **Errors**: a file that cannot be written, by its name.
     pub fn open(file: Option<&Path>, no_color: bool) -> Result<Self, Failure> {
         let (out, terminal): (Box<dyn Write>, bool) = match file {
-            Some(path) => (Box::new(create(path)?), false),
+            Some(path) => (
+                Box::new(File::create(path).map_err(|e| unwritable(path, e))?),
+                false,
+            ),
             None => (Box::new(io::stdout()), io::stdout().is_terminal()),
         };
         Ok(Self {
@@ -91,14 +94,9 @@ impl Output {
     }
 }
 
-fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|e| {
-        Failure::caused(
-            Kind::World,
-            format!("could not write {}", path.display()),
-            e,
-        )
-    })
+pub fn unwritable(path: &Path, error: io::Error) -> Failure {
+    let what = format!("could not write {}", path.display());
+    Failure::caused(Kind::World, what, error)
 }
 
 impl Write for Output {

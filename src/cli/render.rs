@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use crate::app::{CountRow, GapRow, HitRow, ListRow, ProblemRow, State, Status, View, ViewMember};
 use crate::evidence::Time;
 
-use super::output::{Columns, PLACE, Paint, Row, human_bytes, human_count, visible, write_visible};
+use super::output::{
+    Columns, PLACE, Paint, Row, counted, human_bytes, human_count, visible, write_visible,
+};
 
 fn or_dash(text: Option<&str>) -> String {
     text.map_or_else(|| "-".into(), visible)
@@ -281,13 +283,13 @@ impl View for ShowView<'_> {
 pub fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     writeln!(
         out,
-        "results   {} sealed ({}), {} gaps, {} pending, of {} actions on {} devices",
+        "results   {} sealed ({}), {}, {} pending, of {} on {}",
         human_count(status.sealed),
         human_bytes(status.bytes),
-        human_count(status.gaps),
+        counted(status.gaps, "gap"),
         human_count(status.pending),
-        human_count(status.actions),
-        human_count(status.devices)
+        counted(status.actions, "action"),
+        counted(status.devices, "device")
     )?;
     writeln!(
         out,
@@ -298,18 +300,18 @@ pub fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
             "caught up".into()
         } else {
             format!(
-                "{} results not indexed yet; run `index`",
-                human_count(status.unindexed)
+                "{} not indexed yet; run `index`",
+                counted(status.unindexed, "result")
             )
         }
     )?;
     if let Some(index) = &status.index {
         writeln!(
             out,
-            "index     {} members, {} of text in {} segments, {} on disk, {:.1} % of the text distinct",
-            human_count(index.documents),
+            "index     {}, {} of text in {}, {} on disk, {:.1} % of the text distinct",
+            counted(index.documents, "text"),
             human_bytes(index.text_bytes),
-            human_count(index.segments),
+            counted(index.segments, "segment"),
             human_bytes(index.disk_bytes),
             100.0 * index.distinct_share
         )?;

@@ -68,8 +68,15 @@ fn explain(global: &Global, form: Form, summary: &app::SearchSummary) {
             ),
         );
     }
-    for note in &summary.notes {
-        say(global, &format!("note: {note}"));
+    if let Some(lines) = summary.scanned_lines {
+        let lines = counted(lines, "distinct line");
+        say(
+            global,
+            &format!("note: read {lines} one by one: no word of the query narrows them down"),
+        );
+    }
+    if summary.stopped {
+        say(global, "note: stopped at --limit; there are more");
     }
     if form == Form::People {
         let devices = summary

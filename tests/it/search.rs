@@ -224,6 +224,30 @@ fn a_count_says_only_what_was_counted() {
     assert_eq!((none.code, &none.jsonl()[0]["hits"]), (1, &0.into()));
 }
 
+/// `/dev/full` takes no byte.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_takes_nothing_is_an_error_and_no_panic() {
+    let case = incident();
+    for args in [
+        &["completions", "bash"][..],
+        &["list"],
+        &["search", "mimikatz"],
+        &["status"],
+        &["demo", "--discard"],
+    ] {
+        let mut command = case.command(args);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        command
+            .stdout(full.unwrap())
+            .stderr(std::process::Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains("os error 28"), "{args:?}: {said}");
+    }
+}
+
 #[test]
 fn what_cannot_be_meant_is_refused() {
     let case = incident();
