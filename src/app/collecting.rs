@@ -1,7 +1,8 @@
 //! Pump 1: the collector's view of the archive, and what a run came to.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -9,7 +10,7 @@ use crate::collect::{
     self, CheckLine, Download, Events, Report, Sealed, SeenAction, Settings, Standing, Vault,
     VaultError,
 };
-use crate::evidence::{Facts, Gap, ResultKey, Time};
+use crate::evidence::{ActionId, Facts, Gap, ResultKey, Time};
 use crate::store::{self, Announced, Sealing, Store, StoreError};
 
 use super::custody;
@@ -23,9 +24,22 @@ pub struct CollectReport {
     /// What was found amiss on opening the archive.
     #[serde(rename = "archive_notices")]
     pub notices: Vec<String>,
+    /// Inside the results of the actions that were meant, new and old; `None`
+    /// where that is not known.
+    pub problems: Option<u64>,
+    /// The actions that were meant.
+    #[serde(skip)]
+    pub of: HashSet<ActionId>,
     /// What ended the run before its end; what was sealed until then is kept.
     #[serde(skip)]
     pub failed: Option<Failure>,
+}
+
+impl CollectReport {
+    /// Nothing is missing, nothing is to come, all of it could be read.
+    pub fn is_complete(&self) -> bool {
+        self.report.is_complete() && self.problems.unwrap_or(0) == 0
+    }
 }
 
 /// Collects into the archive until everything is taken, or until Ctrl-C.
@@ -43,7 +57,9 @@ pub fn collect_into(
     let vault = Arc::new(StoreVault {
         store: store.clone(),
         dir: archive.to_path_buf(),
+        of: Mutex::default(),
     });
+    let seen = vault.clone();
     let runtime = runtime()?;
     let (report, error) = runtime.block_on(async {
         let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -60,9 +76,12 @@ pub fn collect_into(
     });
     drop(runtime);
     store.close()?;
+    let of = std::mem::take(&mut *seen.lock_of());
     Ok(CollectReport {
         report,
         notices,
+        problems: None,
+        of,
         failed: error.map(Failure::from),
     })
 }
@@ -107,6 +126,14 @@ impl From<collect::CollectError> for Failure {
 struct StoreVault {
     store: Arc<Store>,
     dir: PathBuf,
+    /// Actions that were noted: those that were meant.
+    of: Mutex<HashSet<ActionId>>,
+}
+
+impl StoreVault {
+    fn lock_of(&self) -> MutexGuard<'_, HashSet<ActionId>> {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Vault for StoreVault {
@@ -124,6 +151,8 @@ impl Vault for StoreVault {
     }
 
     fn note_actions(&self, actions: &[SeenAction]) -> Result<(), VaultError> {
+        self.lock_of()
+            .extend(actions.iter().map(|seen| seen.action.id));
         let pages: Vec<_> = actions
             .iter()
             .map(|seen| (&*seen.action, &*seen.json))

@@ -51,7 +51,7 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
     for question in &QUESTIONS {
         view.question(question.tells, &command(question))?;
         let summary = search(archive, &request(question), &mut |hit| {
-            shown.get_or_insert_with(|| hit.reference.clone());
+            shown.get_or_insert_with(|| hit.place.reference.clone());
             Ok(view.hit(&hit)?)
         })?;
         view.answered(&summary)?;

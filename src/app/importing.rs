@@ -1,8 +1,9 @@
 //! Import: results that others saved, taken into the archive. Repeating it
 //! adds nothing.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
@@ -12,11 +13,11 @@ use crate::evidence::{
     ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultKey, ResultKind, Sha256,
     Sha256Sum, Time,
 };
-use crate::store::{Announced, SMALL_MAX, Sealing, Store, Ticket};
+use crate::store::{Announced, SMALL_MAX, Sealing, Store, StoreError, Ticket};
 
 use super::custody;
 use super::failure::{Failure, Kind};
-use super::plan::{Found, Keyed, Plan};
+use super::plan::{self, Found, Keyed, LeftOut, Plan};
 
 /// Where the device of an imported result comes from.
 #[derive(Debug)]
@@ -63,12 +64,25 @@ pub struct ImportReport {
     pub sealed: u64,
     pub already_there: u64,
     pub actions: u64,
-    /// Results that an imported action says it produced and no file holds.
+    /// Results of imported actions that are not there, noted now or before.
     pub gaps: u64,
     /// **Units**: bytes sealed.
     pub bytes: u64,
+    pub left_out: Vec<LeftOut>,
+    /// Inside these results, new and old; `None` where that is not known.
+    pub problems: Option<u64>,
+    /// Whose results these are: all that was named, taken now or before.
     #[serde(skip)]
-    pub left_out: Vec<(PathBuf, &'static str)>,
+    pub of: HashSet<ActionId>,
+}
+
+impl ImportReport {
+    /// Nothing of what was named is missing, and all of it could be read.
+    pub fn is_complete(&self) -> bool {
+        self.gaps == 0
+            && self.problems.unwrap_or(0) == 0
+            && !self.left_out.iter().any(|left| left.unreadable)
+    }
 }
 
 /// Small results on their way into one grouped commit: enough to fill it, few
@@ -81,16 +95,21 @@ const READ_BYTES: usize = 1 << 20;
 
 /// Takes in what stands at `paths`.
 ///
-/// **Errors**: where a file cannot be read or the archive cannot be written;
-/// what was taken until then is sealed, and importing again goes on.
+/// What cannot be read below them is left out, and said in the report.
+///
+/// **Errors**: where one of `paths` itself cannot be read or the archive cannot
+/// be written; what was taken until then is sealed, and importing again goes
+/// on.
 pub fn import(
     archive: &Path,
     paths: &[PathBuf],
     device: &DeviceFrom,
     on_progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ImportReport, Failure> {
-    let plan = Plan::read(paths)?;
-    if plan.results.is_empty() && plan.actions.is_empty() {
+    let mut plan = Plan::read(paths)?;
+    let left_out = std::mem::take(&mut plan.left_out);
+    let unreadable = left_out.iter().any(|left| left.unreadable);
+    if plan.results.is_empty() && plan.actions.is_empty() && !unreadable {
         return Err(Failure::new(Kind::NotThere, "found no file to import")
             .hint("name a folder of results, or files"));
     }
@@ -100,7 +119,10 @@ pub fn import(
         store: &store,
         plan: &plan,
         device,
-        report: ImportReport::default(),
+        report: ImportReport {
+            left_out,
+            ..ImportReport::default()
+        },
         in_flight: Vec::new(),
         in_flight_bytes: 0,
         now: Time::from_instant(jiff::Timestamp::now()),
@@ -115,13 +137,13 @@ pub fn import(
     let total = plan.results.len() as u64;
     for (done, found) in plan.results.iter().enumerate() {
         on_progress(done as u64, total);
-        import.take(found)?;
+        import.take_or_leave(found, paths)?;
     }
     import.land()?;
     on_progress(total, total);
     import.note_gaps()?;
     let mut report = import.report;
-    report.left_out = plan.left_out;
+    report.of.extend(plan.actions.keys());
     store.close()?;
     Ok(report)
 }
@@ -141,39 +163,61 @@ struct Import<'a> {
     now: Time,
 }
 
+/// Why a file was not taken.
+enum NotTaken {
+    Unreadable(io::Error),
+    Failed(Failure),
+}
+
+impl From<io::Error> for NotTaken {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<StoreError> for NotTaken {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Import<'_> {
-    fn take(&mut self, found: &Found) -> Result<(), Failure> {
-        let unreadable = |e| {
-            Failure::caused(
-                Kind::World,
-                format!("could not read {}", found.file.display()),
-                e,
-            )
-        };
-        let mut file = File::open(&found.file).map_err(unreadable)?;
-        let mut head = Vec::new();
-        file.by_ref()
-            .take(SMALL_MAX as u64 + 1)
-            .read_to_end(&mut head)
-            .map_err(unreadable)?;
-        let is_small = head.len() <= SMALL_MAX;
-        let key = match found.key {
-            Keyed::Exactly(key) => key,
-            Keyed::ByContent => {
-                let sha256 = hash(&head, &mut file, is_small).map_err(unreadable)?;
-                key_by_content(sha256, &found.below)
+    fn take_or_leave(&mut self, found: &Found, named: &[PathBuf]) -> Result<(), Failure> {
+        match self.take(found) {
+            Ok(()) => Ok(()),
+            Err(NotTaken::Failed(failure)) => Err(failure),
+            Err(NotTaken::Unreadable(e)) if named.contains(&found.file) => {
+                Err(plan::unreadable(&found.file, e))
             }
-        };
-        let facts = self.facts(key, found, &head);
-        if is_small {
-            self.submit(key, &facts, &head)
-        } else {
-            let file = File::open(&found.file).map_err(unreadable)?;
-            self.stream(key, &facts, file, &found.file)
+            Err(NotTaken::Unreadable(e)) => {
+                let left = LeftOut::unreadable(&found.file, &e);
+                self.report.left_out.push(left);
+                Ok(())
+            }
         }
     }
 
-    fn submit(&mut self, key: ResultKey, facts: &Facts, body: &[u8]) -> Result<(), Failure> {
+    fn take(&mut self, found: &Found) -> Result<(), NotTaken> {
+        let mut file = File::open(&found.file)?;
+        let mut head = Vec::new();
+        file.by_ref()
+            .take(SMALL_MAX as u64 + 1)
+            .read_to_end(&mut head)?;
+        let is_small = head.len() <= SMALL_MAX;
+        let key = match found.key {
+            Keyed::Exactly(key) => key,
+            Keyed::ByContent => key_by_content(hash(&head, &mut file, is_small)?, &found.below),
+        };
+        let facts = self.facts(key, found, &head);
+        self.report.of.insert(key.action);
+        if is_small {
+            Ok(self.submit(key, &facts, &head)?)
+        } else {
+            self.stream(key, &facts, File::open(&found.file)?)
+        }
+    }
+
+    fn submit(&mut self, key: ResultKey, facts: &Facts, body: &[u8]) -> Result<(), StoreError> {
         self.in_flight_bytes += body.len();
         self.in_flight
             .push(self.store.submit(key, facts, &self.now, body)?);
@@ -184,7 +228,7 @@ impl Import<'_> {
     }
 
     /// Waits until everything submitted is acknowledged.
-    fn land(&mut self) -> Result<(), Failure> {
+    fn land(&mut self) -> Result<(), StoreError> {
         for ticket in std::mem::take(&mut self.in_flight) {
             let sealing = ticket.wait()?;
             self.count(&sealing);
@@ -193,28 +237,23 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn stream(
-        &mut self,
-        key: ResultKey,
-        facts: &Facts,
-        mut file: File,
-        path: &Path,
-    ) -> Result<(), Failure> {
-        let unreadable =
-            |e| Failure::caused(Kind::World, format!("could not read {}", path.display()), e);
+    fn stream(&mut self, key: ResultKey, facts: &Facts, mut file: File) -> Result<(), NotTaken> {
         let mut download = self.store.download(key)?;
         download.restart()?;
         download.begin(Announced {
-            total: Some(file.metadata().map_err(unreadable)?.len()),
+            total: Some(file.metadata()?.len()),
             ..Announced::default()
         })?;
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            let n = file.read(&mut buffer).map_err(unreadable)?;
-            if n == 0 {
-                break;
+            match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => download.append(&buffer[..n])?,
+                Err(e) => {
+                    download.discard()?;
+                    return Err(e.into());
+                }
             }
-            download.append(&buffer[..n])?;
         }
         let sealing = download.seal(facts, &self.now)?;
         self.count(&sealing);
@@ -256,7 +295,11 @@ impl Import<'_> {
         for (action, _) in self.plan.actions.values().filter(|(a, _)| a.is_final()) {
             for command in action.commands.iter().filter(|c| c.has_result()) {
                 let key = action.key(command);
-                if self.store.latest(key)?.is_some() || self.store.gap(key)?.is_some() {
+                if self.store.latest(key)?.is_some() {
+                    continue;
+                }
+                self.report.gaps += 1;
+                if self.store.gap(key)?.is_some() {
                     continue;
                 }
                 let (reason, detail) = if command.is_completed() {
@@ -288,7 +331,6 @@ impl Import<'_> {
                 });
             }
         }
-        self.report.gaps = gaps.len() as u64;
         Ok(self.store.note_gaps(&gaps)?)
     }
 }
@@ -302,7 +344,7 @@ fn or_unknown(word: &str) -> &str {
 }
 
 /// Of the whole file: `head` and what follows it.
-fn hash(head: &[u8], rest: &mut File, is_small: bool) -> std::io::Result<Sha256> {
+fn hash(head: &[u8], rest: &mut File, is_small: bool) -> io::Result<Sha256> {
     let mut hasher = Sha256Sum::default();
     hasher.update(head);
     if !is_small {
@@ -383,5 +425,29 @@ mod tests {
         );
         assert_eq!(kind_of(b"{\"settings\":1}"), ResultKind::File);
         assert_eq!(kind_of(b"\x1f\x8b\x08"), ResultKind::File);
+    }
+
+    #[test]
+    fn a_file_that_vanishes_is_left_out_and_the_rest_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (archive, one, two) = (
+            dir.path().join("case"),
+            dir.path().join("in/one.txt"),
+            dir.path().join("in/two.txt"),
+        );
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        std::fs::write(&one, "first").unwrap();
+        std::fs::write(&two, "second").unwrap();
+        let take = |path: PathBuf, vanishing: &Path| {
+            import(&archive, &[path], &DeviceFrom::Action, &mut |_, _| {
+                let _ = std::fs::remove_file(vanishing);
+            })
+        };
+        let report = take(dir.path().join("in"), &one).unwrap();
+        assert_eq!((report.sealed, report.left_out.len()), (1, 1));
+        assert!(report.left_out[0].unreadable && !report.is_complete());
+        assert!(report.left_out[0].path.ends_with("one.txt"));
+        let failure = take(two.clone(), &two).unwrap_err();
+        assert!(failure.chain().contains("two.txt"), "{failure}");
     }
 }

@@ -1,6 +1,6 @@
 //! What there is, what is missing and why, what is wrong inside.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -8,13 +8,13 @@ use serde::Serialize;
 use crate::evidence::{
     ActionId, Facts, Gap, GapReason, Locator, Origin, ProblemKind, Record, ResultId, ResultKey,
 };
-use crate::index::Searcher;
+use crate::index::{PlacedProblem, Searcher};
 use crate::store::Catalogue;
 
 use super::catch_up::{open_searcher, results_since};
 use super::custody;
 use super::failure::Failure;
-use super::row::{GapRow, ListRow, ProblemRow, State};
+use super::row::{GapRow, ListRow, Place, ProblemRow, State};
 
 /// Which results to list.
 #[derive(Clone, Debug, Default)]
@@ -28,14 +28,16 @@ pub struct ListFilter {
 impl ListFilter {
     fn takes(&self, row: &ListRow) -> bool {
         let is_device = |wanted: &String| {
-            let names = [&row.device, &row.machine_id];
+            let names = [&row.place.device, &row.place.machine_id];
             names.into_iter().flatten().any(|name| {
                 let short = name.split('.').next().unwrap_or(name);
                 wanted.eq_ignore_ascii_case(name) || wanted.eq_ignore_ascii_case(short)
             })
         };
         self.device.as_ref().is_none_or(is_device)
-            && self.action.is_none_or(|action| action == row.action_id)
+            && self
+                .action
+                .is_none_or(|action| action == row.place.action_id)
             && self
                 .state
                 .as_deref()
@@ -116,12 +118,8 @@ impl Missing {
     fn row(self, key: ResultKey) -> ListRow {
         let Self { facts, reason } = self;
         ListRow {
-            action_id: key.action,
-            command_index: key.index,
-            version: None,
             time: facts.time().cloned(),
-            device: facts.device,
-            machine_id: facts.machine_id,
+            place: Place::missing(key, facts.device, facts.machine_id),
             kind: facts.kind,
             script: facts.script,
             path: facts.path,
@@ -144,11 +142,11 @@ impl Missing {
 fn sealed_row(record: &Record, exit_code: Option<i64>) -> ListRow {
     let facts = &record.facts;
     ListRow {
-        action_id: record.id.key.action,
-        command_index: record.id.key.index,
-        version: Some(record.id.version.0),
-        device: facts.device.clone(),
-        machine_id: facts.machine_id.clone(),
+        place: Place::of(
+            &Locator::of_result(record.id),
+            facts.device.clone(),
+            facts.machine_id.clone(),
+        ),
         kind: facts.kind,
         script: facts.script.clone(),
         path: facts.path.clone(),
@@ -193,11 +191,8 @@ pub fn gaps(
 
 fn gap_row(gap: Gap) -> GapRow {
     GapRow {
-        action_id: gap.key.action,
-        command_index: gap.key.index,
         time: gap.facts.time().cloned(),
-        device: gap.facts.device,
-        machine_id: gap.facts.machine_id,
+        place: Place::missing(gap.key, gap.facts.device, gap.facts.machine_id),
         kind: gap.facts.kind,
         script: gap.facts.script,
         path: gap.facts.path,
@@ -219,25 +214,33 @@ pub fn problems(
         return Ok(catalogue.record_count() as u64);
     };
     for placed in searcher.problems() {
-        let device = catalogue
-            .record(placed.id)?
-            .and_then(|record| record.facts.device);
-        let reference = Locator {
+        let facts = catalogue.record(placed.id)?.map(|record| record.facts);
+        let (device, machine_id) = facts
+            .map(|facts| (facts.device, facts.machine_id))
+            .unwrap_or_default();
+        let at = Locator {
             layers: placed.layers,
             ..Locator::of_result(placed.id)
         };
         take(ProblemRow {
-            reference: reference.to_string(),
-            action_id: placed.id.key.action,
-            command_index: placed.id.key.index,
-            version: placed.id.version.0,
-            device,
+            place: Place::of(&at, device, machine_id),
             kind: placed.problem.kind,
             hides_text: placed.problem.kind.hides_text(),
             message: placed.problem.message,
         })?;
     }
     Ok(unindexed(&catalogue, Some(&searcher)))
+}
+
+/// How many problems the results of some actions have, as far as they are
+/// indexed.
+pub fn standing_problems(archive: &Path, of: &HashSet<ActionId>) -> Result<u64, Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    let Some(searcher) = open_searcher(archive, &catalogue)? else {
+        return Ok(0);
+    };
+    let theirs = |placed: &PlacedProblem| of.contains(&placed.id.key.action);
+    Ok(searcher.problems().filter(theirs).count() as u64)
 }
 
 /// Results with members that no password opened.

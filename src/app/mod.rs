@@ -33,9 +33,12 @@ pub use collecting::{CollectReport, check_collect, collect_into, until_interrupt
 pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};
 pub use importing::{DeviceFrom, ImportReport, import};
-pub use listing::{IndexStatus, ListFilter, Status, gaps, list, problems, status};
+pub use listing::{
+    IndexStatus, ListFilter, Status, gaps, list, problems, standing_problems, status,
+};
+pub use plan::LeftOut;
 pub use reading::{add_passwords, set_code_page};
-pub use row::{CountRow, GapRow, HitRow, ListRow, ProblemRow, State};
+pub use row::{CountRow, GapRow, HitRow, ListRow, Place, ProblemRow, State};
 pub use searching::{SearchRequest, SearchSummary, count, search};
 pub use showing::{View, ViewMember, show, show_raw};
 pub use typed::{parse_action, parse_reference, parse_time};

@@ -2,8 +2,11 @@
 //! before a byte of evidence is read.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::evidence::{Action, ActionId, CommandIndex, ResultKey};
 
@@ -19,8 +22,35 @@ pub struct Plan {
     /// Actions found, each with its JSON as it stood in the file.
     pub actions: BTreeMap<ActionId, (Action, Vec<u8>)>,
     pub results: Vec<Found>,
-    /// Files passed over, and why.
-    pub left_out: Vec<(PathBuf, &'static str)>,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What stands below a path that was named and is not taken.
+#[derive(Debug, Serialize)]
+pub struct LeftOut {
+    /// As far as it is Unicode.
+    pub path: String,
+    pub reason: String,
+    /// It may hold evidence and could not be read; else it is none.
+    pub unreadable: bool,
+}
+
+impl LeftOut {
+    fn no_evidence(path: &Path, reason: &str) -> Self {
+        Self {
+            path: path.display().to_string(),
+            reason: reason.into(),
+            unreadable: false,
+        }
+    }
+
+    pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
+        Self {
+            path: path.display().to_string(),
+            reason: format!("could not be read: {error}"),
+            unreadable: true,
+        }
+    }
 }
 
 /// One file that holds a result.
@@ -45,16 +75,22 @@ impl Plan {
     /// Reads names below `paths`, and the JSON files that may describe actions.
     /// Links are not followed: a link in evidence points where its author
     /// wished.
+    ///
+    /// **Errors**: where one of `paths` itself cannot be read. What cannot be
+    /// read below is left out.
     pub fn read(paths: &[PathBuf]) -> Result<Self, Failure> {
         let mut files = Vec::new();
         let mut plan = Self::default();
         for path in paths {
-            plan.list(path, path, &mut files)?;
+            plan.list(path, &mut files)
+                .map_err(|e| unreadable(path, e))?;
         }
         let mut rest = Vec::new();
         for (file, below) in files {
-            if !plan.take_actions(&file, &below)? {
-                rest.push((file, below));
+            match plan.take_actions(&file, &below) {
+                Ok(true) => {}
+                Ok(false) => rest.push((file, below)),
+                Err(e) => plan.left_out.push(LeftOut::unreadable(&file, &e)),
             }
         }
         let in_layout = !plan.actions.is_empty();
@@ -65,8 +101,10 @@ impl Plan {
                     "machines.json" | "answers.json" | "README.md"
                 )
             {
-                plan.left_out
-                    .push((file, "tells about the collection, is no result"));
+                plan.left_out.push(LeftOut::no_evidence(
+                    &file,
+                    "tells about the collection, is no result",
+                ));
                 continue;
             }
             let key = key_of(&file).map_or(Keyed::ByContent, Keyed::Exactly);
@@ -76,63 +114,74 @@ impl Plan {
         Ok(plan)
     }
 
-    fn list(
+    /// Files at and below `root`.
+    ///
+    /// **Errors**: where `root` itself cannot be read.
+    fn list(&mut self, root: &Path, files: &mut Vec<(PathBuf, String)>) -> io::Result<()> {
+        let kind = fs::metadata(root)?.file_type();
+        if kind.is_dir() {
+            return self.list_folder(root, root, files);
+        }
+        if !kind.is_file() {
+            return Err(io::Error::other("it is neither a file nor a folder"));
+        }
+        File::open(root)?;
+        files.push((root.to_path_buf(), below(root, root)));
+        Ok(())
+    }
+
+    fn list_folder(
+        &mut self,
+        root: &Path,
+        folder: &Path,
+        files: &mut Vec<(PathBuf, String)>,
+    ) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            match entry {
+                Ok(entry) => entries.push(entry.path()),
+                Err(e) => self.left_out.push(LeftOut::unreadable(folder, &e)),
+            }
+        }
+        entries.sort();
+        for path in entries {
+            if let Err(e) = self.list_entry(root, &path, files) {
+                self.left_out.push(LeftOut::unreadable(&path, &e));
+            }
+        }
+        Ok(())
+    }
+
+    fn list_entry(
         &mut self,
         root: &Path,
         path: &Path,
         files: &mut Vec<(PathBuf, String)>,
-    ) -> Result<(), Failure> {
-        let unreadable = |e| {
-            Failure::caused(
-                Kind::NotThere,
-                format!("could not read {}", path.display()),
-                e,
-            )
-            .hint("name files or folders that exist and that you may read")
-        };
-        let kind = if path == root {
-            fs::metadata(path).map_err(unreadable)?.file_type()
-        } else {
-            fs::symlink_metadata(path).map_err(unreadable)?.file_type()
-        };
+    ) -> io::Result<()> {
+        let kind = fs::symlink_metadata(path)?.file_type();
         if kind.is_dir() {
-            let mut entries = fs::read_dir(path)
-                .and_then(|entries| {
-                    entries
-                        .map(|e| e.map(|e| e.path()))
-                        .collect::<Result<Vec<_>, _>>()
-                })
-                .map_err(unreadable)?;
-            entries.sort();
-            entries
-                .iter()
-                .try_for_each(|entry| self.list(root, entry, files))
-        } else if kind.is_file() {
+            return self.list_folder(root, path, files);
+        }
+        if kind.is_file() {
             files.push((path.to_path_buf(), below(root, path)));
-            Ok(())
         } else {
             let why = if kind.is_symlink() {
                 "a link, not followed"
             } else {
                 "no plain file"
             };
-            self.left_out.push((path.to_path_buf(), why));
-            Ok(())
+            self.left_out.push(LeftOut::no_evidence(path, why));
         }
+        Ok(())
     }
 
     /// Takes `file` as action JSON where its name and content say so:
     /// `ACTION_ID.json`, `ACTION_ID/action.json`, or a saved list of actions.
-    fn take_actions(&mut self, file: &Path, below: &str) -> Result<bool, Failure> {
-        if !may_hold_actions(file, below) {
+    fn take_actions(&mut self, file: &Path, below: &str) -> io::Result<bool> {
+        if !may_hold_actions(file, below) || fs::metadata(file)?.len() > ACTION_JSON_BYTES_MAX {
             return Ok(false);
         }
-        let unreadable =
-            |e| Failure::caused(Kind::World, format!("could not read {}", file.display()), e);
-        if fs::metadata(file).map_err(unreadable)?.len() > ACTION_JSON_BYTES_MAX {
-            return Ok(false);
-        }
-        let json = fs::read(file).map_err(unreadable)?;
+        let json = fs::read(file)?;
         if let Ok(action) = Action::from_json(&json) {
             self.actions.insert(action.id, (action, json));
             return Ok(true);
@@ -143,6 +192,13 @@ impl Plan {
             .extend(list.into_iter().map(|(a, json)| (a.id, (a, json))));
         Ok(any)
     }
+}
+
+/// A path that was named and cannot be read.
+pub(super) fn unreadable(path: &Path, error: io::Error) -> Failure {
+    let what = format!("could not read {}", path.display());
+    Failure::caused(Kind::NotThere, what, error)
+        .hint("name files or folders that exist and that you may read")
 }
 
 /// `{"value": [action…]}` or `[action…]`, each with its own text.

@@ -3,7 +3,45 @@
 
 use serde::Serialize;
 
-use crate::evidence::{ActionId, CommandIndex, GapReason, ProblemKind, ResultKind, Sha256, Time};
+use crate::evidence::{
+    ActionId, CommandIndex, GapReason, Locator, ProblemKind, ResultKey, ResultKind, Sha256, Time,
+};
+
+/// Which result or member a row is about, in the same words in every answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Place {
+    /// The printed form, which `show` takes.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    pub action_id: ActionId,
+    pub command_index: CommandIndex,
+    /// From 1; null where there are no bytes.
+    pub version: Option<u32>,
+    pub device: Option<String>,
+    pub machine_id: Option<String>,
+}
+
+impl Place {
+    pub fn of(at: &Locator, device: Option<String>, machine_id: Option<String>) -> Self {
+        Self {
+            reference: at.to_string(),
+            version: Some(at.id.version.0),
+            ..Self::missing(at.id.key, device, machine_id)
+        }
+    }
+
+    /// Of a result that is not there.
+    pub fn missing(key: ResultKey, device: Option<String>, machine_id: Option<String>) -> Self {
+        Self {
+            reference: key.to_string(),
+            action_id: key.action,
+            command_index: key.index,
+            version: None,
+            device,
+            machine_id,
+        }
+    }
+}
 
 /// Where a result stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -30,12 +68,8 @@ impl State {
 /// A result: one version of it, or its absence.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListRow {
-    pub action_id: ActionId,
-    pub command_index: CommandIndex,
-    /// From 1; null where there are no bytes.
-    pub version: Option<u32>,
-    pub device: Option<String>,
-    pub machine_id: Option<String>,
+    #[serde(flatten)]
+    pub place: Place,
     pub kind: ResultKind,
     pub script: Option<String>,
     pub path: Option<String>,
@@ -58,10 +92,8 @@ pub struct ListRow {
 /// A result that is not there.
 #[derive(Clone, Debug, Serialize)]
 pub struct GapRow {
-    pub action_id: ActionId,
-    pub command_index: CommandIndex,
-    pub device: Option<String>,
-    pub machine_id: Option<String>,
+    #[serde(flatten)]
+    pub place: Place,
     pub kind: ResultKind,
     pub script: Option<String>,
     pub path: Option<String>,
@@ -77,12 +109,8 @@ pub struct GapRow {
 /// Something wrong inside the evidence.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProblemRow {
-    #[serde(rename = "ref")]
-    pub reference: String,
-    pub action_id: ActionId,
-    pub command_index: CommandIndex,
-    pub version: u32,
-    pub device: Option<String>,
+    #[serde(flatten)]
+    pub place: Place,
     pub kind: ProblemKind,
     pub message: String,
     /// Whether a search may have missed something because of it.
@@ -92,13 +120,8 @@ pub struct ProblemRow {
 /// A place where a search matched.
 #[derive(Clone, Debug, Serialize)]
 pub struct HitRow {
-    #[serde(rename = "ref")]
-    pub reference: String,
-    pub action_id: ActionId,
-    pub command_index: CommandIndex,
-    pub version: u32,
-    pub device: Option<String>,
-    pub machine_id: Option<String>,
+    #[serde(flatten)]
+    pub place: Place,
     pub script: Option<String>,
     pub time: Option<Time>,
     pub member: String,
@@ -124,9 +147,11 @@ pub struct HitRow {
 }
 
 /// How many hits, for one value of a field or for all.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct CountRow {
     pub value: String,
     pub hits: u64,
     pub members: u64,
+    /// Members that match but for the time asked for, and have none.
+    pub undated: u64,
 }

@@ -1,21 +1,21 @@
 //! Search: what was typed becomes one query, hits become rows, and what could
 //! not be searched is said.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::evidence::Locator;
-use crate::index::{Field, Hit, Options, Query, Searcher, Summary, SyntaxError};
+use crate::index::{Field, Hit, Options, Query, ResultFacts, Searcher, Summary, SyntaxError};
 use crate::store::Catalogue;
 
 use super::catch_up::open_searcher;
 use super::custody;
 use super::failure::Failure;
 use super::listing::unindexed;
-use super::row::{CountRow, HitRow};
+use super::row::{CountRow, HitRow, Place};
 use super::typed::parse_time;
 
 /// What to search for, as typed.
@@ -37,21 +37,27 @@ pub struct SearchRequest {
 pub struct SearchSummary {
     pub hits: u64,
     pub members_hit: u64,
-    pub devices_hit: u64,
+    /// `None` where devices were not counted.
+    pub devices_hit: Option<u64>,
     /// Members that were searched.
     pub members: u64,
+    /// Members that match but for the time asked for, and have none.
+    pub undated: u64,
     /// Results sealed and not indexed yet.
     pub unindexed: u64,
     /// Problems that hide text.
     pub unreadable: u64,
-    /// How it was searched, where that is worth a word.
-    pub notes: Vec<String>,
+    /// Distinct lines that were read one by one, since no word of the query
+    /// narrows them down.
+    pub scanned_lines: Option<u64>,
+    /// The limit was reached, and there are more.
+    pub stopped: bool,
 }
 
 impl SearchSummary {
     /// Everything there is was searched.
     pub fn is_whole(&self) -> bool {
-        self.unindexed == 0 && self.unreadable == 0
+        self.unindexed == 0 && self.unreadable == 0 && self.undated == 0
     }
 }
 
@@ -97,8 +103,8 @@ pub fn search(
     }
     open.summary.hits = found.hits;
     open.summary.members_hit = members;
-    open.summary.devices_hit = devices.len() as u64;
-    open.summary.members = found.searched_members;
+    open.summary.devices_hit = Some(devices.len() as u64);
+    open.summary.undated = undated(searcher, &query, None)?.values().sum();
     open.summary.note(&found, request);
     open.note_custody(request);
     Ok(open.summary)
@@ -119,21 +125,71 @@ pub fn count(
     let (counts, found) = searcher.count(&query, by, false)?;
     open.summary.hits = found.hits;
     open.summary.members_hit = found.members;
-    open.summary.members = found.searched_members;
     if by == Some(Field::Device) {
-        open.summary.devices_hit = counts.len() as u64;
+        open.summary.devices_hit = Some(counts.len() as u64);
     }
+    let mut undated = undated(searcher, &query, by)?;
+    open.summary.undated = undated.values().sum();
     open.summary.note(&found, request);
     open.note_custody(request);
-    let rows = counts
+    let mut rows: Vec<_> = counts
         .into_iter()
         .map(|count| CountRow {
+            undated: undated.remove(&count.value).unwrap_or(0),
             value: count.value,
             hits: count.hits,
             members: count.members,
         })
         .collect();
+    rows.extend(undated.into_iter().map(|(value, undated)| CountRow {
+        value,
+        undated,
+        ..CountRow::default()
+    }));
+    if by.is_none() && rows.is_empty() {
+        rows.push(CountRow::default());
+    }
     Ok((rows, open.summary))
+}
+
+/// How many members a query leaves out only because they have no time, by the
+/// values of a field where one is given.
+fn undated(
+    searcher: &Searcher,
+    query: &Query,
+    by: Option<Field>,
+) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut undated = BTreeMap::new();
+    let timeless = timeless(query);
+    let has_time = |result: ResultFacts| result.time.is_some_and(|t| t.instant().is_some());
+    if timeless == *query || searcher.results().all(has_time) {
+        return Ok(undated);
+    }
+    let (since, until) = (None, None);
+    let no_time = Query::Not(Box::new(Query::Time { since, until }));
+    for count in searcher.count(&timeless.and(no_time.clone()), by, false)?.0 {
+        undated.insert(count.value, count.members);
+    }
+    // A time beside an OR leaves out less.
+    for count in searcher.count(&query.clone().and(no_time), by, false)?.0 {
+        if let Some(members) = undated.get_mut(&count.value) {
+            *members = members.saturating_sub(count.members);
+        }
+    }
+    undated.retain(|_, members| *members > 0);
+    Ok(undated)
+}
+
+/// The same query where any time will do. What stands in a NOT stays: there,
+/// what has no time is not left out.
+fn timeless(query: &Query) -> Query {
+    let all = |queries: &[Query]| queries.iter().map(timeless).collect();
+    match query {
+        Query::Time { .. } => Query::All,
+        Query::And(queries) => Query::And(all(queries)),
+        Query::Or(queries) => Query::Or(all(queries)),
+        other => other.clone(),
+    }
 }
 
 fn parse_field(word: &str) -> Result<Field, Failure> {
@@ -183,15 +239,9 @@ impl Open {
 
 impl SearchSummary {
     fn note(&mut self, found: &Summary, request: &SearchRequest) {
-        if found.scanned {
-            self.notes.push(format!(
-                "no word of the query narrows it down: {} distinct lines were read",
-                found.searched_lines
-            ));
-        }
-        if found.stopped && request.limit.is_some() {
-            self.notes.push("stopped at --limit; there are more".into());
-        }
+        self.members = found.searched_members.saturating_sub(self.undated);
+        self.scanned_lines = found.scanned.then_some(found.searched_lines);
+        self.stopped = found.stopped && request.limit.is_some();
     }
 }
 
@@ -212,8 +262,11 @@ impl SearchRequest {
         if let Some(device) = &self.device {
             query = query.and(Query::Field(Field::Device, device.clone()));
         }
-        let time = |text: &Option<String>| text.as_deref().map(|t| parse_time(t, now)).transpose();
-        let (since, until) = (time(&self.since)?, time(&self.until)?);
+        let time = |text: &Option<String>, is_end| {
+            let text = text.as_deref();
+            text.map(|t| parse_time(t, now, is_end)).transpose()
+        };
+        let (since, until) = (time(&self.since, false)?, time(&self.until, true)?);
         if since.is_some() || until.is_some() {
             query = query.and(Query::Time { since, until });
         }
@@ -251,17 +304,12 @@ impl From<SyntaxError> for Failure {
 }
 
 fn row(hit: Hit) -> HitRow {
-    let reference = Locator {
+    let at = Locator {
         layers: hit.layers,
         ..Locator::of_result(hit.id)
     };
     HitRow {
-        reference: reference.to_string(),
-        action_id: hit.id.key.action,
-        command_index: hit.id.key.index,
-        version: hit.id.version.0,
-        device: hit.device,
-        machine_id: hit.machine_id,
+        place: Place::of(&at, hit.device, hit.machine_id),
         script: hit.script,
         time: hit.time,
         member: hit.member,

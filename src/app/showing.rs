@@ -30,6 +30,7 @@ pub trait View {
     /// A piece of text, cut anywhere.
     fn text(&mut self, text: &str) -> io::Result<()>;
     fn member(&mut self, member: &ViewMember) -> io::Result<()>;
+    /// No part of the evidence: must stay apart from it.
     fn problem(&mut self, place: &str, message: &str) -> io::Result<()>;
     fn end(&mut self) -> io::Result<()>;
 }
@@ -47,16 +48,22 @@ pub fn show(archive: &Path, reference: &Locator, view: &mut dyn View) -> Result<
     Ok(view.end()?)
 }
 
-/// Writes the bytes of a result or member as they are.
+/// Writes the bytes of a result or member as they are; what is wrong with them
+/// is told apart, place and message.
 ///
 /// **Errors**: `Damaged` where the whole result does not match its hash; what
 /// was written until then is not evidence.
-pub fn show_raw(archive: &Path, reference: &Locator, out: &mut dyn Write) -> Result<(), Failure> {
+pub fn show_raw(
+    archive: &Path,
+    reference: &Locator,
+    out: &mut dyn Write,
+    tell: &mut dyn FnMut(&str, &str),
+) -> Result<(), Failure> {
     let shown = Shown::open(archive, reference)?;
     if reference.layers.is_empty() {
         return shown.raw_result(out);
     }
-    shown.raw_member(out)
+    shown.raw_member(&mut RawText { out, tell })
 }
 
 struct Shown<'a> {
@@ -141,10 +148,14 @@ impl<'a> Shown<'a> {
         let (layers, part) = self.split_part()?;
         let mut printed = Ok(());
         let problems = self.open_member(&layers, &mut |member, bytes| {
-            let mut printer = Printer::new(view, part.clone());
+            let mut printer = Printer::new(view, self.reference, part.clone());
             printed = printer.print(bytes, member.name, self.record.facts.kind, &self.reading);
         })?;
         printed?;
+        self.tell(&problems, view)
+    }
+
+    fn tell(&self, problems: &[Problem], view: &mut dyn View) -> Result<(), Failure> {
         let place = self.reference.to_string();
         problems
             .iter()
@@ -237,20 +248,20 @@ impl<'a> Shown<'a> {
         .hint("run verify to see where"))
     }
 
-    fn raw_member(&self, out: &mut dyn Write) -> Result<(), Failure> {
+    fn raw_member(&self, raw: &mut RawText<'_>) -> Result<(), Failure> {
         let (layers, part) = self.split_part()?;
         let mut written = Ok(());
-        self.open_member(&layers, &mut |member, bytes| {
+        let problems = self.open_member(&layers, &mut |member, bytes| {
             written = match &part {
-                None => io::copy(bytes, out).map(|_| ()).map_err(Failure::from),
+                None => io::copy(bytes, raw.out).map(|_| ()).map_err(Failure::from),
                 Some(_) => {
-                    let mut view = RawText(out);
-                    let mut printer = Printer::new(&mut view, part.clone());
+                    let mut printer = Printer::new(raw, self.reference, part.clone());
                     printer.print(bytes, member.name, self.record.facts.kind, &self.reading)
                 }
             };
         })?;
-        written
+        written?;
+        self.tell(&problems, raw)
     }
 }
 
@@ -282,19 +293,18 @@ impl Lister<'_, '_> {
             self.listed = true;
         }
         Ok(self.view.member(&ViewMember {
-            reference: self.reference(member.layers),
+            reference: self.reference(member.layers).to_string(),
             bytes: member.size_declared,
             container,
             locked: false,
         })?)
     }
 
-    fn reference(&self, layers: &[Layer]) -> String {
+    fn reference(&self, layers: &[Layer]) -> Locator {
         Locator {
             layers: layers.to_vec(),
             ..Locator::of_result(self.shown.record.id)
         }
-        .to_string()
     }
 }
 
@@ -302,7 +312,9 @@ impl Visitor for Lister<'_, '_> {
     fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
         let kind = self.shown.record.facts.kind;
         let done = if member.layers.is_empty() || kind == ResultKind::Transcript {
-            Printer::new(self.view, None).print(bytes, member.name, kind, &self.shown.reading)
+            let place = self.reference(member.layers);
+            let mut printer = Printer::new(self.view, &place, None);
+            printer.print(bytes, member.name, kind, &self.shown.reading)
         } else {
             self.list(member, false)
         };
@@ -318,7 +330,7 @@ impl Visitor for Lister<'_, '_> {
     }
 
     fn problem(&mut self, layers: &[Layer], problem: Problem) {
-        let place = self.reference(layers);
+        let place = self.reference(layers).to_string();
         if let Err(e) = self.view.problem(&place, &problem.message) {
             self.failed = Some(e.into());
         }
@@ -328,15 +340,17 @@ impl Visitor for Lister<'_, '_> {
 /// Prints the texts of one member, all or one part of them.
 struct Printer<'v> {
     view: &'v mut dyn View,
+    place: &'v Locator,
     only: Option<Layer>,
     printing: bool,
     failed: Option<io::Error>,
 }
 
 impl<'v> Printer<'v> {
-    fn new(view: &'v mut dyn View, only: Option<Layer>) -> Self {
+    fn new(view: &'v mut dyn View, place: &'v Locator, only: Option<Layer>) -> Self {
         Self {
             view,
+            place,
             only,
             printing: true,
             failed: None,
@@ -410,14 +424,23 @@ impl Sink for Printer<'_> {
         let _ = self.or_stop(done);
     }
 
+    /// Of a part alone only what may be missing from it: how the document
+    /// around it was read is told where the whole is shown.
     fn problem(&mut self, problem: Problem) {
-        let done = self.view.problem("", &problem.message);
+        if self.only.is_some() && !problem.kind.hides_text() {
+            return;
+        }
+        let place = self.place.to_string();
+        let done = self.view.problem(&place, &problem.message);
         let _ = self.or_stop(done);
     }
 }
 
 /// Text as it is, nothing around it.
-struct RawText<'a>(&'a mut dyn Write);
+struct RawText<'a> {
+    out: &'a mut dyn Write,
+    tell: &'a mut dyn FnMut(&str, &str),
+}
 
 impl View for RawText<'_> {
     fn fact(&mut self, _: &str, _: &str) -> io::Result<()> {
@@ -429,14 +452,15 @@ impl View for RawText<'_> {
     }
 
     fn text(&mut self, text: &str) -> io::Result<()> {
-        self.0.write_all(text.as_bytes())
+        self.out.write_all(text.as_bytes())
     }
 
     fn member(&mut self, _: &ViewMember) -> io::Result<()> {
         Ok(())
     }
 
-    fn problem(&mut self, _: &str, _: &str) -> io::Result<()> {
+    fn problem(&mut self, place: &str, message: &str) -> io::Result<()> {
+        (self.tell)(place, message);
         Ok(())
     }
 

@@ -1,8 +1,9 @@
 //! What was typed → what is meant.
 
-use jiff::{Timestamp, ToSpan, civil};
+use jiff::Timestamp;
 
 use crate::evidence::{ActionId, Locator};
+use crate::index::read_time;
 
 use super::failure::Failure;
 
@@ -19,35 +20,14 @@ pub fn parse_reference(text: &str) -> Result<Locator, Failure> {
     })
 }
 
-/// A time as people type it: `2026-02-01`, `2026-02-01T08:00`, with or without
-/// zone (then UTC), or how long ago: `90s`, `30m`, `2h`, `3d`, `1w`.
-pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    let text = text.trim();
-    ago(text, now)
-        .or_else(|| text.parse().ok())
-        .or_else(|| {
-            let civil: civil::DateTime = text.parse().ok()?;
-            Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
-        })
-        .ok_or_else(|| {
-            Failure::asked(format!("`{text}` is not a time"))
-                .hint("write 2026-02-01, 2026-02-01T08:00Z, or how long ago: 30m, 2h, 3d")
-        })
-}
-
-fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let unit = text.chars().last()?;
-    let count: i64 = text.strip_suffix(unit)?.parse().ok()?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        'w' => 604_800,
-        _ => return None,
-    };
-    let span = count.checked_mul(seconds)?;
-    now.checked_sub(span.abs().seconds()).ok()
+/// A time as people type it, the same as `since:` and `until:` in a query take:
+/// `2026-02-01`, `2026-02-01T08:00`, with or without zone (then UTC), or how
+/// long ago: `90s`, `30m`, `2h`, `3d`, `1w`. A day given as an end counts whole.
+pub fn parse_time(text: &str, now: Timestamp, is_end: bool) -> Result<Timestamp, Failure> {
+    read_time(text, now, is_end).ok_or_else(|| {
+        Failure::asked(format!("`{text}` is not a time"))
+            .hint("write 2026-02-01, 2026-02-01T08:00Z, or how long ago: 30m, 2h, 3d")
+    })
 }
 
 #[cfg(test)]
@@ -65,13 +45,15 @@ mod tests {
             ("2026-02-01T08:30:00+02:00", "2026-02-01T06:30:00Z"),
         ] {
             assert_eq!(
-                parse_time(typed, now).unwrap().to_string(),
+                parse_time(typed, now, false).unwrap().to_string(),
                 meant,
                 "{typed}"
             );
         }
+        let end = parse_time("2026-02-01", now, true).unwrap();
+        assert_eq!(end.to_string(), "2026-02-02T00:00:00Z");
         for typed in ["", "h", "soon", "2x", "99999999999999999h"] {
-            assert!(parse_time(typed, now).is_err(), "{typed}");
+            assert!(parse_time(typed, now, false).is_err(), "{typed}");
         }
     }
 }

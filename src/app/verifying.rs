@@ -9,7 +9,7 @@ use super::failure::Failure;
 #[derive(Debug, Serialize)]
 pub struct VerifyReport {
     pub results: u64,
-    /// **Units**: bytes of results, as downloaded.
+    /// **Units**: bytes of bodies: results, and the actions kept beside them.
     pub bytes: u64,
     pub damage: Vec<DamageRow>,
 }

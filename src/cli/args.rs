@@ -109,10 +109,20 @@ pub enum Cloud {
 #[derive(Debug, Args)]
 pub struct Collect {
     /// Base of the API, such as https://api.security.microsoft.com.
-    #[arg(long, value_name = "URL", env = "AFTERACTION_API_BASE")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AFTERACTION_API_BASE",
+        hide_env_values = true
+    )]
     pub api_base: Option<String>,
     /// Base of the sign-in service, such as https://login.microsoftonline.com.
-    #[arg(long, value_name = "URL", env = "AFTERACTION_LOGIN_BASE")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AFTERACTION_LOGIN_BASE",
+        hide_env_values = true
+    )]
     pub login_base: Option<String>,
     /// Cloud whose hosts are meant where no base is given.
     #[arg(long, value_enum, default_value = "commercial")]
@@ -121,10 +131,20 @@ pub struct Collect {
     #[arg(long)]
     pub scope: Option<String>,
     /// Tenant to sign in to.
-    #[arg(long, value_name = "T", env = "AFTERACTION_TENANT")]
+    #[arg(
+        long,
+        value_name = "T",
+        env = "AFTERACTION_TENANT",
+        hide_env_values = true
+    )]
     pub tenant: Option<String>,
     /// Application to sign in as.
-    #[arg(long, value_name = "ID", env = "AFTERACTION_CLIENT_ID")]
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "AFTERACTION_CLIENT_ID",
+        hide_env_values = true
+    )]
     pub client_id: Option<String>,
     /// File that holds the client secret.
     #[arg(long, value_name = "FILE")]
@@ -141,7 +161,7 @@ pub struct Collect {
     /// Only actions created at or after this time (2026-02-01, 2h, 3d).
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Only actions created before this time.
+    /// Only actions created before this time; a day counts whole.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     /// Only actions on this device (name or machine id); may be repeated.
@@ -179,6 +199,7 @@ pub struct Collect {
         long,
         value_name = "DIR",
         env = "AFTERACTION_STATE",
+        hide_env_values = true,
         hide_short_help = true
     )]
     pub state_dir: Option<PathBuf>,
@@ -217,7 +238,8 @@ pub struct Form {
     /// One JSON object a line.
     #[arg(long, conflicts_with = "csv")]
     pub jsonl: bool,
-    /// Comma-separated values with a header, safe to open in a spreadsheet.
+    /// Comma-separated values with a header, safe in a spreadsheet and on a terminal: formulas get
+    /// a quote before them, control characters are written as \u{1b}. JSON keeps them as they are.
     #[arg(long)]
     pub csv: bool,
     /// Write to FILE instead of stdout.
@@ -226,7 +248,7 @@ pub struct Form {
 }
 
 /// Terms, "phrases", AND OR NOT, wildcards, and fields device: script: action:
-/// exit: path: kind: requestor: comment: since: until:. AND, OR and NOT judge
+/// exit: path: kind: requestor: comment: day: since: until:. AND, OR and NOT judge
 /// one member; the hits are the lines in it that match.
 #[derive(Debug, Args)]
 #[command(
@@ -251,20 +273,22 @@ pub struct Search {
     /// Only results at or after this time (2026-02-01, 2h, 3d).
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Only results before this time.
+    /// Only results before this time; a day counts whole. Results without a time are left out by
+    /// both, and that is said.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
-    /// Print how many instead of which.
+    /// Print how many instead of which: hits, the members they are in, and members left out for
+    /// want of a time.
     #[arg(long)]
     pub count: bool,
-    /// Count by this field.
+    /// Count by this field: device, script, action, exit, path, kind, requestor, comment, day.
     #[arg(long, value_name = "FIELD", requires = "count")]
     pub by: Option<String>,
     /// Lines of context around each hit.
     #[arg(short = 'C', long, value_name = "N", default_value_t = 0)]
     pub context: u32,
     /// At most this many hits.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     #[command(flatten)]
     pub form: Form,
@@ -274,6 +298,7 @@ pub struct Search {
 /// !member for each layer.
 #[derive(Debug, Args)]
 pub struct Show {
+    /// Place of a result or member, as `list`, `search` and `problems` print it.
     #[arg(value_name = "REF")]
     pub reference: String,
     /// The bytes as they are, to stdout.

@@ -12,8 +12,8 @@ use crate::app::collect::{
 use crate::app::{self, CollectReport, Failure};
 
 use super::args::{self, Global};
-use super::import::{catch_up, print_json};
-use super::output::{Output, human_bytes, human_count, visible};
+use super::import::{index_these, print_json};
+use super::output::{Output, counted, human_bytes, human_count, visible};
 use super::progress::Progress;
 use super::{Exit, archive, say};
 
@@ -29,20 +29,18 @@ pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> 
     let collected = app::collect_into(&dir, settings, seen.clone().events());
     drop(indexer);
     seen.end();
-    let collected = collected?;
+    let mut collected = collected?;
     tell(global, &collected);
-    let problems = if typed.no_index {
-        0
-    } else {
-        catch_up(global, &dir, false)?.problems
-    };
+    if !typed.no_index {
+        collected.problems = Some(index_these(global, &dir, &collected.of)?);
+    }
     if typed.json {
         print_json(Output::open(None, true)?, &collected)?;
     }
-    if let Some(failure) = collected.failed {
+    if let Some(failure) = collected.failed.take() {
         return Err(failure);
     }
-    Ok(if collected.report.is_complete() && problems == 0 {
+    Ok(if collected.is_complete() {
         Exit::Done
     } else {
         Exit::Incomplete
@@ -51,7 +49,10 @@ pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> 
 
 fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
     let now = Timestamp::now();
-    let time = |text: &Option<String>| text.as_deref().map(|t| app::parse_time(t, now)).transpose();
+    let time = |text: &Option<String>, is_end| {
+        let text = text.as_deref();
+        text.map(|t| app::parse_time(t, now, is_end)).transpose()
+    };
     let state = match &typed.state_dir {
         Some(dir) => dir.clone(),
         None => state_dir(|name| std::env::var_os(name)).ok_or_else(|| {
@@ -81,8 +82,8 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
     };
     settings.ca_file.clone_from(&typed.ca_file);
     settings.filter = Filter {
-        since: time(&typed.since)?,
-        until: time(&typed.until)?,
+        since: time(&typed.since, false)?,
+        until: time(&typed.until, true)?,
         devices: typed.device.clone(),
         actions: typed
             .action
@@ -148,18 +149,30 @@ fn check(global: &Global, dir: &Path, settings: Settings) -> Result<Exit, Failur
     Ok(if failed { Exit::Error } else { Exit::Done })
 }
 
+/// Notices shown at the end; --verbose told all while they happened, --json
+/// has the rest.
+const NOTICES_SHOWN: usize = 10;
+
 fn tell(global: &Global, collected: &CollectReport) {
     let report = &collected.report;
-    for notice in &collected.notices {
+    let shown = if global.verbose { 0 } else { NOTICES_SHOWN };
+    for notice in collected
+        .notices
+        .iter()
+        .chain(report.notices.iter().take(shown))
+    {
         say(global, &format!("note: {}", visible(notice)));
+    }
+    if collected.failed.is_some() && report.sealed == 0 {
+        return;
     }
     say(
         global,
         &format!(
-            "collected {} results ({}) of {} actions in {:.1} s; {} already there",
-            human_count(report.sealed),
+            "collected {} ({}) of {} in {:.1} s; {} already there",
+            counted(report.sealed, "result"),
             human_bytes(report.bytes),
-            human_count(report.actions),
+            counted(report.actions, "action"),
             report.duration_ms as f64 / 1000.0,
             human_count(report.already_there)
         ),
@@ -197,6 +210,8 @@ fn tell(global: &Global, collected: &CollectReport) {
 struct Seen {
     verbose: bool,
     bar: Mutex<Option<Progress>>,
+    /// Until when a budget holds calls back.
+    waiting: Mutex<Option<Timestamp>>,
     planned: AtomicU64,
     done: AtomicU64,
     sealed: AtomicU64,
@@ -208,6 +223,7 @@ impl Seen {
         Arc::new(Self {
             verbose: global.verbose,
             bar: Mutex::new(Some(Progress::of_items(global.quiet, "collecting"))),
+            waiting: Mutex::default(),
             planned: AtomicU64::new(0),
             done: AtomicU64::new(0),
             sealed: AtomicU64::new(0),
@@ -238,7 +254,10 @@ impl Seen {
                 self.draw();
             }
             Step::Waiting { until, .. } => {
-                self.message(&format!("waiting for the call budget until {until:.0}"))
+                if let Ok(mut waiting) = self.waiting.lock() {
+                    *waiting = Some(until);
+                }
+                self.draw();
             }
             Step::NextPoll { at } => self.message(&format!("next poll {at:.0}")),
             Step::DiskFull { needed } => self.line(&format!(
@@ -247,7 +266,8 @@ impl Seen {
             )),
             Step::RoomAgain => self.line("room again, collecting goes on"),
             Step::Notice(text) if self.verbose => self.line(&visible(&text)),
-            Step::Listed { .. } | Step::Notice(_) => {}
+            Step::Notice(text) => self.message(&visible(&text)),
+            Step::Listed { .. } => {}
         }
     }
 
@@ -261,8 +281,14 @@ impl Seen {
 
     fn draw(&self) {
         let bytes = self.bytes.load(Ordering::Relaxed);
+        // What is still under way is drawn, too, and must not hide the wait.
+        let waiting = self.waiting.lock().ok().and_then(|until| *until);
+        let doing = match waiting.filter(|until| *until > Timestamp::now()) {
+            Some(until) => format!("waiting for the call budget until {until:.0}"),
+            None => "collecting".into(),
+        };
         self.with_bar(|bar| {
-            bar.say(format!("collecting ({})", human_bytes(bytes)));
+            bar.say(format!("{doing} ({})", human_bytes(bytes)));
             bar.set(
                 self.done.load(Ordering::Relaxed),
                 self.planned.load(Ordering::Relaxed),

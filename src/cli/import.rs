@@ -1,9 +1,11 @@
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::app::{self, Caught, DeviceFrom, Failure};
+use crate::evidence::ActionId;
 
 use super::args::{self, Global};
-use super::output::{Output, human_bytes, human_count};
+use super::output::{Output, counted, human_bytes, human_count, visible};
 use super::progress::Progress;
 use super::{Exit, archive, say};
 
@@ -16,39 +18,51 @@ pub fn import(global: &Global, typed: args::Import) -> Result<Exit, Failure> {
         _ => DeviceFrom::Action,
     };
     let progress = Progress::of_items(global.quiet, "importing");
-    let report = app::import(&dir, &typed.paths, &device, &mut |done, total| {
+    let mut report = app::import(&dir, &typed.paths, &device, &mut |done, total| {
         progress.set(done, total);
     })?;
     drop(progress);
-    for (path, why) in &report.left_out {
-        say(global, &format!("left out {}: {why}", path.display()));
+    for left in &report.left_out {
+        let text = format!("left out {}: {}", left.path, left.reason);
+        say(global, &visible(&text));
     }
     say(
         global,
         &format!(
-            "imported {} results ({}), {} already there, {} actions, {} gaps",
-            human_count(report.sealed),
+            "imported {} ({}), {} already there, {}, {}",
+            counted(report.sealed, "result"),
             human_bytes(report.bytes),
             human_count(report.already_there),
-            human_count(report.actions),
-            human_count(report.gaps)
+            counted(report.actions, "action"),
+            counted(report.gaps, "gap")
         ),
     );
-    let caught = if typed.no_index {
-        None
-    } else {
-        Some(catch_up(global, &dir, false)?)
-    };
-    if typed.json {
-        let out = Output::open(None, true)?;
-        print_json(out, &report)?;
+    if report.gaps > 0 {
+        say(global, "`gaps` says why");
     }
-    let problems = caught.as_ref().map_or(0, |c| c.problems);
-    Ok(if report.gaps > 0 || problems > 0 {
-        Exit::Incomplete
-    } else {
+    if !typed.no_index {
+        report.problems = Some(index_these(global, &dir, &report.of)?);
+    }
+    if typed.json {
+        print_json(Output::open(None, true)?, &report)?;
+    }
+    Ok(if report.is_complete() {
         Exit::Done
+    } else {
+        Exit::Incomplete
     })
+}
+
+/// Brings the index up to date and counts the problems inside the results of
+/// these actions, old ones too: what was wrong yesterday still is.
+pub fn index_these(global: &Global, dir: &Path, of: &HashSet<ActionId>) -> Result<u64, Failure> {
+    catch_up(global, dir, false)?;
+    let problems = app::standing_problems(dir, of)?;
+    if problems > 0 {
+        let counted = counted(problems, "problem");
+        say(global, &format!("{counted} inside; `problems` says which"));
+    }
+    Ok(problems)
 }
 
 pub fn index(global: &Global, typed: &args::Index) -> Result<Exit, Failure> {
@@ -57,7 +71,7 @@ pub fn index(global: &Global, typed: &args::Index) -> Result<Exit, Failure> {
         let added = app::add_passwords(&dir, file)?;
         say(
             global,
-            &format!("{} new passwords to try", human_count(added)),
+            &format!("{} to try", counted(added, "new password")),
         );
     }
     let mut rebuild = typed.rebuild;
@@ -73,7 +87,7 @@ pub fn index(global: &Global, typed: &args::Index) -> Result<Exit, Failure> {
 }
 
 /// Brings the index up to date and says what came of it.
-pub fn catch_up(global: &Global, dir: &Path, rebuild: bool) -> Result<Caught, Failure> {
+fn catch_up(global: &Global, dir: &Path, rebuild: bool) -> Result<Caught, Failure> {
     let progress = Progress::of_bytes(global.quiet, "indexing");
     let caught = app::catch_up(dir, rebuild, &mut |done, total| progress.set(done, total))?;
     drop(progress);
@@ -84,11 +98,11 @@ pub fn catch_up(global: &Global, dir: &Path, rebuild: bool) -> Result<Caught, Fa
         say(
             global,
             &format!(
-                "indexed {} results: {} members, {} of text, {} problems",
-                human_count(caught.results),
-                human_count(caught.members),
+                "indexed {}: {}, {} of text, {}",
+                counted(caught.results, "result"),
+                counted(caught.members, "member"),
                 human_bytes(caught.text_bytes),
-                human_count(caught.problems)
+                counted(caught.problems, "problem")
             ),
         );
     }

@@ -14,6 +14,7 @@ mod serve;
 mod story;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -115,12 +116,16 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
             shape,
         }) => serve::generate(global, &dir, seed, devices, megabytes, &shape),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut grammar(), "afteraction", &mut std::io::stdout());
+            // Into memory first: it panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut grammar(), "afteraction", &mut script);
+            std::io::stdout().write_all(&script)?;
             Ok(Exit::Done)
         }
         Command::Man { dir } => {
-            std::fs::create_dir_all(&dir)?;
-            clap_mangen::generate_to(grammar(), &dir)?;
+            std::fs::create_dir_all(&dir)
+                .and_then(|()| clap_mangen::generate_to(grammar(), &dir))
+                .map_err(|e| output::unwritable(&dir, e))?;
             Ok(Exit::Done)
         }
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args;
+use crate::app::{Failure, Kind};
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +31,22 @@ impl From<&args::Form> for Form {
     }
 }
 
+/// Keys of a row's object in their order, in groups: the CSV header.
+pub type Columns = &'static [&'static [&'static str]];
+
+/// Those of a [`Place`](crate::app::Place), which most rows begin with.
+pub const PLACE: [&str; 6] = [
+    "ref",
+    "action_id",
+    "command_index",
+    "version",
+    "device",
+    "machine_id",
+];
+
 /// Something that prints as a JSON object, a CSV row, or a line for people.
 pub trait Row: Serialize {
-    /// Keys of the object in their order: the CSV header.
-    const COLUMNS: &'static [&'static str];
+    const COLUMNS: Columns;
 
     /// For people, ended by a line feed.
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()>;
@@ -51,9 +64,14 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 impl Output {
     /// Opens `file`, else stdout. Colour only on a terminal that wants it.
-    pub fn open(file: Option<&Path>, no_color: bool) -> io::Result<Self> {
+    ///
+    /// **Errors**: a file that cannot be written, by its name.
+    pub fn open(file: Option<&Path>, no_color: bool) -> Result<Self, Failure> {
         let (out, terminal): (Box<dyn Write>, bool) = match file {
-            Some(path) => (Box::new(File::create(path)?), false),
+            Some(path) => (
+                Box::new(File::create(path).map_err(|e| unwritable(path, e))?),
+                false,
+            ),
             None => (Box::new(io::stdout()), io::stdout().is_terminal()),
         };
         Ok(Self {
@@ -74,6 +92,11 @@ impl Output {
             row: std::marker::PhantomData,
         }
     }
+}
+
+pub fn unwritable(path: &Path, error: io::Error) -> Failure {
+    let what = format!("could not write {}", path.display());
+    Failure::caused(Kind::World, what, error)
 }
 
 impl Write for Output {
@@ -132,18 +155,18 @@ impl<R: Row> Rows<R> {
 }
 
 fn write_header<R: Row>(out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", R::COLUMNS.join(","))
+    writeln!(out, "{}", R::COLUMNS.concat().join(","))
 }
 
 fn write_cells<R: Row>(out: &mut dyn Write, row: &R) -> io::Result<()> {
     let value = serde_json::to_value(row)?;
-    for (i, column) in R::COLUMNS.iter().enumerate() {
+    for (i, column) in R::COLUMNS.iter().copied().flatten().enumerate() {
         if i > 0 {
             out.write_all(b",")?;
         }
         let cell = match value.get(column) {
             None | Some(serde_json::Value::Null) => String::new(),
-            Some(serde_json::Value::String(text)) => disarm(text),
+            Some(serde_json::Value::String(text)) => disarm(&visible_lines(text)?),
             Some(other) => other.to_string(),
         };
         write_cell(out, &cell)?;
@@ -227,6 +250,12 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
+fn visible_lines(text: &str) -> io::Result<String> {
+    let mut shown = Vec::with_capacity(text.len());
+    write_visible(&mut shown, text)?;
+    String::from_utf8(shown).map_err(io::Error::other)
+}
+
 /// The same for many lines: line ends stay.
 pub fn write_visible(out: &mut dyn Write, text: &str) -> io::Result<()> {
     for piece in text.split_inclusive('\n') {
@@ -291,7 +320,7 @@ mod tests {
     }
 
     impl Row for Pair {
-        const COLUMNS: &'static [&'static str] = &["a", "b"];
+        const COLUMNS: Columns = &[&["a", "b"]];
 
         fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
             writeln!(out, "{}", self.a)
@@ -309,6 +338,14 @@ mod tests {
         assert_eq!(csv("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0,\n");
         assert_eq!(csv("@SUM(1,2)"), "\"'@SUM(1,2)\",\n");
         assert_eq!(csv("say \"hi\"\n"), "\"say \"\"hi\"\"\n\",\n");
+    }
+
+    #[test]
+    fn a_cell_keeps_its_lines_and_shows_its_escape_codes() {
+        assert_eq!(
+            csv("a\x1b[2J\r\nb\u{9b}\u{202e}\tc\rd"),
+            "\"a\\u{1b}[2J\nb\\u{9b}\\u{202e}\tc\\u{d}d\",\n"
+        );
     }
 
     #[test]

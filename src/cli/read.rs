@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::app::{self, Failure, ListFilter};
 
 use super::args::{self, Global};
-use super::output::{Form, Output, human_bytes, human_count};
+use super::output::{Form, Output, counted, human_bytes};
 use super::progress::Progress;
 use super::{Exit, archive, say};
 
@@ -18,7 +18,9 @@ pub fn list(global: &Global, typed: &args::List) -> Result<Exit, Failure> {
     let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
     let mut rows = out.rows(Form::from(&typed.form));
     app::list(&archive(global)?, &filter, &mut |row| Ok(rows.write(&row)?))?;
-    rows.finish()?;
+    if rows.finish()? == 0 {
+        say(global, "no results");
+    }
     Ok(Exit::Done)
 }
 
@@ -43,8 +45,8 @@ pub fn problems(global: &Global, typed: &args::Problems) -> Result<Exit, Failure
         say(
             global,
             &format!(
-                "note: {} results are not indexed yet, so their problems are not known; run `index`",
-                human_count(unindexed)
+                "note: {} not indexed yet and its problems not known; run `index`",
+                counted(unindexed, "result")
             ),
         );
     }
@@ -55,7 +57,8 @@ pub fn show(global: &Global, typed: &args::Show) -> Result<Exit, Failure> {
     let reference = app::parse_reference(&typed.reference)?;
     let mut out = Output::open(typed.output.as_deref(), global.no_color)?;
     if typed.raw {
-        app::show_raw(&archive(global)?, &reference, &mut out)?;
+        let tell = &mut super::render::say_problem;
+        app::show_raw(&archive(global)?, &reference, &mut out, tell)?;
     } else {
         let paint = out.paint;
         let mut view = super::render::ShowView::new(&mut out, paint);
@@ -104,8 +107,8 @@ pub fn verify(global: &Global, typed: &args::Verify) -> Result<Exit, Failure> {
         };
         writeln!(
             out,
-            "{} results, {} read back and compared: {verdict}",
-            human_count(report.results),
+            "{}, {} read back and compared: {verdict}",
+            counted(report.results, "result"),
             human_bytes(report.bytes)
         )?;
     }

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use crate::app::{CountRow, GapRow, HitRow, ListRow, ProblemRow, State, Status, View, ViewMember};
 use crate::evidence::Time;
 
-use super::output::{Paint, Row, human_bytes, human_count, visible, write_visible};
+use super::output::{
+    Columns, PLACE, Paint, Row, counted, human_bytes, human_count, visible, write_visible,
+};
 
 fn or_dash(text: Option<&str>) -> String {
     text.map_or_else(|| "-".into(), visible)
@@ -16,32 +18,25 @@ fn time_or_dash(time: Option<&Time>) -> String {
 }
 
 impl Row for ListRow {
-    const COLUMNS: &'static [&'static str] = &[
-        "action_id",
-        "command_index",
-        "version",
-        "device",
-        "machine_id",
-        "kind",
-        "script",
-        "path",
-        "exit_code",
-        "time",
-        "requestor",
-        "comment",
-        "collected_at",
-        "state",
-        "reason",
-        "bytes",
-        "sha256",
+    const COLUMNS: Columns = &[
+        &PLACE,
+        &[
+            "kind",
+            "script",
+            "path",
+            "exit_code",
+            "time",
+            "requestor",
+            "comment",
+            "collected_at",
+            "state",
+            "reason",
+            "bytes",
+            "sha256",
+        ],
     ];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
-        let version = match self.version {
-            Some(v) if v > 1 => format!("@{v}"),
-            _ => String::new(),
-        };
-        let place = format!("{}/{}{version}", self.action_id, self.command_index);
         let state = match self.state {
             State::Sealed => human_bytes(self.bytes.unwrap_or(0)),
             State::Gap => paint.red(self.reason.map_or("gap", |r| r.as_str())),
@@ -51,9 +46,14 @@ impl Row for ListRow {
         writeln!(
             out,
             "{}  {:<24}  {:<20}  {}  {}",
-            paint.place(&place),
+            paint.place(&visible(&self.place.reference)),
             time_or_dash(self.time.as_ref()),
-            or_dash(self.device.as_deref().or(self.machine_id.as_deref())),
+            or_dash(
+                self.place
+                    .device
+                    .as_deref()
+                    .or(self.place.machine_id.as_deref())
+            ),
             or_dash(what),
             state
         )
@@ -61,27 +61,26 @@ impl Row for ListRow {
 }
 
 impl Row for GapRow {
-    const COLUMNS: &'static [&'static str] = &[
-        "action_id",
-        "command_index",
-        "device",
-        "machine_id",
-        "kind",
-        "script",
-        "path",
-        "time",
-        "reason",
-        "detail",
-        "noted_at",
-        "worth_retrying",
+    const COLUMNS: Columns = &[
+        &PLACE,
+        &[
+            "kind",
+            "script",
+            "path",
+            "time",
+            "reason",
+            "detail",
+            "noted_at",
+            "worth_retrying",
+        ],
     ];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
             "{}  {:<20}  {}  {}: {}",
-            paint.place(&format!("{}/{}", self.action_id, self.command_index)),
-            or_dash(self.device.as_deref()),
+            paint.place(&visible(&self.place.reference)),
+            or_dash(self.place.device.as_deref()),
             or_dash(self.script.as_deref().or(self.path.as_deref())),
             paint.red(self.reason.as_str()),
             visible(&self.detail)
@@ -90,23 +89,14 @@ impl Row for GapRow {
 }
 
 impl Row for ProblemRow {
-    const COLUMNS: &'static [&'static str] = &[
-        "ref",
-        "action_id",
-        "command_index",
-        "version",
-        "device",
-        "kind",
-        "message",
-        "hides_text",
-    ];
+    const COLUMNS: Columns = &[&PLACE, &["kind", "message", "hides_text"]];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
             "{}  {:<20}  {}: {}",
-            paint.place(&visible(&self.reference)),
-            or_dash(self.device.as_deref()),
+            paint.place(&visible(&self.place.reference)),
+            or_dash(self.place.device.as_deref()),
             paint.yellow(self.kind.as_str()),
             visible(&self.message)
         )
@@ -114,33 +104,30 @@ impl Row for ProblemRow {
 }
 
 impl Row for CountRow {
-    const COLUMNS: &'static [&'static str] = &["value", "hits", "members"];
+    const COLUMNS: Columns = &[&["value", "hits", "members", "undated"]];
 
     fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
-        writeln!(
-            out,
-            "{:>12}  {}",
-            human_count(self.hits),
-            visible(&self.value)
-        )
+        let line = format!("{:>12}  {}", human_count(self.hits), visible(&self.value));
+        write!(out, "{}", line.trim_end())?;
+        if self.undated > 0 {
+            write!(out, "  ({} more without a time)", human_count(self.undated))?;
+        }
+        writeln!(out)
     }
 }
 
 impl Row for HitRow {
-    const COLUMNS: &'static [&'static str] = &[
-        "ref",
-        "action_id",
-        "command_index",
-        "version",
-        "device",
-        "machine_id",
-        "script",
-        "time",
-        "member",
-        "line",
-        "offset",
-        "text",
-        "member_sha256",
+    const COLUMNS: Columns = &[
+        &PLACE,
+        &[
+            "script",
+            "time",
+            "member",
+            "line",
+            "offset",
+            "text",
+            "member_sha256",
+        ],
     ];
 
     /// Place and circumstances, then the line with its matches, then context.
@@ -148,9 +135,9 @@ impl Row for HitRow {
         writeln!(
             out,
             "{}  line {}  {}  {}",
-            paint.place(&visible(&self.reference)),
+            paint.place(&visible(&self.place.reference)),
             human_count(self.line),
-            paint.dim(&or_dash(self.device.as_deref())),
+            paint.dim(&or_dash(self.place.device.as_deref())),
             paint.dim(&time_or_dash(self.time.as_ref()))
         )?;
         for line in &self.before {
@@ -207,6 +194,11 @@ fn floor(text: &str, mut at: usize) -> usize {
         at -= 1;
     }
     at
+}
+
+/// On stderr, quiet or not: what is shown may be less than there was.
+pub fn say_problem(place: &str, message: &str) {
+    eprintln!("problem: {} {}", visible(place), visible(message));
 }
 
 /// Prints what `show` goes through.
@@ -273,13 +265,10 @@ impl View for ShowView<'_> {
     }
 
     fn problem(&mut self, place: &str, message: &str) -> io::Result<()> {
-        writeln!(
-            self.out,
-            "{}: {} {}",
-            self.paint.yellow("problem"),
-            visible(place),
-            visible(message)
-        )
+        self.end()?;
+        self.out.flush()?;
+        say_problem(place, message);
+        Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {
@@ -294,13 +283,13 @@ impl View for ShowView<'_> {
 pub fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     writeln!(
         out,
-        "results   {} sealed ({}), {} gaps, {} pending, of {} actions on {} devices",
+        "results   {} sealed ({}), {}, {} pending, of {} on {}",
         human_count(status.sealed),
         human_bytes(status.bytes),
-        human_count(status.gaps),
+        counted(status.gaps, "gap"),
         human_count(status.pending),
-        human_count(status.actions),
-        human_count(status.devices)
+        counted(status.actions, "action"),
+        counted(status.devices, "device")
     )?;
     writeln!(
         out,
@@ -311,18 +300,18 @@ pub fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
             "caught up".into()
         } else {
             format!(
-                "{} results not indexed yet; run `index`",
-                human_count(status.unindexed)
+                "{} not indexed yet; run `index`",
+                counted(status.unindexed, "result")
             )
         }
     )?;
     if let Some(index) = &status.index {
         writeln!(
             out,
-            "index     {} members, {} of text in {} segments, {} on disk, {:.1} % of the text distinct",
-            human_count(index.documents),
+            "index     {}, {} of text in {}, {} on disk, {:.1} % of the text distinct",
+            counted(index.documents, "text"),
             human_bytes(index.text_bytes),
-            human_count(index.segments),
+            counted(index.segments, "segment"),
             human_bytes(index.disk_bytes),
             100.0 * index.distinct_share
         )?;

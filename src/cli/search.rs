@@ -59,17 +59,36 @@ fn explain(global: &Global, form: Form, summary: &app::SearchSummary) {
             ),
         );
     }
-    for note in &summary.notes {
-        say(global, &format!("note: {note}"));
-    }
-    if form == Form::People {
+    if summary.undated > 0 {
         say(
             global,
             &format!(
-                "{} in {} on {}, of {} searched",
+                "note: left out {} that would match but have no time; search without since and until to see them",
+                counted(summary.undated, "member")
+            ),
+        );
+    }
+    if let Some(lines) = summary.scanned_lines {
+        let lines = counted(lines, "distinct line");
+        say(
+            global,
+            &format!("note: read {lines} one by one: no word of the query narrows them down"),
+        );
+    }
+    if summary.stopped {
+        say(global, "note: stopped at --limit; there are more");
+    }
+    if form == Form::People {
+        let devices = summary
+            .devices_hit
+            .map(|devices| format!(" on {}", counted(devices, "device")))
+            .unwrap_or_default();
+        say(
+            global,
+            &format!(
+                "{} in {}{devices}, of {} searched",
                 counted(summary.hits, "hit"),
                 counted(summary.members_hit, "member"),
-                counted(summary.devices_hit, "device"),
                 counted(summary.members, "member")
             ),
         );

@@ -21,8 +21,9 @@ pub fn demo(global: &Global, typed: &args::Demo) -> Result<Exit, Failure> {
     if typed.discard {
         let dir = std::env::temp_dir().join(format!("afteraction-demo-{}", std::process::id()));
         let done = app::demo(&dir, &mut view);
-        std::fs::remove_dir_all(&dir)?;
+        let removed = std::fs::remove_dir_all(&dir);
         done?;
+        removed?;
     } else {
         let dir = global
             .archive

@@ -93,7 +93,7 @@ impl DemoView for Story {
             "  {} {} on {}",
             self.paint.green("→"),
             counted(summary.hits, "hit"),
-            counted(summary.devices_hit, "device")
+            counted(summary.devices_hit.unwrap_or(0), "device")
         )?;
         self.out.flush()
     }

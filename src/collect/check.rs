@@ -2,8 +2,10 @@
 //! wrong in words. Only the service's own refusal stops a run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use reqwest::StatusCode;
 use serde::Serialize;
 
 use super::clock::{Clock, between};
@@ -18,6 +20,9 @@ use super::{CollectError, Secret, ServiceError, Settings};
 const SKEW_SECONDS_MAX: i64 = 120;
 /// A result may have 3 GB.
 const ROOM_WISHED: u64 = 4 * 1024 * 1024 * 1024;
+/// A service that holds calls back for longer is not waited for: a person
+/// looks on.
+const THROTTLED_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Enough of an error to explain it.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -71,8 +76,8 @@ impl CheckLine {
 }
 
 /// Tries what a run needs: sign-in, permissions, host, clock, room. `room` is
-/// what the archive's disk has free, where known. Costs one list call, which
-/// is not counted in the call log.
+/// what the archive's disk has free, where known. Costs one list call, two
+/// where the service holds the first back, not counted in the call log.
 pub async fn check(settings: &Settings, room: Option<u64>) -> Vec<CheckLine> {
     let mut lines = Vec::new();
     if let Err(error) = look(settings, &mut lines).await {
@@ -92,11 +97,11 @@ async fn look(settings: &Settings, lines: &mut Vec<CheckLine>) -> Result<(), Col
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
     let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-    let signer = Signer::new(settings, http.clone(), clock)?;
+    let signer = Signer::new(settings, http.clone(), clock, None)?;
     let token = signer.bearer().await?;
     lines.push(CheckLine::ok("sign-in", "a token was granted"));
     lines.push(permissions(&token));
-    host(settings, &http, &token, lines).await;
+    host(settings, &http, clock, &token, lines).await;
     Ok(())
 }
 
@@ -143,7 +148,13 @@ fn permissions(token: &Secret) -> CheckLine {
     }
 }
 
-async fn host(settings: &Settings, http: &Http, token: &Secret, lines: &mut Vec<CheckLine>) {
+async fn host(
+    settings: &Settings,
+    http: &Http,
+    clock: Clock,
+    token: &Secret,
+    lines: &mut Vec<CheckLine>,
+) {
     let base = &settings.api_base;
     let Some(mut url) = list::first_pages(base, &settings.filter, None)
         .into_iter()
@@ -157,12 +168,21 @@ async fn host(settings: &Settings, http: &Http, token: &Secret, lines: &mut Vec<
         Ok(client) => client,
         Err(error) => return lines.push(CheckLine::failed("host", &error)),
     };
-    let request = client
-        .get(url)
-        .bearer_auth(token.expose())
-        .timeout(settings.timeouts.call);
+    let ask = || {
+        let request = client.get(url.clone()).bearer_auth(token.expose());
+        request.timeout(settings.timeouts.call).send()
+    };
+    let mut answer = ask().await;
+    if let Ok(throttled) = &answer
+        && throttled.status() == StatusCode::TOO_MANY_REQUESTS
+        && let Some(wait) = http::retry_after(throttled)
+        && clock.real(wait) <= THROTTLED_WAIT_MAX
+    {
+        clock.sleep(wait).await;
+        answer = ask().await;
+    }
     let host = settings.api_host();
-    let response = match request.send().await.map_err(http::fault) {
+    let response = match answer.map_err(http::fault) {
         Ok(response) => response,
         Err(fault) => {
             let error = CollectError::Transport {
@@ -178,6 +198,9 @@ async fn host(settings: &Settings, http: &Http, token: &Secret, lines: &mut Vec<
     let body = http::read_bounded(response, ANSWER_BYTES_MAX).await;
     lines.push(if status.is_success() {
         CheckLine::ok("host", format!("{host} lists actions"))
+    } else if status == StatusCode::TOO_MANY_REQUESTS {
+        CheckLine::warn("host", format!("{host} holds calls back for now (429)"))
+            .with_hint("something else uses up the application's calls; collecting waits and goes on by itself")
     } else {
         let error = CollectError::Service {
             call: "list actions",

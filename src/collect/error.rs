@@ -77,7 +77,7 @@ impl CollectError {
                 "the application needs Machine.Read.All and Machine.ReadWrite.All; `collect --check` says what its token holds"
             }
             Self::Transport { .. } => {
-                "check network, proxy and --ca-file, then run collect again; sealed results are kept"
+                "check the host's name (--api-base, --login-base), network, proxy and --ca-file, then run collect again; sealed results are kept"
             }
             Self::CallLog { .. } => {
                 "the log keeps the hourly budget across runs; make its folder writable or name another"

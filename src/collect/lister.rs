@@ -14,6 +14,7 @@ use super::clock::Moment;
 use super::list::{self, Known, Page, Round};
 use super::plan::{self, Plan};
 use super::pump::Run;
+use super::settings::is_on;
 use super::{Call, CollectError, Progress, Vault, VaultError};
 use crate::evidence::{Gap, GapReason, Origin};
 
@@ -63,7 +64,9 @@ impl Run {
                 Err(error) => return Err(error),
             }
             let Some(next) = next else {
-                return self.look_for_missing(&mut known).await;
+                self.look_for_missing(&mut known).await?;
+                self.note_unmatched(&known);
+                return Ok(());
             };
             self.tally.tell(Progress::NextPoll {
                 at: next.timestamp(),
@@ -103,6 +106,23 @@ impl Run {
             n => format!(" and {n} others"),
         };
         Some(format!("the service does not list action {first}{others}"))
+    }
+
+    /// What was asked for by name and is not there is no clean end.
+    fn note_unmatched(&self, known: &Known) {
+        let filter = &self.settings.filter;
+        let idle = |device: &&String| !known.actions().any(|action| is_on(action, device));
+        let devices: Vec<String> = filter.devices.iter().filter(idle).cloned().collect();
+        for device in &devices {
+            self.tally
+                .notice(format!("no action listed on {device} matches the filter"));
+        }
+        let actions = known.missing(&filter.actions).map(|id| id.to_string());
+        let unmatched: Vec<_> = devices.into_iter().chain(actions).collect();
+        if known.len() == 0 && !filter.is_empty() && unmatched.is_empty() {
+            self.tally.notice("no action listed matches the filter");
+        }
+        self.tally.count(|report| report.unmatched = unmatched);
     }
 
     fn next_poll(&self) -> Option<Moment> {

@@ -117,7 +117,7 @@ async fn prepare(
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
     let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-    let signer = Signer::new(&settings, http.clone(), clock)?;
+    let signer = Signer::new(&settings, http.clone(), clock, Some(tally.clone()))?;
     let name = log_name(&settings, &signer).await?;
     if let Some(warning) = super::check::missing_permissions(&signer.bearer().await?) {
         tally.notice(warning);

@@ -70,6 +70,9 @@ pub struct Report {
     pub pending: u64,
     /// Planned, but not reached before the run was stopped or failed.
     pub left: u64,
+    /// Devices and actions asked for by name, of which nothing is listed that
+    /// the filter takes.
+    pub unmatched: Vec<String>,
     /// Entries of the list that describe no action.
     pub unreadable: u64,
     /// Bytes sealed by this run.
@@ -92,6 +95,10 @@ pub struct Report {
 impl Report {
     /// Nothing is missing and nothing is to come.
     pub fn is_complete(&self) -> bool {
-        self.gaps.is_empty() && self.pending == 0 && self.left == 0 && self.unreadable == 0
+        self.gaps.is_empty()
+            && self.pending == 0
+            && self.left == 0
+            && self.unmatched.is_empty()
+            && self.unreadable == 0
     }
 }

@@ -268,16 +268,7 @@ impl Filter {
     }
 
     fn takes_device(&self, action: &Action) -> bool {
-        let is_it = |wanted: &String, name: &str| {
-            let short = name.split('.').next().unwrap_or(name);
-            wanted.eq_ignore_ascii_case(name) || wanted.eq_ignore_ascii_case(short)
-        };
-        let names = [&action.device, &action.machine_id];
-        self.devices.is_empty()
-            || self
-                .devices
-                .iter()
-                .any(|wanted| names.into_iter().flatten().any(|name| is_it(wanted, name)))
+        self.devices.is_empty() || self.devices.iter().any(|wanted| is_on(action, wanted))
     }
 
     fn takes_comment(&self, action: &Action) -> bool {
@@ -288,6 +279,15 @@ impl Filter {
                 .is_some_and(|comment| comment.to_lowercase().contains(&wanted.to_lowercase()))
         })
     }
+}
+
+/// Whether an action ran on a device, named by machine id, full or short name.
+pub(super) fn is_on(action: &Action, device: &str) -> bool {
+    let names = [&action.device, &action.machine_id];
+    names.into_iter().flatten().any(|name| {
+        let short = name.split('.').next().unwrap_or(name);
+        device.eq_ignore_ascii_case(name) || device.eq_ignore_ascii_case(short)
+    })
 }
 
 /// The user's state folder, from what the environment says: `XDG_STATE_HOME`

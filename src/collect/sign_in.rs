@@ -1,6 +1,7 @@
 //! Bearer tokens: got, renewed before they end and once on a 401.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -13,7 +14,8 @@ use super::clock::{Clock, Moment};
 use super::error::clean;
 use super::http::{self, SharedHttp, Unread};
 use super::jwt::{self, Claims};
-use super::{CollectError, Secret, Settings, SignIn, TokenSource};
+use super::tally::Tally;
+use super::{CollectError, Progress, Secret, Settings, SignIn, TokenSource};
 
 /// A token answer holds one token.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
@@ -33,6 +35,8 @@ pub(super) struct Signer {
     token_url: Option<Url>,
     http: SharedHttp,
     clock: Clock,
+    /// Hears of waiting for the login host; without it nobody waits.
+    tally: Option<Arc<Tally>>,
     current: Mutex<Option<Token>>,
 }
 
@@ -57,7 +61,12 @@ struct Denied {
 }
 
 impl Signer {
-    pub fn new(settings: &Settings, http: SharedHttp, clock: Clock) -> Result<Self, CollectError> {
+    pub fn new(
+        settings: &Settings,
+        http: SharedHttp,
+        clock: Clock,
+        tally: Option<Arc<Tally>>,
+    ) -> Result<Self, CollectError> {
         let token_url = match &settings.sign_in {
             SignIn::Client { tenant, .. } => Some(token_url(&settings.login_base, tenant)?),
             SignIn::Token(_) => None,
@@ -68,6 +77,7 @@ impl Signer {
             token_url,
             http,
             clock,
+            tally,
             current: Mutex::new(None),
         })
     }
@@ -127,26 +137,32 @@ impl Signer {
     ) -> Result<Token, CollectError> {
         let mut tries = Tries::default();
         loop {
-            let failed = match self.ask(client_id, secret).await {
+            let refusal = match self.ask(client_id, secret).await {
                 Ok(token) => return Ok(token),
-                Err(Refusal::Final(why)) => return Err(self.failure(why)),
-                Err(Refusal::Passing(why)) => why,
+                Err(refusal) => refusal,
             };
-            match tries.next(trouble) {
-                Some(wait) => self.clock.sleep(wait).await,
-                None => return Err(self.failure(failed)),
+            let may_pass = !matches!(refusal, Refusal::Final(_));
+            let error = self.failure(refusal);
+            match (&self.tally, tries.next(trouble)) {
+                (Some(tally), Some(wait)) if may_pass => {
+                    tally.tell(Progress::Notice(format!("{error}; trying again")));
+                    self.clock.sleep(wait).await;
+                }
+                _ => return Err(error),
             }
         }
     }
 
-    fn failure(&self, why: String) -> CollectError {
-        CollectError::SignIn {
-            host: self
-                .token_url
-                .as_ref()
-                .map(http::authority)
-                .unwrap_or_default(),
-            why,
+    fn failure(&self, refusal: Refusal) -> CollectError {
+        let url = self.token_url.as_ref();
+        let host = url.map(http::authority).unwrap_or_default();
+        match refusal {
+            Refusal::Final(why) => CollectError::SignIn { host, why },
+            Refusal::Passing(why) => CollectError::Transport {
+                call: "sign in",
+                host,
+                why,
+            },
         }
     }
 
@@ -207,6 +223,7 @@ impl Signer {
 }
 
 enum Refusal {
+    /// No answer, not all of it, or a service out of breath.
     Passing(String),
     Final(String),
 }

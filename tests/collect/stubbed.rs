@@ -435,3 +435,70 @@ async fn a_check_says_what_the_token_lacks_and_what_the_host_answers() {
     let host = lines.iter().find(|line| line.what == "host").unwrap();
     assert_eq!(host.state, CheckState::Fail);
 }
+
+#[tokio::test]
+async fn a_check_that_is_held_back_waits_once_and_then_warns() {
+    let state = tempfile::tempdir().unwrap();
+    for (retry_after, held_back, expected, calls) in [
+        ("0", 1, CheckState::Ok, 2),
+        ("0", 9, CheckState::Warn, 2),
+        ("999999999", 9, CheckState::Warn, 1),
+    ] {
+        let asked = AtomicUsize::new(0);
+        let stub = Stub::serve(move |_, _| {
+            if asked.fetch_add(1, Ordering::Relaxed) < held_back {
+                Reply::new(429, "").header("Retry-After", retry_after)
+            } else {
+                page(&[])
+            }
+        });
+        let lines = check(&settings(&stub, state.path()), None).await;
+        let host = lines.iter().find(|line| line.what == "host").unwrap();
+        assert_eq!((host.state, stub.seen().len()), (expected, calls));
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_login_host_is_no_wrong_secret() {
+    let state = tempfile::tempdir().unwrap();
+    let stub = service(Vec::new(), |_| Reply::new(200, ""));
+    let mut settings = settings(&stub, state.path());
+    settings.sign_in = SignIn::Client {
+        tenant: "t".into(),
+        client_id: "c".into(),
+        secret: Secret::new("s"),
+    };
+    settings.login_base = "http://127.0.0.1:1".parse().unwrap();
+    let lines = check(&settings, None).await;
+    let hint = lines[0].hint.as_deref().unwrap();
+    assert_eq!(
+        (lines[0].what, lines[0].state),
+        ("sign-in", CheckState::Fail)
+    );
+    assert!(
+        hint.contains("network") && !hint.contains("secret"),
+        "{hint}"
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_matches_nothing_is_no_clean_end() {
+    let state = tempfile::tempdir().unwrap();
+    let stub = service(vec![action(1, 1)], |_| Reply::new(200, "bytes"));
+    let vault = MemoryVault::new();
+    let mut settings = settings(&stub, state.path());
+    settings.filter.devices = vec!["PC-17".into(), "nosuch".into()];
+    let told = run(settings.clone(), &vault).await;
+    assert_eq!((told.report.sealed, told.report.left), (1, 0));
+    assert_eq!(told.report.unmatched, ["nosuch"]);
+    assert!(!told.report.is_complete());
+    let said = |told: &super::Told, what: &str| told.text().contains(what);
+    assert!(said(&told, "on nosuch matches"), "{}", told.text());
+    settings.filter.devices.pop();
+    settings.filter.comment = Some("case-43".into());
+    let told = run(settings.clone(), &vault).await;
+    assert!(said(&told, "matches the filter"), "{}", told.text());
+    settings.filter.comment = None;
+    let told = run(settings, &vault).await;
+    assert!(told.report.is_complete() && !said(&told, "matches the filter"));
+}

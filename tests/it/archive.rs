@@ -35,6 +35,30 @@ fn every_result_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn every_row_begins_with_its_reference() {
+    let case = imported();
+    for command in ["list", "gaps", "problems"] {
+        let rows = case.ok(&[command, "--jsonl"]).jsonl();
+        assert!(!rows.is_empty(), "{command}");
+        for row in &rows {
+            let at = row["ref"].as_str().expect("a reference");
+            let result = format!(
+                "{}/{}",
+                row["action_id"].as_str().unwrap(),
+                row["command_index"]
+            );
+            assert_eq!(at.split('!').next(), Some(result.as_str()), "{command}");
+        }
+        let csv = case.ok(&[command, "--csv"]).stdout;
+        assert!(csv.starts_with("ref,action_id,command_index"), "{csv}");
+        let seen = case.ok(&[command]).stdout;
+        for row in &rows {
+            assert!(seen.contains(row["ref"].as_str().unwrap()), "{command}");
+        }
+    }
+}
+
+#[test]
 fn a_rebuilt_index_gives_the_same_answers() {
     let case = imported();
     let ask = || {
@@ -137,4 +161,30 @@ fn an_archive_that_may_not_be_written_can_be_read() {
         .collect();
     after.sort();
     assert_eq!(before, after, "a reader left something behind");
+}
+
+#[test]
+fn problems_stay_apart_from_what_is_shown() {
+    let case = Case::new();
+    // A tab inside a string, as the service writes it, then an end too early.
+    let text =
+        "{\"script_name\":\"a.ps1\",\"script_errors\":\"e\",\"script_output\":\"one\ttwo\n\"";
+    case.write("in/whole.json", format!("{text},\"exit_code\":0}}"));
+    case.write("in/cut.json", text);
+    case.run(&["import", &case.path("in").display().to_string()]);
+    for row in case.ok(&["list", "--jsonl"]).jsonl() {
+        let at = row["ref"].as_str().unwrap();
+        let whole = case.ok(&["show", at]);
+        assert!(whole.stderr.contains("problem: "), "{}", whole.stderr);
+        assert!(whole.stderr.contains(at), "{}", whole.stderr);
+        assert!(!whole.stdout.contains("problem"), "{}", whole.stdout);
+        let cut = row["path"] == "cut.json";
+        for more in [&[][..], &["--raw"]] {
+            let output = format!("{at}!output");
+            let part = case.ok(&[&["show", &output][..], more].concat());
+            assert_eq!(part.stdout, "one\ttwo\n");
+            assert_eq!(part.stderr.contains("breaks off"), cut, "{}", part.stderr);
+            assert!(cut || part.stderr.is_empty(), "{}", part.stderr);
+        }
+    }
 }

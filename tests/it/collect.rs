@@ -112,6 +112,9 @@ fn filters_take_what_they_name() {
         rows.iter()
             .all(|r| r["device"].as_str().unwrap().starts_with("fs-01"))
     );
+    let (ran, report) = collect(&case, &emulator, &["--device", "nosuch"]);
+    assert_eq!((ran.code, &report["unmatched"][0]), (3, &"nosuch".into()));
+    assert!(ran.stderr.contains("nosuch"), "{}", ran.stderr);
 }
 
 #[test]
@@ -130,6 +133,11 @@ fn check_says_what_is_wrong_before_anything_starts() {
     assert_eq!(ran.code, 2);
     assert!(ran.stdout.contains("FAIL"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("not it"));
+    let mut wrong = command(&case, &emulator, &[]);
+    wrong.env("AFTERACTION_CLIENT_SECRET", "not it");
+    let ran = Ran::of(wrong);
+    assert!(ran.stderr.contains("error:"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("collected"), "{}", ran.stderr);
 }
 
 #[test]

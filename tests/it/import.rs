@@ -67,6 +67,64 @@ fn the_layout_of_the_service_is_keyed_exactly() {
 }
 
 #[test]
+fn gaps_and_problems_still_stand_when_the_import_is_repeated() {
+    let case = Case::new();
+    case.write("in/cut.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b]);
+    for path in [case.path("in"), sample_data()] {
+        let import = || case.run(&["import", &path.display().to_string(), "--json"]);
+        let (first, again) = (import(), import());
+        assert_eq!((first.code, again.code), (3, 3), "{}", again.stderr);
+        let report = |ran: &super::support::Ran| -> serde_json::Value {
+            serde_json::from_str(&ran.stdout).unwrap()
+        };
+        let (first, again) = (report(&first), report(&again));
+        assert_eq!(again["sealed"], 0);
+        assert_eq!(first["gaps"], again["gaps"]);
+        assert_eq!(first["problems"], again["problems"]);
+        assert_ne!(again["problems"], 0);
+    }
+    case.write("fine/a.txt", "words\n");
+    let fine = case.path("fine").display().to_string();
+    case.ok(&["import", &fine]);
+}
+
+/// Its path is longer than the system takes, so that even root cannot open it.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_read_is_left_out_and_said_while_the_rest_is_taken() {
+    let case = Case::new();
+    let deep = |name: &str| format!("{name}/{}", vec!["d".repeat(200); 15].join("/"));
+    case.write("in/a.txt", "first words\n");
+    case.write(&format!("{}/x.txt", deep("in")), "second words\n");
+    case.write(&format!("{}/y.txt", deep("apart")), "out of reach\n");
+    std::fs::rename(case.path("apart"), case.path(&deep("in")).join("e")).unwrap();
+    let ran = case.run(&["import", &case.path("in").display().to_string(), "--json"]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("left out"), "{}", ran.stderr);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["sealed"], 2);
+    assert_eq!(report["left_out"].as_array().map(Vec::len), Some(1));
+    assert_eq!(report["left_out"][0]["unreadable"], true);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_entry_that_is_no_evidence_is_said_and_harmless() {
+    let case = Case::new();
+    case.write("in/a.txt", "words\n");
+    std::os::unix::fs::symlink("nowhere", case.path("in/link")).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(case.path("in/socket")).unwrap();
+    let ran = case.ok(&["import", &case.path("in").display().to_string()]);
+    drop(socket);
+    assert!(ran.stderr.contains("not followed"), "{}", ran.stderr);
+    for named in ["in/link", "in/socket"] {
+        let ran = case.run(&["import", &case.path(named).display().to_string()]);
+        assert_eq!(ran.code, 2);
+        assert!(ran.stderr.contains(named), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn the_device_is_told_by_name_folder_or_pattern() {
     for (flag, value, device) in [
         ("--device", Some("srv-9"), "srv-9"),

@@ -122,6 +122,14 @@ fn what_evidence_holds_does_not_run_on_the_terminal_or_in_a_spreadsheet() {
     );
     let csv = case.ok(&["search", "needle", "--csv"]).stdout;
     assert!(csv.contains("'=cmd"), "{csv}");
+    assert!(
+        csv.contains("\\u{1b}[2J") && csv.contains("\\u{202e}txt"),
+        "{csv:?}"
+    );
+    assert!(
+        !csv.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'),
+        "{csv:?}"
+    );
     let hits = case.ok(&["search", "needle", "--jsonl"]).jsonl();
     assert!(
         hits[0]["text"].as_str().unwrap().contains('\u{1b}'),
@@ -150,4 +158,102 @@ fn regex_and_fixed_search_raw_lines() {
     assert_eq!(lines(&["--fixed", "2.3:44"]), [1]);
     assert_eq!(lines(&["--fixed", "alpha", "--ignore-case"]), [1, 3]);
     assert_eq!(lines(&["--fixed", "alpha", "NOT beta"]), [0u64; 0]);
+}
+
+#[test]
+fn what_has_no_time_is_said_to_be_left_out() {
+    let case = Case::new();
+    case.run(&["import", &sample_data().display().to_string()]);
+    case.write("in/pc-1/a.txt", "mimikatz and undatedword\n");
+    case.run(&[
+        "import",
+        "--device-from-folder",
+        &case.path("in").display().to_string(),
+    ]);
+    let everything = case.ok(&["search", "*", "--count", "--json"]).stdout;
+    let everything: serde_json::Value = serde_json::from_str(&everything).unwrap();
+    let members = everything[0]["members"].as_u64().unwrap();
+    for since in [
+        &["undatedword", "--since", "2020-01-01"][..],
+        &["undatedword since:2020-01-01"],
+        &["(undatedword since:2020-01-01) OR absent"],
+    ] {
+        let ran = case.run(&[&["search"][..], since].concat());
+        assert_eq!(ran.code, 3, "{since:?}");
+        assert!(ran.stderr.contains("1 member that"), "{}", ran.stderr);
+        let searched = format!("of {} members searched", members - 1);
+        assert!(ran.stderr.contains(&searched), "{}", ran.stderr);
+    }
+    for whole in [
+        &["absent", "--until", "2020-01-01"][..],
+        &["NOT until:2020-01-01 absent"],
+    ] {
+        assert_eq!(case.run(&[&["search"][..], whole].concat()).code, 1);
+    }
+    let found = case.ok(&["search", "mimikatz", "--since", "2020-01-01"]);
+    assert!(found.stderr.contains("1 member that"), "{}", found.stderr);
+    let or = case.ok(&["search", "undatedword OR since:2020-01-01"]);
+    assert!(!or.stderr.contains("no time"), "{}", or.stderr);
+    let by = [
+        "--count",
+        "--by",
+        "device",
+        "--jsonl",
+        "--since",
+        "2020-01-01",
+    ];
+    let rows = case
+        .ok(&[&["search", "mimikatz"][..], &by].concat())
+        .jsonl();
+    let undated: Vec<_> = rows.iter().filter(|r| r["undated"] != 0).collect();
+    assert_eq!(undated.len(), 1);
+    assert_eq!(
+        (&undated[0]["value"], &undated[0]["hits"]),
+        (&"pc-1".into(), &0.into())
+    );
+}
+
+#[test]
+fn a_count_says_only_what_was_counted() {
+    let case = incident();
+    let total = case.ok(&["search", "mimikatz", "--count"]);
+    assert!(!total.stderr.contains("device"), "{}", total.stderr);
+    let by = case.ok(&["search", "mimikatz", "--count", "--by", "device"]);
+    assert!(by.stderr.contains(" on "), "{}", by.stderr);
+    let none = case.run(&["search", "absentword", "--count", "--jsonl"]);
+    assert_eq!((none.code, &none.jsonl()[0]["hits"]), (1, &0.into()));
+}
+
+/// `/dev/full` takes no byte.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_takes_nothing_is_an_error_and_no_panic() {
+    let case = incident();
+    for args in [
+        &["completions", "bash"][..],
+        &["list"],
+        &["search", "mimikatz"],
+        &["status"],
+        &["demo", "--discard"],
+    ] {
+        let mut command = case.command(args);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        command
+            .stdout(full.unwrap())
+            .stderr(std::process::Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains("os error 28"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let case = incident();
+    assert_eq!(case.run(&["search", "mimikatz", "--limit", "0"]).code, 2);
+    let file = case.path("no/such/folder/hits.csv").display().to_string();
+    let ran = case.run(&["search", "mimikatz", "-o", &file]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains(&file), "{}", ran.stderr);
 }
