@@ -290,7 +290,7 @@ impl Walk<'_> {
     /// what was promised.
     pub(super) fn content(&mut self, bytes: &mut dyn Read, entry: &Entry, facts: &Facts) -> Flow {
         let shared = self.shared;
-        let mut guard = Guard::new(bytes, shared, &self.settings.limits);
+        let mut guard = Guard::new(bytes, shared);
         self.peel_stream(&mut guard, facts)?;
         if guard.end() == Some(&End::Whole) {
             let (made, crc) = (guard.made(), guard.crc());
