@@ -116,8 +116,11 @@ impl Store {
             let _ = dir.parent().map(system::sync_folder);
         }
         let lock = WriterLock::acquire(dir, &options.command)?;
-        let store = Self::open_on(disk, dir, options.create, Some(lock))?;
-        notes::fold_in(&store, dir)?;
+        let mut store = Self::open_on(disk, dir, options.create, Some(lock))?;
+        let damaged = notes::fold_in(&store, dir)?;
+        store
+            .notices
+            .extend(damaged.iter().map(|damage| format!("{damage}; kept")));
         Scratch::sweep(dir);
         Ok(store)
     }
