@@ -16,14 +16,16 @@ use super::archive::Archive;
 use super::card::CustodyEvent;
 use super::mask::Mask;
 use super::reader::Damage;
-use super::store::FACT_BYTES_MAX;
-use super::{Store, StoreError, layout};
+use super::store::NOTES_AT_ONCE;
+use super::{Store, StoreError, layout, system};
 use crate::evidence::Time;
 
-/// **Units**: bytes of one line, its line feed included: what the journal
-/// takes of an event, in base64. A longer one is none of ours and is read in
-/// pieces of this length.
-const LINE_MAX: u64 = (FACT_BYTES_MAX + CHECKSUM).div_ceil(3) as u64 * 4 + 1;
+/// **Units**: bytes of one event: more than any command line has. A commit's
+/// worth of them is in memory at once.
+const EVENT_MAX: usize = 256 << 10;
+/// **Units**: bytes of one line, its line feed included. A longer one is none
+/// of ours and is read in pieces of this length.
+const LINE_MAX: u64 = (EVENT_MAX + CHECKSUM).div_ceil(3) as u64 * 4 + 1;
 /// **Units**: bytes behind each event.
 const CHECKSUM: usize = 4;
 /// **Units**: bytes of a damaged line that go into the journal. Events are
@@ -40,23 +42,23 @@ fn mask(archive: &Archive) -> Mask {
 /// Appends an event. Readers that come at once wait for each other, some
 /// milliseconds.
 ///
-/// **Errors**: also where the event is longer than the journal takes.
+/// **Errors**: also where the event is longer than [`EVENT_MAX`].
 pub(super) fn append(dir: &Path, archive: &Archive, event: &CustodyEvent) -> io::Result<()> {
     let mut line = serde_json::to_vec(event)?;
-    if line.len() > FACT_BYTES_MAX {
+    if line.len() > EVENT_MAX {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("an event of {} bytes (limit {FACT_BYTES_MAX})", line.len()),
+            format!("an event of {} bytes (limit {EVENT_MAX})", line.len()),
         ));
     }
     line.extend_from_slice(&crc32fast::hash(&line).to_le_bytes());
     mask(archive).apply(0, &mut line);
     // The line feed before ends a line that was cut short.
     let line = format!("\n{}\n", BASE64.encode(line));
-    let mut file = File::options()
-        .append(true)
-        .create(true)
-        .open(dir.join(layout::NOTES))?;
+    let mut options = File::options();
+    options.append(true).create(true);
+    system::private(&mut options);
+    let mut file = options.open(dir.join(layout::NOTES))?;
     file.lock()?;
     let before = file.metadata()?.len();
     let written = file.write_all(line.as_bytes());
@@ -83,14 +85,23 @@ pub(super) fn fold_in(store: &Store, dir: &Path) -> Result<Vec<Damage>, StoreErr
     file.lock().map_err(failed)?;
     let mut lines = Lines::new(&file, store.archive());
     let mut damaged = Vec::new();
-    while let Some(line) = lines.next().map_err(failed)? {
-        match line {
-            Line::Event(event) => store.note_custody(&event)?,
-            Line::Damaged { offset, bytes } => {
-                damaged.push(damage(offset, bytes.len()));
-                store.note_custody(&as_it_stands(offset, &bytes))?
-            }
-        };
+    loop {
+        let mut page = Vec::new();
+        while page.len() < NOTES_AT_ONCE
+            && let Some(line) = lines.next().map_err(failed)?
+        {
+            page.push(match line {
+                Line::Event(event) => event,
+                Line::Damaged { offset, bytes } => {
+                    damaged.push(damage(offset, bytes.len()));
+                    as_it_stands(offset, &bytes)
+                }
+            });
+        }
+        if page.is_empty() {
+            break;
+        }
+        store.note_custodies(&page)?;
     }
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     file.set_len(0).map_err(failed)?;

@@ -34,7 +34,7 @@ pub(super) const FACT_BYTES_MAX: usize = 1 << 20;
 
 /// Facts noted by one caller that wait for their commit together: a commit's
 /// worth.
-const NOTES_AT_ONCE: usize = 1_000;
+pub(super) const NOTES_AT_ONCE: usize = 1_000;
 
 /// How to open an archive for writing.
 #[derive(Clone, Debug)]
@@ -351,6 +351,17 @@ impl Store {
     /// Notes who did what. The very same event again adds nothing.
     pub fn note_custody(&self, event: &CustodyEvent) -> Result<Seq, StoreError> {
         self.note(Fact::custody(event), Body::none())
+    }
+
+    /// Notes several events in one commit.
+    pub(super) fn note_custodies(&self, events: &[CustodyEvent]) -> Result<(), StoreError> {
+        for page in events.chunks(NOTES_AT_ONCE) {
+            self.note_all(
+                page.iter()
+                    .map(|event| Ok((Fact::custody(event), Body::none()))),
+            )?;
+        }
+        Ok(())
     }
 
     /// Notes a setting that decides what is found. The value it has already

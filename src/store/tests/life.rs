@@ -151,6 +151,34 @@ fn a_broken_download_goes_on_where_it_was_and_equals_the_whole() {
 }
 
 #[test]
+fn a_download_that_had_all_its_bytes_asks_for_the_last_ones_again() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Memory::new(home.path());
+    let bytes = body(8, 6 * frame::FRAME);
+    let announced = Announced {
+        total: Some(bytes.len() as u64),
+        md5: true,
+        ..Announced::default()
+    };
+    {
+        let store = open(&disk).unwrap();
+        let mut download = store.download(key(1, 0)).unwrap();
+        download.begin(announced.clone()).unwrap();
+        download.append(&bytes).unwrap();
+    }
+    let store = open(&disk).unwrap();
+    let mut download = store.download(key(1, 0)).unwrap();
+    assert_eq!(download.announced(), &announced);
+    let from = download.offset() as usize;
+    assert_eq!(from, 5 * frame::FRAME);
+    download.append(&bytes[from..]).unwrap();
+    let md5: [u8; 16] = <md5::Md5 as md5::Digest>::digest(&bytes).into();
+    assert_eq!(download.md5(), Some(md5));
+    let sealing = download.seal(&facts(ResultKind::File), &now()).unwrap();
+    assert_eq!(sealing.record().sha256, Sha256::of(&bytes));
+}
+
+#[test]
 fn a_download_goes_on_before_its_first_damaged_frame_and_can_begin_anew() {
     let home = tempfile::tempdir().unwrap();
     let disk = Memory::new(home.path());
@@ -287,8 +315,8 @@ fn a_note_the_journal_cannot_take_is_refused_and_the_archive_opens() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path(), options(true)).unwrap());
     let reader = Catalogue::open(dir.path()).unwrap();
-    assert!(reader.note(&noted(&"x".repeat(2 << 20))).is_err());
-    reader.note(&noted(&"x".repeat((1 << 20) - 1000))).unwrap();
+    assert!(reader.note(&noted(&"x".repeat(1 << 20))).is_err());
+    reader.note(&noted(&"x".repeat(200 << 10))).unwrap();
     drop(Store::open(dir.path(), options(false)).unwrap());
     reader.refresh().unwrap();
     assert_eq!(reader.last_seq(), Seq(1));
