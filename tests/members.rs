@@ -529,7 +529,7 @@ fn members_that_share_bytes_are_told_and_counted_as_work() {
     assert!(seen.has(ProblemKind::Lying));
     assert_eq!(seen.kinds().last(), Some(&ProblemKind::LimitReached));
     assert!(seen.summary.cut);
-    assert_eq!(seen.summary.inflated_bytes, 5 << 20);
+    assert_eq!(seen.summary.inflated_bytes, 10 << 20);
 }
 
 // ---- limits ------------------------------------------------------------
@@ -550,11 +550,77 @@ fn a_bomb_is_cut_where_its_ratio_says_so() {
             "{:?}",
             seen.problems
         );
-        assert!(seen.summary.cut);
         let seen = look(&bomb);
         assert_eq!(seen.members[0].1.len(), 12 << 20);
         assert_eq!(seen.problems, []);
     }
+}
+
+#[test]
+fn what_stands_behind_a_bomb_is_read() {
+    let bomb = packed("bomb", &vec![0; 12 << 20]);
+    let zip = Zip::new().add(&bomb).add(&stored("b", SMALL)).finish();
+    let settings = settings(|limits| limits.ratio_floor_bytes = 4 << 20);
+    let seen = see(&zip, Hint::default(), &settings);
+    assert_eq!(seen.bytes("!bomb").len(), 4 << 20);
+    assert_eq!(seen.bytes("!b"), SMALL);
+    assert_eq!(seen.kinds(), [ProblemKind::LimitReached]);
+    assert!(!seen.summary.cut);
+}
+
+/// Counts what it is given and holds none of it.
+#[derive(Default)]
+struct Counts {
+    bytes: u64,
+    problems: Vec<Problem>,
+}
+
+impl Visitor for Counts {
+    fn member(&mut self, _: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
+        self.bytes += io::copy(bytes, &mut io::sink()).unwrap();
+        ControlFlow::Continue(())
+    }
+
+    fn problem(&mut self, _: &[Layer], problem: Problem) {
+        self.problems.push(problem);
+    }
+}
+
+fn count(bytes: &[u8]) -> Counts {
+    let mut counts = Counts::default();
+    let mut scratch = || -> io::Result<Box<dyn afteraction::members::Scratch>> {
+        Ok(Box::new(Cursor::new(Vec::new())))
+    };
+    walk(
+        &mut Cursor::new(bytes),
+        Hint::default(),
+        &Settings::default(),
+        &mut scratch,
+        &mut counts,
+    )
+    .unwrap();
+    counts
+}
+
+/// A gzip of `unit` so many times, each a stream of its own.
+fn gzip_of(unit: &[u8], times: usize) -> Vec<u8> {
+    gzip(None, unit).repeat(times)
+}
+
+#[test]
+fn a_log_that_repeats_is_read_whole_and_endless_zeros_are_not() {
+    let len = 300 << 20;
+    let log = gzip_of(&b"ok\r\n".repeat(1 << 18), 300);
+    assert!(len / log.len() as u64 > 200, "{} bytes", log.len());
+    let counts = count(&log);
+    assert_eq!(counts.bytes, len);
+    assert_eq!(counts.problems, []);
+
+    let counts = count(&gzip_of(&[0; 1 << 20], 600));
+    assert_eq!(counts.bytes, 512 << 20);
+    assert_eq!(counts.problems.len(), 1);
+    let said = &counts.problems[0].message;
+    assert!(said.contains("ratio 200 beyond 536870912 bytes"), "{said}");
 }
 
 #[test]

@@ -1,57 +1,6 @@
-//! Any bytes become text without a panic, and the same text however they are
-//! cut.
 #![no_main]
 
-use std::io::{self, Read};
-use std::ops::ControlFlow;
+#[path = "../bodies/extract.rs"]
+mod body;
 
-use afteraction::evidence::{Problem, ResultKind};
-use afteraction::extract::{Head, Hint, Settings, Sink, TranscriptFacts, extract};
-use libfuzzer_sys::fuzz_target;
-
-#[derive(Default, PartialEq)]
-struct Keeps {
-    documents: Vec<(Head, String)>,
-    facts: TranscriptFacts,
-}
-
-impl Sink for Keeps {
-    fn document(&mut self, head: Head) -> ControlFlow<()> {
-        self.documents.push((head, String::new()));
-        ControlFlow::Continue(())
-    }
-
-    fn text(&mut self, piece: &str) -> ControlFlow<()> {
-        let document = self.documents.last_mut().expect("text follows a head");
-        document.1.push_str(piece);
-        ControlFlow::Continue(())
-    }
-
-    fn transcript(&mut self, facts: &TranscriptFacts) {
-        self.facts = facts.clone();
-    }
-
-    fn problem(&mut self, _: Problem) {}
-}
-
-struct Trickle<'a>(&'a [u8]);
-
-impl Read for Trickle<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = buf.len().min(3);
-        self.0.read(&mut buf[..n])
-    }
-}
-
-fn keep(bytes: &mut dyn Read, kind: ResultKind) -> Keeps {
-    let mut keeps = Keeps::default();
-    let hint = Hint { name: None, kind };
-    extract(bytes, hint, Settings::default(), &mut keeps).expect("memory does not fail");
-    keeps
-}
-
-fuzz_target!(|bytes: &[u8]| {
-    for kind in [ResultKind::Transcript, ResultKind::File] {
-        assert!(keep(&mut &bytes[..], kind) == keep(&mut Trickle(bytes), kind));
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| body::run(bytes));

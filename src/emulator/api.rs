@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::clock::{api_time, earlier, later};
 use super::fault::Fault;
-use super::filter::{ACTIONS, MACHINES};
+use super::filter::{ACTIONS, MACHINES, Schema};
 use super::fleet::key;
 use super::journal::Violation;
-use super::list::{Ask, Listing};
+use super::list::{Ask, Entity, Listing};
 use super::placed::{Placed, Stage};
 use super::server::{Asked, Reply};
 use super::token::SignInError;
@@ -64,25 +64,35 @@ fn not_found(asked: &Asked<'_>, what: &str) -> Reply {
 }
 
 pub(super) fn machines(asked: &Asked<'_>) -> Reply {
-    let ask = match Ask::parse(asked.query(), MACHINES) {
+    let stock = asked.service.stock();
+    let devices = stock.devices.iter();
+    let entities = devices.map(|device| Cow::Borrowed(&device.json)).collect();
+    list(asked, MACHINES, "machines", "Machines", entities)
+}
+
+/// The page asked for of `entities`, which stand below `path` and are named
+/// `set` in its metadata.
+fn list(
+    asked: &Asked<'_>,
+    schema: Schema,
+    path: &str,
+    set: &str,
+    entities: Vec<Entity<'_>>,
+) -> Reply {
+    let ask = match Ask::parse(asked.query(), schema) {
         Ok(ask) => ask,
         Err(why) => return error(asked, 400, "ODataError", &why),
     };
-    let stock = asked.service.stock();
-    let entities = stock
-        .devices
-        .iter()
-        .map(|device| Cow::Borrowed(&device.json));
     let page = Listing {
         ask: &ask,
-        schema: MACHINES,
+        schema,
         page_size: asked.service.page_size,
         faults: &asked.service.faults,
         call: asked.service.lists.fetch_add(1, Ordering::Relaxed),
-        address: format!("{}/api/machines", asked.base),
-        context: context(asked, "Machines"),
+        address: format!("{}/api/{path}", asked.base),
+        context: context(asked, set),
     }
-    .page(entities.collect());
+    .page(entities);
     json(StatusCode::OK, &page)
 }
 
@@ -106,24 +116,10 @@ pub(super) fn machine(asked: &Asked<'_>, id: &str) -> Reply {
 }
 
 pub(super) fn actions(asked: &Asked<'_>) -> Reply {
-    let ask = match Ask::parse(asked.query(), ACTIONS) {
-        Ok(ask) => ask,
-        Err(why) => return error(asked, 400, "ODataError", &why),
-    };
     let stock = asked.service.stock();
     let visible = stock.actions.iter().filter(|a| is_visible(asked, a));
     let entities = visible.map(|action| action.json(asked.now)).collect();
-    let page = Listing {
-        ask: &ask,
-        schema: ACTIONS,
-        page_size: asked.service.page_size,
-        faults: &asked.service.faults,
-        call: asked.service.lists.fetch_add(1, Ordering::Relaxed),
-        address: format!("{}/api/machineactions", asked.base),
-        context: context(asked, "MachineActions"),
-    }
-    .page(entities);
-    json(StatusCode::OK, &page)
+    list(asked, ACTIONS, "machineactions", "MachineActions", entities)
 }
 
 pub(super) fn action(asked: &Asked<'_>, id: &str) -> Reply {

@@ -217,7 +217,7 @@ impl Parser<'_> {
         found
     }
 
-    fn expect(&mut self, word: &str) -> Result<(), String> {
+    fn require(&mut self, word: &str) -> Result<(), String> {
         match self.eat(word) {
             true => Ok(()),
             false => Err(format!("Syntax error: '{word}' expected.")),
@@ -249,7 +249,7 @@ impl Parser<'_> {
             Filter::Not(Box::new(self.one()?))
         } else if self.eat("(") {
             let inner = self.or()?;
-            self.expect(")")?;
+            self.require(")")?;
             inner
         } else if self.eat("startswith") {
             self.starts_with()?
@@ -261,13 +261,13 @@ impl Parser<'_> {
     }
 
     fn starts_with(&mut self) -> Result<Filter, String> {
-        self.expect("(")?;
+        self.require("(")?;
         let (name, kind) = self.property()?;
-        self.expect(",")?;
+        self.require(",")?;
         let Literal::Text(prefix) = self.literal(Type::Text)? else {
             return Err("startswith needs a string.".into());
         };
-        self.expect(")")?;
+        self.require(")")?;
         match kind {
             Type::Text => Ok(Filter::StartsWith(name, prefix)),
             _ => Err(format!("startswith does not apply to '{name}'.")),
@@ -278,12 +278,12 @@ impl Parser<'_> {
         let (name, kind) = self.property()?;
         let word = self.next()?.to_string();
         if word == "in" {
-            self.expect("(")?;
+            self.require("(")?;
             let mut literals = vec![self.literal(kind)?];
             while self.eat(",") {
                 literals.push(self.literal(kind)?);
             }
-            self.expect(")")?;
+            self.require(")")?;
             return Ok(Filter::In(name, literals));
         }
         let operator = Operator::named(&word)

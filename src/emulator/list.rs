@@ -11,7 +11,7 @@ use super::filter::{Filter, Schema, Type};
 /// The service refuses to return more at once.
 const TOP_MAX: usize = 10_000;
 
-type Entity<'a> = Cow<'a, Map<String, Value>>;
+pub(super) type Entity<'a> = Cow<'a, Map<String, Value>>;
 
 /// What a list call asks for.
 #[derive(Debug)]

@@ -16,6 +16,8 @@
 mod codepage;
 mod detect;
 mod feed;
+mod hidden;
+mod mixed;
 mod narrow;
 mod strings;
 mod text;
@@ -30,7 +32,7 @@ use crate::evidence::{Problem, ResultKind};
 pub use codepage::CodePage;
 
 /// What made a text. Another version may give other offsets.
-pub const EXTRACTOR_VERSION: u32 = 1;
+pub const EXTRACTOR_VERSION: u32 = 2;
 
 /// What is known of the bytes from outside.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +59,8 @@ pub enum Part {
     /// What it wrote as errors.
     Errors,
     /// Whatever else a transcript held: keys this build does not know, a
-    /// second output, bytes behind the end.
+    /// second output, bytes behind the end. Of any text: words that its
+    /// encoding swallows, see [`hidden`].
     Other,
 }
 

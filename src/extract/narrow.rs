@@ -5,7 +5,7 @@ use encoding_rs::Encoding;
 
 use super::codepage::CodePage;
 use super::text::Counts;
-use super::wide::{Order, WIDE_RUN_BYTES, Wide, begins_wide};
+use super::wide::{Order, WIDE_RUN_BYTES, begins_wide};
 
 pub(super) struct Narrow {
     page: CodePage,
@@ -13,8 +13,6 @@ pub(super) struct Narrow {
     utf8: bool,
     /// Byte order of stretches of UTF-16.
     order: Order,
-    /// In such a stretch.
-    wide: Option<Box<Wide>>,
 }
 
 impl Narrow {
@@ -24,7 +22,6 @@ impl Narrow {
             upper: page.upper_half(),
             utf8: true,
             order: Order::Little,
-            wide: None,
         }
     }
 
@@ -56,42 +53,8 @@ impl Narrow {
         }
     }
 
-    pub fn decode(
-        &mut self,
-        bytes: &[u8],
-        last: bool,
-        out: &mut String,
-        counts: &mut Counts,
-    ) -> usize {
-        let mut at = 0;
-        loop {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let (used, more) = match &mut self.wide {
-                Some(wide) => {
-                    let (used, left) = wide.decode_stretch(rest, last, out, counts);
-                    if left {
-                        self.wide = None;
-                    }
-                    (used, left)
-                }
-                None => {
-                    let (used, entered) = self.decode_narrow(rest, last, out, counts);
-                    if entered {
-                        self.wide = Some(Box::new(Wide::stretch(self.order)));
-                        counts.switches += 1;
-                    }
-                    (used, entered)
-                }
-            };
-            at += used;
-            if !more {
-                return at;
-            }
-        }
-    }
-
     /// Decodes up to the next stretch of UTF-16; whether there is one.
-    pub fn decode_narrow(
+    pub fn decode(
         &self,
         bytes: &[u8],
         last: bool,

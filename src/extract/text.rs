@@ -7,8 +7,10 @@ use encoding_rs::DecoderResult;
 
 use super::codepage::CodePage;
 use super::feed::Feed;
+use super::hidden::{Beside, Hidden};
+use super::mixed::Mixed;
 use super::narrow::Narrow;
-use super::wide::{Order, Wide};
+use super::wide::Order;
 use super::{Form, Head, Part, Sink};
 use crate::evidence::{Problem, ProblemKind, ResultKind};
 
@@ -25,16 +27,20 @@ pub(super) struct Decoder {
 }
 
 enum Engine {
-    /// One byte a unit: UTF-8, code pages; stretches of UTF-16 are found.
-    Narrow(Narrow),
-    /// UTF-16; stretches of bytes are found.
-    Wide(Wide),
+    /// UTF-8, code pages, UTF-16.
+    Mixed(Box<Mixed>),
     Utf32(Order),
     MultiByte(encoding_rs::Decoder),
 }
 
+impl Engine {
+    fn mixed(mixed: Mixed) -> Self {
+        Self::Mixed(Box::new(mixed))
+    }
+}
+
 /// What did not fit the encoding.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Counts {
     /// Bytes that are no UTF-8 and were read by the code page.
     pub by_page: u64,
@@ -42,17 +48,33 @@ pub(super) struct Counts {
     pub replaced: u64,
     /// Stretches in the other width.
     pub switches: u64,
+    pub hidden: Hidden,
+}
+
+impl Counts {
+    /// Bytes that have been decoded, in which width, to the end of `out`.
+    pub fn see(&mut self, bytes: &[u8], wide: bool, out: &str) {
+        if wide {
+            self.hidden.wide(bytes, out.chars().next_back());
+        } else {
+            self.hidden.narrow(bytes);
+        }
+    }
 }
 
 impl Decoder {
     pub fn utf8(page: CodePage, mark: usize) -> Self {
-        Self::new("utf-8", mark, Engine::Narrow(Narrow::utf8(page)))
+        Self::new(
+            "utf-8",
+            mark,
+            Engine::mixed(Mixed::narrow(Narrow::utf8(page))),
+        )
     }
 
     pub fn page(page: CodePage) -> Self {
         let engine = match page.multi_byte() {
             Some(encoding) => Engine::MultiByte(encoding.new_decoder_without_bom_handling()),
-            None => Engine::Narrow(Narrow::page(page)),
+            None => Engine::mixed(Mixed::narrow(Narrow::page(page))),
         };
         Self::new(page.name(), 0, engine)
     }
@@ -62,7 +84,7 @@ impl Decoder {
             Order::Little => "utf-16le",
             Order::Big => "utf-16be",
         };
-        Self::new(name, mark, Engine::Wide(Wide::new(order, page)))
+        Self::new(name, mark, Engine::mixed(Mixed::wide(order, page)))
     }
 
     pub fn utf32(order: Order) -> Self {
@@ -86,10 +108,15 @@ impl Decoder {
     /// took. With `last`, all of them.
     pub fn decode(&mut self, bytes: &[u8], last: bool, out: &mut String) -> usize {
         match &mut self.engine {
-            Engine::Narrow(narrow) => narrow.decode(bytes, last, out, &mut self.counts),
-            Engine::Wide(wide) => wide.decode(bytes, last, out, &mut self.counts),
-            Engine::Utf32(order) => decode_utf32(*order, bytes, last, out, &mut self.counts),
+            Engine::Mixed(mixed) => mixed.decode(bytes, last, out, &mut self.counts),
+            Engine::Utf32(order) => {
+                let used = decode_utf32(*order, bytes, last, out, &mut self.counts);
+                self.counts.see(&bytes[..used], true, out);
+                used
+            }
             Engine::MultiByte(decoder) => {
+                // all of them are taken
+                self.counts.hidden.paired(bytes);
                 let mut at = 0;
                 loop {
                     let rest = bytes.get(at..).unwrap_or_default();
@@ -118,13 +145,14 @@ impl Decoder {
     pub fn peek(&self, window: &[u8], out: &mut String) {
         let bytes = window.get(self.mark..).unwrap_or_default();
         match &self.engine {
-            Engine::Narrow(_) => match std::str::from_utf8(bytes) {
+            Engine::Mixed(mixed) if mixed.as_narrow().is_some() => match std::str::from_utf8(bytes)
+            {
                 Ok(text) => out.push_str(text),
                 Err(_) => out.push_str(&String::from_utf8_lossy(bytes)),
             },
-            Engine::Wide(wide) => {
-                let mut counts = Counts::default();
-                Wide::new(wide.order(), CodePage::default()).decode(bytes, true, out, &mut counts);
+            Engine::Mixed(mixed) => {
+                let mut ahead = Mixed::wide(mixed.order(), CodePage::default());
+                ahead.decode(bytes, true, out, &mut Counts::default());
             }
             Engine::Utf32(order) => {
                 decode_utf32(*order, bytes, false, out, &mut Counts::default());
@@ -133,27 +161,32 @@ impl Decoder {
         }
     }
 
+    /// What stands beside the text, once it is at its end.
+    pub fn beside(&mut self) -> Beside {
+        self.counts.hidden.finish()
+    }
+
     /// What the encoding has to be told about, once the text is at its end.
     pub fn problem(&self) -> Option<Problem> {
         let Counts {
             by_page,
             replaced,
             switches,
+            ..
         } = self.counts;
         let mut said = Vec::new();
         match &self.engine {
-            Engine::Narrow(narrow) if by_page > 0 && narrow.is_utf8() => {
-                said.push(format!(
+            Engine::Mixed(mixed) if by_page > 0 => match mixed.as_narrow() {
+                Some(narrow) if narrow.is_utf8() => said.push(format!(
                     "{by_page} bytes are no UTF-8 and were read as {}",
                     narrow.page_name()
-                ));
-            }
-            Engine::Narrow(_) if by_page > 0 => {
-                said.push(format!(
+                )),
+                Some(_) => said.push(format!(
                     "{by_page} bytes beyond ASCII were taken for {}",
                     self.name
-                ));
-            }
+                )),
+                None => {}
+            },
             Engine::MultiByte(_) => said.push(format!("text was taken for {}", self.name)),
             _ => {}
         }
@@ -224,6 +257,24 @@ pub(super) fn decode_all(
     }
 }
 
+/// What is wrong with a text that is at its end.
+pub(super) fn tell(decoder: &Decoder, beside: &Beside, sink: &mut dyn Sink) {
+    if let Some(problem) = decoder.problem() {
+        sink.problem(problem);
+    }
+    if beside.cut > 0 {
+        sink.problem(Problem::new(
+            ProblemKind::LimitReached,
+            format!(
+                "{} bytes of words that {} may swallow are not kept beside it, beyond {} (limit)",
+                beside.cut,
+                decoder.name,
+                Beside::MAX
+            ),
+        ));
+    }
+}
+
 /// A leaf that is one text.
 pub(super) fn run(
     feed: &mut Feed<'_>,
@@ -241,9 +292,21 @@ pub(super) fn run(
     }
     let empty = feed.window().is_empty();
     let flow = decode_all(feed, &mut decoder, |piece| sink.text(piece))?;
-    if let Some(problem) = decoder.problem() {
-        sink.problem(problem);
+    if flow.is_break() {
+        return Ok(flow);
     }
+    let beside = decoder.beside();
+    if !beside.words.is_empty() {
+        let head = Head {
+            part: Part::Other,
+            encoding: decoder.name,
+            form: Form::Strings,
+        };
+        if sink.document(head).is_break() || sink.text(&beside.words).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    tell(&decoder, &beside, sink);
     if kind == ResultKind::Transcript {
         let message = if empty {
             "transcript is empty"

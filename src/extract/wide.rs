@@ -1,8 +1,6 @@
 //! UTF-16, and what is found inside of it: text of one byte a unit that
 //! something appended, and units out of step after an odd number of bytes.
 
-use super::codepage::CodePage;
-use super::narrow::Narrow;
 use super::text::Counts;
 
 /// Byte order.
@@ -26,62 +24,25 @@ pub(super) struct Wide {
     order: Order,
     /// Part of a narrow text: left at the first unit of two ASCII bytes.
     stretch: bool,
-    /// In a stretch of single bytes.
-    narrow: Option<Narrow>,
-    page: CodePage,
 }
 
 impl Wide {
-    pub fn new(order: Order, page: CodePage) -> Self {
-        Self {
-            order,
-            stretch: false,
-            narrow: None,
-            page,
-        }
+    pub fn new(order: Order) -> Self {
+        let stretch = false;
+        Self { order, stretch }
     }
 
     pub fn stretch(order: Order) -> Self {
-        Self {
-            stretch: true,
-            ..Self::new(order, CodePage::default())
-        }
+        let stretch = true;
+        Self { order, stretch }
     }
 
     pub fn order(&self) -> Order {
         self.order
     }
 
-    pub fn decode(
-        &mut self,
-        bytes: &[u8],
-        last: bool,
-        out: &mut String,
-        counts: &mut Counts,
-    ) -> usize {
-        let mut at = 0;
-        loop {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let (used, changed) = match &self.narrow {
-                Some(narrow) => narrow.decode_narrow(rest, last, out, counts),
-                None => self.decode_stretch(rest, last, out, counts),
-            };
-            at += used;
-            if !changed {
-                return at;
-            }
-            self.narrow = match self.narrow {
-                Some(_) => None,
-                None => {
-                    counts.switches += 1;
-                    Some(Narrow::between(self.order, self.page))
-                }
-            };
-        }
-    }
-
     /// Decodes up to where UTF-16 ends; whether that is within `bytes`.
-    pub fn decode_stretch(
+    pub fn decode(
         &self,
         bytes: &[u8],
         last: bool,

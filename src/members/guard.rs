@@ -5,14 +5,12 @@ use std::io::{self, Read};
 
 use crc32fast::Hasher;
 
-use super::limits::Limits;
 use super::source::Shared;
 
 pub(super) struct Guard<'a> {
     inner: &'a mut dyn Read,
     shared: &'a Shared,
     made: u64,
-    made_max: u64,
     crc: Hasher,
     end: Option<End>,
 }
@@ -28,12 +26,11 @@ pub(super) enum End {
 }
 
 impl<'a> Guard<'a> {
-    pub fn new(inner: &'a mut dyn Read, shared: &'a Shared, limits: &Limits) -> Self {
+    pub fn new(inner: &'a mut dyn Read, shared: &'a Shared) -> Self {
         Self {
             inner,
             shared,
             made: 0,
-            made_max: limits.member_bytes_max,
             crc: Hasher::new(),
             end: None,
         }
@@ -83,7 +80,8 @@ impl Read for Guard<'_> {
         if buf.is_empty() || self.end.is_some() {
             return Ok(0);
         }
-        let (work, room) = (self.shared.work_left(), self.made_max - self.made);
+        let work = self.shared.work_left();
+        let room = self.shared.member.bytes.saturating_sub(self.made);
         let allowed = usize::try_from(work.min(room)).unwrap_or(usize::MAX);
         let wanted = allowed.min(buf.len());
         if wanted == 0 {

@@ -15,14 +15,20 @@ pub const INFLATED_BYTES_MAX: u64 = 128 << 30;
 /// Bytes of one member: ten times what the service lets anyone collect.
 pub const MEMBER_BYTES_MAX: u64 = 32 << 30;
 
-/// Bytes out over bytes in, counted beyond [`RATIO_FLOOR_BYTES`]. Logs reach
-/// 100:1; deflate ends at 1,032:1, which only emptiness reaches.
+/// Bytes of one member over bytes of the result, counted beyond
+/// [`RATIO_FLOOR_BYTES`]. Logs reach 100:1; deflate ends at 1,032:1, which only
+/// emptiness reaches.
 pub const RATIO_MAX: u64 = 200;
 
-/// What may come out of a result whatever the ratio: the service collects
-/// files of up to 3 GB, one of zeros is still evidence, and wrapped once more
-/// it counts twice.
-pub const RATIO_FLOOR_BYTES: u64 = 8 << 30;
+/// What may come out of one member whatever the ratio: a few hundred megabytes
+/// of one line repeated are read whole, and a bomb of some kilobytes costs
+/// seconds, not a minute.
+pub const RATIO_FLOOR_BYTES: u64 = 512 << 20;
+
+/// All members together may have so many times what one may: a bomb leaves
+/// room for what stands behind it, and a member of a nested archive counts
+/// again as part of it.
+pub const RATIO_MEMBERS: u64 = 2;
 
 /// Bytes of a nested archive put aside for seeking; twice a largest result.
 pub const SCRATCH_BYTES_MAX: u64 = 8 << 30;
@@ -74,22 +80,44 @@ impl Default for Limits {
     }
 }
 
+/// A number of bytes, and the limit that says so.
+#[derive(Clone, Debug)]
+pub(super) struct Bound {
+    pub bytes: u64,
+    pub why: String,
+}
+
 impl Limits {
-    /// What may be inflated from a result of `source_bytes`, and the limit
-    /// that says so.
-    pub(super) fn work(&self, source_bytes: u64) -> (u64, String) {
-        let by_ratio = source_bytes
+    /// What may be inflated from a result of `source_bytes`.
+    pub(super) fn work(&self, source_bytes: u64) -> Bound {
+        let by_ratio = self.by_ratio(source_bytes).saturating_mul(RATIO_MEMBERS);
+        self.lower(by_ratio, source_bytes, self.inflated_bytes_max)
+    }
+
+    /// What may be inflated from one member of it.
+    pub(super) fn member(&self, source_bytes: u64) -> Bound {
+        let by_ratio = self.by_ratio(source_bytes);
+        self.lower(by_ratio, source_bytes, self.member_bytes_max)
+    }
+
+    fn by_ratio(&self, source_bytes: u64) -> u64 {
+        source_bytes
             .saturating_mul(self.ratio_max)
-            .max(self.ratio_floor_bytes);
-        if by_ratio < self.inflated_bytes_max {
-            let why = format!(
-                "{by_ratio} bytes out of {source_bytes} (ratio {} beyond {} bytes)",
-                self.ratio_max, self.ratio_floor_bytes
-            );
-            (by_ratio, why)
-        } else {
-            let why = format!("{} bytes inflated", self.inflated_bytes_max);
-            (self.inflated_bytes_max, why)
+            .max(self.ratio_floor_bytes)
+    }
+
+    fn lower(&self, by_ratio: u64, source_bytes: u64, max: u64) -> Bound {
+        if max <= by_ratio {
+            let why = format!("{max} bytes inflated");
+            return Bound { bytes: max, why };
+        }
+        let why = format!(
+            "{by_ratio} bytes out of {source_bytes} (ratio {} beyond {} bytes)",
+            self.ratio_max, self.ratio_floor_bytes
+        );
+        Bound {
+            bytes: by_ratio,
+            why,
         }
     }
 }

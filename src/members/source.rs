@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use flate2::Decompress;
 
 use super::ReadSeek;
+use super::limits::Bound;
 
 /// What all readers of a walk share.
 pub(super) struct Shared {
@@ -16,18 +17,20 @@ pub(super) struct Shared {
     /// Of the last member, for the next.
     pub engine: Cell<Option<Decompress>>,
     pub inflated: Cell<u64>,
-    pub inflated_max: u64,
-    pub inflated_why: String,
+    /// Of all wrappings together.
+    pub work: Bound,
+    /// Of one member.
+    pub member: Bound,
 }
 
 impl Shared {
-    pub fn new((inflated_max, inflated_why): (u64, String)) -> Self {
+    pub fn new(work: Bound, member: Bound) -> Self {
         Self {
             fault: RefCell::new(None),
             engine: Cell::new(None),
             inflated: Cell::new(0),
-            inflated_max,
-            inflated_why,
+            work,
+            member,
         }
     }
 
@@ -47,7 +50,7 @@ impl Shared {
     }
 
     pub fn work_left(&self) -> u64 {
-        self.inflated_max.saturating_sub(self.inflated.get())
+        self.work.bytes.saturating_sub(self.inflated.get())
     }
 }
 

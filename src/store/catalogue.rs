@@ -17,7 +17,7 @@ use super::error::Attempt;
 use super::folder::Folder;
 use super::list::Slot;
 use super::pack::{self, read_json};
-use super::reader::RecordReader;
+use super::reader::{Damage, RecordReader};
 use super::{StoreError, layout, notes};
 use crate::evidence::{Action, ActionId, Gap, Record, ResultId, ResultKey, Seq, Version};
 
@@ -298,6 +298,11 @@ impl Catalogue {
     pub fn note(&self, event: &CustodyEvent) -> Result<(), StoreError> {
         notes::append(&self.dir, &self.archive(), event)
             .attempt(|| format!("write {}", layout::NOTES))
+    }
+
+    /// Lines of the custody notes that are none.
+    pub(super) fn damaged_notes(&self) -> Result<Vec<Damage>, StoreError> {
+        notes::check(&self.dir, &self.archive()).attempt(|| format!("read {}", layout::NOTES))
     }
 
     /// The journal's places, in order.

@@ -164,15 +164,17 @@ impl Incoming {
             return Ok(None);
         };
         let mut incoming = Self::with(disk, poison, key, file, header.mask, announced.md5)?;
-        incoming.take_in_whole_frames()?;
+        incoming.take_in_whole_frames(announced.total)?;
         Ok(Some((incoming, announced)))
     }
 
-    fn take_in_whole_frames(&mut self) -> Result<(), StoreError> {
+    /// The frame that would make the body whole is fetched again: only an
+    /// answer with bytes in it says what the whole one's MD5 should be.
+    fn take_in_whole_frames(&mut self, total: Option<u64>) -> Result<(), StoreError> {
         let name = layout::partial(self.key);
         let attempt = || format!("read {name}");
         while let Some(head) = scan::head_at(&*self.file, self.end).attempt(attempt)? {
-            if head.raw as usize != FRAME {
+            if head.raw as usize != FRAME || total == Some(self.bytes + FRAME as u64) {
                 break;
             }
             let payload =

@@ -34,7 +34,7 @@ pub(super) const FACT_BYTES_MAX: usize = 1 << 20;
 
 /// Facts noted by one caller that wait for their commit together: a commit's
 /// worth.
-const NOTES_AT_ONCE: usize = 1_000;
+pub(super) const NOTES_AT_ONCE: usize = 1_000;
 
 /// How to open an archive for writing.
 #[derive(Clone, Debug)]
@@ -116,8 +116,11 @@ impl Store {
             let _ = dir.parent().map(system::sync_folder);
         }
         let lock = WriterLock::acquire(dir, &options.command)?;
-        let store = Self::open_on(disk, dir, options.create, Some(lock))?;
-        notes::fold_in(&store, dir)?;
+        let mut store = Self::open_on(disk, dir, options.create, Some(lock))?;
+        let damaged = notes::fold_in(&store, dir)?;
+        store
+            .notices
+            .extend(damaged.iter().map(|damage| format!("{damage}; kept")));
         Scratch::sweep(dir);
         Ok(store)
     }
@@ -348,6 +351,17 @@ impl Store {
     /// Notes who did what. The very same event again adds nothing.
     pub fn note_custody(&self, event: &CustodyEvent) -> Result<Seq, StoreError> {
         self.note(Fact::custody(event), Body::none())
+    }
+
+    /// Notes several events in one commit.
+    pub(super) fn note_custodies(&self, events: &[CustodyEvent]) -> Result<(), StoreError> {
+        for page in events.chunks(NOTES_AT_ONCE) {
+            self.note_all(
+                page.iter()
+                    .map(|event| Ok((Fact::custody(event), Body::none()))),
+            )?;
+        }
+        Ok(())
     }
 
     /// Notes a setting that decides what is found. The value it has already

@@ -12,7 +12,7 @@ use super::memory::Memory;
 use super::*;
 use crate::evidence::{
     Action, ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultId, ResultKey, ResultKind,
-    Seq, Time, Version,
+    Seq, Sha256, Time, Version,
 };
 
 fn key(n: u8, index: u32) -> ResultKey {

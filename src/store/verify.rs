@@ -1,5 +1,5 @@
-//! The full check: every header, trailer and frame, and every record's hash
-//! against what the side files say.
+//! The full check: every header, trailer and frame, every record's hash
+//! against what the side files say, and what readers have noted since.
 
 use std::collections::BTreeSet;
 
@@ -34,8 +34,8 @@ pub struct Checked {
 impl Catalogue {
     /// Checks everything committed up to the last refresh.
     ///
-    /// **Errors**: only where the side files cannot be read; whatever else is
-    /// wrong is damage.
+    /// **Errors**: only where the side files or the notes cannot be read;
+    /// whatever else is wrong is damage.
     ///
     /// **Cost**: reads and hashes every byte of the archive.
     pub fn verify(&self, mut on_progress: impl FnMut(&Progress)) -> Result<Checked, StoreError> {
@@ -55,6 +55,7 @@ impl Catalogue {
             checked.progress.bytes += slot.card.bytes;
             on_progress(&checked.progress);
         }
+        checked.damage.extend(self.damaged_notes()?);
         Ok(checked)
     }
 

@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use self::reader::Reader;
 use super::Sink;
 use super::feed::Feed;
-use super::text::{Decoder, decode_all};
+use super::text::{Decoder, decode_all, tell};
 use crate::evidence::ResultKind;
 
 /// Keys of the values that make a transcript, each with its other spellings.
@@ -83,9 +83,8 @@ pub(super) fn run(
     if flow.is_break() {
         return Ok(flow);
     }
-    let flow = reader.finish();
-    if let Some(problem) = decoder.problem() {
-        sink.problem(problem);
-    }
+    let beside = decoder.beside();
+    let flow = reader.finish(&beside.words);
+    tell(&decoder, &beside, sink);
     Ok(flow)
 }

@@ -97,9 +97,14 @@ impl<'a> Reader<'a> {
         self.read(false)
     }
 
-    pub fn finish(&mut self) -> ControlFlow<()> {
+    /// Everything is read; `beside` are lines that stand beside it.
+    pub fn finish(&mut self, beside: &str) -> ControlFlow<()> {
         self.read(true)?;
         self.end_cut()?;
+        if !beside.is_empty() {
+            self.values.push_other("\n");
+            self.values.push_other(beside);
+        }
         self.values.finish()?;
         self.tell();
         ControlFlow::Continue(())

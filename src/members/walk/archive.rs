@@ -20,7 +20,21 @@ pub(super) struct Stretch {
     pub len: u64,
 }
 
-impl Walk<'_> {
+impl<'w> Walk<'w> {
+    /// The bytes of a stretch, from its start.
+    fn packed<'s>(
+        &mut self,
+        source: &'s mut dyn ReadSeek,
+        stretch: Stretch,
+    ) -> Result<BufReader<Window<'s>>, Stop>
+    where
+        'w: 's,
+    {
+        let window = self.world(Window::new(source, self.shared, stretch.at, stretch.len))?;
+        let len = buffer_len(stretch.len);
+        Ok(BufReader::with_capacity(len, window))
+    }
+
     pub(super) fn peel_zip(
         &mut self,
         source: &mut dyn ReadSeek,
@@ -228,8 +242,7 @@ impl Walk<'_> {
         if !decode::is_supported(entry.inner_method()) {
             return Ok(false);
         }
-        let window = self.world(Window::new(source, self.shared, stretch.at, stretch.len))?;
-        let mut input = BufReader::with_capacity(buffer_len(stretch.len), window);
+        let mut input = self.packed(source, stretch)?;
         let makes_sense = decode::makes_sense(self.shared, entry, &mut input);
         self.no_fault()?;
         Ok(makes_sense)
@@ -265,8 +278,7 @@ impl Walk<'_> {
         facts: &Facts,
         stretch: Stretch,
     ) -> Flow {
-        let window = self.world(Window::new(source, self.shared, stretch.at, stretch.len))?;
-        let mut input = BufReader::with_capacity(buffer_len(stretch.len), window);
+        let mut input = self.packed(source, stretch)?;
         let shared = self.shared;
         let opened = decode::inflate(shared, entry, &mut input, |bytes| {
             self.content(bytes, entry, facts)
@@ -290,7 +302,7 @@ impl Walk<'_> {
     /// what was promised.
     pub(super) fn content(&mut self, bytes: &mut dyn Read, entry: &Entry, facts: &Facts) -> Flow {
         let shared = self.shared;
-        let mut guard = Guard::new(bytes, shared, &self.settings.limits);
+        let mut guard = Guard::new(bytes, shared);
         self.peel_stream(&mut guard, facts)?;
         if guard.end() == Some(&End::Whole) {
             let (made, crc) = (guard.made(), guard.crc());

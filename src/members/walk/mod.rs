@@ -105,7 +105,8 @@ fn run(
     let len = source
         .seek(io::SeekFrom::End(0))
         .map_err(|source| failed(&[], source))?;
-    let shared = Shared::new(settings.limits.work(len));
+    let limits = &settings.limits;
+    let shared = Shared::new(limits.work(len), limits.member(len));
     let mut walk = Walk {
         settings,
         shared: &shared,
@@ -206,7 +207,7 @@ impl Walk<'_> {
     fn leaf_of(&mut self, source: &mut dyn ReadSeek, facts: &Facts) -> Flow {
         let shared = self.shared;
         let mut window = self.world(Window::new(source, shared, 0, u64::MAX))?;
-        let mut guard = Guard::new(&mut window, shared, &self.settings.limits);
+        let mut guard = Guard::new(&mut window, shared);
         self.leaf(&mut guard, facts)?;
         self.settle(guard.end(), guard.made())
     }
@@ -286,10 +287,13 @@ impl Walk<'_> {
             ),
             Some(End::MemberLimit) => self.problem(
                 ProblemKind::LimitReached,
-                format!("member is longer than {made} bytes (limit): the rest is not read"),
+                format!(
+                    "member is cut after {made} bytes: limit of {}",
+                    self.shared.member.why
+                ),
             ),
             Some(End::WorkLimit) => {
-                let why = self.shared.inflated_why.clone();
+                let why = &self.shared.work.why;
                 self.problem(
                     ProblemKind::LimitReached,
                     format!("cut after {made} bytes, and everything behind it: limit of {why}"),
@@ -331,7 +335,7 @@ impl Walk<'_> {
     fn gzip_content<R: io::BufRead>(&mut self, input: R, facts: &Facts) -> Flow {
         let shared = self.shared;
         let mut gzip = Gzip::new(input);
-        let mut guard = Guard::new(&mut gzip, shared, &self.settings.limits);
+        let mut guard = Guard::new(&mut gzip, shared);
         let flow = self.peel_stream(&mut guard, facts);
         let (end, made) = (guard.end().cloned(), guard.made());
         for problem in gzip.into_problems() {

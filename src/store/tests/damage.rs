@@ -128,6 +128,23 @@ fn a_flipped_byte_of_a_side_file_hides_nothing_for_long() {
 }
 
 #[test]
+fn a_damaged_list_of_a_damaged_or_lost_pack_still_opens() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Memory::new(home.path());
+    let all = filled(&disk);
+    disk.flip("packs/00000001.list", 200);
+    disk.flip("packs/00000001.pack", 70);
+    let seen = entries(&catalogue(&disk));
+    assert_eq!(seen.len(), all.len() - 1);
+    let named: Vec<_> = damage_of(&disk).into_iter().map(|d| d.file).collect();
+    assert!(named.contains(&"packs/00000001.list".into()), "{named:?}");
+    assert!(named.contains(&"packs/00000001.pack".into()), "{named:?}");
+    disk.forget("packs/00000001.pack");
+    assert_eq!(entries(&catalogue(&disk)), seen);
+    assert!(damage_of(&disk).len() > 5);
+}
+
+#[test]
 fn everything_but_the_packs_can_be_lost() {
     let home = tempfile::tempdir().unwrap();
     let disk = Memory::new(&home.path().join("a"));

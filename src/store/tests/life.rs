@@ -151,6 +151,34 @@ fn a_broken_download_goes_on_where_it_was_and_equals_the_whole() {
 }
 
 #[test]
+fn a_download_that_had_all_its_bytes_asks_for_the_last_ones_again() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Memory::new(home.path());
+    let bytes = body(8, 6 * frame::FRAME);
+    let announced = Announced {
+        total: Some(bytes.len() as u64),
+        md5: true,
+        ..Announced::default()
+    };
+    {
+        let store = open(&disk).unwrap();
+        let mut download = store.download(key(1, 0)).unwrap();
+        download.begin(announced.clone()).unwrap();
+        download.append(&bytes).unwrap();
+    }
+    let store = open(&disk).unwrap();
+    let mut download = store.download(key(1, 0)).unwrap();
+    assert_eq!(download.announced(), &announced);
+    let from = download.offset() as usize;
+    assert_eq!(from, 5 * frame::FRAME);
+    download.append(&bytes[from..]).unwrap();
+    let md5: [u8; 16] = <md5::Md5 as md5::Digest>::digest(&bytes).into();
+    assert_eq!(download.md5(), Some(md5));
+    let sealing = download.seal(&facts(ResultKind::File), &now()).unwrap();
+    assert_eq!(sealing.record().sha256, Sha256::of(&bytes));
+}
+
+#[test]
 fn a_download_goes_on_before_its_first_damaged_frame_and_can_begin_anew() {
     let home = tempfile::tempdir().unwrap();
     let disk = Memory::new(home.path());
@@ -193,21 +221,24 @@ fn a_second_writer_is_told_who_the_first_one_is() {
     Store::open(&archive, options(false)).unwrap();
 }
 
-#[test]
-fn what_readers_note_is_folded_in_once() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(Store::open(dir.path(), options(true)).unwrap());
-    let reader = Catalogue::open(dir.path()).unwrap();
-    let event = |what: &str| CustodyEvent {
+fn noted(what: &str) -> CustodyEvent {
+    CustodyEvent {
         who: "analyst".into(),
         host: "ws".into(),
         version: "0.1.0".into(),
         at: now(),
         what: what.into(),
-    };
-    reader.note(&event("search mimikatz")).unwrap();
-    reader.note(&event("search mimikatz")).unwrap();
-    reader.note(&event("show 1")).unwrap();
+    }
+}
+
+#[test]
+fn what_readers_note_is_folded_in_once() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path(), options(true)).unwrap());
+    let reader = Catalogue::open(dir.path()).unwrap();
+    reader.note(&noted("search mimikatz")).unwrap();
+    reader.note(&noted("search mimikatz")).unwrap();
+    reader.note(&noted("show 1")).unwrap();
     let notes = std::fs::read(dir.path().join(layout::NOTES)).unwrap();
     assert!(memchr::memmem::find(&notes, b"mimikatz").is_none());
     for _ in 0..2 {
@@ -221,10 +252,74 @@ fn what_readers_note_is_folded_in_once() {
     assert_eq!(
         kinds,
         [
-            EntryKind::Custody(event("search mimikatz")),
-            EntryKind::Custody(event("show 1")),
+            EntryKind::Custody(noted("search mimikatz")),
+            EntryKind::Custody(noted("show 1")),
         ]
     );
+}
+
+#[test]
+fn a_damaged_note_is_placed_kept_and_costs_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path(), options(true)).unwrap());
+    let reader = Catalogue::open(dir.path()).unwrap();
+    for what in ["note a", "note b", "note c"] {
+        reader.note(&noted(what)).unwrap();
+    }
+    let notes = dir.path().join(layout::NOTES);
+    let whole = std::fs::read(&notes).unwrap();
+    assert_eq!(reader.verify(|_| {}).unwrap().damage, []);
+    let line = whole.len() / 3;
+    // any byte of the second line, and the line feed that ends it
+    for at in line + 1..2 * line {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&notes, &bytes).unwrap();
+        let damage = reader.verify(|_| {}).unwrap().damage;
+        assert!(!damage.is_empty(), "byte {at}");
+        for damage in damage {
+            assert_eq!(damage.file, layout::NOTES);
+            let offset = damage.offset as usize;
+            assert!(offset > line && offset <= at, "byte {at}: {damage}");
+        }
+    }
+    let mut bytes = whole.clone();
+    bytes[line + 30] = 0;
+    std::fs::write(&notes, &bytes).unwrap();
+    let store = Store::open(dir.path(), options(false)).unwrap();
+    let told = store.notices().join("; ");
+    assert!(told.contains("custody.notes") && told.contains(&(line + 1).to_string()));
+    drop(store);
+    reader.refresh().unwrap();
+    let events: Vec<_> = reader
+        .entries_since(Seq::ZERO)
+        .map(|entry| match entry.unwrap().kind {
+            EntryKind::Custody(event) => event.what,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(events.len(), 3);
+    assert_eq!(
+        (events[0].as_str(), events[2].as_str()),
+        ("note a", "note c")
+    );
+    // the damaged line stands in the journal as it was
+    let (_, kept) = events[1].rsplit_once(' ').unwrap();
+    let kept = base64::Engine::decode(&base64::engine::general_purpose::STANDARD_NO_PAD, kept);
+    assert_eq!(kept.unwrap(), bytes[line + 1..2 * line - 1]);
+    assert_eq!(reader.verify(|_| {}).unwrap().damage, []);
+}
+
+#[test]
+fn a_note_the_journal_cannot_take_is_refused_and_the_archive_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path(), options(true)).unwrap());
+    let reader = Catalogue::open(dir.path()).unwrap();
+    assert!(reader.note(&noted(&"x".repeat(1 << 20))).is_err());
+    reader.note(&noted(&"x".repeat(200 << 10))).unwrap();
+    drop(Store::open(dir.path(), options(false)).unwrap());
+    reader.refresh().unwrap();
+    assert_eq!(reader.last_seq(), Seq(1));
 }
 
 #[test]
