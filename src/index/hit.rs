@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 
+use super::crossing::Crossed;
 use super::facts::{Occurrence, ResultFacts};
 use super::lines::{first_match, matches_in, nth_line, without_end};
 use super::members::Matches;
@@ -12,6 +13,7 @@ use super::plan::Plan;
 use super::search::Place;
 use super::searcher::Searcher;
 use super::segment::{DocumentView, Segment};
+use super::token::{fold_text, unfold};
 use super::{IndexError, border};
 use crate::evidence::{Layer, ResultId, Sha256, Time};
 
@@ -41,7 +43,8 @@ pub struct Hit {
     pub line: u64,
     /// Of the first match: bytes in the decoded text (UTF-8), from 0.
     pub offset: u64,
-    /// **Units**: bytes of the first match; 0 where a member is listed by its
+    /// **Units**: bytes of the first match, up to the line's end where a
+    /// phrase goes on behind it; 0 where a member is listed by its
     /// fields alone.
     pub len: u64,
     /// The line without its end, or up to 64 KiB of it around the match.
@@ -67,6 +70,8 @@ struct Found {
     line: u64,
     /// Of the line's own first byte.
     offset: u64,
+    /// A phrase begins in it that goes on behind its end.
+    crossed: Option<Crossed>,
 }
 
 /// Hands out the hits of members.
@@ -161,19 +166,29 @@ impl<'a> Lister<'a> {
         let listed = &self.matches.listed[number as usize];
         let document = segment.document(document_id)?;
         let (mut offset, mut line, mut index) = (document.offset, document.line, 0);
-        for chunk in segment.document_chunks(&document)? {
+        let chunks = segment.document_chunks(&document)?;
+        for (nth, chunk) in chunks.into_iter().enumerate() {
             let view = segment.chunk(chunk)?;
-            if listed.chunks.binary_search(&chunk).is_err() {
+            let crossed = listed.crossed(document_id, nth as u32, chunk);
+            if crossed.is_empty() && listed.chunks.binary_search(&chunk).is_err() {
                 offset += view.bytes;
                 line += view.lines;
                 index += view.count;
                 continue;
             }
-            for line_id in segment.chunk_lines(chunk)? {
+            for (place, line_id) in segment.chunk_lines(chunk)?.into_iter().enumerate() {
                 let is_new =
                     |last: &Found| last.line != line || self.part_of(last) != document.part;
-                if listed.lines.binary_search(&line_id).is_ok() && found.last().is_none_or(is_new) {
+                let crossed = crossed.iter().filter(|crossed| {
+                    let leaf = &self.plan.leaves[self.plan.phrases[crossed.phrase].leaf];
+                    crossed.place == place as u32 && leaf.lists
+                });
+                // Of several the one whose beginning is longest.
+                let crossed = crossed.max_by_key(|crossed| crossed.cut).copied();
+                let is_listed = crossed.is_some() || listed.lines.binary_search(&line_id).is_ok();
+                if is_listed && found.last().is_none_or(is_new) {
                     found.push(Found {
+                        crossed,
                         segment: number,
                         document: document_id,
                         line_id,
@@ -208,6 +223,8 @@ impl<'a> Lister<'a> {
         let mark = segment.mark(found.line_id);
         let own_start = mark.map_or(0, |mark| mark.own_start as usize);
         let first = self.first_match(segment, found.line_id, &stored);
+        let crossed = found.crossed.and_then(|c| self.crossed_at(c, &stored));
+        let first = first.into_iter().chain(crossed).min();
         let (start, end) = first.unwrap_or((own_start, own_start));
         let text = without_end(&stored);
         let window = window(text, start);
@@ -223,7 +240,7 @@ impl<'a> Lister<'a> {
             line: found.line + 1,
             offset: (found.offset + start as u64).saturating_sub(own_start as u64),
             len: (end - start) as u64,
-            spans: self.spans(&text[window.clone()], start.saturating_sub(window.start)),
+            spans: self.spans(&text[window.clone()], window.start, start, crossed),
             text: text[window].to_string(),
             text_truncated: truncated,
             line_bytes,
@@ -271,14 +288,36 @@ impl<'a> Lister<'a> {
             .min()
     }
 
-    /// Matches of every listed text in what is shown, merged.
-    fn spans(&self, text: &str, from: usize) -> Vec<Range<usize>> {
+    /// Where a phrase that goes on behind the line begins in it, and where
+    /// the line's words end.
+    fn crossed_at(&self, crossed: Crossed, text: &str) -> Option<(usize, usize)> {
+        let folded = fold_text(text);
+        let crossing = &self.plan.phrases[crossed.phrase].crossing;
+        let start = crossing.head_start(&folded, crossed.cut)?;
+        Some((unfold(text, &folded, start), text.trim_end().len()))
+    }
+
+    /// Matches of every listed text in what is shown, merged. `text` is the
+    /// line from `begin` on, its first match stands at `first`.
+    fn spans(
+        &self,
+        text: &str,
+        begin: usize,
+        first: usize,
+        crossed: Option<(usize, usize)>,
+    ) -> Vec<Range<usize>> {
+        let from = first.saturating_sub(begin);
+        let crossed = crossed.map(|(start, end)| {
+            let at = |place: usize| place.saturating_sub(begin).min(text.len());
+            (at(start), at(end))
+        });
         let leaves = self.plan.leaves.iter().filter(|leaf| leaf.lists);
         let mut spans: Vec<(usize, usize)> = leaves
             .flat_map(|leaf| {
                 let begin = if leaf.matcher.folds() { 0 } else { from };
                 matches_in(&leaf.matcher, text, begin, usize::MAX, SPANS_MAX)
             })
+            .chain(crossed)
             .filter(|(start, end)| end > start)
             .collect();
         spans.sort_unstable();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::candidates::{Candidates, candidates};
 use super::matcher::Matcher;
-use super::plan::{Leaf, Plan};
+use super::plan::Leaf;
 use super::segment::Segment;
 use super::token::{fold_text, unfold};
 use super::{IndexError, border};
@@ -49,20 +49,20 @@ pub(super) struct Read {
 ///
 /// **Cost**: a few inflated frames for texts with terms or 4-grams that are
 /// rare; all of the segment's distinct text for those without.
-pub(super) fn find(segment: &Segment, plan: &Plan, scan: bool) -> Result<LineSets, IndexError> {
+pub(super) fn find(segment: &Segment, leaves: &[Leaf], scan: bool) -> Result<LineSets, IndexError> {
     let mut found = LineSets {
-        sets: vec![Vec::new(); plan.leaves.len()],
-        ways: Vec::with_capacity(plan.leaves.len()),
+        sets: vec![Vec::new(); leaves.len()],
+        ways: Vec::with_capacity(leaves.len()),
         read: Read::default(),
     };
-    let mut all = Vec::with_capacity(plan.leaves.len());
-    for (leaf, set) in plan.leaves.iter().zip(&mut found.sets) {
+    let mut all = Vec::with_capacity(leaves.len());
+    for (leaf, set) in leaves.iter().zip(&mut found.sets) {
         let (way, candidates) = candidates(segment, leaf, scan, set)?;
         found.ways.push(way);
         all.push(candidates);
     }
     let frames = frames_of(segment, &all);
-    read_frames(segment, plan, &all, &frames, &mut found)?;
+    read_frames(segment, leaves, &all, &frames, &mut found)?;
     found.sets.iter_mut().for_each(|set| set.sort_unstable());
     Ok(found)
 }
@@ -99,7 +99,7 @@ fn frames_of(segment: &Segment, all: &[Candidates]) -> Vec<usize> {
 
 fn read_frames(
     segment: &Segment,
-    plan: &Plan,
+    leaves: &[Leaf],
     all: &[Candidates],
     frames: &[usize],
     into: &mut LineSets,
@@ -115,7 +115,7 @@ fn read_frames(
                     read.frames += 1;
                     read.bytes += text.len() as u64;
                     let frame = Frame::new(segment, *frame, &text);
-                    for ((leaf, candidates), found) in plan.leaves.iter().zip(all).zip(&mut found) {
+                    for ((leaf, candidates), found) in leaves.iter().zip(all).zip(&mut found) {
                         frame.search(leaf, candidates, found);
                     }
                 }

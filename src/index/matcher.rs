@@ -1,5 +1,7 @@
 //! Finding a text in lines, and what a line must hold to be worth a look.
 
+use std::sync::Arc;
+
 use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
@@ -9,6 +11,7 @@ use super::document::OVERLAP;
 use super::near::Near;
 use super::needed::{Needed, NeededTerm};
 use super::network::Network;
+use super::phrase::Crossing;
 use super::query::{SyntaxError, Text};
 use super::token::{fold, fold_text, is_word};
 
@@ -31,6 +34,10 @@ pub(super) enum Matcher {
     /// On folded text.
     Near(Near),
     Network(Network),
+    /// On folded text: a line that ends with a phrase's beginning.
+    LineEnd(Arc<Crossing>),
+    /// On folded text: a line that begins with a phrase's end.
+    LineStart(Arc<Crossing>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +65,7 @@ impl Matcher {
             Text::Term(text) | Text::Phrase(text) => {
                 check(text)?;
                 let folded = fold_text(text);
-                let elements: Vec<Element> = folded.chars().map(Element::Character).collect();
-                let needed = Needed::of_elements(&elements);
+                let needed = Needed::of_literal(&folded);
                 Ok((Self::Literal(Finder::new(&folded).into_owned()), needed))
             }
             Text::Wildcard(text) => {
@@ -87,10 +93,7 @@ impl Matcher {
             Text::Near { words, within } => {
                 words.iter().try_for_each(|word| check(word))?;
                 let folded: Vec<String> = words.iter().map(|word| fold_text(word)).collect();
-                let needed = Needed::every(folded.iter().map(|word| {
-                    let elements: Vec<Element> = word.chars().map(Element::Character).collect();
-                    Needed::of_elements(&elements)
-                }));
+                let needed = Needed::every(folded.iter().map(|word| Needed::of_literal(word)));
                 Ok((Self::Near(Near::new(&folded, *within)), needed))
             }
             Text::Network(network) => {
@@ -110,10 +113,7 @@ impl Matcher {
 
     /// Whether it is given the text in lower case.
     pub(super) fn folds(&self) -> bool {
-        matches!(
-            self,
-            Self::Literal(_) | Self::Glob(_) | Self::Alike(_) | Self::Near(_)
-        )
+        !matches!(self, Self::Fixed(_) | Self::Regex(_) | Self::Network(_))
     }
 
     /// The first match that begins at `from` or later. Never spans a line.
@@ -124,6 +124,8 @@ impl Matcher {
             Self::Alike(alike) => alike.find(text, from),
             Self::Near(near) => near.find(text, from),
             Self::Network(network) => network.find(text, from),
+            Self::LineEnd(crossing) => crossing.find_end(text, from),
+            Self::LineStart(crossing) => crossing.find_start(text, from),
             Self::Fixed(finder) => {
                 let at = from + finder.find(text.as_bytes().get(from..)?)?;
                 Some((at, at + finder.needle().len()))

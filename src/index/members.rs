@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::IndexError;
-use super::lines::{LineSets, Read, Way};
+use super::crossing::{Crossed, Crossings, Dangling, Follower, ends_later};
+use super::lines::{self, LineSets, Read, Way};
+use super::plan::Plan;
 use super::searcher::Searcher;
+use super::segment::Segment;
 use crate::evidence::Sha256;
 
 /// A content with some of the texts.
@@ -23,6 +26,22 @@ pub(super) struct Listed {
     pub(super) lines: Vec<u32>,
     /// Chunks that hold such lines, ascending.
     pub(super) chunks: Vec<u32>,
+    /// Where phrases begin that cross line ends.
+    pub(super) crossings: Crossings,
+}
+
+impl Listed {
+    /// Phrases that begin in a document's nth chunk and go on behind a line.
+    pub(super) fn crossed(&self, document: u32, nth: u32, chunk: u32) -> Vec<Crossed> {
+        let inside = self.crossings.inside.get(&chunk);
+        let between = self.crossings.between.get(&(document, nth));
+        inside
+            .into_iter()
+            .chain(between)
+            .flatten()
+            .copied()
+            .collect()
+    }
 }
 
 /// Contents by hash, and what to list by segment.
@@ -35,9 +54,33 @@ pub(super) struct Matches {
     /// How many distinct lines each text matched.
     pub(super) lines: Vec<u64>,
     pub(super) read: Read,
+    /// Phrases that reached the end of a piece of a text.
+    dangling: Vec<Dangling>,
 }
 
 impl Matches {
+    /// Finds where phrases cross line ends in a segment.
+    pub(super) fn cross(
+        &mut self,
+        segment: &Segment,
+        number: u32,
+        plan: &Plan,
+        scan: bool,
+    ) -> Result<Crossings, IndexError> {
+        let mut crossings = Crossings::default();
+        for (n, phrase) in plan.phrases.iter().enumerate() {
+            let found = lines::find(segment, &phrase.edges, scan)?;
+            self.read.frames += found.read.frames;
+            self.read.bytes += found.read.bytes;
+            let [heads, _] = found.sets.as_slice() else {
+                continue;
+            };
+            let mut follower = Follower::new(segment, &phrase.crossing, n);
+            follower.find(number, heads, &mut crossings, &mut self.dangling)?;
+        }
+        Ok(crossings)
+    }
+
     /// Adds what matched in a segment: lines to chunks, chunks to documents,
     /// documents to contents. Text is not touched.
     pub(super) fn add(
@@ -45,9 +88,12 @@ impl Matches {
         searcher: &Searcher,
         number: u32,
         found: LineSets,
-        listed: u64,
+        crossings: Crossings,
+        plan: &Plan,
     ) -> Result<(), IndexError> {
         let segment = searcher.segment(number);
+        let listed = plan.listed();
+        let leaf_of = |crossed: &Crossed| 1u64 << plan.phrases[crossed.phrase].leaf;
         self.read.frames += found.read.frames;
         self.read.bytes += found.read.bytes;
         self.ways.push(found.ways);
@@ -67,7 +113,15 @@ impl Matches {
         }
         lines.sort_unstable();
         lines.dedup();
+        for (chunk, crossed) in &crossings.inside {
+            let mask = crossed.iter().fold(0, |mask, c| mask | leaf_of(c));
+            *chunks.entry(*chunk).or_default() |= mask;
+        }
         let mut documents: BTreeMap<u32, u64> = BTreeMap::new();
+        for ((document, _), crossed) in &crossings.between {
+            let mask = crossed.iter().fold(0, |mask, c| mask | leaf_of(c));
+            *documents.entry(*document).or_default() |= mask;
+        }
         for (chunk, mask) in &chunks {
             segment.documents_of_chunk(*chunk, |document| {
                 *documents.entry(document).or_default() |= mask;
@@ -89,7 +143,40 @@ impl Matches {
             .filter(|(_, mask)| mask & listed != 0)
             .map(|(chunk, _)| chunk)
             .collect();
-        self.listed.push(Listed { lines, chunks });
+        self.listed.push(Listed {
+            lines,
+            chunks,
+            crossings,
+        });
+        Ok(())
+    }
+
+    /// Follows phrases from the end of a segment's piece of a text into the
+    /// next one.
+    pub(super) fn join(&mut self, searcher: &Searcher, plan: &Plan) -> Result<(), IndexError> {
+        for dangling in std::mem::take(&mut self.dangling) {
+            let phrase = &plan.phrases[dangling.crossed.phrase];
+            if !ends_later(searcher, &phrase.crossing, &dangling)? {
+                continue;
+            }
+            let segment = searcher.segment(dangling.segment);
+            let document = segment.document(dangling.document)?;
+            let Some(content) = searcher.resolve(segment.content(document.content)?) else {
+                continue;
+            };
+            let matched = self.contents.entry(content).or_default();
+            matched.mask |= 1 << phrase.leaf;
+            if plan.listed() >> phrase.leaf & 1 == 1 {
+                let place = (dangling.segment, dangling.document);
+                if let Err(at) = matched.documents.binary_search(&place) {
+                    matched.documents.insert(at, place);
+                }
+                let listed = &mut self.listed[dangling.segment as usize];
+                let place = (dangling.document, dangling.nth);
+                let between = listed.crossings.between.entry(place);
+                between.or_default().push(dangling.crossed);
+            }
+        }
         Ok(())
     }
 }

@@ -1,9 +1,12 @@
 //! A query made ready: its texts compiled, its tree judging one member.
 
+use std::sync::Arc;
+
 use super::facts::{Occurrence, ResultFacts};
 use super::matcher::Matcher;
 use super::needed::Needed;
-use super::query::{Field, Query, SyntaxError};
+use super::phrase::Crossing;
+use super::query::{Field, Query, SyntaxError, Text};
 use super::token::fold_text;
 use crate::evidence::Layer;
 
@@ -13,6 +16,16 @@ const TEXTS_MAX: usize = 64;
 pub(super) struct Plan {
     tree: Node,
     pub(super) leaves: Vec<Leaf>,
+    pub(super) phrases: Vec<Phrase>,
+}
+
+/// A phrase that may cross line ends.
+pub(super) struct Phrase {
+    /// Which text of the query it is.
+    pub(super) leaf: usize,
+    pub(super) crossing: Arc<Crossing>,
+    /// Lines that end with its beginning, and that begin with its end.
+    pub(super) edges: [Leaf; 2],
 }
 
 /// A text of the query.
@@ -48,14 +61,19 @@ struct Pattern(Vec<char>);
 impl Plan {
     pub(super) fn compile(query: &Query) -> Result<Self, SyntaxError> {
         let mut leaves = Vec::new();
-        let tree = compile(query, true, &mut leaves)?;
+        let mut phrases = Vec::new();
+        let tree = compile(query, true, &mut leaves, &mut phrases)?;
         if leaves.len() > TEXTS_MAX {
             return Err(SyntaxError::new(
                 0,
                 format!("the query asks for more than {TEXTS_MAX} texts"),
             ));
         }
-        Ok(Self { tree, leaves })
+        Ok(Self {
+            tree,
+            leaves,
+            phrases,
+        })
     }
 
     /// Whether a member without any of the texts may match.
@@ -81,16 +99,24 @@ impl Plan {
     }
 }
 
-fn compile(query: &Query, lists: bool, leaves: &mut Vec<Leaf>) -> Result<Node, SyntaxError> {
+fn compile(
+    query: &Query,
+    lists: bool,
+    leaves: &mut Vec<Leaf>,
+    phrases: &mut Vec<Phrase>,
+) -> Result<Node, SyntaxError> {
     let mut all = |queries: &[Query]| {
         queries
             .iter()
-            .map(|query| compile(query, lists, leaves))
+            .map(|query| compile(query, lists, leaves, phrases))
             .collect::<Result<Vec<_>, _>>()
     };
     Ok(match query {
         Query::All => Node::All,
         Query::Text(text) => {
+            if let Text::Phrase(phrase) = text {
+                phrases.extend(Phrase::new(phrase, leaves.len())?);
+            }
             let (matcher, needed) = Matcher::compile(text)?;
             leaves.push(Leaf {
                 text: text.to_string(),
@@ -117,8 +143,38 @@ fn compile(query: &Query, lists: bool, leaves: &mut Vec<Leaf>) -> Result<Node, S
         }
         Query::And(queries) => Node::And(all(queries)?),
         Query::Or(queries) => Node::Or(all(queries)?),
-        Query::Not(query) => Node::Not(Box::new(compile(query, !lists, leaves)?)),
+        Query::Not(query) => Node::Not(Box::new(compile(query, !lists, leaves, phrases)?)),
     })
+}
+
+impl Phrase {
+    fn new(text: &str, leaf: usize) -> Result<Option<Self>, SyntaxError> {
+        let Some(crossing) = Crossing::new(&fold_text(text))? else {
+            return Ok(None);
+        };
+        let crossing = Arc::new(crossing);
+        let edge = |matcher, needed| Leaf {
+            text: text.to_string(),
+            matcher,
+            needed,
+            lists: false,
+        };
+        let edges = [
+            edge(
+                Matcher::LineEnd(Arc::clone(&crossing)),
+                crossing.needed_at_end(),
+            ),
+            edge(
+                Matcher::LineStart(Arc::clone(&crossing)),
+                crossing.needed_at_start(),
+            ),
+        ];
+        Ok(Some(Self {
+            leaf,
+            crossing,
+            edges,
+        }))
+    }
 }
 
 fn may_match(node: &Node) -> bool {

@@ -215,11 +215,12 @@ impl Searcher {
 
     fn matches(&self, plan: &Plan, scan: bool) -> Result<Matches, IndexError> {
         let mut matches = Matches::default();
-        let listed = plan.listed();
         for (number, segment) in self.segments().iter().enumerate() {
-            let found = lines::find(segment, plan, scan)?;
-            matches.add(self, number as u32, found, listed)?;
+            let found = lines::find(segment, &plan.leaves, scan)?;
+            let crossings = matches.cross(segment, number as u32, plan, scan)?;
+            matches.add(self, number as u32, found, crossings, plan)?;
         }
+        matches.join(self, plan)?;
         Ok(matches)
     }
 

@@ -3,6 +3,7 @@
 
 mod crashes;
 mod oracle;
+mod phrases;
 mod properties;
 
 use std::ops::ControlFlow;

@@ -1,0 +1,283 @@
+//! Where phrases cross line ends: from lines that end with a phrase's
+//! beginning, over the lists of chunks and documents, to lines that go on
+//! with it. A chunk's inside is looked at once, whatever holds it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::IndexError;
+use super::lines::nth_line;
+use super::phrase::Crossing;
+use super::searcher::Searcher;
+use super::segment::Segment;
+use super::token::fold_text;
+
+/// A line in which a phrase begins that goes on behind the line's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Crossed {
+    /// Which line of the chunk.
+    pub(super) place: u32,
+    /// Which of the query's phrases that cross line ends.
+    pub(super) phrase: usize,
+    /// At which of the phrase's blanks the line ends.
+    pub(super) cut: usize,
+}
+
+/// Where phrases begin in one segment.
+#[derive(Default)]
+pub(super) struct Crossings {
+    /// By chunk, where the phrase also ends in the chunk.
+    pub(super) inside: BTreeMap<u32, Vec<Crossed>>,
+    /// By document and which of its chunks, where it does not.
+    pub(super) between: BTreeMap<(u32, u32), Vec<Crossed>>,
+}
+
+/// One that reaches the end of a document, which may go on in a later segment.
+#[derive(Clone, Copy)]
+pub(super) struct Dangling {
+    pub(super) segment: u32,
+    pub(super) document: u32,
+    pub(super) nth: u32,
+    pub(super) crossed: Crossed,
+    /// The cut that is reached.
+    reached: usize,
+}
+
+/// What reading on comes to.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    Ends,
+    Goes(usize),
+    Fails,
+}
+
+/// Follows one phrase through a segment.
+pub(super) struct Follower<'a> {
+    segment: &'a Segment,
+    crossing: &'a Crossing,
+    phrase: usize,
+    lines: HashMap<u32, String>,
+    frame: Option<(usize, String)>,
+    chunks: HashMap<(u32, usize), Step>,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(segment: &'a Segment, crossing: &'a Crossing, phrase: usize) -> Self {
+        Self {
+            segment,
+            crossing,
+            phrase,
+            lines: HashMap::new(),
+            frame: None,
+            chunks: HashMap::new(),
+        }
+    }
+
+    /// Finds every place where the phrase begins in one of `heads`, which are
+    /// ascending lines that end with its beginning.
+    ///
+    /// **Memory**: the text of the lines behind such lines, each once.
+    pub(super) fn find(
+        &mut self,
+        number: u32,
+        heads: &[u32],
+        crossings: &mut Crossings,
+        dangling: &mut Vec<Dangling>,
+    ) -> Result<(), IndexError> {
+        let mut chunks = BTreeMap::new();
+        for line in heads {
+            let ends_line = self.segment.mark(*line).is_none_or(|mark| mark.last);
+            if ends_line {
+                self.segment.chunks_of_line(*line, |chunk| {
+                    chunks.insert(chunk, ());
+                })?;
+            }
+        }
+        let mut open = Vec::new();
+        for chunk in chunks.into_keys() {
+            let inside = self.find_in(chunk, heads, &mut open)?;
+            if !inside.is_empty() {
+                crossings.inside.entry(chunk).or_default().extend(inside);
+            }
+            if !open.is_empty() {
+                self.follow_documents(number, chunk, &mut open, crossings, dangling)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Phrases within a chunk; those that reach its end become `open`.
+    fn find_in(
+        &mut self,
+        chunk: u32,
+        heads: &[u32],
+        open: &mut Vec<(Crossed, usize)>,
+    ) -> Result<Vec<Crossed>, IndexError> {
+        let lines = self.segment.chunk_lines(chunk)?;
+        let mut inside = Vec::new();
+        for (place, line) in lines.iter().enumerate() {
+            if heads.binary_search(line).is_err() {
+                continue;
+            }
+            let cuts = self.crossing.heads(self.line(*line)?);
+            let mut ended = false;
+            // The longest beginning first: it begins first.
+            for cut in (0..64).rev().filter(|cut| cuts >> cut & 1 == 1) {
+                let crossed = Crossed {
+                    place: place as u32,
+                    phrase: self.phrase,
+                    cut,
+                };
+                match self.follow(&lines[place + 1..], cut)? {
+                    Step::Ends if !ended => {
+                        inside.push(crossed);
+                        ended = true;
+                    }
+                    Step::Goes(reached) if !ended => open.push((crossed, reached)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(inside)
+    }
+
+    /// Goes on from the end of a chunk in every document that holds it.
+    fn follow_documents(
+        &mut self,
+        number: u32,
+        chunk: u32,
+        open: &mut Vec<(Crossed, usize)>,
+        crossings: &mut Crossings,
+        dangling: &mut Vec<Dangling>,
+    ) -> Result<(), IndexError> {
+        let mut documents = Vec::new();
+        self.segment
+            .documents_of_chunk(chunk, |document| documents.push(document))?;
+        for document in documents {
+            let view = self.segment.document(document)?;
+            let chunks = self.segment.document_chunks(&view)?;
+            let here = chunks.iter().enumerate().filter(|(_, c)| **c == chunk);
+            for (nth, _) in here {
+                for (crossed, cut) in open.iter() {
+                    match self.follow_chunks(&chunks[nth + 1..], *cut)? {
+                        Step::Ends => {
+                            let between = crossings.between.entry((document, nth as u32));
+                            between.or_default().push(*crossed);
+                        }
+                        Step::Goes(reached) => dangling.push(Dangling {
+                            segment: number,
+                            document,
+                            nth: nth as u32,
+                            crossed: *crossed,
+                            reached,
+                        }),
+                        Step::Fails => {}
+                    }
+                }
+            }
+        }
+        open.clear();
+        Ok(())
+    }
+
+    fn follow_chunks(&mut self, chunks: &[u32], mut cut: usize) -> Result<Step, IndexError> {
+        for chunk in chunks {
+            let known = self.chunks.get(&(*chunk, cut)).copied();
+            let step = match known {
+                Some(step) => step,
+                None => {
+                    let lines = self.segment.chunk_lines(*chunk)?;
+                    let step = self.follow(&lines, cut)?;
+                    self.chunks.insert((*chunk, cut), step);
+                    step
+                }
+            };
+            match step {
+                Step::Goes(reached) => cut = reached,
+                step => return Ok(step),
+            }
+        }
+        Ok(Step::Goes(cut))
+    }
+
+    fn follow(&mut self, lines: &[u32], mut cut: usize) -> Result<Step, IndexError> {
+        for line in lines {
+            match self.step(*line, cut)? {
+                Step::Goes(reached) => cut = reached,
+                step => return Ok(step),
+            }
+        }
+        Ok(Step::Goes(cut))
+    }
+
+    /// How a line goes on with the phrase from a cut.
+    fn step(&mut self, line: u32, cut: usize) -> Result<Step, IndexError> {
+        let mark = self.segment.mark(line);
+        if mark.is_some_and(|mark| !mark.first) {
+            return Ok(Step::Fails);
+        }
+        let crossing = self.crossing;
+        let text = self.line(line)?;
+        if crossing.tails(text) >> cut & 1 == 1 {
+            return Ok(Step::Ends);
+        }
+        let is_whole = mark.is_none_or(|mark| mark.last);
+        Ok(match crossing.middle(text, cut).filter(|_| is_whole) {
+            Some(reached) => Step::Goes(reached),
+            None => Step::Fails,
+        })
+    }
+
+    /// A line's text in lower case.
+    fn line(&mut self, line: u32) -> Result<&str, IndexError> {
+        if !self.lines.contains_key(&line) {
+            let number = self.segment.frame_of(line);
+            if self
+                .frame
+                .as_ref()
+                .is_none_or(|(other, _)| *other != number)
+            {
+                self.frame = Some((number, self.segment.frame(number)?));
+            }
+            let frame = self.frame.as_ref().map_or("", |(_, text)| text);
+            let text = nth_line(frame, line - self.segment.frame_start(number));
+            self.lines.insert(line, fold_text(text));
+        }
+        Ok(&self.lines[&line])
+    }
+}
+
+/// Whether a phrase that reached the end of a document ends in the piece of
+/// the same text that stands in a later segment.
+pub(super) fn ends_later(
+    searcher: &Searcher,
+    crossing: &Crossing,
+    dangling: &Dangling,
+) -> Result<bool, IndexError> {
+    let segment = searcher.segment(dangling.segment);
+    let document = segment.document(dangling.document)?;
+    let Some(content) = searcher.resolve(segment.content(document.content)?) else {
+        return Ok(false);
+    };
+    let mut bytes = document.offset;
+    for chunk in segment.document_chunks(&document)? {
+        bytes += segment.chunk(chunk)?.bytes;
+    }
+    let mut cut = dangling.reached;
+    for (number, other) in searcher.documents_of(&content) {
+        let segment = searcher.segment(number);
+        let view = segment.document(other)?;
+        if view.part != document.part || view.offset != bytes || number <= dangling.segment {
+            continue;
+        }
+        let chunks = segment.document_chunks(&view)?;
+        let mut follower = Follower::new(segment, crossing, dangling.crossed.phrase);
+        match follower.follow_chunks(&chunks, cut)? {
+            Step::Goes(reached) => cut = reached,
+            step => return Ok(step == Step::Ends),
+        }
+        for chunk in chunks {
+            bytes += segment.chunk(chunk)?.bytes;
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,194 @@
+//! Phrases over line ends, against a pattern over the whole text.
+
+use super::*;
+
+/// A phrase as a pattern over folded text: each run of blanks as it is, or a
+/// line end with the blanks around it.
+fn pattern(phrase: &str) -> regex::Regex {
+    let blanks = regex::Regex::new(r"\s+").unwrap();
+    let (mut pattern, mut at) = (String::new(), 0);
+    for blank in blanks.find_iter(phrase) {
+        pattern.push_str(&regex::escape(&phrase[at..blank.start()]));
+        let run = regex::escape(blank.as_str());
+        if blank.start() == 0 || blank.end() == phrase.len() {
+            pattern.push_str(&run);
+        } else {
+            pattern.push_str(&format!(r"(?:{run}|[ \t\r]*\n[ \t]*)"));
+        }
+        at = blank.end();
+    }
+    pattern.push_str(&regex::escape(&phrase[at..]));
+    regex::Regex::new(&pattern).unwrap()
+}
+
+fn is_word(c: Option<char>) -> bool {
+    c.is_some_and(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// The lines of a text in which the phrase begins.
+fn lines_with(text: &str, phrase: &str) -> Vec<u64> {
+    let text = token::fold_text(text);
+    let phrase = token::fold_text(phrase);
+    let pattern = pattern(&phrase);
+    let mut lines = Vec::new();
+    let mut at = 0;
+    while let Some(found) = pattern.find_at(&text, at) {
+        let before = text[..found.start()].chars().next_back();
+        let after = text[found.end()..].chars().next();
+        let joins = is_word(before) && is_word(phrase.chars().next())
+            || is_word(after) && is_word(phrase.chars().next_back());
+        if !joins {
+            lines.push(text[..found.start()].matches('\n').count() as u64 + 1);
+        }
+        at = found.start() + found.as_str().chars().next().map_or(1, char::len_utf8);
+    }
+    lines.dedup();
+    lines
+}
+
+fn expected(members: &[Member], phrase: &str) -> Vec<(String, String, u64)> {
+    let mut all = Vec::new();
+    for member in members {
+        for (part, text) in &member.texts {
+            let mut layers = member.layers.clone();
+            layers.extend(part.clone());
+            let place = (member.id.to_string(), plan::joined(&layers));
+            let lines = lines_with(text, phrase).into_iter();
+            all.extend(lines.map(|line| (place.0.clone(), place.1.clone(), line)));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn found(searcher: &Searcher, phrase: &str) -> Vec<(String, String, u64)> {
+    let query = Query::Text(Text::Phrase(phrase.to_string()));
+    let found = hits(searcher, &query, &Options::default());
+    for hit in &found {
+        let begin = token::fold_text(&hit.text);
+        let first = token::fold_text(phrase);
+        let first = first.split_whitespace().next().unwrap();
+        assert!(begin.contains(first), "{phrase:?} in {:?}", hit.text);
+    }
+    let mut found: Vec<_> = found
+        .iter()
+        .map(answer)
+        .map(|answer| (answer.0, answer.1, answer.2))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn phrases_over_line_ends_are_found_where_the_whole_text_has_them() {
+    let (mut asked, mut crossing) = (0, 0);
+    for seed in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let members = members(seed + 70, 60);
+        build(folder.path(), &members, tiny(), 17);
+        let searcher = open(folder.path(), &tiny());
+        let mut random = Random(seed ^ 5);
+        for _ in 0..150 {
+            let member = &members[random.below(members.len())];
+            let (_, text) = &member.texts[random.below(member.texts.len())];
+            let words: Vec<&str> = text.split_whitespace().collect();
+            if words.len() < 6 {
+                continue;
+            }
+            let from = random.below(words.len() - 5);
+            let phrase = words[from..from + 2 + random.below(4)].join(" ");
+            let expected = expected(&members, &phrase);
+            asked += 1;
+            let pieces: Vec<&str> = phrase.split(' ').collect();
+            let within = |line: &str| line.to_lowercase().contains(&phrase.to_lowercase());
+            crossing += usize::from(pieces.len() > 1 && !text.lines().any(within));
+            assert_eq!(found(&searcher, &phrase), expected, "{phrase:?}");
+        }
+    }
+    assert!(asked > 300 && crossing > 30, "{asked} {crossing}");
+}
+
+#[test]
+fn phrases_cross_the_borders_of_segments_and_long_lines() {
+    let mut random = Random(8);
+    let mut text = String::new();
+    for n in 0..120 {
+        text.push_str(&format!("start{n} {} end{n}\r\n", random.next()));
+    }
+    let long = "word ".repeat(300_000);
+    text.push_str(&format!("longer {long}last\n  behind it\n"));
+    let member = Member {
+        id: id(1),
+        layers: Vec::new(),
+        content: Sha256([7; 32]),
+        device: "pc".into(),
+        time: None,
+        texts: vec![(Some(Layer::output()), text)],
+    };
+    let settings = Settings {
+        lines_max: 20,
+        ..tiny()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    build(
+        folder.path(),
+        std::slice::from_ref(&member),
+        settings.clone(),
+        1,
+    );
+    let searcher = open(folder.path(), &settings);
+    assert!(searcher.stats().segments > 5);
+    let lines = |phrase: &str| -> Vec<u64> {
+        let found = found(&searcher, phrase);
+        found.into_iter().map(|(_, _, line)| line).collect()
+    };
+    for n in 0..119 {
+        assert_eq!(lines(&format!("end{n} start{}", n + 1)), [n + 1], "{n}");
+    }
+    assert_eq!(lines("end119 longer word"), [120]);
+    assert_eq!(lines("word last behind it"), [121]);
+    assert!(lines("end3 start5").is_empty() && lines("last word").is_empty());
+}
+
+#[test]
+fn a_phrase_that_crosses_joins_with_the_rest_of_the_query() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = [
+        "a new\nservice was\ninstalled\n",
+        "a new service\n",
+        "new\n\nservice\n",
+    ];
+    let members: Vec<Member> = (0..texts.len())
+        .map(|n| Member {
+            id: id(n as u64 * 3),
+            layers: Vec::new(),
+            content: Sha256([n as u8; 32]),
+            device: format!("PC{n}"),
+            time: None,
+            texts: vec![(None, texts[n].to_string())],
+        })
+        .collect();
+    build(folder.path(), &members, Settings::default(), 3);
+    let searcher = open(folder.path(), &Settings::default());
+    let devices = |query: &str| -> Vec<String> {
+        let found = hits(&searcher, &parse(query), &Options::default());
+        let mut devices: Vec<String> = found.into_iter().filter_map(|hit| hit.device).collect();
+        devices.sort();
+        devices
+    };
+    assert_eq!(devices("\"new service\""), ["PC0", "PC1"]);
+    assert_eq!(devices("\"new service was installed\""), ["PC0"]);
+    assert_eq!(devices("\"new service\" AND NOT installed"), ["PC1"]);
+    assert_eq!(devices("new AND NOT \"new service\""), ["PC2"]);
+    let hit = &hits(
+        &searcher,
+        &parse("\"New Service was\""),
+        &Options::default(),
+    )[0];
+    assert_eq!((hit.line, hit.offset, hit.len), (1, 2, 3));
+    assert_eq!(hit.spans, std::slice::from_ref(&(2..5)));
+    let (counts, summary) = searcher
+        .count(&parse("\"new service\""), Some(Field::Device), false)
+        .unwrap();
+    assert_eq!((counts.len(), summary.hits), (2, 2));
+}
