@@ -1,6 +1,8 @@
 //! Text of one byte a unit: UTF-8 where it fits, a code page where it does
 //! not, and stretches of UTF-16 that something appended to it.
 
+use std::cell::OnceCell;
+
 use encoding_rs::Encoding;
 
 use super::codepage::CodePage;
@@ -9,7 +11,8 @@ use super::wide::{Order, WIDE_RUN_BYTES, begins_wide};
 
 pub(super) struct Narrow {
     page: CodePage,
-    upper: [char; 128],
+    /// The page's upper half, once a byte of it is met: few texts have one.
+    upper: OnceCell<Box<[char; 128]>>,
     utf8: bool,
     /// Byte order of stretches of UTF-16.
     order: Order,
@@ -19,7 +22,7 @@ impl Narrow {
     pub fn utf8(page: CodePage) -> Self {
         Self {
             page,
-            upper: page.upper_half(),
+            upper: OnceCell::new(),
             utf8: true,
             order: Order::Little,
         }
@@ -124,13 +127,9 @@ impl Narrow {
             out.push_str(std::str::from_utf8(ascii).unwrap_or_default());
             let upper = rest.iter().take_while(|&&b| b >= 0x80).count();
             let (upper, rest) = rest.split_at(upper);
-            for &byte in upper {
-                out.push(
-                    self.upper
-                        .get(usize::from(byte & 0x7f))
-                        .copied()
-                        .unwrap_or_default(),
-                );
+            if !upper.is_empty() {
+                let page = self.upper.get_or_init(|| Box::new(self.page.upper_half()));
+                out.extend(upper.iter().map(|&byte| page[usize::from(byte & 0x7f)]));
             }
             counts.by_page += upper.len() as u64;
             bytes = rest;

@@ -165,7 +165,7 @@ fn write_grams(out: &mut SectionWriter, lines: &Lines, groups: &[u32]) -> Result
         .collect();
     let lines_of = |group: usize| {
         let end = groups.get(group + 1).map_or(lines.len() as u32, |end| *end);
-        (groups[group]..end).map(|line| lines.get_str(line))
+        (groups[group]..end).map(|line| lines.get(line))
     };
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(TERM_THREADS));
     for runs in runs.chunks(threads) {

@@ -168,7 +168,7 @@ impl Needed {
                 "{needed:?} is not among {terms:?}"
             );
         }
-        let lists = super::grams::build(std::iter::once(std::iter::once(line)));
+        let lists = super::grams::build(std::iter::once(std::iter::once(line.as_bytes())));
         let found = super::grams::Lists::open(&lists).unwrap().find(&self.grams);
         assert_eq!(found.unwrap(), [0], "{:?} is not in {line}", self.grams);
     }

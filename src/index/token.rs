@@ -84,8 +84,26 @@ const WORD: [u8; 128] = {
 
 /// Reads the next term at or after `at` into `term` and says where its word
 /// ends; `None` at the end of the text.
-pub(super) fn next_term(text: &str, mut at: usize, term: &mut String) -> Option<usize> {
+pub(super) fn next_term(text: &str, at: usize, term: &mut String) -> Option<usize> {
     term.clear();
+    let bytes = text.as_bytes();
+    let is_apart = |byte: &u8| *byte < 128 && WORD[usize::from(*byte)] == 0;
+    let apart = bytes.get(at..)?.iter().take_while(|byte| is_apart(byte));
+    let at = at + apart.count();
+    let is_word = |byte: &u8| *byte < 128 && WORD[usize::from(*byte)] != 0;
+    let word = bytes[at..].iter().take_while(|byte| is_word(byte)).count();
+    if bytes.get(at + word).is_some_and(|byte| *byte >= 128) {
+        return next_wide_term(text, at, term);
+    }
+    let written = &bytes[at..at + word];
+    let has_digit = written.iter().take(NUMBER_MAX).any(u8::is_ascii_digit);
+    term.push_str(text.get(at..at + word.min(term_len(has_digit)))?);
+    term.make_ascii_lowercase();
+    (word > 0).then_some(at + word)
+}
+
+/// The same where characters beyond ASCII are near.
+fn next_wide_term(text: &str, mut at: usize, term: &mut String) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut count, mut max) = (0, TERM_MAX);
     while let Some(&byte) = bytes.get(at) {

@@ -93,13 +93,18 @@ impl<'a> Reader<'a> {
     }
 
     pub fn take(&mut self, piece: &str) -> ControlFlow<()> {
+        if self.pending.is_empty() {
+            let used = self.read(piece, false)?;
+            self.pending.push_str(piece.get(used..).unwrap_or_default());
+            return ControlFlow::Continue(());
+        }
         self.pending.push_str(piece);
-        self.read(false)
+        self.read_pending(false)
     }
 
     /// Everything is read; `beside` are lines that stand beside it.
     pub fn finish(&mut self, beside: &str) -> ControlFlow<()> {
-        self.read(true)?;
+        self.read_pending(true)?;
         self.end_cut()?;
         if !beside.is_empty() {
             self.values.push_other("\n");
@@ -110,25 +115,27 @@ impl<'a> Reader<'a> {
         ControlFlow::Continue(())
     }
 
-    fn read(&mut self, last: bool) -> ControlFlow<()> {
-        let pending = std::mem::take(&mut self.pending);
+    fn read_pending(&mut self, last: bool) -> ControlFlow<()> {
+        let mut pending = std::mem::take(&mut self.pending);
+        let used = self.read(&pending, last)?;
+        pending.drain(..used);
+        self.pending = pending;
+        ControlFlow::Continue(())
+    }
+
+    /// Reads as far as it is understood, and says how far that was.
+    fn read(&mut self, text: &str, last: bool) -> ControlFlow<(), usize> {
         let mut at = 0;
         loop {
-            let rest = pending.get(at..).unwrap_or_default();
+            let rest = text.get(at..).unwrap_or_default();
             if rest.is_empty() {
-                break;
+                return ControlFlow::Continue(at);
             }
             match self.step(rest, last)? {
                 Step::On(used) => at += used,
-                Step::More(used) => {
-                    at += used;
-                    break;
-                }
+                Step::More(used) => return ControlFlow::Continue(at + used),
             }
         }
-        self.pending = pending;
-        self.pending.drain(..at);
-        ControlFlow::Continue(())
     }
 
     fn step(&mut self, rest: &str, last: bool) -> ControlFlow<(), Step> {

@@ -28,7 +28,7 @@ const GRAMS_MAX: usize = 16;
 /// **Cost**: about 8 ns a byte.
 pub(in super::super) fn build<'a, L>(groups: impl ExactSizeIterator<Item = L>) -> Vec<u8>
 where
-    L: Iterator<Item = &'a str>,
+    L: Iterator<Item = &'a [u8]>,
 {
     let count = groups.len();
     let mut buckets: Vec<Vec<u32>> = vec![Vec::new(); BUCKETS];
@@ -280,12 +280,16 @@ mod tests {
     use super::*;
 
     fn lists_of(groups: &[Vec<String>]) -> Vec<u8> {
-        build(groups.iter().map(|lines| lines.iter().map(String::as_str)))
+        build(
+            groups
+                .iter()
+                .map(|lines| lines.iter().map(String::as_bytes)),
+        )
     }
 
     fn literal(text: &str) -> GramQuery {
         let mut grams = Vec::new();
-        each_gram(text, |gram| grams.push(gram));
+        each_gram(text.as_bytes(), |gram| grams.push(gram));
         GramQuery::Literal(grams)
     }
 

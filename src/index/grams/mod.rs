@@ -67,20 +67,23 @@ fn class(c: char) -> u8 {
 }
 
 /// Calls `each` with every gram of a line, repeated ones too.
-fn each_gram(line: &str, mut each: impl FnMut(u32)) {
-    let mut gram = 0;
-    let mut next = |count: usize, class: u8| {
-        gram = (gram << CLASS_BITS | u32::from(class)) & MASK;
-        if count >= LEN - 1 {
-            each(gram);
-        }
-    };
+fn each_gram(line: &[u8], each: impl FnMut(u32)) {
     if line.is_ascii() {
-        let classes = line.bytes().map(|byte| CLASSES[usize::from(byte & 127)]);
-        classes.enumerate().for_each(|(n, class)| next(n, class));
-    } else {
-        let classes = line.chars().map(class);
-        classes.enumerate().for_each(|(n, class)| next(n, class));
+        let classes = line.iter().map(|byte| CLASSES[usize::from(byte & 127)]);
+        return roll(classes, each);
+    }
+    let text = std::str::from_utf8(line).unwrap_or_default();
+    roll(text.chars().map(class), each);
+}
+
+fn roll(mut classes: impl Iterator<Item = u8>, mut each: impl FnMut(u32)) {
+    let mut gram = 0;
+    for class in classes.by_ref().take(LEN - 1) {
+        gram = gram << CLASS_BITS | u32::from(class);
+    }
+    for class in classes {
+        gram = (gram << CLASS_BITS | u32::from(class)) & MASK;
+        each(gram);
     }
 }
 
@@ -90,7 +93,7 @@ mod tests {
 
     fn grams(text: &str) -> Vec<u32> {
         let mut grams = Vec::new();
-        each_gram(text, |gram| grams.push(gram));
+        each_gram(text.as_bytes(), |gram| grams.push(gram));
         grams
     }
 
