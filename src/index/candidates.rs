@@ -2,6 +2,7 @@
 
 use super::IndexError;
 use super::lines::Way;
+use super::matcher::Matcher;
 use super::plan::Leaf;
 use super::segment::Segment;
 
@@ -26,6 +27,9 @@ pub(super) fn candidates(
     scan: bool,
     sure: &mut Vec<u32>,
 ) -> Result<(Way, Candidates), IndexError> {
+    if matches!(leaf.matcher, Matcher::Whole(_)) {
+        return Ok((Way::Whole, Candidates::Lines(Vec::new())));
+    }
     let needed = &leaf.needed;
     if !scan && !needed.terms.is_empty() {
         let mut lines = Vec::new();

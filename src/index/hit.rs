@@ -14,6 +14,7 @@ use super::search::Place;
 use super::searcher::Searcher;
 use super::segment::{DocumentView, Segment};
 use super::token::{fold_text, unfold};
+use super::whole::Start;
 use super::{IndexError, border};
 use crate::evidence::{Layer, ResultId, Sha256, Time};
 
@@ -72,6 +73,8 @@ struct Found {
     offset: u64,
     /// A phrase begins in it that goes on behind its end.
     crossed: Option<Crossed>,
+    /// A match of a pattern over line ends begins in it.
+    start: Option<Start>,
 }
 
 /// Hands out the hits of members.
@@ -111,14 +114,7 @@ impl<'a> Lister<'a> {
         place: Place,
         each: &mut dyn FnMut(Hit) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, IndexError> {
-        let segment = self.searcher.segment(place.segment);
-        let facts = segment.facts();
-        let damaged = || segment.file().damaged("an occurrence cannot be read");
-        let row = facts
-            .occurrence_row(place.row as usize)
-            .ok_or_else(damaged)?;
-        let result = facts.result(row.result).ok_or_else(damaged)?;
-        let occurrence = facts.occurrence(place.row as usize).ok_or_else(damaged)?;
+        let (result, occurrence) = self.searcher.facts_of(place)?;
         let found = self.lines_of(&occurrence.content)?;
         if found.is_empty() {
             let hit = self.bare_hit(&result, &occurrence)?;
@@ -131,6 +127,28 @@ impl<'a> Lister<'a> {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// One hit of a member.
+    pub(super) fn nth(&mut self, place: Place, nth: usize) -> Result<Hit, IndexError> {
+        let (result, occurrence) = self.searcher.facts_of(place)?;
+        let found = self.lines_of(&occurrence.content)?;
+        match found.get(nth) {
+            Some(found) => self.hit(&result, &occurrence, *found),
+            None => self.bare_hit(&result, &occurrence),
+        }
+    }
+
+    /// The lines of a member's hits: segment and line.
+    pub(super) fn lines_at(&mut self, place: Place) -> Result<Vec<(u32, u32)>, IndexError> {
+        let (_, occurrence) = self.searcher.facts_of(place)?;
+        let found = self.lines_of(&occurrence.content)?;
+        let lines = found.iter().map(|found| (found.segment, found.line_id));
+        Ok(lines.collect())
+    }
+
+    pub(super) fn text_of(&mut self, line: (u32, u32)) -> Result<String, IndexError> {
+        self.line_text(line.0, line.1)
     }
 
     /// How many hits a content gives at each of its places.
@@ -147,7 +165,7 @@ impl<'a> Lister<'a> {
         let mut found = Vec::new();
         if let Some(matched) = self.matches.contents.get(content) {
             for (segment, document) in &matched.documents {
-                self.walk(*segment, *document, &mut found)?;
+                self.walk(content, *segment, *document, &mut found)?;
             }
         }
         let found = Rc::new(found);
@@ -158,6 +176,7 @@ impl<'a> Lister<'a> {
     /// Finds a document's matching lines. Only chunks that hold one are opened.
     fn walk(
         &self,
+        content: &Sha256,
         number: u32,
         document_id: u32,
         found: &mut Vec<Found>,
@@ -166,11 +185,20 @@ impl<'a> Lister<'a> {
         let listed = &self.matches.listed[number as usize];
         let document = segment.document(document_id)?;
         let (mut offset, mut line, mut index) = (document.offset, document.line, 0);
+        let whole = self.matches.whole.get(&(*content, document.part.clone()));
+        let starts = |lines: std::ops::RangeInclusive<u64>| {
+            whole
+                .into_iter()
+                .flat_map(move |whole| whole.range(lines.clone()))
+        };
         let chunks = segment.document_chunks(&document)?;
         for (nth, chunk) in chunks.into_iter().enumerate() {
             let view = segment.chunk(chunk)?;
             let crossed = listed.crossed(document_id, nth as u32, chunk);
-            if crossed.is_empty() && listed.chunks.binary_search(&chunk).is_err() {
+            let is_listed = listed.chunks.binary_search(&chunk).is_ok()
+                || !crossed.is_empty()
+                || starts(line..=line + view.lines).next().is_some();
+            if !is_listed {
                 offset += view.bytes;
                 line += view.lines;
                 index += view.count;
@@ -185,10 +213,18 @@ impl<'a> Lister<'a> {
                 });
                 // Of several the one whose beginning is longest.
                 let crossed = crossed.max_by_key(|crossed| crossed.cut).copied();
-                let is_listed = crossed.is_some() || listed.lines.binary_search(&line_id).is_ok();
+                let (bytes, ended) = segment.extent(line_id)?;
+                let start = starts(line..=line).map(|(_, start)| *start);
+                let start = start
+                    .last()
+                    .filter(|start| (offset..offset + bytes.max(1)).contains(&start.offset));
+                let is_listed = crossed.is_some()
+                    || start.is_some()
+                    || listed.lines.binary_search(&line_id).is_ok();
                 if is_listed && found.last().is_none_or(is_new) {
                     found.push(Found {
                         crossed,
+                        start,
                         segment: number,
                         document: document_id,
                         line_id,
@@ -197,7 +233,6 @@ impl<'a> Lister<'a> {
                         offset,
                     });
                 }
-                let (bytes, ended) = segment.extent(line_id)?;
                 offset += bytes;
                 line += ended;
                 index += 1;
@@ -224,9 +259,17 @@ impl<'a> Lister<'a> {
         let own_start = mark.map_or(0, |mark| mark.own_start as usize);
         let first = self.first_match(segment, found.line_id, &stored);
         let crossed = found.crossed.and_then(|c| self.crossed_at(c, &stored));
+        let text = without_end(&stored);
+        let over = found.start.map(|start| {
+            let begin = own_start + (start.offset - found.offset) as usize;
+            (
+                begin,
+                (begin + start.len as usize).min(text.len()).max(begin),
+            )
+        });
+        let crossed = crossed.into_iter().chain(over).min();
         let first = first.into_iter().chain(crossed).min();
         let (start, end) = first.unwrap_or((own_start, own_start));
-        let text = without_end(&stored);
         let window = window(text, start);
         let is_part = mark.is_some_and(|mark| mark.is_part());
         let truncated = is_part || window.len() < text.len();

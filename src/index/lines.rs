@@ -35,6 +35,8 @@ pub(super) enum Way {
     Grams { groups: usize },
     /// All lines, one by one.
     Scan,
+    /// Not by lines: whole texts are searched for it.
+    Whole,
 }
 
 /// What had to be read.

@@ -34,6 +34,8 @@ pub(super) enum Matcher {
     /// On folded text.
     Near(Near),
     Network(Network),
+    /// On whole texts, whatever the line ends; no line matches it.
+    Whole(Regex),
     /// On folded text: a line that ends with a phrase's beginning.
     LineEnd(Arc<Crossing>),
     /// On folded text: a line that begins with a phrase's end.
@@ -101,6 +103,18 @@ impl Matcher {
                 let needed = Needed::of_terms(parts.map(NeededTerm::Term).collect());
                 Ok((Self::Network(*network), needed))
             }
+            Text::Multiline {
+                pattern,
+                ignore_case,
+            } => {
+                let regex = RegexBuilder::new(pattern)
+                    .multi_line(true)
+                    .case_insensitive(*ignore_case)
+                    .size_limit(PATTERN_MAX)
+                    .build();
+                let regex = regex.map_err(|error| unusable(&error))?;
+                Ok((Self::Whole(regex), Needed::of_terms(Vec::new())))
+            }
             Text::Regex {
                 pattern,
                 ignore_case,
@@ -113,7 +127,10 @@ impl Matcher {
 
     /// Whether it is given the text in lower case.
     pub(super) fn folds(&self) -> bool {
-        !matches!(self, Self::Fixed(_) | Self::Regex(_) | Self::Network(_))
+        !matches!(
+            self,
+            Self::Fixed(_) | Self::Regex(_) | Self::Network(_) | Self::Whole(_)
+        )
     }
 
     /// The first match that begins at `from` or later. Never spans a line.
@@ -124,6 +141,7 @@ impl Matcher {
             Self::Alike(alike) => alike.find(text, from),
             Self::Near(near) => near.find(text, from),
             Self::Network(network) => network.find(text, from),
+            Self::Whole(_) => None,
             Self::LineEnd(crossing) => crossing.find_end(text, from),
             Self::LineStart(crossing) => crossing.find_start(text, from),
             Self::Fixed(finder) => {
@@ -256,8 +274,12 @@ fn compile_regex(pattern: &str, ignore_case: bool) -> Result<(Regex, Hir), Synta
     let regex = RegexBuilder::new(&hir.to_string())
         .size_limit(PATTERN_MAX)
         .build()
-        .map_err(|error| SyntaxError::new(0, format!("the pattern cannot be used: {error}")))?;
+        .map_err(|error| unusable(&error))?;
     Ok((regex, hir))
+}
+
+fn unusable(error: &regex::Error) -> SyntaxError {
+    SyntaxError::new(0, format!("the pattern cannot be used: {error}"))
 }
 
 fn pattern_error(pattern: &str, error: &regex_syntax::Error) -> SyntaxError {

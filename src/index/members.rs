@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use super::IndexError;
 use super::crossing::{Crossed, Crossings, Dangling, Follower, ends_later};
 use super::lines::{self, LineSets, Read, Way};
+use super::matcher::Matcher;
 use super::plan::Plan;
 use super::searcher::Searcher;
 use super::segment::Segment;
+use super::whole;
 use crate::evidence::Sha256;
 
 /// A content with some of the texts.
@@ -54,6 +56,8 @@ pub(super) struct Matches {
     /// How many distinct lines each text matched.
     pub(super) lines: Vec<u64>,
     pub(super) read: Read,
+    /// Where patterns over line ends begin that are hits.
+    pub(super) whole: whole::Found,
     /// Phrases that reached the end of a piece of a text.
     dangling: Vec<Dangling>,
 }
@@ -148,6 +152,44 @@ impl Matches {
             chunks,
             crossings,
         });
+        Ok(())
+    }
+
+    /// Searches whole texts for patterns over line ends.
+    pub(super) fn search_whole(
+        &mut self,
+        searcher: &Searcher,
+        plan: &Plan,
+    ) -> Result<(), IndexError> {
+        for (n, leaf) in plan.leaves.iter().enumerate() {
+            let Matcher::Whole(pattern) = &leaf.matcher else {
+                continue;
+            };
+            for ((content, part), starts) in whole::find(searcher, pattern)? {
+                let matched = self.contents.entry(content).or_default();
+                matched.mask |= 1 << n;
+                self.lines[n] += starts.len() as u64;
+                if !leaf.lists {
+                    continue;
+                }
+                for (number, document) in searcher.documents_of(&content) {
+                    let view = searcher.segment(number).document(document)?;
+                    let place = (number, document);
+                    if view.part == part
+                        && let Err(at) = matched.documents.binary_search(&place)
+                    {
+                        matched.documents.insert(at, place);
+                    }
+                }
+                let known = self.whole.entry((content, part)).or_default();
+                for (line, start) in starts {
+                    let first = known.entry(line).or_insert(start);
+                    if start.offset < first.offset {
+                        *first = start;
+                    }
+                }
+            }
+        }
         Ok(())
     }
 

@@ -53,6 +53,7 @@ mod parse;
 mod phrase;
 mod plan;
 mod query;
+mod rarity;
 mod search;
 mod searcher;
 mod sections;
@@ -64,6 +65,7 @@ mod tests;
 mod text;
 mod token;
 mod varint;
+mod whole;
 mod writer;
 
 pub use document::OVERLAP;

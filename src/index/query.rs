@@ -48,6 +48,12 @@ pub enum Text {
         pattern: String,
         ignore_case: bool,
     },
+    /// A regular expression over whole texts: its matches may cross line ends.
+    /// `^` and `$` hold at lines, `.` leaves line feeds out unless `(?s)`.
+    Multiline {
+        pattern: String,
+        ignore_case: bool,
+    },
     /// A substring, anywhere.
     Fixed {
         text: String,
@@ -76,7 +82,9 @@ impl std::fmt::Display for Text {
             Self::Fuzzy { word, distance } => write!(f, "{word}~{distance}"),
             Self::Near { words, within } => write!(f, "\"{}\"~{within}", words.join(" ")),
             Self::Network(network) => write!(f, "{network}"),
-            Self::Regex { pattern, .. } => write!(f, "/{pattern}/"),
+            Self::Regex { pattern, .. } | Self::Multiline { pattern, .. } => {
+                write!(f, "/{pattern}/")
+            }
             Self::Fixed { text, .. } => write!(f, "{text:?}"),
         }
     }
@@ -144,6 +152,16 @@ impl Query {
     /// nothing matches across a line feed.
     pub fn regex(pattern: impl Into<String>, ignore_case: bool) -> Self {
         Self::Text(Text::Regex {
+            pattern: pattern.into(),
+            ignore_case,
+        })
+    }
+
+    /// Every line in which a match begins that may cross line ends. Texts are
+    /// built again and searched as wholes; one of more than 32 MiB in windows,
+    /// in which a match of more than 4 MiB may be missed.
+    pub fn multiline(pattern: impl Into<String>, ignore_case: bool) -> Self {
+        Self::Text(Text::Multiline {
             pattern: pattern.into(),
             ignore_case,
         })

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::IndexError;
 use super::hit::{Hit, Lister};
 use super::lines::{self, Way};
 use super::members::Matches;
 use super::plan::{Plan, value_of};
 use super::query::{Field, Query};
 use super::searcher::Searcher;
+use super::{IndexError, rarity};
 use crate::evidence::{ResultId, Sha256};
 
 /// How a search is to answer.
@@ -33,6 +33,9 @@ pub enum Order {
     #[default]
     OldestFirst,
     NewestFirst,
+    /// Lines on the fewest devices first; among those as many stand on, the
+    /// same lines together.
+    RarestFirst,
 }
 
 /// What a search did.
@@ -115,19 +118,27 @@ impl Searcher {
         let places = self.places(&plan, &matches, options.order);
         let mut summary = self.summary(&plan, &matches, places.len(), began);
         let mut lister = Lister::new(self, &plan, &matches, options.context);
-        for place in places {
-            let flow = lister.list(place, &mut |hit| {
-                if options.limit.is_some_and(|limit| summary.hits >= limit) {
-                    summary.stopped = true;
-                    return ControlFlow::Break(());
+        let mut give = |hit: Hit| {
+            if options.limit.is_some_and(|limit| summary.hits >= limit) {
+                summary.stopped = true;
+                return ControlFlow::Break(());
+            }
+            summary.hits += 1;
+            let flow = each(hit);
+            summary.stopped = flow.is_break();
+            flow
+        };
+        if options.order == Order::RarestFirst {
+            for hit in rarity::rank(self, &mut lister, &places)? {
+                if give(lister.nth(hit.place, hit.nth)?).is_break() {
+                    break;
                 }
-                summary.hits += 1;
-                let flow = each(hit);
-                summary.stopped = flow.is_break();
-                flow
-            })?;
-            if flow.is_break() {
-                break;
+            }
+        } else {
+            for place in places {
+                if lister.list(place, &mut give)?.is_break() {
+                    break;
+                }
             }
         }
         summary.listing = began.elapsed() - summary.finding;
@@ -204,7 +215,9 @@ impl Searcher {
                 match ways.get(n) {
                     Some(Way::Terms { lines }) => text.term_lines += *lines as u64,
                     Some(Way::Grams { groups }) => text.gram_groups += *groups as u64,
-                    Some(Way::Scan) => text.scanned_lines += segment.meta.distinct_lines,
+                    Some(Way::Scan | Way::Whole) => {
+                        text.scanned_lines += segment.meta.distinct_lines
+                    }
                     None => {}
                 }
             }
@@ -221,6 +234,7 @@ impl Searcher {
             matches.add(self, number as u32, found, crossings, plan)?;
         }
         matches.join(self, plan)?;
+        matches.search_whole(self, plan)?;
         Ok(matches)
     }
 
@@ -293,7 +307,7 @@ impl Order {
     fn key(self, time: Option<i64>) -> i64 {
         match (self, time) {
             (_, None) => i64::MAX,
-            (Self::OldestFirst, Some(time)) => time.min(i64::MAX - 1),
+            (Self::OldestFirst | Self::RarestFirst, Some(time)) => time.min(i64::MAX - 1),
             (Self::NewestFirst, Some(time)) => (!time).min(i64::MAX - 1),
         }
     }

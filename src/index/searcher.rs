@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::facts::{Occurrence, PlacedProblem, ResultFacts};
 use super::manifest::{Identity, Manifest};
+use super::search::Place;
 use super::segment::Segment;
 use super::writer::open_segments;
 use super::{IndexError, mask};
@@ -218,6 +219,24 @@ impl Searcher {
 
     pub(super) fn segment(&self, number: u32) -> &Segment {
         &self.segments[number as usize]
+    }
+
+    /// The facts of a matching member.
+    pub(super) fn facts_of(&self, place: Place) -> Result<(ResultFacts, Occurrence), IndexError> {
+        let segment = self.segment(place.segment);
+        let facts = segment.facts();
+        let row = place.row as usize;
+        let read = || {
+            let result = facts.result(facts.occurrence_row(row)?.result)?;
+            Some((result, facts.occurrence(row)?))
+        };
+        read().ok_or_else(|| segment.file().damaged("an occurrence cannot be read"))
+    }
+
+    /// The device of a matching member.
+    pub(super) fn device_of(&self, place: Place) -> Result<Option<String>, IndexError> {
+        let (result, _) = self.facts_of(place)?;
+        Ok(result.machine_id.or(result.device))
     }
 
     /// The content a document belongs to: itself, or what a ticket became.

@@ -3,6 +3,7 @@
 
 mod crashes;
 mod oracle;
+mod orders;
 mod phrases;
 mod properties;
 
