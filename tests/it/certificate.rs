@@ -225,7 +225,10 @@ fn an_archive_without_an_index_is_certified_to_be_unsearched() {
 fn hostile_evidence_is_certified_with_every_problem() {
     let Some(real) = real_data() else { return };
     let case = Case::new();
-    case.run(&["import", &real.join("hostile_zip/yauzl").display().to_string()]);
+    case.run(&[
+        "import",
+        &real.join("hostile_zip/yauzl").display().to_string(),
+    ]);
     let (ran, certificate) = certified(&case, &["absentword"]);
     assert_eq!(ran.code, 3);
     let hiding = case.ok(&["problems", "--jsonl"]).jsonl();

@@ -294,3 +294,40 @@ fn counts_by_every_field_add_up_in_every_form() {
         "{codes}"
     );
 }
+
+/// The words of a command as a shell reads them; single quotes only.
+fn shell_words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in command.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().unwrap().push(c),
+        }
+    }
+    words
+}
+
+#[test]
+fn the_readme_shows_what_the_program_prints() {
+    let case = incident();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let section = &readme[readme.find("## Searching").unwrap()..];
+    let section = &section[..section[2..].find("\n## ").unwrap()];
+    let blocks = section.split("```console\n").skip(1);
+    let shown: String = blocks.map(|b| b.split("```").next().unwrap()).collect();
+    let mut commands = 0;
+    for example in shown.split("$ afteraction ").skip(1) {
+        let (command, expected) = example.split_once('\n').unwrap();
+        let words = shell_words(command);
+        let mut command = case.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        command.current_dir(case.path(""));
+        let ran = Ran::of(command);
+        let printed = format!("{}{}", ran.stdout, ran.stderr);
+        assert_eq!(printed, expected, "{words:?}");
+        commands += 1;
+    }
+    assert!(commands > 6, "{commands}");
+    assert!(case.path("absent.json").exists());
+}
