@@ -73,6 +73,16 @@ pub fn catch_up(
     catch_up_holding(&lock, archive, &catalogue, rebuild, on_progress)
 }
 
+/// The same, but where another process is at it: then `None`, at once.
+pub fn catch_up_unless_busy(archive: &Path) -> Result<Option<Caught>, Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    let Some(lock) = IndexLock::try_acquire(archive)? else {
+        return Ok(None);
+    };
+    catalogue.refresh()?;
+    catch_up_holding(&lock, archive, &catalogue, false, &mut |_, _| {}).map(Some)
+}
+
 /// The same up to where `catalogue` ends, for whoever holds the lock.
 pub(super) fn catch_up_holding(
     _lock: &IndexLock,

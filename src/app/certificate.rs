@@ -278,7 +278,7 @@ impl Search<'_> {
                 id: hex(&self.catalogue.archive_id()),
                 generation: self.catalogue.generation(),
                 journal: self.sealed,
-                sealed: self.sealed_to(self.sealed)?,
+                sealed: self.sealed_results(),
             },
             index: match &self.searcher {
                 Some(searcher) => Some(IndexState {
@@ -322,13 +322,10 @@ impl Search<'_> {
             .map_or(Seq::ZERO, Searcher::watermark)
     }
 
-    /// Results sealed up to `seq`.
-    fn sealed_to(&self, seq: Seq) -> Result<u64, Failure> {
-        let mut count = 0;
-        for record in self.catalogue.records() {
-            count += u64::from(record?.seq <= seq);
-        }
-        Ok(count)
+    /// Results sealed when the search began.
+    fn sealed_results(&self) -> u64 {
+        let later = self.catalogue.results_since(self.sealed).len();
+        self.catalogue.record_count().saturating_sub(later) as u64
     }
 
     /// See [`ROOT_COMPUTED`].
@@ -357,6 +354,9 @@ impl Search<'_> {
         &'a self,
         lost: &'a Cell<Option<Failure>>,
     ) -> Box<dyn Iterator<Item = ResultRow> + 'a> {
+        if self.summary.unindexed == 0 {
+            return Box::new(std::iter::empty());
+        }
         let behind = self.watermark();
         let records = self
             .catalogue

@@ -34,7 +34,7 @@ pub use crate::emulator;
 pub use crate::generate;
 
 pub use asked::{SearchRequest, Sort};
-pub use catch_up::{Caught, catch_up};
+pub use catch_up::{Caught, catch_up, catch_up_unless_busy};
 pub use collecting::{CollectReport, check_collect, collect_into, until_interrupted};
 #[cfg(feature = "emulator")]
 pub use demo::{DemoView, demo};

@@ -334,11 +334,11 @@ pub struct Show {
     #[arg(long)]
     pub raw: bool,
     /// Only this line, counted from 1 in the decoded text, as in `line` of a hit.
-    #[arg(long, value_name = "LINE", group = "place", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "LINE", group = "place", value_parser = line_number)]
     pub at: Option<u64>,
     /// Only the line that holds this byte of the decoded text (UTF-8), counted from 0, as in
     /// `offset` of a hit; of a very long line what stands around it.
-    #[arg(long, value_name = "BYTES", group = "place")]
+    #[arg(long, value_name = "BYTES", group = "place", value_parser = number)]
     pub at_offset: Option<u64>,
     /// Lines of context around it.
     #[arg(short = 'C', long, value_name = "N", requires = "place", value_parser = clap::value_parser!(u32).range(..=1000))]
@@ -346,6 +346,19 @@ pub struct Show {
     /// Write to FILE instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// A number as hits print it: `4,711`.
+fn number(text: &str) -> Result<u64, String> {
+    let digits = text.replace(',', "");
+    digits.parse().map_err(|_| "it is no number".into())
+}
+
+fn line_number(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        0 => Err("lines count from 1".into()),
+        line => Ok(line),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -164,6 +164,8 @@ fn a_place_is_printed_like_the_hit_it_came_from() {
         case.ok(&["show", reference, "--at", "6", "--raw"]).stdout,
         "five"
     );
+    let as_printed = case.ok(&["show", reference, "--at-offset", "120,030"]);
+    assert!(as_printed.stdout.contains("line 4  offset 120,030\n"));
     for beyond in [&["--at", "7"][..], &["--at-offset", "999999"]] {
         let ran = case.run(&[&["show", reference][..], beyond].concat());
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
