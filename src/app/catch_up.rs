@@ -12,6 +12,7 @@ use crate::store::{Catalogue, EntryKind};
 
 use super::custody;
 use super::failure::{Failure, Kind};
+use super::index_lock::IndexLock;
 use super::indexer::Indexer;
 
 /// What catching up came to.
@@ -57,7 +58,8 @@ impl From<IndexError> for Failure {
     }
 }
 
-/// Brings the index up to the journal's end.
+/// Brings the index up to the journal's end. Where another process is at it,
+/// that is waited for, and the rest is done.
 ///
 /// **Errors**: what was published until then stays; catching up again goes on.
 pub fn catch_up(
@@ -66,17 +68,40 @@ pub fn catch_up(
     on_progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Caught, Failure> {
     let catalogue = custody::open_to_read(archive)?;
+    let lock = IndexLock::acquire(archive)?;
+    catalogue.refresh()?;
+    catch_up_holding(&lock, archive, &catalogue, rebuild, on_progress)
+}
+
+/// The same, but where another process is at it: then `None`, at once.
+pub fn catch_up_unless_busy(archive: &Path) -> Result<Option<Caught>, Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    let Some(lock) = IndexLock::try_acquire(archive)? else {
+        return Ok(None);
+    };
+    catalogue.refresh()?;
+    catch_up_holding(&lock, archive, &catalogue, false, &mut |_, _| {}).map(Some)
+}
+
+/// The same up to where `catalogue` ends, for whoever holds the lock.
+pub(super) fn catch_up_holding(
+    _lock: &IndexLock,
+    archive: &Path,
+    catalogue: &Catalogue,
+    rebuild: bool,
+    on_progress: &mut dyn FnMut(u64, u64),
+) -> Result<Caught, Failure> {
     let dir = index_dir(archive);
-    let (identity, settings) = (identity(&catalogue), index_settings(&catalogue));
-    let rebuilt = (!rebuild).then(|| foreign(&dir, &catalogue)).flatten();
+    let (identity, settings) = (identity(catalogue), index_settings(catalogue));
+    let rebuilt = (!rebuild).then(|| foreign(&dir, catalogue)).flatten();
     let mut writer = if rebuild {
         Writer::rebuild(&dir, identity, settings)?
     } else {
         Writer::open(&dir, identity, settings)?
     };
     let from = writer.watermark();
-    let (_, total) = results_since(&catalogue, from);
-    let mut indexer = Indexer::new(archive, &catalogue, &mut writer)?;
+    let (_, total) = results_since(catalogue, from);
+    let mut indexer = Indexer::new(archive, catalogue, &mut writer)?;
     let (mut done, mut unpublished, mut seen) = (0, 0, from);
     for entry in catalogue.entries_since(from) {
         let entry = entry?;

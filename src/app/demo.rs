@@ -11,7 +11,7 @@ use crate::generate::{self, QUESTIONS, Question};
 use super::failure::{Failure, Kind};
 use super::row::{GapRow, HitRow};
 use super::{
-    Caught, CollectReport, SearchRequest, SearchSummary, catch_up, collect_into, gaps, search,
+    Caught, CollectReport, Search, SearchRequest, SearchSummary, catch_up, collect_into, gaps,
 };
 
 /// Where the story goes.
@@ -50,11 +50,13 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
     let mut shown = None;
     for question in &QUESTIONS {
         view.question(question.tells, &command(question))?;
-        let summary = search(archive, &request(question), &mut |hit| {
+        let request = request(question);
+        let mut search = Search::open(archive, &request, &mut |_, _, _| {})?;
+        search.hits(&mut |hit| {
             shown.get_or_insert_with(|| hit.place.reference.clone());
             Ok(view.hit(&hit)?)
         })?;
-        view.answered(&summary)?;
+        view.answered(search.summary())?;
     }
     gaps(archive, &mut |gap| Ok(view.missing(&gap)?))?;
     view.end(archive, shown.as_deref().unwrap_or("REF"))?;

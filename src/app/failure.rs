@@ -27,6 +27,7 @@ pub struct Failure {
     pub kind: Kind,
     message: String,
     hint: Option<String>,
+    place: Option<(String, usize)>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -36,6 +37,7 @@ impl Failure {
             kind,
             message: message.into(),
             hint: None,
+            place: None,
             source: None,
         }
     }
@@ -60,6 +62,19 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The place in a typed text that is at fault.
+    ///
+    /// **Units**: characters before it.
+    #[must_use]
+    pub fn pointing(mut self, text: impl Into<String>, at: usize) -> Self {
+        self.place = Some((text.into(), at));
+        self
+    }
+
+    pub fn points_at(&self) -> Option<(&str, usize)> {
+        self.place.as_ref().map(|(text, at)| (text.as_str(), *at))
     }
 
     pub fn advice(&self) -> Option<&str> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::evidence::{
     ActionId, Facts, Gap, GapReason, Locator, Origin, ProblemKind, Record, ResultId, ResultKey,
+    Seq, Time,
 };
 use crate::index::{PlacedProblem, Searcher};
 use crate::store::Catalogue;
@@ -80,19 +81,24 @@ fn give(
 }
 
 /// A result that is not there: why, or `None` where it may still come.
-struct Missing {
-    facts: Facts,
-    reason: Option<GapReason>,
+pub(super) struct Missing {
+    pub(super) facts: Facts,
+    pub(super) reason: Option<GapReason>,
+    /// What was attempted and what came back.
+    pub(super) detail: Option<String>,
 }
 
-fn missing(catalogue: &Catalogue) -> Result<BTreeMap<ResultKey, Missing>, Failure> {
+pub(super) fn missing(catalogue: &Catalogue) -> Result<BTreeMap<ResultKey, Missing>, Failure> {
     let mut missing: BTreeMap<_, _> = catalogue
         .gaps()?
         .into_iter()
         .map(|gap| {
-            let reason = Some(gap.reason);
-            let facts = gap.facts;
-            (gap.key, Missing { facts, reason })
+            let missing = Missing {
+                facts: gap.facts,
+                reason: Some(gap.reason),
+                detail: Some(gap.detail),
+            };
+            (gap.key, missing)
         })
         .collect();
     for action in catalogue.actions()? {
@@ -106,6 +112,7 @@ fn missing(catalogue: &Catalogue) -> Result<BTreeMap<ResultKey, Missing>, Failur
                     Missing {
                         facts,
                         reason: None,
+                        detail: None,
                     },
                 );
             }
@@ -116,7 +123,7 @@ fn missing(catalogue: &Catalogue) -> Result<BTreeMap<ResultKey, Missing>, Failur
 
 impl Missing {
     fn row(self, key: ResultKey) -> ListRow {
-        let Self { facts, reason } = self;
+        let Self { facts, reason, .. } = self;
         ListRow {
             time: facts.time().cloned(),
             place: Place::missing(key, facts.device, facts.machine_id),
@@ -135,6 +142,7 @@ impl Missing {
             reason,
             bytes: None,
             sha256: None,
+            seq: None,
         }
     }
 }
@@ -159,6 +167,7 @@ fn sealed_row(record: &Record, exit_code: Option<i64>) -> ListRow {
         reason: None,
         bytes: Some(record.bytes),
         sha256: Some(record.sha256),
+        seq: Some(record.seq),
     }
 }
 
@@ -254,7 +263,7 @@ pub(super) fn locked_results(searcher: &Searcher) -> BTreeSet<ResultId> {
 
 /// Results sealed that the index does not hold yet.
 pub(super) fn unindexed(catalogue: &Catalogue, searcher: Option<&Searcher>) -> u64 {
-    let from = searcher.map_or(crate::evidence::Seq::ZERO, Searcher::watermark);
+    let from = searcher.map_or(Seq::ZERO, Searcher::watermark);
     results_since(catalogue, from).0
 }
 
@@ -274,14 +283,45 @@ pub struct Status {
     pub indexed: u64,
     /// Results sealed and not indexed yet.
     pub unindexed: u64,
+    pub lag: Lag,
     pub problems: u64,
     pub index: Option<IndexStatus>,
+}
+
+/// How far the index is behind the archive.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Lag {
+    /// Sealed and not indexed yet.
+    pub results: u64,
+    /// **Units**: bytes of those, as downloaded.
+    pub bytes: u64,
+    /// When the first of them was collected.
+    pub since: Option<Time>,
+}
+
+impl Lag {
+    fn add(&mut self, record: &Record) {
+        let at = &record.collected_at;
+        self.results += 1;
+        self.bytes += record.bytes;
+        let is_first = |since: &Time| at.instant() < since.instant();
+        if self.since.as_ref().is_none_or(is_first) {
+            self.since = Some(at.clone());
+        }
+    }
 }
 
 /// How large the index is and how much the text repeats.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct IndexStatus {
+    /// What is sealed up to here is indexed.
+    pub watermark: u64,
     pub segments: u64,
+    /// Results, and what was found inside them.
+    pub results: u64,
+    pub members: u64,
+    /// Distinct contents of those members.
+    pub contents: u64,
     /// Extracted texts.
     pub documents: u64,
     pub lines: u64,
@@ -294,6 +334,15 @@ pub struct IndexStatus {
     pub distinct_share: f64,
     /// **Units**: bytes, text included.
     pub disk_bytes: u64,
+    /// **Units**: bytes, by what they are for: text, terms, 4-grams,
+    /// documents, lines, facts.
+    pub parts: Vec<PartSize>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PartSize {
+    pub part: &'static str,
+    pub bytes: u64,
 }
 
 pub fn status(archive: &Path) -> Result<Status, Failure> {
@@ -302,6 +351,8 @@ pub fn status(archive: &Path) -> Result<Status, Failure> {
         journal: catalogue.last_seq().0,
         ..Status::default()
     };
+    let searcher = open_searcher(archive, &catalogue)?;
+    let watermark = searcher.as_ref().map_or(Seq::ZERO, Searcher::watermark);
     let mut devices = BTreeSet::new();
     for action in catalogue.actions()? {
         status.actions += 1;
@@ -311,6 +362,9 @@ pub fn status(archive: &Path) -> Result<Status, Failure> {
         let record = record?;
         status.sealed += 1;
         status.bytes += record.bytes;
+        if record.seq > watermark {
+            status.lag.add(&record);
+        }
         devices.extend(record.facts.machine_id.or(record.facts.device));
     }
     status.devices = devices.len() as u64;
@@ -323,14 +377,17 @@ pub fn status(archive: &Path) -> Result<Status, Failure> {
             None => status.pending += 1,
         }
     }
-    let searcher = open_searcher(archive, &catalogue)?;
-    status.unindexed = unindexed(&catalogue, searcher.as_ref());
+    status.unindexed = status.lag.results;
     if let Some(searcher) = &searcher {
         let stats = searcher.stats();
         status.indexed = searcher.watermark().0;
         status.problems = stats.problems;
         status.index = Some(IndexStatus {
+            watermark: status.indexed,
             segments: stats.segments,
+            results: stats.results,
+            members: stats.occurrences,
+            contents: stats.contents,
             documents: stats.documents,
             lines: stats.lines,
             distinct_lines: stats.distinct_lines,
@@ -338,6 +395,11 @@ pub fn status(archive: &Path) -> Result<Status, Failure> {
             distinct_bytes: stats.distinct_bytes,
             distinct_share: stats.distinct_bytes as f64 / stats.text_bytes.max(1) as f64,
             disk_bytes: stats.file_bytes,
+            parts: stats
+                .parts
+                .into_iter()
+                .map(|(part, bytes)| PartSize { part, bytes })
+                .collect(),
         });
     }
     Ok(status)

@@ -4,15 +4,19 @@
 //! Must never know how an answer is printed or what was typed: it is handed
 //! settings and answers with rows.
 
+mod asked;
 mod catch_up;
+mod certificate;
 mod collecting;
 mod custody;
 #[cfg(feature = "emulator")]
 mod demo;
 mod failure;
 mod importing;
+mod index_lock;
 mod indexer;
 mod listing;
+mod placed;
 mod plan;
 mod reading;
 mod row;
@@ -20,26 +24,31 @@ mod searching;
 mod showing;
 mod text_sink;
 mod typed;
+mod undated;
 mod verifying;
+mod waiting;
 
 pub use crate::collect;
 #[cfg(feature = "emulator")]
 pub use crate::emulator;
 pub use crate::generate;
 
-pub use catch_up::{Caught, catch_up};
+pub use asked::{SearchRequest, Sort};
+pub use catch_up::{Caught, catch_up, catch_up_unless_busy};
 pub use collecting::{CollectReport, check_collect, collect_into, until_interrupted};
 #[cfg(feature = "emulator")]
 pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};
 pub use importing::{DeviceFrom, ImportReport, import};
 pub use listing::{
-    IndexStatus, ListFilter, Status, gaps, list, problems, standing_problems, status,
+    IndexStatus, Lag, ListFilter, PartSize, Status, gaps, list, problems, standing_problems, status,
 };
+pub use placed::{At, Lines, show_at};
 pub use plan::LeftOut;
 pub use reading::{add_passwords, set_code_page};
 pub use row::{CountRow, GapRow, HitRow, ListRow, Place, ProblemRow, State};
-pub use searching::{SearchRequest, SearchSummary, count, search};
+pub use searching::{Explained, Search, SearchSummary, TextWay, Verdict};
 pub use showing::{View, ViewMember, show, show_raw};
 pub use typed::{parse_action, parse_reference, parse_time};
 pub use verifying::{DamageRow, VerifyReport, verify};
+pub use waiting::Waiting;

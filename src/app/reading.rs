@@ -12,6 +12,7 @@ use crate::store::{Catalogue, Scratch, StoreError};
 use super::catch_up::{identity, index_dir, index_settings, open_searcher};
 use super::custody;
 use super::failure::{Failure, Kind};
+use super::index_lock::IndexLock;
 use super::indexer::Indexer;
 use super::listing::locked_results;
 
@@ -137,6 +138,7 @@ fn read_locked_again(archive: &Path) -> Result<(), Failure> {
     if locked.is_empty() {
         return Ok(());
     }
+    let _lock = IndexLock::acquire(archive)?;
     let (identity, settings) = (identity(&catalogue), index_settings(&catalogue));
     let mut writer = Writer::open(&index_dir(archive), identity, settings)?;
     let watermark = writer.watermark();

@@ -4,7 +4,8 @@
 use serde::Serialize;
 
 use crate::evidence::{
-    ActionId, CommandIndex, GapReason, Locator, ProblemKind, ResultKey, ResultKind, Sha256, Time,
+    ActionId, CommandIndex, GapReason, Locator, ProblemKind, ResultKey, ResultKind, Seq, Sha256,
+    Time,
 };
 
 /// Which result or member a row is about, in the same words in every answer.
@@ -87,6 +88,8 @@ pub struct ListRow {
     pub bytes: Option<u64>,
     /// Of the bytes as downloaded.
     pub sha256: Option<Sha256>,
+    /// Place in the journal.
+    pub seq: Option<Seq>,
 }
 
 /// A result that is not there.
@@ -149,7 +152,10 @@ pub struct HitRow {
 /// How many hits, for one value of a field or for all.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CountRow {
+    /// Empty where a member has none, or where nothing was counted by.
     pub value: String,
+    #[serde(skip)]
+    pub by_field: bool,
     pub hits: u64,
     pub members: u64,
     /// Members that match but for the time asked for, and have none.

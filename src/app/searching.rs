@@ -1,36 +1,25 @@
-//! Search: what was typed becomes one query, hits become rows, and what could
-//! not be searched is said.
+//! Search: one query, hits become rows, and what could not be searched is
+//! said.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
-use crate::evidence::Locator;
-use crate::index::{Field, Hit, Options, Query, ResultFacts, Searcher, Summary, SyntaxError};
+use crate::evidence::{Locator, Seq};
+use crate::index::{Field, Hit, Options, Query, Searcher, Summary, TextPlan};
 use crate::store::Catalogue;
 
+use super::asked::SearchRequest;
 use super::catch_up::open_searcher;
 use super::custody;
 use super::failure::Failure;
 use super::listing::unindexed;
 use super::row::{CountRow, HitRow, Place};
-use super::typed::parse_time;
-
-/// What to search for, as typed.
-#[derive(Clone, Debug, Default)]
-pub struct SearchRequest {
-    pub query: Option<String>,
-    pub regex: Option<String>,
-    pub fixed: Option<String>,
-    pub ignore_case: bool,
-    pub device: Option<String>,
-    pub since: Option<String>,
-    pub until: Option<String>,
-    pub context: u32,
-    pub limit: Option<u64>,
-}
+use super::undated::{member_of, undated};
+use super::waiting::{Waiting, await_index};
 
 /// What a search went through.
 #[derive(Clone, Debug, Default)]
@@ -47,11 +36,15 @@ pub struct SearchSummary {
     pub unindexed: u64,
     /// Problems that hide text.
     pub unreadable: u64,
-    /// Distinct lines that were read one by one, since no word of the query
-    /// narrows them down.
+    /// Distinct lines that were read one by one, since neither words nor
+    /// 4-grams of the query narrow them down.
     pub scanned_lines: Option<u64>,
     /// The limit was reached, and there are more.
     pub stopped: bool,
+    /// Words of the query that look like a field (`bogus:1`) and are text.
+    pub seeming_fields: Vec<String>,
+    /// `None` where there is no index.
+    pub explained: Option<Explained>,
 }
 
 impl SearchSummary {
@@ -59,137 +52,212 @@ impl SearchSummary {
     pub fn is_whole(&self) -> bool {
         self.unindexed == 0 && self.unreadable == 0 && self.undated == 0
     }
+
+    pub fn verdict(&self) -> Verdict {
+        match (self.hits, self.is_whole()) {
+            (1.., _) => Verdict::Found,
+            (0, true) => Verdict::Nothing,
+            (0, false) => Verdict::Incomplete,
+        }
+    }
 }
 
-/// Hands out every hit, in order.
-///
-/// **Errors**: a query that cannot be read; an index that is damaged.
-pub fn search(
-    archive: &Path,
-    request: &SearchRequest,
-    take: &mut dyn FnMut(HitRow) -> Result<(), Failure>,
-) -> Result<SearchSummary, Failure> {
-    let query = request.query()?;
-    let mut open = Open::new(archive)?;
-    let Some(searcher) = &open.searcher else {
-        return Ok(open.summary);
-    };
-    let options = Options {
-        limit: request.limit,
-        context: request.context as usize,
-        ..Options::default()
-    };
-    let mut devices = HashSet::new();
-    let mut members = 0;
-    let mut last = None;
-    let mut failed = None;
-    let found = searcher.search(&query, &options, &mut |hit| {
-        let place = (hit.id, hit.member.clone());
-        if last.as_ref() != Some(&place) {
-            members += 1;
-            last = Some(place);
-        }
-        devices.insert(hit.machine_id.clone().or_else(|| hit.device.clone()));
-        match take(row(hit)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(failure) => {
-                failed = Some(failure);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    if let Some(failure) = failed {
-        return Err(failure);
-    }
-    open.summary.hits = found.hits;
-    open.summary.members_hit = members;
-    open.summary.devices_hit = Some(devices.len() as u64);
-    open.summary.undated = undated(searcher, &query, None)?.values().sum();
-    open.summary.note(&found, request);
-    open.note_custody(request);
-    Ok(open.summary)
+/// What a search came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Found,
+    /// Not found in everything there is.
+    Nothing,
+    /// Not found, but not everything could be searched.
+    Incomplete,
 }
 
-/// How many hits, for each value of a field where one is named.
-pub fn count(
-    archive: &Path,
-    request: &SearchRequest,
-    by: Option<&str>,
-) -> Result<(Vec<CountRow>, SearchSummary), Failure> {
-    let by = by.map(parse_field).transpose()?;
-    let query = request.query()?;
-    let mut open = Open::new(archive)?;
-    let Some(searcher) = &open.searcher else {
-        return Ok((Vec::new(), open.summary));
-    };
-    let (counts, found) = searcher.count(&query, by, false)?;
-    open.summary.hits = found.hits;
-    open.summary.members_hit = found.members;
-    if by == Some(Field::Device) {
-        open.summary.devices_hit = Some(counts.len() as u64);
-    }
-    let mut undated = undated(searcher, &query, by)?;
-    open.summary.undated = undated.values().sum();
-    open.summary.note(&found, request);
-    open.note_custody(request);
-    let mut rows: Vec<_> = counts
-        .into_iter()
-        .map(|count| CountRow {
-            undated: undated.remove(&count.value).unwrap_or(0),
-            value: count.value,
-            hits: count.hits,
-            members: count.members,
+/// How the answer came about.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Explained {
+    pub texts: Vec<TextWay>,
+    /// Frames of distinct text inflated to verify candidates.
+    pub frames: u64,
+    /// **Units**: bytes of those, inflated.
+    pub frame_bytes: u64,
+    /// Finding lines, and judging members by them.
+    pub finding_us: u64,
+    /// Listing or counting the hits.
+    pub listing_us: u64,
+}
+
+/// How one text of a query was looked for.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TextWay {
+    pub text: String,
+    /// Candidates by the words it holds: distinct lines.
+    pub candidate_lines_by_words: u64,
+    /// Candidates by its 4-grams: groups of about 4 KiB of distinct lines.
+    pub candidate_groups_by_4grams: u64,
+    /// Distinct lines read one by one.
+    pub lines_read: u64,
+    /// Distinct lines that match.
+    pub lines_matching: u64,
+}
+
+/// A search over the archive as it is when it is opened.
+pub struct Search<'a> {
+    pub(super) request: &'a SearchRequest,
+    pub(super) query: Query,
+    pub(super) began: Timestamp,
+    /// The journal's end when the search began.
+    pub(super) sealed: Seq,
+    pub(super) catalogue: Catalogue,
+    pub(super) searcher: Option<Searcher>,
+    pub(super) summary: SearchSummary,
+}
+
+impl<'a> Search<'a> {
+    /// Reads the query, then opens archive and index, and waits for the index
+    /// where that is asked for.
+    ///
+    /// **Errors**: a query that cannot be read; an index that is damaged.
+    pub fn open(
+        archive: &Path,
+        request: &'a SearchRequest,
+        on_wait: &mut dyn FnMut(Waiting, u64, u64),
+    ) -> Result<Self, Failure> {
+        let began = Timestamp::now();
+        let query = request.query(began)?;
+        let catalogue = custody::open_to_read(archive)?;
+        let sealed = catalogue.last_seq();
+        if request.wait {
+            await_index(archive, &catalogue, on_wait)?;
+        }
+        let searcher = open_searcher(archive, &catalogue)?;
+        let summary = SearchSummary {
+            unindexed: unindexed(&catalogue, searcher.as_ref()),
+            unreadable: searcher.as_ref().map_or(0, hiding_problems),
+            seeming_fields: request.seeming_fields(&query),
+            ..SearchSummary::default()
+        };
+        // Whoever indexes may have come further than the archive was then.
+        if searcher.as_ref().is_some_and(|s| s.watermark() > sealed) {
+            catalogue.refresh()?;
+        }
+        Ok(Self {
+            request,
+            query,
+            began,
+            sealed,
+            catalogue,
+            searcher,
+            summary,
         })
-        .collect();
-    rows.extend(undated.into_iter().map(|(value, undated)| CountRow {
-        value,
-        undated,
-        ..CountRow::default()
-    }));
-    if by.is_none() && rows.is_empty() {
-        rows.push(CountRow::default());
     }
-    Ok((rows, open.summary))
-}
 
-/// How many members a query leaves out only because they have no time, by the
-/// values of a field where one is given.
-fn undated(
-    searcher: &Searcher,
-    query: &Query,
-    by: Option<Field>,
-) -> Result<BTreeMap<String, u64>, Failure> {
-    let mut undated = BTreeMap::new();
-    let timeless = timeless(query);
-    let has_time = |result: ResultFacts| result.time.is_some_and(|t| t.instant().is_some());
-    if timeless == *query || searcher.results().all(has_time) {
-        return Ok(undated);
+    pub fn summary(&self) -> &SearchSummary {
+        &self.summary
     }
-    let (since, until) = (None, None);
-    let no_time = Query::Not(Box::new(Query::Time { since, until }));
-    for count in searcher.count(&timeless.and(no_time.clone()), by, false)?.0 {
-        undated.insert(count.value, count.members);
-    }
-    // A time beside an OR leaves out less.
-    for count in searcher.count(&query.clone().and(no_time), by, false)?.0 {
-        if let Some(members) = undated.get_mut(&count.value) {
-            *members = members.saturating_sub(count.members);
+
+    /// Hands out every hit, in order.
+    pub fn hits(
+        &mut self,
+        take: &mut dyn FnMut(HitRow) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (request, query) = (self.request, &self.query);
+        let Some(searcher) = &self.searcher else {
+            return Ok(());
+        };
+        let options = Options {
+            limit: request.limit,
+            context: request.context as usize,
+            order: request.sort.into(),
+            ..Options::default()
+        };
+        let mut devices = HashSet::new();
+        let mut members = 0;
+        let mut last = None;
+        let mut failed = None;
+        let found = searcher
+            .search(query, &options, &mut |hit| {
+                let member = member_of(&hit);
+                if last.as_ref() != Some(&member) {
+                    members += 1;
+                    last = Some(member);
+                }
+                devices.insert(hit.machine_id.clone().or_else(|| hit.device.clone()));
+                match take(row(hit)) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(failure) => {
+                        failed = Some(failure);
+                        ControlFlow::Break(())
+                    }
+                }
+            })
+            .map_err(|error| request.refused(error, query))?;
+        if let Some(failure) = failed {
+            return Err(failure);
         }
+        let undated = undated(searcher, query, None)?;
+        self.summary.hits = found.hits;
+        self.summary.members_hit = members;
+        self.summary.devices_hit = Some(devices.len() as u64);
+        self.summary.undated = undated.values().sum();
+        self.summary.note(&found, request.limit);
+        self.note_custody("");
+        Ok(())
     }
-    undated.retain(|_, members| *members > 0);
-    Ok(undated)
+
+    /// How many hits, for each value of a field where one is named.
+    pub fn count(&mut self, by: Option<&str>) -> Result<Vec<CountRow>, Failure> {
+        let by = by.map(parse_field).transpose()?;
+        let (request, query) = (self.request, &self.query);
+        let Some(searcher) = &self.searcher else {
+            return Ok(Vec::new());
+        };
+        let (counts, found) = searcher
+            .count(query, by, false)
+            .map_err(|error| request.refused(error, query))?;
+        let mut undated = undated(searcher, query, by)?;
+        self.summary.hits = found.hits;
+        self.summary.members_hit = found.members;
+        if by == Some(Field::Device) {
+            self.summary.devices_hit = Some(counts.len() as u64);
+        }
+        self.summary.undated = undated.values().sum();
+        self.summary.note(&found, request.limit);
+        self.note_custody("--count ");
+        let mut rows: Vec<_> = counts
+            .into_iter()
+            .map(|count| CountRow {
+                by_field: by.is_some(),
+                undated: undated.remove(&count.value).unwrap_or(0),
+                value: count.value,
+                hits: count.hits,
+                members: count.members,
+            })
+            .collect();
+        rows.extend(undated.into_iter().map(|(value, undated)| CountRow {
+            value,
+            by_field: by.is_some(),
+            undated,
+            ..CountRow::default()
+        }));
+        if by.is_none() && rows.is_empty() {
+            rows.push(CountRow::default());
+        }
+        Ok(rows)
+    }
+
+    /// The search itself is part of the custody. Where the archive cannot be
+    /// written (read-only media) nothing depends on it.
+    pub(super) fn note_custody(&self, more: &str) {
+        let what = format!("search {more}{}", self.request.said());
+        let _ = self.catalogue.note(&custody::event(&what));
+    }
 }
 
-/// The same query where any time will do. What stands in a NOT stays: there,
-/// what has no time is not left out.
-fn timeless(query: &Query) -> Query {
-    let all = |queries: &[Query]| queries.iter().map(timeless).collect();
-    match query {
-        Query::Time { .. } => Query::All,
-        Query::And(queries) => Query::And(all(queries)),
-        Query::Or(queries) => Query::Or(all(queries)),
-        other => other.clone(),
-    }
+fn hiding_problems(searcher: &Searcher) -> u64 {
+    searcher
+        .problems()
+        .filter(|placed| placed.problem.kind.hides_text())
+        .count() as u64
 }
 
 fn parse_field(word: &str) -> Result<Field, Failure> {
@@ -200,106 +268,28 @@ fn parse_field(word: &str) -> Result<Field, Failure> {
     })
 }
 
-/// An index opened for a search, and what is not in it.
-struct Open {
-    catalogue: Catalogue,
-    searcher: Option<Searcher>,
-    summary: SearchSummary,
-}
-
-impl Open {
-    fn new(archive: &Path) -> Result<Self, Failure> {
-        let catalogue = custody::open_to_read(archive)?;
-        let searcher = open_searcher(archive, &catalogue)?;
-        let mut summary = SearchSummary {
-            unindexed: unindexed(&catalogue, searcher.as_ref()),
-            ..SearchSummary::default()
-        };
-        if let Some(searcher) = &searcher {
-            summary.unreadable = searcher
-                .problems()
-                .filter(|placed| placed.problem.kind.hides_text())
-                .count() as u64;
-        }
-        Ok(Self {
-            catalogue,
-            searcher,
-            summary,
-        })
-    }
-
-    /// The search itself is part of the custody. Where the archive cannot be
-    /// written (read-only media) nothing depends on it.
-    fn note_custody(&self, request: &SearchRequest) {
-        let _ = self
-            .catalogue
-            .note(&custody::event(&format!("search {}", request.said())));
-    }
-}
-
 impl SearchSummary {
-    fn note(&mut self, found: &Summary, request: &SearchRequest) {
+    fn note(&mut self, found: &Summary, limit: Option<u64>) {
         self.members = found.searched_members.saturating_sub(self.undated);
         self.scanned_lines = found.scanned.then_some(found.searched_lines);
-        self.stopped = found.stopped && request.limit.is_some();
+        self.stopped = found.stopped && limit.is_some();
+        self.explained = Some(Explained {
+            texts: found.texts.iter().map(way).collect(),
+            frames: found.frames,
+            frame_bytes: found.frame_bytes,
+            finding_us: found.finding.as_micros() as u64,
+            listing_us: found.listing.as_micros() as u64,
+        });
     }
 }
 
-impl SearchRequest {
-    /// What was typed as one query: everything given must hold.
-    fn query(&self) -> Result<Query, Failure> {
-        let now = Timestamp::now();
-        let mut query = match &self.query {
-            Some(text) => Query::parse(text, now)?,
-            None => Query::All,
-        };
-        if let Some(pattern) = &self.regex {
-            query = query.and(Query::regex(pattern, self.ignore_case));
-        }
-        if let Some(text) = &self.fixed {
-            query = query.and(Query::fixed(text, self.ignore_case));
-        }
-        if let Some(device) = &self.device {
-            query = query.and(Query::Field(Field::Device, device.clone()));
-        }
-        let time = |text: &Option<String>, is_end| {
-            let text = text.as_deref();
-            text.map(|t| parse_time(t, now, is_end)).transpose()
-        };
-        let (since, until) = (time(&self.since, false)?, time(&self.until, true)?);
-        if since.is_some() || until.is_some() {
-            query = query.and(Query::Time { since, until });
-        }
-        Ok(query)
-    }
-
-    /// For the custody log.
-    fn said(&self) -> String {
-        let flag =
-            |name: &str, text: &Option<String>| text.as_ref().map(|t| format!("{name}'{t}'"));
-        [
-            flag("", &self.query),
-            flag("--regex ", &self.regex),
-            flag("--fixed ", &self.fixed),
-            flag("--device ", &self.device),
-            flag("--since ", &self.since),
-            flag("--until ", &self.until),
-        ]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(" ")
-    }
-}
-
-impl From<SyntaxError> for Failure {
-    fn from(error: SyntaxError) -> Self {
-        let hint = error.hint.clone();
-        let failure = Self::asked(format!("could not read the query: {error}"));
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+fn way(plan: &TextPlan) -> TextWay {
+    TextWay {
+        text: plan.text.clone(),
+        candidate_lines_by_words: plan.term_lines,
+        candidate_groups_by_4grams: plan.gram_groups,
+        lines_read: plan.scanned_lines,
+        lines_matching: plan.lines,
     }
 }
 

@@ -66,16 +66,17 @@ pub fn show_raw(
     shown.raw_member(&mut RawText { out, tell })
 }
 
-struct Shown<'a> {
+/// A result or member that is read back.
+pub(super) struct Shown<'a> {
     archive: &'a Path,
     reference: &'a Locator,
     catalogue: Catalogue,
     record: Record,
-    reading: Reading,
+    pub(super) reading: Reading,
 }
 
 impl<'a> Shown<'a> {
-    fn open(archive: &'a Path, reference: &'a Locator) -> Result<Self, Failure> {
+    pub(super) fn open(archive: &'a Path, reference: &'a Locator) -> Result<Self, Failure> {
         let catalogue = custody::open_to_read(archive)?;
         let record = record_of(&catalogue, reference.id).map_err(|failure| {
             failure.hint("`list` shows what there is, `gaps` what is missing and why")
@@ -87,6 +88,10 @@ impl<'a> Shown<'a> {
             catalogue,
             record,
         })
+    }
+
+    pub(super) fn kind(&self) -> ResultKind {
+        self.record.facts.kind
     }
 
     fn hint(&self) -> Hint<'_> {
@@ -164,7 +169,7 @@ impl<'a> Shown<'a> {
     }
 
     /// Splits `!output` and its like off, unless a member has that name.
-    fn split_part(&self) -> Result<(Vec<Layer>, Option<Layer>), Failure> {
+    pub(super) fn split_part(&self) -> Result<(Vec<Layer>, Option<Layer>), Failure> {
         let layers = &self.reference.layers;
         let Some((last, before)) = layers.split_last() else {
             return Ok((Vec::new(), None));
@@ -197,7 +202,7 @@ impl<'a> Shown<'a> {
         }
     }
 
-    fn open_member(
+    pub(super) fn open_member(
         &self,
         layers: &[Layer],
         take: &mut dyn FnMut(&Member<'_>, &mut dyn Read),

@@ -77,6 +77,9 @@ pub enum Command {
     /// Make collections whose answers are known.
     #[command(subcommand)]
     Bench(Bench),
+    /// The query language, on one page (`help query`).
+    #[command(long_about = super::query::PAGE, help_template = "{about}")]
+    Query,
     /// Print completions for a shell.
     Completions {
         /// Shell to complete for.
@@ -247,12 +250,13 @@ pub struct Form {
     pub output: Option<PathBuf>,
 }
 
-/// Terms, "phrases", AND OR NOT, wildcards, and fields device: script: action:
-/// exit: path: kind: requestor: comment: day: since: until:. AND, OR and NOT judge
-/// one member; the hits are the lines in it that match.
+/// Terms, "phrases", /patterns/, AND OR NOT, wildcards, and fields device: script:
+/// action: exit: path: kind: requestor: comment: day: time: since: until:. AND, OR
+/// and NOT judge one member; the hits are the lines in it that match. `afteraction
+/// help query` tells all of it on one page.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  search 'mimikatz'\n  search '\"new service\" AND device:srv-*'\n  search --regex 'HKLM.*Run.*\\.exe'\n  search --fixed '203.0.113.7:4444' --jsonl\n  search 'exit:1 kind:transcript' --count --by device"
+    after_help = "Examples:\n  search 'mimikatz'\n  search '\"new service\" AND device:srv-*'\n  search --regex 'HKLM.*Run.*\\.exe'\n  search --fixed '203.0.113.7:4444' --jsonl\n  search 'exit:1 kind:transcript' --count --by device\n  search '203.0.113.7' --certificate absent.json\n\nThe query language: afteraction help query"
 )]
 pub struct Search {
     /// What to search for.
@@ -284,9 +288,24 @@ pub struct Search {
     /// Count by this field: device, script, action, exit, path, kind, requestor, comment, day.
     #[arg(long, value_name = "FIELD", requires = "count")]
     pub by: Option<String>,
+    /// Order of the hits: time, the oldest first, what has none last.
+    #[arg(long, value_enum, default_value = "time")]
+    pub sort: Sort,
     /// Lines of context around each hit.
     #[arg(short = 'C', long, value_name = "N", default_value_t = 0)]
     pub context: u32,
+    /// Wait until everything sealed by now is indexed: for the process that is at it, else
+    /// by catching up here. Ctrl-C leaves; what was indexed stays.
+    #[arg(long)]
+    pub wait: bool,
+    /// Say on stderr how each text was looked for: by words, by 4-grams or by reading every line;
+    /// candidates, lines that match, what was decompressed, time.
+    #[arg(long)]
+    pub explain: bool,
+    /// Write what was searched and what was not, and why, by name, into FILE (JSON): also, and
+    /// above all, where nothing was found.
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
     /// At most this many hits.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
@@ -294,19 +313,52 @@ pub struct Search {
     pub form: Form,
 }
 
+/// Order of hits.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Sort {
+    Time,
+}
+
 /// REF is what `list` and `search` print: ACTION_ID/INDEX[@VERSION], then
-/// !member for each layer.
+/// !member for each layer. A hit's line is shown again by its REF and number:
+/// the original bytes are read, checked by hash and decoded anew.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  show ACTION_ID/0\n  show 'ACTION_ID/0!evidence.zip!logs/a.log' --at 120 -C 3\n  show 'ACTION_ID/0!output' --at-offset 4711 --raw"
+)]
 pub struct Show {
     /// Place of a result or member, as `list`, `search` and `problems` print it.
     #[arg(value_name = "REF")]
     pub reference: String,
-    /// The bytes as they are, to stdout.
+    /// The bytes as they are, to stdout; with --at, the decoded line and nothing around it.
     #[arg(long)]
     pub raw: bool,
+    /// Only this line, counted from 1 in the decoded text, as in `line` of a hit.
+    #[arg(long, value_name = "LINE", group = "place", value_parser = line_number)]
+    pub at: Option<u64>,
+    /// Only the line that holds this byte of the decoded text (UTF-8), counted from 0, as in
+    /// `offset` of a hit; of a very long line what stands around it.
+    #[arg(long, value_name = "BYTES", group = "place", value_parser = number)]
+    pub at_offset: Option<u64>,
+    /// Lines of context around it.
+    #[arg(short = 'C', long, value_name = "N", requires = "place", value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub context: Option<u32>,
     /// Write to FILE instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// A number as hits print it: `4,711`.
+fn number(text: &str) -> Result<u64, String> {
+    let digits = text.replace(',', "");
+    digits.parse().map_err(|_| "it is no number".into())
+}
+
+fn line_number(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        0 => Err("lines count from 1".into()),
+        line => Ok(line),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -326,6 +378,10 @@ pub struct List {
 
 #[derive(Debug, Args)]
 pub struct Status {
+    /// More of the index: how much the text repeats, sizes by part, what is not indexed yet and
+    /// since when. (JSON always has it.)
+    #[arg(long)]
+    pub index: bool,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

@@ -334,8 +334,10 @@ impl Indexer {
                 if sealed == indexed {
                     continue;
                 }
-                match app::catch_up(&dir, false, &mut |_, _| {}) {
-                    Ok(_) => indexed = sealed,
+                match app::catch_up_unless_busy(&dir) {
+                    Ok(Some(_)) => indexed = sealed,
+                    // Somebody else is at it; the rest is for the next look.
+                    Ok(None) => {}
                     Err(failure) => seen.line(&format!(
                         "note: could not index yet: {}",
                         visible(&failure.chain())

@@ -6,6 +6,7 @@ mod collect;
 mod import;
 mod output;
 mod progress;
+mod query;
 mod read;
 mod render;
 mod search;
@@ -115,6 +116,10 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
             megabytes,
             shape,
         }) => serve::generate(global, &dir, seed, devices, megabytes, &shape),
+        Command::Query => {
+            std::io::stdout().write_all(query::PAGE.as_bytes())?;
+            Ok(Exit::Done)
+        }
         Command::Completions { shell } => {
             // Into memory first: it panics where it cannot write.
             let mut script = Vec::new();
@@ -125,6 +130,7 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Man { dir } => {
             std::fs::create_dir_all(&dir)
                 .and_then(|()| clap_mangen::generate_to(grammar(), &dir))
+                .and_then(|()| query::write_man(&dir))
                 .map_err(|e| output::unwritable(&dir, e))?;
             Ok(Exit::Done)
         }
@@ -133,6 +139,9 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
 
 fn complain(failure: &Failure) {
     eprintln!("error: {}", output::visible(&failure.chain()));
+    if let Some((text, at)) = failure.points_at() {
+        eprintln!("{}", output::pointed(text, at));
+    }
     if let Some(hint) = failure.advice() {
         eprintln!("hint: {}", output::visible(hint));
     }

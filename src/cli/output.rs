@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -64,12 +64,13 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 impl Output {
     /// Opens `file`, else stdout. Colour only on a terminal that wants it.
+    /// What the file held stays until there is an answer.
     ///
     /// **Errors**: a file that cannot be written, by its name.
     pub fn open(file: Option<&Path>, no_color: bool) -> Result<Self, Failure> {
         let (out, terminal): (Box<dyn Write>, bool) = match file {
             Some(path) => (
-                Box::new(File::create(path).map_err(|e| unwritable(path, e))?),
+                Box::new(LateFile::at(path).map_err(|e| unwritable(path, e))?),
                 false,
             ),
             None => (Box::new(io::stdout()), io::stdout().is_terminal()),
@@ -92,6 +93,68 @@ impl Output {
             row: std::marker::PhantomData,
         }
     }
+}
+
+/// A file that is made or emptied by the first write to it: a query that
+/// cannot be read takes nothing away.
+struct LateFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl LateFile {
+    /// **Errors**: where the path cannot be written by what is known of it
+    /// before that.
+    fn at(path: &Path) -> io::Result<Self> {
+        match File::options().write(true).open(path) {
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => is_folder(folder_of(path))?,
+            Err(e) => return Err(e),
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            file: None,
+        })
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        if self.file.is_none() {
+            self.file = Some(File::create(&self.path)?);
+        }
+        self.file
+            .as_mut()
+            .ok_or_else(|| io::Error::other("no file"))
+    }
+}
+
+impl Write for LateFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file()?.flush()
+    }
+}
+
+/// The folder a file of this name stands in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn is_folder(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path)?.is_dir() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    }
+}
+
+/// Refuses a file whose folder is not there, before long work is done for it.
+pub fn check_place(path: &Path) -> Result<(), Failure> {
+    is_folder(folder_of(path)).map_err(|e| unwritable(path, e))
 }
 
 pub fn unwritable(path: &Path, error: io::Error) -> Failure {
@@ -274,6 +337,31 @@ fn is_unsafe(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// A typed text with a caret under the character at fault, on two lines fit
+/// for a terminal.
+pub fn pointed(text: &str, at: usize) -> String {
+    /// Characters shown before and behind the place: two thirds of a line.
+    const AROUND: usize = 50;
+    let shown = |c: char| {
+        if c == '\t' {
+            " ".into()
+        } else {
+            visible(&c.to_string())
+        }
+    };
+    let from = at.saturating_sub(AROUND);
+    let before: String = text.chars().take(at).skip(from).map(shown).collect();
+    let behind: String = text.chars().skip(at).take(AROUND).map(shown).collect();
+    let lead = if from > 0 { "…" } else { "" };
+    let more = if text.chars().count() > at + AROUND {
+        "…"
+    } else {
+        ""
+    };
+    let blanks = " ".repeat(lead.chars().count() + before.chars().count());
+    format!("  {lead}{before}{behind}{more}\n  {blanks}^")
+}
+
 /// Bytes for people: `12.3 MB`.
 pub fn human_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
@@ -357,6 +445,32 @@ mod tests {
         let mut out = Vec::new();
         write_visible(&mut out, "one\r\ntwo\x07\nthree").unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "one\ntwo\\u{7}\nthree");
+    }
+
+    #[test]
+    fn a_caret_stands_under_its_character() {
+        assert_eq!(pointed("x \"open", 2), "  x \"open\n    ^");
+        assert_eq!(pointed("a AND", 5), "  a AND\n       ^");
+        assert_eq!(pointed("\x1b\té x", 3), "  \\u{1b} é x\n         ^");
+        let long = pointed(&"y".repeat(500), 300);
+        let (text, caret) = long.split_once('\n').unwrap();
+        assert_eq!(caret.chars().count(), 2 + 1 + 50 + 1);
+        assert!(text.starts_with("  …y") && text.ends_with("y…"), "{text}");
+    }
+
+    #[test]
+    fn a_file_keeps_what_it_held_until_something_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "before").unwrap();
+        drop(Output::open(Some(&path), true).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "before");
+        Output::open(Some(&path), true).unwrap().flush().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+        let fresh = dir.path().join("b");
+        drop(Output::open(Some(&fresh), true).unwrap());
+        assert!(!fresh.exists());
+        assert!(Output::open(Some(&dir.path().join("no/b")), true).is_err());
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl Progress {
         self.bar.set_position(done);
     }
 
+    /// Nobody sees it.
+    pub fn is_hidden(&self) -> bool {
+        self.bar.is_hidden()
+    }
+
     pub fn say(&self, what: impl Into<String>) {
         self.bar.set_message(what.into());
     }

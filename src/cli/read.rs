@@ -56,7 +56,13 @@ pub fn problems(global: &Global, typed: &args::Problems) -> Result<Exit, Failure
 pub fn show(global: &Global, typed: &args::Show) -> Result<Exit, Failure> {
     let reference = app::parse_reference(&typed.reference)?;
     let mut out = Output::open(typed.output.as_deref(), global.no_color)?;
-    if typed.raw {
+    let line = typed.at.map(app::At::Line);
+    if let Some(at) = line.or(typed.at_offset.map(app::At::Offset)) {
+        let context = typed.context.unwrap_or(0);
+        let paint = out.paint;
+        let mut view = super::render::LineView::new(&mut out, paint, &typed.reference, typed.raw);
+        app::show_at(&archive(global)?, &reference, at, context, &mut view)?;
+    } else if typed.raw {
         let tell = &mut super::render::say_problem;
         app::show_raw(&archive(global)?, &reference, &mut out, tell)?;
     } else {
@@ -76,6 +82,9 @@ pub fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
         writeln!(out)?;
     } else {
         super::render::status(&mut out, &status)?;
+        if typed.index {
+            super::render::index_status(&mut out, &status)?;
+        }
     }
     out.flush()?;
     Ok(Exit::Done)

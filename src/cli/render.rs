@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use crate::app::{CountRow, GapRow, HitRow, ListRow, ProblemRow, State, Status, View, ViewMember};
+use crate::app::{
+    CountRow, Explained, GapRow, HitRow, Lines, ListRow, ProblemRow, State, Status, TextWay, View,
+    ViewMember,
+};
 use crate::evidence::Time;
 
 use super::output::{
@@ -33,6 +36,7 @@ impl Row for ListRow {
             "reason",
             "bytes",
             "sha256",
+            "seq",
         ],
     ];
 
@@ -107,7 +111,11 @@ impl Row for CountRow {
     const COLUMNS: Columns = &[&["value", "hits", "members", "undated"]];
 
     fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
-        let line = format!("{:>12}  {}", human_count(self.hits), visible(&self.value));
+        let value = match (self.value.as_str(), self.by_field) {
+            ("", true) => "(none)".into(),
+            (value, _) => visible(value),
+        };
+        let line = format!("{:>12}  {value}", human_count(self.hits));
         write!(out, "{}", line.trim_end())?;
         if self.undated > 0 {
             write!(out, "  ({} more without a time)", human_count(self.undated))?;
@@ -277,6 +285,198 @@ impl View for ShowView<'_> {
         }
         self.ends_line = true;
         Ok(())
+    }
+}
+
+/// Prints one line of a text and those around it.
+pub struct LineView<'a> {
+    out: &'a mut dyn Write,
+    paint: Paint,
+    reference: &'a str,
+    /// The text as it is, and nothing else.
+    raw: bool,
+    wanted: bool,
+    /// A carriage return that may be a line's end.
+    held: bool,
+}
+
+impl<'a> LineView<'a> {
+    pub fn new(out: &'a mut dyn Write, paint: Paint, reference: &'a str, raw: bool) -> Self {
+        Self {
+            out,
+            paint,
+            reference,
+            raw,
+            wanted: false,
+            held: false,
+        }
+    }
+
+    fn put(&mut self, text: &str) -> io::Result<()> {
+        let shown = visible(text);
+        let shown = match self.wanted {
+            true => shown,
+            false => self.paint.dim(&shown),
+        };
+        self.out.write_all(shown.as_bytes())
+    }
+}
+
+impl Lines for LineView<'_> {
+    fn found(&mut self, number: u64, offset: u64) -> io::Result<()> {
+        if self.raw {
+            return Ok(());
+        }
+        writeln!(
+            self.out,
+            "{}  line {}  offset {}",
+            self.paint.place(&visible(self.reference)),
+            human_count(number),
+            human_count(offset)
+        )
+    }
+
+    fn begin(&mut self, is_wanted: bool, cut: bool) -> io::Result<()> {
+        self.wanted = is_wanted;
+        match (self.raw, cut) {
+            (true, _) => Ok(()),
+            (_, true) => self.out.write_all("    …".as_bytes()),
+            (_, false) => self.out.write_all(b"    "),
+        }
+    }
+
+    fn text(&mut self, piece: &str) -> io::Result<()> {
+        if self.raw {
+            return self.out.write_all(piece.as_bytes());
+        }
+        if std::mem::take(&mut self.held) && !piece.is_empty() {
+            self.put("\r")?;
+        }
+        let text = piece.strip_suffix('\r').unwrap_or(piece);
+        self.held = text.len() < piece.len();
+        self.put(text)
+    }
+
+    fn end(&mut self, ended: bool, cut: bool) -> io::Result<()> {
+        self.held = false;
+        match (self.raw, cut) {
+            (true, _) if ended => self.out.write_all(b"\n"),
+            (true, _) => Ok(()),
+            (_, true) => self.out.write_all("…\n".as_bytes()),
+            (_, false) => self.out.write_all(b"\n"),
+        }
+    }
+
+    fn problem(&mut self, place: &str, message: &str) -> io::Result<()> {
+        self.out.flush()?;
+        say_problem(place, message);
+        Ok(())
+    }
+}
+
+/// How a search came to its answer, on lines of their own.
+pub fn explained(explained: &Explained) -> String {
+    let mut told = String::from("explain: how each text was looked for\n");
+    for text in &explained.texts {
+        told += &format!("  {}\n      {}\n", visible(&text.text), way(text));
+    }
+    if explained.texts.is_empty() {
+        told += "  no text in the query: members are judged by their fields alone\n";
+    }
+    told += &format!(
+        "  to verify: {} decompressed, {}\n",
+        counted(explained.frames, "frame"),
+        human_bytes(explained.frame_bytes)
+    );
+    let ms = |us: u64| us as f64 / 1000.0;
+    told += &format!(
+        "  time: {:.1} ms to find, {:.1} ms to list",
+        ms(explained.finding_us),
+        ms(explained.listing_us)
+    );
+    told
+}
+
+fn way(text: &TextWay) -> String {
+    let mut ways = Vec::new();
+    if text.candidate_lines_by_words > 0 {
+        let lines = counted(text.candidate_lines_by_words, "candidate line");
+        ways.push(format!("by words: {lines}"));
+    }
+    if text.candidate_groups_by_4grams > 0 {
+        let groups = counted(text.candidate_groups_by_4grams, "candidate group");
+        ways.push(format!("by 4-grams: {groups} of lines"));
+    }
+    if text.lines_read > 0 {
+        let lines = counted(text.lines_read, "distinct line");
+        ways.push(format!("by reading all: {lines}"));
+    }
+    if ways.is_empty() {
+        ways.push("by words and 4-grams: no candidate".into());
+    }
+    let matching = counted(text.lines_matching, "distinct line");
+    let verb = if text.lines_matching == 1 {
+        "matches"
+    } else {
+        "match"
+    };
+    format!("{}; verified: {matching} {verb}", ways.join(", "))
+}
+
+/// What `status --index` adds.
+pub fn index_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
+    let Some(index) = &status.index else {
+        return writeln!(out, "\nindex: there is none yet; run `index`");
+    };
+    let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+    writeln!(
+        out,
+        "\ndistinct  {:.1} % of the text: {} of {} in {} of {}",
+        100.0 * index.distinct_share,
+        human_bytes(index.distinct_bytes),
+        human_bytes(index.text_bytes),
+        human_count(index.distinct_lines),
+        counted(index.lines, "line")
+    )?;
+    writeln!(
+        out,
+        "holds     {}, {}, {}, {}, {}",
+        counted(index.segments, "segment"),
+        counted(index.results, "result"),
+        counted(index.members, "member"),
+        counted(index.contents, "distinct content"),
+        counted(index.documents, "text")
+    )?;
+    writeln!(
+        out,
+        "on disk   {}, {:.1} % of the text",
+        human_bytes(index.disk_bytes),
+        share(index.disk_bytes, index.text_bytes)
+    )?;
+    for part in &index.parts {
+        writeln!(
+            out,
+            "  {:<12}{:>10}  {:>5.1} %",
+            part.part,
+            human_bytes(part.bytes),
+            share(part.bytes, index.disk_bytes)
+        )?;
+    }
+    writeln!(
+        out,
+        "watermark {} of {} in the journal",
+        human_count(index.watermark),
+        human_count(status.journal)
+    )?;
+    match &status.lag.since {
+        None => writeln!(out, "lag       none: everything sealed is indexed"),
+        Some(since) => writeln!(
+            out,
+            "lag       {} ({}) not indexed, the first since {}",
+            counted(status.lag.results, "result"),
+            human_bytes(status.lag.bytes),
+            visible(since.text())
+        ),
     }
 }
 

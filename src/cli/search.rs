@@ -1,11 +1,42 @@
-use crate::app::{self, Failure, SearchRequest};
+use crate::app::{self, Failure, Search, SearchRequest, Verdict, Waiting};
 
 use super::args::{self, Global};
-use super::output::{Form, Output, counted};
-use super::{Exit, archive, say};
+use super::output::{Form, Output, check_place, counted};
+use super::progress::Progress;
+use super::{Exit, archive, render, say};
 
 pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
-    let request = SearchRequest {
+    let request = request(typed);
+    let dir = archive(global)?;
+    let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
+    typed.certificate.as_deref().map_or(Ok(()), check_place)?;
+    let form = Form::from(&typed.form);
+    let mut search = open(global, &dir, &request)?;
+    answer(typed, form, out, &mut search).inspect_err(|failure| {
+        if typed.certificate.is_some() && failure.is_broken_pipe() {
+            eprintln!("note: no certificate: the output was closed before the search had ended");
+        }
+    })?;
+    if let Some(file) = &typed.certificate {
+        let by = typed.count.then(|| typed.by.as_deref().unwrap_or(""));
+        search.certify(file, by)?;
+    }
+    tell(global, form, search.summary());
+    if typed.explain {
+        match &search.summary().explained {
+            Some(how) => eprintln!("{}", render::explained(how)),
+            None => eprintln!("explain: there is no index, so nothing was searched"),
+        }
+    }
+    Ok(match search.summary().verdict() {
+        Verdict::Found => Exit::Done,
+        Verdict::Nothing => Exit::Nothing,
+        Verdict::Incomplete => Exit::Incomplete,
+    })
+}
+
+fn request(typed: &args::Search) -> SearchRequest {
+    SearchRequest {
         query: typed.query.clone(),
         regex: typed.regex.clone(),
         fixed: typed.fixed.clone(),
@@ -13,39 +44,67 @@ pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
         device: typed.device.clone(),
         since: typed.since.clone(),
         until: typed.until.clone(),
+        sort: match typed.sort {
+            args::Sort::Time => app::Sort::Time,
+        },
         context: typed.context,
         limit: typed.limit,
-    };
-    let dir = archive(global)?;
-    let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
-    let form = Form::from(&typed.form);
-    let summary = if typed.count {
-        let mut rows = out.rows(form);
-        let (counts, summary) = app::count(&dir, &request, typed.by.as_deref())?;
-        counts.iter().try_for_each(|row| rows.write(row))?;
-        rows.finish()?;
-        summary
-    } else {
-        let mut rows = out.rows(form);
-        let summary = app::search(&dir, &request, &mut |row| Ok(rows.write(&row)?))?;
-        rows.finish()?;
-        summary
-    };
-    explain(global, form, &summary);
-    Ok(match (summary.hits, summary.is_whole()) {
-        (1.., _) => Exit::Done,
-        (0, true) => Exit::Nothing,
-        (0, false) => Exit::Incomplete,
+        wait: typed.wait,
+    }
+}
+
+/// Opens the search; with --wait says what is waited for, once.
+fn open<'a>(
+    global: &Global,
+    dir: &std::path::Path,
+    request: &'a SearchRequest,
+) -> Result<Search<'a>, Failure> {
+    let mut progress: Option<(Waiting, Progress)> = None;
+    Search::open(dir, request, &mut |waiting, done, total| {
+        if progress.as_ref().is_none_or(|(was, _)| *was != waiting) {
+            let what = match waiting {
+                Waiting::ForAnother => "waiting for another process to index",
+                Waiting::Indexing => "indexing",
+            };
+            drop(progress.take());
+            let bar = Progress::of_bytes(global.quiet, what);
+            if bar.is_hidden() && total > 0 {
+                say(global, &format!("note: {what}"));
+            }
+            progress = Some((waiting, bar));
+        }
+        if let Some((_, bar)) = &progress {
+            bar.set(done, total);
+        }
     })
 }
 
+fn answer(
+    typed: &args::Search,
+    form: Form,
+    out: Output,
+    search: &mut Search<'_>,
+) -> Result<(), Failure> {
+    if typed.count {
+        let mut rows = out.rows(form);
+        let counts = search.count(typed.by.as_deref())?;
+        counts.iter().try_for_each(|row| rows.write(row))?;
+        rows.finish()?;
+    } else {
+        let mut rows = out.rows(form);
+        search.hits(&mut |row| Ok(rows.write(&row)?))?;
+        rows.finish()?;
+    }
+    Ok(())
+}
+
 /// What a person must know to trust the answer.
-fn explain(global: &Global, form: Form, summary: &app::SearchSummary) {
+fn tell(global: &Global, form: Form, summary: &app::SearchSummary) {
     if summary.unindexed > 0 {
         say(
             global,
             &format!(
-                "note: {} not indexed yet and not searched; run `index`",
+                "note: {} not indexed yet and not searched; run `index`, or search with --wait",
                 counted(summary.unindexed, "result")
             ),
         );
@@ -72,7 +131,17 @@ fn explain(global: &Global, form: Form, summary: &app::SearchSummary) {
         let lines = counted(lines, "distinct line");
         say(
             global,
-            &format!("note: read {lines} one by one: no word of the query narrows them down"),
+            &format!(
+                "note: read {lines} one by one: neither words nor 4-grams of the query narrow them down"
+            ),
+        );
+    }
+    for name in summary.seeming_fields.iter().filter(|_| summary.hits == 0) {
+        say(
+            global,
+            &format!(
+                "note: there is no field {name}:, searched as text; `help query` lists the fields"
+            ),
         );
     }
     if summary.stopped {

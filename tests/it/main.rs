@@ -4,6 +4,7 @@
 mod support;
 
 mod archive;
+mod certificate;
 #[cfg(feature = "emulator")]
 mod collect;
 mod hostile;
@@ -11,4 +12,7 @@ mod import;
 mod kill;
 #[cfg(feature = "emulator")]
 mod memory;
+mod place;
+mod query;
 mod search;
+mod wait;

@@ -1,0 +1,333 @@
+//! The query language as it is taught, and what is said to one who errs.
+
+use std::fs;
+
+use super::support::{Case, Ran, sample_data};
+
+fn incident() -> Case {
+    let case = Case::new();
+    case.run(&["import", &sample_data().display().to_string()]);
+    case
+}
+
+fn words(text: &str) -> Case {
+    let case = Case::new();
+    case.write("in/a.txt", text);
+    case.ok(&["import", &case.path("in").display().to_string()]);
+    case
+}
+
+/// Lines that stand four blanks in, up to what explains them.
+fn examples(page: &str) -> Vec<&str> {
+    page.lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split("  ").next())
+        .collect()
+}
+
+#[test]
+fn every_example_of_the_page_is_a_query() {
+    let case = incident();
+    let page = case.ok(&["help", "query"]).stdout;
+    let examples = examples(&page);
+    assert!(examples.len() > 30, "{examples:?}");
+    for example in examples {
+        let ran = case.run(&["search", example, "--count"]);
+        assert!(matches!(ran.code, 0 | 1 | 3), "{example}: {}", ran.stderr);
+        assert!(
+            !ran.stderr.contains("no field"),
+            "{example}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn the_page_stands_where_one_looks_for_it() {
+    let case = Case::new();
+    let page = case.ok(&["help", "query"]).stdout;
+    assert!(page.starts_with("The query language"), "{page}");
+    for section in ["EXAMPLES", "FIELDS", "PATTERNS", "EXIT CODES", "QUOTING"] {
+        assert!(page.contains(&format!("\n{section}\n")), "{section}");
+    }
+    for field in [
+        "device",
+        "script",
+        "action",
+        "exit",
+        "path",
+        "kind",
+        "requestor",
+        "comment",
+        "day",
+    ] {
+        assert!(page.contains(&format!("\n  {field}:")), "{field}");
+    }
+    assert_eq!(case.ok(&["query"]).stdout.trim_end(), page.trim_end());
+    let help = case.ok(&["search", "--help"]).stdout;
+    assert!(help.contains("help query"), "{help}");
+    assert!(
+        help.contains("--certificate") && help.contains("--explain") && help.contains("--wait")
+    );
+    case.ok(&["man", &case.path("man").display().to_string()]);
+    let man = fs::read_to_string(case.path("man/afteraction-query.1")).unwrap();
+    for example in ["/evil\\ed+\\e.exe/i", "10.0.0.0/8"] {
+        assert!(man.contains(example), "{man}");
+    }
+}
+
+#[test]
+fn the_rules_of_the_page_hold() {
+    let case = words(
+        "devil and evil.exe at 10.1.2.3\nservice new\nthe new old service\nmimikats\nfe80::1\n",
+    );
+    let lines = |query: &str| -> Vec<u64> {
+        let hits = case.run(&["search", query, "--jsonl"]).jsonl();
+        hits.iter().map(|h| h["line"].as_u64().unwrap()).collect()
+    };
+    for (query, found) in [
+        ("evil", &[1][..]),
+        ("EVIL.exe", &[1]),
+        ("*evil", &[1]),
+        ("vil", &[]),
+        ("\"service new\"~0", &[2]),
+        ("\"service new\"~1", &[2, 3]),
+        ("mimikatz~", &[4]),
+        ("mimikatz", &[]),
+        ("10.0.0.0/8", &[1]),
+        ("fe80::/10", &[5]),
+        ("/EVIL/", &[]),
+        ("/EVIL/i", &[1]),
+        ("/^ser.*w$/", &[2]),
+        ("(mimikatz OR evil) AND NOT absent", &[1]),
+        ("evil -service", &[]),
+        ("kind:file", &[1]),
+    ] {
+        assert_eq!(lines(query), found, "{query}");
+    }
+}
+
+/// What stands on the lines with the query and the caret.
+fn caret(ran: &Ran) -> (String, usize) {
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let at = lines.iter().position(|l| l.trim() == "^").expect("a caret");
+    (lines[at - 1][2..].to_string(), lines[at].len() - 3)
+}
+
+#[test]
+fn an_error_points_at_its_place_and_suggests() {
+    let case = words("words\n");
+    for (args, at, hint) in [
+        (&["x \"open"][..], 2, "twice"),
+        (&["a devise:pc"], 2, "device:"),
+        (&["a /b(c/ d"], 4, "--fixed"),
+        (&["--regex", "ab[c"], 2, "--fixed"),
+        (&["kind:transcrpt"], 0, "kind:transcript"),
+        (&["a AND"], 5, "help query"),
+    ] {
+        let ran = case.run(&[&["search"][..], args].concat());
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}");
+        let (text, place) = caret(&ran);
+        assert_eq!(
+            (text.as_str(), place),
+            (*args.last().unwrap(), at),
+            "{}",
+            ran.stderr
+        );
+        let said = ran.stderr.lines().last().unwrap();
+        assert!(said.starts_with("hint: ") && said.contains(hint), "{said}");
+    }
+    let ran = case.run(&["search", "/a\\nb/"]);
+    assert_eq!((ran.code, caret(&ran).1), (2, 1), "{}", ran.stderr);
+}
+
+#[test]
+fn an_empty_query_is_refused_and_everything_is_a_star() {
+    let case = words("words\n");
+    for args in [&[""][..], &["  "], &["", "--regex", "x"], &["--fixed", ""]] {
+        let ran = case.run(&[&["search"][..], args].concat());
+        assert_eq!(ran.code, 2, "{args:?}");
+        assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
+    }
+    assert!(
+        case.run(&["search", ""])
+            .stderr
+            .contains("* for everything")
+    );
+    assert_eq!(case.ok(&["search", "*", "--jsonl"]).jsonl().len(), 1);
+}
+
+#[test]
+fn a_word_that_looks_like_a_field_is_said_to_be_text() {
+    let case = words("C:\\Temp bogus:2\n");
+    let ran = case.run(&["search", "bogus:1 words"]);
+    assert!(
+        ran.stderr
+            .contains("there is no field bogus:, searched as text"),
+        "{}",
+        ran.stderr
+    );
+    for quiet in ["bogus:2", "\"bogus:1\"", "C:\\absent", "http://absent"] {
+        let ran = case.run(&["search", quiet]);
+        assert!(!ran.stderr.contains("no field"), "{quiet}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_answer_of_yesterday_outlives_a_query_that_cannot_be_read() {
+    let case = words("words\n");
+    let file = case.write("hits.jsonl", "of yesterday");
+    let path = file.display().to_string();
+    for args in [
+        &["\"open"][..],
+        &["--regex", "a("],
+        &["/a\\nb/"],
+        &["words", "--since", "soon"],
+        &["words", "--count", "--by", "bogus"],
+    ] {
+        let ran = case.run(&[&["search"][..], args, &["-o", &path]].concat());
+        assert_eq!(ran.code, 2, "{args:?}");
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            "of yesterday",
+            "{args:?}"
+        );
+    }
+    assert_eq!(case.run(&["search", "absent", "-o", &path]).code, 1);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
+    let fresh = case.path("fresh.jsonl");
+    case.run(&["search", "\"open", "-o", &fresh.display().to_string()]);
+    assert!(!fresh.exists());
+}
+
+#[test]
+fn explain_says_how_each_text_was_looked_for() {
+    let case = incident();
+    let ran = case.ok(&["search", "mimikatz OR /a.*b/", "--explain", "--json"]);
+    let array: Vec<serde_json::Value> = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(!array.is_empty());
+    let told = &ran.stderr[ran.stderr.find("explain:").expect("an explanation")..];
+    assert!(told.contains("mimikatz\n      by words:"), "{told}");
+    assert!(told.contains("/a.*b/\n      by reading all:"), "{told}");
+    assert!(
+        told.contains("ms to find") && told.contains("decompressed"),
+        "{told}"
+    );
+    let fields = case.ok(&["search", "kind:file", "--explain", "--quiet"]);
+    assert!(fields.stderr.contains("fields alone"), "{}", fields.stderr);
+    let plain = case.ok(&["search", "mimikatz"]);
+    assert!(!plain.stderr.contains("explain"), "{}", plain.stderr);
+}
+
+#[test]
+fn counts_by_every_field_add_up_in_every_form() {
+    let case = incident();
+    let query = "203.0.113.45 OR kind:transcript";
+    let hits = case.ok(&["search", query, "--jsonl"]).jsonl();
+    for by in [
+        "device",
+        "script",
+        "exit",
+        "kind",
+        "day",
+        "action",
+        "path",
+        "requestor",
+        "comment",
+    ] {
+        let args = ["search", query, "--count", "--by", by];
+        let rows = case.ok(&[&args[..], &["--jsonl"]].concat()).jsonl();
+        let sum: u64 = rows.iter().map(|r| r["hits"].as_u64().unwrap()).sum();
+        assert_eq!(sum as usize, hits.len(), "{by}");
+        let array: Vec<serde_json::Value> =
+            serde_json::from_str(&case.ok(&[&args[..], &["--json"]].concat()).stdout).unwrap();
+        assert_eq!(array, rows, "{by}");
+        let csv = case.ok(&[&args[..], &["--csv"]].concat()).stdout;
+        assert_eq!(
+            csv.lines().next(),
+            Some("value,hits,members,undated"),
+            "{by}"
+        );
+        assert_eq!(csv.lines().count(), rows.len() + 1, "{by}: {csv}");
+        let seen = case.ok(&args).stdout;
+        assert_eq!(seen.lines().count(), rows.len(), "{by}: {seen}");
+        for (row, line) in rows.iter().zip(seen.lines()) {
+            let (hits, value) = line.trim_start().split_once("  ").unwrap();
+            assert_eq!(hits, row["hits"].to_string(), "{by}: {line}");
+            let expected = match row["value"].as_str().unwrap() {
+                "" => "(none)",
+                value => value,
+            };
+            assert_eq!(value, expected, "{by}: {line}");
+        }
+    }
+    let by_field = |field: &str| -> std::collections::BTreeMap<String, u64> {
+        let mut counts = std::collections::BTreeMap::new();
+        for hit in &hits {
+            let value = match field {
+                "day" => hit["time"].as_str().map(|t| t[..10].to_string()),
+                _ => hit[field].as_str().map(str::to_string),
+            };
+            *counts.entry(value.unwrap_or_default()).or_default() += 1;
+        }
+        counts
+    };
+    for by in ["device", "script", "day"] {
+        let rows = case
+            .ok(&["search", query, "--count", "--by", by, "--jsonl"])
+            .jsonl();
+        let counted = rows
+            .iter()
+            .map(|r| {
+                (
+                    r["value"].as_str().unwrap().into(),
+                    r["hits"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(by_field(by), counted, "{by}");
+    }
+    let codes = case.ok(&["search", "*", "--count", "--by", "exit"]).stdout;
+    assert!(
+        codes.contains("  0\n") && codes.contains("  1\n"),
+        "{codes}"
+    );
+}
+
+/// The words of a command as a shell reads them; single quotes only.
+fn shell_words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in command.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().unwrap().push(c),
+        }
+    }
+    words
+}
+
+#[test]
+fn the_readme_shows_what_the_program_prints() {
+    let case = incident();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let section = &readme[readme.find("## Searching").unwrap()..];
+    let section = &section[..section[2..].find("\n## ").unwrap()];
+    let blocks = section.split("```console\n").skip(1);
+    let shown: String = blocks.map(|b| b.split("```").next().unwrap()).collect();
+    let mut commands = 0;
+    for example in shown.split("$ afteraction ").skip(1) {
+        let (command, expected) = example.split_once('\n').unwrap();
+        let words = shell_words(command);
+        let mut command = case.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        command.current_dir(case.path(""));
+        let ran = Ran::of(command);
+        let printed = format!("{}{}", ran.stdout, ran.stderr);
+        assert_eq!(printed, expected, "{words:?}");
+        commands += 1;
+    }
+    assert!(commands > 6, "{commands}");
+    assert!(case.path("absent.json").exists());
+}
