@@ -13,6 +13,8 @@ pub struct SearchRequest {
     pub query: Option<String>,
     pub regex: Option<String>,
     pub fixed: Option<String>,
+    /// The pattern may match over line ends.
+    pub multiline: bool,
     pub ignore_case: bool,
     pub device: Option<String>,
     pub since: Option<String>,
@@ -31,12 +33,15 @@ pub enum Sort {
     /// The oldest first; what has no time comes last.
     #[default]
     Time,
+    /// Lines on the fewest devices first.
+    Rarity,
 }
 
 impl From<Sort> for Order {
     fn from(sort: Sort) -> Self {
         match sort {
             Sort::Time => Self::OldestFirst,
+            Sort::Rarity => Self::RarestFirst,
         }
     }
 }
@@ -52,7 +57,10 @@ impl SearchRequest {
             None => Query::All,
         };
         if let Some(pattern) = &self.regex {
-            query = query.and(Query::regex(pattern, self.ignore_case));
+            query = query.and(match self.multiline {
+                true => Query::multiline(pattern, self.ignore_case),
+                false => Query::regex(pattern, self.ignore_case),
+            });
         }
         if let Some(text) = &self.fixed {
             query = query.and(Query::fixed(text, self.ignore_case));
@@ -129,10 +137,13 @@ impl SearchRequest {
     pub(super) fn said(&self) -> String {
         let flag =
             |name: &str, text: &Option<String>| text.as_ref().map(|t| format!("{name}'{t}'"));
+        let switch = |name: &str, on: bool| on.then(|| name.to_string());
         [
             flag("", &self.query),
             flag("--regex ", &self.regex),
+            switch("--multiline", self.multiline),
             flag("--fixed ", &self.fixed),
+            switch("--ignore-case", self.ignore_case),
             flag("--device ", &self.device),
             flag("--since ", &self.since),
             flag("--until ", &self.until),
@@ -174,7 +185,7 @@ fn texts(query: &Query) -> Vec<&Text> {
 
 fn patterns(query: &Query) -> impl Iterator<Item = &str> {
     texts(query).into_iter().filter_map(|text| match text {
-        Text::Regex { pattern, .. } => Some(pattern.as_str()),
+        Text::Regex { pattern, .. } | Text::Multiline { pattern, .. } => Some(pattern.as_str()),
         _ => None,
     })
 }
@@ -242,6 +253,13 @@ fn said_text(text: &Text) -> String {
         } => {
             let flag = if *ignore_case { "i" } else { "" };
             format!("/{}/{flag}", pattern.replace('/', "\\/"))
+        }
+        Text::Multiline {
+            pattern,
+            ignore_case,
+        } => {
+            let case = if *ignore_case { " in any case" } else { "" };
+            format!("over line ends {pattern:?}{case}")
         }
         Text::Fixed {
             text,

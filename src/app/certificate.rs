@@ -184,8 +184,8 @@ impl Serialize for Undated<'_> {
             return rows.end();
         };
         let mut written = Ok(());
-        each_undated(searcher, &search.query, &mut |hit, reference| {
-            let device = hit.device.as_deref();
+        each_undated(searcher, &search.query, &mut |member, reference| {
+            let device = member.device.as_deref();
             written = rows.serialize_element(&Row { reference, device });
             match written {
                 Ok(()) => ControlFlow::Continue(()),

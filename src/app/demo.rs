@@ -53,7 +53,7 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
         let request = request(question);
         let mut search = Search::open(archive, &request, &mut |_, _, _| {})?;
         search.hits(&mut |hit| {
-            shown.get_or_insert_with(|| hit.place.reference.clone());
+            shown.get_or_insert_with(|| hit.member.place.reference.clone());
             Ok(view.hit(&hit)?)
         })?;
         view.answered(search.summary())?;

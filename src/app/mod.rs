@@ -46,7 +46,7 @@ pub use listing::{
 pub use placed::{At, Lines, show_at};
 pub use plan::LeftOut;
 pub use reading::{add_passwords, set_code_page};
-pub use row::{CountRow, GapRow, HitRow, ListRow, Place, ProblemRow, State};
+pub use row::{CountRow, GapRow, HitRow, ListRow, MemberRow, Place, ProblemRow, State};
 pub use searching::{Explained, Search, SearchSummary, TextWay, Verdict};
 pub use showing::{View, ViewMember, show, show_raw};
 pub use typed::{parse_action, parse_reference, parse_time};

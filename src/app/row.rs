@@ -1,12 +1,16 @@
 //! What the use cases answer with: one struct a row, the same names in JSON,
 //! CSV, the page and the terminal. These names stay.
 
-use serde::Serialize;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
 
 use crate::evidence::{
     ActionId, CommandIndex, GapReason, Locator, ProblemKind, ResultKey, ResultKind, Seq, Sha256,
     Time,
 };
+use crate::index::Shown;
 
 /// Which result or member a row is about, in the same words in every answer.
 #[derive(Clone, Debug, Serialize)]
@@ -120,33 +124,106 @@ pub struct ProblemRow {
     pub hides_text: bool,
 }
 
-/// A place where a search matched.
+/// The text a hit stands in; shared by the hits of it.
 #[derive(Clone, Debug, Serialize)]
-pub struct HitRow {
+pub struct MemberRow {
     #[serde(flatten)]
     pub place: Place,
     pub script: Option<String>,
     pub time: Option<Time>,
     pub member: String,
+    pub member_sha256: Sha256,
+}
+
+/// A place where a search matched.
+#[derive(Clone, Debug)]
+pub struct HitRow {
+    pub member: Arc<MemberRow>,
     /// From 1, in the decoded text.
     pub line: u64,
     /// Of the match: bytes in the decoded text (UTF-8), from 0.
     pub offset: u64,
-    /// The line, up to 64 KiB around the match.
-    pub text: String,
+    pub shown: Arc<Shown>,
+    pub before: Vec<String>,
+    pub after: Vec<String>,
+    /// `member` as JSON, written once for all its hits.
+    pub(super) member_json: Arc<str>,
+}
+
+impl HitRow {
+    /// The same object as by `Serialize`. Most of it is the same for all hits
+    /// of a member, and millions are listed: that part is written once.
+    pub fn write_json(&self, mut out: &mut dyn Write) -> io::Result<()> {
+        let member = self.member_json.strip_suffix('}');
+        out.write_all(member.unwrap_or_default().as_bytes())?;
+        write!(
+            out,
+            ",\"line\":{},\"offset\":{},\"text\":",
+            self.line, self.offset
+        )?;
+        serde_json::to_writer(&mut out, &self.shown.text)?;
+        let rest = RestOfHit::of(self);
+        if rest.is_empty() {
+            return out.write_all(b"}");
+        }
+        let rest = serde_json::to_string(&rest)?;
+        write!(out, ",{}", &rest[1..])
+    }
+}
+
+impl Serialize for HitRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Object<'a> {
+            #[serde(flatten)]
+            member: &'a MemberRow,
+            line: u64,
+            offset: u64,
+            text: &'a str,
+            #[serde(flatten)]
+            rest: RestOfHit<'a>,
+        }
+        let object = Object {
+            member: &self.member,
+            line: self.line,
+            offset: self.offset,
+            text: &self.shown.text,
+            rest: RestOfHit::of(self),
+        };
+        object.serialize(serializer)
+    }
+}
+
+/// What most hits do not have.
+#[derive(Serialize)]
+struct RestOfHit<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub text_truncated: bool,
+    text_truncated: bool,
     /// **Units**: bytes of the whole line, where `text` is not all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub line_bytes: Option<u64>,
-    pub member_sha256: Sha256,
-    /// Byte ranges of `text` that matched.
-    #[serde(skip)]
-    pub spans: Vec<std::ops::Range<usize>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub before: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub after: Vec<String>,
+    line_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    before: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    after: &'a [String],
+}
+
+impl<'a> RestOfHit<'a> {
+    fn of(hit: &'a HitRow) -> Self {
+        Self {
+            text_truncated: hit.shown.text_truncated,
+            line_bytes: hit.shown.line_bytes,
+            before: &hit.before,
+            after: &hit.after,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.text_truncated
+            && self.line_bytes.is_none()
+            && self.before.is_empty()
+            && self.after.is_empty()
+    }
 }
 
 /// How many hits, for one value of a field or for all.
@@ -160,4 +237,63 @@ pub struct CountRow {
     pub members: u64,
     /// Members that match but for the time asked for, and have none.
     pub undated: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{ResultId, Version};
+
+    fn hit(shown: Shown, before: &[&str]) -> HitRow {
+        let key = ResultKey {
+            action: ActionId::from_bytes([0x1c; 16]),
+            index: CommandIndex(3),
+        };
+        let id = ResultId {
+            key,
+            version: Version(2),
+        };
+        let member = MemberRow {
+            place: Place::of(&Locator::of_result(id), Some("pc\"1".into()), None),
+            script: None,
+            time: None,
+            member: "a\\b".into(),
+            member_sha256: Sha256([7; 32]),
+        };
+        HitRow {
+            member_json: serde_json::to_string(&member).unwrap().into(),
+            member: Arc::new(member),
+            line: 4,
+            offset: 71,
+            shown: Arc::new(shown),
+            before: before.iter().map(|line| line.to_string()).collect(),
+            after: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_hit_written_in_pieces_is_the_object_that_is_serialized() {
+        let text = "C:\\x \u{1b}\"é".to_string();
+        let plain = Shown {
+            text: text.clone(),
+            ..Shown::default()
+        };
+        let cut = Shown {
+            text,
+            text_truncated: true,
+            line_bytes: Some(99_999),
+            spans: vec![0..1],
+        };
+        for (hit, keys) in [
+            (hit(plain.clone(), &[]), 13),
+            (hit(plain, &["be\"fore"]), 14),
+            (hit(cut, &["1", "2"]), 16),
+        ] {
+            let mut written = Vec::new();
+            hit.write_json(&mut written).unwrap();
+            let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+            assert_eq!(written, serde_json::to_value(&hit).unwrap());
+            assert_eq!(written.as_object().unwrap().len(), keys, "{written}");
+        }
+    }
 }

@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::evidence::{Locator, Seq};
-use crate::index::{Field, Hit, Options, Query, Searcher, Summary, TextPlan};
+use crate::index::{Field, Hit, HitMember, Options, Query, Searcher, Summary, TextPlan};
 use crate::store::Catalogue;
 
 use super::asked::SearchRequest;
@@ -17,8 +18,8 @@ use super::catch_up::open_searcher;
 use super::custody;
 use super::failure::Failure;
 use super::listing::unindexed;
-use super::row::{CountRow, HitRow, Place};
-use super::undated::{member_of, undated};
+use super::row::{CountRow, HitRow, MemberRow, Place};
+use super::undated::{MemberId, member_of, undated};
 use super::waiting::{Waiting, await_index};
 
 /// What a search went through.
@@ -170,34 +171,28 @@ impl<'a> Search<'a> {
             order: request.sort.into(),
             ..Options::default()
         };
-        let mut devices = HashSet::new();
-        let mut members = 0;
-        let mut last = None;
+        let mut rows = Rows::default();
         let mut failed = None;
         let found = searcher
-            .search(query, &options, &mut |hit| {
-                let member = member_of(&hit);
-                if last.as_ref() != Some(&member) {
-                    members += 1;
-                    last = Some(member);
-                }
-                devices.insert(hit.machine_id.clone().or_else(|| hit.device.clone()));
-                match take(row(hit)) {
+            .search(
+                query,
+                &options,
+                &mut |hit| match rows.row(hit).and_then(&mut *take) {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(failure) => {
                         failed = Some(failure);
                         ControlFlow::Break(())
                     }
-                }
-            })
+                },
+            )
             .map_err(|error| request.refused(error, query))?;
         if let Some(failure) = failed {
             return Err(failure);
         }
         let undated = undated(searcher, query, None)?;
         self.summary.hits = found.hits;
-        self.summary.members_hit = members;
-        self.summary.devices_hit = Some(devices.len() as u64);
+        self.summary.members_hit = rows.members;
+        self.summary.devices_hit = Some(rows.devices.len() as u64);
         self.summary.undated = undated.values().sum();
         self.summary.note(&found, request.limit);
         self.note_custody("");
@@ -271,7 +266,12 @@ fn parse_field(word: &str) -> Result<Field, Failure> {
 impl SearchSummary {
     fn note(&mut self, found: &Summary, limit: Option<u64>) {
         self.members = found.searched_members.saturating_sub(self.undated);
-        self.scanned_lines = found.scanned.then_some(found.searched_lines);
+        self.scanned_lines = found
+            .texts
+            .iter()
+            .map(|text| text.scanned_lines)
+            .max()
+            .filter(|n| *n > 0);
         self.stopped = found.stopped && limit.is_some();
         self.explained = Some(Explained {
             texts: found.texts.iter().map(way).collect(),
@@ -293,24 +293,64 @@ fn way(plan: &TextPlan) -> TextWay {
     }
 }
 
-fn row(hit: Hit) -> HitRow {
+/// Makes rows of hits. Those of one member follow each other.
+#[derive(Default)]
+struct Rows {
+    last: Option<(Arc<HitMember>, Arc<MemberRow>, Arc<str>)>,
+    /// The last member seen: the output and the errors of a transcript are one.
+    member: Option<MemberId>,
+    members: u64,
+    devices: HashSet<Option<String>>,
+}
+
+impl Rows {
+    fn row(&mut self, hit: Hit) -> Result<HitRow, Failure> {
+        let known = self
+            .last
+            .as_ref()
+            .filter(|l| Arc::ptr_eq(&l.0, &hit.member));
+        let (member, member_json) = match known {
+            Some((_, row, json)) => (Arc::clone(row), Arc::clone(json)),
+            None => self.enter(&hit.member)?,
+        };
+        Ok(HitRow {
+            member,
+            line: hit.line,
+            offset: hit.offset,
+            shown: hit.shown,
+            before: hit.before,
+            after: hit.after,
+            member_json,
+        })
+    }
+
+    fn enter(&mut self, member: &Arc<HitMember>) -> Result<(Arc<MemberRow>, Arc<str>), Failure> {
+        let whole = member_of(member);
+        if self.member.as_ref() != Some(&whole) {
+            self.members += 1;
+            self.member = Some(whole);
+            let device = member.machine_id.as_ref().or(member.device.as_ref());
+            self.devices.insert(device.cloned());
+        }
+        let row = Arc::new(member_row(member));
+        let json: Arc<str> = serde_json::to_string(&*row)
+            .map_err(std::io::Error::from)?
+            .into();
+        self.last = Some((Arc::clone(member), Arc::clone(&row), Arc::clone(&json)));
+        Ok((row, json))
+    }
+}
+
+fn member_row(member: &HitMember) -> MemberRow {
     let at = Locator {
-        layers: hit.layers,
-        ..Locator::of_result(hit.id)
+        layers: member.layers.clone(),
+        ..Locator::of_result(member.id)
     };
-    HitRow {
-        place: Place::of(&at, hit.device, hit.machine_id),
-        script: hit.script,
-        time: hit.time,
-        member: hit.member,
-        line: hit.line,
-        offset: hit.offset,
-        text: hit.text,
-        text_truncated: hit.text_truncated,
-        line_bytes: hit.line_bytes,
-        member_sha256: hit.content,
-        spans: hit.spans,
-        before: hit.before,
-        after: hit.after,
+    MemberRow {
+        place: Place::of(&at, member.device.clone(), member.machine_id.clone()),
+        script: member.script.clone(),
+        time: member.time.clone(),
+        member: member.path.clone(),
+        member_sha256: member.content,
     }
 }

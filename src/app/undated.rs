@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
 use crate::evidence::{Layer, Locator, ResultId};
-use crate::index::{Field, Hit, IndexError, Options, Query, ResultFacts, Searcher};
+use crate::index::{Field, HitMember, IndexError, Options, Query, ResultFacts, Searcher};
 
 /// How many members a query leaves out only because they have no time, by the
 /// values of a field where one is given.
@@ -39,7 +39,7 @@ pub(super) fn undated(
 pub(super) fn each_undated(
     searcher: &Searcher,
     query: &Query,
-    take: &mut dyn FnMut(&Hit, Locator) -> ControlFlow<()>,
+    take: &mut dyn FnMut(&HitMember, Locator) -> ControlFlow<()>,
 ) -> Result<(), IndexError> {
     let mut found = HashSet::new();
     each_member(searcher, &query.clone().and(no_time()), &mut |_, member| {
@@ -47,13 +47,13 @@ pub(super) fn each_undated(
         ControlFlow::Continue(())
     })?;
     let all = timeless(query).and(no_time());
-    each_member(searcher, &all, &mut |hit, member| {
+    each_member(searcher, &all, &mut |row, member| {
         if found.contains(&member) {
             return ControlFlow::Continue(());
         }
         let (id, layers) = member;
         take(
-            hit,
+            row,
             Locator {
                 layers,
                 ..Locator::of_result(id)
@@ -66,32 +66,32 @@ pub(super) fn each_undated(
 fn each_member(
     searcher: &Searcher,
     query: &Query,
-    take: &mut dyn FnMut(&Hit, MemberId) -> ControlFlow<()>,
+    take: &mut dyn FnMut(&HitMember, MemberId) -> ControlFlow<()>,
 ) -> Result<(), IndexError> {
     let mut last = None;
     searcher.search(query, &Options::default(), &mut |hit| {
-        let member = member_of(&hit);
+        let member = member_of(&hit.member);
         if last.as_ref() == Some(&member) {
             return ControlFlow::Continue(());
         }
         last = Some(member.clone());
-        take(&hit, member)
+        take(&hit.member, member)
     })?;
     Ok(())
 }
 
 pub(super) type MemberId = (ResultId, Vec<Layer>);
 
-/// The member of a hit: the output and the errors of a transcript are one.
-pub(super) fn member_of(hit: &Hit) -> MemberId {
-    let mut layers = hit.layers.clone();
+/// The member a hit stands in: the output and the errors of a transcript are one.
+pub(super) fn member_of(member: &HitMember) -> MemberId {
+    let mut layers = member.layers.clone();
     let is_part = |layer: &Layer| {
-        matches!(layer.as_str(), "output" | "errors" | "other") && layer.as_str() != hit.member
+        matches!(layer.as_str(), "output" | "errors" | "other") && layer.as_str() != member.path
     };
     if layers.last().is_some_and(is_part) {
         layers.pop();
     }
-    (hit.id, layers)
+    (member.id, layers)
 }
 
 fn no_time() -> Query {

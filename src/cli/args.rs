@@ -256,7 +256,7 @@ pub struct Form {
 /// help query` tells all of it on one page.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  search 'mimikatz'\n  search '\"new service\" AND device:srv-*'\n  search --regex 'HKLM.*Run.*\\.exe'\n  search --fixed '203.0.113.7:4444' --jsonl\n  search 'exit:1 kind:transcript' --count --by device\n  search '203.0.113.7' --certificate absent.json\n\nThe query language: afteraction help query"
+    after_help = "Examples:\n  search 'mimikatz'\n  search '\"new service\" AND device:srv-*'\n  search --regex 'HKLM.*Run.*\\.exe'\n  search --fixed '203.0.113.7:4444' --jsonl\n  search --regex '(?s)IEX.*?DownloadString' --multiline\n  search '*.exe' --sort rarity --limit 20\n  search 'exit:1 kind:transcript' --count --by device\n  search '203.0.113.7' --certificate absent.json\n\nThe query language: afteraction help query"
 )]
 pub struct Search {
     /// What to search for.
@@ -268,6 +268,10 @@ pub struct Search {
     /// Lines that hold exactly this text.
     #[arg(long, value_name = "TEXT")]
     pub fixed: Option<String>,
+    /// Let --regex match over line ends: every text is built again and searched as a whole, which
+    /// takes its time. `.` still ends at a line's end; (?s) lets it go on.
+    #[arg(short = 'U', long, requires = "regex")]
+    pub multiline: bool,
     /// Ignore case in --regex and --fixed.
     #[arg(short, long)]
     pub ignore_case: bool,
@@ -288,7 +292,7 @@ pub struct Search {
     /// Count by this field: device, script, action, exit, path, kind, requestor, comment, day.
     #[arg(long, value_name = "FIELD", requires = "count")]
     pub by: Option<String>,
-    /// Order of the hits: time, the oldest first, what has none last.
+    /// Order of the hits.
     #[arg(long, value_enum, default_value = "time")]
     pub sort: Sort,
     /// Lines of context around each hit.
@@ -316,7 +320,10 @@ pub struct Search {
 /// Order of hits.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Sort {
+    /// The oldest first; what has no time comes last.
     Time,
+    /// Lines on the fewest devices first, the same lines together.
+    Rarity,
 }
 
 /// REF is what `list` and `search` print: ACTION_ID/INDEX[@VERSION], then

@@ -48,6 +48,11 @@ pub const PLACE: [&str; 6] = [
 pub trait Row: Serialize {
     const COLUMNS: Columns;
 
+    /// As one JSON object.
+    fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        Ok(serde_json::to_writer(out, self)?)
+    }
+
     /// For people, ended by a line feed.
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()>;
 }
@@ -186,12 +191,12 @@ impl<R: Row> Rows<R> {
         match self.form {
             Form::People => row.write_line(out, self.output.paint)?,
             Form::Jsonl => {
-                serde_json::to_writer(&mut *out, row)?;
+                row.write_json(out)?;
                 out.write_all(b"\n")?;
             }
             Form::Json => {
                 out.write_all(if self.written == 0 { b"[\n" } else { b",\n" })?;
-                serde_json::to_writer(&mut *out, row)?;
+                row.write_json(out)?;
             }
             Form::Csv => {
                 if self.written == 0 {

@@ -138,15 +138,19 @@ impl Row for HitRow {
         ],
     ];
 
+    fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        HitRow::write_json(self, out)
+    }
+
     /// Place and circumstances, then the line with its matches, then context.
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
             "{}  line {}  {}  {}",
-            paint.place(&visible(&self.place.reference)),
+            paint.place(&visible(&self.member.place.reference)),
             human_count(self.line),
-            paint.dim(&or_dash(self.place.device.as_deref())),
-            paint.dim(&time_or_dash(self.time.as_ref()))
+            paint.dim(&or_dash(self.member.place.device.as_deref())),
+            paint.dim(&time_or_dash(self.member.time.as_ref()))
         )?;
         for line in &self.before {
             writeln!(out, "    {}", paint.dim(&visible(trimmed(line))))?;
@@ -170,8 +174,9 @@ const SHOWN_BYTES: usize = 400;
 const SHOWN_BEFORE_BYTES: usize = 120;
 
 fn painted(hit: &HitRow, paint: Paint) -> String {
-    let text = trimmed(&hit.text);
+    let text = trimmed(&hit.shown.text);
     let first = hit
+        .shown
         .spans
         .first()
         .map_or(0, |span| span.start.min(text.len()));
@@ -182,7 +187,7 @@ fn painted(hit: &HitRow, paint: Paint) -> String {
         shown.push('…');
     }
     let mut at = from;
-    for span in &hit.spans {
+    for span in &hit.shown.spans {
         let (start, end) = (span.start.clamp(at, to), span.end.clamp(at, to));
         shown.push_str(&visible(&text[floor(text, at)..floor(text, start)]));
         if end > start {
@@ -191,7 +196,7 @@ fn painted(hit: &HitRow, paint: Paint) -> String {
         at = end;
     }
     shown.push_str(&visible(&text[floor(text, at)..to]));
-    if to < text.len() || hit.text_truncated {
+    if to < text.len() || hit.shown.text_truncated {
         shown.push('…');
     }
     shown

@@ -1,6 +1,6 @@
 //! From matching lines to the contents that hold them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::IndexError;
 use super::crossing::{Crossed, Crossings, Dangling, Follower, ends_later};
@@ -9,8 +9,8 @@ use super::matcher::Matcher;
 use super::plan::Plan;
 use super::searcher::Searcher;
 use super::segment::Segment;
-use super::whole;
-use crate::evidence::Sha256;
+use super::whole::{self, Starts};
+use crate::evidence::{Layer, Sha256};
 
 /// A content with some of the texts.
 #[derive(Default)]
@@ -19,6 +19,39 @@ pub(super) struct Matched {
     pub(super) mask: u64,
     /// Its documents with lines to list: segment and ordinal, ascending.
     pub(super) documents: Vec<(u32, u32)>,
+}
+
+/// Which texts of the query an item of a segment holds: a bit each. Common
+/// texts meet the same item thousands of times, rare ones few items of many.
+struct Masks {
+    masks: Vec<u64>,
+    met: Vec<u32>,
+}
+
+impl Masks {
+    fn new(items: u32) -> Self {
+        Self {
+            masks: vec![0; items as usize],
+            met: Vec::new(),
+        }
+    }
+
+    /// An item that is not there belongs to a damaged segment; whoever reads
+    /// the item finds that out.
+    fn add(&mut self, item: u32, mask: u64) {
+        if let Some(known) = self.masks.get_mut(item as usize) {
+            if *known == 0 && mask != 0 {
+                self.met.push(item);
+            }
+            *known |= mask;
+        }
+    }
+
+    fn ascending(mut self) -> Vec<(u32, u64)> {
+        self.met.sort_unstable();
+        let with_mask = |item: u32| (item, self.masks[item as usize]);
+        self.met.iter().map(|item| with_mask(*item)).collect()
+    }
 }
 
 /// What matched in one segment, for listing.
@@ -35,6 +68,9 @@ pub(super) struct Listed {
 impl Listed {
     /// Phrases that begin in a document's nth chunk and go on behind a line.
     pub(super) fn crossed(&self, document: u32, nth: u32, chunk: u32) -> Vec<Crossed> {
+        if self.crossings.inside.is_empty() && self.crossings.between.is_empty() {
+            return Vec::new();
+        }
         let inside = self.crossings.inside.get(&chunk);
         let between = self.crossings.between.get(&(document, nth));
         inside
@@ -63,6 +99,14 @@ pub(super) struct Matches {
 }
 
 impl Matches {
+    /// Where patterns over line ends begin in a text.
+    pub(super) fn starts(&self, content: &Sha256, part: Option<&Layer>) -> Option<&Starts> {
+        if self.whole.is_empty() {
+            return None;
+        }
+        self.whole.get(&(*content, part.cloned()))
+    }
+
     /// Finds where phrases cross line ends in a segment.
     pub(super) fn cross(
         &mut self,
@@ -101,15 +145,13 @@ impl Matches {
         self.read.frames += found.read.frames;
         self.read.bytes += found.read.bytes;
         self.ways.push(found.ways);
-        let mut chunks: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut chunks = Masks::new(segment.chunk_count());
         let mut lines = Vec::new();
         self.lines.resize(found.sets.len(), 0);
         for (leaf, set) in found.sets.iter().enumerate() {
             self.lines[leaf] += set.len() as u64;
             for line in set {
-                segment.chunks_of_line(*line, |chunk| {
-                    *chunks.entry(chunk).or_default() |= 1 << leaf;
-                })?;
+                segment.chunks_of_line(*line, |chunk| chunks.add(chunk, 1 << leaf))?;
             }
             if listed >> leaf & 1 == 1 {
                 lines.extend(set);
@@ -119,19 +161,18 @@ impl Matches {
         lines.dedup();
         for (chunk, crossed) in &crossings.inside {
             let mask = crossed.iter().fold(0, |mask, c| mask | leaf_of(c));
-            *chunks.entry(*chunk).or_default() |= mask;
+            chunks.add(*chunk, mask);
         }
-        let mut documents: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut documents = Masks::new(segment.document_count());
         for ((document, _), crossed) in &crossings.between {
             let mask = crossed.iter().fold(0, |mask, c| mask | leaf_of(c));
-            *documents.entry(*document).or_default() |= mask;
+            documents.add(*document, mask);
         }
+        let chunks = chunks.ascending();
         for (chunk, mask) in &chunks {
-            segment.documents_of_chunk(*chunk, |document| {
-                *documents.entry(document).or_default() |= mask;
-            })?;
+            segment.documents_of_chunk(*chunk, |document| documents.add(document, *mask))?;
         }
-        for (document, mask) in documents {
+        for (document, mask) in documents.ascending() {
             let content = segment.content(segment.document(document)?.content)?;
             let Some(content) = searcher.resolve(content) else {
                 continue;

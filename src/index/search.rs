@@ -130,7 +130,7 @@ impl Searcher {
         };
         if options.order == Order::RarestFirst {
             for hit in rarity::rank(self, &mut lister, &places)? {
-                if give(lister.nth(hit.place, hit.nth)?).is_break() {
+                if give(lister.at(hit.place, hit.found)?).is_break() {
                     break;
                 }
             }
@@ -284,7 +284,7 @@ impl Searcher {
         places
     }
 
-    fn content_of(&self, place: Place) -> Result<Sha256, IndexError> {
+    pub(super) fn content_of(&self, place: Place) -> Result<Sha256, IndexError> {
         let segment = self.segment(place.segment);
         let occurrence = segment.facts().occurrence(place.row as usize);
         occurrence

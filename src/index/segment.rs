@@ -2,6 +2,8 @@
 //! the mapped file; damage is an error, never a panic.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -105,6 +107,68 @@ fn inflate(packed: &[u8], raw_len: usize) -> Option<Vec<u8>> {
     })
 }
 
+/// What a line adds to its document.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) line: u32,
+    pub(super) bytes: u64,
+    /// Lines it ends: one, or none where it goes on in another part.
+    pub(super) ended: u64,
+}
+
+/// Reads the lengths of lines, which mostly follow each other.
+struct Lengths<'a> {
+    segment: &'a Segment,
+    /// The line whose length comes next in `bytes`.
+    next: u32,
+    bytes: Option<Bytes<'a>>,
+}
+
+impl<'a> Lengths<'a> {
+    fn new(segment: &'a Segment) -> Self {
+        Self {
+            segment,
+            next: 0,
+            bytes: None,
+        }
+    }
+
+    fn extent(&mut self, line: u32) -> Result<Extent, IndexError> {
+        let segment = self.segment;
+        let (bytes, ended) = match segment.mark(line) {
+            None => {
+                let length = self.length(line);
+                let missing = format_args!("line {line} has no length");
+                (segment.whole(length, missing)? + 1, 1)
+            }
+            Some(mark) if mark.own_start > mark.own_end => {
+                let what = format!("line {line} ends before it begins");
+                return Err(segment.file.damaged(&what));
+            }
+            Some(mark) => (u64::from(mark.own_bytes()), u64::from(mark.last)),
+        };
+        Ok(Extent { line, bytes, ended })
+    }
+
+    /// **Units**: bytes of a line's stored text, without its line feed.
+    fn length(&mut self, line: u32) -> Option<u64> {
+        let ahead = line.checked_sub(self.next).map(|ahead| ahead as usize);
+        if self.bytes.is_none() || ahead.is_none_or(|ahead| ahead >= LENGTHS_BLOCK) {
+            let file = &self.segment.file;
+            let block = line as usize / LENGTHS_BLOCK;
+            let start = u32_at(file.get(tag::LENGTH_BLOCKS), block)? as usize;
+            self.bytes = Some(Bytes::new(file.get(tag::LENGTHS).get(start..)?));
+            self.next = (block * LENGTHS_BLOCK) as u32;
+        }
+        let bytes = self.bytes.as_mut()?;
+        for _ in self.next..line {
+            bytes.next()?;
+        }
+        self.next = line.saturating_add(1);
+        bytes.next()
+    }
+}
+
 fn read_ids(bytes: &mut Bytes<'_>, count: u64) -> Option<Vec<u32>> {
     let mut ids = Vec::with_capacity(count.min(1 << 20) as usize);
     bytes.runs(count, |start, len| {
@@ -132,8 +196,9 @@ impl Segment {
         &self.file
     }
 
-    fn whole<T>(&self, found: Option<T>, what: &str) -> Result<T, IndexError> {
-        found.ok_or_else(|| self.file.damaged(what))
+    /// Damage is put into words only where there is any: look-ups are many.
+    fn whole<T>(&self, found: Option<T>, what: fmt::Arguments<'_>) -> Result<T, IndexError> {
+        found.ok_or_else(|| self.file.damaged(&what.to_string()))
     }
 
     pub(super) fn line_count(&self) -> u32 {
@@ -192,7 +257,7 @@ impl Segment {
             }
             Some(())
         };
-        self.whole(read(), "the 4-grams cannot be read")?;
+        self.whole(read(), format_args!("the 4-grams cannot be read"))?;
         Ok(found)
     }
 
@@ -220,7 +285,7 @@ impl Segment {
             };
             String::from_utf8(raw).ok()
         };
-        self.whole(text(), &format!("frame {frame} cannot be read"))
+        self.whole(text(), format_args!("frame {frame} cannot be read"))
     }
 
     pub(super) fn mark(&self, line: u32) -> Option<Mark> {
@@ -249,32 +314,23 @@ impl Segment {
         None
     }
 
-    /// **Units**: bytes of a line's stored text, without its line feed.
-    pub(super) fn length(&self, line: u32) -> Result<u64, IndexError> {
-        let length = || {
-            let block = u32_at(
-                self.file.get(tag::LENGTH_BLOCKS),
-                line as usize / LENGTHS_BLOCK,
-            )?;
-            let mut bytes = Bytes::new(self.file.get(tag::LENGTHS).get(block as usize..)?);
-            for _ in 0..line as usize % LENGTHS_BLOCK {
-                bytes.next()?;
+    /// Calls `each` for every line of a chunk.
+    pub(super) fn chunk_extents(
+        &self,
+        chunk: u32,
+        each: &mut dyn FnMut(Extent) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, IndexError> {
+        let mut lengths = Lengths::new(self);
+        for line in self.chunk_lines(chunk)? {
+            if each(lengths.extent(line)?).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
-            bytes.next()
-        };
-        self.whole(length(), &format!("line {line} has no length"))
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// Bytes a line adds to its document, and the lines it ends: one, or none
-    /// where it goes on in another part.
-    pub(super) fn extent(&self, line: u32) -> Result<(u64, u64), IndexError> {
-        match self.mark(line) {
-            None => Ok((self.length(line)? + 1, 1)),
-            Some(mark) if mark.own_start > mark.own_end => Err(self
-                .file
-                .damaged(&format!("line {line} ends before it begins"))),
-            Some(mark) => Ok((u64::from(mark.own_bytes()), u64::from(mark.last))),
-        }
+    pub(super) fn chunk_count(&self) -> u32 {
+        (self.file.get(tag::CHUNK_TABLE).len() / 4) as u32
     }
 
     pub(super) fn chunk(&self, chunk: u32) -> Result<ChunkView<'_>, IndexError> {
@@ -288,13 +344,13 @@ impl Segment {
                 ids,
             })
         };
-        self.whole(view(), &format!("chunk {chunk} cannot be read"))
+        self.whole(view(), format_args!("chunk {chunk} cannot be read"))
     }
 
     pub(super) fn chunk_lines(&self, chunk: u32) -> Result<Vec<u32>, IndexError> {
         self.whole(
             self.chunk(chunk)?.line_ids(),
-            &format!("chunk {chunk} cannot be read"),
+            format_args!("chunk {chunk} cannot be read"),
         )
     }
 
@@ -319,7 +375,7 @@ impl Segment {
                 chunks: bytes,
             })
         };
-        self.whole(view(), &format!("document {document} cannot be read"))
+        self.whole(view(), format_args!("document {document} cannot be read"))
     }
 
     pub(super) fn document_chunks(
@@ -327,14 +383,14 @@ impl Segment {
         document: &DocumentView<'_>,
     ) -> Result<Vec<u32>, IndexError> {
         let ids = read_ids(&mut document.chunks.clone(), document.chunk_count);
-        self.whole(ids, "a document's chunks cannot be read")
+        self.whole(ids, format_args!("a document's chunks cannot be read"))
     }
 
     /// The hash of a content by its place in this segment.
     pub(super) fn content(&self, place: u32) -> Result<Sha256, IndexError> {
         let (rows, _) = self.file.get(tag::CONTENTS).as_chunks::<32>();
         let content = rows.get(place as usize).map(|row| Sha256(*row));
-        self.whole(content, "a document belongs to no content")
+        self.whole(content, format_args!("a document belongs to no content"))
     }
 
     /// Every content that has documents here.
@@ -364,7 +420,10 @@ impl Segment {
             line,
             each,
         );
-        self.whole(found, &format!("the chunks of line {line} cannot be read"))
+        self.whole(
+            found,
+            format_args!("the chunks of line {line} cannot be read"),
+        )
     }
 
     pub(super) fn documents_of_chunk(
@@ -380,7 +439,7 @@ impl Segment {
         );
         self.whole(
             found,
-            &format!("the documents of chunk {chunk} cannot be read"),
+            format_args!("the documents of chunk {chunk} cannot be read"),
         )
     }
 
@@ -424,7 +483,8 @@ impl Segment {
                 (end <= self.file.map().len()).then_some((first, name.to_string(), start..end))
             };
             let mut entry = entry;
-            let (first, name, range) = self.whole(entry(), "the table of terms cannot be read")?;
+            let (first, name, range) =
+                self.whole(entry(), format_args!("the table of terms cannot be read"))?;
             if parts.last().is_none_or(|(last, _)| *last != first) {
                 parts.push((first, terms::Files::new()));
             }

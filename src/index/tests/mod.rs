@@ -238,8 +238,8 @@ pub(super) fn hits(searcher: &Searcher, query: &Query, options: &Options) -> Vec
 
 pub(super) fn answer(hit: &Hit) -> Answer {
     (
-        hit.id.to_string(),
-        plan::joined(&hit.layers),
+        hit.member.id.to_string(),
+        plan::joined(&hit.member.layers),
         hit.line,
         hit.offset,
         hit.len,

@@ -57,10 +57,13 @@ fn patterns_over_line_ends_are_found_in_whole_texts() {
             .any(|(_, t)| t.to_lowercase().contains(text))
     };
     assert!(!found.is_empty());
-    assert!(found.iter().all(|hit| holds(hit.id, "evil.exe")));
+    assert!(found.iter().all(|hit| holds(hit.member.id, "evil.exe")));
     let words = regex::Regex::new(r"(?i)\bmimikatz\b").unwrap();
     assert!(found.iter().all(|hit| {
-        let member = members.iter().find(|member| member.id == hit.id).unwrap();
+        let member = members
+            .iter()
+            .find(|member| member.id == hit.member.id)
+            .unwrap();
         !member.texts.iter().any(|(_, text)| words.is_match(text))
     }));
 }
@@ -80,12 +83,12 @@ fn the_rarest_lines_come_first() {
     let rarest = hits(&searcher, &query, &options);
     let mut devices: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for hit in &usual {
-        let device = hit.device.as_deref().unwrap();
-        devices.entry(&hit.text).or_default().insert(device);
+        let device = hit.member.device.as_deref().unwrap();
+        devices.entry(&hit.shown.text).or_default().insert(device);
     }
     let counts: Vec<usize> = rarest
         .iter()
-        .map(|hit| devices[hit.text.as_str()].len())
+        .map(|hit| devices[hit.shown.text.as_str()].len())
         .collect();
     assert!(
         counts.is_sorted() && counts.first() < counts.last(),
@@ -98,7 +101,7 @@ fn the_rarest_lines_come_first() {
     };
     assert_eq!(sorted(&usual), sorted(&rarest));
     // The same lines stand together.
-    let mut texts: Vec<&str> = rarest.iter().map(|hit| hit.text.as_str()).collect();
+    let mut texts: Vec<&str> = rarest.iter().map(|hit| hit.shown.text.as_str()).collect();
     texts.dedup();
     let distinct: BTreeSet<&str> = texts.iter().copied().collect();
     assert!(

@@ -65,10 +65,10 @@ fn found(searcher: &Searcher, phrase: &str) -> Vec<(String, String, u64)> {
     let query = Query::Text(Text::Phrase(phrase.to_string()));
     let found = hits(searcher, &query, &Options::default());
     for hit in &found {
-        let begin = token::fold_text(&hit.text);
+        let begin = token::fold_text(&hit.shown.text);
         let first = token::fold_text(phrase);
         let first = first.split_whitespace().next().unwrap();
-        assert!(begin.contains(first), "{phrase:?} in {:?}", hit.text);
+        assert!(begin.contains(first), "{phrase:?} in {:?}", hit.shown.text);
     }
     let mut found: Vec<_> = found
         .iter()
@@ -172,7 +172,10 @@ fn a_phrase_that_crosses_joins_with_the_rest_of_the_query() {
     let searcher = open(folder.path(), &Settings::default());
     let devices = |query: &str| -> Vec<String> {
         let found = hits(&searcher, &parse(query), &Options::default());
-        let mut devices: Vec<String> = found.into_iter().filter_map(|hit| hit.device).collect();
+        let mut devices: Vec<String> = found
+            .into_iter()
+            .filter_map(|hit| hit.member.device.clone())
+            .collect();
         devices.sort();
         devices
     };
@@ -186,7 +189,7 @@ fn a_phrase_that_crosses_joins_with_the_rest_of_the_query() {
         &Options::default(),
     )[0];
     assert_eq!((hit.line, hit.offset, hit.len), (1, 2, 3));
-    assert_eq!(hit.spans, std::slice::from_ref(&(2..5)));
+    assert_eq!(hit.shown.spans, std::slice::from_ref(&(2..5)));
     let (counts, summary) = searcher
         .count(&parse("\"new service\""), Some(Field::Device), false)
         .unwrap();

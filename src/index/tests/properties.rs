@@ -260,27 +260,29 @@ fn every_text_reads_back_and_every_hit_holds_what_it_claims() {
     };
     for hit in hits(&searcher, &parse("evil.exe OR σς"), &options) {
         let part = hit
+            .member
             .layers
             .last()
             .filter(|l| ["output", "errors"].contains(&l.as_str()));
         let mut text = String::new();
-        let mut reader = searcher.text(&hit.content, part).unwrap();
+        let mut reader = searcher.text(&hit.member.content, part).unwrap();
         reader.read_to_string(&mut text).unwrap();
         let lines: Vec<&str> = text
             .split('\n')
             .map(|line| line.strip_suffix('\r').unwrap_or(line))
             .collect();
         let at = hit.line as usize - 1;
-        assert_eq!(hit.text, lines[at]);
+        assert_eq!(hit.shown.text, lines[at]);
         assert_eq!(hit.before, lines[at.saturating_sub(2)..at]);
         let end = text.split_inclusive('\n').count();
         assert_eq!(hit.after, lines[at + 1..end.min(at + 3)]);
         let matched = &text[hit.offset as usize..(hit.offset + hit.len) as usize];
         assert!(["evil.exe", "σς"].contains(&matched.to_lowercase().as_str()));
         assert!(
-            hit.spans
+            hit.shown
+                .spans
                 .iter()
-                .any(|span| &hit.text[span.clone()] == matched)
+                .any(|span| &hit.shown.text[span.clone()] == matched)
         );
     }
 }
@@ -367,8 +369,8 @@ fn a_line_longer_than_any_limit_is_found_at_its_place() {
         let at = hit.offset as usize;
         assert!(text[at..].starts_with(&text[at..at + hit.len as usize]));
         assert!(text[at..at + 12].contains("eedle"), "{query:?}");
-        assert_eq!(hit.line_bytes, Some(line.len() as u64));
-        assert!(hit.text_truncated && hit.text.contains("eedle"));
+        assert_eq!(hit.shown.line_bytes, Some(line.len() as u64));
+        assert!(hit.shown.text_truncated && hit.shown.text.contains("eedle"));
     }
     for n in 0..places.len() {
         let found = answers(&searcher, &parse(&format!("needle{n}.exe")));
@@ -507,7 +509,7 @@ fn counts_agree_with_the_hits_they_count() {
     for count in counts {
         let here = found
             .iter()
-            .filter(|hit| hit.device.as_deref() == Some(&count.value));
+            .filter(|hit| hit.member.device.as_deref() == Some(&count.value));
         assert_eq!(count.hits, here.count() as u64);
     }
     let options = Options {

@@ -1,0 +1,263 @@
+//! From a content to its lines that are hits, over its documents and their
+//! chunks. A chunk's hits are worked out once, whatever holds it: on a fleet
+//! the same passage stands in hundreds of documents.
+
+use std::ops::{ControlFlow, RangeInclusive};
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+
+use super::IndexError;
+use super::crossing::Crossed;
+use super::members::{Listed, Matches};
+use super::plan::Plan;
+use super::searcher::Searcher;
+use super::segment::{Extent, Segment};
+use super::whole::{Start, Starts};
+use crate::evidence::{Layer, Sha256};
+
+/// Hits of chunks kept for the next document that holds them: 16 MB.
+const CHUNK_HITS_MAX: usize = 1 << 19;
+
+/// A line that is a hit, wherever its document occurs.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) segment: u32,
+    pub(super) document: u32,
+    pub(super) line_id: u32,
+    /// Which of the document's stored lines it is, from 0.
+    pub(super) index: u64,
+    /// From 0.
+    pub(super) line: u64,
+    /// Of the line's own first byte.
+    pub(super) offset: u64,
+    /// A phrase begins in it that goes on behind its end.
+    pub(super) crossed: Option<Crossed>,
+    /// A match of a pattern over line ends begins in it.
+    pub(super) start: Option<Start>,
+}
+
+/// A hit within a chunk, counted from the chunk's beginning.
+#[derive(Clone, Copy)]
+struct ChunkHit {
+    line_id: u32,
+    index: u32,
+    line: u64,
+    offset: u64,
+}
+
+/// Walks contents.
+pub(super) struct Finder<'a> {
+    searcher: &'a Searcher,
+    plan: &'a Plan,
+    matches: &'a Matches,
+    chunks: FxHashMap<(u32, u32), Rc<[ChunkHit]>>,
+    held: usize,
+}
+
+/// What begins in a chunk and goes on behind a line's end.
+#[derive(Clone, Copy)]
+struct Over<'b> {
+    crossed: &'b [Crossed],
+    starts: Option<&'b Starts>,
+}
+
+/// Where a walk stands in a document.
+#[derive(Clone, Copy)]
+struct At {
+    segment: u32,
+    document: u32,
+    index: u64,
+    line: u64,
+    offset: u64,
+}
+
+impl At {
+    fn found(&self, hit: ChunkHit) -> Found {
+        Found {
+            segment: self.segment,
+            document: self.document,
+            line_id: hit.line_id,
+            index: self.index + u64::from(hit.index),
+            line: self.line + hit.line,
+            offset: self.offset + hit.offset,
+            crossed: None,
+            start: None,
+        }
+    }
+}
+
+impl<'a> Finder<'a> {
+    pub(super) fn new(searcher: &'a Searcher, plan: &'a Plan, matches: &'a Matches) -> Self {
+        Self {
+            searcher,
+            plan,
+            matches,
+            chunks: FxHashMap::default(),
+            held: 0,
+        }
+    }
+
+    /// Hands out a content's hits in the order of its text, each line once
+    /// though it may be stored in parts.
+    pub(super) fn each(
+        &mut self,
+        content: &Sha256,
+        each: &mut dyn FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, IndexError> {
+        let Some(matched) = self.matches.contents.get(content) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let (mut part, mut last) = (None, None);
+        for (segment, document) in &matched.documents {
+            let of = self.searcher.segment(*segment).document(*document)?.part;
+            if part.as_ref() != Some(&of) {
+                (part, last) = (Some(of), None);
+            }
+            let mut once = |found: Found| match last.replace(found.line) == Some(found.line) {
+                true => ControlFlow::Continue(()),
+                false => each(found),
+            };
+            if self
+                .walk(content, *segment, *document, &mut once)?
+                .is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// A document's hits. Only chunks that hold one are opened.
+    fn walk(
+        &mut self,
+        content: &Sha256,
+        number: u32,
+        document: u32,
+        each: &mut dyn FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, IndexError> {
+        let (segment, matches) = (self.searcher.segment(number), self.matches);
+        let listed = &matches.listed[number as usize];
+        let view = segment.document(document)?;
+        let starts = matches.starts(content, view.part.as_ref());
+        let mut at = At {
+            segment: number,
+            document,
+            index: 0,
+            line: view.line,
+            offset: view.offset,
+        };
+        for (nth, chunk) in segment.document_chunks(&view)?.into_iter().enumerate() {
+            let here = segment.chunk(chunk)?;
+            let crossed = listed.crossed(document, nth as u32, chunk);
+            let flow = if crossed.is_empty() && !begins_in(starts, at.line..=at.line + here.lines) {
+                let hits = self.chunk_hits(segment, number, listed, chunk)?;
+                hits.iter().try_for_each(|hit| each(at.found(*hit)))
+            } else {
+                let over = Over {
+                    crossed: &crossed,
+                    starts,
+                };
+                self.walk_over(segment, listed, chunk, at, over, each)?
+            };
+            if flow.is_break() {
+                return Ok(flow);
+            }
+            at.offset += here.bytes;
+            at.line += here.lines;
+            at.index += here.count;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn chunk_hits(
+        &mut self,
+        segment: &Segment,
+        number: u32,
+        listed: &Listed,
+        chunk: u32,
+    ) -> Result<Rc<[ChunkHit]>, IndexError> {
+        if listed.chunks.binary_search(&chunk).is_err() {
+            return Ok(Rc::default());
+        }
+        if let Some(known) = self.chunks.get(&(number, chunk)) {
+            return Ok(Rc::clone(known));
+        }
+        let mut hits = Vec::new();
+        let _ = each_line(segment, chunk, &mut |hit, _| {
+            if listed.lines.binary_search(&hit.line_id).is_ok() {
+                hits.push(hit);
+            }
+            ControlFlow::Continue(())
+        })?;
+        if self.held > CHUNK_HITS_MAX {
+            self.chunks.clear();
+            self.held = 0;
+        }
+        self.held += hits.len() + 1;
+        let hits: Rc<[ChunkHit]> = hits.into();
+        self.chunks.insert((number, chunk), Rc::clone(&hits));
+        Ok(hits)
+    }
+
+    /// A chunk in which something begins that goes on behind a line's end.
+    fn walk_over(
+        &self,
+        segment: &Segment,
+        listed: &Listed,
+        chunk: u32,
+        at: At,
+        over: Over<'_>,
+        each: &mut dyn FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, IndexError> {
+        each_line(segment, chunk, &mut |hit, bytes| {
+            let mut found = at.found(hit);
+            // Of several the one whose beginning is longest.
+            let here = over.crossed.iter().filter(|c| c.place == hit.index);
+            let shown = here.filter(|c| self.plan.leaves[self.plan.phrases[c.phrase].leaf].lists);
+            found.crossed = shown.max_by_key(|c| c.cut).copied();
+            let start = over.starts.and_then(|starts| starts.get(&found.line));
+            found.start = start
+                .filter(|s| (found.offset..found.offset + bytes.max(1)).contains(&s.offset))
+                .copied();
+            let is_listed = found.crossed.is_some()
+                || found.start.is_some()
+                || listed.lines.binary_search(&hit.line_id).is_ok();
+            match is_listed {
+                true => each(found),
+                false => ControlFlow::Continue(()),
+            }
+        })
+    }
+}
+
+fn begins_in(starts: Option<&Starts>, lines: RangeInclusive<u64>) -> bool {
+    starts.is_some_and(|starts| starts.range(lines).next().is_some())
+}
+
+/// Every line of a chunk and the bytes it adds.
+fn each_line(
+    segment: &Segment,
+    chunk: u32,
+    each: &mut dyn FnMut(ChunkHit, u64) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, IndexError> {
+    let (mut index, mut line, mut offset) = (0, 0, 0);
+    segment.chunk_extents(chunk, &mut |extent: Extent| {
+        let hit = ChunkHit {
+            line_id: extent.line,
+            index,
+            line,
+            offset,
+        };
+        index += 1;
+        line += extent.ended;
+        offset += extent.bytes;
+        each(hit, extent.bytes)
+    })
+}
+
+/// The part of a text a document holds; for the hits of one member.
+pub(super) fn part_of(searcher: &Searcher, found: &Found) -> Result<Option<Layer>, IndexError> {
+    let segment = searcher.segment(found.segment);
+    Ok(segment.document(found.document)?.part)
+}

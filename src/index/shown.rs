@@ -1,0 +1,243 @@
+//! What of a line is shown, and where it matches: cut out of the line's frame
+//! once and shared by all its hits.
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::crossing::Crossed;
+use super::found::Found;
+use super::lines::{first_match, matches_in, without_end};
+use super::plan::Plan;
+use super::searcher::Searcher;
+use super::token::{fold_text, unfold};
+use super::{IndexError, border};
+
+/// **Units**: bytes of a line that a hit shows.
+pub const TEXT_MAX: usize = 64 << 10;
+/// Matches marked within a line: more than anyone looks at.
+const SPANS_MAX: usize = 1_000;
+/// **Units**: bytes of inflated frames kept for the next hits: the distinct
+/// text of a whole segment of a fleet, since hits come in the order of time.
+const FRAMES_MAX: usize = 64 << 20;
+/// **Units**: bytes of lines kept as they are shown, about.
+const LINES_MAX: usize = 32 << 20;
+
+/// A line as a hit shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The line without its end, or up to 64 KiB of it around the match.
+    pub text: String,
+    pub text_truncated: bool,
+    /// **Units**: bytes of the whole line, where `text` is not all of it.
+    pub line_bytes: Option<u64>,
+    /// Matches in `text`, for highlighting.
+    pub spans: Vec<Range<usize>>,
+}
+
+/// A line, and where it matches.
+#[derive(Clone)]
+pub(super) struct Cut {
+    /// **Units**: bytes from the line's own first byte to the first match.
+    pub(super) start: u64,
+    /// **Units**: bytes of the first match.
+    pub(super) len: u64,
+    /// The line is stored in parts, so that its length is still to be said.
+    pub(super) is_part: bool,
+    pub(super) shown: Arc<Shown>,
+}
+
+/// An inflated frame and where its lines begin.
+struct Frame {
+    text: String,
+    starts: Vec<u32>,
+}
+
+impl Frame {
+    fn new(text: String) -> Self {
+        let feeds = memchr::memchr_iter(b'\n', text.as_bytes());
+        let starts = std::iter::once(0).chain(feeds.map(|feed| feed as u32 + 1));
+        Self {
+            starts: starts.collect(),
+            text,
+        }
+    }
+
+    /// A line with its line feed.
+    fn line(&self, n: u32) -> &str {
+        let start = |n: u32| self.starts.get(n as usize).map(|start| *start as usize);
+        let end = start(n.saturating_add(1)).unwrap_or(self.text.len());
+        let line = start(n).and_then(|start| self.text.get(start..end));
+        line.unwrap_or("")
+    }
+}
+
+/// Cuts lines out of frames.
+pub(super) struct Cutter<'a> {
+    searcher: &'a Searcher,
+    plan: &'a Plan,
+    frames: FxHashMap<(u32, usize), Rc<Frame>>,
+    frame_bytes: usize,
+    lines: FxHashMap<(u32, u32), Cut>,
+    line_bytes: usize,
+}
+
+impl<'a> Cutter<'a> {
+    pub(super) fn new(searcher: &'a Searcher, plan: &'a Plan) -> Self {
+        Self {
+            searcher,
+            plan,
+            frames: FxHashMap::default(),
+            frame_bytes: 0,
+            lines: FxHashMap::default(),
+            line_bytes: 0,
+        }
+    }
+
+    pub(super) fn cut(&mut self, found: &Found) -> Result<Cut, IndexError> {
+        // What goes on behind the line's end depends on the place.
+        if found.crossed.is_some() || found.start.is_some() {
+            return self.cut_anew(found);
+        }
+        let line = (found.segment, found.line_id);
+        if let Some(known) = self.lines.get(&line) {
+            return Ok(known.clone());
+        }
+        let cut = self.cut_anew(found)?;
+        if self.line_bytes > LINES_MAX {
+            self.lines.clear();
+            self.line_bytes = 0;
+        }
+        self.line_bytes += size_of::<(Cut, Shown)>() * 2 + cut.shown.text.len();
+        self.lines.insert(line, cut.clone());
+        Ok(cut)
+    }
+
+    fn cut_anew(&mut self, found: &Found) -> Result<Cut, IndexError> {
+        let segment = self.searcher.segment(found.segment);
+        let (frame, line) = self.line(found.segment, found.line_id)?;
+        let stored = frame.line(line);
+        let mark = segment.mark(found.line_id);
+        let own_start = mark.map_or(0, |mark| mark.own_start as usize);
+        let leaves = self.plan.leaves.iter().filter(|leaf| leaf.lists);
+        let within = leaves
+            .filter_map(|leaf| first_match(segment, &leaf.matcher, found.line_id, stored))
+            .min();
+        let text = without_end(stored);
+        let behind = self.goes_on(found, stored, own_start, text.len());
+        let first = within.into_iter().chain(behind).min();
+        let (start, end) = first.unwrap_or((own_start, own_start));
+        let window = window(text, start);
+        let is_part = mark.is_some_and(|mark| mark.is_part());
+        let text_truncated = is_part || window.len() < text.len();
+        let spans = self.spans(&text[window.clone()], window.start, start, behind);
+        Ok(Cut {
+            start: start.saturating_sub(own_start) as u64,
+            len: (end - start) as u64,
+            is_part,
+            shown: Arc::new(Shown {
+                line_bytes: (text_truncated && !is_part).then_some(text.len() as u64),
+                text: text[window].to_string(),
+                text_truncated,
+                spans,
+            }),
+        })
+    }
+
+    /// Where what goes on behind the line's end begins in it, and where its
+    /// share of the line ends.
+    fn goes_on(
+        &self,
+        found: &Found,
+        stored: &str,
+        own_start: usize,
+        text_len: usize,
+    ) -> Option<(usize, usize)> {
+        let crossed = found.crossed.and_then(|c| self.crossed_at(c, stored));
+        let over = found.start.map(|start| {
+            let begin = own_start + (start.offset - found.offset) as usize;
+            let end = (begin + start.len as usize).min(text_len).max(begin);
+            (begin, end)
+        });
+        crossed.into_iter().chain(over).min()
+    }
+
+    /// Where a phrase that goes on behind the line begins in it, and where
+    /// the line's words end.
+    fn crossed_at(&self, crossed: Crossed, text: &str) -> Option<(usize, usize)> {
+        let folded = fold_text(text);
+        let crossing = &self.plan.phrases[crossed.phrase].crossing;
+        let start = crossing.head_start(&folded, crossed.cut)?;
+        Some((unfold(text, &folded, start), text.trim_end().len()))
+    }
+
+    /// Matches of every listed text in what is shown, merged. `text` is the
+    /// line from `begin` on, its first match stands at `first`.
+    fn spans(
+        &self,
+        text: &str,
+        begin: usize,
+        first: usize,
+        behind: Option<(usize, usize)>,
+    ) -> Vec<Range<usize>> {
+        let from = first.saturating_sub(begin);
+        let behind = behind.map(|(start, end)| {
+            let at = |place: usize| place.saturating_sub(begin).min(text.len());
+            (at(start), at(end))
+        });
+        let leaves = self.plan.leaves.iter().filter(|leaf| leaf.lists);
+        let mut spans: Vec<(usize, usize)> = leaves
+            .flat_map(|leaf| {
+                let begin = if leaf.matcher.folds() { 0 } else { from };
+                matches_in(&leaf.matcher, text, begin, usize::MAX, SPANS_MAX)
+            })
+            .chain(behind)
+            .filter(|(start, end)| end > start)
+            .collect();
+        spans.sort_unstable();
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for (start, end) in spans {
+            match merged.last_mut() {
+                Some(last) if start < last.end => last.end = last.end.max(end),
+                _ => merged.push(start..end),
+            }
+        }
+        merged
+    }
+
+    /// A line as it is stored, with its line feed.
+    pub(super) fn stored(&mut self, number: u32, line: u32) -> Result<String, IndexError> {
+        let (frame, line) = self.line(number, line)?;
+        Ok(frame.line(line).to_string())
+    }
+
+    /// A line's frame, and which of its lines it is.
+    fn line(&mut self, number: u32, line: u32) -> Result<(Rc<Frame>, u32), IndexError> {
+        let segment = self.searcher.segment(number);
+        let frame = segment.frame_of(line);
+        let nth = line - segment.frame_start(frame);
+        if let Some(known) = self.frames.get(&(number, frame)) {
+            return Ok((Rc::clone(known), nth));
+        }
+        let inflated = Rc::new(Frame::new(segment.frame(frame)?));
+        if self.frame_bytes > FRAMES_MAX {
+            self.frames.clear();
+            self.frame_bytes = 0;
+        }
+        self.frame_bytes += inflated.text.len() + inflated.starts.len() * size_of::<u32>();
+        self.frames.insert((number, frame), Rc::clone(&inflated));
+        Ok((inflated, nth))
+    }
+}
+
+/// What of a line is shown around a match.
+pub(super) fn window(text: &str, start: usize) -> Range<usize> {
+    if text.len() <= TEXT_MAX {
+        return 0..text.len();
+    }
+    let from = border::floor(text, start.saturating_sub(TEXT_MAX / 4));
+    let to = border::floor(text, (from + TEXT_MAX).min(text.len()));
+    from..to
+}
