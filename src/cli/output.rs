@@ -456,7 +456,7 @@ mod tests {
     fn a_caret_stands_under_its_character() {
         assert_eq!(pointed("x \"open", 2), "  x \"open\n    ^");
         assert_eq!(pointed("a AND", 5), "  a AND\n       ^");
-        assert_eq!(pointed("\x1b\té x", 3), "  \\u{1b} é x\n         ^");
+        assert_eq!(pointed("\x1b\té x", 2), "  \\u{1b} é x\n         ^");
         let long = pointed(&"y".repeat(500), 300);
         let (text, caret) = long.split_once('\n').unwrap();
         assert_eq!(caret.chars().count(), 2 + 1 + 50 + 1);

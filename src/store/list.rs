@@ -180,16 +180,24 @@ impl List {
     ///
     /// **Cost**: reads the new part of the list once, 4 MiB at a time.
     pub(super) fn read_new(&mut self, slots: &mut Vec<Slot>) -> Result<(), StoreError> {
+        let len = self.file.len();
+        let len = len.attempt(|| format!("read {}", self.name))?;
         let mut window = Vec::new();
         let mut at = self.end;
         loop {
-            window.resize(WINDOW, 0);
+            // Room for what is there and no more: most lists are small, and
+            // each is looked at twice.
+            let room = usize::try_from(len.saturating_sub(at)).unwrap_or(WINDOW);
+            if room == 0 {
+                return Ok(());
+            }
+            window.resize(room.min(WINDOW), 0);
             let filled = read_full_at(&*self.file, &mut window, at)
                 .attempt(|| format!("read {}", self.name))?;
             window.truncate(filled);
             let used = self.read_window(&window, at, slots);
             at += used as u64;
-            if used == 0 || filled < WINDOW {
+            if used == 0 {
                 return Ok(());
             }
         }
@@ -233,7 +241,7 @@ impl List {
         if payload.len() < FIXED || checksum(len, payload) != crc {
             return None;
         }
-        let mut fixed = payload.get(..FIXED)?.to_vec();
+        let mut fixed = *payload.first_chunk::<FIXED>()?;
         self.mask.apply(offset + HEAD as u64, &mut fixed);
         let slot = Slot {
             place: Place::from_bytes(&fixed)?,
