@@ -39,12 +39,16 @@ pub(super) fn index_dir(archive: &Path) -> PathBuf {
 }
 
 /// What an index of this archive is made from.
-pub(super) fn identity(catalogue: &Catalogue) -> Identity {
+pub(super) fn identity(archive: [u8; 16], generation: u64) -> Identity {
     Identity {
-        archive: catalogue.archive_id(),
-        generation: catalogue.generation(),
+        archive,
+        generation,
         extractor_version: EXTRACTOR_VERSION,
     }
+}
+
+pub(super) fn identity_of(catalogue: &Catalogue) -> Identity {
+    identity(catalogue.archive_id(), catalogue.generation())
 }
 
 impl From<IndexError> for Failure {
@@ -92,7 +96,7 @@ pub(super) fn catch_up_holding(
     on_progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Caught, Failure> {
     let dir = index_dir(archive);
-    let (identity, settings) = (identity(catalogue), index_settings(catalogue));
+    let (identity, settings) = (identity_of(catalogue), index_settings(catalogue));
     let rebuilt = (!rebuild).then(|| foreign(&dir, catalogue)).flatten();
     let mut writer = if rebuild {
         Writer::rebuild(&dir, identity, settings)?
@@ -121,6 +125,8 @@ pub(super) fn catch_up_holding(
     if seen > from || rebuilt.is_some() || rebuild {
         writer.publish(seen)?;
     }
+    // On media that cannot be written the next search reads all lists.
+    let _ = catalogue.leave_bookmark(seen);
     on_progress(total, total);
     caught.rebuilt = rebuilt;
     Ok(caught)
@@ -128,7 +134,8 @@ pub(super) fn catch_up_holding(
 
 /// Why the index that is there cannot be gone on with.
 fn foreign(dir: &Path, catalogue: &Catalogue) -> Option<String> {
-    match Searcher::open(dir, Some(&identity(catalogue)), Some(text_key(catalogue))) {
+    let identity = identity_of(catalogue);
+    match Searcher::open(dir, Some(&identity), Some(text_key(&identity))) {
         Ok(_) | Err(IndexError::Missing { .. }) => None,
         Err(error) => Some(error.to_string()),
     }
@@ -146,11 +153,17 @@ pub(super) fn open_searcher(
     archive: &Path,
     catalogue: &Catalogue,
 ) -> Result<Option<Searcher>, Failure> {
-    let identity = identity(catalogue);
+    open_searcher_of(archive, &identity_of(catalogue))
+}
+
+pub(super) fn open_searcher_of(
+    archive: &Path,
+    identity: &Identity,
+) -> Result<Option<Searcher>, Failure> {
     match Searcher::open(
         &index_dir(archive),
-        Some(&identity),
-        Some(text_key(catalogue)),
+        Some(identity),
+        Some(text_key(identity)),
     ) {
         Ok(searcher) => Ok(Some(searcher)),
         Err(IndexError::Missing { .. } | IndexError::Foreign { .. }) => Ok(None),
@@ -160,13 +173,13 @@ pub(super) fn open_searcher(
 
 /// Masks the text in the index, so that an antivirus does not take it for what
 /// it tells about. No secret: whoever has the archive has the key.
-fn text_key(catalogue: &Catalogue) -> [u8; 32] {
-    blake3::derive_key("afteraction 2026 index text", &catalogue.archive_id())
+fn text_key(identity: &Identity) -> [u8; 32] {
+    blake3::derive_key("afteraction 2026 index text", &identity.archive)
 }
 
 pub(super) fn index_settings(catalogue: &Catalogue) -> Settings {
     Settings {
-        key: Some(text_key(catalogue)),
+        key: Some(text_key(&identity_of(catalogue))),
         ..Settings::default()
     }
 }

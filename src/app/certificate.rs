@@ -16,6 +16,7 @@ use serde::{Serialize, Serializer};
 use crate::evidence::{GapReason, Locator, ProblemKind, Seq, Sha256, Sha256Sum, Time};
 use crate::extract::EXTRACTOR_VERSION;
 use crate::index::{SCHEMA, Searcher, Stats};
+use crate::store::Catalogue;
 
 use super::asked::{SearchRequest, understood};
 use super::custody;
@@ -220,7 +221,8 @@ impl Search<'_> {
             Failure::caused(Kind::World, what, e)
         };
         let lost: Cell<Option<Failure>> = Cell::new(None);
-        let certificate = self.certificate(counted_by, &lost)?;
+        let catalogue = custody::open_to_read(&self.archive)?;
+        let certificate = self.certificate(&catalogue, counted_by, &lost)?;
         let fresh = Fresh::beside(file).map_err(unwritable)?;
         let mut out = Hashing {
             out: BufWriter::new(&fresh.file),
@@ -242,12 +244,13 @@ impl Search<'_> {
 
     fn certificate<'a>(
         &'a self,
+        catalogue: &'a Catalogue,
         counted_by: Option<&'a str>,
         lost: &'a Cell<Option<Failure>>,
     ) -> Result<Certificate<'a>, Failure> {
         let summary = &self.summary;
         let event = custody::event("");
-        let (gaps, pending) = self.missing()?;
+        let (gaps, pending) = self.missing(catalogue)?;
         let counts = NotSearchedCounts {
             results_not_indexed: summary.unindexed,
             problems_that_hide_text: summary.unreadable,
@@ -275,17 +278,17 @@ impl Search<'_> {
                 understood: understood(&self.query),
             },
             archive: ArchiveState {
-                id: hex(&self.catalogue.archive_id()),
-                generation: self.catalogue.generation(),
+                id: hex(&catalogue.archive_id()),
+                generation: catalogue.generation(),
                 journal: self.sealed,
-                sealed: self.sealed_results(),
+                sealed: self.sealed_results(catalogue),
             },
             index: match &self.searcher {
                 Some(searcher) => Some(IndexState {
                     watermark: searcher.watermark(),
                     schema: SCHEMA,
                     extractor_version: EXTRACTOR_VERSION,
-                    state_root: self.state_root(watermark)?,
+                    state_root: self.state_root(catalogue, watermark)?,
                 }),
                 None => None,
             },
@@ -299,7 +302,7 @@ impl Search<'_> {
             explained: summary.explained.as_ref(),
             not_searched: NotSearched {
                 counts,
-                results_not_indexed: Streamed(RefCell::new(self.not_indexed(lost))),
+                results_not_indexed: Streamed(RefCell::new(self.not_indexed(catalogue, lost))),
                 problems_that_hide_text: Streamed(RefCell::new(self.hiding())),
                 gaps,
                 pending,
@@ -323,16 +326,16 @@ impl Search<'_> {
     }
 
     /// Results sealed when the search began.
-    fn sealed_results(&self) -> u64 {
-        let later = self.catalogue.results_since(self.sealed).len();
-        self.catalogue.record_count().saturating_sub(later) as u64
+    fn sealed_results(&self, catalogue: &Catalogue) -> u64 {
+        let later = catalogue.results_since(self.sealed).len();
+        catalogue.record_count().saturating_sub(later) as u64
     }
 
     /// See [`ROOT_COMPUTED`].
-    fn state_root(&self, watermark: Seq) -> Result<StateRoot, Failure> {
+    fn state_root(&self, catalogue: &Catalogue, watermark: Seq) -> Result<StateRoot, Failure> {
         let mut sum = Sha256Sum::default();
         let mut results = 0;
-        for record in self.catalogue.records() {
+        for record in catalogue.records() {
             let record = record?;
             if record.seq <= watermark {
                 let (key, version) = (record.id.key, record.id.version.0);
@@ -352,14 +355,14 @@ impl Search<'_> {
     /// cannot be read ends them and is kept in `lost`.
     fn not_indexed<'a>(
         &'a self,
+        catalogue: &'a Catalogue,
         lost: &'a Cell<Option<Failure>>,
     ) -> Box<dyn Iterator<Item = ResultRow> + 'a> {
         if self.summary.unindexed == 0 {
             return Box::new(std::iter::empty());
         }
         let behind = self.watermark();
-        let records = self
-            .catalogue
+        let records = catalogue
             .records()
             .map_while(|record| record.map_err(|e| lost.set(Some(e.into()))).ok());
         let late = records.filter(move |r| r.seq > behind && r.seq <= self.sealed);
@@ -389,8 +392,11 @@ impl Search<'_> {
     }
 
     /// Results that are not there: why it is known, and those that may come.
-    fn missing(&self) -> Result<(Vec<MissingRow>, Vec<MissingRow>), Failure> {
-        let rows = missing(&self.catalogue)?
+    fn missing(
+        &self,
+        catalogue: &Catalogue,
+    ) -> Result<(Vec<MissingRow>, Vec<MissingRow>), Failure> {
+        let rows = missing(catalogue)?
             .into_iter()
             .map(|(key, missing)| MissingRow {
                 reference: key.to_string(),

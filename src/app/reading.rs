@@ -9,7 +9,7 @@ use crate::index::Writer;
 use crate::members::{self, MembersError};
 use crate::store::{Catalogue, Scratch, StoreError};
 
-use super::catch_up::{identity, index_dir, index_settings, open_searcher};
+use super::catch_up::{identity_of, index_dir, index_settings, open_searcher};
 use super::custody;
 use super::failure::{Failure, Kind};
 use super::index_lock::IndexLock;
@@ -139,7 +139,7 @@ fn read_locked_again(archive: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let _lock = IndexLock::acquire(archive)?;
-    let (identity, settings) = (identity(&catalogue), index_settings(&catalogue));
+    let (identity, settings) = (identity_of(&catalogue), index_settings(&catalogue));
     let mut writer = Writer::open(&index_dir(archive), identity, settings)?;
     let watermark = writer.watermark();
     let mut indexer = Indexer::new(archive, &catalogue, &mut writer)?;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,13 +11,12 @@ use serde::Serialize;
 
 use crate::evidence::{Locator, Seq};
 use crate::index::{Field, Hit, HitMember, Options, Query, Searcher, Summary, TextPlan};
-use crate::store::Catalogue;
+use crate::store::Tail;
 
 use super::asked::SearchRequest;
-use super::catch_up::open_searcher;
+use super::catch_up::{identity, open_searcher_of, results_since};
 use super::custody;
 use super::failure::Failure;
-use super::listing::unindexed;
 use super::row::{CountRow, HitRow, MemberRow, Place};
 use super::undated::{MemberId, member_of, undated};
 use super::waiting::{Waiting, await_index};
@@ -108,7 +107,8 @@ pub struct Search<'a> {
     pub(super) began: Timestamp,
     /// The journal's end when the search began.
     pub(super) sealed: Seq,
-    pub(super) catalogue: Catalogue,
+    pub(super) archive: PathBuf,
+    tail: Tail,
     pub(super) searcher: Option<Searcher>,
     pub(super) summary: SearchSummary,
 }
@@ -125,28 +125,31 @@ impl<'a> Search<'a> {
     ) -> Result<Self, Failure> {
         let began = Timestamp::now();
         let query = request.query(began)?;
-        let catalogue = custody::open_to_read(archive)?;
-        let sealed = catalogue.last_seq();
+        let tail = Tail::open(archive)?;
+        let sealed = tail.last_seq();
         if request.wait {
-            await_index(archive, &catalogue, on_wait)?;
+            await_index(archive, &custody::open_to_read(archive)?, on_wait)?;
         }
-        let searcher = open_searcher(archive, &catalogue)?;
+        let identity = identity(tail.archive_id(), tail.generation());
+        let searcher = open_searcher_of(archive, &identity)?;
+        let indexed = searcher.as_ref().map_or(Seq::ZERO, Searcher::watermark);
+        let unindexed = match tail.results_since(indexed) {
+            Some(results) => results.len() as u64,
+            None => results_since(&custody::open_to_read(archive)?, indexed).0,
+        };
         let summary = SearchSummary {
-            unindexed: unindexed(&catalogue, searcher.as_ref()),
+            unindexed,
             unreadable: searcher.as_ref().map_or(0, hiding_problems),
             seeming_fields: request.seeming_fields(&query),
             ..SearchSummary::default()
         };
-        // Whoever indexes may have come further than the archive was then.
-        if searcher.as_ref().is_some_and(|s| s.watermark() > sealed) {
-            catalogue.refresh()?;
-        }
         Ok(Self {
             request,
             query,
             began,
             sealed,
-            catalogue,
+            archive: archive.to_path_buf(),
+            tail,
             searcher,
             summary,
         })
@@ -244,7 +247,7 @@ impl<'a> Search<'a> {
     /// written (read-only media) nothing depends on it.
     pub(super) fn note_custody(&self, more: &str) {
         let what = format!("search {more}{}", self.request.said());
-        let _ = self.catalogue.note(&custody::event(&what));
+        let _ = self.tail.note(&custody::event(&what));
     }
 }
 

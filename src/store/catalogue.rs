@@ -18,6 +18,7 @@ use super::folder::Folder;
 use super::list::Slot;
 use super::pack::{self, read_json};
 use super::reader::{Damage, RecordReader};
+use super::tail::Bookmark;
 use super::{StoreError, layout, notes};
 use crate::evidence::{Action, ActionId, Gap, Record, ResultId, ResultKey, Seq, Version};
 
@@ -45,16 +46,33 @@ impl Catalogue {
     }
 
     pub(super) fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
+        Self::over(disk, dir, Contents::default())
+    }
+
+    /// Goes on from what is read already.
+    pub(super) fn over(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        contents: Contents,
+    ) -> Result<Self, StoreError> {
         let archive = Archive::read(&*disk, dir)?;
         let catalogue = Self {
             dir: dir.to_path_buf(),
             disk,
             archive: RwLock::new(archive),
-            contents: RwLock::default(),
+            contents: RwLock::new(contents),
             files: Mutex::default(),
         };
         catalogue.refresh()?;
         Ok(catalogue)
+    }
+
+    pub(super) fn bookmark(&self, seq: Seq) -> Option<Bookmark> {
+        self.read().bookmark(self.archive_id(), seq)
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.read().is_damaged()
     }
 
     /// Takes in what was committed since.

@@ -11,8 +11,9 @@ use super::list::{List, Slot};
 use super::mask::Mask;
 use super::pack::single_entry;
 use super::recover::end_of;
+use super::tail::Bookmark;
 use super::{StoreError, layout, scan};
-use crate::evidence::{ActionId, ResultId, ResultKey, Version};
+use crate::evidence::{ActionId, ResultId, ResultKey, Seq, Version};
 
 #[derive(Default)]
 pub(super) struct Contents {
@@ -22,6 +23,8 @@ pub(super) struct Contents {
     pub(super) lost_lists: BTreeSet<String>,
     scanned: BTreeSet<u32>,
     adopted: BTreeSet<u32>,
+    /// Packs up to this number are known to be listed.
+    passed: u32,
     /// In order of Seqs.
     pub(super) slots: Vec<Slot>,
     /// Read, but a lower Seq may still come.
@@ -37,6 +40,51 @@ pub(super) struct Contents {
 const NO_LIST: u32 = u32::MAX;
 
 impl Contents {
+    /// What stands behind a bookmark is still to be read; `None` where the
+    /// bookmark does not fit the lists.
+    pub(super) fn behind(disk: &dyn Disk, bookmark: &Bookmark) -> Result<Option<Self>, StoreError> {
+        let mut contents = Self {
+            passed: bookmark.pack,
+            ..Self::default()
+        };
+        for mark in &bookmark.lists {
+            let list = open_list(disk, mark.number, &list_name(mark.number))?;
+            let Some(list) = list.map(|list| list.behind(mark)).transpose()?.flatten() else {
+                return Ok(None);
+            };
+            contents.lists.insert(mark.number, list);
+        }
+        Ok(Some(contents))
+    }
+
+    /// Where the lists go on behind `seq`; `None` where any is damaged.
+    pub(super) fn bookmark(&self, archive: [u8; 16], seq: Seq) -> Option<Bookmark> {
+        if self.is_damaged() {
+            return None;
+        }
+        let from = self.slots.partition_point(|slot| slot.card.seq <= seq);
+        let later = self.slots.get(from..).unwrap_or_default();
+        let mut behind: BTreeMap<u32, u64> = BTreeMap::new();
+        for slot in later.iter().chain(&self.ahead) {
+            let at = behind.entry(slot.list).or_insert(u64::MAX);
+            *at = slot.record_at().min(*at);
+        }
+        let marks = self.lists.values();
+        Some(Bookmark {
+            archive,
+            seq,
+            lists: marks
+                .map(|list| list.mark(behind.get(&list.number).copied()))
+                .collect(),
+            pack: self.lists.keys().chain(&self.adopted).max().copied()?,
+        })
+    }
+
+    /// Something in the lists is lost or cannot be read.
+    pub(super) fn is_damaged(&self) -> bool {
+        !self.lost_lists.is_empty() || self.lists.values().any(|list| !list.holes.is_empty())
+    }
+
     /// Reads all lists twice. Whatever was committed before the last entry
     /// the first pass has seen, the second one sees; what is behind it waits
     /// for the next refresh, since a lower Seq may stand in a list that was
@@ -114,7 +162,8 @@ impl Contents {
     ) -> Result<(), StoreError> {
         let packs = names.iter().filter_map(|name| layout::number(name, "pack"));
         for number in packs {
-            if self.lists.contains_key(&number)
+            if number <= self.passed
+                || self.lists.contains_key(&number)
                 || self.adopted.contains(&number)
                 || self.scanned.contains(&number)
             {

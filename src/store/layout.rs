@@ -9,6 +9,7 @@
 //! incoming/KEY.part .json large bodies on their way in
 //! catalogue/NNNN/         sled: derived, the writer's alone
 //! custody.notes           what readers noted; the next writer folds it in
+//! bookmark.json           where the lists go on behind what is indexed: derived
 //! scratch/                files without a name
 //! ```
 
@@ -22,6 +23,7 @@ pub(super) const ADOPTED: &str = "packs/adopted.list";
 pub(super) const INCOMING: &str = "incoming";
 pub(super) const KEYED: &str = "catalogue";
 pub(super) const NOTES: &str = "custody.notes";
+pub(super) const BOOKMARK: &str = "bookmark.json";
 pub(super) const SCRATCH: &str = "scratch";
 
 pub(super) fn pack(number: u32) -> String {

@@ -12,6 +12,7 @@ use super::disk::{Disk, DiskFile, read_exact_at, read_full_at};
 use super::error::Attempt;
 use super::header::{FileKind, HEADER_LEN, Header};
 use super::mask::Mask;
+use super::tail::ListMark;
 
 /// ```text
 /// mark     4
@@ -35,6 +36,13 @@ pub(super) struct Slot {
     /// Where in the list the JSON stands.
     pub(super) json_at: u64,
     pub(super) json_len: u32,
+}
+
+impl Slot {
+    /// Where in the list the record begins.
+    pub(super) fn record_at(&self) -> u64 {
+        self.json_at.saturating_sub((HEAD + FIXED) as u64)
+    }
 }
 
 /// An entry to be listed: its card, its place, its JSON.
@@ -145,6 +153,33 @@ impl List {
             self.file.sync().attempt(attempt)?;
         }
         Ok(())
+    }
+
+    /// Where entries behind a Seq begin, given those among what was read.
+    pub(super) fn mark(&self, behind: Option<u64>) -> ListMark {
+        ListMark {
+            number: self.number,
+            nonce: self.mask.nonce,
+            at: behind.unwrap_or(self.end),
+        }
+    }
+
+    /// The list from a mark on; `None` where the mark is of another list.
+    pub(super) fn behind(mut self, mark: &ListMark) -> Result<Option<Self>, StoreError> {
+        let attempt = || format!("read {}", self.name);
+        let len = self.file.len().attempt(attempt)?;
+        if mark.nonce != self.mask.nonce || mark.at < HEADER_LEN || mark.at > len {
+            return Ok(None);
+        }
+        if len - mark.at >= HEAD as u64 {
+            let mut head = [0; HEAD];
+            read_exact_at(&*self.file, &mut head, mark.at).attempt(attempt)?;
+            if !head.starts_with(&MARK) {
+                return Ok(None);
+            }
+        }
+        self.end = mark.at;
+        Ok(Some(self))
     }
 
     /// Whether another file stands under this list's name by now.

@@ -41,6 +41,7 @@ mod scratch;
 #[allow(clippy::module_inception)]
 mod store;
 mod system;
+mod tail;
 mod trailer;
 mod verify;
 
@@ -57,6 +58,7 @@ pub use incoming::Announced;
 pub use reader::{Damage, RecordReader};
 pub use scratch::Scratch;
 pub use store::{ACTION_JSON_MAX, Latest, OpenOptions, SMALL_MAX, Sealing, Store, Ticket};
+pub use tail::Tail;
 pub use verify::{Checked, Progress};
 
 /// What the disk under `dir` has free for this user.

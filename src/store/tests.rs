@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod life;
+mod tail;
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
