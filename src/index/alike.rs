@@ -9,7 +9,7 @@ use std::sync::Arc;
 use levenshtein_automata::{DFA, Distance, LevenshteinAutomatonBuilder, SINK_STATE};
 use tantivy_fst::Automaton;
 
-use super::token::{decided_term, fold_text, is_word};
+use super::token::{GOES_ON, fold_text, is_word};
 
 /// Words alike: one or two characters changed, missing, added, or neighbours
 /// exchanged.
@@ -32,7 +32,7 @@ impl Alike {
 
     /// Whether a line with this term may hold such a word.
     pub(super) fn may_be(&self, term: &str) -> bool {
-        self.is(term) || decided_term(term).is_some()
+        self.is(term) || term.ends_with(GOES_ON)
     }
 
     /// The first such word of a folded text that begins from `from` on.
@@ -70,6 +70,9 @@ impl Automaton for Alike {
     }
 
     fn accept(&self, state: &u32, byte: u8) -> u32 {
+        if byte == GOES_ON as u8 {
+            return *state;
+        }
         self.automaton.transition(*state, byte)
     }
 }
@@ -99,8 +102,10 @@ mod tests {
     #[test]
     fn the_terms_of_long_words_are_candidates() {
         let alike = Alike::new("averyverylongwordindeed", 1);
-        assert!(alike.may_be("averyverylongwor") && !alike.may_be("avery"));
+        assert!(alike.may_be("averyverylongwor+") && !alike.may_be("avery"));
         let hash = Alike::new("9f86d081884c7d65", 1);
-        assert!(hash.may_be("9f86d081") && !hash.may_be("9f86d08"));
+        assert!(hash.may_be("9f86+") && !hash.may_be("9f86"));
+        let number = Alike::new("46240", 1);
+        assert!(number.may_be("4624") && number.may_be("4624+") && !number.may_be("462"));
     }
 }

@@ -10,6 +10,9 @@ use super::segment::Segment;
 /// go costs no more.
 const GROUPS_PART: usize = 2;
 
+/// So few lines are verified sooner than their 4-grams are looked up.
+const LINES_FEW: usize = 16;
+
 /// Distinct lines that may hold a text.
 pub(super) enum Candidates {
     All,
@@ -36,6 +39,9 @@ pub(super) fn candidates(
         for part in segment.terms()? {
             lines.extend(part.lines(&needed.terms)?);
         }
+        if lines.len() > LINES_FEW && !needed.is_decided && needed.grams.narrows() {
+            keep_in_groups(segment, &mut lines, &segment.groups(&needed.grams)?);
+        }
         let way = Way::Terms { lines: lines.len() };
         if needed.is_decided {
             let is_sure = |line: &u32| segment.mark(*line).is_none();
@@ -54,4 +60,19 @@ pub(super) fn candidates(
         }
     }
     Ok((Way::Scan, Candidates::All))
+}
+
+/// Keeps the lines that stand in one of the groups: a word's beginning is
+/// common where the word is not.
+fn keep_in_groups(segment: &Segment, lines: &mut Vec<u32>, groups: &[u32]) {
+    let mut groups = groups.iter().copied().peekable();
+    lines.retain(|line| {
+        while groups
+            .next_if(|group| segment.group_start(group + 1) <= *line)
+            .is_some()
+        {}
+        groups
+            .peek()
+            .is_some_and(|group| segment.group_start(*group) <= *line)
+    });
 }

@@ -193,7 +193,7 @@ mod tests {
             let elements: Vec<Element> = text.chars().map(Element::Character).collect();
             Needed::of_elements(&elements).is_decided
         };
-        assert!(of("mimikatz") && of("pid1234") && of("a"));
-        assert!(!of("evil.exe") && !of("abcdef12") && !of("averylongwordindeed") && !of(":"));
+        assert!(of("mimikatz") && of("pid_number1") && of("4624") && of("a"));
+        assert!(!of("evil.exe") && !of("46240") && !of("averylongwordindeed") && !of(":"));
     }
 }

@@ -1,38 +1,40 @@
 //! The evidence tokenizer: words are maximal runs of letters, digits and `_`,
 //! in simple lower case. Nothing alphanumeric is dropped, however long.
 //!
-//! A term of the index is a word's first characters. Queries are always
-//! verified on the text, so a shared beginning costs a look and never an
-//! answer; and hashes, GUIDs and base64 stop costing their full length.
+//! A term of the index is a word, or the first characters of a longer one and
+//! a sign that it goes on. Queries are always verified on the text, so a
+//! shared beginning costs a look and never an answer; and hashes, GUIDs and
+//! base64 stop costing their full length.
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
 /// Characters of a word that are indexed.
 const TERM_MAX: usize = 16;
 /// The same for a word with a digit among these: half of all unique text is
-/// hashes, GUIDs and counters, and 32 bits of them tell enough apart.
-const NUMBER_MAX: usize = 8;
+/// hashes, GUIDs and counters. The 4-grams tell those apart.
+const NUMBER_MAX: usize = 4;
+/// Ends the term of a word that is longer. Belongs to no word.
+pub(super) const GOES_ON: char = '+';
 
-/// How many characters of a word are its term, given those read so far: no
-/// more once this many are.
+/// How many characters of a word are its term, given those read so far.
 fn term_len(has_digit: bool) -> usize {
     if has_digit { NUMBER_MAX } else { TERM_MAX }
 }
 
 /// The term of every word that begins with `written`, where that much decides
-/// it.
+/// it; else a word that is no longer is its own term.
 pub(super) fn decided_term(written: &str) -> Option<String> {
     let mut term = String::new();
     let mut has_digit = false;
     for (count, c) in written.chars().enumerate() {
         if count >= term_len(has_digit) {
+            term.push(GOES_ON);
             return Some(term);
         }
         has_digit |= count < NUMBER_MAX && c.is_ascii_digit();
         term.push(c);
     }
-    let is_decided = term.chars().count() >= term_len(has_digit);
-    is_decided.then_some(term)
+    None
 }
 
 pub(super) fn is_word(c: char) -> bool {
@@ -97,8 +99,12 @@ pub(super) fn next_term(text: &str, at: usize, term: &mut String) -> Option<usiz
     }
     let written = &bytes[at..at + word];
     let has_digit = written.iter().take(NUMBER_MAX).any(u8::is_ascii_digit);
-    term.push_str(text.get(at..at + word.min(term_len(has_digit)))?);
+    let len = term_len(has_digit);
+    term.push_str(text.get(at..at + word.min(len))?);
     term.make_ascii_lowercase();
+    if word > len {
+        term.push(GOES_ON);
+    }
     (word > 0).then_some(at + word)
 }
 
@@ -127,6 +133,9 @@ fn next_wide_term(text: &str, mut at: usize, term: &mut String) -> Option<usize>
             None => {}
         }
         at += len;
+    }
+    if count > max {
+        term.push(GOES_ON);
     }
     (count > 0).then_some(at)
 }
@@ -216,11 +225,11 @@ mod tests {
         let long = "A".repeat(100_000);
         assert_eq!(
             terms(&format!("{long} b")),
-            ["a".repeat(TERM_MAX), "b".into()]
+            ["a".repeat(TERM_MAX) + "+", "b".into()]
         );
         assert_eq!(
-            terms("9f86d081884c7d65 abcdefghij1"),
-            ["9f86d081", "abcdefghij1"]
+            terms("9f86d081884c7d65 abcdefghij1 4624 46240 ünï4x"),
+            ["9f86+", "abcdefghij1", "4624", "4624+", "ünï4+"]
         );
         for word in [
             "9f86d081884c7d65",
@@ -228,6 +237,9 @@ mod tests {
             "Ünïcödeünïcödeünïcödeünïcö",
             "abc",
             "a2345678901",
+            "4624",
+            "abcdefghijklmnop",
+            "abcdefghijklmnopq",
         ] {
             let folded = fold_text(word);
             for (cut, _) in folded.char_indices() {
