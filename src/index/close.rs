@@ -1,5 +1,7 @@
 //! Writing a closed segment: text frames, lists, terms, facts, in one file.
 
+use std::sync::Arc;
+
 use super::dictionary::Lines;
 use super::facts::{FactSections, Facts, Rows};
 use super::folder::Folder;
@@ -26,7 +28,7 @@ const LEVEL: i32 = 1;
 /// 3 % less room and a fifth more time, for want of the processor's cache.
 const TERMS_AT_ONCE: u64 = 16 << 20;
 /// Parts of terms indexed at the same time, whatever the cores.
-const TERM_THREADS: usize = 4;
+const TERM_THREADS: usize = 3;
 /// Lines between two entries of the table of line lengths.
 pub(super) const LENGTHS_BLOCK: usize = 64;
 
@@ -39,22 +41,25 @@ pub(super) fn write_segment(
     key: Option<&mask::Key>,
 ) -> Result<SegmentMeta, IndexError> {
     let mut out = SectionWriter::create(folder, &segment_name(number))?;
-    if text.lines.len() > 0 {
-        let groups = write_frames(&mut out, folder, &text.lines, number, key)?;
-        write_lengths(&mut out, &text.lines)?;
-        write_terms(&mut out, &text)?;
-        write_grams(&mut out, &text.lines, &groups)?;
-    }
     write_chunks(&mut out, &text)?;
     write_documents(&mut out, &text)?;
+    let (documents, lines) = (text.documents.len(), text.lines);
+    // Terms and 4-grams take the most memory and need the lines alone.
+    drop((text.chunks, text.documents, text.document_chunks));
+    if lines.len() > 0 {
+        let groups = write_frames(&mut out, folder, &lines, number, key)?;
+        write_lengths(&mut out, &lines)?;
+        write_terms(&mut out, &lines)?;
+        write_grams(&mut out, &lines, &groups)?;
+    }
     write_facts(&mut out, facts)?;
     Ok(SegmentMeta {
         number,
         text_bytes: text.text_bytes,
-        distinct_bytes: text.lines.bytes(),
-        distinct_lines: text.lines.len() as u64,
+        distinct_bytes: lines.bytes(),
+        distinct_lines: lines.len() as u64,
         lines: text.line_count,
-        documents: text.documents.len() as u64,
+        documents: documents as u64,
         rows: facts.occurrences.len() as u64,
         file_bytes: out.finish()?,
     })
@@ -128,15 +133,15 @@ fn write_lengths(out: &mut SectionWriter, lines: &Lines) -> Result<(), IndexErro
 
 /// Terms are indexed in parts, each by a thread and as many at a time as there
 /// are threads; they are written in their order.
-fn write_terms(out: &mut SectionWriter, text: &FrozenText) -> Result<(), IndexError> {
+fn write_terms(out: &mut SectionWriter, lines: &Arc<Lines>) -> Result<(), IndexError> {
     let mut table = Vec::new();
     out.begin(tag::TERMS);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(TERM_THREADS));
-    for parts in term_parts(&text.lines).chunks(threads) {
+    for parts in term_parts(lines).chunks(threads) {
         let built: Vec<_> = std::thread::scope(|scope| {
             let workers: Vec<_> = parts
                 .iter()
-                .map(|part| scope.spawn(|| terms::build(&text.lines, part.clone())))
+                .map(|part| scope.spawn(|| terms::build(lines, part.clone())))
                 .collect();
             workers.into_iter().map(|worker| worker.join()).collect()
         });
