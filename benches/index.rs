@@ -210,7 +210,7 @@ fn identity() -> Identity {
     }
 }
 
-fn catch_up(name: &str, folder: &std::path::Path, texts: &[String]) {
+fn catch_up(name: &str, folder: &std::path::Path, texts: &[String], settings: Settings) {
     let bytes: usize = texts.iter().map(String::len).sum();
     // Hashing contents is not this room's work.
     let contents: Vec<Sha256> = texts
@@ -218,7 +218,7 @@ fn catch_up(name: &str, folder: &std::path::Path, texts: &[String]) {
         .map(|text| Sha256(sha2::Sha256::digest(text).into()))
         .collect();
     let (cpu, wall) = (cpu_seconds(), Instant::now());
-    let mut writer = Writer::open(folder, identity(), Settings::default()).unwrap();
+    let mut writer = Writer::open(folder, identity(), settings).unwrap();
     for (n, text) in texts.iter().enumerate() {
         let content = contents[n];
         writer.begin(None);
@@ -302,6 +302,45 @@ fn latencies(criterion: &mut Criterion, name: &str, folder: &std::path::Path, te
     }
 }
 
+/// Words that stand in one text each: how long the rarest takes among many
+/// segments, most of which do not have it.
+fn among_segments(mut texts: Vec<String>) {
+    const SEGMENTS: u64 = 100;
+    const NEEDLES: usize = 50;
+    const ROUNDS: usize = 20;
+    let step = texts.len() / NEEDLES;
+    for (n, text) in texts.iter_mut().step_by(step.max(1)).enumerate() {
+        text.push_str(&format!("needle_{n}_in_hay\r\n"));
+    }
+    let bytes: usize = texts.iter().map(String::len).sum();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        text_max: bytes as u64 / SEGMENTS,
+        ..Settings::default()
+    };
+    catch_up("a hundred segments", folder.path(), &texts, settings);
+    let now = "2026-03-01T00:00:00Z".parse().unwrap();
+    let ask = |searcher: &Searcher, n: usize| {
+        let began = Instant::now();
+        let word = Query::parse(&format!("needle_{n}_in_hay"), now).unwrap();
+        assert_eq!(count(searcher, &word), 1, "{n}");
+        began.elapsed()
+    };
+    let opening = Instant::now();
+    let searcher = Searcher::open(folder.path(), None, None).unwrap();
+    ask(&searcher, 0);
+    let first = opening.elapsed();
+    let rounds = (0..ROUNDS).flat_map(|_| 0..NEEDLES);
+    let mut times: Vec<_> = rounds.map(|n| ask(&searcher, n)).collect();
+    times.sort_unstable();
+    println!(
+        "a word in one of {} segments: {first:?} with opening, then median {:?}, 99 of 100 within {:?}",
+        searcher.stats().segments,
+        times[times.len() / 2],
+        times[times.len() * 99 / 100],
+    );
+}
+
 fn main() {
     let mb = std::env::var("INDEX_BENCH_MB")
         .ok()
@@ -316,10 +355,11 @@ fn main() {
         let texts = corpus(seed, mb << 20, volatile);
         let folder = tempfile::tempdir().unwrap();
         println!("{name}: the corpus itself takes {} MB", peak_mb());
-        catch_up(name, folder.path(), &texts);
+        catch_up(name, folder.path(), &texts, Settings::default());
         if std::env::args().any(|arg| arg == "catch-up") {
             continue;
         }
         latencies(&mut criterion, name, folder.path(), &texts);
+        among_segments(texts);
     }
 }

@@ -39,6 +39,8 @@ pub struct SearchSummary {
     /// Distinct lines that were read one by one, since neither words nor
     /// 4-grams of the query narrow them down.
     pub scanned_lines: Option<u64>,
+    /// Every text was built again: a pattern may match over line ends.
+    pub built_texts: bool,
     /// The limit was reached, and there are more.
     pub stopped: bool,
     /// Words of the query that look like a field (`bogus:1`) and are text.
@@ -96,6 +98,8 @@ pub struct TextWay {
     pub candidate_groups_by_4grams: u64,
     /// Distinct lines read one by one.
     pub lines_read: u64,
+    /// Every text was built again and searched as a whole.
+    pub texts_built: bool,
     /// Distinct lines that match.
     pub lines_matching: u64,
 }
@@ -269,6 +273,7 @@ fn parse_field(word: &str) -> Result<Field, Failure> {
 impl SearchSummary {
     fn note(&mut self, found: &Summary, limit: Option<u64>) {
         self.members = found.searched_members.saturating_sub(self.undated);
+        self.built_texts = found.texts.iter().any(|text| text.is_whole);
         self.scanned_lines = found
             .texts
             .iter()
@@ -292,6 +297,7 @@ fn way(plan: &TextPlan) -> TextWay {
         candidate_lines_by_words: plan.term_lines,
         candidate_groups_by_4grams: plan.gram_groups,
         lines_read: plan.scanned_lines,
+        texts_built: plan.is_whole,
         lines_matching: plan.lines,
     }
 }

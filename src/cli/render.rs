@@ -416,6 +416,9 @@ fn way(text: &TextWay) -> String {
         let lines = counted(text.lines_read, "distinct line");
         ways.push(format!("by reading all: {lines}"));
     }
+    if text.texts_built {
+        ways.push("by building every text again".into());
+    }
     if ways.is_empty() {
         ways.push("by words and 4-grams: no candidate".into());
     }

@@ -138,6 +138,12 @@ fn tell(global: &Global, form: Form, summary: &app::SearchSummary) {
             ),
         );
     }
+    if summary.built_texts {
+        say(
+            global,
+            "note: built every text again, since the pattern may match over line ends",
+        );
+    }
     for name in summary.seeming_fields.iter().filter(|_| summary.hits == 0) {
         say(
             global,

@@ -10,6 +10,9 @@ use super::segment::Segment;
 /// go costs no more.
 const GROUPS_PART: usize = 2;
 
+/// With terms too, so few groups are read sooner than a term index is opened:
+/// what is rare needs none of a hundred segments' dictionaries.
+const GROUPS_FEW: usize = 8;
 /// So few lines are verified sooner than their 4-grams are looked up.
 const LINES_FEW: usize = 16;
 
@@ -34,32 +37,39 @@ pub(super) fn candidates(
         return Ok((Way::Whole, Candidates::Lines(Vec::new())));
     }
     let needed = &leaf.needed;
-    if !scan && !needed.terms.is_empty() {
-        let mut lines = Vec::new();
-        for part in segment.terms()? {
-            lines.extend(part.lines(&needed.terms)?);
-        }
-        if lines.len() > LINES_FEW && !needed.is_decided && needed.grams.narrows() {
-            keep_in_groups(segment, &mut lines, &segment.groups(&needed.grams)?);
-        }
+    let groups = match !scan && needed.grams.narrows() {
+        true => Some(segment.groups(&needed.grams)?),
+        false => None,
+    };
+    let few = if needed.terms.is_empty() {
+        segment.group_count() as usize / GROUPS_PART
+    } else {
+        GROUPS_FEW
+    };
+    if let Some(groups) = groups.as_ref().filter(|groups| groups.len() <= few) {
+        let way = Way::Grams {
+            groups: groups.len(),
+        };
+        return Ok((way, Candidates::Groups(groups.clone())));
+    }
+    if scan || needed.terms.is_empty() {
+        return Ok((Way::Scan, Candidates::All));
+    }
+    let mut lines = Vec::new();
+    for part in segment.terms()? {
+        lines.extend(part.lines(&needed.terms)?);
+    }
+    if needed.is_decided {
+        let is_sure = |line: &u32| segment.mark(*line).is_none();
         let way = Way::Terms { lines: lines.len() };
-        if needed.is_decided {
-            let is_sure = |line: &u32| segment.mark(*line).is_none();
-            sure.extend(lines.iter().copied().filter(is_sure));
-            lines.retain(|line| !is_sure(line));
-        }
+        sure.extend(lines.iter().copied().filter(is_sure));
+        lines.retain(|line| !is_sure(line));
         return Ok((way, Candidates::Lines(lines)));
     }
-    if !scan && needed.grams.narrows() {
-        let groups = segment.groups(&needed.grams)?;
-        if groups.len() <= segment.group_count() as usize / GROUPS_PART {
-            let way = Way::Grams {
-                groups: groups.len(),
-            };
-            return Ok((way, Candidates::Groups(groups)));
-        }
+    if let Some(groups) = groups.filter(|_| lines.len() > LINES_FEW) {
+        keep_in_groups(segment, &mut lines, &groups);
     }
-    Ok((Way::Scan, Candidates::All))
+    Ok((Way::Terms { lines: lines.len() }, Candidates::Lines(lines)))
 }
 
 /// Keeps the lines that stand in one of the groups: a word's beginning is

@@ -75,6 +75,8 @@ pub struct TextPlan {
     pub gram_groups: u64,
     /// Distinct lines read one by one.
     pub scanned_lines: u64,
+    /// Every text was built again, since the pattern may match over line ends.
+    pub is_whole: bool,
     /// Distinct lines that match.
     pub lines: u64,
 }
@@ -215,9 +217,8 @@ impl Searcher {
                 match ways.get(n) {
                     Some(Way::Terms { lines }) => text.term_lines += *lines as u64,
                     Some(Way::Grams { groups }) => text.gram_groups += *groups as u64,
-                    Some(Way::Scan | Way::Whole) => {
-                        text.scanned_lines += segment.meta.distinct_lines
-                    }
+                    Some(Way::Scan) => text.scanned_lines += segment.meta.distinct_lines,
+                    Some(Way::Whole) => text.is_whole = true,
                     None => {}
                 }
             }

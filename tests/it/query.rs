@@ -204,11 +204,13 @@ fn an_answer_of_yesterday_outlives_a_query_that_cannot_be_read() {
 #[test]
 fn explain_says_how_each_text_was_looked_for() {
     let case = incident();
-    let ran = case.ok(&["search", "mimikatz OR /a.*b/", "--explain", "--json"]);
+    let query = "mimikatz OR windows OR /a.*b/";
+    let ran = case.ok(&["search", query, "--explain", "--json"]);
     let array: Vec<serde_json::Value> = serde_json::from_str(&ran.stdout).unwrap();
     assert!(!array.is_empty());
     let told = &ran.stderr[ran.stderr.find("explain:").expect("an explanation")..];
-    assert!(told.contains("mimikatz\n      by words:"), "{told}");
+    assert!(told.contains("mimikatz\n      by 4-grams:"), "{told}");
+    assert!(told.contains("windows\n      by words:"), "{told}");
     assert!(told.contains("/a.*b/\n      by reading all:"), "{told}");
     assert!(
         told.contains("ms to find") && told.contains("decompressed"),
@@ -293,6 +295,51 @@ fn counts_by_every_field_add_up_in_every_form() {
         codes.contains("  0\n") && codes.contains("  1\n"),
         "{codes}"
     );
+}
+
+#[test]
+fn a_pattern_may_go_over_line_ends_where_that_is_asked_for() {
+    let case = incident();
+    let pattern = r"Account Name:\s+svc-backup\s+Client Address:\s+\S+";
+    assert_eq!(case.run(&["search", "--regex", pattern]).code, 1);
+    let found = case.ok(&["search", "--regex", pattern, "--multiline", "--jsonl"]);
+    let hit: serde_json::Value = serde_json::from_str(found.stdout.trim()).unwrap();
+    assert_eq!(hit["line"], 176);
+    assert!(hit["text"].as_str().unwrap().contains("svc-backup"));
+    assert!(
+        found.stderr.contains("built every text again"),
+        "{}",
+        found.stderr
+    );
+    let alone = case.run(&["search", "x", "--multiline"]);
+    assert_eq!(alone.code, 2);
+}
+
+#[test]
+fn the_rarest_lines_may_come_first() {
+    let case = incident();
+    let devices = |sort: &str| -> Vec<usize> {
+        let found = case
+            .ok(&["search", "svchost*", "--sort", sort, "--jsonl"])
+            .stdout;
+        let hits: Vec<serde_json::Value> = found
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let on = |text: &serde_json::Value| {
+            let same = hits.iter().filter(|hit| hit["text"] == *text);
+            same.map(|hit| hit["machine_id"].to_string())
+                .collect::<std::collections::HashSet<_>>()
+                .len()
+        };
+        hits.iter().map(|hit| on(&hit["text"])).collect()
+    };
+    let (rarest, oldest) = (devices("rarity"), devices("time"));
+    assert!(
+        rarest.is_sorted() && !oldest.is_sorted(),
+        "{rarest:?} {oldest:?}"
+    );
+    assert_eq!(rarest.len(), oldest.len());
 }
 
 /// The words of a command as a shell reads them; single quotes only.
