@@ -12,6 +12,7 @@ mod custody;
 #[cfg(feature = "emulator")]
 mod demo;
 mod failure;
+mod fleet;
 mod importing;
 mod index_lock;
 mod indexer;
@@ -39,6 +40,7 @@ pub use collecting::{CollectReport, check_collect, collect_into, until_interrupt
 #[cfg(feature = "emulator")]
 pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};
+pub use fleet::{plan_fleet, read_devices, read_playbook};
 pub use importing::{DeviceFrom, ImportReport, import};
 pub use listing::{
     IndexStatus, Lag, ListFilter, PartSize, Status, gaps, list, problems, standing_problems, status,

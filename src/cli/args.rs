@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::connect::Connect;
+pub use super::fleet::args::Run;
+
 /// Keeps and searches what Microsoft Defender live response brought back.
 ///
 /// Collect results before their links die, archive the bytes untouched, search
@@ -53,6 +56,8 @@ pub enum Command {
     Demo(Demo),
     /// Fetch every live response result through the Defender API.
     Collect(Box<Collect>),
+    /// Run live response on devices, within every limit, and collect what comes of it.
+    Run(Box<Run>),
     /// Take in results that others saved: folders, zips, gzips, transcripts.
     Import(Import),
     /// Search every word of the archive.
@@ -99,68 +104,10 @@ pub struct Demo {
     pub discard: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Cloud {
-    Commercial,
-    Gcc,
-    GccHigh,
-    Dod,
-}
-
-/// Sign-in: a client secret in AFTERACTION_CLIENT_SECRET, or a ready token in
-/// AFTERACTION_TOKEN. Neither is ever taken from the command line.
 #[derive(Debug, Args)]
 pub struct Collect {
-    /// Base of the API, such as https://api.security.microsoft.com.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "AFTERACTION_API_BASE",
-        hide_env_values = true
-    )]
-    pub api_base: Option<String>,
-    /// Base of the sign-in service, such as https://login.microsoftonline.com.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "AFTERACTION_LOGIN_BASE",
-        hide_env_values = true
-    )]
-    pub login_base: Option<String>,
-    /// Cloud whose hosts are meant where no base is given.
-    #[arg(long, value_enum, default_value = "commercial")]
-    pub cloud: Cloud,
-    /// Scope to ask a token for [default: the cloud's own].
-    #[arg(long)]
-    pub scope: Option<String>,
-    /// Tenant to sign in to.
-    #[arg(
-        long,
-        value_name = "T",
-        env = "AFTERACTION_TENANT",
-        hide_env_values = true
-    )]
-    pub tenant: Option<String>,
-    /// Application to sign in as.
-    #[arg(
-        long,
-        value_name = "ID",
-        env = "AFTERACTION_CLIENT_ID",
-        hide_env_values = true
-    )]
-    pub client_id: Option<String>,
-    /// File that holds the client secret.
-    #[arg(long, value_name = "FILE")]
-    pub client_secret_file: Option<PathBuf>,
-    /// File that holds a ready token.
-    #[arg(long, value_name = "FILE", conflicts_with = "client_secret_file")]
-    pub token_file: Option<PathBuf>,
-    /// Command that prints a ready token; run again when the token ends.
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["token_file", "client_secret_file"])]
-    pub token_command: Option<String>,
-    /// Certificate authority to trust besides the system's (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub connect: Connect,
     /// Only actions created at or after this time (2026-02-01, 2h, 3d).
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
@@ -191,21 +138,6 @@ pub struct Collect {
     /// Do not bring the index up to date afterwards.
     #[arg(long)]
     pub no_index: bool,
-    /// Times faster than the wall clock the service runs (emulator only, 1 to 100).
-    #[arg(long, value_name = "N", default_value_t = 1.0, hide_short_help = true)]
-    pub time_scale: f64,
-    /// The service has no call limits (emulator only).
-    #[arg(long, hide_short_help = true)]
-    pub no_limits: bool,
-    /// Folder of the call log that outlives this process [default: the user's state folder].
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "AFTERACTION_STATE",
-        hide_env_values = true,
-        hide_short_help = true
-    )]
-    pub state_dir: Option<PathBuf>,
     /// The report as JSON on stdout.
     #[arg(long)]
     pub json: bool,

@@ -3,6 +3,8 @@
 
 mod args;
 mod collect;
+mod connect;
+mod fleet;
 mod import;
 mod output;
 mod progress;
@@ -98,6 +100,7 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Demo(_) => Err(Failure::asked("this build has no emulator, so no demo")
             .hint("build with the default features")),
         Command::Collect(typed) => collect::collect(global, &typed),
+        Command::Run(typed) => fleet::run::run(global, &typed),
         Command::Import(typed) => import::import(global, typed),
         Command::Search(typed) => search::search(global, &typed),
         Command::Show(typed) => read::show(global, &typed),

@@ -52,6 +52,8 @@ pub enum CollectError {
         doing: String,
         source: Arc<VaultError>,
     },
+    #[error("could not read the playbook: {why}")]
+    Playbook { why: String },
     #[error("a worker ended before its work: {0}")]
     Worker(String),
 }

@@ -249,13 +249,8 @@ impl Run {
                 },
                 Err(error) => error,
             };
-            let trouble = match &error {
-                CallError::Throttled => Trouble::Throttled,
-                CallError::Broken(_) => Trouble::Broken,
-                CallError::Odd(_) => Trouble::Server,
-                CallError::Lost(_) => Trouble::Lost,
-                CallError::Service(e) if e.status >= 500 || e.status == 408 => Trouble::Server,
-                _ => return Err(error.into_fatal(Call::List, &self.api.host)),
+            let Some(trouble) = error.may_pass() else {
+                return Err(error.into_fatal(Call::List, &self.api.host));
             };
             match tries.next(trouble) {
                 Some(wait) => self.clock.sleep(wait).await,

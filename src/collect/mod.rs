@@ -25,6 +25,7 @@ mod check;
 mod clock;
 mod download;
 mod error;
+pub mod fleet;
 mod http;
 mod jwt;
 mod link;

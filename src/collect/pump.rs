@@ -10,14 +10,12 @@ use tokio::task::JoinSet;
 
 use super::api::Api;
 use super::backoff::Trouble;
-use super::budget::{Budget, RETRY_AFTER_MAX};
+use super::budget::RETRY_AFTER_MAX;
 use super::clock::Clock;
 use super::download::{self, Body, Step};
-use super::http::Http;
 use super::lister;
 use super::outage::Outage;
 use super::queue::{Queue, Want};
-use super::sign_in::Signer;
 use super::tally::Tally;
 use super::writer::End;
 use super::{Call, CollectError, Events, Progress, Report, Settings, Vault, VaultError};
@@ -116,35 +114,12 @@ async fn prepare(
 ) -> Result<Run, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
-    let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-    let signer = Signer::new(&settings, http.clone(), clock, Some(tally.clone()))?;
-    let name = log_name(&settings, &signer).await?;
-    if let Some(warning) = super::check::missing_permissions(&signer.bearer().await?) {
+    let api = Api::open(&settings, clock, tally.clone()).await?;
+    if let Some(warning) = super::check::missing_permissions(&api.signer.bearer().await?) {
         tally.notice(warning);
     }
-    let lifted = settings.pace.limits_lifted;
-    let (budget, notice) = Budget::open(
-        clock,
-        lifted,
-        settings.timeouts.call,
-        &settings.state_dir,
-        &name,
-    )?;
-    if let Some(notice) = notice {
-        tally.notice(notice);
-    }
     Ok(Run {
-        api: Api {
-            base: settings.api_base.clone(),
-            host: settings.api_host(),
-            http,
-            signer,
-            budget,
-            clock,
-            call_timeout: settings.timeouts.call,
-            tally: tally.clone(),
-            outage: Outage::default(),
-        },
+        api,
         settings,
         vault,
         clock,
@@ -158,28 +133,6 @@ async fn prepare(
         taken: Mutex::default(),
         disk_full: Mutex::default(),
     })
-}
-
-/// The call log's name: tenant and application own the budget, whichever host
-/// of the service is asked. Emulators each have one of their own.
-async fn log_name(settings: &Settings, signer: &Signer) -> Result<String, CollectError> {
-    let claims = signer.claims().await?;
-    let (tenant, client) = match &settings.sign_in {
-        super::SignIn::Client {
-            tenant, client_id, ..
-        } => (tenant.as_str(), client_id.as_str()),
-        super::SignIn::Token(_) => ("", ""),
-    };
-    let tenant = claims.tenant.as_deref().unwrap_or(tenant);
-    let client = claims.application.as_deref().unwrap_or(client);
-    let emulator = if super::http::is_loopback(&settings.api_base) {
-        format!("{} x{}", settings.api_host(), settings.pace.time_scale)
-    } else {
-        String::new()
-    };
-    let identity = format!("{tenant}\n{client}\n{emulator}").to_ascii_lowercase();
-    let digest = blake3::hash(identity.as_bytes()).to_hex();
-    Ok(digest.chars().take(24).collect())
 }
 
 async fn forward(mut stop: watch::Receiver<bool>, halt: watch::Sender<bool>) {

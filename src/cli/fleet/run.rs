@@ -1,0 +1,195 @@
+use std::io::Write;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::app::collect::fleet::{FleetPlan, FleetRequest, Playbook, Step, Wrong};
+use crate::app::{self, Failure};
+use crate::cli::args::Global;
+use crate::cli::import::print_json;
+use crate::cli::output::{Output, counted, visible};
+use crate::cli::{Exit, connect, say};
+
+use super::args::{Run, What};
+
+pub fn run(global: &Global, typed: &Run) -> Result<Exit, Failure> {
+    let request = request(&typed.what)?;
+    let settings = connect::settings(&typed.connect)?;
+    let plan = match app::plan_fleet(&settings, &request)? {
+        Ok(plan) => plan,
+        Err(wrong) => return Ok(refuse(&wrong)),
+    };
+    tell_warnings(global, &plan.warnings);
+    dry_run(global, typed, &plan)
+}
+
+/// What was typed → what is meant.
+fn request(typed: &What) -> Result<FleetRequest, Failure> {
+    let playbook = match &typed.playbook {
+        Some(path) => app::read_playbook(path)?,
+        None => Playbook {
+            steps: steps(typed)?,
+            ..Playbook::default()
+        },
+    };
+    Ok(FleetRequest {
+        playbook,
+        devices: app::read_devices(&typed.devices)?,
+        comment: typed.comment.clone(),
+        encode_args: typed.encode_args,
+        session_usual: None,
+    })
+}
+
+/// In the service's order, whatever the order on the command line.
+fn steps(typed: &What) -> Result<Vec<Step>, Failure> {
+    let alone = typed.script.len() == 1 && typed.args.len() <= 1;
+    if !alone && !typed.args.is_empty() && typed.args.len() != typed.script.len() {
+        return Err(Failure::asked(format!(
+            "{} have {}",
+            counted(typed.script.len() as u64, "script"),
+            counted(typed.args.len() as u64, "--args")
+        ))
+        .hint("give each --script its --args ('' for none), or write a playbook"));
+    }
+    let puts = typed
+        .put
+        .iter()
+        .map(|file| Step::Put { file: file.clone() });
+    let runs = typed
+        .script
+        .iter()
+        .enumerate()
+        .map(|(n, script)| Step::Run {
+            script: script.clone(),
+            args: typed.args.get(n).filter(|args| !args.is_empty()).cloned(),
+        });
+    let gets = typed
+        .get
+        .iter()
+        .map(|path| Step::Get { path: path.clone() });
+    Ok(puts.chain(runs).chain(gets).collect())
+}
+
+/// Everything at once, each with what to do about it.
+fn refuse(wrong: &[Wrong]) -> Exit {
+    for wrong in wrong {
+        let word = if wrong.is_warning { "note" } else { "error" };
+        eprintln!("{word}: {}", visible(&wrong.to_string()));
+        if let Some(hint) = &wrong.hint {
+            eprintln!("hint: {}", visible(hint));
+        }
+    }
+    eprintln!("nothing was started");
+    Exit::Error
+}
+
+fn tell_warnings(global: &Global, warnings: &[Wrong]) {
+    for warning in warnings {
+        say(global, &format!("note: {}", visible(&warning.to_string())));
+        if let Some(hint) = &warning.hint {
+            say(global, &format!("hint: {}", visible(hint)));
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct DryRun<'a> {
+    run: String,
+    devices: usize,
+    commands: usize,
+    bound_s: f64,
+    bound: &'static str,
+    links_s: f64,
+    starts_s: f64,
+    sessions_s: f64,
+    earliest_finish: String,
+    warnings: &'a [Wrong],
+    requests: Vec<app::collect::fleet::PlannedCall>,
+}
+
+fn dry_run(global: &Global, typed: &Run, plan: &FleetPlan) -> Result<Exit, Failure> {
+    let bound = plan.bound.longest();
+    let scaled = bound.div_f64(typed.connect.time_scale.max(1.0));
+    let finish = Timestamp::now()
+        .checked_add(scaled)
+        .unwrap_or(Timestamp::MAX);
+    let commands = plan.devices.iter().map(|d| d.steps.len()).sum();
+    if typed.json {
+        let report = DryRun {
+            run: plan.id.to_string(),
+            devices: plan.devices.len(),
+            commands,
+            bound_s: bound.as_secs_f64(),
+            bound: plan.bound.reason(),
+            links_s: plan.bound.links.as_secs_f64(),
+            starts_s: plan.bound.starts.as_secs_f64(),
+            sessions_s: plan.bound.sessions.as_secs_f64(),
+            earliest_finish: finish.to_string(),
+            warnings: &plan.warnings,
+            requests: plan.calls().collect(),
+        };
+        print_json(Output::open(None, true)?, &report)?;
+        return Ok(Exit::Done);
+    }
+    let mut out = Output::open(None, global.no_color)?;
+    for call in plan.calls() {
+        writeln!(out, "{} {}", call.method, visible(&call.path))?;
+        writeln!(out, "  {}", visible(&call.body.to_string()))?;
+    }
+    out.flush()?;
+    let away = plan.devices.iter().filter(|d| d.likely_away).count();
+    say(
+        global,
+        &format!(
+            "{} ({away} likely away), {}: nothing was started",
+            counted(plan.devices.len() as u64, "device"),
+            counted(commands as u64, "command"),
+        ),
+    );
+    say(
+        global,
+        &format!(
+            "earliest possible finish {finish:.0}, in {}: {} (links {}, starts {}, sessions {} at {} each)",
+            human_time(bound),
+            plan.bound.reason(),
+            human_time(plan.bound.links),
+            human_time(plan.bound.starts),
+            human_time(plan.bound.sessions),
+            human_time(app::collect::fleet::SESSION_USUAL),
+        ),
+    );
+    Ok(Exit::Done)
+}
+
+/// `3 h 20 min`, `40 s`: two units at most.
+pub fn human_time(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest} s"),
+        (0, 0, _) if rest == 0 => format!("{minutes} min"),
+        (0, 0, _) => format!("{minutes} min {rest} s"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_two_units() {
+        for (seconds, told) in [
+            (40, "40 s"),
+            (60, "1 min"),
+            (61, "1 min 1 s"),
+            (11_940, "3 h 19 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(human_time(Duration::from_secs(seconds)), told);
+        }
+    }
+}

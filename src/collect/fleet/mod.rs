@@ -1,0 +1,36 @@
+//! Live response on a fleet: what a person asks for becomes a plan, the plan a
+//! run, the run a record that survives any kill.
+//!
+//! `plan` and `schedule` are pure: no tokio, no clock, no disk. `schedule` is
+//! handed events with their time and answers with decisions, so that days of a
+//! fleet of thousands are played through in milliseconds.
+//!
+//! **Must never know**: how the record is kept, the terminal, the environment.
+//!
+//! **Invariants**: the intention to start a session is in the record before
+//! the request leaves; a start whose answer was lost is looked for and never
+//! sent again while it may still show; never more sessions than the service
+//! allows, Pending ones and those of others counted.
+
+mod bound;
+mod check_steps;
+mod machine;
+mod plan;
+mod playbook;
+mod run_id;
+mod step;
+mod survey;
+mod variables;
+mod wanted;
+mod wrong;
+
+pub use bound::{Bound, Needs, SESSION_USUAL};
+pub use machine::Machine;
+pub use plan::{FleetPlan, FleetRequest, PlannedCall, PlannedDevice, Survey};
+pub use playbook::{PLAYBOOK_BYTES_MAX, Playbook};
+pub use run_id::RunId;
+pub use step::Step;
+pub use survey::survey;
+pub use variables::Variables;
+pub use wanted::Wanted;
+pub use wrong::Wrong;
