@@ -14,10 +14,14 @@
 
 mod bound;
 mod check_steps;
+mod device;
 mod machine;
 mod plan;
 mod playbook;
+mod record;
 mod run_id;
+mod schedule;
+mod sessions;
 mod step;
 mod survey;
 mod variables;
@@ -25,10 +29,13 @@ mod wanted;
 mod wrong;
 
 pub use bound::{Bound, Needs, SESSION_USUAL};
+pub use device::{Attempt, Cancelling, DeviceRecord, DeviceState, Outcome};
 pub use machine::Machine;
 pub use plan::{FleetPlan, FleetRequest, PlannedCall, PlannedDevice, Survey};
 pub use playbook::{PLAYBOOK_BYTES_MAX, Playbook};
+pub use record::{FleetOrder, FleetRecord, RunRecord, RunState};
 pub use run_id::RunId;
+pub use schedule::{Counts, FleetRules};
 pub use step::Step;
 pub use survey::survey;
 pub use variables::Variables;
