@@ -208,7 +208,7 @@ impl Seen {
             Step::RoomAgain => self.line("room again, collecting goes on"),
             Step::Notice(text) if self.verbose => self.line(&visible(&text)),
             Step::Notice(text) => self.message(&visible(&text)),
-            Step::Listed { .. } => {}
+            Step::Listed { .. } | Step::Fleet(_) => {}
         }
     }
 

@@ -81,6 +81,11 @@ impl Clock {
         service.div_f64(self.scale)
     }
 
+    /// Service time that passes in `real` time.
+    pub fn service(self, real: Duration) -> Duration {
+        real.mul_f64(self.scale)
+    }
+
     /// Until the wall clock says `deadline`, or as long as that seemed to be
     /// when asked: a clock set back prolongs no wait.
     pub async fn sleep_until(self, deadline: Moment) {

@@ -11,7 +11,7 @@ use url::Url;
 use super::api::{Answer, CallError};
 use super::backoff::{Tries, Trouble};
 use super::clock::Moment;
-use super::list::{self, Known, Page, Round};
+use super::list::{self, Known, Page, Reach, Round};
 use super::plan::{self, Plan};
 use super::pump::Run;
 use super::settings::is_on;
@@ -43,6 +43,10 @@ pub(super) async fn feed(run: Arc<Run>) {
 impl Run {
     async fn feed(&self) -> Result<(), CollectError> {
         let mut known = Known::default();
+        if let Some(fleet) = &self.fleet {
+            let ended = fleet.ended_actions().await?;
+            ended.into_iter().for_each(|action| known.recall(action));
+        }
         let mut from = None;
         let mut whole_at = Moment::default();
         loop {
@@ -55,7 +59,10 @@ impl Run {
                     taken.remove(&key);
                 }
             }
-            match self.tick(&mut known, from).await {
+            // What ends during a tick may end after its plan was made.
+            let was_at_rest = self.is_at_rest();
+            match self.tick(&mut known, self.reach(from)).await {
+                Ok(_) if was_at_rest && self.is_at_rest() => return Ok(()),
                 Ok(listed_at) => from = look_from(&known, listed_at).or(from),
                 Err(error) if self.settings.watch.is_some() && may_pass(&error) => {
                     self.tally
@@ -75,6 +82,26 @@ impl Run {
         }
     }
 
+    /// A fleet run needs what its own sessions need, and everybody's open ones.
+    fn reach(&self, from: Option<Timestamp>) -> Reach {
+        match &self.fleet {
+            None => Reach {
+                from,
+                with_open: false,
+            },
+            Some(fleet) => Reach {
+                from: fleet
+                    .look_from()
+                    .and_then(|from| from.checked_sub(LOOK_BACK).ok()),
+                with_open: true,
+            },
+        }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.is_at_rest())
+    }
+
     /// A fresh action stays invisible for minutes: looks again for those asked
     /// for by id, and where the service shows nothing at all.
     async fn look_for_missing(&self, known: &mut Known) -> Result<(), CollectError> {
@@ -88,7 +115,7 @@ impl Run {
                 "{missing}; a fresh one stays invisible for up to two minutes: looking again"
             )));
             self.clock.sleep(wait).await;
-            self.tick(known, None).await?;
+            self.tick(known, Reach::default()).await?;
         }
         Ok(())
     }
@@ -135,12 +162,16 @@ impl Run {
     async fn tick(
         &self,
         known: &mut Known,
-        from: Option<Timestamp>,
+        reach: Reach,
     ) -> Result<Option<Timestamp>, CollectError> {
         let mut listed_at = None;
-        for first in list::first_pages(&self.api.base, &self.settings.filter, from) {
+        let began = self.clock.now();
+        for first in list::first_pages(&self.api.base, &self.settings.filter, reach) {
             let date = self.read_list(&first, known).await?;
             listed_at = listed_at.or(date);
+        }
+        if let Some(fleet) = &self.fleet {
+            fleet.listed(listed_at, began, self.clock.now());
         }
         self.tally.count(|report| {
             report.actions = known.len();
@@ -220,7 +251,8 @@ impl Run {
             pages.pages += 1;
             pages.date = pages.date.or(answer.date);
             pages.count = page.count.or(pages.count);
-            let news = known.merge(&page, &self.settings.filter, round);
+            let is_ours = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.owns(id));
+            let news = known.merge(&page, &self.settings.filter, is_ours, round);
             let next = page.next.as_deref().filter(|next| !next.is_empty());
             let next = next.and_then(|next| list::next_page(&self.api.base, next));
             if !news.seen.is_empty() {
@@ -229,6 +261,11 @@ impl Run {
                     vault.note_actions(&seen)
                 })
                 .await?;
+            }
+            // Only what is kept counts: a kill must not lose what has ended.
+            if let Some(fleet) = &self.fleet {
+                let ours = news.meant.iter().filter_map(|id| known.get(*id));
+                fleet.saw(ours.chain(&news.others_open), self.clock.now());
             }
             match next {
                 Some(next) => url = next,

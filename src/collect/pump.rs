@@ -13,6 +13,7 @@ use super::backoff::Trouble;
 use super::budget::RETRY_AFTER_MAX;
 use super::clock::Clock;
 use super::download::{self, Body, Step};
+use super::fleet::{self, Fleet};
 use super::lister;
 use super::outage::Outage;
 use super::queue::{Queue, Want};
@@ -45,6 +46,8 @@ pub(super) struct Run {
     /// Held by every writer's thread: when all are gone nothing writes.
     pub alive: mpsc::Sender<()>,
     pub queue: Queue,
+    /// The fleet run whose results these are.
+    pub fleet: Option<Arc<Fleet>>,
     sealing: Arc<Semaphore>,
     halt: watch::Sender<bool>,
     failure: Mutex<Option<CollectError>>,
@@ -64,12 +67,23 @@ pub async fn collect(
     events: Events,
     stop: watch::Receiver<bool>,
 ) -> (Report, Option<CollectError>) {
+    pump(settings, vault, events, stop, None).await
+}
+
+/// The same, for the results of a fleet run that goes on beside it.
+pub(super) async fn pump(
+    settings: Settings,
+    vault: Arc<dyn Vault>,
+    events: Events,
+    stop: watch::Receiver<bool>,
+    fleet: Option<Arc<Fleet>>,
+) -> (Report, Option<CollectError>) {
     let started = Instant::now();
     let tally = Arc::new(Tally::new(events));
     let (alive, mut all_gone) = mpsc::channel(1);
     let mut early = stop.clone();
     let prepared = tokio::select! {
-        prepared = prepare(settings, vault, tally.clone(), alive) => prepared,
+        prepared = prepare(settings, vault, tally.clone(), alive, fleet) => prepared,
         () = stopped(&mut early) => {
             tally.count(|report| report.stopped = true);
             return (tally.report(), None);
@@ -85,6 +99,10 @@ pub async fn collect(
         tasks.spawn(serve(run.clone()));
     }
     tasks.spawn(lister::feed(run.clone()));
+    if let Some(fleet) = &run.fleet {
+        tasks.spawn(fleet::start_all(run.clone(), fleet.clone()));
+        tasks.spawn(fleet::tend(run.clone(), fleet.clone()));
+    }
     while let Some(ended) = tasks.join_next().await {
         if let Err(panic) = ended {
             run.fail(CollectError::Worker(panic.to_string()));
@@ -111,6 +129,7 @@ async fn prepare(
     vault: Arc<dyn Vault>,
     tally: Arc<Tally>,
     alive: mpsc::Sender<()>,
+    fleet: Option<Arc<Fleet>>,
 ) -> Result<Run, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
@@ -127,6 +146,7 @@ async fn prepare(
         blob_outage: Outage::default(),
         alive,
         queue: Queue::new(clock),
+        fleet,
         sealing: Arc::new(Semaphore::new(sealing_permits() as usize)),
         halt: watch::Sender::new(false),
         failure: Mutex::default(),
@@ -189,6 +209,17 @@ impl Run {
             _ = halt.wait_for(|halt| *halt) => None,
             output = future => Some(output),
         }
+    }
+
+    pub fn is_halted(&self) -> bool {
+        *self.halt.borrow()
+    }
+
+    /// Returns so long after the run was halted.
+    pub async fn halted_for(&self, wait: Duration) {
+        let mut halt = self.halt.subscribe();
+        let _ = halt.wait_for(|halt| *halt).await;
+        tokio::time::sleep(wait).await;
     }
 
     pub fn fail(&self, error: CollectError) {
@@ -317,7 +348,7 @@ impl Run {
 
     /// Returns when the vault has room for `missing` bytes more, or after a
     /// while where it cannot tell.
-    async fn wait_for_room(&self, missing: u64) {
+    pub async fn wait_for_room(&self, missing: u64) {
         let needed = missing.saturating_add(ROOM_MARGIN);
         if !self.swap_disk_full(true) {
             self.tally.tell(Progress::DiskFull { needed });

@@ -132,6 +132,11 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
+    /// Nothing more is added from outside.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Wants not settled.
     pub fn left(&self) -> u64 {
         let state = self.lock();

@@ -31,7 +31,6 @@ use super::{RunId, RunRecord};
 use crate::collect::clock::{Clock, Moment};
 use crate::evidence::{ActionId, Time};
 
-pub(in crate::collect) use parking::Cancel;
 pub(in crate::collect) use starting::{Answer, Start};
 
 /// How devices that are away are treated, service time.
@@ -128,6 +127,8 @@ pub(in crate::collect) struct Schedule {
     others: HashMap<ActionId, String>,
     others_listing: HashMap<ActionId, String>,
     sessions: Sessions,
+    /// Before the first list nobody knows who holds sessions.
+    has_listed: bool,
     /// The service's clock at the last list.
     listed_at: Option<Timestamp>,
     pub is_paused: bool,
@@ -155,6 +156,7 @@ impl Schedule {
             others: HashMap::new(),
             others_listing: HashMap::new(),
             sessions: Sessions::new(times.again_after),
+            has_listed: false,
             listed_at: None,
             is_paused: run.is_paused,
             is_cancelled: false,
@@ -283,10 +285,6 @@ impl Schedule {
 
     fn attempt(&self, place: u32) -> Option<&Attempt> {
         self.device(place)?.record.attempts.last()
-    }
-
-    fn attempt_mut(&mut self, place: u32) -> Option<&mut Attempt> {
-        self.device_mut(place)?.record.attempts.last_mut()
     }
 
     /// What is not in the record yet.

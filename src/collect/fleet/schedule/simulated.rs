@@ -20,7 +20,7 @@ use crate::collect::fleet::{FleetPlan, Machine, PlannedDevice, RunId, Step};
 use crate::evidence::{Action, ActionId, Time};
 
 /// Seconds between lists.
-const LIST_EVERY: u64 = 5;
+const LIST_EVERY: u64 = 10;
 const BEGIN: u64 = 1_770_000_000;
 
 /// Small and repeatable.
@@ -105,7 +105,6 @@ pub struct World {
     pub kills: u32,
     pub done_at: Vec<u64>,
     pub notices: Vec<String>,
-    pub rules: FleetRules,
 }
 
 fn at(second: u64) -> Moment {
@@ -137,7 +136,10 @@ fn plan(natures: &[Nature]) -> FleetPlan {
 
 impl World {
     pub fn new(seed: u64, natures: Vec<Nature>, faults: Faults) -> Self {
-        let rules = FleetRules::default();
+        let rules = FleetRules {
+            away_max: Duration::from_secs(4 * 3_600),
+            ..FleetRules::default()
+        };
         let created = Time::from_instant(stamp(0));
         let state = RunState::new(plan(&natures), rules, "host".into(), created);
         let clock = Clock::new(1.0);
@@ -162,7 +164,6 @@ impl World {
             next_id: 1,
             kills: 0,
             notices: Vec::new(),
-            rules,
         }
     }
 

@@ -71,7 +71,8 @@ impl Schedule {
 
     fn next_place(&mut self, now: Moment) -> Option<u32> {
         self.wake(now);
-        if self.is_paused || !self.sessions.has_room(self.sessions_open(), now) {
+        let has_room = self.sessions.has_room(self.sessions_open(), now);
+        if self.is_paused || !self.has_listed || !has_room {
             return None;
         }
         let has_room_for_away = self.waiting_away() < self.times.parked_max;

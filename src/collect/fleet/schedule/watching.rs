@@ -134,6 +134,7 @@ impl Schedule {
     /// the service's clock.
     pub fn listed(&mut self, date: Option<Timestamp>, began: Moment, now: Moment) {
         self.others = std::mem::take(&mut self.others_listing);
+        self.has_listed = true;
         self.listed_at = date.or(self.listed_at);
         let open: Vec<u32> = self.open.iter().copied().collect();
         for place in open {
