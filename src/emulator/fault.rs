@@ -26,6 +26,9 @@ pub enum Fault {
     ServerError,
     Unavailable,
     Hang,
+    LostCall,
+    LostAnswer,
+    LateError,
     // lists
     SmallPages,
     Reordered,
@@ -106,6 +109,9 @@ const KNOWN: &[Known] = &[
     known("500", Fault::ServerError, Total(1), None, "internal server error"),
     known("503", Fault::Unavailable, Total(1), None, "service unavailable"),
     known("hang", Fault::Hang, Total(1), Some(60), "no answer for @ real seconds"),
+    known("lost-call", Fault::LostCall, Total(1), None, "the connection ends with no answer, and nothing was done"),
+    known("lost-answer", Fault::LostAnswer, Total(1), None, "what was asked for is done, and the connection ends with no answer"),
+    known("500-late", Fault::LateError, Total(1), None, "what was asked for is done, and the answer is an internal server error"),
     known("small-pages", Fault::SmallPages, All, None, "lists: pages of 1 to @ entries (a quarter of all), whatever was asked"),
     known("reordered", Fault::Reordered, All, None, "lists: another order at each call, unless $orderby is given"),
     known("duplicates", Fault::Duplicates, All, Some(2), "lists: a page begins with the last @ entries of the one before"),
@@ -150,7 +156,13 @@ impl Fault {
             | Self::Revoke
             | Self::ServerError
             | Self::Unavailable
-            | Self::Hang => matches!(kind, CallKind::List | CallKind::Get | CallKind::Link),
+            | Self::Hang => !matches!(
+                kind,
+                CallKind::SignIn | CallKind::Machines | CallKind::Blob | CallKind::Other
+            ),
+            Self::LostCall | Self::LostAnswer | Self::LateError => {
+                matches!(kind, CallKind::Run | CallKind::Cancel | CallKind::Package)
+            }
             _ => true,
         }
     }
@@ -302,7 +314,7 @@ pub struct Faults {
 
 impl Faults {
     /// The names and what they do, for a help page.
-    pub const SYNTAX: &'static str = "[CALLS.]NAME[=TIMES][@VALUE][%CHANCE][+AFTER], comma separated: TIMES is a number, `each` or `each3` (for each result) or `all`; CALLS is token, machines, list, get, link or blob";
+    pub const SYNTAX: &'static str = "[CALLS.]NAME[=TIMES][@VALUE][%CHANCE][+AFTER], comma separated: TIMES is a number, `each` or `each3` (for each result) or `all`; CALLS is token, machines, list, get, link, blob, run, cancel, package, package-link, library, upload or delete";
 
     pub fn none() -> Self {
         Self::default()

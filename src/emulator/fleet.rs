@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::body::{Body, Kind};
+use super::presence::Presence;
 use crate::evidence::{ActionId, CommandIndex, ResultKey};
 
 /// Everything one emulator serves.
@@ -15,12 +17,18 @@ use crate::evidence::{ActionId, CommandIndex, ResultKey};
 pub struct Fleet {
     pub(super) devices: Vec<Device>,
     pub(super) actions: Vec<Action>,
+    /// Files of the library by their names.
+    pub(super) library: Vec<(String, Bytes)>,
+    /// Groups of machines on which nothing may be done.
+    pub(super) disallowed: Vec<String>,
 }
 
 /// A machine as `/api/machines` shows it.
 #[derive(Clone, Debug)]
 pub struct Device {
     pub(super) json: Map<String, Value>,
+    /// Nothing where its JSON never changes and it is always there.
+    pub(super) presence: Option<Presence>,
 }
 
 /// A live response action and the bodies of its commands.
@@ -291,11 +299,13 @@ impl Device {
         });
         Self {
             json: json.as_object().cloned().unwrap_or_default(),
+            presence: None,
         }
     }
 
     pub(super) fn given(json: Map<String, Value>) -> Self {
-        Self { json }
+        let presence = None;
+        Self { json, presence }
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
@@ -327,9 +337,49 @@ pub(super) fn guid_of(name: &str) -> ActionId {
     ActionId::from_bytes(bytes)
 }
 
+impl Device {
+    /// It reports every hour: `lastSeen` moves.
+    pub fn reporting(mut self) -> Self {
+        self.presence.get_or_insert_default();
+        self
+    }
+
+    /// Reporting, and away since so long before the emulator's start, until so
+    /// long after it. While it is away its `healthStatus` is `health`.
+    pub fn away(self, since: Duration, until: Duration, health: &'static str) -> Self {
+        self.absent(0i64.saturating_sub_unsigned(since.as_secs()), until, health)
+    }
+
+    /// The same, but it leaves only so long after the start.
+    pub fn leaving(self, after: Duration, until: Duration, health: &'static str) -> Self {
+        self.absent(0i64.saturating_add_unsigned(after.as_secs()), until, health)
+    }
+
+    fn absent(mut self, from: i64, until: Duration, health: &'static str) -> Self {
+        let until = 0i64.saturating_add_unsigned(until.as_secs());
+        let presence = self.presence.get_or_insert_default();
+        presence.absences.push((from, until));
+        presence.away_health = health;
+        self
+    }
+}
+
 impl Fleet {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Puts a file into the library.
+    pub fn library(mut self, name: &str, content: impl Into<Bytes>) -> Self {
+        self.library.push((name.to_string(), content.into()));
+        self
+    }
+
+    /// On the machines of this group nothing may be done: 403
+    /// `DisallowedOperation`.
+    pub fn disallow(mut self, group: &str) -> Self {
+        self.disallowed.push(group.to_string());
+        self
     }
 
     pub fn device(mut self, device: Device) -> Self {
@@ -367,6 +417,8 @@ impl Fleet {
     /// Both fleets in one.
     pub fn and(mut self, other: Self) -> Self {
         self.devices.extend(other.devices);
+        self.library.extend(other.library);
+        self.disallowed.extend(other.disallowed);
         other.actions.into_iter().fold(self, Self::action)
     }
 

@@ -21,10 +21,12 @@
 //! ```
 
 mod api;
+mod asked;
 mod blob;
 mod body;
 mod budget;
 mod clock;
+mod course;
 mod disguise;
 mod error;
 mod fault;
@@ -33,17 +35,30 @@ mod fleet;
 mod flow;
 mod folder;
 mod journal;
+mod judgement;
+mod library;
 mod link;
 mod list;
+mod lots;
+mod made;
+mod multipart;
+mod order;
+mod pace;
+mod packages;
 mod placed;
+mod presence;
+mod route;
 mod running;
 mod seeded;
 mod server;
+mod sessions;
 mod settings;
 mod state;
+mod stock;
 #[cfg(test)]
 mod tests;
 mod token;
+mod told;
 
 pub use body::{Body, Kind};
 pub use budget::Limits;
@@ -52,5 +67,8 @@ pub use error::{Error, Result};
 pub use fault::{Fault, FaultSwitch, Faults, Rule, Times};
 pub use fleet::{Action, Command, Device, Fleet, Progress, machine_id};
 pub use journal::{Call, CallKind, Journal, Violation};
+pub use judgement::{CallsSeen, Judgement, ResultsSeen, RunAgain, RunsSeen, SessionsSeen};
+pub use made::Made;
+pub use pace::Pace;
 pub use running::{Banner, Emulator};
 pub use settings::Settings;
