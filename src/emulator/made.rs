@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fleet::{Device, Fleet};
+use super::device::Device;
+use super::fleet::Fleet;
 use super::lots::Lots;
 
 /// What a fleet is made with.

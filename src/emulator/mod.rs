@@ -20,6 +20,7 @@
 //! # Ok::<(), afteraction::emulator::Error>(())
 //! ```
 
+mod action;
 mod api;
 mod asked;
 mod blob;
@@ -27,6 +28,7 @@ mod body;
 mod budget;
 mod clock;
 mod course;
+mod device;
 mod disguise;
 mod error;
 mod fault;
@@ -60,12 +62,14 @@ mod tests;
 mod token;
 mod told;
 
+pub use action::{Action, Command, Progress};
 pub use body::{Body, Kind};
 pub use budget::Limits;
 pub use clock::{Clock, Origin};
+pub use device::{Device, machine_id};
 pub use error::{Error, Result};
 pub use fault::{Fault, FaultSwitch, Faults, Rule, Times};
-pub use fleet::{Action, Command, Device, Fleet, Progress, machine_id};
+pub use fleet::Fleet;
 pub use journal::{Call, CallKind, Journal, Violation};
 pub use judgement::{CallsSeen, Judgement, ResultsSeen, RunAgain, RunsSeen, SessionsSeen};
 pub use made::Made;

@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::action::{Action, Created, Progress};
 use super::body::Body;
 use super::clock::{api_time, earlier, later};
 use super::course::{Course, Stage, State, Step};
-use super::fleet::{Action, Created, Progress};
 use crate::evidence::ActionId;
 
 /// An action placed on the emulator's clock.
@@ -256,7 +256,8 @@ fn date(json: &mut Map<String, Value>, created: Timestamp, course: &Course, now:
 
 #[cfg(test)]
 mod tests {
-    use super::super::fleet::{Command, Fleet};
+    use super::super::action::Command;
+    use super::super::fleet::Fleet;
     use super::*;
     use std::time::Duration;
 

@@ -70,3 +70,31 @@ async fn the_judgement_is_read_without_a_token_and_leaves_no_trace() {
     assert_eq!(judgement["violations"], json!({}));
     assert_eq!(emulator.journal().calls().len(), before);
 }
+
+#[tokio::test]
+async fn two_thousand_sessions_of_three_commands_are_run_and_judged() {
+    const DEVICES: usize = 2000;
+    let emulator = Emulator::start_blocking(Settings {
+        limits: Limits::lifted(),
+        ..quick(machines(DEVICES))
+    })
+    .unwrap();
+    let plain = Plain::of(&emulator).await;
+    let order = order("CASE-42");
+    let post = async |part: usize| {
+        for n in (part..DEVICES).step_by(8) {
+            plain.started(&format!("ws-{n}"), &order).await;
+        }
+    };
+    futures_util::future::join_all((0..8).map(post)).await;
+    // 31 s for each, of which none waits for another.
+    tokio::time::sleep(emulator_span(&emulator, 32)).await;
+    let list = plain
+        .json("machineactions?$filter=status eq 'Succeeded'")
+        .await;
+    assert_eq!(list["value"].as_array().unwrap().len(), DEVICES);
+    let judgement = emulator.judgement();
+    assert_eq!(judgement.runs.started, DEVICES);
+    assert_eq!(judgement.results.ready, 2 * DEVICES);
+    assert_eq!((judgement.sessions.now, judgement.runs.ran_twice), (0, 0));
+}
