@@ -355,9 +355,34 @@ pub struct Index {
 #[cfg(feature = "emulator")]
 #[derive(Debug, Args)]
 pub struct Emulate {
-    /// Folder of results to serve: ACTION_ID.json beside ACTION_ID/INDEX.*, or any files.
-    #[arg(value_name = "DIR", default_value = "sample-data")]
-    pub folder: PathBuf,
+    /// Folder of results to serve: ACTION_ID.json beside ACTION_ID/INDEX.*, or any
+    /// files [default: sample-data, or none with --fleet].
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Serve a made-up fleet of N machines, on which commands can be run.
+    #[arg(long, value_name = "N")]
+    pub fleet: Option<usize>,
+    /// Share of the made-up fleet that is away at the start (0 to 1).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "fleet", value_parser = share)]
+    pub away: f64,
+    /// Hours they stay away, from half of it to half more.
+    #[arg(long, value_name = "H", default_value_t = 4.0, requires = "fleet", value_parser = hours)]
+    pub away_hours: f64,
+    /// Group of machines on which nothing may be run; may be repeated.
+    #[arg(long, value_name = "GROUP")]
+    pub disallow: Vec<String>,
+    /// Live response sessions, of 25, that others have taken.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub sessions_held: usize,
+    /// How likely a command fails (0 to 1).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub failing: f64,
+    /// How likely a script runs into the limit of 10 minutes (0 to 1).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub hanging: f64,
+    /// Same seed: same fleet, same lots drawn, same answers of the machines.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
     /// Address to listen on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8790")]
     pub listen: std::net::SocketAddr,
@@ -373,9 +398,25 @@ pub struct Emulate {
     /// A fault to show, NAME[=ARG]; may be repeated.
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<String>,
-    /// File that keeps the service's clock across restarts.
+    /// File that keeps the service's clock and call counts across restarts; runs
+    /// under way are forgotten.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+}
+
+#[cfg(feature = "emulator")]
+fn share(text: &str) -> Result<f64, String> {
+    let read = text.parse().ok();
+    read.filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "not between 0 and 1".into())
+}
+
+#[cfg(feature = "emulator")]
+fn hours(text: &str) -> Result<f64, String> {
+    // A century: beyond it nobody waits for anything.
+    let read = text.parse().ok();
+    read.filter(|hours| (0.0..=876_600.0).contains(hours))
+        .ok_or_else(|| "not a number of hours".into())
 }
 
 #[derive(Debug, Subcommand)]
