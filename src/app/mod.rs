@@ -40,7 +40,10 @@ pub use collecting::{CollectReport, check_collect, collect_into, until_interrupt
 #[cfg(feature = "emulator")]
 pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};
-pub use fleet::{plan_fleet, read_devices, read_playbook};
+pub use fleet::{
+    Cell, CellState, FleetEnded, FleetRow, RunRow, fleet_runs, fleet_status, in_seconds,
+    order_fleet, plan_fleet, read_devices, read_playbook, resume_fleet, start_fleet,
+};
 pub use importing::{DeviceFrom, ImportReport, import};
 pub use listing::{
     IndexStatus, Lag, ListFilter, PartSize, Status, gaps, list, problems, standing_problems, status,

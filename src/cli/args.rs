@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use super::connect::Connect;
-pub use super::fleet::args::Run;
+pub use super::fleet::args::{Fleet, Run};
 
 /// Keeps and searches what Microsoft Defender live response brought back.
 ///
@@ -58,6 +58,9 @@ pub enum Command {
     Collect(Box<Collect>),
     /// Run live response on devices, within every limit, and collect what comes of it.
     Run(Box<Run>),
+    /// Where fleet runs stand; pause, resume, cancel.
+    #[command(subcommand)]
+    Fleet(Fleet),
     /// Take in results that others saved: folders, zips, gzips, transcripts.
     Import(Import),
     /// Search every word of the archive.

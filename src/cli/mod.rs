@@ -101,6 +101,7 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
             .hint("build with the default features")),
         Command::Collect(typed) => collect::collect(global, &typed),
         Command::Run(typed) => fleet::run::run(global, &typed),
+        Command::Fleet(typed) => fleet::standing::fleet(global, &typed),
         Command::Import(typed) => import::import(global, typed),
         Command::Search(typed) => search::search(global, &typed),
         Command::Show(typed) => read::show(global, &typed),

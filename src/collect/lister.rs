@@ -12,7 +12,7 @@ use super::api::{Answer, CallError};
 use super::backoff::{Tries, Trouble};
 use super::clock::Moment;
 use super::list::{self, Known, Page, Reach, Round};
-use super::plan::{self, Plan};
+use super::plan::{self, FirstAsk, Plan};
 use super::pump::Run;
 use super::settings::is_on;
 use super::{Call, CollectError, Progress, Vault, VaultError};
@@ -62,8 +62,10 @@ impl Run {
             // What ends during a tick may end after its plan was made.
             let was_at_rest = self.is_at_rest();
             match self.tick(&mut known, self.reach(from)).await {
-                Ok(_) if was_at_rest && self.is_at_rest() => return Ok(()),
-                Ok(listed_at) => from = look_from(&known, listed_at).or(from),
+                Ok(ticked) if was_at_rest && ticked.soon == 0 && self.is_at_rest() => {
+                    return Ok(());
+                }
+                Ok(Ticked { listed_at, .. }) => from = look_from(&known, listed_at).or(from),
                 Err(error) if self.settings.watch.is_some() && may_pass(&error) => {
                     self.tally
                         .notice(format!("{error}; the next poll tries again"));
@@ -158,12 +160,7 @@ impl Run {
     }
 
     /// One look at the service: everything listed is kept, planned, queued.
-    /// Returns the service's clock when it began.
-    async fn tick(
-        &self,
-        known: &mut Known,
-        reach: Reach,
-    ) -> Result<Option<Timestamp>, CollectError> {
+    async fn tick(&self, known: &mut Known, reach: Reach) -> Result<Ticked, CollectError> {
         let mut listed_at = None;
         let began = self.clock.now();
         for first in list::first_pages(&self.api.base, &self.settings.filter, reach) {
@@ -180,8 +177,8 @@ impl Run {
         self.tally.tell(Progress::Listed {
             actions: known.len(),
         });
-        self.plan(known).await?;
-        Ok(listed_at)
+        let soon = self.plan(known, listed_at).await?;
+        Ok(Ticked { listed_at, soon })
     }
 
     /// Reads a list to its end, and again while pages that moved meanwhile may
@@ -296,12 +293,23 @@ impl Run {
         }
     }
 
-    async fn plan(&self, known: &Known) -> Result<(), CollectError> {
+    /// Queues what can be fetched; returns how much will be soon.
+    async fn plan(&self, known: &Known, now: Option<Timestamp>) -> Result<u64, CollectError> {
+        let first_ask = FirstAsk {
+            now,
+            after: self
+                .fleet
+                .as_ref()
+                .map_or(Duration::ZERO, |f| f.first_ask_after()),
+        };
         let actions: Vec<_> = known.actions().cloned().collect();
         let mut taken = std::mem::take(&mut *self.lock_taken());
         let (plan, taken) = self
             .with_vault_once("look up what is sealed", move |vault| {
-                let mut plan = Plan::default();
+                let mut plan = Plan {
+                    first_ask,
+                    ..Plan::default()
+                };
                 for action in &actions {
                     plan.add(action, &mut taken, |key| vault.standing(key))?;
                 }
@@ -322,7 +330,7 @@ impl Run {
             already_there: plan.already_there,
         });
         self.queue.add(plan.wants);
-        Ok(())
+        Ok(plan.soon)
     }
 
     async fn with_vault_once<R: Send + 'static>(
@@ -367,6 +375,14 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// What one look at the service came to.
+struct Ticked {
+    /// The service's clock when it began.
+    listed_at: Option<Timestamp>,
+    /// Results to be asked for at a later poll.
+    soon: u64,
 }
 
 #[derive(Default)]

@@ -1,5 +1,12 @@
 //! Live response on a fleet: planned, run, recorded in the archive.
 
+mod cell;
+mod orders;
 mod planning;
+mod running;
+mod standing;
 
+pub use cell::{Cell, CellState};
 pub use planning::{plan_fleet, read_devices, read_playbook};
+pub use running::{FleetEnded, order_fleet, resume_fleet, start_fleet};
+pub use standing::{FleetRow, RunRow, fleet_runs, fleet_status, in_seconds};

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
+use crate::cli::args::Form;
 use crate::cli::connect::Connect;
 
 const PLAYBOOK_HELP: &str = "Examples:
@@ -96,6 +97,13 @@ pub struct How {
     /// Leave devices out that were away this long.
     #[arg(long, value_name = "TIME", default_value = "3d", value_parser = parse_duration)]
     pub away_max: Duration,
+    #[command(flatten)]
+    pub watch: Watching,
+}
+
+/// How a run is watched.
+#[derive(Debug, Args)]
+pub struct Watching {
     /// Seconds between two looks at the sessions.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(3..=3600))]
     pub interval: u64,
@@ -105,6 +113,69 @@ pub struct How {
     /// Do not bring the index up to date afterwards.
     #[arg(long)]
     pub no_index: bool,
+}
+
+/// Look at the fleet runs of the archive, and tell them something.
+#[derive(Debug, Subcommand)]
+pub enum Fleet {
+    /// Each device and command of a run: what waits for what, and when it will be done.
+    Status(Status),
+    /// Start nothing more; what is under way ends.
+    Pause(Named),
+    /// Go on with a run that was paused, left or killed.
+    Resume(Box<Resume>),
+    /// Cancel a run or one of its devices; what was completed is kept.
+    Cancel(Box<Cancel>),
+}
+
+#[derive(Debug, Args)]
+pub struct Named {
+    /// Id of the run, or its beginning [default: the newest].
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    pub named: Named,
+    /// One line for each run of the archive instead.
+    #[arg(long, conflicts_with = "run")]
+    pub all: bool,
+    /// Only commands that are not done.
+    #[arg(long)]
+    pub open: bool,
+    #[command(flatten)]
+    pub form: Form,
+}
+
+#[derive(Debug, Args)]
+pub struct Resume {
+    #[command(flatten)]
+    pub named: Named,
+    #[command(flatten)]
+    pub connect: Connect,
+    #[command(flatten)]
+    pub watch: Watching,
+    /// The report as JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Cancel {
+    #[command(flatten)]
+    pub named: Named,
+    /// Only this device (id, full or short name).
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
+    #[command(flatten)]
+    pub watch: Watching,
+    /// The report as JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `90s`, `15m`, `2h`, `3d`, `1w`.

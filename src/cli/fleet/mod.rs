@@ -1,4 +1,7 @@
 //! Commands that run live response on devices and tell what became of it.
 
 pub mod args;
+mod render;
 pub mod run;
+pub mod standing;
+mod view;

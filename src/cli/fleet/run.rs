@@ -1,16 +1,19 @@
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::app::collect::fleet::{FleetPlan, FleetRequest, Playbook, Step, Wrong};
-use crate::app::{self, Failure};
+use crate::app::collect::Settings;
+use crate::app::collect::fleet::{FleetPlan, FleetRequest, FleetRules, Playbook, Step, Wrong};
+use crate::app::{self, Failure, FleetEnded};
 use crate::cli::args::Global;
-use crate::cli::import::print_json;
-use crate::cli::output::{Output, counted, visible};
-use crate::cli::{Exit, connect, say};
+use crate::cli::import::{index_these, print_json};
+use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
+use crate::cli::{Exit, archive, connect, say};
 
-use super::args::{Run, What};
+use super::args::{How, Run, Watching, What};
+use super::view::View;
 
 pub fn run(global: &Global, typed: &Run) -> Result<Exit, Failure> {
     let request = request(&typed.what)?;
@@ -20,7 +23,115 @@ pub fn run(global: &Global, typed: &Run) -> Result<Exit, Failure> {
         Err(wrong) => return Ok(refuse(&wrong)),
     };
     tell_warnings(global, &plan.warnings);
-    dry_run(global, typed, &plan)
+    if typed.dry_run {
+        return dry_run(global, typed, &plan);
+    }
+    let dir = archive(global)?;
+    let settings = watched(settings, &typed.how.watch);
+    let rules = rules(&typed.how);
+    say(
+        global,
+        &format!(
+            "fleet run {}: {}, not over before {} ({})",
+            plan.id,
+            counted(plan.devices.len() as u64, "device"),
+            human_time(plan.bound.longest()),
+            plan.bound.reason()
+        ),
+    );
+    let view = View::new(global, plan.devices.len() as u64);
+    let ended = app::start_fleet(&dir, settings, plan, rules, view.clone().events());
+    view.end();
+    finish(global, &dir, ended?, &typed.how.watch, typed.json)
+}
+
+/// The settings of the collecting beside the run.
+pub fn watched(mut settings: Settings, typed: &Watching) -> Settings {
+    settings.slots = usize::from(typed.slots);
+    settings.watch = Some(Duration::from_secs(typed.interval));
+    settings
+}
+
+fn rules(typed: &How) -> FleetRules {
+    FleetRules {
+        park_after: (!typed.no_park).then_some(typed.park_after),
+        parked_max: usize::from(if typed.no_park { 25 } else { typed.parked_max }),
+        away_max: typed.away_max,
+    }
+}
+
+/// Indexes what came, tells what became of the run.
+pub fn finish(
+    global: &Global,
+    dir: &Path,
+    mut ended: FleetEnded,
+    typed: &Watching,
+    json: bool,
+) -> Result<Exit, Failure> {
+    let report = &ended.report;
+    tell(global, &ended);
+    let mut problems = 0;
+    if !typed.no_index && report.collected.sealed > 0 {
+        let (_, rows) = app::fleet_status(dir, Some(&report.run.to_string()))?;
+        let of = rows.iter().filter_map(|row| row.cell.action_id).collect();
+        problems = index_these(global, dir, &of)?;
+    }
+    if json {
+        print_json(Output::open(None, true)?, &ended)?;
+    }
+    if let Some(failure) = ended.failed.take() {
+        return Err(failure.hint("the record stands: `fleet resume` goes on"));
+    }
+    Ok(if ended.report.is_complete() && problems == 0 {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    })
+}
+
+fn tell(global: &Global, ended: &FleetEnded) {
+    let report = &ended.report;
+    for notice in ended
+        .archive_notices
+        .iter()
+        .chain(&report.collected.notices)
+    {
+        if !global.verbose {
+            say(global, &format!("note: {}", visible(notice)));
+        }
+    }
+    for (outcome, count) in &report.outcomes {
+        say(global, &format!("{outcome:<10} {:>6}", human_count(*count)));
+    }
+    let counts = report.counts;
+    let open = counts.waiting + counts.open + counts.away;
+    if open > 0 {
+        say(
+            global,
+            &format!(
+                "left       {:>6}  ({} waiting, {} open, {} away); `fleet resume` goes on",
+                human_count(open as u64),
+                counts.waiting,
+                counts.open,
+                counts.away
+            ),
+        );
+    }
+    say(
+        global,
+        &format!(
+            "collected {} ({}); {} in {}, the least it could take is {} ({})",
+            counted(report.collected.sealed, "result"),
+            human_bytes(report.collected.bytes),
+            counted(report.starts, "session"),
+            human_time(report.took),
+            human_time(report.bound.longest()),
+            report.bound.reason()
+        ),
+    );
+    if !report.is_complete() {
+        say(global, "`coverage` says what is missing");
+    }
 }
 
 /// What was typed → what is meant.

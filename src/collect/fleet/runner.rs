@@ -39,6 +39,11 @@ const MANY_MACHINES_EVERY: Duration = Duration::from_secs(300);
 const PARKED_BY_ID_MAX: usize = 100;
 /// Machine ids in one filter: the address stays well under 2,000 characters.
 const IDS_PER_QUERY: usize = 20;
+/// A result was seen to be there about a minute after its command's end;
+/// asking before costs a call of the scarcest budget.
+const RESULT_USUAL: Duration = Duration::from_secs(60);
+/// So many results can each be asked for several times within an hour.
+const FEW_RESULTS: usize = 300;
 /// Refused tokens in a row after which there is no use.
 const REFUSED_TOKENS_MAX: u32 = 3;
 
@@ -117,6 +122,22 @@ impl Fleet {
     /// Nothing is under way and nothing will be.
     pub fn is_at_rest(&self) -> bool {
         self.lock().is_at_rest()
+    }
+
+    /// How long after a command's end its link is asked for: at once, where
+    /// the hour has calls to spare.
+    pub fn first_ask_after(&self) -> Duration {
+        let schedule = self.lock();
+        let steps = schedule.devices().flat_map(|device| &device.planned.steps);
+        let few = steps
+            .filter(|step| step.has_result())
+            .take(FEW_RESULTS + 1)
+            .count();
+        if few <= FEW_RESULTS {
+            Duration::ZERO
+        } else {
+            RESULT_USUAL
+        }
     }
 
     /// Actions of devices that are over: their results may still be missing.
