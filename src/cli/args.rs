@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use super::connect::Connect;
-pub use super::fleet::args::{Fleet, Run};
+pub use super::fleet::args::{Coverage, Fleet, Run};
+pub use super::library::{Action, Library, Package};
 
 /// Keeps and searches what Microsoft Defender live response brought back.
 ///
@@ -61,6 +62,15 @@ pub enum Command {
     /// Where fleet runs stand; pause, resume, cancel.
     #[command(subcommand)]
     Fleet(Fleet),
+    /// What was run where and what became of it: device by command.
+    Coverage(Box<Coverage>),
+    /// The service's library of scripts and tools: list, upload, delete.
+    #[command(subcommand)]
+    Library(Library),
+    /// One action as the service describes it; cancel it.
+    Action(Box<Action>),
+    /// Have an investigation package collected, wait for it and archive it.
+    Package(Box<Package>),
     /// Take in results that others saved: folders, zips, gzips, transcripts.
     Import(Import),
     /// Search every word of the archive.
@@ -123,6 +133,15 @@ pub struct Collect {
     /// Only this action; may be repeated.
     #[arg(long, value_name = "ACTION_ID")]
     pub action: Vec<String>,
+    /// Only the command in this place of its action (from 0); may be repeated.
+    #[arg(long, value_name = "N", requires = "action")]
+    pub index: Vec<u32>,
+    /// Investigation packages instead of live response results.
+    #[arg(long)]
+    pub packages: bool,
+    /// Fetch what is in the archive once more; what differs becomes a new version.
+    #[arg(long)]
+    pub again: bool,
     /// Only actions whose comment holds this text.
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,

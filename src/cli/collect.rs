@@ -53,6 +53,7 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
     };
     let mut settings = connect::settings(&typed.connect)?;
     settings.slots = usize::from(typed.slots);
+    settings.again = typed.again;
     settings.watch = typed.watch.then(|| Duration::from_secs(typed.interval));
     settings.filter = Filter {
         since: time(&typed.since, false)?,
@@ -63,7 +64,9 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
             .iter()
             .map(|a| app::parse_action(a))
             .collect::<Result<_, _>>()?,
+        indexes: typed.index.clone(),
         comment: typed.comment.clone(),
+        packages: typed.packages,
     };
     Ok(settings)
 }

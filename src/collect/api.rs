@@ -19,7 +19,7 @@ use super::outage::{Lost, Outage};
 use super::sign_in::Signer;
 use super::tally::Tally;
 use super::{Call, CollectError, Secret, ServiceError, Settings, SignIn};
-use crate::evidence::ResultKey;
+use crate::evidence::{ActionId, ResultKey};
 
 /// A page holds at most 10,000 actions of a few KiB each.
 const PAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -207,6 +207,13 @@ impl Api {
         Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
     }
 
+    /// The same for an investigation package.
+    pub async fn package_link(&self, action: ActionId) -> Result<Link, CallError> {
+        let url = self.url(&format!("machineactions/{action}/getPackageUri"));
+        let answer = self.call(&Ask::get(Call::PackageLink, url)).await?;
+        Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
+    }
+
     /// One call, sent again with another token after a 401, which says that
     /// nothing was done.
     pub async fn call(&self, ask: &Ask) -> Result<Answer, CallError> {
@@ -327,6 +334,9 @@ async fn log_name(settings: &Settings, signer: &Signer) -> Result<String, Collec
     let claims = signer.claims().await?;
     let (tenant, client) = match &settings.sign_in {
         SignIn::Client {
+            tenant, client_id, ..
+        }
+        | SignIn::Certificate {
             tenant, client_id, ..
         } => (tenant.as_str(), client_id.as_str()),
         SignIn::Token(_) => ("", ""),

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::{Filter, SeenAction};
+use super::{Filter, SeenAction, package};
 use crate::evidence::{Action, ActionId};
 
 /// Ids asked for in one list: the address stays well under 2,000 characters.
@@ -74,7 +74,7 @@ pub(super) fn first_pages(base: &Url, filter: &Filter, reach: Reach) -> Vec<Url>
 }
 
 fn conditions(filter: &Filter, reach: Reach) -> Vec<String> {
-    let mut all = vec!["type eq 'LiveResponse'".to_string()];
+    let mut all = vec![format!("type eq '{}'", filter.kind())];
     let since = filter.since.max(reach.from);
     let since = since.map(|since| format!("creationDateTimeUtc ge {since}"));
     if reach.with_open {
@@ -150,10 +150,11 @@ impl Known {
         let mut news = News::default();
         for raw in &page.value {
             let json = raw.get().as_bytes();
-            let Ok(action) = Action::from_json(json) else {
+            let Ok(mut action) = Action::from_json(json) else {
                 round.unreadable += 1;
                 continue;
             };
+            package::add_command(&mut action);
             if round.ids.insert(action.id) {
                 news.new_ids += 1;
             }

@@ -302,12 +302,15 @@ impl Run {
                 .as_ref()
                 .map_or(Duration::ZERO, |f| f.first_ask_after()),
         };
+        let (indexes, again) = (self.settings.filter.indexes.clone(), self.settings.again);
         let actions: Vec<_> = known.actions().cloned().collect();
         let mut taken = std::mem::take(&mut *self.lock_taken());
         let (plan, taken) = self
             .with_vault_once("look up what is sealed", move |vault| {
                 let mut plan = Plan {
                     first_ask,
+                    indexes,
+                    again,
                     ..Plan::default()
                 };
                 for action in &actions {

@@ -115,6 +115,10 @@ pub(super) struct Plan {
     /// To be asked for at a later poll.
     pub soon: u64,
     pub first_ask: FirstAsk,
+    /// Only commands in these places, where there are any.
+    pub indexes: Vec<u32>,
+    /// What is sealed is wanted once more.
+    pub again: bool,
 }
 
 impl Plan {
@@ -132,7 +136,8 @@ impl Plan {
             if promise == Promise::Fetch && self.first_ask.is_early(command) {
                 promise = Promise::Soon;
             }
-            if promise == Promise::Nothing || taken.contains(&key) {
+            let is_meant = self.indexes.is_empty() || self.indexes.contains(&key.index.0);
+            if promise == Promise::Nothing || !is_meant || taken.contains(&key) {
                 continue;
             }
             if promise == Promise::Later || promise == Promise::Soon {
@@ -142,7 +147,7 @@ impl Plan {
             }
             taken.insert(key);
             match (standing(key)?, promise) {
-                (Standing::Sealed { .. }, _) => self.already_there += 1,
+                (Standing::Sealed { .. }, _) if !self.again => self.already_there += 1,
                 (Standing::Gap(GapReason::NeverProduced), Promise::Never) => {
                     self.known_gaps.push(key)
                 }

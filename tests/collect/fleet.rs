@@ -166,9 +166,107 @@ async fn survive(made: Made, faults: &str) -> (FleetReport, Emulator) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fleet_is_run_to_its_last_result_within_every_limit() {
-    let begun = Instant::now();
     let (report, _) = survive(devices(30), "").await;
     assert_eq!(report.outcomes[&Outcome::Done], 30, "{report:?}");
     assert!(report.is_complete(), "{report:?}");
-    println!("{report:?} {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answers_and_refusals_lose_nothing_and_run_nothing_twice() {
+    let faults = "lost-answer=2,500-late=1,run.503=1,run.429=1,not-visible@60,small-pages@7";
+    let (report, emulator) = survive(devices(12), faults).await;
+    assert_eq!(report.outcomes[&Outcome::Done], 12, "{report:?}");
+    assert_eq!(emulator.judgement().runs.ran_twice, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_random_moments_a_run_is_gone_on_with_to_the_same_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = start(devices(30), "not-visible@30");
+    let settings = fleet_settings(&emulator, dir.path());
+    let state = planned(&settings, FleetRules::default()).await;
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&state, &vault);
+    let mut kills = 0u64;
+    let report = loop {
+        let (settings, record, vault) = (settings.clone(), record.clone(), vault.clone());
+        let (_stop, stopped) = watch::channel(false);
+        let patience = Duration::from_millis(100 + kills * 97 % 260);
+        let going = go_on(settings, &record, &vault, stopped);
+        // Dropped where it stands: what is not in the record is gone.
+        match tokio::time::timeout(patience, going).await {
+            Ok((report, failure)) => {
+                assert!(failure.is_none(), "{failure:?}");
+                break report;
+            }
+            Err(_) => kills += 1,
+        }
+        assert!(kills < 200, "{:?}", record.state().run);
+    };
+    assert!(report.is_over && kills >= 5, "{kills}: {report:?}");
+    assert_eq!(report.outcomes[&Outcome::Done], 30, "{report:?}");
+    judged(&emulator, &vault, &report);
+    println!("{kills} kills, {report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_paused_gone_on_with_and_cancelled() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = start(devices(60), "");
+    let settings = fleet_settings(&emulator, dir.path());
+    let state = planned(&settings, FleetRules::default()).await;
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&state, &vault);
+    record.order(FleetOrder::Pause);
+    let (_stop, stopped) = watch::channel(false);
+    let (report, _) = go_on(settings.clone(), &record, &vault, stopped).await;
+    assert!(report.is_paused && !report.is_over, "{report:?}");
+    assert!(
+        report.counts.open == 0 && report.counts.waiting > 30,
+        "{report:?}"
+    );
+    record.order(FleetOrder::Resume);
+    let ordering = record.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        ordering.order(FleetOrder::Cancel);
+    });
+    let (_stop, stopped) = watch::channel(false);
+    let (report, _) = go_on(settings, &record, &vault, stopped).await;
+    assert!(report.is_over, "{report:?}");
+    assert!(report.outcomes[&Outcome::Cancelled] > 20, "{report:?}");
+    judged(&emulator, &vault, &report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_that_are_away_stop_nobody_and_are_worked_on_when_they_are_back() {
+    let made = Made {
+        away: 0.2,
+        away_for: Duration::from_secs(1_800),
+        ..devices(30)
+    };
+    let (report, _) = survive(made, "").await;
+    assert_eq!(report.outcomes[&Outcome::Done], 30, "{report:?}");
+}
+
+/// The size the room is built for: some minutes, so run by hand with
+/// `cargo test --release --test collect two_thousand -- --ignored --nocapture`.
+#[ignore]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_devices_with_a_tenth_away_end_near_their_bound() {
+    let made = Made {
+        away: 0.1,
+        away_for: Duration::from_secs(4 * 3_600),
+        ..devices(2_000)
+    };
+    let begun = Instant::now();
+    let (report, emulator) = survive(made, "").await;
+    println!(
+        "bound {:?} ({}), took {:?} with those that were away; {:?} real\n{report:?}\n{:?}",
+        report.bound.longest(),
+        report.bound.reason(),
+        report.took,
+        begun.elapsed(),
+        emulator.judgement()
+    );
 }

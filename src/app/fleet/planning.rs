@@ -50,6 +50,11 @@ pub fn read_devices(typed: &[String]) -> Result<Vec<String>, Failure> {
     Ok(devices)
 }
 
+/// A config file's text.
+pub fn read_config(path: &Path) -> Result<String, Failure> {
+    read_text(path, PLAYBOOK_BYTES_MAX)
+}
+
 fn read_text(path: &Path, max: u64) -> Result<String, Failure> {
     let doing = || format!("could not read {}", path.display());
     let file = std::fs::File::open(path).map_err(|e| Failure::caused(Kind::Asked, doing(), e))?;

@@ -118,7 +118,8 @@ fn go_on(
 pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Result<bool, Failure> {
     let catalogue = custody::open_to_read(archive)?;
     let mut state = find_run(&catalogue, run)?;
-    if state.run.over.is_some() {
+    // Going on fetches what is still missing of a run whose sessions are over.
+    if state.run.over.is_some() && order != FleetOrder::Resume {
         return Err(Failure::asked(format!("run {} is over", state.run.id)));
     }
     let store = match custody::open_to_write(archive, "fleet order") {

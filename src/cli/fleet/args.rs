@@ -115,6 +115,36 @@ pub struct Watching {
     pub no_index: bool,
 }
 
+/// Of a fleet run or of the whole archive: done, pending, failed, cut off, timed out, cancelled,
+/// expired, missing, never run, old. Exit code 3 where not everything is done.
+#[derive(Debug, Args)]
+pub struct Coverage {
+    /// Only this fleet run (id or its beginning).
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// What was done longer ago than this is old (7d, 2w).
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub older_than: Option<Duration>,
+    /// Write the matrix as a page into FILE.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    #[command(flatten)]
+    pub form: Form,
+    /// Start a new run of what is missing.
+    #[arg(long, requires = "comment")]
+    pub retry_missing: bool,
+    /// Comment of the new run's sessions.
+    #[arg(long, value_name = "TEXT", requires = "retry_missing")]
+    pub comment: Option<String>,
+    /// Print the new run's requests and start nothing.
+    #[arg(long, requires = "retry_missing")]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub connect: Connect,
+    #[command(flatten)]
+    pub how: How,
+}
+
 /// Look at the fleet runs of the archive, and tell them something.
 #[derive(Debug, Subcommand)]
 pub enum Fleet {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::app::collect::Settings;
 use crate::app::collect::fleet::{FleetPlan, FleetRequest, FleetRules, Playbook, Step, Wrong};
 use crate::app::{self, Failure, FleetEnded};
-use crate::cli::args::Global;
+use crate::cli::args::{Connect, Global};
 use crate::cli::import::{index_these, print_json};
 use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
 use crate::cli::{Exit, archive, connect, say};
@@ -18,7 +18,31 @@ use super::view::View;
 pub fn run(global: &Global, typed: &Run) -> Result<Exit, Failure> {
     let request = request(&typed.what)?;
     let settings = connect::settings(&typed.connect)?;
-    let plan = match app::plan_fleet(&settings, &request)? {
+    let plan = app::plan_fleet(&settings, &request)?;
+    let launch = Launch {
+        connect: &typed.connect,
+        how: &typed.how,
+        dry_run: typed.dry_run,
+        json: typed.json,
+    };
+    self::launch(global, settings, plan, &launch)
+}
+
+/// How a plan is started, or only shown.
+pub struct Launch<'a> {
+    pub connect: &'a Connect,
+    pub how: &'a How,
+    pub dry_run: bool,
+    pub json: bool,
+}
+
+pub fn launch(
+    global: &Global,
+    settings: Settings,
+    plan: Result<FleetPlan, Vec<Wrong>>,
+    typed: &Launch<'_>,
+) -> Result<Exit, Failure> {
+    let plan = match plan {
         Ok(plan) => plan,
         Err(wrong) => return Ok(refuse(&wrong)),
     };
@@ -28,7 +52,7 @@ pub fn run(global: &Global, typed: &Run) -> Result<Exit, Failure> {
     }
     let dir = archive(global)?;
     let settings = watched(settings, &typed.how.watch);
-    let rules = rules(&typed.how);
+    let rules = rules(typed.how);
     say(
         global,
         &format!(
@@ -219,7 +243,7 @@ struct DryRun<'a> {
     requests: Vec<app::collect::fleet::PlannedCall>,
 }
 
-fn dry_run(global: &Global, typed: &Run, plan: &FleetPlan) -> Result<Exit, Failure> {
+fn dry_run(global: &Global, typed: &Launch<'_>, plan: &FleetPlan) -> Result<Exit, Failure> {
     let bound = plan.bound.longest();
     let scaled = bound.div_f64(typed.connect.time_scale.max(1.0));
     let finish = Timestamp::now()

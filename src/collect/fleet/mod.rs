@@ -43,6 +43,7 @@ pub(in crate::collect) use runner::{Fleet, start_all, tend};
 pub use schedule::{Counts, FleetRules};
 pub use step::Step;
 pub use survey::survey;
+pub(in crate::collect) use survey::{entities, resolve_one};
 pub use variables::Variables;
 pub use wanted::Wanted;
 pub use wrong::Wrong;

@@ -1,7 +1,7 @@
 //! A request made into a plan: which device runs what. Pure, so that all that
 //! is wrong is known before the first call that changes anything.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -82,21 +82,63 @@ impl FleetPlan {
         let devices = plan_devices(request, survey, &mut wrong);
         wrong.extend(check_library(&devices, request, survey));
         wrong.extend(check_permissions(survey));
-        let id = match RunId::random() {
-            Ok(id) => id,
-            Err(error) => {
-                wrong.push(Wrong::new("run", error.to_string()));
-                RunId::from_bytes([0; 8])
-            }
+        Self::checked(comment(request), devices, request.session_usual, wrong)
+    }
+
+    /// A plan of these steps on these machines, by their ids.
+    ///
+    /// **Errors**: all that is wrong, at once.
+    pub fn of_steps(
+        comment: &str,
+        steps: &[(String, Vec<Step>)],
+        survey: &Survey,
+    ) -> Result<Self, Vec<Wrong>> {
+        let request = FleetRequest {
+            comment: Some(comment.to_string()),
+            ..FleetRequest::default()
         };
+        let mut wrong = check_comment(&request);
+        let known: HashMap<String, &Machine> = survey
+            .machines
+            .iter()
+            .map(|machine| (machine.id.to_lowercase(), machine))
+            .collect();
+        let mut devices = Vec::new();
+        let mut of_steps = BTreeSet::new();
+        for (id, steps) in steps {
+            of_steps.extend(check_steps(steps));
+            match known.get(&id.to_lowercase()) {
+                Some(machine) => devices.push(planned(machine, steps.clone(), survey)),
+                None => wrong.push(Wrong::new(
+                    format!("device {id}"),
+                    "the service knows no such machine",
+                )),
+            }
+        }
+        wrong.extend(of_steps);
+        wrong.extend(check_library(&devices, &request, survey));
+        wrong.extend(check_permissions(survey));
+        Self::checked(comment, devices, None, wrong)
+    }
+
+    fn checked(
+        comment: &str,
+        devices: Vec<PlannedDevice>,
+        session_usual: Option<Duration>,
+        mut wrong: Vec<Wrong>,
+    ) -> Result<Self, Vec<Wrong>> {
+        let id = RunId::random().unwrap_or_else(|error| {
+            wrong.push(Wrong::new("run", error.to_string()));
+            RunId::from_bytes([0; 8])
+        });
         let (warnings, wrong): (Vec<_>, Vec<_>) = wrong.into_iter().partition(|w| w.is_warning);
         if !wrong.is_empty() {
             return Err(wrong.into_iter().chain(warnings).collect());
         }
         Ok(Self {
             id,
-            comment: comment(request).to_string(),
-            bound: Bound::of(needs(&devices, request.session_usual)),
+            comment: comment.trim().to_string(),
+            bound: Bound::of(needs(&devices, session_usual)),
             devices,
             warnings,
         })
@@ -188,19 +230,23 @@ fn plan_devices(
     let devices: Vec<_> = places
         .iter()
         .filter_map(|place| survey.machines.get(*place))
-        .map(|machine| PlannedDevice {
-            machine_id: machine.id.clone(),
-            name: machine.label().to_string(),
-            steps: filled.steps_of(machine, request),
-            likely_away: machine.is_likely_away(survey.now),
-            last_seen: machine.last_seen.clone(),
-        })
+        .map(|machine| planned(machine, filled.steps_of(machine, request), survey))
         .collect();
     if devices.is_empty() {
         wrong.extend(check_steps(&playbook.steps));
     }
     wrong.extend(filled.wrong());
     devices
+}
+
+fn planned(machine: &Machine, steps: Vec<Step>, survey: &Survey) -> PlannedDevice {
+    PlannedDevice {
+        machine_id: machine.id.clone(),
+        name: machine.label().to_string(),
+        steps,
+        likely_away: machine.is_likely_away(survey.now),
+        last_seen: machine.last_seen.clone(),
+    }
 }
 
 /// Variables given to a device that takes no part are a misspelled name.

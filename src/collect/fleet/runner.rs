@@ -430,7 +430,7 @@ impl Fleet {
 
 /// One call each; what fails is due again in a minute.
 async fn cancel(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    let due = fleet.lock().to_cancel(run.clock.now());
+    let due = fleet.lock().due_to_cancel(run.clock.now());
     if due.is_empty() {
         return Ok(());
     }
@@ -465,7 +465,7 @@ impl Fleet {
 }
 
 async fn look_at_unseen(run: &Run, fleet: &Arc<Fleet>) {
-    let unseen = fleet.lock().to_look_at(run.clock.now());
+    let unseen = fleet.lock().take_unseen(run.clock.now());
     for (place, id) in unseen {
         let ask = Ask::get(Call::Action, run.api.url(&format!("machineactions/{id}")));
         match run.api.call(&ask).await {

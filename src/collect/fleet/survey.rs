@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
-use super::{Machine, Survey};
+use super::{Machine, Survey, wanted};
 use crate::collect::api::{Api, Ask, CallError};
 use crate::collect::clock::Clock;
 use crate::collect::list;
@@ -76,6 +76,27 @@ pub(in crate::collect) async fn machines(
         machines.filter(|m| seen.insert(m.id.clone())).collect(),
         date,
     ))
+}
+
+/// The id of the one machine that is called that.
+pub(in crate::collect) async fn resolve_one(
+    api: &Api,
+    device: &str,
+) -> Result<String, CollectError> {
+    let (machines, _) = machines(api, None).await?;
+    let (places, wrong) = wanted::resolve(&[device.to_string()], &machines);
+    let why = match (places.as_slice(), wrong.first()) {
+        ([place], _) => match machines.get(*place) {
+            Some(machine) => return Ok(machine.id.clone()),
+            None => "it is gone".to_string(),
+        },
+        (_, Some(wrong)) => wrong.to_string(),
+        (many, None) => format!("{} machines are meant", many.len()),
+    };
+    Err(CollectError::Setting {
+        setting: "the device",
+        why,
+    })
 }
 
 /// `None` where the service refuses to show the library.

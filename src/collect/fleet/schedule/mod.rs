@@ -8,7 +8,7 @@
 //!
 //! **Order**: devices that look present first, as they were named; those that
 //! look away last. **Cost** of each event: logarithmic in the devices, but for
-//! `listed` and `to_cancel`, which look at the open sessions.
+//! `listed` and `due_to_cancel`, which look at the open sessions.
 
 mod parking;
 mod starting;

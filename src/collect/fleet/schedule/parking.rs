@@ -16,7 +16,7 @@ pub(in crate::collect) struct Cancel {
 impl Schedule {
     /// Sessions to be cancelled now. That they are must be in the record
     /// before the requests leave.
-    pub fn to_cancel(&mut self, now: Moment) -> Vec<Cancel> {
+    pub fn due_to_cancel(&mut self, now: Moment) -> Vec<Cancel> {
         let mut places = self.overdue(now);
         places.extend(self.asked());
         places

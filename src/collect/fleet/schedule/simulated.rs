@@ -284,7 +284,7 @@ impl World {
     /// The service's side of a start.
     fn post(&mut self, start: &Start, call: u64) {
         let late = 1 + self.random.below(3);
-        let mut answer = |world: &mut Self, late: u64, answer: Answer| {
+        let answer = |world: &mut Self, late: u64, answer: Answer| {
             world
                 .answers
                 .push((world.now + late, start.place, call, answer));
@@ -396,9 +396,9 @@ impl World {
     }
 
     fn cancel(&mut self) {
-        let to_cancel = self.schedule.to_cancel(at(self.now));
+        let due = self.schedule.due_to_cancel(at(self.now));
         self.note();
-        for cancel in to_cancel {
+        for cancel in due {
             let deaf = self.random.percent(self.faults.deaf);
             let found = self
                 .sessions

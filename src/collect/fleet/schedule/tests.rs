@@ -266,16 +266,16 @@ fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
         let created = Answer::Created(Box::new(action(start, n, "Pending")));
         schedule.answered(start.place, created, second(n));
     }
-    assert_eq!(schedule.to_cancel(second(200)), []);
+    assert_eq!(schedule.due_to_cancel(second(200)), []);
     let many: Vec<_> = schedule
-        .to_cancel(second(310))
+        .due_to_cancel(second(310))
         .iter()
         .map(|c| c.place)
         .collect();
     assert_eq!(many, [1, 2, 3, 4, 5, 6], "two of the eight may wait");
-    assert_eq!(schedule.to_cancel(second(320)), [], "asked for already");
+    assert_eq!(schedule.due_to_cancel(second(320)), [], "asked for already");
     let late: Vec<_> = schedule
-        .to_cancel(second(910))
+        .due_to_cancel(second(910))
         .iter()
         .map(|c| c.place)
         .collect();
@@ -303,7 +303,7 @@ fn a_cancelled_run_starts_nothing_and_cancels_what_is_open() {
     schedule.cancel_all(second(2));
     schedule.answered(two.place, Answer::Throttled, second(3));
     assert_eq!(schedule.outcomes()[&Outcome::Cancelled], 2);
-    assert_eq!(schedule.to_cancel(second(3)).len(), 1);
+    assert_eq!(schedule.due_to_cancel(second(3)).len(), 1);
     schedule.saw(&action(&one, 1, "Cancelled"), second(5));
     assert!(schedule.is_over() && !schedule.could_start(second(6)));
 }

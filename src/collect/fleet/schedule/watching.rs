@@ -182,7 +182,7 @@ impl Schedule {
     }
 
     /// Sessions no list has shown for long: to be asked for by their ids.
-    pub fn to_look_at(&mut self, now: Moment) -> Vec<(u32, ActionId)> {
+    pub fn take_unseen(&mut self, now: Moment) -> Vec<(u32, ActionId)> {
         let unseen_for = self.times.unseen_for;
         let open: Vec<u32> = self.open.iter().copied().collect();
         let mut unseen = Vec::new();
