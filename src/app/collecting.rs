@@ -54,27 +54,10 @@ pub fn collect_into(
     let notices = store.notices().to_vec();
     let host = settings.api_base.host_str().unwrap_or("?").to_string();
     custody::note(&store, &format!("collect from {host}"))?;
-    let vault = Arc::new(StoreVault {
-        store: store.clone(),
-        dir: archive.to_path_buf(),
-        of: Mutex::default(),
-    });
+    let vault = Arc::new(StoreVault::new(store.clone(), archive));
     let seen = vault.clone();
-    let runtime = runtime()?;
-    let (report, error) = runtime.block_on(async {
-        let (stop, stopped) = tokio::sync::watch::channel(false);
-        let listener = tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                let _ = stop.send(true);
-            }
-            // Kept until the run has ended: a dropped sender says nothing.
-            stop.closed().await;
-        });
-        let ended = collect::collect(settings, vault, events, stopped).await;
-        listener.abort();
-        ended
-    });
-    drop(runtime);
+    let (report, error) =
+        runtime_until_interrupted(|stopped| collect::collect(settings, vault, events, stopped))?;
     store.close()?;
     let of = std::mem::take(&mut *seen.lock_of());
     Ok(CollectReport {
@@ -111,6 +94,25 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|e| Failure::caused(Kind::World, "could not start the network threads", e))
 }
 
+/// Runs something that ends by itself, or soon after Ctrl-C.
+pub(super) fn runtime_until_interrupted<F: Future>(
+    run: impl FnOnce(tokio::sync::watch::Receiver<bool>) -> F,
+) -> Result<F::Output, Failure> {
+    Ok(runtime()?.block_on(async {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let listener = tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                let _ = stop.send(true);
+            }
+            // Kept until the run has ended: a dropped sender says nothing.
+            stop.closed().await;
+        });
+        let ended = run(stopped).await;
+        listener.abort();
+        ended
+    }))
+}
+
 impl From<collect::CollectError> for Failure {
     fn from(error: collect::CollectError) -> Self {
         let hint = error.hint();
@@ -123,7 +125,7 @@ impl From<collect::CollectError> for Failure {
 }
 
 /// The store as the collector sees it.
-struct StoreVault {
+pub(super) struct StoreVault {
     store: Arc<Store>,
     dir: PathBuf,
     /// Actions that were noted: those that were meant.
@@ -131,6 +133,14 @@ struct StoreVault {
 }
 
 impl StoreVault {
+    pub(super) fn new(store: Arc<Store>, dir: &Path) -> Self {
+        Self {
+            store,
+            dir: dir.to_path_buf(),
+            of: Mutex::default(),
+        }
+    }
+
     fn lock_of(&self) -> MutexGuard<'_, HashSet<ActionId>> {
         self.of.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,7 +230,7 @@ impl Download for StoreDownload {
     }
 }
 
-fn refused(error: StoreError) -> VaultError {
+pub(super) fn refused(error: StoreError) -> VaultError {
     if error.is_disk_full() {
         VaultError::DiskFull
     } else {

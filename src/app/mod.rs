@@ -12,6 +12,7 @@ mod custody;
 #[cfg(feature = "emulator")]
 mod demo;
 mod failure;
+mod fleet;
 mod importing;
 mod index_lock;
 mod indexer;
@@ -22,6 +23,7 @@ mod reading;
 mod row;
 mod searching;
 mod showing;
+mod single;
 mod text_sink;
 mod typed;
 mod undated;
@@ -39,6 +41,11 @@ pub use collecting::{CollectReport, check_collect, collect_into, until_interrupt
 #[cfg(feature = "emulator")]
 pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};
+pub use fleet::{
+    Cell, CellState, CoverageRequest, FleetEnded, FleetRow, RunRow, coverage, fleet_runs,
+    fleet_status, in_seconds, order_fleet, plan_fleet, plan_missing, read_config, read_devices,
+    read_playbook, resume_fleet, start_fleet,
+};
 pub use importing::{DeviceFrom, ImportReport, import};
 pub use listing::{
     IndexStatus, Lag, ListFilter, PartSize, Status, gaps, list, problems, standing_problems, status,
@@ -49,6 +56,10 @@ pub use reading::{add_passwords, set_code_page};
 pub use row::{CountRow, GapRow, HitRow, ListRow, MemberRow, Place, ProblemRow, State};
 pub use searching::{Explained, Search, SearchSummary, TextWay, Verdict};
 pub use showing::{View, ViewMember, show, show_raw};
+pub use single::{
+    action_as_sent, delete_from_library, finish_package, list_library, secret_from_command,
+    start_package, upload_to_library,
+};
 pub use typed::{parse_action, parse_reference, parse_time};
 pub use verifying::{DamageRow, VerifyReport, verify};
 pub use waiting::Waiting;

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::connect::Connect;
+pub use super::fleet::args::{Coverage, Fleet, Run};
+pub use super::library::{Action, Library, Package};
+
 /// Keeps and searches what Microsoft Defender live response brought back.
 ///
 /// Collect results before their links die, archive the bytes untouched, search
@@ -53,6 +57,20 @@ pub enum Command {
     Demo(Demo),
     /// Fetch every live response result through the Defender API.
     Collect(Box<Collect>),
+    /// Run live response on devices, within every limit, and collect what comes of it.
+    Run(Box<Run>),
+    /// Where fleet runs stand; pause, resume, cancel.
+    #[command(subcommand)]
+    Fleet(Fleet),
+    /// What was run where and what became of it: device by command.
+    Coverage(Box<Coverage>),
+    /// The service's library of scripts and tools: list, upload, delete.
+    #[command(subcommand)]
+    Library(Library),
+    /// One action as the service describes it; cancel it.
+    Action(Box<Action>),
+    /// Have an investigation package collected, wait for it and archive it.
+    Package(Box<Package>),
     /// Take in results that others saved: folders, zips, gzips, transcripts.
     Import(Import),
     /// Search every word of the archive.
@@ -99,68 +117,10 @@ pub struct Demo {
     pub discard: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Cloud {
-    Commercial,
-    Gcc,
-    GccHigh,
-    Dod,
-}
-
-/// Sign-in: a client secret in AFTERACTION_CLIENT_SECRET, or a ready token in
-/// AFTERACTION_TOKEN. Neither is ever taken from the command line.
 #[derive(Debug, Args)]
 pub struct Collect {
-    /// Base of the API, such as https://api.security.microsoft.com.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "AFTERACTION_API_BASE",
-        hide_env_values = true
-    )]
-    pub api_base: Option<String>,
-    /// Base of the sign-in service, such as https://login.microsoftonline.com.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "AFTERACTION_LOGIN_BASE",
-        hide_env_values = true
-    )]
-    pub login_base: Option<String>,
-    /// Cloud whose hosts are meant where no base is given.
-    #[arg(long, value_enum, default_value = "commercial")]
-    pub cloud: Cloud,
-    /// Scope to ask a token for [default: the cloud's own].
-    #[arg(long)]
-    pub scope: Option<String>,
-    /// Tenant to sign in to.
-    #[arg(
-        long,
-        value_name = "T",
-        env = "AFTERACTION_TENANT",
-        hide_env_values = true
-    )]
-    pub tenant: Option<String>,
-    /// Application to sign in as.
-    #[arg(
-        long,
-        value_name = "ID",
-        env = "AFTERACTION_CLIENT_ID",
-        hide_env_values = true
-    )]
-    pub client_id: Option<String>,
-    /// File that holds the client secret.
-    #[arg(long, value_name = "FILE")]
-    pub client_secret_file: Option<PathBuf>,
-    /// File that holds a ready token.
-    #[arg(long, value_name = "FILE", conflicts_with = "client_secret_file")]
-    pub token_file: Option<PathBuf>,
-    /// Command that prints a ready token; run again when the token ends.
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["token_file", "client_secret_file"])]
-    pub token_command: Option<String>,
-    /// Certificate authority to trust besides the system's (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub connect: Connect,
     /// Only actions created at or after this time (2026-02-01, 2h, 3d).
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
@@ -173,6 +133,15 @@ pub struct Collect {
     /// Only this action; may be repeated.
     #[arg(long, value_name = "ACTION_ID")]
     pub action: Vec<String>,
+    /// Only the command in this place of its action (from 0); may be repeated.
+    #[arg(long, value_name = "N", requires = "action")]
+    pub index: Vec<u32>,
+    /// Investigation packages instead of live response results.
+    #[arg(long)]
+    pub packages: bool,
+    /// Fetch what is in the archive once more; what differs becomes a new version.
+    #[arg(long)]
+    pub again: bool,
     /// Only actions whose comment holds this text.
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
@@ -191,21 +160,6 @@ pub struct Collect {
     /// Do not bring the index up to date afterwards.
     #[arg(long)]
     pub no_index: bool,
-    /// Times faster than the wall clock the service runs (emulator only, 1 to 100).
-    #[arg(long, value_name = "N", default_value_t = 1.0, hide_short_help = true)]
-    pub time_scale: f64,
-    /// The service has no call limits (emulator only).
-    #[arg(long, hide_short_help = true)]
-    pub no_limits: bool,
-    /// Folder of the call log that outlives this process [default: the user's state folder].
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "AFTERACTION_STATE",
-        hide_env_values = true,
-        hide_short_help = true
-    )]
-    pub state_dir: Option<PathBuf>,
     /// The report as JSON on stdout.
     #[arg(long)]
     pub json: bool,
@@ -430,9 +384,34 @@ pub struct Index {
 #[cfg(feature = "emulator")]
 #[derive(Debug, Args)]
 pub struct Emulate {
-    /// Folder of results to serve: ACTION_ID.json beside ACTION_ID/INDEX.*, or any files.
-    #[arg(value_name = "DIR", default_value = "sample-data")]
-    pub folder: PathBuf,
+    /// Folder of results to serve: ACTION_ID.json beside ACTION_ID/INDEX.*, or any
+    /// files [default: sample-data, or none with --fleet].
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Serve a made-up fleet of N machines, on which commands can be run.
+    #[arg(long, value_name = "N")]
+    pub fleet: Option<usize>,
+    /// Share of the made-up fleet that is away at the start (0 to 1).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "fleet", value_parser = share)]
+    pub away: f64,
+    /// Hours they stay away, from half of it to half more.
+    #[arg(long, value_name = "H", default_value_t = 4.0, requires = "fleet", value_parser = hours)]
+    pub away_hours: f64,
+    /// Group of machines on which nothing may be run; may be repeated.
+    #[arg(long, value_name = "GROUP")]
+    pub disallow: Vec<String>,
+    /// Live response sessions, of 25, that others have taken.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub sessions_held: usize,
+    /// How likely a command fails (0 to 1).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub failing: f64,
+    /// How likely a script runs into the limit of 10 minutes (0 to 1).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub hanging: f64,
+    /// Same seed: same fleet, same lots drawn, same answers of the machines.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
     /// Address to listen on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8790")]
     pub listen: std::net::SocketAddr,
@@ -448,9 +427,25 @@ pub struct Emulate {
     /// A fault to show, NAME[=ARG]; may be repeated.
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<String>,
-    /// File that keeps the service's clock across restarts.
+    /// File that keeps the service's clock and call counts across restarts; runs
+    /// under way are forgotten.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+}
+
+#[cfg(feature = "emulator")]
+fn share(text: &str) -> Result<f64, String> {
+    let read = text.parse().ok();
+    read.filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "not between 0 and 1".into())
+}
+
+#[cfg(feature = "emulator")]
+fn hours(text: &str) -> Result<f64, String> {
+    // A century: beyond it nobody waits for anything.
+    let read = text.parse().ok();
+    read.filter(|hours| (0.0..=876_600.0).contains(hours))
+        .ok_or_else(|| "not a number of hours".into())
 }
 
 #[derive(Debug, Subcommand)]

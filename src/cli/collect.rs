@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::app::collect::{
-    CheckState, Cloud, Events, Filter, Pace, Progress as Step, Secret, Settings, SignIn,
-    TokenSource, state_dir,
-};
+use crate::app::collect::{CheckState, Events, Filter, Progress as Step, Settings};
 use crate::app::{self, CollectReport, Failure};
 
 use super::args::{self, Global};
+use super::connect;
 use super::import::{index_these, print_json};
 use super::output::{Output, counted, human_bytes, human_count, visible};
 use super::progress::Progress;
@@ -53,34 +51,10 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
         let text = text.as_deref();
         text.map(|t| app::parse_time(t, now, is_end)).transpose()
     };
-    let state = match &typed.state_dir {
-        Some(dir) => dir.clone(),
-        None => state_dir(|name| std::env::var_os(name)).ok_or_else(|| {
-            Failure::asked("no folder is known for the call log")
-                .hint("name one with --state-dir DIR, or set HOME")
-        })?,
-    };
-    let cloud = match typed.cloud {
-        args::Cloud::Commercial => Cloud::Commercial,
-        args::Cloud::Gcc => Cloud::Gcc,
-        args::Cloud::GccHigh => Cloud::GccHigh,
-        args::Cloud::Dod => Cloud::Dod,
-    };
-    let mut settings = Settings::new(
-        cloud,
-        typed.api_base.as_deref(),
-        typed.login_base.as_deref(),
-        sign_in(typed)?,
-        state,
-    )?;
-    settings.scope.clone_from(&typed.scope);
+    let mut settings = connect::settings(&typed.connect)?;
     settings.slots = usize::from(typed.slots);
+    settings.again = typed.again;
     settings.watch = typed.watch.then(|| Duration::from_secs(typed.interval));
-    settings.pace = Pace {
-        time_scale: typed.time_scale,
-        limits_lifted: typed.no_limits,
-    };
-    settings.ca_file.clone_from(&typed.ca_file);
     settings.filter = Filter {
         since: time(&typed.since, false)?,
         until: time(&typed.until, true)?,
@@ -90,41 +64,11 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
             .iter()
             .map(|a| app::parse_action(a))
             .collect::<Result<_, _>>()?,
+        indexes: typed.index.clone(),
         comment: typed.comment.clone(),
+        packages: typed.packages,
     };
     Ok(settings)
-}
-
-fn sign_in(typed: &args::Collect) -> Result<SignIn, Failure> {
-    let from_env = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
-    if let Some(command) = &typed.token_command {
-        return Ok(SignIn::Token(TokenSource::Command(Secret::new(command))));
-    }
-    if let Some(file) = &typed.token_file {
-        return Ok(SignIn::Token(TokenSource::File(file.clone())));
-    }
-    let secret = match &typed.client_secret_file {
-        Some(file) => Some(Secret::from_file(file)?),
-        None => from_env("AFTERACTION_CLIENT_SECRET").map(Secret::new),
-    };
-    if let Some(secret) = secret {
-        let (Some(tenant), Some(client_id)) = (&typed.tenant, &typed.client_id) else {
-            return Err(Failure::asked(
-                "a client secret needs --tenant and --client-id",
-            ));
-        };
-        return Ok(SignIn::Client {
-            tenant: tenant.clone(),
-            client_id: client_id.clone(),
-            secret,
-        });
-    }
-    match from_env("AFTERACTION_TOKEN") {
-        Some(token) => Ok(SignIn::Token(TokenSource::Ready(Secret::new(token)))),
-        None => Err(Failure::asked("nothing to sign in with").hint(
-            "set AFTERACTION_CLIENT_SECRET (with --tenant and --client-id) or AFTERACTION_TOKEN, or use --token-command",
-        )),
-    }
 }
 
 fn check(global: &Global, dir: &Path, settings: Settings) -> Result<Exit, Failure> {
@@ -267,7 +211,7 @@ impl Seen {
             Step::RoomAgain => self.line("room again, collecting goes on"),
             Step::Notice(text) if self.verbose => self.line(&visible(&text)),
             Step::Notice(text) => self.message(&visible(&text)),
-            Step::Listed { .. } => {}
+            Step::Listed { .. } | Step::Fleet(_) => {}
         }
     }
 

@@ -3,8 +3,12 @@
 
 mod args;
 mod collect;
+mod connect;
+mod fleet;
 mod import;
+mod library;
 mod output;
+mod profile;
 mod progress;
 mod query;
 mod read;
@@ -98,6 +102,12 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Demo(_) => Err(Failure::asked("this build has no emulator, so no demo")
             .hint("build with the default features")),
         Command::Collect(typed) => collect::collect(global, &typed),
+        Command::Run(typed) => fleet::run::run(global, &typed),
+        Command::Fleet(typed) => fleet::standing::fleet(global, &typed),
+        Command::Coverage(typed) => fleet::coverage::coverage(global, &typed),
+        Command::Library(typed) => library::library(global, &typed),
+        Command::Action(typed) => library::action(global, &typed),
+        Command::Package(typed) => library::package(global, &typed),
         Command::Import(typed) => import::import(global, typed),
         Command::Search(typed) => search::search(global, &typed),
         Command::Show(typed) => read::show(global, &typed),

@@ -36,7 +36,7 @@ pub fn demo(global: &Global, typed: &args::Demo) -> Result<Exit, Failure> {
 
 #[cfg(feature = "emulator")]
 pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> {
-    use app::emulator::{Emulator, Faults, Fleet, Limits, Settings};
+    use app::emulator::{Emulator, Faults, Limits, Pace, Settings};
 
     if !typed.listen.ip().is_loopback() && !typed.allow_remote {
         return Err(Failure::asked(format!(
@@ -67,7 +67,14 @@ pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> 
         },
         faults,
         state_file: typed.state.clone(),
-        ..Settings::serving(Fleet::from_folder(&typed.folder).map_err(failed)?)
+        sessions_held: typed.sessions_held,
+        seed: typed.seed,
+        pace: Pace {
+            failing: typed.failing,
+            hanging: typed.hanging,
+            ..Pace::default()
+        },
+        ..Settings::serving(fleet(typed).map_err(failed)?)
     };
     let emulator = Emulator::start_blocking(settings).map_err(failed)?;
     let mut out = Output::open(None, global.no_color)?;
@@ -76,6 +83,34 @@ pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> 
     app::until_interrupted()?;
     say(global, "stopped");
     Ok(Exit::Done)
+}
+
+/// The folder, the made-up fleet, or both.
+#[cfg(feature = "emulator")]
+fn fleet(typed: &args::Emulate) -> Result<app::emulator::Fleet, app::emulator::Error> {
+    use app::emulator::{Fleet, Made};
+
+    let folder = match (&typed.folder, typed.fleet) {
+        (Some(folder), _) => Some(folder.as_path()),
+        (None, Some(_)) => None,
+        (None, None) => Some(Path::new("sample-data")),
+    };
+    let served = match folder {
+        Some(folder) => Fleet::from_folder(folder)?,
+        None => Fleet::new(),
+    };
+    let made = typed.fleet.map(|devices| Made {
+        devices,
+        seed: typed.seed,
+        away: typed.away,
+        away_for: std::time::Duration::from_secs_f64(typed.away_hours * 3600.0),
+    });
+    let made = made.map_or_else(Fleet::new, |made| Fleet::made(&made));
+    let all = served.and(made);
+    Ok(typed
+        .disallow
+        .iter()
+        .fold(all, |all, group| all.disallow(group)))
 }
 
 pub fn generate(

@@ -4,18 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
 use url::Url;
 
-use super::budget::Budget;
+use super::backoff::{Tries, Trouble};
+use super::budget::{Budget, Ticket};
 use super::clock::{Clock, Moment};
-use super::http::{self, Fault, SharedHttp, Unread};
+use super::http::{self, Fault, Http, SharedHttp, Unread};
 use super::link::{BadLink, Link};
 use super::outage::{Lost, Outage};
 use super::sign_in::Signer;
 use super::tally::Tally;
-use super::{Call, CollectError, Secret, ServiceError};
-use crate::evidence::ResultKey;
+use super::{Call, CollectError, Secret, ServiceError, Settings, SignIn};
+use crate::evidence::{ActionId, ResultKey};
 
 /// A page holds at most 10,000 actions of a few KiB each.
 const PAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -65,6 +69,18 @@ pub(super) enum CallError {
 }
 
 impl CallError {
+    /// What kind of trouble it is, where trying again may help.
+    pub fn may_pass(&self) -> Option<Trouble> {
+        match self {
+            Self::Throttled => Some(Trouble::Throttled),
+            Self::Broken(_) => Some(Trouble::Broken),
+            Self::Odd(_) => Some(Trouble::Server),
+            Self::Lost(_) => Some(Trouble::Lost),
+            Self::Service(e) if e.status >= 500 || e.status == 408 => Some(Trouble::Server),
+            _ => None,
+        }
+    }
+
     /// The same as an error that ends the run.
     pub fn into_fatal(self, call: Call, host: &str) -> CollectError {
         let (call, host) = (call.doing(), host.to_string());
@@ -90,28 +106,121 @@ impl CallError {
     }
 }
 
+/// One request, before it has a token.
+#[derive(Clone)]
+pub(super) struct Ask {
+    pub call: Call,
+    pub method: Method,
+    pub url: Url,
+    pub payload: Option<Payload>,
+    /// **Units**: bytes of the answer.
+    pub max: usize,
+}
+
+/// What a request brings along.
+#[derive(Clone)]
+pub(super) struct Payload {
+    pub content_type: String,
+    pub bytes: Bytes,
+}
+
+impl Ask {
+    pub fn get(call: Call, url: Url) -> Self {
+        let max = match call {
+            Call::Link | Call::PackageLink => LINK_BYTES_MAX,
+            _ => PAGE_BYTES_MAX,
+        };
+        Self {
+            call,
+            method: Method::GET,
+            url,
+            payload: None,
+            max,
+        }
+    }
+
+    pub fn post(call: Call, url: Url, json: Vec<u8>) -> Self {
+        Self {
+            method: Method::POST,
+            payload: Some(Payload {
+                content_type: "application/json".into(),
+                bytes: json.into(),
+            }),
+            ..Self::get(call, url)
+        }
+    }
+}
+
 impl Api {
+    /// Signs in and opens the budget. What a person should know is told to
+    /// `tally`.
+    pub async fn open(
+        settings: &Settings,
+        clock: Clock,
+        tally: Arc<Tally>,
+    ) -> Result<Self, CollectError> {
+        let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
+        let signer = Signer::new(settings, http.clone(), clock, Some(tally.clone()))?;
+        let name = log_name(settings, &signer).await?;
+        let (budget, notice) = Budget::open(
+            clock,
+            settings.pace.limits_lifted,
+            settings.timeouts.call,
+            &settings.state_dir,
+            &name,
+        )?;
+        if let Some(notice) = notice {
+            tally.notice(notice);
+        }
+        Ok(Self {
+            base: settings.api_base.clone(),
+            host: settings.api_host(),
+            http,
+            signer,
+            budget,
+            clock,
+            call_timeout: settings.timeouts.call,
+            tally,
+            outage: Outage::default(),
+        })
+    }
+
+    /// An address of the API, such as `machines`.
+    pub fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        let before = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{before}/api/{path}"));
+        url
+    }
+
     pub async fn page(&self, url: &Url) -> Result<Answer, CallError> {
-        self.get(Call::List, url, PAGE_BYTES_MAX).await
+        self.call(&Ask::get(Call::List, url.clone())).await
     }
 
     /// Asks for the link of a result: one call of the scarcest budget.
     pub async fn link(&self, key: ResultKey) -> Result<Link, CallError> {
-        let mut url = self.base.clone();
-        let path = self.base.path().trim_end_matches('/');
-        url.set_path(&format!(
-            "{path}/api/machineactions/{}/GetLiveResponseResultDownloadLink(index={})",
+        let url = self.url(&format!(
+            "machineactions/{}/GetLiveResponseResultDownloadLink(index={})",
             key.action, key.index
         ));
-        let answer = self.get(Call::Link, &url, LINK_BYTES_MAX).await?;
+        let answer = self.call(&Ask::get(Call::Link, url)).await?;
         Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
     }
 
-    /// One call, sent again with another token after a 401.
-    async fn get(&self, call: Call, url: &Url, max: usize) -> Result<Answer, CallError> {
+    /// The same for an investigation package.
+    pub async fn package_link(&self, action: ActionId) -> Result<Link, CallError> {
+        let url = self.url(&format!("machineactions/{action}/getPackageUri"));
+        let answer = self.call(&Ask::get(Call::PackageLink, url)).await?;
+        Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
+    }
+
+    /// One call, sent again with another token after a 401, which says that
+    /// nothing was done.
+    pub async fn call(&self, ask: &Ask) -> Result<Answer, CallError> {
         let mut token = self.signer.bearer().await.map_err(CallError::Fatal)?;
         for _ in 0..TOKENS_MAX {
-            match self.send(call, url, max, &token).await {
+            let ticket = self.admit(ask.call).await?;
+            match self.send(ask, ticket, &token).await {
                 Err(CallError::Service(e)) if e.status == 401 => {
                     token = self.signer.renew(&token).await.map_err(CallError::Fatal)?;
                 }
@@ -121,26 +230,51 @@ impl Api {
         Err(CallError::Fatal(CollectError::TokenSpent))
     }
 
-    async fn send(
-        &self,
-        call: Call,
-        url: &Url,
-        max: usize,
-        token: &Secret,
-    ) -> Result<Answer, CallError> {
-        let client = self.http.client(url).map_err(CallError::Fatal)?;
+    /// The same, tried again while what keeps it may pass: for calls that may
+    /// be repeated.
+    pub async fn call_patiently(&self, ask: &Ask) -> Result<Answer, CallError> {
+        let mut tries = Tries::default();
+        loop {
+            let error = match self.call(ask).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let Some(trouble) = error.may_pass() else {
+                return Err(error);
+            };
+            match tries.next(trouble) {
+                Some(wait) => self.clock.sleep(wait).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until a call of this kind may leave.
+    pub async fn admit(&self, call: Call) -> Result<Ticket, CallError> {
         self.outage.wait(self.clock).await;
         let tell = |until| self.tally.waiting(call, self.clock.now(), until);
-        let ticket = self
-            .budget
-            .admit(call, &tell)
-            .await
-            .map_err(CallError::Fatal)?;
+        let admitted = self.budget.admit(call, &tell).await;
+        admitted.map_err(CallError::Fatal)
+    }
+
+    /// Sends what was admitted.
+    pub async fn send(
+        &self,
+        ask: &Ask,
+        ticket: Ticket,
+        token: &Secret,
+    ) -> Result<Answer, CallError> {
+        let client = self.http.client(&ask.url).map_err(CallError::Fatal)?;
         let asked = self.clock.now();
-        let request = client
-            .get(url.clone())
+        let mut request = client
+            .request(ask.method.clone(), ask.url.clone())
             .bearer_auth(token.expose())
             .timeout(self.call_timeout);
+        if let Some(payload) = &ask.payload {
+            request = request
+                .header(CONTENT_TYPE, &payload.content_type)
+                .body(payload.bytes.clone());
+        }
         let response = match request.send().await.map_err(http::fault) {
             Ok(response) => response,
             Err(fault) if fault.unsent => {
@@ -155,18 +289,18 @@ impl Api {
         let status = response.status().as_u16();
         let date = http::date(&response);
         let retry_after = http::retry_after(&response);
-        let body = http::read_bounded(response, max).await;
+        let body = http::read_bounded(response, ask.max).await;
         ticket.answered();
         self.outage.over();
         let body = body.map_err(|unread| match unread {
             Unread::Broken(fault) => CallError::Broken(fault.text),
-            Unread::TooLong => CallError::Odd(format!("longer than {max} bytes")),
+            Unread::TooLong => CallError::Odd(format!("longer than {} bytes", ask.max)),
         })?;
         match status {
             200..=299 => Ok(Answer { body, date, asked }),
             429 => {
                 self.tally.count(|report| report.throttled += 1);
-                self.budget.hold(call, retry_after).await;
+                self.budget.hold(ask.call, retry_after).await;
                 Err(CallError::Throttled)
             }
             _ => Err(CallError::Service(ServiceError::read(status, &body))),
@@ -192,4 +326,29 @@ impl Api {
             }),
         }
     }
+}
+
+/// The call log's name: tenant and application own the budget, whichever host
+/// of the service is asked. Emulators each have one of their own.
+async fn log_name(settings: &Settings, signer: &Signer) -> Result<String, CollectError> {
+    let claims = signer.claims().await?;
+    let (tenant, client) = match &settings.sign_in {
+        SignIn::Client {
+            tenant, client_id, ..
+        }
+        | SignIn::Certificate {
+            tenant, client_id, ..
+        } => (tenant.as_str(), client_id.as_str()),
+        SignIn::Token(_) => ("", ""),
+    };
+    let tenant = claims.tenant.as_deref().unwrap_or(tenant);
+    let client = claims.application.as_deref().unwrap_or(client);
+    let emulator = if http::is_loopback(&settings.api_base) {
+        format!("{} x{}", settings.api_host(), settings.pace.time_scale)
+    } else {
+        String::new()
+    };
+    let identity = format!("{tenant}\n{client}\n{emulator}").to_ascii_lowercase();
+    let digest = blake3::hash(identity.as_bytes()).to_hex();
+    Ok(digest.chars().take(24).collect())
 }

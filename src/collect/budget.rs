@@ -25,12 +25,26 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The kinds of calls; each has a budget of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Call {
     /// List actions.
     List,
     /// Ask for a result's link.
     Link,
+    /// Start a live response session.
+    Run,
+    /// List machines.
+    Machines,
+    /// Look at one action.
+    Action,
+    /// Cancel an action.
+    Cancel,
+    /// Look at, add to or take from the library.
+    Library,
+    /// Have an investigation package collected.
+    Package,
+    /// Ask for an investigation package's link.
+    PackageLink,
 }
 
 /// So many calls in any such span.
@@ -39,25 +53,56 @@ struct Limit {
     span: Duration,
 }
 
-/// **Source**: the API page of each call; the same for both so far.
-const LIMITS: [Limit; 2] = [
-    Limit {
-        calls: 100,
-        span: MINUTE,
-    },
-    Limit {
-        calls: 1_500,
-        span: HOUR,
-    },
-];
+const fn limit(calls: usize, span: Duration) -> Limit {
+    Limit { calls, span }
+}
+
+/// Of most calls. **Source**: the API page of each.
+const USUAL: &[Limit] = &[limit(100, MINUTE), limit(1_500, HOUR)];
+/// Starts a minute, and in any hour as many as its minutes allow.
+pub(super) const STARTS_PER_MINUTE: usize = 10;
+const RUN: &[Limit] = &[limit(STARTS_PER_MINUTE, MINUTE)];
+const PACKAGE_LINK: &[Limit] = &[limit(2, MINUTE), limit(120, HOUR)];
+
+const KINDS: usize = Call::ALL.len();
 
 impl Call {
-    pub const ALL: [Self; 2] = [Self::List, Self::Link];
+    pub const ALL: [Self; 9] = [
+        Self::List,
+        Self::Link,
+        Self::Run,
+        Self::Machines,
+        Self::Action,
+        Self::Cancel,
+        Self::Library,
+        Self::Package,
+        Self::PackageLink,
+    ];
+
+    fn limits(self) -> &'static [Limit] {
+        match self {
+            Self::Run => RUN,
+            Self::PackageLink => PACKAGE_LINK,
+            _ => USUAL,
+        }
+    }
+
+    /// Place in [`Call::ALL`].
+    fn place(self) -> usize {
+        self as usize
+    }
 
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::List => "list",
             Self::Link => "link",
+            Self::Run => "run",
+            Self::Machines => "machines",
+            Self::Action => "action",
+            Self::Cancel => "cancel",
+            Self::Library => "library",
+            Self::Package => "package",
+            Self::PackageLink => "package-link",
         }
     }
 
@@ -70,21 +115,28 @@ impl Call {
         match self {
             Self::List => "list actions",
             Self::Link => "ask for a result's link",
+            Self::Run => "start a live response session",
+            Self::Machines => "list machines",
+            Self::Action => "look at an action",
+            Self::Cancel => "cancel an action",
+            Self::Library => "use the library",
+            Self::Package => "have a package collected",
+            Self::PackageLink => "ask for a package's link",
         }
     }
 }
 
 /// The clock that counts, and when a call without an answer is given up.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
-    clock: Clock,
+pub(super) struct Pace {
+    pub clock: Clock,
     /// **Units**: real time.
-    call_timeout: Duration,
+    pub call_timeout: Duration,
 }
 
 /// When the next call may leave. In flight means not yet answered: its end is
 /// not known, so what is said then is the earliest it could be.
-fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Moment {
+pub(super) fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Moment {
     let mut ends: Vec<Moment> = ledger
         .calls
         .iter()
@@ -95,7 +147,8 @@ fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Moment {
         })
         .collect();
     ends.sort_unstable();
-    let free = LIMITS
+    let free = call
+        .limits()
         .iter()
         .filter_map(|limit| {
             // The call that must be over before one more fits.
@@ -118,9 +171,9 @@ pub(super) struct Budget {
     /// `None` with limits lifted: there is nothing to count.
     log: Option<Arc<CallLog>>,
     /// Who waits for a kind waits in line: the first in line asks the log.
-    doors: [Mutex<Moment>; 2],
+    doors: [Mutex<Moment>; KINDS],
     next_id: AtomicU64,
-    counts: [AtomicU64; 2],
+    counts: [AtomicU64; KINDS],
 }
 
 /// A call that was let go. Dropped without a word it counts as in flight.
@@ -243,17 +296,11 @@ impl Budget {
     }
 
     fn door(&self, call: Call) -> &Mutex<Moment> {
-        match call {
-            Call::List => &self.doors[0],
-            Call::Link => &self.doors[1],
-        }
+        &self.doors[call.place()]
     }
 
     fn counter(&self, call: Call) -> &AtomicU64 {
-        match call {
-            Call::List => &self.counts[0],
-            Call::Link => &self.counts[1],
-        }
+        &self.counts[call.place()]
     }
 }
 
@@ -341,6 +388,32 @@ mod tests {
     fn an_hour_binds_when_the_minute_does_not() {
         let calls: Vec<_> = (0..1_500).map(|n| answered(n * 2)).collect();
         assert_eq!(next(calls, 3_100), seconds(3_600));
+    }
+
+    #[test]
+    fn each_kind_has_limits_of_its_own() {
+        let free = |call, calls: usize, now| {
+            let sent = |_| Logged {
+                call,
+                ..answered(10)
+            };
+            let ledger = Ledger {
+                calls: (0..calls).map(sent).collect(),
+                holds: Vec::new(),
+            };
+            earliest(&ledger, call, seconds(now), pace())
+        };
+        assert_eq!(free(Call::Run, 9, 20), seconds(20));
+        assert_eq!(free(Call::Run, 10, 20), seconds(70));
+        assert_eq!(free(Call::PackageLink, 2, 20), seconds(70));
+        assert_eq!(free(Call::PackageLink, 120, 100), seconds(3_610));
+        assert_eq!(free(Call::Cancel, 99, 20), seconds(20));
+        for (place, call) in Call::ALL.into_iter().enumerate() {
+            assert_eq!(
+                (call.place(), Call::from_word(call.word())),
+                (place, Some(call))
+            );
+        }
     }
 
     #[test]

@@ -156,7 +156,7 @@ async fn host(
     lines: &mut Vec<CheckLine>,
 ) {
     let base = &settings.api_base;
-    let Some(mut url) = list::first_pages(base, &settings.filter, None)
+    let Some(mut url) = list::first_pages(base, &settings.filter, list::Reach::default())
         .into_iter()
         .next()
     else {

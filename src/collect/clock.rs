@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::evidence::Time;
 
@@ -15,7 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 ///
 /// **Units**: microseconds since 1970, real time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Moment(pub u64);
+pub struct Moment(pub u64);
 
 impl Moment {
     pub fn after(self, wait: Duration) -> Self {
@@ -32,6 +33,20 @@ impl Moment {
             .ok()
             .and_then(|us| Timestamp::from_microsecond(us).ok())
             .unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&self.timestamp())
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        let at: Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(u64::try_from(at.as_microsecond()).unwrap_or(0)))
     }
 }
 
@@ -64,6 +79,11 @@ impl Clock {
     /// Real time in which `service` passes on the service's clock.
     pub fn real(self, service: Duration) -> Duration {
         service.div_f64(self.scale)
+    }
+
+    /// Service time that passes in `real` time.
+    pub fn service(self, real: Duration) -> Duration {
+        real.mul_f64(self.scale)
     }
 
     /// Until the wall clock says `deadline`, or as long as that seemed to be

@@ -13,6 +13,7 @@ use super::blob::{self, Head, Meaning};
 use super::http::{self, Fault};
 use super::link::{BadLink, Link};
 use super::outage::Lost;
+use super::package;
 use super::pump::Run;
 use super::queue::Want;
 use super::writer::{End, Ended, Gone, Opened, Terms, Writer};
@@ -121,7 +122,12 @@ async fn pull_all(run: &Run, want: &mut Want, mut link: Link, body: &mut Body) -
 }
 
 async fn ask_link(run: &Run, want: &Want) -> Result<Link, Step> {
-    run.api.link(want.key()).await.map_err(|error| match error {
+    let asked = if package::is_package(want.action()) {
+        run.api.package_link(want.key().action).await
+    } else {
+        run.api.link(want.key()).await
+    };
+    asked.map_err(|error| match error {
         CallError::Throttled => Step::Again(Trouble::Throttled, "held back (429)".into(), None),
         CallError::Broken(why) => Step::Again(Trouble::Broken, why, None),
         CallError::Lost(why) => Step::Again(Trouble::Lost, why, None),

@@ -18,6 +18,16 @@ pub enum CollectError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("could not sign in with the certificate in {path}: {why}")]
+    Certificate { path: PathBuf, why: String },
+    #[error("could not upload {path}: {why}")]
+    Upload { path: PathBuf, why: String },
+    #[error("the library holds {theirs} as {name}, not the {ours} that was uploaded")]
+    LibraryDiffers {
+        name: String,
+        ours: String,
+        theirs: String,
+    },
     #[error("could not read the certificates in {path}: {why}")]
     CaFile { path: PathBuf, why: String },
     #[error("refused to speak plain http to {host}")]
@@ -52,6 +62,8 @@ pub enum CollectError {
         doing: String,
         source: Arc<VaultError>,
     },
+    #[error("could not read the playbook: {why}")]
+    Playbook { why: String },
     #[error("a worker ended before its work: {0}")]
     Worker(String),
 }
@@ -71,6 +83,12 @@ impl CollectError {
             Self::SignIn { .. } => {
                 "check tenant, client id and secret; `collect --check` says more"
             }
+            Self::SecretFile { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                "only you may be able to read it: chmod 600 FILE"
+            }
+            Self::LibraryDiffers { .. } => "upload it again with --replace",
             Self::TokenCommand { .. } => "run the command by hand: it must print the token alone",
             Self::TokenSpent => "get a new token and run collect again; sealed results are kept",
             Self::Service { service, .. } if service.status == 403 => {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::{Filter, SeenAction};
+use super::{Filter, SeenAction, package};
 use crate::evidence::{Action, ActionId};
 
 /// Ids asked for in one list: the address stays well under 2,000 characters.
@@ -34,10 +34,18 @@ impl<'a> Page<'a> {
     }
 }
 
-/// The first page of each list that covers `filter`; `from` narrows it to what
-/// was created since.
-pub(super) fn first_pages(base: &Url, filter: &Filter, from: Option<Timestamp>) -> Vec<Url> {
-    let shared = conditions(filter, from);
+/// How far a list reaches beyond what its filter says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reach {
+    /// Only what was created since.
+    pub from: Option<Timestamp>,
+    /// Open sessions too, of whatever age; without `from` nothing else.
+    pub with_open: bool,
+}
+
+/// The first page of each list that covers `filter`.
+pub(super) fn first_pages(base: &Url, filter: &Filter, reach: Reach) -> Vec<Url> {
+    let shared = conditions(filter, reach);
     let id_groups: Vec<&[ActionId]> = filter.actions.chunks(IDS_PER_QUERY).collect();
     let queries: Vec<Vec<String>> = if id_groups.is_empty() {
         vec![shared]
@@ -65,10 +73,16 @@ pub(super) fn first_pages(base: &Url, filter: &Filter, from: Option<Timestamp>) 
         .collect()
 }
 
-fn conditions(filter: &Filter, from: Option<Timestamp>) -> Vec<String> {
-    let mut all = vec!["type eq 'LiveResponse'".to_string()];
-    if let Some(since) = filter.since.max(from) {
-        all.push(format!("creationDateTimeUtc ge {since}"));
+fn conditions(filter: &Filter, reach: Reach) -> Vec<String> {
+    let mut all = vec![format!("type eq '{}'", filter.kind())];
+    let since = filter.since.max(reach.from);
+    let since = since.map(|since| format!("creationDateTimeUtc ge {since}"));
+    if reach.with_open {
+        let open = ["status eq 'Pending'", "status eq 'InProgress'"].map(String::from);
+        let any: Vec<_> = since.into_iter().chain(open).collect();
+        all.push(format!("({})", any.join(" or ")));
+    } else {
+        all.extend(since);
     }
     if let Some(until) = filter.until {
         all.push(format!("creationDateTimeUtc lt {until}"));
@@ -117,26 +131,41 @@ pub(super) struct News {
     pub seen: Vec<SeenAction>,
     /// Ids never met before, meant or not.
     pub new_ids: u64,
+    /// Every action of the page that is meant.
+    pub meant: Vec<ActionId>,
+    /// Actions that are not meant and not over.
+    pub others_open: Vec<Action>,
 }
 
 impl Known {
-    /// Merges a page by id. What `filter` does not mean is not kept.
-    pub fn merge(&mut self, page: &Page<'_>, filter: &Filter, round: &mut Round) -> News {
+    /// Merges a page by id. What neither `filter` means nor `is_ours` is not
+    /// kept.
+    pub fn merge(
+        &mut self,
+        page: &Page<'_>,
+        filter: &Filter,
+        is_ours: impl Fn(ActionId) -> bool,
+        round: &mut Round,
+    ) -> News {
         let mut news = News::default();
         for raw in &page.value {
             let json = raw.get().as_bytes();
-            let Ok(action) = Action::from_json(json) else {
+            let Ok(mut action) = Action::from_json(json) else {
                 round.unreadable += 1;
                 continue;
             };
+            package::add_command(&mut action);
             if round.ids.insert(action.id) {
                 news.new_ids += 1;
             }
             if filter.actions.contains(&action.id) {
                 self.met.insert(action.id);
             }
-            if filter.takes(&action) {
+            if filter.takes(&action) || is_ours(action.id) {
+                news.meant.push(action.id);
                 self.keep(action, json, &mut news);
+            } else if !action.is_final() {
+                news.others_open.push(action);
             }
         }
         news
@@ -161,6 +190,19 @@ impl Known {
             action,
             json: json.into(),
         });
+    }
+
+    /// Takes in an action that was kept by an earlier process.
+    pub fn recall(&mut self, action: Action) {
+        let seen = Seen {
+            action: Arc::new(action),
+            digest: 0,
+        };
+        self.actions.entry(seen.action.id).or_insert(seen);
+    }
+
+    pub fn get(&self, id: ActionId) -> Option<&Action> {
+        self.actions.get(&id).map(|seen| &*seen.action)
     }
 
     pub fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
@@ -208,6 +250,40 @@ mod tests {
         Url::parse("http://127.0.0.1:8080").unwrap()
     }
 
+    fn from(time: &str) -> Reach {
+        Reach {
+            from: time.parse().ok(),
+            with_open: false,
+        }
+    }
+
+    #[test]
+    fn open_sessions_are_listed_whatever_their_age() {
+        let reach = Reach {
+            with_open: true,
+            ..from("2026-01-02T00:00:00Z")
+        };
+        let query = |reach| {
+            let pages = first_pages(&base(), &Filter::default(), reach);
+            pages[0]
+                .query()
+                .unwrap()
+                .replace("%20", " ")
+                .replace("%27", "'")
+        };
+        assert_eq!(
+            query(reach),
+            "$filter=type eq 'LiveResponse' and (creationDateTimeUtc ge 2026-01-02T00:00:00Z or status eq 'Pending' or status eq 'InProgress')&$count=true"
+        );
+        assert_eq!(
+            query(Reach {
+                from: None,
+                ..reach
+            }),
+            "$filter=type eq 'LiveResponse' and (status eq 'Pending' or status eq 'InProgress')&$count=true"
+        );
+    }
+
     #[test]
     fn a_query_names_type_time_and_ids() {
         let id: ActionId = "5382f7ea-7557-4ab7-9782-d50480024a4e".parse().unwrap();
@@ -216,7 +292,7 @@ mod tests {
             actions: vec![id; 21],
             ..Filter::default()
         };
-        let pages = first_pages(&base(), &filter, "2026-01-02T00:00:00Z".parse().ok());
+        let pages = first_pages(&base(), &filter, from("2026-01-02T00:00:00Z"));
         assert_eq!(pages.len(), 2);
         assert_eq!(
             pages[1].as_str(),
@@ -248,14 +324,14 @@ mod tests {
         let page = Page::read(body).unwrap();
         let mut known = Known::default();
         let mut round = Round::default();
-        let news = known.merge(&page, &Filter::default(), &mut round);
+        let news = known.merge(&page, &Filter::default(), |_| false, &mut round);
         assert_eq!((news.seen.len(), news.new_ids, round.unreadable), (2, 1, 1));
         assert_eq!(
             &*news.seen[0].json,
             br#"{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e",  "status":"InProgress"}"#
         );
         assert!(known.actions().all(|a| a.is_final()));
-        let again = known.merge(&page, &Filter::default(), &mut round);
+        let again = known.merge(&page, &Filter::default(), |_| false, &mut round);
         assert_eq!(again.new_ids, 0);
     }
 }

@@ -11,8 +11,8 @@ use url::Url;
 use super::api::{Answer, CallError};
 use super::backoff::{Tries, Trouble};
 use super::clock::Moment;
-use super::list::{self, Known, Page, Round};
-use super::plan::{self, Plan};
+use super::list::{self, Known, Page, Reach, Round};
+use super::plan::{self, FirstAsk, Plan};
 use super::pump::Run;
 use super::settings::is_on;
 use super::{Call, CollectError, Progress, Vault, VaultError};
@@ -43,6 +43,10 @@ pub(super) async fn feed(run: Arc<Run>) {
 impl Run {
     async fn feed(&self) -> Result<(), CollectError> {
         let mut known = Known::default();
+        if let Some(fleet) = &self.fleet {
+            let ended = fleet.ended_actions().await?;
+            ended.into_iter().for_each(|action| known.recall(action));
+        }
         let mut from = None;
         let mut whole_at = Moment::default();
         loop {
@@ -55,8 +59,13 @@ impl Run {
                     taken.remove(&key);
                 }
             }
-            match self.tick(&mut known, from).await {
-                Ok(listed_at) => from = look_from(&known, listed_at).or(from),
+            // What ends during a tick may end after its plan was made.
+            let was_at_rest = self.is_at_rest();
+            match self.tick(&mut known, self.reach(from)).await {
+                Ok(ticked) if was_at_rest && ticked.soon == 0 && self.is_at_rest() => {
+                    return Ok(());
+                }
+                Ok(Ticked { listed_at, .. }) => from = look_from(&known, listed_at).or(from),
                 Err(error) if self.settings.watch.is_some() && may_pass(&error) => {
                     self.tally
                         .notice(format!("{error}; the next poll tries again"));
@@ -75,6 +84,26 @@ impl Run {
         }
     }
 
+    /// A fleet run needs what its own sessions need, and everybody's open ones.
+    fn reach(&self, from: Option<Timestamp>) -> Reach {
+        match &self.fleet {
+            None => Reach {
+                from,
+                with_open: false,
+            },
+            Some(fleet) => Reach {
+                from: fleet
+                    .look_from()
+                    .and_then(|from| from.checked_sub(LOOK_BACK).ok()),
+                with_open: true,
+            },
+        }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.is_at_rest())
+    }
+
     /// A fresh action stays invisible for minutes: looks again for those asked
     /// for by id, and where the service shows nothing at all.
     async fn look_for_missing(&self, known: &mut Known) -> Result<(), CollectError> {
@@ -88,7 +117,7 @@ impl Run {
                 "{missing}; a fresh one stays invisible for up to two minutes: looking again"
             )));
             self.clock.sleep(wait).await;
-            self.tick(known, None).await?;
+            self.tick(known, Reach::default()).await?;
         }
         Ok(())
     }
@@ -131,16 +160,15 @@ impl Run {
     }
 
     /// One look at the service: everything listed is kept, planned, queued.
-    /// Returns the service's clock when it began.
-    async fn tick(
-        &self,
-        known: &mut Known,
-        from: Option<Timestamp>,
-    ) -> Result<Option<Timestamp>, CollectError> {
+    async fn tick(&self, known: &mut Known, reach: Reach) -> Result<Ticked, CollectError> {
         let mut listed_at = None;
-        for first in list::first_pages(&self.api.base, &self.settings.filter, from) {
+        let began = self.clock.now();
+        for first in list::first_pages(&self.api.base, &self.settings.filter, reach) {
             let date = self.read_list(&first, known).await?;
             listed_at = listed_at.or(date);
+        }
+        if let Some(fleet) = &self.fleet {
+            fleet.listed(listed_at, began, self.clock.now());
         }
         self.tally.count(|report| {
             report.actions = known.len();
@@ -149,8 +177,8 @@ impl Run {
         self.tally.tell(Progress::Listed {
             actions: known.len(),
         });
-        self.plan(known).await?;
-        Ok(listed_at)
+        let soon = self.plan(known, listed_at).await?;
+        Ok(Ticked { listed_at, soon })
     }
 
     /// Reads a list to its end, and again while pages that moved meanwhile may
@@ -220,7 +248,8 @@ impl Run {
             pages.pages += 1;
             pages.date = pages.date.or(answer.date);
             pages.count = page.count.or(pages.count);
-            let news = known.merge(&page, &self.settings.filter, round);
+            let is_ours = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.owns(id));
+            let news = known.merge(&page, &self.settings.filter, is_ours, round);
             let next = page.next.as_deref().filter(|next| !next.is_empty());
             let next = next.and_then(|next| list::next_page(&self.api.base, next));
             if !news.seen.is_empty() {
@@ -229,6 +258,11 @@ impl Run {
                     vault.note_actions(&seen)
                 })
                 .await?;
+            }
+            // Only what is kept counts: a kill must not lose what has ended.
+            if let Some(fleet) = &self.fleet {
+                let ours = news.meant.iter().filter_map(|id| known.get(*id));
+                fleet.saw(ours.chain(&news.others_open), self.clock.now());
             }
             match next {
                 Some(next) => url = next,
@@ -249,13 +283,8 @@ impl Run {
                 },
                 Err(error) => error,
             };
-            let trouble = match &error {
-                CallError::Throttled => Trouble::Throttled,
-                CallError::Broken(_) => Trouble::Broken,
-                CallError::Odd(_) => Trouble::Server,
-                CallError::Lost(_) => Trouble::Lost,
-                CallError::Service(e) if e.status >= 500 || e.status == 408 => Trouble::Server,
-                _ => return Err(error.into_fatal(Call::List, &self.api.host)),
+            let Some(trouble) = error.may_pass() else {
+                return Err(error.into_fatal(Call::List, &self.api.host));
             };
             match tries.next(trouble) {
                 Some(wait) => self.clock.sleep(wait).await,
@@ -264,12 +293,26 @@ impl Run {
         }
     }
 
-    async fn plan(&self, known: &Known) -> Result<(), CollectError> {
+    /// Queues what can be fetched; returns how much will be soon.
+    async fn plan(&self, known: &Known, now: Option<Timestamp>) -> Result<u64, CollectError> {
+        let first_ask = FirstAsk {
+            now,
+            after: self
+                .fleet
+                .as_ref()
+                .map_or(Duration::ZERO, |f| f.first_ask_after()),
+        };
+        let (indexes, again) = (self.settings.filter.indexes.clone(), self.settings.again);
         let actions: Vec<_> = known.actions().cloned().collect();
         let mut taken = std::mem::take(&mut *self.lock_taken());
         let (plan, taken) = self
             .with_vault_once("look up what is sealed", move |vault| {
-                let mut plan = Plan::default();
+                let mut plan = Plan {
+                    first_ask,
+                    indexes,
+                    again,
+                    ..Plan::default()
+                };
                 for action in &actions {
                     plan.add(action, &mut taken, |key| vault.standing(key))?;
                 }
@@ -290,7 +333,7 @@ impl Run {
             already_there: plan.already_there,
         });
         self.queue.add(plan.wants);
-        Ok(())
+        Ok(plan.soon)
     }
 
     async fn with_vault_once<R: Send + 'static>(
@@ -335,6 +378,14 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// What one look at the service came to.
+struct Ticked {
+    /// The service's clock when it began.
+    listed_at: Option<Timestamp>,
+    /// Results to be asked for at a later poll.
+    soon: u64,
 }
 
 #[derive(Default)]

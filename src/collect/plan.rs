@@ -7,8 +7,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::Standing;
+use super::clock::between;
 use super::queue::{Rank, Want};
 use crate::evidence::{Action, Command, CommandKind, GapReason, ResultKey};
 
@@ -31,6 +35,8 @@ pub(super) enum Promise {
     Nothing,
     /// The service may still finish it.
     Later,
+    /// Over so lately that its result is hardly there yet.
+    Soon,
     /// There never will be one.
     Never,
     Fetch,
@@ -75,6 +81,27 @@ pub(super) fn never_detail(action: &Action, command: &Command) -> String {
     )
 }
 
+/// When the first link is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FirstAsk {
+    /// The service's clock.
+    pub now: Option<Timestamp>,
+    /// So long after a command's end; zero asks at once.
+    pub after: Duration,
+}
+
+impl FirstAsk {
+    /// Whether a command ended too lately. One without an end is asked for at
+    /// once.
+    fn is_early(self, command: &Command) -> bool {
+        let ended = command.ended.as_ref().and_then(|time| time.instant());
+        match (ended, self.now) {
+            (Some(ended), Some(now)) => between(ended, now).unwrap_or_default() < self.after,
+            _ => false,
+        }
+    }
+}
+
 /// The results of an action, sorted by what is to be done about them.
 #[derive(Default)]
 pub(super) struct Plan {
@@ -85,6 +112,13 @@ pub(super) struct Plan {
     pub known_gaps: Vec<ResultKey>,
     pub already_there: u64,
     pub pending: u64,
+    /// To be asked for at a later poll.
+    pub soon: u64,
+    pub first_ask: FirstAsk,
+    /// Only commands in these places, where there are any.
+    pub indexes: Vec<u32>,
+    /// What is sealed is wanted once more.
+    pub again: bool,
 }
 
 impl Plan {
@@ -98,17 +132,22 @@ impl Plan {
     ) -> Result<(), super::VaultError> {
         for (place, command) in action.commands.iter().enumerate() {
             let key = action.key(command);
-            let promise = judge(action, command);
-            if promise == Promise::Nothing || taken.contains(&key) {
+            let mut promise = judge(action, command);
+            if promise == Promise::Fetch && self.first_ask.is_early(command) {
+                promise = Promise::Soon;
+            }
+            let is_meant = self.indexes.is_empty() || self.indexes.contains(&key.index.0);
+            if promise == Promise::Nothing || !is_meant || taken.contains(&key) {
                 continue;
             }
-            if promise == Promise::Later {
+            if promise == Promise::Later || promise == Promise::Soon {
                 self.pending += 1;
+                self.soon += u64::from(promise == Promise::Soon);
                 continue;
             }
             taken.insert(key);
             match (standing(key)?, promise) {
-                (Standing::Sealed { .. }, _) => self.already_there += 1,
+                (Standing::Sealed { .. }, _) if !self.again => self.already_there += 1,
                 (Standing::Gap(GapReason::NeverProduced), Promise::Never) => {
                     self.known_gaps.push(key)
                 }
@@ -190,6 +229,28 @@ mod tests {
             promises("InProgress", &commands),
             [Nothing, Fetch, Later, Later, Later, Later]
         );
+    }
+
+    #[test]
+    fn a_result_is_asked_for_when_it_is_likely_there() {
+        let action = action(
+            "Succeeded",
+            &[("GetFile", "Completed", "2026-01-01T00:00:00Z")],
+        );
+        let soon = |now: &str| {
+            let mut plan = Plan {
+                first_ask: FirstAsk {
+                    now: now.parse().ok(),
+                    after: Duration::from_secs(60),
+                },
+                ..Plan::default()
+            };
+            let absent = |_| Ok(Standing::Absent);
+            plan.add(&action, &mut HashSet::new(), absent).unwrap();
+            (plan.soon, plan.wants.len())
+        };
+        assert_eq!(soon("2026-01-01T00:00:59Z"), (1, 0));
+        assert_eq!(soon("2026-01-01T00:01:00Z"), (0, 1));
     }
 
     #[tokio::test]

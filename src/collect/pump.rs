@@ -10,14 +10,13 @@ use tokio::task::JoinSet;
 
 use super::api::Api;
 use super::backoff::Trouble;
-use super::budget::{Budget, RETRY_AFTER_MAX};
+use super::budget::RETRY_AFTER_MAX;
 use super::clock::Clock;
 use super::download::{self, Body, Step};
-use super::http::Http;
+use super::fleet::{self, Fleet};
 use super::lister;
 use super::outage::Outage;
 use super::queue::{Queue, Want};
-use super::sign_in::Signer;
 use super::tally::Tally;
 use super::writer::End;
 use super::{Call, CollectError, Events, Progress, Report, Settings, Vault, VaultError};
@@ -47,6 +46,8 @@ pub(super) struct Run {
     /// Held by every writer's thread: when all are gone nothing writes.
     pub alive: mpsc::Sender<()>,
     pub queue: Queue,
+    /// The fleet run whose results these are.
+    pub fleet: Option<Arc<Fleet>>,
     sealing: Arc<Semaphore>,
     halt: watch::Sender<bool>,
     failure: Mutex<Option<CollectError>>,
@@ -66,12 +67,23 @@ pub async fn collect(
     events: Events,
     stop: watch::Receiver<bool>,
 ) -> (Report, Option<CollectError>) {
+    pump(settings, vault, events, stop, None).await
+}
+
+/// The same, for the results of a fleet run that goes on beside it.
+pub(super) async fn pump(
+    settings: Settings,
+    vault: Arc<dyn Vault>,
+    events: Events,
+    stop: watch::Receiver<bool>,
+    fleet: Option<Arc<Fleet>>,
+) -> (Report, Option<CollectError>) {
     let started = Instant::now();
     let tally = Arc::new(Tally::new(events));
     let (alive, mut all_gone) = mpsc::channel(1);
     let mut early = stop.clone();
     let prepared = tokio::select! {
-        prepared = prepare(settings, vault, tally.clone(), alive) => prepared,
+        prepared = prepare(settings, vault, tally.clone(), alive, fleet) => prepared,
         () = stopped(&mut early) => {
             tally.count(|report| report.stopped = true);
             return (tally.report(), None);
@@ -87,6 +99,10 @@ pub async fn collect(
         tasks.spawn(serve(run.clone()));
     }
     tasks.spawn(lister::feed(run.clone()));
+    if let Some(fleet) = &run.fleet {
+        tasks.spawn(fleet::start_all(run.clone(), fleet.clone()));
+        tasks.spawn(fleet::tend(run.clone(), fleet.clone()));
+    }
     while let Some(ended) = tasks.join_next().await {
         if let Err(panic) = ended {
             run.fail(CollectError::Worker(panic.to_string()));
@@ -113,38 +129,16 @@ async fn prepare(
     vault: Arc<dyn Vault>,
     tally: Arc<Tally>,
     alive: mpsc::Sender<()>,
+    fleet: Option<Arc<Fleet>>,
 ) -> Result<Run, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
-    let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-    let signer = Signer::new(&settings, http.clone(), clock, Some(tally.clone()))?;
-    let name = log_name(&settings, &signer).await?;
-    if let Some(warning) = super::check::missing_permissions(&signer.bearer().await?) {
+    let api = Api::open(&settings, clock, tally.clone()).await?;
+    if let Some(warning) = super::check::missing_permissions(&api.signer.bearer().await?) {
         tally.notice(warning);
     }
-    let lifted = settings.pace.limits_lifted;
-    let (budget, notice) = Budget::open(
-        clock,
-        lifted,
-        settings.timeouts.call,
-        &settings.state_dir,
-        &name,
-    )?;
-    if let Some(notice) = notice {
-        tally.notice(notice);
-    }
     Ok(Run {
-        api: Api {
-            base: settings.api_base.clone(),
-            host: settings.api_host(),
-            http,
-            signer,
-            budget,
-            clock,
-            call_timeout: settings.timeouts.call,
-            tally: tally.clone(),
-            outage: Outage::default(),
-        },
+        api,
         settings,
         vault,
         clock,
@@ -152,34 +146,13 @@ async fn prepare(
         blob_outage: Outage::default(),
         alive,
         queue: Queue::new(clock),
+        fleet,
         sealing: Arc::new(Semaphore::new(sealing_permits() as usize)),
         halt: watch::Sender::new(false),
         failure: Mutex::default(),
         taken: Mutex::default(),
         disk_full: Mutex::default(),
     })
-}
-
-/// The call log's name: tenant and application own the budget, whichever host
-/// of the service is asked. Emulators each have one of their own.
-async fn log_name(settings: &Settings, signer: &Signer) -> Result<String, CollectError> {
-    let claims = signer.claims().await?;
-    let (tenant, client) = match &settings.sign_in {
-        super::SignIn::Client {
-            tenant, client_id, ..
-        } => (tenant.as_str(), client_id.as_str()),
-        super::SignIn::Token(_) => ("", ""),
-    };
-    let tenant = claims.tenant.as_deref().unwrap_or(tenant);
-    let client = claims.application.as_deref().unwrap_or(client);
-    let emulator = if super::http::is_loopback(&settings.api_base) {
-        format!("{} x{}", settings.api_host(), settings.pace.time_scale)
-    } else {
-        String::new()
-    };
-    let identity = format!("{tenant}\n{client}\n{emulator}").to_ascii_lowercase();
-    let digest = blake3::hash(identity.as_bytes()).to_hex();
-    Ok(digest.chars().take(24).collect())
 }
 
 async fn forward(mut stop: watch::Receiver<bool>, halt: watch::Sender<bool>) {
@@ -236,6 +209,17 @@ impl Run {
             _ = halt.wait_for(|halt| *halt) => None,
             output = future => Some(output),
         }
+    }
+
+    pub fn is_halted(&self) -> bool {
+        *self.halt.borrow()
+    }
+
+    /// Returns so long after the run was halted.
+    pub async fn halted_for(&self, wait: Duration) {
+        let mut halt = self.halt.subscribe();
+        let _ = halt.wait_for(|halt| *halt).await;
+        tokio::time::sleep(wait).await;
     }
 
     pub fn fail(&self, error: CollectError) {
@@ -364,7 +348,7 @@ impl Run {
 
     /// Returns when the vault has room for `missing` bytes more, or after a
     /// while where it cannot tell.
-    async fn wait_for_room(&self, missing: u64) {
+    pub async fn wait_for_room(&self, missing: u64) {
         let needed = missing.saturating_add(ROOM_MARGIN);
         if !self.swap_disk_full(true) {
             self.tally.tell(Progress::DiskFull { needed });

@@ -7,7 +7,8 @@ use tokio::sync::Notify;
 
 use super::backoff::Tries;
 use super::clock::{Clock, Moment};
-use crate::evidence::{Action, Command, Facts, GapReason, Origin, ResultKey};
+use super::package;
+use crate::evidence::{Action, Command, Facts, GapReason, Origin, ResultKey, ResultKind};
 
 /// Place in the order: see [`super::plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +64,11 @@ impl Want {
 
     pub fn facts(&self, host: &str) -> Option<Facts> {
         let origin = Origin::Api { host: host.into() };
-        Some(self.action.facts(self.command()?, origin))
+        let mut facts = self.action.facts(self.command()?, origin);
+        if package::is_package(&self.action) {
+            facts.kind = ResultKind::Package;
+        }
+        Some(facts)
     }
 }
 
@@ -130,6 +135,11 @@ impl Queue {
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_waiters();
+    }
+
+    /// Nothing more is added from outside.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Wants not settled.

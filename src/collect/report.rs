@@ -51,6 +51,8 @@ pub enum Progress {
     NextPoll {
         at: Timestamp,
     },
+    /// Where the devices of a fleet run stand.
+    Fleet(super::fleet::Counts),
     /// For a person.
     Notice(String),
 }

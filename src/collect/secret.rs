@@ -2,7 +2,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use super::CollectError;
+use super::{CollectError, system};
 
 /// No token or client secret is longer; a larger file is a mistaken path.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -18,15 +18,17 @@ impl Secret {
     }
 
     /// Reads a file that holds the secret and nothing else.
+    ///
+    /// **Errors**: also where others may read it.
     pub fn from_file(path: &Path) -> Result<Self, CollectError> {
         let unreadable = |source| CollectError::SecretFile {
             path: path.to_path_buf(),
             source,
         };
         let mut text = String::new();
-        std::fs::File::open(path)
-            .map_err(unreadable)?
-            .take(SECRET_BYTES_MAX)
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        system::refuse_if_shared(&file).map_err(unreadable)?;
+        file.take(SECRET_BYTES_MAX)
             .read_to_string(&mut text)
             .map_err(unreadable)?;
         let secret = Self::new(text.trim_start_matches('\u{feff}'));

@@ -29,6 +29,8 @@ pub struct Settings {
     pub filter: Filter,
     /// Downloads at a time.
     pub slots: usize,
+    /// Fetch what is sealed once more: what differs becomes a new version.
+    pub again: bool,
     /// Poll again after this long, service time; `None` collects once.
     pub watch: Option<Duration>,
     pub pace: Pace,
@@ -91,6 +93,13 @@ pub enum SignIn {
         client_id: String,
         secret: Secret,
     },
+    /// OAuth client credentials, proven by a certificate instead of a secret.
+    Certificate {
+        tenant: String,
+        client_id: String,
+        /// Certificate and RSA key, PEM.
+        file: PathBuf,
+    },
     /// A token somebody else obtained.
     Token(TokenSource),
 }
@@ -116,9 +125,16 @@ pub struct Filter {
     /// Machine ids, full or short names, in any case.
     pub devices: Vec<String>,
     pub actions: Vec<ActionId>,
+    /// Places of commands within their actions.
+    pub indexes: Vec<u32>,
     /// Stands somewhere in the requestor's comment, in any case.
     pub comment: Option<String>,
+    /// Investigation packages instead of live response.
+    pub packages: bool,
 }
+
+/// What the service calls an investigation package's action.
+pub(super) const PACKAGE_TYPE: &str = "CollectInvestigationPackage";
 
 /// Where a tenant lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +196,7 @@ impl Settings {
             sign_in,
             filter: Filter::default(),
             slots: SLOTS_DEFAULT,
+            again: false,
             watch: None,
             pace: Pace::default(),
             timeouts: Timeouts::default(),
@@ -205,7 +222,7 @@ impl Settings {
         if !(1..=SLOTS_MAX).contains(&self.slots) {
             return refuse("the number of slots", format!("expected 1 to {SLOTS_MAX}"));
         }
-        if let SignIn::Client { tenant, .. } = &self.sign_in
+        if let SignIn::Client { tenant, .. } | SignIn::Certificate { tenant, .. } = &self.sign_in
             && (tenant.is_empty()
                 || !tenant
                     .bytes()
@@ -251,6 +268,7 @@ impl Filter {
             && self.until.is_none()
             && self.devices.is_empty()
             && self.actions.is_empty()
+            && self.indexes.is_empty()
             && self.comment.is_none()
     }
 
@@ -259,12 +277,21 @@ impl Filter {
     /// action without a time passes.
     pub(super) fn takes(&self, action: &Action) -> bool {
         let created = action.created.as_ref().and_then(|t| t.instant());
-        action.kind.eq_ignore_ascii_case("LiveResponse")
+        action.kind.eq_ignore_ascii_case(self.kind())
             && created.is_none_or(|t| self.since.is_none_or(|s| t >= s))
             && created.is_none_or(|t| self.until.is_none_or(|u| t < u))
             && (self.actions.is_empty() || self.actions.contains(&action.id))
             && self.takes_device(action)
             && self.takes_comment(action)
+    }
+
+    /// The type of the actions that are meant.
+    pub(super) fn kind(&self) -> &'static str {
+        if self.packages {
+            PACKAGE_TYPE
+        } else {
+            "LiveResponse"
+        }
     }
 
     fn takes_device(&self, action: &Action) -> bool {

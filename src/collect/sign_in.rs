@@ -1,5 +1,6 @@
 //! Bearer tokens: got, renewed before they end and once on a 401.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::backoff::{Tries, Trouble};
+use super::certificate;
 use super::clock::{Clock, Moment};
 use super::error::clean;
 use super::http::{self, SharedHttp, Unread};
@@ -68,7 +70,9 @@ impl Signer {
         tally: Option<Arc<Tally>>,
     ) -> Result<Self, CollectError> {
         let token_url = match &settings.sign_in {
-            SignIn::Client { tenant, .. } => Some(token_url(&settings.login_base, tenant)?),
+            SignIn::Client { tenant, .. } | SignIn::Certificate { tenant, .. } => {
+                Some(token_url(&settings.login_base, tenant)?)
+            }
             SignIn::Token(_) => None,
         };
         Ok(Self {
@@ -107,17 +111,24 @@ impl Signer {
     }
 
     async fn replace(&self, current: &mut Option<Token>) -> Result<Secret, CollectError> {
+        // At the start an unreachable host is an error a person waits for; in
+        // mid-run it is an outage to be outlived.
+        let trouble = match current {
+            Some(_) => Trouble::Lost,
+            None => Trouble::SignIn,
+        };
         let token = match &self.how {
             SignIn::Client {
                 client_id, secret, ..
             } => {
-                // At the start an unreachable host is an error a person waits
-                // for; in mid-run it is an outage to be outlived.
-                let trouble = match current {
-                    Some(_) => Trouble::Lost,
-                    None => Trouble::SignIn,
-                };
-                self.grant(client_id, secret, trouble).await?
+                self.grant(client_id, Proof::Secret(secret), trouble)
+                    .await?
+            }
+            SignIn::Certificate {
+                client_id, file, ..
+            } => {
+                self.grant(client_id, Proof::Certificate(file), trouble)
+                    .await?
             }
             SignIn::Token(source) => Token {
                 value: from_source(source).await?,
@@ -132,16 +143,16 @@ impl Signer {
     async fn grant(
         &self,
         client_id: &str,
-        secret: &Secret,
+        proof: Proof<'_>,
         trouble: Trouble,
     ) -> Result<Token, CollectError> {
         let mut tries = Tries::default();
         loop {
-            let refusal = match self.ask(client_id, secret).await {
+            let refusal = match self.ask(client_id, proof).await {
                 Ok(token) => return Ok(token),
                 Err(refusal) => refusal,
             };
-            let may_pass = !matches!(refusal, Refusal::Final(_));
+            let may_pass = matches!(refusal, Refusal::Passing(_));
             let error = self.failure(refusal);
             match (&self.tally, tries.next(trouble)) {
                 (Some(tally), Some(wait)) if may_pass => {
@@ -157,6 +168,7 @@ impl Signer {
         let url = self.token_url.as_ref();
         let host = url.map(http::authority).unwrap_or_default();
         match refusal {
+            Refusal::Unusable(error) => error,
             Refusal::Final(why) => CollectError::SignIn { host, why },
             Refusal::Passing(why) => CollectError::Transport {
                 call: "sign in",
@@ -166,7 +178,7 @@ impl Signer {
         }
     }
 
-    async fn ask(&self, client_id: &str, secret: &Secret) -> Result<Token, Refusal> {
+    async fn ask(&self, client_id: &str, proof: Proof<'_>) -> Result<Token, Refusal> {
         let Some(url) = &self.token_url else {
             return Err(Refusal::Final("no login host".into()));
         };
@@ -175,15 +187,19 @@ impl Signer {
             .client(url)
             .map_err(|e| Refusal::Final(e.to_string()))?;
         let asked = self.clock.now();
+        let mut form = vec![
+            ("grant_type", "client_credentials"),
+            ("client_id", client_id),
+            ("scope", &self.scope),
+        ];
+        let proven = proof
+            .for_endpoint(client_id, url, asked)
+            .map_err(Refusal::Unusable)?;
+        form.extend(proven.iter().map(|(name, value)| (*name, value.expose())));
         let response = client
             .post(url.clone())
             .timeout(SIGN_IN_TIMEOUT)
-            .form(&[
-                ("grant_type", "client_credentials"),
-                ("client_id", client_id),
-                ("client_secret", secret.expose()),
-                ("scope", &self.scope),
-            ])
+            .form(&form)
             .send()
             .await
             .map_err(|e| Refusal::Passing(http::fault(e).text))?;
@@ -226,6 +242,39 @@ enum Refusal {
     /// No answer, not all of it, or a service out of breath.
     Passing(String),
     Final(String),
+    /// What it was to be proven with.
+    Unusable(CollectError),
+}
+
+/// How we show who we are.
+#[derive(Clone, Copy)]
+enum Proof<'a> {
+    Secret(&'a Secret),
+    Certificate(&'a Path),
+}
+
+impl Proof<'_> {
+    /// The fields of the form that prove it.
+    fn for_endpoint(
+        self,
+        client_id: &str,
+        endpoint: &Url,
+        now: Moment,
+    ) -> Result<Vec<(&'static str, Secret)>, CollectError> {
+        Ok(match self {
+            Self::Secret(secret) => vec![("client_secret", secret.clone())],
+            Self::Certificate(file) => vec![
+                (
+                    "client_assertion_type",
+                    Secret::new(certificate::ASSERTION_TYPE),
+                ),
+                (
+                    "client_assertion",
+                    certificate::assertion(file, client_id, endpoint.as_str(), now)?,
+                ),
+            ],
+        })
+    }
 }
 
 fn token_url(login_base: &Url, tenant: &str) -> Result<Url, CollectError> {
@@ -247,6 +296,11 @@ fn denial(body: &[u8]) -> String {
         .filter(|part| !part.is_empty())
         .map(|part| format!(", {}", clean(part)))
         .collect()
+}
+
+/// What a command prints, shown to nobody.
+pub async fn secret_from_command(line: &str) -> Result<Secret, CollectError> {
+    from_command(line).await
 }
 
 async fn from_source(source: &TokenSource) -> Result<Secret, CollectError> {

@@ -1,5 +1,6 @@
-//! What the call log asks of the operating system: a lock between processes,
-//! bytes that survive power loss, a file replaced whole.
+//! What the collector asks of the operating system. For the call log: a lock
+//! between processes, bytes that survive power loss, a file replaced whole. For
+//! secrets: whether others may read a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -49,5 +50,28 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 /// Windows keeps names by itself and opens no folder to be synced.
 #[cfg(not(unix))]
 fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// **Errors**: `PermissionDenied` where others than its owner may read it.
+#[cfg(unix)]
+pub(super) fn refuse_if_shared(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = file.metadata()?;
+    let mode = metadata.permissions().mode() & 0o777;
+    // A pipe of the shell, such as <(pass show app), is read once and gone.
+    if metadata.is_file() && mode & 0o077 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("others may read it (mode {mode:o})"),
+        ));
+    }
+    Ok(())
+}
+
+/// Windows lets a file inherit its folder's rights, those of a profile are its
+/// user's own.
+#[cfg(not(unix))]
+pub(super) fn refuse_if_shared(_: &File) -> io::Result<()> {
     Ok(())
 }

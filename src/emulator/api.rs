@@ -1,6 +1,5 @@
-//! The calls of the API: machines, actions and the links to results.
+//! The calls that read: machines, actions and the links to results.
 
-use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,16 +7,17 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::asked::{Asked, Reply};
 use super::clock::{api_time, earlier, later};
-use super::fault::Fault;
+use super::course::Stage;
+use super::fault::{Fault, Struck};
 use super::filter::{ACTIONS, MACHINES, Schema};
 use super::fleet::key;
 use super::journal::Violation;
 use super::list::{Ask, Entity, Listing};
-use super::placed::{Placed, Stage};
-use super::server::{Asked, Reply};
+use super::placed::Placed;
 use super::token::SignInError;
 
 pub(super) fn json(status: StatusCode, value: &Value) -> Reply {
@@ -54,7 +54,7 @@ pub(super) fn status_of(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn not_found(asked: &Asked<'_>, what: &str) -> Reply {
+pub(super) fn not_found(asked: &Asked<'_>, what: &str) -> Reply {
     error(
         asked,
         404,
@@ -65,8 +65,8 @@ fn not_found(asked: &Asked<'_>, what: &str) -> Reply {
 
 pub(super) fn machines(asked: &Asked<'_>) -> Reply {
     let stock = asked.service.stock();
-    let devices = stock.devices.iter();
-    let entities = devices.map(|device| Cow::Borrowed(&device.json)).collect();
+    let machines = stock.machines.iter();
+    let entities = machines.map(|machine| machine.json(asked.now)).collect();
     list(asked, MACHINES, "machines", "Machines", entities)
 }
 
@@ -98,18 +98,10 @@ fn list(
 
 pub(super) fn machine(asked: &Asked<'_>, id: &str) -> Reply {
     let stock = asked.service.stock();
-    let named = |name: &str, wanted: Option<&str>| {
-        wanted.is_some_and(|wanted| wanted.eq_ignore_ascii_case(name))
-    };
-    let found = stock
-        .devices
-        .iter()
-        .find(|device| named(id, device.text("id")) || named(id, device.text("computerDnsName")));
-    match found {
-        Some(device) => {
-            let mut value = json!({"@odata.context": context(asked, "Machines/$entity")});
-            extend(&mut value, &device.json);
-            json(StatusCode::OK, &value)
+    match stock.machine(id) {
+        Some(machine) => {
+            let json = machine.json(asked.now);
+            entity(asked, StatusCode::OK, "Machines", &json)
         }
         None => not_found(asked, id),
     }
@@ -126,26 +118,33 @@ pub(super) fn action(asked: &Asked<'_>, id: &str) -> Reply {
     let found = asked.service.stock().action(id);
     match found.filter(|action| is_visible(asked, action)) {
         Some(action) => {
-            let mut value = json!({"@odata.context": context(asked, "MachineActions/$entity")});
-            extend(&mut value, &action.json(asked.now));
-            json(StatusCode::OK, &value)
+            let json = action.json(asked.now);
+            entity(asked, StatusCode::OK, "MachineActions", &json)
         }
         None => not_found(asked, id),
     }
 }
 
-fn extend(value: &mut Value, entity: &serde_json::Map<String, Value>) {
-    if let Value::Object(object) = value {
+/// One of a set, with its metadata.
+pub(super) fn entity(
+    asked: &Asked<'_>,
+    status: StatusCode,
+    set: &str,
+    entity: &Map<String, Value>,
+) -> Reply {
+    let mut value = json!({"@odata.context": context(asked, &format!("{set}/$entity"))});
+    if let Value::Object(object) = &mut value {
         object.extend(entity.clone());
     }
+    json(status, &value)
 }
 
-fn context(asked: &Asked<'_>, set: &str) -> String {
+pub(super) fn context(asked: &Asked<'_>, set: &str) -> String {
     format!("{}/api/$metadata#{set}", asked.base)
 }
 
 /// A young action is not known everywhere yet.
-fn is_visible(asked: &Asked<'_>, action: &Placed) -> bool {
+pub(super) fn is_visible(asked: &Asked<'_>, action: &Placed) -> bool {
     let service = asked.service;
     let hidden = service.faults.holds(Fault::NotVisible).map(|struck| {
         let from = action.created().max(service.clock.origin().emulated);
@@ -174,8 +173,10 @@ pub(super) fn link(asked: &Asked<'_>, id: &str, index: u32) -> Reply {
         let why = "The command has no downloadable result.";
         return error(asked, 400, "BadRequest", why);
     }
-    if action.stage(index, asked.now) == Stage::Waiting {
-        return error(asked, 400, "BadRequest", not_ready);
+    match action.stage(index, asked.now) {
+        Stage::Done => {}
+        Stage::Waiting => return error(asked, 400, "BadRequest", not_ready),
+        Stage::Never => return not_found(asked, &format!("result {index} of {id}")),
     }
     let ordinal = action.ordinal(index);
     if service.faults.stands(Fault::Refuse, key, ordinal) {
@@ -190,7 +191,7 @@ pub(super) fn link(asked: &Asked<'_>, id: &str, index: u32) -> Reply {
         return error(asked, 400, "BadRequest", not_ready).because(Fault::NotReady);
     }
     if status != Some("Completed") && !action.bodies.contains_key(&index) {
-        return match action.is_final(asked.now) {
+        return match action.is_over(asked.now) {
             true => not_found(asked, &format!("result {index} of {id}")),
             false => error(asked, 400, "BadRequest", not_ready),
         };
@@ -207,7 +208,7 @@ fn issue(asked: &Asked<'_>, action: &Placed, index: u32) -> Reply {
         None => strikes(Fault::ExpireMidway),
         Some(_) => None,
     };
-    let seconds = |struck: super::fault::Struck| Duration::from_secs(struck.value(2));
+    let seconds = |struck: Struck| Duration::from_secs(struck.value(2));
     let ends = match (born_expired, dying) {
         (Some(struck), _) => earlier(asked.now, seconds(struck)),
         (_, Some(struck)) => {

@@ -17,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::api::status_of;
+use super::asked::{Asked, Reply};
 use super::body::{Body, Opened};
 use super::clock::{api_time, http_date};
 use super::disguise::{DISGUISE_MAX, DISGUISES, is_for_transcripts, put_on};
@@ -25,7 +26,7 @@ use super::flow::{Flow, Stop};
 use super::journal::Violation;
 use super::link::{Dishonoured, Honoured, SERVICE_VERSION, blob_of};
 use super::placed::Placed;
-use super::server::{Asked, Reply, Service};
+use super::server::Service;
 use crate::evidence::ResultKey;
 
 /// Larger bodies are opened off the network's threads.
@@ -67,11 +68,8 @@ pub(super) async fn serve(asked: &Asked<'_>) -> Reply {
         let why = "Authentication information is not given in the correct format. Check the value of Authorization header.";
         return error(asked, 400, "InvalidAuthenticationInfo", why, None).why("bearer-to-blob");
     }
-    let honoured = match service
-        .signer
-        .check(asked.uri.path(), asked.query(), asked.now)
-    {
-        Ok(honoured) => honoured,
+    let (honoured, name) = match opened(asked) {
+        Ok(opened) => opened,
         Err(why) => return dishonoured(asked, why),
     };
     service.journal.use_link(&honoured.signature);
@@ -82,7 +80,7 @@ pub(super) async fn serve(asked: &Asked<'_>) -> Reply {
         let why = "The resource doesn't support specified Http Verb.";
         return error(asked, 405, "UnsupportedHttpVerb", why, None);
     }
-    let found = blob_of(asked.uri.path()).and_then(|name| service.stock().blob(name));
+    let found = service.stock().blob(&name);
     let missing = || {
         error(
             asked,
@@ -113,6 +111,19 @@ pub(super) async fn serve(asked: &Asked<'_>) -> Reply {
             let why = format!("could not read the served file: {source}");
             error(asked, 500, "InternalError", &why, None)
         }
+    }
+}
+
+/// The link that came, and the blob it opens.
+fn opened(asked: &Asked<'_>) -> Result<(Honoured, String), Dishonoured> {
+    let (path, query) = (asked.uri.path(), asked.query());
+    let signer = &asked.service.signer;
+    match blob_of(path) {
+        Some(name) => {
+            let honoured = signer.check(path, query, asked.now)?;
+            Ok((honoured, name.to_string()))
+        }
+        None => signer.check_package(query, asked.now),
     }
 }
 

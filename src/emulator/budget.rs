@@ -16,7 +16,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub struct Limits {
     pub link_per_min: usize,
     pub link_per_hour: usize,
-    /// Lists, gets and machines, each for itself.
+    /// Runs of live response commands.
+    pub runs_per_min: usize,
+    /// Live response sessions at the same time, those that wait included.
+    pub sessions: usize,
+    pub package_link_per_min: usize,
+    pub package_link_per_hour: usize,
+    /// Every other call, each for itself.
     pub other_per_min: usize,
     pub other_per_hour: usize,
     /// No call is refused; all are counted nevertheless.
@@ -28,6 +34,10 @@ impl Default for Limits {
         Self {
             link_per_min: 100,
             link_per_hour: 1500,
+            runs_per_min: 10,
+            sessions: 25,
+            package_link_per_min: 2,
+            package_link_per_hour: 120,
             other_per_min: 100,
             other_per_hour: 1500,
             lifted: false,
@@ -44,14 +54,22 @@ impl Limits {
         }
     }
 
-    fn of(&self, kind: CallKind) -> Option<(usize, usize)> {
-        match kind {
-            CallKind::Link => Some((self.link_per_min, self.link_per_hour)),
-            CallKind::List | CallKind::Get | CallKind::Machines => {
-                Some((self.other_per_min, self.other_per_hour))
-            }
-            CallKind::SignIn | CallKind::Blob | CallKind::Other => None,
-        }
+    /// Calls in a minute and in an hour; nothing where they are not counted.
+    pub(super) fn of(&self, kind: CallKind) -> Option<(usize, usize)> {
+        Some(match kind {
+            CallKind::Link => (self.link_per_min, self.link_per_hour),
+            CallKind::Run => (self.runs_per_min, self.runs_per_min.saturating_mul(60)),
+            CallKind::PackageLink => (self.package_link_per_min, self.package_link_per_hour),
+            CallKind::List
+            | CallKind::Get
+            | CallKind::Machines
+            | CallKind::Cancel
+            | CallKind::Package
+            | CallKind::Library
+            | CallKind::Upload
+            | CallKind::Delete => (self.other_per_min, self.other_per_hour),
+            CallKind::SignIn | CallKind::Blob | CallKind::Other => return None,
+        })
     }
 }
 

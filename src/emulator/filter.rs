@@ -17,6 +17,8 @@ pub(super) enum Type {
     Time,
     Number,
     Flag,
+    /// A list of texts, which `any` looks into.
+    Texts,
 }
 
 /// The properties of an entity that can be named.
@@ -43,6 +45,7 @@ pub(super) const MACHINES: Schema = &[
     ("riskScore", Type::Text),
     ("exposureLevel", Type::Text),
     ("rbacGroupName", Type::Text),
+    ("machineTags", Type::Texts),
     ("rbacGroupId", Type::Number),
     ("lastIpAddress", Type::Text),
     ("firstSeen", Type::Time),
@@ -58,7 +61,13 @@ pub(super) enum Filter {
     Compare(&'static str, Operator, Literal),
     In(&'static str, Vec<Literal>),
     StartsWith(&'static str, String),
+    /// One of the property's texts satisfies the condition on [`EACH`].
+    Any(&'static str, Box<Filter>),
 }
+
+/// Under this name a condition of `any` sees the text it looks at.
+const EACH: &str = "each";
+const TEXTS: Schema = &[(EACH, Type::Text)];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {
@@ -88,6 +97,7 @@ impl Filter {
             at: 0,
             depth: 0,
             schema,
+            variable: None,
         };
         let filter = parser.or()?;
         match parser.peek() {
@@ -111,6 +121,13 @@ impl Filter {
                 let text = value(name).as_str().unwrap_or_default();
                 // The service compares names without case.
                 text.to_lowercase().starts_with(&prefix.to_lowercase())
+            }
+            Self::Any(name, condition) => {
+                let texts = value(name).as_array().map_or(&[][..], Vec::as_slice);
+                texts.iter().any(|text| {
+                    let each = Map::from_iter([(EACH.to_string(), text.clone())]);
+                    condition.holds(&each)
+                })
             }
         }
     }
@@ -170,6 +187,10 @@ fn words(text: &str) -> Result<Vec<String>, String> {
                 .find(|c: char| c.is_whitespace() || "(),'".contains(c))
                 .unwrap_or(rest.len()),
         };
+        // The colon of a variable needs no blank after it; those of a time,
+        // which begins with a digit, divide nothing.
+        let colon = rest[..end].find(':').filter(|_| first.is_alphabetic());
+        let end = colon.map_or(end, |colon| colon + 1);
         let (word, tail) = rest.split_at(end);
         words.push(word.to_string());
         rest = tail.trim_start();
@@ -197,6 +218,8 @@ struct Parser<'a> {
     at: usize,
     depth: usize,
     schema: Schema,
+    /// What the condition of an `any` calls the text it looks at.
+    variable: Option<String>,
 }
 
 impl Parser<'_> {
@@ -253,6 +276,8 @@ impl Parser<'_> {
             inner
         } else if self.eat("startswith") {
             self.starts_with()?
+        } else if let Some(name) = self.list_of_any() {
+            self.any(name)?
         } else {
             self.comparison()?
         };
@@ -274,6 +299,32 @@ impl Parser<'_> {
         }
     }
 
+    /// The list that the next words look into: `machineTags/any`.
+    fn list_of_any(&self) -> Option<&'static str> {
+        let list = self.peek()?.strip_suffix("/any")?;
+        let known = self.schema.iter().find(|(name, _)| *name == list);
+        known
+            .filter(|(_, kind)| *kind == Type::Texts)
+            .map(|(name, _)| *name)
+    }
+
+    /// `machineTags/any(tag: tag eq 'x')`.
+    fn any(&mut self, name: &'static str) -> Result<Filter, String> {
+        self.next()?;
+        self.require("(")?;
+        let variable = self.next()?;
+        let named = variable.strip_suffix(':').filter(|name| !name.is_empty());
+        let named = named.ok_or("Syntax error: 'any' needs a variable and a colon.")?;
+        let named = named.to_string();
+        let outer = self.variable.replace(named);
+        let schema = std::mem::replace(&mut self.schema, TEXTS);
+        let condition = self.or()?;
+        self.schema = schema;
+        self.variable = outer;
+        self.require(")")?;
+        Ok(Filter::Any(name, Box::new(condition)))
+    }
+
     fn comparison(&mut self) -> Result<Filter, String> {
         let (name, kind) = self.property()?;
         let word = self.next()?.to_string();
@@ -293,7 +344,11 @@ impl Parser<'_> {
 
     fn property(&mut self) -> Result<(&'static str, Type), String> {
         let schema = self.schema;
+        let variable = self.variable.clone();
         let word = self.next()?;
+        if variable.as_deref() == Some(word) {
+            return Ok((EACH, Type::Text));
+        }
         let known = schema.iter().find(|(name, _)| *name == word);
         known
             .copied()
@@ -373,6 +428,31 @@ mod tests {
             "status in ('Failed')",
         ] {
             assert!(!holds(filter), "{filter}");
+        }
+    }
+
+    #[test]
+    fn any_looks_into_a_list() {
+        let machine = json!({"machineTags": ["Lund", "VIP"], "computerDnsName": "ws"});
+        let holds = |filter: &str| {
+            let filter = Filter::parse(filter, MACHINES).unwrap();
+            filter.holds(machine.as_object().unwrap())
+        };
+        assert!(holds("machineTags/any(tag: tag eq 'VIP')"));
+        assert!(holds(
+            "computerDnsName eq 'ws' and machineTags/any(t:t eq 'Lund' or t eq 'x')"
+        ));
+        assert!(holds(
+            "machineTags/any(t: startswith(t, 'vi')) and computerDnsName ne 'x'"
+        ));
+        assert!(!holds("machineTags/any(tag: tag eq 'vip')"));
+        for filter in [
+            "machineTags/any(tag eq 'VIP')",
+            "machineTags/any(tag: computerDnsName eq 'ws')",
+            "computerDnsName/any(c: c eq 'ws')",
+            "machineTags eq 'VIP'",
+        ] {
+            assert!(Filter::parse(filter, MACHINES).is_err(), "{filter}");
         }
     }
 

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::action::{Action, Command};
 use super::body::Body;
+use super::device::Device;
 use super::error::{Error, Result};
-use super::fleet::{Action, Command, Device, Fleet, guid_of};
+use super::fleet::{Fleet, guid_of};
 use crate::evidence::ActionId;
 
 /// An action list is read whole; a year of actions stays far below this.

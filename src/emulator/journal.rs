@@ -27,18 +27,36 @@ pub enum CallKind {
     Get,
     Link,
     Blob,
+    /// A run of live response commands.
+    Run,
+    Cancel,
+    /// The start of an investigation package.
+    Package,
+    /// The link to one.
+    PackageLink,
+    /// The list of the library.
+    Library,
+    Upload,
+    Delete,
     /// A path the service does not have.
     Other,
 }
 
 impl CallKind {
-    pub(super) const ALL: [(Self, &'static str); 7] = [
+    pub(super) const ALL: [(Self, &'static str); 14] = [
         (Self::SignIn, "token"),
         (Self::Machines, "machines"),
         (Self::List, "list"),
         (Self::Get, "get"),
         (Self::Link, "link"),
         (Self::Blob, "blob"),
+        (Self::Run, "run"),
+        (Self::Cancel, "cancel"),
+        (Self::Package, "package"),
+        (Self::PackageLink, "package-link"),
+        (Self::Library, "library"),
+        (Self::Upload, "upload"),
+        (Self::Delete, "delete"),
         (Self::Other, "other"),
     ];
 
@@ -71,6 +89,11 @@ pub struct Call {
 pub enum Violation {
     /// A call beyond its budget, answered 429.
     OverBudget,
+    /// A run posted when every session was the client's own already.
+    OverSessions,
+    /// A run posted again for a machine on which the same commands under the
+    /// same comment are under way or succeeded.
+    RunRepeated,
     /// The Bearer token was sent to the blob host.
     BearerToBlob,
     /// The link of a PutFile command was asked for.
@@ -79,6 +102,20 @@ pub enum Violation {
     LinkAltered,
     /// A range without `If-Match`: a changed blob would be spliced unseen.
     RangeWithoutIfMatch,
+}
+
+impl Violation {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OverBudget => "over-budget",
+            Self::OverSessions => "over-sessions",
+            Self::RunRepeated => "run-repeated",
+            Self::BearerToBlob => "bearer-to-blob",
+            Self::PutFileLink => "put-file-link",
+            Self::LinkAltered => "link-altered",
+            Self::RangeWithoutIfMatch => "range-without-if-match",
+        }
+    }
 }
 
 #[derive(Debug, Default)]

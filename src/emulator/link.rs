@@ -12,6 +12,7 @@ use crate::evidence::ResultKey;
 pub(super) const SERVICE_VERSION: &str = "2019-07-07";
 const FOLDER: &str = "investigation-actions-data";
 const OUTPUT: &str = "CustomPlaybookCommandOutput";
+const PACKAGE: &str = "/safedownload/WDATP_Investigation_Package.zip";
 
 /// Signs what the emulator hands out.
 #[derive(Clone)]
@@ -93,6 +94,70 @@ impl Signer {
     }
 }
 
+impl Signer {
+    /// The link to a package: no signed query, but a token that says it all.
+    pub(super) fn package_link(&self, blob: &str, ends: Timestamp) -> SignedLink {
+        let ends = link_time(ends);
+        let signature = self.sign(&format!("package {blob} {ends}"));
+        SignedLink {
+            path_and_query: format!("{PACKAGE}?{}", package_query(blob, &ends, &signature)),
+            signature,
+        }
+    }
+
+    /// Checks the query of a package's link; the blob it opens comes with it.
+    pub(super) fn check_package(
+        &self,
+        query: &str,
+        now: Timestamp,
+    ) -> Result<(Honoured, String), Dishonoured> {
+        if query.is_empty() {
+            return Err(Dishonoured::Unsigned);
+        }
+        let token = package_token(query).ok_or(Dishonoured::Forged)?;
+        let mut parts = token.split('|');
+        let mut part = || parts.next().ok_or(Dishonoured::Forged);
+        let (blob, ends, signature) = (part()?, part()?, part()?);
+        if self.sign(&format!("package {blob} {ends}")) != signature {
+            return Err(Dishonoured::Forged);
+        }
+        let is_as_issued = query == package_query(blob, ends, signature);
+        let ends: Timestamp = ends.parse().map_err(|_| Dishonoured::Forged)?;
+        if now >= ends {
+            return Err(Dishonoured::Expired(ends));
+        }
+        let honoured = Honoured {
+            signature: signature.to_string(),
+            ends,
+            is_as_issued,
+        };
+        Ok((honoured, blob.to_string()))
+    }
+}
+
+/// The host writes its escapes in small letters, which a client must keep.
+fn package_query(blob: &str, ends: &str, signature: &str) -> String {
+    let token = STANDARD.encode(format!("{blob}|{ends}|{signature}"));
+    let token = token.replace('+', "%2b").replace('/', "%2f");
+    format!("token={}", token.replace('=', "%3d"))
+}
+
+fn package_token(query: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let (_, token) = pairs.find(|(name, _)| name == "token")?;
+    String::from_utf8(STANDARD.decode(token.as_bytes()).ok()?).ok()
+}
+
+pub(super) fn is_package(path: &str) -> bool {
+    path == PACKAGE
+}
+
+/// The blob a package's link names, whether it opens it or not.
+pub(super) fn package_of(query: &str) -> Option<String> {
+    let token = package_token(query)?;
+    token.split('|').next().map(str::to_string)
+}
+
 /// A link that opens its blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Honoured {
@@ -155,6 +220,20 @@ mod tests {
         assert_eq!(check("", now), Err(Dishonoured::Unsigned));
         let other = Signer::new("t");
         assert_eq!(other.check(path, query, at(now)), Err(Dishonoured::Forged));
+    }
+
+    #[test]
+    fn a_packages_link_carries_all_in_its_token() {
+        let signer = Signer::new("s");
+        let link = signer.package_link("4ed5", at("2026-02-04T16:00:00Z"));
+        let (path, query) = link.path_and_query.split_once('?').unwrap();
+        assert!(is_package(path) && package_of(query).as_deref() == Some("4ed5"));
+        let check = |query: &str, now| signer.check_package(query, at(now)).map(|(h, _)| h);
+        assert!(check(query, "2026-02-04T15:59:59Z").unwrap().is_as_issued);
+        let now = "2026-02-04T16:00:00Z";
+        assert_eq!(check(query, now), Err(Dishonoured::Expired(at(now))));
+        assert_eq!(check("token=aaaa", now), Err(Dishonoured::Forged));
+        assert_eq!(check("", now), Err(Dishonoured::Unsigned));
     }
 
     #[test]

@@ -20,11 +20,15 @@
 //! # Ok::<(), afteraction::emulator::Error>(())
 //! ```
 
+mod action;
 mod api;
+mod asked;
 mod blob;
 mod body;
 mod budget;
 mod clock;
+mod course;
+mod device;
 mod disguise;
 mod error;
 mod fault;
@@ -33,24 +37,42 @@ mod fleet;
 mod flow;
 mod folder;
 mod journal;
+mod judgement;
+mod library;
 mod link;
 mod list;
+mod lots;
+mod made;
+mod multipart;
+mod order;
+mod pace;
+mod packages;
 mod placed;
+mod presence;
+mod route;
 mod running;
 mod seeded;
 mod server;
+mod sessions;
 mod settings;
 mod state;
+mod stock;
 #[cfg(test)]
 mod tests;
 mod token;
+mod told;
 
+pub use action::{Action, Command, Progress};
 pub use body::{Body, Kind};
 pub use budget::Limits;
 pub use clock::{Clock, Origin};
+pub use device::{Device, machine_id};
 pub use error::{Error, Result};
 pub use fault::{Fault, FaultSwitch, Faults, Rule, Times};
-pub use fleet::{Action, Command, Device, Fleet, Progress, machine_id};
+pub use fleet::Fleet;
 pub use journal::{Call, CallKind, Journal, Violation};
+pub use judgement::{CallsSeen, Judgement, ResultsSeen, RunAgain, RunsSeen, SessionsSeen};
+pub use made::Made;
+pub use pace::Pace;
 pub use running::{Banner, Emulator};
 pub use settings::Settings;

@@ -3,14 +3,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::action::{Action, Created, Progress};
 use super::body::Body;
 use super::clock::{api_time, earlier, later};
-use super::fleet::{Action, Created, Progress};
+use super::course::{Course, Stage, State, Step};
 use crate::evidence::ActionId;
 
 /// An action placed on the emulator's clock.
@@ -21,15 +22,13 @@ pub(super) struct Placed {
     /// Place of its first result among all of the fleet.
     pub first_ordinal: u64,
     created: Timestamp,
+    /// As it ends.
     json: Map<String, Value>,
-    progress: Option<Progress>,
-}
-
-/// How far one command has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Waiting,
-    Done,
+    /// Nothing where it was over before the emulator began.
+    course: Option<Course>,
+    /// Its JSON once it is over: a list of thousands would make it anew for
+    /// each of them.
+    last: OnceLock<Map<String, Value>>,
 }
 
 impl Placed {
@@ -45,70 +44,103 @@ impl Placed {
             Created::BeforeStart(by) => earlier(start, by),
             Created::AfterStart(by) => later(start, by),
         };
+        let commands = json.get("commands").and_then(Value::as_array);
+        let commands = commands.map_or(0, Vec::len) as u32;
         if !matches!(action.created, Created::Given) {
             json.insert("creationDateTimeUtc".into(), api_time(created).into());
+            if action.progress.is_none() {
+                let finished = Progress::default().course(created, commands);
+                date(&mut json, created, &finished, Timestamp::MAX);
+            }
         }
-        let mut placed = Self {
+        let course = action.progress.map(|p| p.course(created, commands));
+        Some(Self {
             id: action.id?,
             bodies: action.bodies,
             first_ordinal,
             created,
             json,
-            progress: action.progress,
-        };
-        if !matches!(action.created, Created::Given) && placed.progress.is_none() {
-            let finished = Progress::default();
-            placed.date_commands(finished, Timestamp::MAX);
+            course,
+            last: OnceLock::new(),
+        })
+    }
+
+    /// An action that a client started: `json` is what it ends as.
+    pub(super) fn started(
+        id: ActionId,
+        created: Timestamp,
+        json: Map<String, Value>,
+        bodies: BTreeMap<u32, Body>,
+        course: Course,
+    ) -> Self {
+        Self {
+            id,
+            bodies,
+            first_ordinal: 0,
+            created,
+            json,
+            course: Some(course),
+            last: OnceLock::new(),
         }
-        Some(placed)
     }
 
     pub(super) fn created(&self) -> Timestamp {
         self.created
     }
 
+    pub(super) fn course(&self) -> Option<&Course> {
+        self.course.as_ref()
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.json.get(name).and_then(Value::as_str)
+    }
+
     /// Whether get and list know it yet.
     pub(super) fn is_visible(&self, now: Timestamp) -> bool {
-        let hidden = self.progress.map_or(Duration::ZERO, |p| p.hidden);
-        later(self.created, hidden) <= now
+        let visible = self.course.as_ref().map_or(self.created, |c| c.visible);
+        visible <= now
     }
 
     /// Its JSON as of `now`.
     pub(super) fn json(&self, now: Timestamp) -> Cow<'_, Map<String, Value>> {
-        let Some(progress) = self.progress else {
+        let Some(course) = &self.course else {
             return Cow::Borrowed(&self.json);
         };
-        let mut dated = Self {
-            id: self.id,
-            bodies: BTreeMap::new(),
-            first_ordinal: 0,
-            created: self.created,
-            json: self.json.clone(),
-            progress: None,
+        let dated = || {
+            let mut json = self.json.clone();
+            date(&mut json, self.created, course, now);
+            json
         };
-        dated.date_commands(progress, now);
-        Cow::Owned(dated.json)
+        if course.is_over(now) {
+            return Cow::Borrowed(self.last.get_or_init(dated));
+        }
+        Cow::Owned(dated())
     }
 
+    fn commands(&self) -> &[Value] {
+        let commands = self.json.get("commands").and_then(Value::as_array);
+        commands.map_or(&[], Vec::as_slice)
+    }
+
+    /// A command as it ends.
     pub(super) fn command(&self, index: u32) -> Option<&Map<String, Value>> {
-        let commands = self.json.get("commands")?.as_array()?;
-        let by_index = commands.iter().enumerate().find(|(place, command)| {
-            let own = command.get("index").and_then(Value::as_u64);
-            own.unwrap_or(*place as u64) == u64::from(index)
-        });
-        by_index?.1.as_object()
+        self.commands().get(self.place_of(index)?)?.as_object()
     }
 
     /// The indexes of its commands, in their order.
     pub(super) fn indexes(&self) -> Vec<u32> {
-        let commands = self.json.get("commands").and_then(Value::as_array);
-        let places = commands.into_iter().flatten().enumerate();
+        let places = self.commands().iter().enumerate();
         places
             .map(|(place, command)| {
                 let own = command.get("index").and_then(Value::as_u64);
                 own.unwrap_or(place as u64) as u32
             })
             .collect()
+    }
+
+    fn place_of(&self, index: u32) -> Option<usize> {
+        self.indexes().iter().position(|own| *own == index)
     }
 
     /// The indexes of those that leave a result, in their order.
@@ -128,91 +160,106 @@ impl Placed {
     }
 
     /// Whether its status will not change any more.
-    pub(super) fn is_final(&self, now: Timestamp) -> bool {
-        let json = self.json(now);
-        let status = json.get("status").and_then(Value::as_str);
-        !matches!(status, Some("Pending" | "InProgress"))
-    }
-
-    fn command_count(&self) -> usize {
-        let commands = self.json.get("commands").and_then(Value::as_array);
-        commands.map_or(0, Vec::len)
-    }
-
-    /// Whether a command has ended by `now`.
-    pub(super) fn stage(&self, index: u32, now: Timestamp) -> Stage {
-        let Some(progress) = self.progress else {
-            return Stage::Done;
-        };
-        let place = self.place_of(index).unwrap_or(u32::MAX);
-        if self.command_end(progress, place) <= now {
-            Stage::Done
-        } else {
-            Stage::Waiting
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        match &self.course {
+            Some(course) => course.is_over(now),
+            None => !matches!(self.text("status"), Some("Pending" | "InProgress")),
         }
     }
 
-    fn place_of(&self, index: u32) -> Option<u32> {
-        let commands = self.json.get("commands")?.as_array()?;
-        let place = commands.iter().enumerate().position(|(place, command)| {
-            let own = command.get("index").and_then(Value::as_u64);
-            own.unwrap_or(place as u64) == u64::from(index)
-        });
-        place.map(|place| place as u32)
+    /// Whether there are bytes to link to by `now`.
+    pub(super) fn has_result(&self, index: u32, now: Timestamp) -> bool {
+        let ready = match self.commands().is_empty() {
+            true => self.is_complete(now),
+            false => self.stage(index, now) == Stage::Done,
+        };
+        ready && self.bodies.contains_key(&index)
     }
 
-    fn command_end(&self, progress: Progress, place: u32) -> Timestamp {
-        let running = progress
-            .each_command
-            .saturating_mul(place.saturating_add(1));
-        later(later(self.created, progress.queued), running)
+    /// Whether an action without commands ended well.
+    pub(super) fn is_complete(&self, now: Timestamp) -> bool {
+        let settled = match &self.course {
+            Some(course) => course.state(now) == State::Settled,
+            None => true,
+        };
+        settled && self.text("status") == Some("Succeeded")
     }
 
-    /// Writes what `progress` has come to at `now` into the JSON.
-    fn date_commands(&mut self, progress: Progress, now: Timestamp) {
-        let taken_up = later(self.created, progress.queued);
-        let ends: Vec<_> = (0..self.command_count() as u32)
-            .map(|place| self.command_end(progress, place))
-            .collect();
-        let last_end = ends.last().copied().unwrap_or(taken_up);
-        let settled = later(last_end, progress.settling);
-        let mut updated = self.created;
-        if let Some(Value::Array(commands)) = self.json.get_mut("commands") {
-            let mut begin = taken_up;
-            for (command, end) in commands.iter_mut().zip(ends) {
-                let Some(command) = command.as_object_mut() else {
-                    continue;
-                };
-                if begin <= now {
-                    command.insert("startTime".into(), api_time(begin).into());
-                    updated = begin;
-                }
-                if end <= now {
-                    command.insert("endTime".into(), api_time(end).into());
-                    updated = end;
-                } else {
-                    command.insert("commandStatus".into(), "Created".into());
-                    command.insert("errors".into(), json!([]));
-                }
-                begin = end;
+    /// How far a command has come by `now`.
+    pub(super) fn stage(&self, index: u32, now: Timestamp) -> Stage {
+        match (&self.course, self.place_of(index)) {
+            (None, _) => Stage::Done,
+            (Some(course), Some(place)) => course.stage(place, now),
+            (Some(_), None) => Stage::Never,
+        }
+    }
+}
+
+impl Progress {
+    /// The same course for each command, one after the other.
+    fn course(self, created: Timestamp, commands: u32) -> Course {
+        let taken_up = later(created, self.queued);
+        let end_of = |place: u32| later(taken_up, self.each_command.saturating_mul(place));
+        let step = |place| {
+            let (begin, end) = (end_of(place), end_of(place + 1));
+            let ready = end;
+            Some(Step { begin, end, ready })
+        };
+        let settled = later(end_of(commands), self.settling);
+        let steps = (0..commands).map(step).collect();
+        Course::new(later(created, self.hidden), Some(taken_up), steps, settled)
+    }
+}
+
+/// Takes JSON that shows an action's end back to `now`.
+fn date(json: &mut Map<String, Value>, created: Timestamp, course: &Course, now: Timestamp) {
+    let ran_until = course.ran_until(now);
+    let mut updated = course.taken_up.filter(|at| *at <= ran_until);
+    if let Some(Value::Array(commands)) = json.get_mut("commands") {
+        for (command, step) in commands.iter_mut().zip(&course.steps) {
+            let (Some(command), Some(step)) = (command.as_object_mut(), step) else {
+                continue;
+            };
+            if step.begin <= ran_until {
+                command.insert("startTime".into(), api_time(step.begin).into());
+                updated = Some(step.begin);
+            }
+            if step.end <= ran_until {
+                command.insert("endTime".into(), api_time(step.end).into());
+                updated = Some(step.end);
+            } else {
+                command.insert("commandStatus".into(), "Created".into());
+                command.insert("errors".into(), json!([]));
             }
         }
-        if settled <= now {
-            updated = settled;
-        } else if taken_up <= now {
-            self.json.insert("status".into(), "InProgress".into());
-        } else {
-            self.json.insert("status".into(), "Pending".into());
-        }
-        let updated = api_time(updated).into();
-        self.json.insert("lastUpdateDateTimeUtc".into(), updated);
     }
+    let mut status = |word: &str| json.insert("status".into(), word.into());
+    match course.state(now) {
+        State::Pending => _ = status("Pending"),
+        State::InProgress => _ = status("InProgress"),
+        State::Settled => updated = Some(course.settled),
+        State::Cancelled => {
+            status("Cancelled");
+            updated = Some(course.over());
+            if let Some(cancelled) = course.cancelled() {
+                let at = api_time(cancelled.at);
+                json.insert("cancellationDateTimeUtc".into(), at.into());
+                json.insert("cancellationRequestor".into(), cancelled.by.as_str().into());
+                let comment = cancelled.comment.as_str();
+                json.insert("cancellationComment".into(), comment.into());
+            }
+        }
+    }
+    let updated = api_time(updated.unwrap_or(created));
+    json.insert("lastUpdateDateTimeUtc".into(), updated.into());
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fleet::{Command, Fleet};
+    use super::super::action::Command;
+    use super::super::fleet::Fleet;
     use super::*;
+    use std::time::Duration;
 
     fn second(n: u64) -> Timestamp {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();

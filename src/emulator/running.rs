@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
 use axum::Router;
@@ -13,17 +13,21 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use super::body::Body;
 use super::budget::Budgets;
 use super::clock::{Clock, Origin};
 use super::error::{Error, Result};
 use super::fault::FaultSwitch;
 use super::fleet::Fleet;
 use super::journal::Journal;
+use super::judgement::Judgement;
 use super::link::Signer;
-use super::server::{Service, Stock, answer};
+use super::server::{Service, answer};
 use super::settings::Settings;
 use super::state::{self, StateFile};
+use super::stock::Stock;
 use super::token::{Application, Tokens};
+use crate::evidence::ResultKey;
 
 /// Two serve thousands of small results a second and leave a small machine
 /// room for the client.
@@ -109,6 +113,24 @@ impl Emulator {
         self.service.journal.clone()
     }
 
+    /// What the judge has to say so far.
+    ///
+    /// **Cost**: looks at every call kept and every run.
+    pub fn judgement(&self) -> Judgement {
+        Judgement::of(&self.service)
+    }
+
+    /// The results that can be linked to by now, and their bytes.
+    pub fn results(&self) -> Vec<(ResultKey, Body)> {
+        let results = self.service.stock().results(self.service.clock.now());
+        results.into_iter().collect()
+    }
+
+    /// So many live response sessions are taken by others from now on.
+    pub fn hold_sessions(&self, held: usize) {
+        self.service.stock_mut().sessions.held = held;
+    }
+
     /// The switch for faults while it runs.
     pub fn faults(&self) -> FaultSwitch {
         self.service.faults.clone()
@@ -129,8 +151,7 @@ impl Emulator {
     /// or *before start* count from now on the emulated clock.
     pub fn extend(&self, fleet: Fleet) {
         let now = self.service.clock.now();
-        let stock = self.service.stock.write();
-        let mut stock = stock.unwrap_or_else(PoisonError::into_inner);
+        let mut stock = self.service.stock_mut();
         stock.add(fleet, now, &self.service.signer);
     }
 
@@ -197,11 +218,15 @@ fn assemble(settings: Settings, addr: SocketAddr) -> Result<Service> {
     );
     let mut stock = Stock::default();
     stock.add(settings.fleet, origin.emulated, &signer);
+    stock.sessions.held = settings.sessions_held;
     Ok(Service {
         clock,
         signer,
         tokens,
+        limits: settings.limits,
         budgets: Mutex::new(budgets),
+        pace: settings.pace,
+        seed: settings.seed,
         faults: FaultSwitch::new(settings.seed, settings.faults),
         journal: Journal::default(),
         state,
@@ -252,6 +277,7 @@ fn serve(
     };
     let run = move || {
         let router = Router::new().fallback(answer).with_state(service);
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         runtime.block_on(async {
             tokio::select! {
                 // It ends only with us: a failed accept is retried inside.

@@ -2,38 +2,50 @@
 //! and budgets speak first, dates the answer and notes it for the judge.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, DATE, HOST, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use jiff::Timestamp;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 
-use super::budget::{Budgets, Refused};
+use super::asked::{Asked, Reply};
+use super::budget::{Budgets, Limits, Refused};
 use super::clock::{Clock, http_date, later};
 use super::fault::{Fault, FaultSwitch};
-use super::fleet::{Device, Fleet};
+use super::fleet::key;
 use super::journal::{Call, CallKind, Journal, Violation};
-use super::link::{Signer, blob_of};
-use super::placed::Placed;
+use super::link::{Signer, blob_of, package_of};
+use super::pace::Pace;
+use super::route::Route;
 use super::state::StateFile;
-use super::token::{Refusal, Tokens};
-use super::{api, blob};
-use crate::evidence::{ActionId, ResultKey};
+use super::stock::Stock;
+use super::token::{Refusal, Tokens, needed};
+use super::{api, blob, judgement, library, packages, sessions};
+use crate::evidence::ResultKey;
 
-/// A sign-in form is a few hundred bytes.
+/// A sign-in form or a run is a few hundred bytes.
 const FORM_MAX: usize = 64 << 10;
+/// A body beyond what its call takes is read to its end and thrown away, up to
+/// here: a client that is cut off while it sends never sees the refusal.
+const DRAIN_MAX: usize = 128 << 20;
 
 /// Everything a request may need.
 pub(super) struct Service {
     pub clock: Clock,
     pub signer: Signer,
     pub tokens: Tokens,
+    pub limits: Limits,
     pub budgets: Mutex<Budgets>,
+    pub pace: Pace,
+    /// Decides what comes of everything that clients start.
+    pub seed: u64,
     pub faults: FaultSwitch,
     pub journal: Journal,
     pub state: Option<Mutex<StateFile>>,
@@ -50,185 +62,13 @@ pub(super) struct Service {
     pub dying: Mutex<HashSet<String>>,
 }
 
-/// The fleet on the clock, by id.
-#[derive(Default)]
-pub(super) struct Stock {
-    pub devices: Vec<Device>,
-    pub actions: Vec<Arc<Placed>>,
-    by_id: HashMap<ActionId, usize>,
-    blobs: HashMap<String, ResultKey>,
-    results: u64,
-}
-
-impl Stock {
-    pub(super) fn add(&mut self, mut fleet: Fleet, start: Timestamp, signer: &Signer) {
-        fleet.complete_devices();
-        self.devices.append(&mut fleet.devices);
-        for action in fleet.actions {
-            let Some(placed) = Placed::place(action, start, self.results) else {
-                continue;
-            };
-            for index in placed.results() {
-                let key = super::fleet::key(placed.id, index);
-                self.blobs.insert(signer.blob_name(key), key);
-                self.results += 1;
-            }
-            let place = self.actions.len();
-            self.by_id.insert(placed.id, place);
-            self.actions.push(Arc::new(placed));
-        }
-    }
-
-    pub(super) fn action(&self, id: &str) -> Option<Arc<Placed>> {
-        let id: ActionId = id.parse().ok()?;
-        self.actions.get(*self.by_id.get(&id)?).cloned()
-    }
-
-    pub(super) fn blob(&self, name: &str) -> Option<(ResultKey, Arc<Placed>)> {
-        let key = self.blobs.get(name)?;
-        let place = self.by_id.get(&key.action)?;
-        Some((*key, self.actions.get(*place)?.clone()))
-    }
-}
-
-/// What a path means.
-enum Route {
-    SignIn(String),
-    Machines,
-    Machine(String),
-    Actions,
-    Action(String),
-    Link(String, u32),
-    Blob,
-    Unknown,
-}
-
-impl Route {
-    fn of(path: &str) -> Self {
-        if blob_of(path).is_some() {
-            return Self::Blob;
-        }
-        let path = percent_decoded(path);
-        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let lower: Vec<String> = parts.iter().map(|part| part.to_ascii_lowercase()).collect();
-        let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
-        let own = |place: usize| parts.get(place).copied().unwrap_or_default().to_string();
-        match lower.as_slice() {
-            [_, "oauth2", "v2.0", "token"] => Self::SignIn(own(0)),
-            ["api", "machines"] => Self::Machines,
-            ["api", "machines", _] => Self::Machine(own(2)),
-            ["api", "machineactions"] => Self::Actions,
-            ["api", "machineactions", _] => Self::Action(own(2)),
-            ["api", "machineactions", _, call] => match index_of(call) {
-                Some(index) => Self::Link(own(2), index),
-                None => Self::Unknown,
-            },
-            _ => Self::Unknown,
-        }
-    }
-
-    fn kind(&self) -> CallKind {
-        match self {
-            Self::SignIn(_) => CallKind::SignIn,
-            Self::Machines | Self::Machine(_) => CallKind::Machines,
-            Self::Actions => CallKind::List,
-            Self::Action(_) => CallKind::Get,
-            Self::Link(..) => CallKind::Link,
-            Self::Blob => CallKind::Blob,
-            Self::Unknown => CallKind::Other,
-        }
-    }
-}
-
-fn index_of(call: &str) -> Option<u32> {
-    call.strip_prefix("getliveresponseresultdownloadlink(index=")?
-        .strip_suffix(')')?
-        .parse()
-        .ok()
-}
-
-/// `%28` and the like; a path is ASCII, what is not UTF-8 is nobody's path.
-fn percent_decoded(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let digits = bytes.get(at + 1..at + 3).filter(|_| *byte == b'%');
-        let decoded = digits
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        out.push(decoded.unwrap_or(*byte));
-        at += if decoded.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// A request, read as far as every route needs it.
-pub(super) struct Asked<'a> {
-    pub service: &'a Arc<Service>,
-    pub now: Timestamp,
-    pub kind: CallKind,
-    pub uri: &'a Uri,
-    pub headers: &'a HeaderMap,
-    pub method: &'a Method,
-    /// `http://host:port` as the client sees us.
-    pub base: String,
-    pub request_id: String,
-}
-
-impl Asked<'_> {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    pub(super) fn query(&self) -> &str {
-        self.uri.query().unwrap_or_default()
-    }
-}
-
-/// An answer and what the judge should know of it.
-pub(super) struct Reply {
-    pub response: Response,
-    pub key: Option<ResultKey>,
-    pub range_from: Option<u64>,
-    pub why: Option<&'static str>,
-}
-
-impl Reply {
-    pub(super) fn of(response: Response) -> Self {
-        Self {
-            response,
-            key: None,
-            range_from: None,
-            why: None,
-        }
-    }
-
-    pub(super) fn because(self, fault: Fault) -> Self {
-        self.why(fault.name())
-    }
-
-    pub(super) fn why(mut self, why: &'static str) -> Self {
-        self.why = Some(why);
-        self
-    }
-
-    pub(super) fn header(
-        mut self,
-        name: impl axum::http::header::IntoHeaderName,
-        value: &str,
-    ) -> Self {
-        // A value that is no header text is left out: file names may hold anything.
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.response.headers_mut().insert(name, value);
-        }
-        self
-    }
-}
-
 pub(super) async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let route = Route::of(parts.uri.path());
+    let route = Route::of(&parts.method, parts.uri.path());
+    if route == Route::Judgement {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        return judgement::answer(&service, peer.map(|peer| peer.0)).response;
+    }
     let number = service.requests.fetch_add(1, Ordering::Relaxed);
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     let asked = Asked {
@@ -263,10 +103,9 @@ pub(super) async fn answer(State(service): State<Arc<Service>>, request: Request
 async fn route_to(asked: &Asked<'_>, route: &Route, body: Body) -> Reply {
     let service = asked.service;
     let key = match route {
-        Route::Link(id, index) => id.parse().ok().map(|id| super::fleet::key(id, *index)),
-        Route::Blob => blob_of(asked.uri.path())
-            .and_then(|name| service.stock().blob(name))
-            .map(|(key, _)| key),
+        Route::Link(id, index) => id.parse().ok().map(|id| key(id, *index)),
+        Route::Blob => blob_of(asked.uri.path()).and_then(|name| of_blob(service, name)),
+        Route::PackageBlob => package_of(asked.query()).and_then(|name| of_blob(service, &name)),
         _ => None,
     };
     if let Some(struck) = service.faults.strikes(Fault::Hang, asked.kind, key) {
@@ -277,44 +116,56 @@ async fn route_to(asked: &Asked<'_>, route: &Route, body: Body) -> Reply {
             Some(reply) => reply,
             None => sign_in(asked, tenant, body).await,
         },
-        Route::Blob => match trouble(asked, key) {
+        Route::Blob | Route::PackageBlob => match trouble(asked, key) {
             Some(reply) => reply,
             None => blob::serve(asked).await,
         },
-        _ => called(asked, route, key),
+        _ => {
+            let body = match route.method() == Method::POST {
+                true => read(body, body_max(route)).await,
+                false => None,
+            };
+            called(asked, route, key, body)
+        }
     };
     reply.key = reply.key.or(key);
     reply
 }
 
-/// A call of the API: token, budget, trouble, then the call itself.
-fn called(asked: &Asked<'_>, route: &Route, key: Option<ResultKey>) -> Reply {
-    let service = asked.service;
-    let revoked = service.faults.strikes(Fault::Revoke, asked.kind, key);
-    if revoked.is_some() {
-        service.tokens.revoke();
+fn of_blob(service: &Service, name: &str) -> Option<ResultKey> {
+    service.stock().blob(name).map(|(key, _)| key)
+}
+
+fn body_max(route: &Route) -> usize {
+    match route {
+        Route::Upload => library::FORM_MAX,
+        _ => FORM_MAX,
     }
-    let header = asked.headers.get(AUTHORIZATION);
-    let header = header.and_then(|header| header.to_str().ok());
-    match service.tokens.check(header, asked.now) {
-        Ok(()) => {}
-        Err(Refusal::Unknown) => {
-            let reply = api::error(
-                asked,
-                401,
-                "Unauthorized",
-                "The token is invalid or expired.",
-            )
-            .header("www-authenticate", "Bearer error=\"invalid_token\"");
-            return match revoked {
-                Some(_) => reply.because(Fault::Revoke),
-                None => reply,
-            };
+}
+
+/// A whole body of `max` bytes at most; nothing where it is longer or broke
+/// off.
+async fn read(body: Body, max: usize) -> Option<Bytes> {
+    let mut chunks = body.into_data_stream();
+    let mut whole = Vec::new();
+    let mut seen = 0usize;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.ok()?;
+        seen = seen.saturating_add(chunk.len());
+        if seen > DRAIN_MAX {
+            break;
         }
-        Err(Refusal::Role) => {
-            let why = "The application does not have any of the required application permissions (Machine.Read.All, Machine.ReadWrite.All).";
-            return api::error(asked, 403, "Forbidden", why);
+        if seen <= max {
+            whole.extend_from_slice(&chunk);
         }
+    }
+    (seen <= max).then(|| whole.into())
+}
+
+/// A call of the API: token, budget, trouble, then the call itself.
+fn called(asked: &Asked<'_>, route: &Route, key: Option<ResultKey>, body: Option<Bytes>) -> Reply {
+    if let Some(refused) = unauthorized(asked, key) {
+        return refused;
     }
     if let Some(refused) = over_budget(asked) {
         return refused;
@@ -322,21 +173,83 @@ fn called(asked: &Asked<'_>, route: &Route, key: Option<ResultKey>) -> Reply {
     if let Some(reply) = trouble(asked, key) {
         return reply;
     }
-    if asked.method != Method::GET {
-        return api::error(
-            asked,
-            405,
-            "BadRequest",
-            "The method is not supported here.",
-        );
+    if *route != Route::Unknown && asked.method != route.method() {
+        let why = "The method is not supported here.";
+        return api::error(asked, 405, "BadRequest", why);
     }
+    let strikes = |fault| asked.service.faults.strikes(fault, asked.kind, key);
+    if strikes(Fault::LostCall).is_some() {
+        return unanswered(Reply::of(Response::default())).because(Fault::LostCall);
+    }
+    let reply = act(asked, route, body);
+    let acted = reply.response.status().is_success();
+    if acted && strikes(Fault::LostAnswer).is_some() {
+        return unanswered(reply).because(Fault::LostAnswer);
+    }
+    if acted && strikes(Fault::LateError).is_some() {
+        let why = "Something went wrong.";
+        let reply = api::error(asked, 500, "InternalServerError", why);
+        return reply.because(Fault::LateError);
+    }
+    reply
+}
+
+fn act(asked: &Asked<'_>, route: &Route, body: Option<Bytes>) -> Reply {
+    let whole = body.as_deref();
+    // A body too long for its call reads as none, and is refused as such.
+    let short = whole.unwrap_or_default();
     match route {
         Route::Machines => api::machines(asked),
         Route::Machine(id) => api::machine(asked, id),
+        Route::Run(id) => sessions::run(asked, id, short),
+        Route::StartPackage(id) => packages::start(asked, id, short),
         Route::Actions => api::actions(asked),
         Route::Action(id) => api::action(asked, id),
+        Route::Cancel(id) => sessions::cancel(asked, id, short),
         Route::Link(id, index) => api::link(asked, id, *index),
+        Route::PackageLink(id) => packages::link(asked, id),
+        Route::Library => library::list(asked),
+        Route::Upload => library::upload(asked, whole),
+        Route::Delete(name) => library::delete(asked, name),
         _ => api::error(asked, 404, "NotFound", "There is no such resource."),
+    }
+}
+
+/// The answer never leaves: its body breaks before the first byte, and the
+/// connection ends with nothing sent.
+fn unanswered(mut reply: Reply) -> Reply {
+    let broken = stream::iter([Err::<Bytes, _>(std::io::ErrorKind::ConnectionReset)]);
+    let broken = broken.map(|chunk| chunk.map_err(std::io::Error::from));
+    *reply.response.body_mut() = Body::from_stream(broken);
+    reply
+}
+
+fn unauthorized(asked: &Asked<'_>, key: Option<ResultKey>) -> Option<Reply> {
+    let service = asked.service;
+    let revoked = service.faults.strikes(Fault::Revoke, asked.kind, key);
+    if revoked.is_some() {
+        service.tokens.revoke();
+    }
+    let header = asked.headers.get(AUTHORIZATION);
+    let header = header.and_then(|header| header.to_str().ok());
+    match service.tokens.check(header, asked.kind, asked.now) {
+        Ok(()) => None,
+        Err(Refusal::Unknown) => {
+            let why = "The token is invalid or expired.";
+            let reply = api::error(asked, 401, "Unauthorized", why)
+                .header("www-authenticate", "Bearer error=\"invalid_token\"");
+            Some(match revoked {
+                Some(_) => reply.because(Fault::Revoke),
+                None => reply,
+            })
+        }
+        Err(Refusal::Role) => {
+            let roles = needed(asked.kind).join(", ");
+            let why = format!(
+                "The application does not have any of the required application permissions ({roles})."
+            );
+            Some(api::error(asked, 403, "Forbidden", &why))
+        }
     }
 }
 
@@ -414,8 +327,12 @@ async fn sign_in(asked: &Asked<'_>, tenant: &str, body: Body) -> Reply {
 }
 
 impl Service {
-    pub(super) fn stock(&self) -> std::sync::RwLockReadGuard<'_, Stock> {
+    pub(super) fn stock(&self) -> RwLockReadGuard<'_, Stock> {
         self.stock.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stock_mut(&self) -> RwLockWriteGuard<'_, Stock> {
+        self.stock.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn budgets(&self) -> MutexGuard<'_, Budgets> {
@@ -428,29 +345,5 @@ impl Service {
 
     pub(super) fn dying(&self) -> MutexGuard<'_, HashSet<String>> {
         self.dying.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_read_in_any_case_and_encoding() {
-        let link = |path: &str| match Route::of(path) {
-            Route::Link(id, index) => Some((id, index)),
-            _ => None,
-        };
-        let expected = Some(("5382".to_string(), 12));
-        for path in [
-            "/api/machineactions/5382/GetLiveResponseResultDownloadLink(index=12)",
-            "/api/machineActions/5382/GetLiveResponseResultDownloadLink%28index%3D12%29",
-            "/api/MachineActions/5382/getliveresponseresultdownloadlink(index=12)/",
-        ] {
-            assert_eq!(link(path), expected, "{path}");
-        }
-        assert_eq!(link("/api/machineactions/5382/getPackageUri"), None);
-        assert!(matches!(Route::of("/t/oauth2/v2.0/token"), Route::SignIn(t) if t == "t"));
-        assert!(matches!(Route::of("/%zz/ä"), Route::Unknown));
     }
 }

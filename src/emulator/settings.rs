@@ -6,6 +6,7 @@ use super::budget::Limits;
 use super::clock::Origin;
 use super::fault::Faults;
 use super::fleet::Fleet;
+use super::pace::Pace;
 
 /// What an emulator is started with. The default serves an empty fleet on a
 /// free port of the loopback, in real time, with real limits and no faults.
@@ -31,8 +32,12 @@ pub struct Settings {
     pub client_secret: String,
     /// The `roles` claim of tokens.
     pub roles: Vec<String>,
+    /// How what clients start proceeds.
+    pub pace: Pace,
+    /// Live response sessions that others have taken.
+    pub sessions_held: usize,
     pub faults: Faults,
-    /// Decides every chance of a fault.
+    /// Decides every chance of a fault, and what comes of what clients start.
     pub seed: u64,
     pub fleet: Fleet,
 }
@@ -54,7 +59,11 @@ impl Default for Settings {
             roles: vec![
                 "Machine.ReadWrite.All".into(),
                 "Machine.LiveResponse".into(),
+                "Machine.CollectForensics".into(),
+                "Library.Manage".into(),
             ],
+            pace: Pace::default(),
+            sessions_held: 0,
             faults: Faults::none(),
             seed: 1,
             fleet: Fleet::new(),

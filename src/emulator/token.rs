@@ -8,10 +8,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::journal::CallKind;
 use super::link::Signer;
 
-/// Permission to read actions and machines, either of them.
-const READ: [&str; 2] = ["Machine.Read.All", "Machine.ReadWrite.All"];
+/// The permissions that open a call, any of them.
+pub(super) fn needed(kind: CallKind) -> &'static [&'static str] {
+    match kind {
+        CallKind::Run => &["Machine.LiveResponse"],
+        CallKind::Cancel => &["Machine.LiveResponse", "Machine.CollectForensics"],
+        CallKind::Package | CallKind::PackageLink => &["Machine.CollectForensics"],
+        CallKind::Library | CallKind::Upload | CallKind::Delete => &["Library.Manage"],
+        _ => &["Machine.Read.All", "Machine.ReadWrite.All"],
+    }
+}
 
 /// Who may sign in, and what the tokens say.
 #[derive(Clone)]
@@ -133,8 +142,18 @@ impl Tokens {
         format!("{signed}.{signature}")
     }
 
-    /// Whether the `Authorization` header opens the calls that read.
-    pub(super) fn check(&self, header: Option<&str>, now: Timestamp) -> Result<(), Refusal> {
+    /// Whom tokens are issued to.
+    pub(super) fn client_id(&self) -> &str {
+        &self.application.client_id
+    }
+
+    /// Whether the `Authorization` header opens a call.
+    pub(super) fn check(
+        &self,
+        header: Option<&str>,
+        kind: CallKind,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let token = header
             .and_then(|header| header.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
@@ -148,11 +167,11 @@ impl Tokens {
             return Err(Refusal::Unknown);
         }
         let roles = claims.get("roles").and_then(Value::as_array);
-        let may_read = roles.is_some_and(|roles| {
+        let may = roles.is_some_and(|roles| {
             let mut words = roles.iter().filter_map(Value::as_str);
-            words.any(|role| READ.contains(&role))
+            words.any(|role| needed(kind).contains(&role))
         });
-        match may_read {
+        match may {
             true => Ok(()),
             false => Err(Refusal::Role),
         }
@@ -202,19 +221,26 @@ mod tests {
     fn a_token_opens_until_it_expires_or_is_revoked() {
         let tokens = tokens(&["Machine.Read.All"]);
         let header = bearer(&tokens);
-        let check = |n| tokens.check(Some(&header), second(n));
+        let check = |n| tokens.check(Some(&header), CallKind::List, second(n));
         assert_eq!(check(3598), Ok(()));
         assert_eq!(check(3601), Err(Refusal::Unknown));
         tokens.revoke();
         assert_eq!(check(1), Err(Refusal::Unknown));
-        assert_eq!(tokens.check(Some(&bearer(&tokens)), second(1)), Ok(()));
+        let fresh = bearer(&tokens);
+        assert_eq!(
+            tokens.check(Some(&fresh), CallKind::List, second(1)),
+            Ok(())
+        );
     }
 
     #[test]
-    fn a_token_without_a_reading_role_is_refused_as_forbidden() {
+    fn a_call_is_refused_as_forbidden_without_its_role() {
         let tokens = tokens(&["Machine.LiveResponse"]);
         let header = bearer(&tokens);
-        assert_eq!(tokens.check(Some(&header), second(1)), Err(Refusal::Role));
+        let check = |kind| tokens.check(Some(&header), kind, second(1));
+        assert_eq!(check(CallKind::List), Err(Refusal::Role));
+        assert_eq!(check(CallKind::Upload), Err(Refusal::Role));
+        assert_eq!(check(CallKind::Run), Ok(()));
     }
 
     #[test]
@@ -231,10 +257,11 @@ mod tests {
             Some("Bearer a.b.c"),
             Some("Basic x"),
         ] {
-            assert_eq!(tokens.check(header, second(1)), Err(Refusal::Unknown));
+            let refused = tokens.check(header, CallKind::List, second(1));
+            assert_eq!(refused, Err(Refusal::Unknown));
         }
         assert_eq!(
-            tokens.check(Some(&foreign), second(1)),
+            tokens.check(Some(&foreign), CallKind::List, second(1)),
             Err(Refusal::Unknown)
         );
     }

@@ -18,6 +18,7 @@ pub(super) enum Kind {
     Action = 3,
     Custody = 4,
     Setting = 5,
+    Fleet = 6,
 }
 
 /// Somebody did something with the archive.
@@ -40,6 +41,16 @@ pub struct Setting {
     pub value: serde_json::Value,
 }
 
+/// A step of a fleet run: where one of its devices, or the run itself, has
+/// come to. The latest of its place counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FleetNote {
+    pub run: [u8; 8],
+    /// 0 for the run itself, its devices from 1 on.
+    pub place: u32,
+    pub value: serde_json::Value,
+}
+
 /// One fact of the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
@@ -55,6 +66,7 @@ pub enum EntryKind {
     Action(Action),
     Custody(CustodyEvent),
     Setting(Setting),
+    Fleet(FleetNote),
 }
 
 /// The part of a card every entry has.
@@ -66,7 +78,7 @@ pub(super) struct Card {
     pub(super) seq: Seq,
     pub(super) kind: Kind,
     /// Of results and gaps; of an action with index 0; of a setting the head
-    /// of its name's hash.
+    /// of its name's hash; of a step of a fleet run the run's id and a place.
     pub(super) key: ResultKey,
     /// From 1 for results, else 0.
     pub(super) version: u32,
@@ -116,6 +128,7 @@ impl Card {
                 [3] => Kind::Action,
                 [4] => Kind::Custody,
                 [5] => Kind::Setting,
+                [6] => Kind::Fleet,
                 _ => return None,
             },
             key: ResultKey::from_bytes(fields.take()?),
@@ -223,6 +236,12 @@ impl Fact {
         )
     }
 
+    pub(super) fn fleet(note: &FleetNote) -> Self {
+        let json = json_of(note);
+        let key = fleet_key(note.run, note.place);
+        Self::new(Kind::Fleet, key, &[&json], json.clone())
+    }
+
     fn new(kind: Kind, key: ResultKey, same: &[&[u8]], json: Vec<u8>) -> Self {
         let mut hash = Sha256Sum::default();
         same.iter().for_each(|part| hash.update(part));
@@ -238,6 +257,12 @@ impl Fact {
 fn json_of<T: Serialize>(value: &T) -> Vec<u8> {
     // Plain data with text keys: there is nothing in it that JSON cannot say.
     serde_json::to_vec(value).unwrap_or_default()
+}
+
+pub(super) fn fleet_key(run: [u8; 8], place: u32) -> ResultKey {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&run);
+    ResultKey::new(ActionId::from_bytes(id), CommandIndex(place))
 }
 
 pub(super) fn setting_key(name: &str) -> ResultKey {
@@ -261,6 +286,7 @@ pub(super) fn read_entry(card: &Card, json: &[u8]) -> Result<Entry, StoreError> 
         Kind::Action => EntryKind::Action(serde_json::from_slice(json).map_err(unread)?),
         Kind::Custody => EntryKind::Custody(serde_json::from_slice(json).map_err(unread)?),
         Kind::Setting => EntryKind::Setting(serde_json::from_slice(json).map_err(unread)?),
+        Kind::Fleet => EntryKind::Fleet(serde_json::from_slice(json).map_err(unread)?),
     };
     Ok(Entry {
         seq: card.seq,

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::archive::Archive;
-use super::card::{CustodyEvent, Entry, EntryKind, Kind, read_entry, read_record};
+use super::card::{
+    CustodyEvent, Entry, EntryKind, FleetNote, Kind, fleet_key, read_entry, read_record,
+};
 use super::contents::Contents;
 use super::disk::Disk;
 use super::error::Attempt;
@@ -263,6 +265,38 @@ impl Catalogue {
             }
         }
         Ok(settings)
+    }
+
+    /// The fleet runs, in the order of their ids.
+    pub fn fleet_runs(&self) -> Result<Vec<FleetNote>, StoreError> {
+        let contents = self.read();
+        let heads = contents.fleet.iter().filter(|(key, _)| key.index.0 == 0);
+        let places: Vec<usize> = heads.map(|(_, at)| *at).collect();
+        self.fleet_at(&contents, places)
+    }
+
+    /// Where each place of a fleet run has come to, in the order of places.
+    ///
+    /// **Cost**: one small read a place.
+    pub fn fleet(&self, run: [u8; 8]) -> Result<Vec<FleetNote>, StoreError> {
+        let contents = self.read();
+        let range = fleet_key(run, 0)..=fleet_key(run, u32::MAX);
+        let places: Vec<usize> = contents.fleet.range(range).map(|(_, at)| *at).collect();
+        self.fleet_at(&contents, places)
+    }
+
+    fn fleet_at(
+        &self,
+        contents: &Contents,
+        places: Vec<usize>,
+    ) -> Result<Vec<FleetNote>, StoreError> {
+        let mut notes = Vec::with_capacity(places.len());
+        for at in places {
+            if let Some(EntryKind::Fleet(note)) = self.kind_at(contents, at)? {
+                notes.push(note);
+            }
+        }
+        Ok(notes)
     }
 
     fn kind_at(&self, contents: &Contents, at: usize) -> Result<Option<EntryKind>, StoreError> {

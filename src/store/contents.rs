@@ -34,6 +34,8 @@ pub(super) struct Contents {
     pub(super) gaps: BTreeMap<ResultKey, usize>,
     pub(super) actions: BTreeMap<ActionId, usize>,
     pub(super) settings: BTreeMap<ResultKey, usize>,
+    /// The latest of each place of each fleet run.
+    pub(super) fleet: BTreeMap<ResultKey, usize>,
 }
 
 /// In place of a list's number: the JSON stands in the trailer only.
@@ -216,6 +218,9 @@ impl Contents {
             }
             Kind::Setting => {
                 self.settings.insert(card.key, at);
+            }
+            Kind::Fleet => {
+                self.fleet.insert(card.key, at);
             }
             Kind::Custody => {}
         }

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 
 use super::archive::Archive;
 use super::card::{Card, EntryKind, Place};
-use super::card::{CustodyEvent, Fact, Kind, Setting, read_entry, read_record, setting_key};
+use super::card::{
+    CustodyEvent, Fact, FleetNote, Kind, Setting, read_entry, read_record, setting_key,
+};
 use super::commit::{Committer, Poison, refuse_if_poisoned};
 use super::disk::Disk;
 use super::download::Download;
@@ -372,6 +374,18 @@ impl Store {
             value,
         };
         self.note(Fact::setting(&setting), Body::none())
+    }
+
+    /// Notes steps of fleet runs, a commit's worth at a time. What a place says
+    /// already adds nothing.
+    pub fn note_fleet(&self, notes: &[FleetNote]) -> Result<(), StoreError> {
+        for page in notes.chunks(NOTES_AT_ONCE) {
+            self.note_all(
+                page.iter()
+                    .map(|note| Ok((Fact::fleet(note), Body::none()))),
+            )?;
+        }
+        Ok(())
     }
 
     fn note(&self, fact: Fact, body: Body) -> Result<Seq, StoreError> {

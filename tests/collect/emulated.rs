@@ -18,7 +18,7 @@ use super::{Told, run, run_until};
 
 const SCALE: f64 = 100.0;
 
-fn settings(emulator: &Emulator, state: &Path) -> Settings {
+pub fn settings(emulator: &Emulator, state: &Path) -> Settings {
     let mut settings = Settings::new(
         Cloud::Commercial,
         Some(&emulator.api_base()),

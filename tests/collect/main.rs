@@ -2,6 +2,8 @@
 
 #[cfg(feature = "emulator")]
 mod emulated;
+#[cfg(feature = "emulator")]
+mod fleet;
 mod stub;
 mod stubbed;
 mod vault;

@@ -1,0 +1,166 @@
+//! One command on one device: what became of it, in one word.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::collect::fleet::{DeviceRecord, DeviceState, Outcome, Step};
+use crate::evidence::{Action, ActionId, Command, CommandIndex, GapReason, ResultKey, Time};
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CellState {
+    /// Completed, its result here where it has one.
+    Done,
+    /// Under way, or to come.
+    Pending,
+    Failed,
+    /// Not run, since a command before it failed.
+    CutOff,
+    TimedOut,
+    Cancelled,
+    /// Completed, but its result was gone.
+    Expired,
+    /// Completed, but its result is not here for another reason.
+    Missing,
+    NeverRun,
+    /// Done longer ago than was asked for.
+    Old,
+}
+
+impl CellState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::CutOff => "cut off",
+            Self::TimedOut => "timed out",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Missing => "missing",
+            Self::NeverRun => "never run",
+            Self::Old => "old",
+        }
+    }
+
+    pub fn is_end(self) -> bool {
+        self != Self::Pending
+    }
+
+    /// Worth another run.
+    pub fn is_hole(self) -> bool {
+        !matches!(self, Self::Done | Self::Pending)
+    }
+}
+
+/// A command on a device.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cell {
+    pub device: String,
+    pub machine_id: String,
+    pub action_id: Option<ActionId>,
+    pub command_index: CommandIndex,
+    pub command: String,
+    pub state: CellState,
+    /// Why, where somebody said so.
+    pub detail: String,
+    /// When the command ended.
+    pub time: Option<Time>,
+    #[serde(skip)]
+    pub has_result: bool,
+    #[serde(skip)]
+    pub step: Step,
+}
+
+impl Cell {
+    /// Of a step of a run; its action is the latest of its device.
+    pub(super) fn of_step(
+        device: &DeviceRecord,
+        step: &Step,
+        index: u32,
+        action: Option<&Action>,
+        gaps: &BTreeMap<ResultKey, GapReason>,
+        has_result: impl Fn(ResultKey) -> bool,
+    ) -> Self {
+        let index = CommandIndex(index);
+        let command = action.and_then(|a| a.commands.iter().find(|c| c.index == index));
+        let (state, detail) = match (action, command) {
+            (Some(action), Some(command)) => judge(action, command, gaps, has_result),
+            _ => (CellState::NeverRun, String::new()),
+        };
+        let (state, detail) = without_session(device, state, detail);
+        Self {
+            device: device.planned.name.clone(),
+            machine_id: device.planned.machine_id.clone(),
+            action_id: action.map(|action| action.id),
+            command_index: index,
+            command: step.to_string(),
+            state,
+            detail,
+            time: command.and_then(|c| c.ended.clone()),
+            has_result: step.has_result(),
+            step: step.clone(),
+        }
+    }
+}
+
+/// What the device's own state says of a command no session has run.
+fn without_session(device: &DeviceRecord, state: CellState, detail: String) -> (CellState, String) {
+    let was_run = !matches!(
+        state,
+        CellState::NeverRun | CellState::Pending | CellState::Cancelled
+    );
+    match &device.state {
+        DeviceState::Settled {
+            outcome,
+            detail: why,
+            ..
+        } if !was_run => match outcome {
+            Outcome::Cancelled => (CellState::Cancelled, why.clone()),
+            Outcome::Done | Outcome::Failed | Outcome::TimedOut => (state, detail),
+            Outcome::Refused | Outcome::Away => (CellState::NeverRun, why.clone()),
+        },
+        _ if !was_run => (CellState::Pending, detail),
+        _ => (state, detail),
+    }
+}
+
+/// What became of a command, by what the service said and what is here.
+pub(super) fn judge(
+    action: &Action,
+    command: &Command,
+    gaps: &BTreeMap<ResultKey, GapReason>,
+    has_result: impl Fn(ResultKey) -> bool,
+) -> (CellState, String) {
+    let key = action.key(command);
+    let said = |word: &str| action.status.eq_ignore_ascii_case(word);
+    let errors = command.errors.join("; ");
+    if command.is_failed() {
+        return (CellState::Failed, errors);
+    }
+    if command.is_completed() {
+        if !command.has_result() || has_result(key) {
+            return (CellState::Done, String::new());
+        }
+        return match gaps.get(&key) {
+            None => (CellState::Pending, String::new()),
+            Some(GapReason::Expired) => (CellState::Expired, String::new()),
+            Some(reason) => (CellState::Missing, reason.to_string()),
+        };
+    }
+    let failed_before = |c: &Command| c.index < command.index && c.is_failed();
+    let state = if action.commands.iter().any(failed_before) {
+        CellState::CutOff
+    } else if !action.is_final() {
+        CellState::Pending
+    } else if said("TimeOut") {
+        CellState::TimedOut
+    } else if said("Cancelled") {
+        CellState::Cancelled
+    } else {
+        CellState::Failed
+    };
+    (state, errors)
+}

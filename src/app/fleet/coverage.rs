@@ -1,0 +1,255 @@
+//! What has been run where, and what became of it: of a fleet run or of the
+//! whole archive. Its holes can be made into a new run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cell::{Cell, CellState, judge};
+use super::standing::{find_run, run_cells};
+use crate::app::collecting::runtime;
+use crate::app::custody;
+use crate::app::failure::Failure;
+use crate::collect::Settings;
+use crate::collect::fleet::{self, FleetPlan, Step, Wrong};
+use crate::evidence::{Action, Command, CommandKind, GapReason, ResultKey, Time};
+use crate::store::Catalogue;
+
+/// What coverage is asked of.
+#[derive(Clone, Debug, Default)]
+pub struct CoverageRequest {
+    /// A fleet run; the whole archive where none is named.
+    pub run: Option<String>,
+    /// What is older than this counts as old.
+    pub older_than: Option<SignedDuration>,
+}
+
+/// Every command on every device, ordered by device and command.
+pub fn coverage(archive: &Path, request: &CoverageRequest) -> Result<Vec<Cell>, Failure> {
+    let catalogue = custody::open_to_read(archive)?;
+    let mut cells = match &request.run {
+        Some(run) => {
+            let state = find_run(&catalogue, Some(run))?;
+            let devices = run_cells(&catalogue, &state)?;
+            devices
+                .into_iter()
+                .flat_map(|device| device.cells)
+                .collect()
+        }
+        None => archive_cells(&catalogue)?,
+    };
+    if let Some(age) = request.older_than {
+        let before = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
+        cells.iter_mut().for_each(|cell| mark_old(cell, before));
+    }
+    Ok(cells)
+}
+
+fn mark_old(cell: &mut Cell, before: Timestamp) {
+    let ended = cell.time.as_ref().and_then(Time::instant);
+    if cell.state == CellState::Done && ended.is_some_and(|ended| ended < before) {
+        cell.state = CellState::Old;
+    }
+}
+
+/// A device by its id, else its name; and what was run on it.
+type Place = (String, Step);
+
+/// The latest of each command on each device, and each command that others
+/// have had as never run.
+fn archive_cells(catalogue: &Catalogue) -> Result<Vec<Cell>, Failure> {
+    let gaps: BTreeMap<ResultKey, GapReason> = catalogue
+        .gaps()?
+        .into_iter()
+        .map(|gap| (gap.key, gap.reason))
+        .collect();
+    let mut actions = catalogue.actions()?;
+    actions.sort_by(|a, b| a.created.cmp(&b.created));
+    let mut latest: BTreeMap<Place, Cell> = BTreeMap::new();
+    for action in &actions {
+        for command in &action.commands {
+            let Some(cell) = cell_of(action, command, &gaps, catalogue) else {
+                continue;
+            };
+            let place = (cell.machine_id.clone(), cell.step.clone());
+            let known = latest.get(&place);
+            // What was done once is done, whatever was tried later.
+            if known.is_none_or(|known| known.state != CellState::Done) || !cell.state.is_hole() {
+                latest.insert(place, cell);
+            }
+        }
+    }
+    Ok(with_never_run(latest))
+}
+
+fn cell_of(
+    action: &Action,
+    command: &Command,
+    gaps: &BTreeMap<ResultKey, GapReason>,
+    catalogue: &Catalogue,
+) -> Option<Cell> {
+    let step = step_of(command)?;
+    let (state, detail) = judge(action, command, gaps, |key| catalogue.has_result(key));
+    let name = action.device.as_ref().or(action.machine_id.as_ref())?;
+    Some(Cell {
+        device: name.clone(),
+        machine_id: action.machine_id.as_ref().unwrap_or(name).clone(),
+        action_id: Some(action.id),
+        command_index: command.index,
+        command: step.to_string(),
+        state,
+        detail,
+        time: command.ended.clone(),
+        has_result: command.has_result(),
+        step,
+    })
+}
+
+fn step_of(command: &Command) -> Option<Step> {
+    Some(match command.kind {
+        CommandKind::PutFile => Step::Put {
+            file: command.param("FileName")?,
+        },
+        CommandKind::RunScript => Step::Run {
+            script: command.param("ScriptName")?,
+            args: command.param("Args").filter(|args| !args.is_empty()),
+        },
+        CommandKind::GetFile => Step::Get {
+            path: command.param("Path")?,
+        },
+        CommandKind::Other(_) => return None,
+    })
+}
+
+fn with_never_run(latest: BTreeMap<Place, Cell>) -> Vec<Cell> {
+    let devices: BTreeMap<String, String> = latest
+        .values()
+        .map(|cell| (cell.machine_id.clone(), cell.device.clone()))
+        .collect();
+    let steps: BTreeSet<Step> = latest.keys().map(|(_, step)| step.clone()).collect();
+    let mut latest = latest;
+    let mut cells = Vec::new();
+    for (machine_id, device) in devices {
+        for (step, index) in steps.iter().zip(0..) {
+            let known = latest.remove(&(machine_id.clone(), step.clone()));
+            cells.push(known.unwrap_or_else(|| Cell {
+                device: device.clone(),
+                machine_id: machine_id.clone(),
+                action_id: None,
+                command_index: crate::evidence::CommandIndex(index),
+                command: step.to_string(),
+                state: CellState::NeverRun,
+                detail: String::new(),
+                time: None,
+                has_result: step.has_result(),
+                step: step.clone(),
+            }));
+        }
+    }
+    cells
+}
+
+/// A run of what is missing: of each device with holes those commands, and the
+/// files put before them. Changes nothing.
+pub fn plan_missing(
+    settings: &Settings,
+    cells: &[Cell],
+    comment: &str,
+) -> Result<Result<FleetPlan, Vec<Wrong>>, Failure> {
+    let survey = runtime()?.block_on(fleet::survey(settings, std::sync::Arc::new(|_| ())))?;
+    Ok(FleetPlan::of_steps(comment, &missing_steps(cells), &survey))
+}
+
+/// By machine, in the order the service wants.
+fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
+    let mut by_device: BTreeMap<&str, Vec<&Cell>> = BTreeMap::new();
+    for cell in cells {
+        by_device.entry(&cell.machine_id).or_default().push(cell);
+    }
+    let with_holes = by_device
+        .into_iter()
+        .filter(|(_, cells)| cells.iter().any(|cell| cell.state.is_hole()));
+    let steps = |cells: Vec<&Cell>| {
+        let is_needed = |cell: &&Cell| cell.state.is_hole() || !cell.has_result;
+        let mut steps: Vec<Step> = cells
+            .into_iter()
+            .filter(is_needed)
+            .map(|cell| cell.step.clone())
+            .collect();
+        steps.sort_by_key(Step::rank);
+        steps
+    };
+    with_holes
+        .map(|(id, cells)| (id.to_string(), steps(cells)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::CommandIndex;
+
+    fn cell(machine: &str, step: Step, state: CellState) -> Cell {
+        Cell {
+            device: format!("{machine}.example"),
+            machine_id: machine.into(),
+            action_id: None,
+            command_index: CommandIndex(0),
+            command: step.to_string(),
+            state,
+            detail: String::new(),
+            time: Some(Time::from_text("2026-01-01T00:00:00Z")),
+            has_result: step.has_result(),
+            step,
+        }
+    }
+
+    fn get(path: &str) -> Step {
+        Step::Get { path: path.into() }
+    }
+
+    fn put() -> Step {
+        Step::Put { file: "k".into() }
+    }
+
+    #[test]
+    fn holes_become_a_run_with_the_files_they_need() {
+        let cells = [
+            cell("a", get("/done"), CellState::Done),
+            cell("a", get("/gone"), CellState::Expired),
+            cell("a", put(), CellState::Done),
+            cell("b", get("/done"), CellState::Done),
+            cell("b", put(), CellState::Done),
+            cell("c", get("/soon"), CellState::Pending),
+        ];
+        let steps = missing_steps(&cells);
+        assert_eq!(steps, [("a".to_string(), vec![put(), get("/gone")])]);
+    }
+
+    #[test]
+    fn a_command_others_have_had_was_never_run() {
+        let done = cell("a", get("/x"), CellState::Done);
+        let other = cell("b", get("/y"), CellState::Failed);
+        let latest = [done, other].map(|c| ((c.machine_id.clone(), c.step.clone()), c));
+        let cells = with_never_run(latest.into_iter().collect());
+        let states: Vec<_> = cells
+            .iter()
+            .map(|c| (c.machine_id.as_str(), c.state))
+            .collect();
+        use CellState::*;
+        assert_eq!(
+            states,
+            [("a", Done), ("a", NeverRun), ("b", NeverRun), ("b", Failed)]
+        );
+    }
+
+    #[test]
+    fn what_was_done_long_ago_is_old() {
+        let mut old = cell("a", get("/x"), CellState::Done);
+        mark_old(&mut old, "2026-01-01T00:00:00Z".parse().unwrap());
+        assert_eq!(old.state, CellState::Done);
+        mark_old(&mut old, "2026-01-02T00:00:00Z".parse().unwrap());
+        assert_eq!(old.state, CellState::Old);
+    }
+}

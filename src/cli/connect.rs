@@ -1,0 +1,205 @@
+//! Which service, as whom: what every command that speaks to it is told.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::profile;
+use crate::app::collect::{self, Pace, Secret, Settings, SignIn, TokenSource, state_dir};
+use crate::app::{self, Failure};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cloud {
+    Commercial,
+    Gcc,
+    GccHigh,
+    Dod,
+}
+
+/// Sign-in: a client secret in AFTERACTION_CLIENT_SECRET, or a ready token in
+/// AFTERACTION_TOKEN. Neither is ever taken from the command line.
+#[derive(Debug, Clone, Args)]
+pub struct Connect {
+    /// Tenant by its name in the config file; what is typed beside it wins.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "AFTERACTION_PROFILE",
+        hide_env_values = true
+    )]
+    pub profile: Option<String>,
+    /// Config file with the profiles [default: the user's own].
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "AFTERACTION_CONFIG",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub config: Option<PathBuf>,
+    /// Base of the API, such as https://api.security.microsoft.com.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AFTERACTION_API_BASE",
+        hide_env_values = true
+    )]
+    pub api_base: Option<String>,
+    /// Base of the sign-in service, such as https://login.microsoftonline.com.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AFTERACTION_LOGIN_BASE",
+        hide_env_values = true
+    )]
+    pub login_base: Option<String>,
+    /// Cloud whose hosts are meant where no base is given [default: commercial].
+    #[arg(long, value_enum)]
+    pub cloud: Option<Cloud>,
+    /// Region of the commercial cloud: us, eu, uk, au, swa, ina.
+    #[arg(long, value_name = "R", conflicts_with = "api_base", value_parser = ["us", "eu", "uk", "au", "swa", "ina"])]
+    pub region: Option<String>,
+    /// Scope to ask a token for [default: the cloud's own].
+    #[arg(long)]
+    pub scope: Option<String>,
+    /// Tenant to sign in to.
+    #[arg(
+        long,
+        value_name = "T",
+        env = "AFTERACTION_TENANT",
+        hide_env_values = true
+    )]
+    pub tenant: Option<String>,
+    /// Application to sign in as.
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "AFTERACTION_CLIENT_ID",
+        hide_env_values = true
+    )]
+    pub client_id: Option<String>,
+    /// Certificate and RSA key (PEM) to sign in with instead of a secret.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["client_secret_file", "token_file", "token_command"])]
+    pub certificate: Option<PathBuf>,
+    /// Command that prints the client secret, such as a password manager's.
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["certificate", "client_secret_file", "token_file", "token_command"])]
+    pub client_secret_command: Option<String>,
+    /// File that holds the client secret.
+    #[arg(long, value_name = "FILE")]
+    pub client_secret_file: Option<PathBuf>,
+    /// File that holds a ready token.
+    #[arg(long, value_name = "FILE", conflicts_with = "client_secret_file")]
+    pub token_file: Option<PathBuf>,
+    /// Command that prints a ready token; run again when the token ends.
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["token_file", "client_secret_file"])]
+    pub token_command: Option<String>,
+    /// Certificate authority to trust besides the system's (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Times faster than the wall clock the service runs (emulator only, 1 to 100).
+    #[arg(long, value_name = "N", default_value_t = 1.0, hide_short_help = true)]
+    pub time_scale: f64,
+    /// The service has no call limits (emulator only).
+    #[arg(long, hide_short_help = true)]
+    pub no_limits: bool,
+    /// Folder of the call log that outlives this process [default: the user's state folder].
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "AFTERACTION_STATE",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// What was typed and what the environment says → what is meant.
+pub fn settings(typed: &Connect) -> Result<Settings, Failure> {
+    let typed = &profile::merged(typed)?;
+    let state = match &typed.state_dir {
+        Some(dir) => dir.clone(),
+        None => state_dir(|name| std::env::var_os(name)).ok_or_else(|| {
+            Failure::asked("no folder is known for the call log")
+                .hint("name one with --state-dir DIR, or set HOME")
+        })?,
+    };
+    let cloud = match typed.cloud.unwrap_or(Cloud::Commercial) {
+        Cloud::Commercial => collect::Cloud::Commercial,
+        Cloud::Gcc => collect::Cloud::Gcc,
+        Cloud::GccHigh => collect::Cloud::GccHigh,
+        Cloud::Dod => collect::Cloud::Dod,
+    };
+    let regional = regional_base(typed)?;
+    let mut settings = Settings::new(
+        cloud,
+        regional.as_deref().or(typed.api_base.as_deref()),
+        typed.login_base.as_deref(),
+        sign_in(typed)?,
+        state,
+    )?;
+    settings.scope.clone_from(&typed.scope);
+    settings.pace = Pace {
+        time_scale: typed.time_scale,
+        limits_lifted: typed.no_limits,
+    };
+    settings.ca_file.clone_from(&typed.ca_file);
+    Ok(settings)
+}
+
+fn regional_base(typed: &Connect) -> Result<Option<String>, Failure> {
+    match (&typed.region, typed.cloud.unwrap_or(Cloud::Commercial)) {
+        (None, _) => Ok(None),
+        (Some(region), Cloud::Commercial) => {
+            Ok(Some(format!("https://{region}.api.security.microsoft.com")))
+        }
+        (Some(_), _) => Err(Failure::asked("only the commercial cloud has regions")),
+    }
+}
+
+/// What a secret or certificate belongs to.
+fn identity(typed: &Connect, proof: &str) -> Result<(String, String), Failure> {
+    match (&typed.tenant, &typed.client_id) {
+        (Some(tenant), Some(client_id)) => Ok((tenant.clone(), client_id.clone())),
+        _ => Err(Failure::asked(format!(
+            "a {proof} needs --tenant and --client-id"
+        ))),
+    }
+}
+
+fn sign_in(typed: &Connect) -> Result<SignIn, Failure> {
+    let from_env = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
+    if let Some(command) = &typed.token_command {
+        return Ok(SignIn::Token(TokenSource::Command(Secret::new(command))));
+    }
+    if let Some(file) = &typed.token_file {
+        return Ok(SignIn::Token(TokenSource::File(file.clone())));
+    }
+    if let Some(file) = &typed.certificate {
+        let (tenant, client_id) = identity(typed, "certificate")?;
+        return Ok(SignIn::Certificate {
+            tenant,
+            client_id,
+            file: file.clone(),
+        });
+    }
+    let secret = match (&typed.client_secret_file, &typed.client_secret_command) {
+        (Some(file), _) => Some(Secret::from_file(file)?),
+        (None, Some(command)) => Some(app::secret_from_command(command)?),
+        (None, None) => from_env("AFTERACTION_CLIENT_SECRET").map(Secret::new),
+    };
+    if let Some(secret) = secret {
+        let (tenant, client_id) = identity(typed, "client secret")?;
+        return Ok(SignIn::Client {
+            tenant,
+            client_id,
+            secret,
+        });
+    }
+    match from_env("AFTERACTION_TOKEN") {
+        Some(token) => Ok(SignIn::Token(TokenSource::Ready(Secret::new(token)))),
+        None => Err(Failure::asked("nothing to sign in with").hint(
+            "set AFTERACTION_CLIENT_SECRET (with --tenant and --client-id) or AFTERACTION_TOKEN, or use --token-command",
+        )),
+    }
+}

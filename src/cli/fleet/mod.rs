@@ -1,0 +1,8 @@
+//! Commands that run live response on devices and tell what became of it.
+
+pub mod args;
+pub mod coverage;
+mod render;
+pub mod run;
+pub mod standing;
+mod view;

@@ -1,0 +1,94 @@
+//! Runs and their commands for people: one line a row.
+
+use std::io::{self, Write};
+
+use crate::app::{Cell, CellState, FleetRow, RunRow};
+use crate::cli::output::{Columns, Paint, Row, human_count, visible};
+
+const CELL: [&str; 8] = [
+    "device",
+    "machine_id",
+    "action_id",
+    "command_index",
+    "command",
+    "state",
+    "detail",
+    "time",
+];
+
+fn painted(state: CellState, paint: Paint) -> String {
+    let word = format!("{:<9}", state.as_str());
+    match state {
+        CellState::Done => paint.green(&word),
+        CellState::Pending | CellState::Old => paint.yellow(&word),
+        _ => paint.red(&word),
+    }
+}
+
+fn write_cell(out: &mut dyn Write, cell: &Cell, paint: Paint) -> io::Result<()> {
+    write!(
+        out,
+        "{:<28}  {}  {}",
+        paint.place(&visible(&cell.device)),
+        painted(cell.state, paint),
+        visible(&cell.command)
+    )?;
+    if !cell.detail.is_empty() {
+        write!(out, "  {}", paint.dim(&visible(&cell.detail)))?;
+    }
+    Ok(())
+}
+
+impl Row for Cell {
+    const COLUMNS: Columns = &[&CELL];
+
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        write_cell(out, self, paint)?;
+        writeln!(out)
+    }
+}
+
+impl Row for FleetRow {
+    const COLUMNS: Columns = &[&CELL, &["run", "device_state", "waits_for", "attempts"]];
+
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        write_cell(out, &self.cell, paint)?;
+        if let Some(what) = &self.waits_for {
+            write!(
+                out,
+                "  {}",
+                paint.dim(&visible(&format!("waits for {what}")))
+            )?;
+        }
+        writeln!(out)
+    }
+}
+
+impl Row for RunRow {
+    const COLUMNS: Columns = &[&[
+        "run",
+        "comment",
+        "created",
+        "host",
+        "devices",
+        "state",
+        "counts",
+        "results",
+        "results_expected",
+        "left_s",
+    ]];
+
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        writeln!(
+            out,
+            "{}  {}  {:<9}  {:>6} devices  {} of {} results  {}",
+            paint.place(&self.run.to_string()),
+            visible(self.created.text()),
+            self.state,
+            human_count(u64::from(self.devices)),
+            human_count(self.results),
+            human_count(self.results_expected),
+            visible(&self.comment)
+        )
+    }
+}

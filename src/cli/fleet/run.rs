@@ -1,0 +1,330 @@
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::app::collect::Settings;
+use crate::app::collect::fleet::{FleetPlan, FleetRequest, FleetRules, Playbook, Step, Wrong};
+use crate::app::{self, Failure, FleetEnded};
+use crate::cli::args::{Connect, Global};
+use crate::cli::import::{index_these, print_json};
+use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
+use crate::cli::{Exit, archive, connect, say};
+
+use super::args::{How, Run, Watching, What};
+use super::view::View;
+
+pub fn run(global: &Global, typed: &Run) -> Result<Exit, Failure> {
+    let request = request(&typed.what)?;
+    let settings = connect::settings(&typed.connect)?;
+    let plan = app::plan_fleet(&settings, &request)?;
+    let launch = Launch {
+        connect: &typed.connect,
+        how: &typed.how,
+        dry_run: typed.dry_run,
+        json: typed.json,
+    };
+    self::launch(global, settings, plan, &launch)
+}
+
+/// How a plan is started, or only shown.
+pub struct Launch<'a> {
+    pub connect: &'a Connect,
+    pub how: &'a How,
+    pub dry_run: bool,
+    pub json: bool,
+}
+
+pub fn launch(
+    global: &Global,
+    settings: Settings,
+    plan: Result<FleetPlan, Vec<Wrong>>,
+    typed: &Launch<'_>,
+) -> Result<Exit, Failure> {
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(wrong) => return Ok(refuse(&wrong)),
+    };
+    tell_warnings(global, &plan.warnings);
+    if typed.dry_run {
+        return dry_run(global, typed, &plan);
+    }
+    let dir = archive(global)?;
+    let settings = watched(settings, &typed.how.watch);
+    let rules = rules(typed.how);
+    say(
+        global,
+        &format!(
+            "fleet run {}: {}, not over before {} ({})",
+            plan.id,
+            counted(plan.devices.len() as u64, "device"),
+            human_time(plan.bound.longest()),
+            plan.bound.reason()
+        ),
+    );
+    let view = View::new(global, plan.devices.len() as u64);
+    let ended = app::start_fleet(&dir, settings, plan, rules, view.clone().events());
+    view.end();
+    finish(global, &dir, ended?, &typed.how.watch, typed.json)
+}
+
+/// The settings of the collecting beside the run.
+pub fn watched(mut settings: Settings, typed: &Watching) -> Settings {
+    settings.slots = usize::from(typed.slots);
+    settings.watch = Some(Duration::from_secs(typed.interval));
+    settings
+}
+
+fn rules(typed: &How) -> FleetRules {
+    FleetRules {
+        park_after: (!typed.no_park).then_some(typed.park_after),
+        parked_max: usize::from(if typed.no_park { 25 } else { typed.parked_max }),
+        away_max: typed.away_max,
+    }
+}
+
+/// Indexes what came, tells what became of the run.
+pub fn finish(
+    global: &Global,
+    dir: &Path,
+    mut ended: FleetEnded,
+    typed: &Watching,
+    json: bool,
+) -> Result<Exit, Failure> {
+    let report = &ended.report;
+    tell(global, &ended);
+    let mut problems = 0;
+    if !typed.no_index && report.collected.sealed > 0 {
+        let (_, rows) = app::fleet_status(dir, Some(&report.run.to_string()))?;
+        let of = rows.iter().filter_map(|row| row.cell.action_id).collect();
+        problems = index_these(global, dir, &of)?;
+    }
+    if json {
+        print_json(Output::open(None, true)?, &ended)?;
+    }
+    if let Some(failure) = ended.failed.take() {
+        return Err(failure.hint("the record stands: `fleet resume` goes on"));
+    }
+    Ok(if ended.report.is_complete() && problems == 0 {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    })
+}
+
+fn tell(global: &Global, ended: &FleetEnded) {
+    let report = &ended.report;
+    for notice in ended
+        .archive_notices
+        .iter()
+        .chain(&report.collected.notices)
+    {
+        if !global.verbose {
+            say(global, &format!("note: {}", visible(notice)));
+        }
+    }
+    for (outcome, count) in &report.outcomes {
+        say(global, &format!("{outcome:<10} {:>6}", human_count(*count)));
+    }
+    let counts = report.counts;
+    let open = counts.waiting + counts.open + counts.away;
+    if open > 0 {
+        say(
+            global,
+            &format!(
+                "left       {:>6}  ({} waiting, {} open, {} away); `fleet resume` goes on",
+                human_count(open as u64),
+                counts.waiting,
+                counts.open,
+                counts.away
+            ),
+        );
+    }
+    say(
+        global,
+        &format!(
+            "collected {} ({}); {} in {}, the least it could take is {} ({})",
+            counted(report.collected.sealed, "result"),
+            human_bytes(report.collected.bytes),
+            counted(report.starts, "session"),
+            human_time(report.took),
+            human_time(report.bound.longest()),
+            report.bound.reason()
+        ),
+    );
+    if !report.is_complete() {
+        say(global, "`coverage` says what is missing");
+    }
+}
+
+/// What was typed → what is meant.
+fn request(typed: &What) -> Result<FleetRequest, Failure> {
+    let playbook = match &typed.playbook {
+        Some(path) => app::read_playbook(path)?,
+        None => Playbook {
+            steps: steps(typed)?,
+            ..Playbook::default()
+        },
+    };
+    Ok(FleetRequest {
+        playbook,
+        devices: app::read_devices(&typed.devices)?,
+        comment: typed.comment.clone(),
+        encode_args: typed.encode_args,
+        session_usual: None,
+    })
+}
+
+/// In the service's order, whatever the order on the command line.
+fn steps(typed: &What) -> Result<Vec<Step>, Failure> {
+    let alone = typed.script.len() == 1 && typed.args.len() <= 1;
+    if !alone && !typed.args.is_empty() && typed.args.len() != typed.script.len() {
+        return Err(Failure::asked(format!(
+            "{} have {}",
+            counted(typed.script.len() as u64, "script"),
+            counted(typed.args.len() as u64, "--args")
+        ))
+        .hint("give each --script its --args ('' for none), or write a playbook"));
+    }
+    let puts = typed
+        .put
+        .iter()
+        .map(|file| Step::Put { file: file.clone() });
+    let runs = typed
+        .script
+        .iter()
+        .enumerate()
+        .map(|(n, script)| Step::Run {
+            script: script.clone(),
+            args: typed.args.get(n).filter(|args| !args.is_empty()).cloned(),
+        });
+    let gets = typed
+        .get
+        .iter()
+        .map(|path| Step::Get { path: path.clone() });
+    Ok(puts.chain(runs).chain(gets).collect())
+}
+
+/// Everything at once, each with what to do about it.
+fn refuse(wrong: &[Wrong]) -> Exit {
+    for wrong in wrong {
+        let word = if wrong.is_warning { "note" } else { "error" };
+        eprintln!("{word}: {}", visible(&wrong.to_string()));
+        if let Some(hint) = &wrong.hint {
+            eprintln!("hint: {}", visible(hint));
+        }
+    }
+    eprintln!("nothing was started");
+    Exit::Error
+}
+
+fn tell_warnings(global: &Global, warnings: &[Wrong]) {
+    for warning in warnings {
+        say(global, &format!("note: {}", visible(&warning.to_string())));
+        if let Some(hint) = &warning.hint {
+            say(global, &format!("hint: {}", visible(hint)));
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct DryRun<'a> {
+    run: String,
+    devices: usize,
+    commands: usize,
+    bound_s: f64,
+    bound: &'static str,
+    links_s: f64,
+    starts_s: f64,
+    sessions_s: f64,
+    earliest_finish: String,
+    warnings: &'a [Wrong],
+    requests: Vec<app::collect::fleet::PlannedCall>,
+}
+
+fn dry_run(global: &Global, typed: &Launch<'_>, plan: &FleetPlan) -> Result<Exit, Failure> {
+    let bound = plan.bound.longest();
+    let scaled = bound.div_f64(typed.connect.time_scale.max(1.0));
+    let finish = Timestamp::now()
+        .checked_add(scaled)
+        .unwrap_or(Timestamp::MAX);
+    let commands = plan.devices.iter().map(|d| d.steps.len()).sum();
+    if typed.json {
+        let report = DryRun {
+            run: plan.id.to_string(),
+            devices: plan.devices.len(),
+            commands,
+            bound_s: bound.as_secs_f64(),
+            bound: plan.bound.reason(),
+            links_s: plan.bound.links.as_secs_f64(),
+            starts_s: plan.bound.starts.as_secs_f64(),
+            sessions_s: plan.bound.sessions.as_secs_f64(),
+            earliest_finish: finish.to_string(),
+            warnings: &plan.warnings,
+            requests: plan.calls().collect(),
+        };
+        print_json(Output::open(None, true)?, &report)?;
+        return Ok(Exit::Done);
+    }
+    let mut out = Output::open(None, global.no_color)?;
+    for call in plan.calls() {
+        writeln!(out, "{} {}", call.method, visible(&call.path))?;
+        writeln!(out, "  {}", visible(&call.body.to_string()))?;
+    }
+    out.flush()?;
+    let away = plan.devices.iter().filter(|d| d.likely_away).count();
+    say(
+        global,
+        &format!(
+            "{} ({away} likely away), {}: nothing was started",
+            counted(plan.devices.len() as u64, "device"),
+            counted(commands as u64, "command"),
+        ),
+    );
+    say(
+        global,
+        &format!(
+            "earliest possible finish {finish:.0}, in {}: {} (links {}, starts {}, sessions {} at {} each)",
+            human_time(bound),
+            plan.bound.reason(),
+            human_time(plan.bound.links),
+            human_time(plan.bound.starts),
+            human_time(plan.bound.sessions),
+            human_time(app::collect::fleet::SESSION_USUAL),
+        ),
+    );
+    Ok(Exit::Done)
+}
+
+/// `3 h 20 min`, `40 s`: two units at most.
+pub fn human_time(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest} s"),
+        (0, 0, _) if rest == 0 => format!("{minutes} min"),
+        (0, 0, _) => format!("{minutes} min {rest} s"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_two_units() {
+        for (seconds, told) in [
+            (40, "40 s"),
+            (60, "1 min"),
+            (61, "1 min 1 s"),
+            (11_940, "3 h 19 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(human_time(Duration::from_secs(seconds)), told);
+        }
+    }
+}

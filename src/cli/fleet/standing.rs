@@ -1,0 +1,142 @@
+use std::time::Duration;
+
+use crate::app::collect::fleet::FleetOrder;
+use crate::app::{self, Failure, RunRow, in_seconds};
+use crate::cli::args::Global;
+use crate::cli::output::{Form, Output, counted, human_count, visible};
+use crate::cli::{Exit, archive, connect, say};
+
+use super::args::{self, Fleet};
+use super::run::{finish, human_time, watched};
+use super::view::View;
+
+pub fn fleet(global: &Global, typed: &Fleet) -> Result<Exit, Failure> {
+    match typed {
+        Fleet::Status(typed) => status(global, typed),
+        Fleet::Pause(typed) => order(global, typed, FleetOrder::Pause),
+        Fleet::Resume(typed) => resume(global, typed),
+        Fleet::Cancel(typed) => cancel(global, typed),
+    }
+}
+
+fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
+    let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
+    if typed.all {
+        let mut rows = out.rows(Form::from(&typed.form));
+        for run in app::fleet_runs(&archive(global)?)? {
+            rows.write(&run)?;
+        }
+        if rows.finish()? == 0 {
+            say(global, "no fleet runs");
+        }
+        return Ok(Exit::Done);
+    }
+    let (run, commands) = app::fleet_status(&archive(global)?, typed.named.run.as_deref())?;
+    let mut rows = out.rows(Form::from(&typed.form));
+    for row in commands {
+        if !typed.open || !row.cell.state.is_end() {
+            rows.write(&row)?;
+        }
+    }
+    rows.finish()?;
+    tell(global, &run);
+    Ok(Exit::Done)
+}
+
+fn tell(global: &Global, run: &RunRow) {
+    let counts: Vec<String> = run
+        .counts
+        .iter()
+        .map(|(word, count)| format!("{} {word}", human_count(*count)))
+        .collect();
+    say(
+        global,
+        &format!(
+            "run {} ({}) is {}: {}: {}; {} of {} here",
+            run.run,
+            visible(&run.comment),
+            run.state,
+            counted(u64::from(run.devices), "device"),
+            counts.join(", "),
+            human_count(run.results),
+            counted(run.results_expected, "result"),
+        ),
+    );
+    if let Some(left) = run.left_s {
+        say(
+            global,
+            &format!(
+                "not over before {:.0}, in {}",
+                in_seconds(left),
+                human_time(Duration::from_secs(left))
+            ),
+        );
+    }
+}
+
+fn order(global: &Global, typed: &args::Named, order: FleetOrder) -> Result<Exit, Failure> {
+    let taken = app::order_fleet(&archive(global)?, typed.run.as_deref(), order)?;
+    let told = if taken {
+        "told the process that is at it, which obeys within seconds"
+    } else {
+        "no process is at it: it stands in the record"
+    };
+    say(global, told);
+    Ok(Exit::Done)
+}
+
+fn resume(global: &Global, typed: &args::Resume) -> Result<Exit, Failure> {
+    let again = Again {
+        run: typed.named.run.as_deref(),
+        connect: &typed.connect,
+        watch: &typed.watch,
+        json: typed.json,
+    };
+    again.go_on(global, FleetOrder::Resume)
+}
+
+fn cancel(global: &Global, typed: &args::Cancel) -> Result<Exit, Failure> {
+    let again = Again {
+        run: typed.named.run.as_deref(),
+        connect: &typed.connect,
+        watch: &typed.watch,
+        json: typed.json,
+    };
+    again.go_on(
+        global,
+        match &typed.device {
+            Some(device) => FleetOrder::CancelDevice(device.clone()),
+            None => FleetOrder::Cancel,
+        },
+    )
+}
+
+/// A run to be gone on with.
+struct Again<'a> {
+    run: Option<&'a str>,
+    connect: &'a connect::Connect,
+    watch: &'a args::Watching,
+    json: bool,
+}
+
+impl Again<'_> {
+    /// Tells the process that is at the run, or goes on with it here.
+    fn go_on(&self, global: &Global, order: FleetOrder) -> Result<Exit, Failure> {
+        let dir = archive(global)?;
+        if app::order_fleet(&dir, self.run, order.clone())? {
+            say(
+                global,
+                "told the process that is at it, which obeys within seconds",
+            );
+            return Ok(Exit::Done);
+        }
+        let settings = watched(connect::settings(self.connect)?, self.watch);
+        let (run, _) = app::fleet_status(&dir, self.run)?;
+        let view = View::new(global, u64::from(run.devices));
+        let id = run.run.to_string();
+        let events = view.clone().events();
+        let ended = app::resume_fleet(&dir, settings, Some(&id), Some(order), events);
+        view.end();
+        finish(global, &dir, ended?, self.watch, self.json)
+    }
+}

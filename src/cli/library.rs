@@ -1,0 +1,177 @@
+//! The service's library, and one action of it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::args::{Form as TypedForm, Global};
+use super::connect::{self, Connect};
+use super::output::{
+    Columns, Form, Output, Paint, Row, counted, human_bytes, visible, write_visible,
+};
+use super::{Exit, archive, say};
+use crate::app::collect::LibraryFile;
+use crate::app::{self, Failure};
+
+/// Scripts and tools that sessions put and run.
+#[derive(Debug, Subcommand)]
+pub enum Library {
+    /// What is in it.
+    List {
+        #[command(flatten)]
+        connect: Box<Connect>,
+        #[command(flatten)]
+        form: TypedForm,
+    },
+    /// Put a file there (at most 20 MB), checked by its hash.
+    Upload {
+        /// File to put there; its name is the name in the library.
+        file: PathBuf,
+        /// What it is.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        description: String,
+        /// What its parameters are.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        parameters: String,
+        /// Replace a file of that name.
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        connect: Box<Connect>,
+    },
+    /// Take a file out of it.
+    Delete {
+        /// Name in the library.
+        name: String,
+        #[command(flatten)]
+        connect: Box<Connect>,
+    },
+}
+
+/// One action as the service describes it, as JSON.
+#[derive(Debug, Args)]
+pub struct Action {
+    /// Id of the action.
+    #[arg(value_name = "ACTION_ID")]
+    pub id: String,
+    /// Cancel it, with this comment.
+    #[arg(long, value_name = "COMMENT")]
+    pub cancel: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// A package is what the service collects of a device by itself: autoruns, processes, logs.
+#[derive(Debug, Args)]
+pub struct Package {
+    /// Device by id, full or short name.
+    #[arg(required_unless_present = "action")]
+    pub device: Option<String>,
+    /// Wait for this one instead, started before.
+    #[arg(long, value_name = "ACTION_ID", conflicts_with = "device")]
+    pub action: Option<String>,
+    /// Comment of the action.
+    #[arg(long, value_name = "TEXT", default_value = "afteraction")]
+    pub comment: String,
+    /// Start it and leave; `package --action ID` archives it later.
+    #[arg(long)]
+    pub no_wait: bool,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+pub fn package(global: &Global, typed: &Package) -> Result<Exit, Failure> {
+    let settings = connect::settings(&typed.connect)?;
+    let dir = archive(global)?;
+    let id = match (&typed.action, &typed.device) {
+        (Some(id), _) => app::parse_action(id)?,
+        (None, device) => {
+            let device = device.as_deref().unwrap_or_default();
+            let id = app::start_package(&settings, device, &typed.comment)?;
+            say(global, &format!("package {id} was started"));
+            id
+        }
+    };
+    if typed.no_wait {
+        return Ok(Exit::Done);
+    }
+    let mut ended = app::finish_package(&dir, settings, id, std::sync::Arc::new(|_| ()))?;
+    if let Some(failure) = ended.failed.take() {
+        return Err(failure);
+    }
+    let report = &ended.report;
+    say(
+        global,
+        &format!(
+            "archived {} ({}); `index` makes it searchable",
+            counted(report.sealed, "package"),
+            human_bytes(report.bytes)
+        ),
+    );
+    Ok(if report.is_complete() {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    })
+}
+
+pub fn library(global: &Global, typed: &Library) -> Result<Exit, Failure> {
+    match typed {
+        Library::List { connect, form } => {
+            let out = Output::open(form.output.as_deref(), global.no_color)?;
+            let mut rows = out.rows(Form::from(form));
+            for file in app::list_library(&connect::settings(connect)?)? {
+                rows.write(&file)?;
+            }
+            if rows.finish()? == 0 {
+                say(global, "the library is empty");
+            }
+        }
+        Library::Upload {
+            file,
+            description,
+            parameters,
+            replace,
+            connect,
+        } => {
+            let settings = connect::settings(connect)?;
+            let held = app::upload_to_library(&settings, file, description, parameters, *replace)?;
+            let hash = held
+                .sha256
+                .as_deref()
+                .unwrap_or("a hash the service does not say");
+            say(global, &visible(&format!("{} is there: {hash}", held.name)));
+        }
+        Library::Delete { name, connect } => {
+            app::delete_from_library(&connect::settings(connect)?, name)?;
+            say(global, &visible(&format!("{name} is gone")));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+pub fn action(global: &Global, typed: &Action) -> Result<Exit, Failure> {
+    let id = app::parse_action(&typed.id)?;
+    let settings = connect::settings(&typed.connect)?;
+    let json = app::action_as_sent(&settings, id, typed.cancel.as_deref())?;
+    let mut out = Output::open(None, global.no_color)?;
+    write_visible(&mut out, &String::from_utf8_lossy(&json))?;
+    writeln!(out)?;
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+impl Row for LibraryFile {
+    const COLUMNS: Columns = &[&["name", "sha256", "description", "created_by", "updated"]];
+
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        writeln!(
+            out,
+            "{:<32}  {}  {}",
+            paint.place(&visible(&self.name)),
+            visible(self.sha256.as_deref().unwrap_or("-")),
+            visible(&self.description)
+        )
+    }
+}

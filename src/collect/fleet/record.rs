@@ -1,0 +1,126 @@
+//! The record of a run: what the archive keeps of it, and how it is kept.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{DeviceRecord, FleetPlan, FleetRules, RunId};
+use crate::collect::VaultError;
+use crate::evidence::{Action, ActionId, Time};
+
+/// The run itself: place 0 of its record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub id: RunId,
+    pub comment: String,
+    pub created: Time,
+    /// Host of the service it runs on.
+    pub host: String,
+    pub rules: FleetRules,
+    /// Devices: places 1 and on.
+    pub devices: u32,
+    #[serde(default)]
+    pub is_paused: bool,
+    #[serde(default)]
+    pub is_cancelled: bool,
+    /// When its last device was settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Time>,
+}
+
+/// A run as read back from its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunState {
+    pub run: RunRecord,
+    pub devices: Vec<DeviceRecord>,
+}
+
+/// What a person tells a run that is going on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FleetOrder {
+    Pause,
+    Resume,
+    /// Everything that is not over.
+    Cancel,
+    /// One device, by id, full or short name.
+    CancelDevice(String),
+}
+
+/// Keeps the record of runs. Every verb blocks and is called from worker
+/// threads.
+pub trait FleetRecord: Send + Sync + 'static {
+    /// Keeps these places of a run; durable when it returns.
+    fn note(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), VaultError>;
+
+    /// What a person has ordered since the last time, from this process or
+    /// another.
+    fn take_orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError>;
+
+    /// An action as last kept.
+    fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError>;
+}
+
+impl RunState {
+    /// A run that has not begun.
+    pub fn new(plan: FleetPlan, rules: FleetRules, host: String, created: Time) -> Self {
+        let devices: Vec<_> = plan.devices.into_iter().map(DeviceRecord::new).collect();
+        Self {
+            run: RunRecord {
+                id: plan.id,
+                comment: plan.comment,
+                created,
+                host,
+                rules,
+                devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
+                is_paused: false,
+                is_cancelled: false,
+                over: None,
+            },
+            devices,
+        }
+    }
+
+    /// Every place of it, as it is noted.
+    pub fn notes(&self) -> Vec<(u32, Value)> {
+        let devices = self.devices.iter().zip(1..);
+        std::iter::once((0, to_value(&self.run)))
+            .chain(devices.map(|(device, place)| (place, to_value(device))))
+            .collect()
+    }
+
+    /// Reads a record back.
+    ///
+    /// **Errors**: where a place is missing or says something this build
+    /// cannot read.
+    pub fn read(mut notes: Vec<(u32, Value)>) -> Result<Self, String> {
+        notes.sort_by_key(|(place, _)| *place);
+        let mut notes = notes.into_iter();
+        let (_, run) = notes
+            .next()
+            .filter(|(place, _)| *place == 0)
+            .ok_or("its head is missing")?;
+        let run: RunRecord = serde_json::from_value(run).map_err(|e| format!("its head: {e}"))?;
+        let mut devices = Vec::new();
+        for ((place, note), expected) in notes.zip(1..) {
+            if place != expected {
+                return Err(format!("device {expected} is missing"));
+            }
+            let device =
+                serde_json::from_value(note).map_err(|e| format!("device {place}: {e}"))?;
+            devices.push(device);
+        }
+        if devices.len() as u64 != u64::from(run.devices) {
+            return Err(format!(
+                "it holds {} of {} devices",
+                devices.len(),
+                run.devices
+            ));
+        }
+        Ok(Self { run, devices })
+    }
+}
+
+pub(in crate::collect) fn to_value<T: Serialize>(record: &T) -> Value {
+    // Plain data with text keys: there is nothing in it that JSON cannot say.
+    serde_json::to_value(record).unwrap_or_default()
+}

@@ -1,0 +1,369 @@
+//! What to do next, decided from what happened: the pure heart of a run. It is
+//! handed events with their time and asked for decisions; it has no clock, no
+//! network and no disk.
+//!
+//! Whoever drives it keeps two promises: what [`Schedule::take_changed`] gives
+//! is in the record before a start or a cancellation that was decided leaves;
+//! and a start leaves only when its budget has room.
+//!
+//! **Order**: devices that look present first, as they were named; those that
+//! look away last. **Cost** of each event: logarithmic in the devices, but for
+//! `listed` and `due_to_cancel`, which look at the open sessions.
+
+mod parking;
+mod starting;
+mod watching;
+
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::device::{Attempt, Cancelling, DeviceRecord, DeviceState, Outcome};
+use super::sessions::Sessions;
+use super::{RunId, RunRecord};
+use crate::collect::clock::{Clock, Moment};
+use crate::evidence::{ActionId, Time};
+
+pub(in crate::collect) use starting::{Answer, Start};
+
+/// How devices that are away are treated, service time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetRules {
+    /// A session Pending for so long is cancelled and its device parked;
+    /// `None` leaves it the service's own three days.
+    pub park_after: Option<Duration>,
+    /// Sessions that may wait for their devices at a time.
+    pub parked_max: usize,
+    /// A device away for so long is given up.
+    pub away_max: Duration,
+}
+
+impl Default for FleetRules {
+    fn default() -> Self {
+        Self {
+            park_after: Some(Duration::from_secs(15 * 60)),
+            parked_max: 5,
+            away_max: Duration::from_secs(3 * 24 * 3_600),
+        }
+    }
+}
+
+/// The same and what else takes its time, in real time.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::collect) struct Times {
+    pub park_after: Option<Duration>,
+    pub parked_max: usize,
+    pub away_max: Duration,
+    /// Pending for longer than the usual queue: waiting for its device.
+    pub waits_after: Duration,
+    /// A start that no list has shown for so long since its answer was lost
+    /// did not happen. Fresh actions were seen to stay invisible for two
+    /// minutes.
+    pub lost_for: Duration,
+    /// A session no list has shown for so long is asked for by its id.
+    pub unseen_for: Duration,
+    /// A device that was busy, and a cancellation without effect, are tried
+    /// again after this long.
+    pub again_after: Duration,
+}
+
+/// Lists that must not have shown a lost start, besides the time.
+const LISTS_MIN: u32 = 3;
+/// A device held by others is tried again after a minute, then two, four…
+const BUSY_DOUBLINGS_MAX: u32 = 4;
+
+impl Times {
+    pub fn new(rules: FleetRules, clock: Clock) -> Self {
+        let minutes = |m: u64| clock.real(Duration::from_secs(m * 60));
+        Self {
+            park_after: rules.park_after.map(|after| clock.real(after)),
+            parked_max: rules.parked_max,
+            away_max: clock.real(rules.away_max),
+            waits_after: minutes(5),
+            lost_for: minutes(10),
+            unseen_for: minutes(10),
+            again_after: minutes(1),
+        }
+    }
+}
+
+/// A device while its run is going on.
+struct Device {
+    record: DeviceRecord,
+    /// Not seen by the service for long: waits behind the others.
+    likely_away: bool,
+    /// The service's word for its open session.
+    is_pending: bool,
+    /// When a list or an answer last showed its session.
+    shown: Moment,
+    /// Lists that might have shown a lost start.
+    lists: u32,
+    cancel_again_at: Moment,
+    /// Starts met with another session on the device.
+    busy: u32,
+    cancel_asked: bool,
+}
+
+pub(in crate::collect) struct Schedule {
+    pub id: RunId,
+    comment: String,
+    times: Times,
+    /// Device `place` of the record at `place - 1`.
+    devices: Vec<Device>,
+    by_action: HashMap<ActionId, u32>,
+    ready: BTreeSet<(bool, u32)>,
+    later: BTreeSet<(Moment, u32)>,
+    open: BTreeSet<u32>,
+    away: BTreeSet<u32>,
+    settled: usize,
+    /// Open sessions of others with their machines, as last listed.
+    others: HashMap<ActionId, String>,
+    others_listing: HashMap<ActionId, String>,
+    sessions: Sessions,
+    /// Before the first list nobody knows who holds sessions.
+    has_listed: bool,
+    /// The service's clock at the last list.
+    listed_at: Option<Timestamp>,
+    pub is_paused: bool,
+    pub is_cancelled: bool,
+    changed: BTreeSet<u32>,
+    notices: Vec<String>,
+}
+
+impl Schedule {
+    /// A fresh run or one that is gone on with: what was being sent when its
+    /// process ended is looked for.
+    pub fn new(run: &RunRecord, devices: Vec<DeviceRecord>, clock: Clock, now: Moment) -> Self {
+        let times = Times::new(run.rules, clock);
+        let mut schedule = Self {
+            id: run.id,
+            comment: run.comment.clone(),
+            times,
+            devices: Vec::with_capacity(devices.len()),
+            by_action: HashMap::new(),
+            ready: BTreeSet::new(),
+            later: BTreeSet::new(),
+            open: BTreeSet::new(),
+            away: BTreeSet::new(),
+            settled: 0,
+            others: HashMap::new(),
+            others_listing: HashMap::new(),
+            sessions: Sessions::new(times.again_after),
+            has_listed: false,
+            listed_at: None,
+            is_paused: run.is_paused,
+            is_cancelled: false,
+            changed: BTreeSet::new(),
+            notices: Vec::new(),
+        };
+        for (record, place) in devices.into_iter().zip(1..) {
+            schedule.add(place, record);
+        }
+        if run.is_cancelled {
+            schedule.cancel_all(now);
+        }
+        schedule
+    }
+
+    fn add(&mut self, place: u32, mut record: DeviceRecord) {
+        if record.state == DeviceState::Sending {
+            let since = record.attempts.last().map_or(Moment::default(), |a| a.sent);
+            record.state = DeviceState::Lost { since };
+        }
+        for action in record.actions() {
+            self.by_action.insert(action, place);
+        }
+        let cancelling = record.attempts.last().and_then(|a| a.cancelling);
+        self.devices.push(Device {
+            likely_away: record.planned.likely_away,
+            record,
+            is_pending: false,
+            shown: Moment::default(),
+            lists: 0,
+            cancel_again_at: Moment::default(),
+            busy: 0,
+            cancel_asked: cancelling == Some(Cancelling::Asked),
+        });
+        self.enlist(place);
+    }
+
+    /// Puts a device where its state belongs.
+    fn enlist(&mut self, place: u32) {
+        let Some(device) = self.device(place) else {
+            return;
+        };
+        match &device.record.state {
+            DeviceState::Waiting {
+                not_before: Some(at),
+                ..
+            } => {
+                let at = *at;
+                self.later.insert((at, place));
+            }
+            DeviceState::Waiting { .. } => {
+                let entry = (device.likely_away, place);
+                self.ready.insert(entry);
+            }
+            DeviceState::Away { .. } => {
+                self.away.insert(place);
+            }
+            DeviceState::Settled { .. } => self.settled += 1,
+            _ => {
+                self.open.insert(place);
+            }
+        }
+    }
+
+    fn delist(&mut self, place: u32) {
+        let Some(device) = self.device(place) else {
+            return;
+        };
+        match &device.record.state {
+            DeviceState::Waiting {
+                not_before: Some(at),
+                ..
+            } => {
+                let at = *at;
+                self.later.remove(&(at, place));
+            }
+            DeviceState::Waiting { .. } => {
+                let entry = (device.likely_away, place);
+                self.ready.remove(&entry);
+            }
+            DeviceState::Away { .. } => {
+                self.away.remove(&place);
+            }
+            DeviceState::Settled { .. } => self.settled -= 1,
+            _ => {
+                self.open.remove(&place);
+            }
+        }
+    }
+
+    /// Every change of state goes through here: it will be in the record.
+    fn set(&mut self, place: u32, state: DeviceState) {
+        self.delist(place);
+        if let Some(device) = self.device_mut(place) {
+            device.record.state = state;
+        }
+        self.enlist(place);
+        self.changed.insert(place);
+    }
+
+    fn settle(&mut self, place: u32, outcome: Outcome, detail: impl Into<String>, at: Moment) {
+        let detail = detail.into();
+        self.set(
+            place,
+            DeviceState::Settled {
+                outcome,
+                detail,
+                at,
+            },
+        );
+    }
+
+    fn wait(&mut self, place: u32, not_before: Option<Moment>, why: Option<String>) {
+        self.set(place, DeviceState::Waiting { not_before, why });
+    }
+
+    fn device(&self, place: u32) -> Option<&Device> {
+        self.devices
+            .get(usize::try_from(place).ok()?.checked_sub(1)?)
+    }
+
+    fn device_mut(&mut self, place: u32) -> Option<&mut Device> {
+        self.devices
+            .get_mut(usize::try_from(place).ok()?.checked_sub(1)?)
+    }
+
+    fn attempt(&self, place: u32) -> Option<&Attempt> {
+        self.device(place)?.record.attempts.last()
+    }
+
+    /// What is not in the record yet.
+    pub fn take_changed(&mut self) -> Vec<(u32, DeviceRecord)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed
+            .into_iter()
+            .filter_map(|place| Some((place, self.device(place)?.record.clone())))
+            .collect()
+    }
+
+    /// What a person should know, said once.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Nothing will follow.
+    pub fn is_over(&self) -> bool {
+        self.settled == self.devices.len()
+    }
+
+    /// Nothing is under way and nothing may be started.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_over() || (self.is_paused && self.open.is_empty())
+    }
+
+    /// Sessions open, ours and those of others that are listed.
+    pub fn sessions_open(&self) -> usize {
+        self.open.len() + self.others.len()
+    }
+
+    pub fn owns(&self, action: ActionId) -> bool {
+        self.by_action.contains_key(&action)
+    }
+
+    pub fn devices(&self) -> impl Iterator<Item = &DeviceRecord> {
+        self.devices.iter().map(|device| &device.record)
+    }
+
+    pub fn counts(&self) -> Counts {
+        Counts {
+            waiting: self.ready.len() + self.later.len(),
+            open: self.open.len(),
+            away: self.away.len(),
+            settled: self.settled,
+            others: self.others.len(),
+        }
+    }
+
+    /// How many devices have come to each end.
+    pub fn outcomes(&self) -> BTreeMap<Outcome, u64> {
+        let mut outcomes = BTreeMap::new();
+        for record in self.devices() {
+            if let DeviceState::Settled { outcome, .. } = record.state {
+                *outcomes.entry(outcome).or_default() += 1;
+            }
+        }
+        outcomes
+    }
+
+    /// From when on lists must reach back: before the oldest start that may
+    /// still change, by the service's clock. `None` before the first list.
+    pub fn look_from(&self) -> Option<Timestamp> {
+        let starts = self.open.iter().filter_map(|place| {
+            let attempt = self.attempt(*place)?;
+            let known = attempt.listed_before.as_ref().or(attempt.created.as_ref());
+            known.and_then(Time::instant)
+        });
+        starts.chain(self.listed_at).min()
+    }
+}
+
+/// Devices by where they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub waiting: usize,
+    pub open: usize,
+    pub away: usize,
+    pub settled: usize,
+    /// Open sessions of others.
+    pub others: usize,
+}

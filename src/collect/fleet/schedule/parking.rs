@@ -1,0 +1,160 @@
+//! Devices that are away, and sessions to be cancelled.
+
+use super::{DeviceState, Moment, Outcome, Schedule};
+use crate::collect::fleet::Machine;
+use crate::collect::fleet::device::Cancelling;
+use crate::evidence::{ActionId, Time};
+
+/// A session to be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::collect) struct Cancel {
+    pub place: u32,
+    pub action: ActionId,
+    pub why: Cancelling,
+}
+
+impl Schedule {
+    /// Sessions to be cancelled now. That they are must be in the record
+    /// before the requests leave.
+    pub fn due_to_cancel(&mut self, now: Moment) -> Vec<Cancel> {
+        let mut places = self.overdue(now);
+        places.extend(self.asked());
+        places
+            .into_iter()
+            .filter_map(|(place, why)| self.cancel_one(place, why, now))
+            .collect()
+    }
+
+    fn cancel_one(&mut self, place: u32, why: Cancelling, now: Moment) -> Option<Cancel> {
+        let again_at = now.after(self.times.again_after);
+        let device = self.device_mut(place)?;
+        if now < device.cancel_again_at {
+            return None;
+        }
+        let attempt = device.record.attempts.last_mut()?;
+        let action = attempt.action?;
+        attempt.cancelling = Some(why);
+        device.cancel_again_at = again_at;
+        self.changed.insert(place);
+        Some(Cancel { place, action, why })
+    }
+
+    /// Sessions a person wants cancelled.
+    fn asked(&self) -> Vec<(u32, Cancelling)> {
+        let open = self.open.iter().copied();
+        open.filter(|place| self.device(*place).is_some_and(|d| d.cancel_asked))
+            .map(|place| (place, Cancelling::Asked))
+            .collect()
+    }
+
+    /// Sessions that wait for their devices too long, or in too great number:
+    /// then those that have waited longest.
+    fn overdue(&self, now: Moment) -> Vec<(u32, Cancelling)> {
+        let Some(park_after) = self.times.park_after else {
+            return Vec::new();
+        };
+        let mut waiting: Vec<(Moment, u32)> = self
+            .open
+            .iter()
+            .filter_map(|place| Some((self.pending_since(*place)?, *place)))
+            .filter(|(since, _)| now.since(*since) >= self.times.waits_after.min(park_after))
+            .collect();
+        waiting.sort_unstable();
+        let too_many = waiting.len().saturating_sub(self.times.parked_max);
+        let late = waiting
+            .iter()
+            .enumerate()
+            .filter(|(n, (since, _))| *n < too_many || now.since(*since) >= park_after);
+        late.map(|(_, (_, place))| (*place, Cancelling::Parked))
+            .collect()
+    }
+
+    fn pending_since(&self, place: u32) -> Option<Moment> {
+        let device = self.device(place)?;
+        let DeviceState::Open { since } = device.record.state else {
+            return None;
+        };
+        (device.is_pending && !device.cancel_asked).then_some(since)
+    }
+
+    /// Machine ids of the devices that are parked.
+    pub fn parked(&self) -> Vec<String> {
+        let away = self.away.iter().filter_map(|place| self.device(*place));
+        away.map(|device| device.record.planned.machine_id.clone())
+            .collect()
+    }
+
+    /// Machines as the service describes them now: who was seen since it was
+    /// parked is queued again.
+    pub fn saw_machines(&mut self, machines: &[Machine]) {
+        let away: Vec<u32> = self.away.iter().copied().collect();
+        for place in away {
+            let id = self.device(place).map(|d| &d.record.planned.machine_id);
+            let machine = id.and_then(|id| machines.iter().find(|m| m.id.eq_ignore_ascii_case(id)));
+            if let Some(seen) = machine.and_then(|machine| machine.last_seen.clone()) {
+                self.saw_parked(place, seen);
+            }
+        }
+    }
+
+    fn saw_parked(&mut self, place: u32, seen: Time) {
+        let created = self.attempt(place).and_then(|a| a.created.clone());
+        let state = self.device(place).map(|d| d.record.state.clone());
+        let Some(DeviceState::Away { since, last_seen }) = state else {
+            return;
+        };
+        // The first look tells what "moved" will be measured by, unless the
+        // device was seen after its session had been queued.
+        let before = last_seen.clone().or(created);
+        if before.is_some_and(|before| seen > before) {
+            if let Some(device) = self.device_mut(place) {
+                device.likely_away = false;
+            }
+            self.wait(place, None, None);
+        } else if last_seen.is_none() {
+            let last_seen = Some(seen);
+            self.set(place, DeviceState::Away { since, last_seen });
+        }
+    }
+
+    /// A person wants one device left out.
+    pub fn cancel_device(&mut self, place: u32, now: Moment) {
+        let Some(device) = self.device_mut(place) else {
+            return;
+        };
+        device.cancel_asked = true;
+        device.cancel_again_at = Moment::default();
+        if device.record.is_open() {
+            if let Some(attempt) = device.record.attempts.last_mut() {
+                attempt.cancelling = Some(Cancelling::Asked);
+            }
+            self.changed.insert(place);
+            return;
+        }
+        if !device.record.is_settled() {
+            self.settle(place, Outcome::Cancelled, "before it was started", now);
+        }
+    }
+
+    /// A person wants it all to end.
+    pub fn cancel_all(&mut self, now: Moment) {
+        self.is_cancelled = true;
+        for place in (1..).take(self.devices.len()) {
+            self.cancel_device(place, now);
+        }
+    }
+
+    /// Places of the devices a person names.
+    pub fn places_of(&self, name: &str) -> Vec<u32> {
+        let named = |place: &u32| {
+            self.device(*place).is_some_and(|device| {
+                let planned = &device.record.planned;
+                let short = planned.name.split('.').next().unwrap_or("");
+                [planned.machine_id.as_str(), planned.name.as_str(), short]
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(name))
+            })
+        };
+        (1..).take(self.devices.len()).filter(named).collect()
+    }
+}

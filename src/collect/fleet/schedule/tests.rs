@@ -1,0 +1,321 @@
+use std::time::Instant;
+
+use super::simulated::{Faults, Nature, Random, World};
+use super::*;
+use crate::collect::fleet::record::RunState;
+use crate::collect::fleet::{Bound, FleetPlan, Machine, Needs, PlannedDevice, RunId};
+use crate::evidence::Action;
+
+const PRESENT: Nature = Nature {
+    away: (0, 0),
+    looks_away: false,
+    fails: false,
+};
+
+/// Some devices fail, some are away for hours, some for good; some of those
+/// look it.
+fn mixed(random: &mut Random, devices: usize) -> Vec<Nature> {
+    let nature = |_| {
+        let away = match random.below(20) {
+            0 => (random.below(3_000), u64::MAX),
+            1 | 2 => (0, 3_600 + random.below(7_200)),
+            _ => (0, 0),
+        };
+        // Who leaves in mid-run might be done before.
+        let away = if away.1 == u64::MAX {
+            (0, u64::MAX)
+        } else {
+            away
+        };
+        Nature {
+            away,
+            looks_away: away.1 > 0 && random.percent(50),
+            fails: random.percent(10),
+        }
+    };
+    (0..devices).map(nature).collect()
+}
+
+fn faults(random: &mut Random) -> Faults {
+    Faults {
+        lost: random.below(15),
+        throttled: random.below(10),
+        invisible: random.below(121),
+        left_out: random.below(20),
+        deaf: random.below(50),
+        others: (random.below(8), random.below(8)),
+        kills: 0,
+    }
+}
+
+/// Far beyond what any of these runs should take, away ones given up.
+const LONG: u64 = 6 * 24 * 3_600;
+
+#[test]
+fn under_any_mix_of_faults_every_device_is_worked_on_once_and_no_limit_is_passed() {
+    for seed in 1..=5 {
+        let random = &mut Random::new(seed);
+        let natures = mixed(random, 60);
+        let mut world = World::new(seed, natures, faults(random));
+        world.play(LONG);
+        world.assert_ends();
+    }
+}
+
+#[test]
+fn killed_at_random_moments_a_run_comes_to_the_same_end() {
+    let mut kills = 0;
+    for seed in 1..=5 {
+        let random = &mut Random::new(seed ^ 0xBEEF);
+        let natures = mixed(random, 60);
+        let faults = Faults {
+            kills: 40,
+            ..faults(random)
+        };
+        let mut world = World::new(seed, natures, faults);
+        world.play(LONG);
+        world.assert_ends();
+        kills += world.kills;
+    }
+    assert!(kills > 40, "{kills} kills prove little");
+}
+
+#[test]
+fn two_thousand_devices_with_a_tenth_away_end_near_their_bound() {
+    let natures: Vec<_> = (0..2_000)
+        .map(|n| Nature {
+            away: if n % 10 == 3 { (0, 3 * 3_600) } else { (0, 0) },
+            looks_away: n % 20 == 3,
+            ..PRESENT
+        })
+        .collect();
+    let mut world = World::new(1, natures, Faults::default());
+    world.play(LONG);
+    world.assert_ends();
+    let reachable = world.natures.iter().zip(&world.done_at);
+    let last = reachable
+        .filter(|(n, _)| n.away.1 == 0)
+        .map(|(_, at)| *at)
+        .max();
+    let (last, bound) = (last.unwrap(), world.bound(2_000));
+    println!("bound {bound} s, the last reachable device was done after {last} s");
+    assert!(
+        last as f64 <= bound as f64 * 1.03,
+        "{last} s, bound {bound} s"
+    );
+}
+
+#[test]
+fn twenty_thousand_devices_are_scheduled_in_no_time() {
+    let mut schedule = schedule(20_000);
+    let begun = Instant::now();
+    let mut started = 0;
+    while started < 2_000 {
+        let now = second(started * 6);
+        let start = schedule.next_start(now).unwrap();
+        schedule.saw(&action(&start, started, "Succeeded"), now);
+        schedule.listed(None, now, now);
+        started += 1;
+    }
+    let each = begun.elapsed() / 2_000;
+    assert!(each.as_micros() < 500, "{each:?} a start");
+}
+
+fn schedule(devices: usize) -> Schedule {
+    schedule_of(devices, FleetRules::default())
+}
+
+fn schedule_of(devices: usize, rules: FleetRules) -> Schedule {
+    let planned = |n| PlannedDevice {
+        machine_id: format!("{n:040x}"),
+        name: format!("ws-{n}.contoso.example"),
+        steps: Vec::new(),
+        likely_away: false,
+        last_seen: None,
+    };
+    let plan = FleetPlan {
+        id: RunId::from_bytes([1; 8]),
+        comment: "c".into(),
+        devices: (0..devices).map(planned).collect(),
+        bound: Bound::of(Needs::default()),
+        warnings: Vec::new(),
+    };
+    let created = Time::from_text("2026-02-04T12:00:00Z");
+    let state = RunState::new(plan, rules, "h".into(), created);
+    let mut schedule = Schedule::new(&state.run, state.devices, Clock::new(1.0), second(0));
+    schedule.listed(None, second(0), second(0));
+    schedule
+}
+
+fn second(n: u64) -> Moment {
+    Moment(n * 1_000_000)
+}
+
+fn action(start: &Start, n: u64, status: &str) -> Action {
+    let command = if status == "Succeeded" {
+        "Completed"
+    } else {
+        "Created"
+    };
+    Action::from_value(
+        &serde_json::json!({"id": format!("{n:032x}"), "status": status,
+        "type": "LiveResponse", "machineId": start.machine_id,
+        "requestorComment": start.body["Comment"],
+        "commands": [{"commandStatus": command, "command": {"type": "GetFile"}}]}),
+    )
+    .unwrap()
+}
+
+#[test]
+fn no_more_than_twenty_five_sessions_those_of_others_counted() {
+    let mut schedule = schedule(40);
+    for n in 0..5 {
+        let other = serde_json::json!({"id": format!("f{n:031x}"), "status": "Pending",
+            "type": "LiveResponse", "machineId": format!("{n:040x}")});
+        schedule.saw(&Action::from_value(&other).unwrap(), second(0));
+    }
+    schedule.listed(None, second(0), second(0));
+    let started: Vec<_> = std::iter::from_fn(|| schedule.next_start(second(1))).collect();
+    assert_eq!(started.len(), 20);
+    assert_eq!(started[0].place, 6, "devices that others hold wait");
+    // The next list shows them no more.
+    schedule.listed(None, second(5), second(5));
+    let more: Vec<_> = std::iter::from_fn(|| schedule.next_start(second(6))).collect();
+    assert_eq!(more.len(), 5);
+    assert_eq!(more[0].place, 1);
+}
+
+#[test]
+fn a_lost_answer_is_looked_for_and_found_by_its_mark() {
+    let mut schedule = schedule(1);
+    let start = schedule.next_start(second(0)).unwrap();
+    schedule.answered(start.place, Answer::Lost, second(120));
+    for n in 0..400 {
+        assert!(!schedule.could_start(second(125 + n)), "posted again");
+    }
+    schedule.saw(&action(&start, 9, "InProgress"), second(130));
+    let record = schedule.devices().next().unwrap();
+    assert!(matches!(record.state, DeviceState::Open { .. }));
+    schedule.saw(&action(&start, 9, "Succeeded"), second(135));
+    assert!(schedule.is_over());
+    assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
+}
+
+#[test]
+fn a_start_no_list_shows_for_ten_minutes_did_not_happen() {
+    let mut schedule = schedule(1);
+    let start = schedule.next_start(second(0)).unwrap();
+    schedule.answered(start.place, Answer::Lost, second(120));
+    schedule.listed(None, second(100), second(800));
+    for n in [710, 715, 719] {
+        schedule.listed(None, second(n), second(n));
+        assert!(!schedule.could_start(second(n)), "at {n}");
+    }
+    schedule.listed(None, second(720), second(720));
+    let again = schedule.next_start(second(721)).unwrap();
+    assert_ne!(again.body["Comment"], start.body["Comment"]);
+    // It shows up after all: said, and the later one stays the current one.
+    schedule.answered(
+        1,
+        Answer::Created(Box::new(action(&again, 8, "Pending"))),
+        second(722),
+    );
+    schedule.saw(&action(&start, 9, "Pending"), second(725));
+    assert!(
+        schedule
+            .take_notices()
+            .last()
+            .unwrap()
+            .contains("after all")
+    );
+    schedule.saw(&action(&again, 8, "Succeeded"), second(730));
+    assert!(schedule.is_over());
+}
+
+#[test]
+fn a_refusal_below_twenty_five_is_said_and_adapted_to() {
+    let mut schedule = schedule(40);
+    for n in 0..3 {
+        let start = schedule.next_start(second(0)).unwrap();
+        let created = Answer::Created(Box::new(action(&start, n, "InProgress")));
+        schedule.answered(start.place, created, second(1));
+    }
+    let refused = schedule.next_start(second(2)).unwrap();
+    schedule.answered(refused.place, Answer::Throttled, second(3));
+    let notices = schedule.take_notices();
+    assert!(notices[0].contains("3 of our sessions"), "{notices:?}");
+    assert!(!schedule.could_start(second(10)));
+    let again = schedule.next_start(second(64)).unwrap();
+    assert_eq!(
+        again.body["Comment"], refused.body["Comment"],
+        "it never happened"
+    );
+}
+
+#[test]
+fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
+    let mut schedule = schedule_of(
+        8,
+        FleetRules {
+            parked_max: 2,
+            ..FleetRules::default()
+        },
+    );
+    let starts: Vec<_> = std::iter::from_fn(|| schedule.next_start(second(0))).collect();
+    for (start, n) in starts.iter().zip(0..) {
+        let created = Answer::Created(Box::new(action(start, n, "Pending")));
+        schedule.answered(start.place, created, second(n));
+    }
+    assert_eq!(schedule.due_to_cancel(second(200)), []);
+    let many: Vec<_> = schedule
+        .due_to_cancel(second(310))
+        .iter()
+        .map(|c| c.place)
+        .collect();
+    assert_eq!(many, [1, 2, 3, 4, 5, 6], "two of the eight may wait");
+    assert_eq!(schedule.due_to_cancel(second(320)), [], "asked for already");
+    let late: Vec<_> = schedule
+        .due_to_cancel(second(910))
+        .iter()
+        .map(|c| c.place)
+        .collect();
+    assert_eq!(late, (1..=8).collect::<Vec<_>>());
+    schedule.saw(&action(&starts[7], 7, "Cancelled"), second(920));
+    assert_eq!(schedule.parked(), [starts[7].machine_id.as_str()]);
+    let seen = |at: &str| {
+        let json = serde_json::json!({"id": starts[7].machine_id, "lastSeen": at});
+        [Machine::from_value(&json).unwrap()]
+    };
+    schedule.saw_machines(&seen("2026-02-04T12:00:00Z"));
+    schedule.saw_machines(&seen("2026-02-04T12:00:00Z"));
+    assert_eq!(schedule.counts().away, 1);
+    schedule.saw_machines(&seen("2026-02-04T15:00:00Z"));
+    assert_eq!(schedule.next_start(second(930)).unwrap().place, 8);
+}
+
+#[test]
+fn a_cancelled_run_starts_nothing_and_cancels_what_is_open() {
+    let mut schedule = schedule(3);
+    let one = schedule.next_start(second(0)).unwrap();
+    let two = schedule.next_start(second(0)).unwrap();
+    let created = Answer::Created(Box::new(action(&one, 1, "InProgress")));
+    schedule.answered(one.place, created, second(1));
+    schedule.cancel_all(second(2));
+    schedule.answered(two.place, Answer::Throttled, second(3));
+    assert_eq!(schedule.outcomes()[&Outcome::Cancelled], 2);
+    assert_eq!(schedule.due_to_cancel(second(3)).len(), 1);
+    schedule.saw(&action(&one, 1, "Cancelled"), second(5));
+    assert!(schedule.is_over() && !schedule.could_start(second(6)));
+}
+
+#[test]
+fn a_paused_run_starts_nothing_and_is_at_rest_once_nothing_is_open() {
+    let mut schedule = schedule(2);
+    let start = schedule.next_start(second(0)).unwrap();
+    schedule.is_paused = true;
+    assert!(!schedule.could_start(second(1)) && !schedule.is_at_rest());
+    schedule.answered(start.place, Answer::Refused("403".into()), second(2));
+    assert!(schedule.is_at_rest() && !schedule.is_over());
+    schedule.is_paused = false;
+    assert!(schedule.could_start(second(3)));
+}

@@ -1,0 +1,154 @@
+//! What the service says before a plan is made: its machines, its library and
+//! what the token holds. Reads only.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use url::Url;
+
+use super::{Machine, Survey, wanted};
+use crate::collect::api::{Api, Ask, CallError};
+use crate::collect::clock::Clock;
+use crate::collect::list;
+use crate::collect::tally::Tally;
+use crate::collect::{Call, CollectError, Events, Settings, jwt};
+
+/// Ten thousand machines a page: more pages than any tenant has.
+const PAGES_MAX: usize = 1_000;
+
+/// A permission, and those that hold it as well.
+const NEEDED: [&[&str]; 3] = [
+    &["Machine.LiveResponse"],
+    &["Machine.Read.All", "Machine.ReadWrite.All", "Machine.Read"],
+    &["Library.Manage"],
+];
+
+/// Looks before the first call that changes anything.
+pub async fn survey(settings: &Settings, events: Events) -> Result<Survey, CollectError> {
+    settings.validate()?;
+    let clock = Clock::new(settings.pace.time_scale);
+    let api = Api::open(settings, clock, Arc::new(Tally::new(events))).await?;
+    look(&api).await
+}
+
+pub(in crate::collect) async fn look(api: &Api) -> Result<Survey, CollectError> {
+    let missing_permissions = missing_permissions(api).await?;
+    let (machines, now) = machines(api, None).await?;
+    Ok(Survey {
+        machines,
+        library: library_names(api).await?,
+        missing_permissions,
+        now,
+    })
+}
+
+async fn missing_permissions(api: &Api) -> Result<Vec<String>, CollectError> {
+    let token = api.signer.bearer().await?;
+    let Some(claims) = jwt::claims(&token) else {
+        return Ok(Vec::new());
+    };
+    let holds = |name: &&str| {
+        let held = &claims.permissions;
+        held.iter().any(|p| p.eq_ignore_ascii_case(name))
+    };
+    let missing = NEEDED.iter().filter(|any| !any.iter().any(holds));
+    Ok(missing
+        .filter_map(|any| any.first())
+        .map(ToString::to_string)
+        .collect())
+}
+
+/// Every machine, or those `filter` takes, and the service's clock.
+pub(in crate::collect) async fn machines(
+    api: &Api,
+    filter: Option<&str>,
+) -> Result<(Vec<Machine>, Option<Timestamp>), CollectError> {
+    let mut url = api.url("machines");
+    if let Some(filter) = filter {
+        url.set_query(Some(&format!("$filter={filter}")));
+    }
+    let (values, date) = entities(api, Call::Machines, url).await?;
+    let mut seen = HashSet::new();
+    let machines = values.iter().filter_map(Machine::from_value);
+    Ok((
+        machines.filter(|m| seen.insert(m.id.clone())).collect(),
+        date,
+    ))
+}
+
+/// The id of the one machine that is called that.
+pub(in crate::collect) async fn resolve_one(
+    api: &Api,
+    device: &str,
+) -> Result<String, CollectError> {
+    let (machines, _) = machines(api, None).await?;
+    let (places, wrong) = wanted::resolve(&[device.to_string()], &machines);
+    let why = match (places.as_slice(), wrong.first()) {
+        ([place], _) => match machines.get(*place) {
+            Some(machine) => return Ok(machine.id.clone()),
+            None => "it is gone".to_string(),
+        },
+        (_, Some(wrong)) => wrong.to_string(),
+        (many, None) => format!("{} machines are meant", many.len()),
+    };
+    Err(CollectError::Setting {
+        setting: "the device",
+        why,
+    })
+}
+
+/// `None` where the service refuses to show the library.
+async fn library_names(api: &Api) -> Result<Option<Vec<String>>, CollectError> {
+    match entities(api, Call::Library, api.url("libraryfiles")).await {
+        Ok((values, _)) => Ok(Some(
+            values
+                .iter()
+                .filter_map(|file| file["fileName"].as_str())
+                .map(str::to_string)
+                .collect(),
+        )),
+        Err(CollectError::Service { service, .. }) if service.status == 403 => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// All pages of a list, and the service's clock when it answered first.
+pub(in crate::collect) async fn entities(
+    api: &Api,
+    call: Call,
+    first: Url,
+) -> Result<(Vec<Value>, Option<Timestamp>), CollectError> {
+    let (mut values, mut date) = (Vec::new(), None);
+    let mut next = Some(first);
+    let mut visited = HashSet::new();
+    while let Some(url) = next.take() {
+        if visited.len() >= PAGES_MAX || !visited.insert(url.clone()) {
+            break;
+        }
+        let fatal = |error: CallError| error.into_fatal(call, &api.host);
+        let answer = api
+            .call_patiently(&Ask::get(call, url))
+            .await
+            .map_err(fatal)?;
+        date = date.or(answer.date);
+        let page = read_page(&answer.body).map_err(|why| CollectError::Answer {
+            call: call.doing(),
+            why,
+        })?;
+        values.extend(page.0);
+        next = page.1.and_then(|next| list::next_page(&api.base, &next));
+    }
+    Ok((values, date))
+}
+
+fn read_page(body: &[u8]) -> Result<(Vec<Value>, Option<String>), String> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let mut page: Value = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    let Value::Array(values) = page["value"].take() else {
+        return Err("it holds no list".into());
+    };
+    let next = page["@odata.nextLink"].as_str().map(str::to_string);
+    Ok((values, next.filter(|next| !next.is_empty())))
+}
