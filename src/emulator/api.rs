@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::asked::{Asked, Reply};
@@ -20,8 +21,10 @@ use super::list::{Ask, Entity, Listing};
 use super::placed::Placed;
 use super::token::SignInError;
 
-pub(super) fn json(status: StatusCode, value: &Value) -> Reply {
-    let mut response = Response::new(Body::from(value.to_string()));
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+    // Texts and numbers by names that are texts: nothing fails to serialize.
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let kind = "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
     let kind = HeaderValue::from_static(kind);

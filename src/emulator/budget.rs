@@ -120,7 +120,10 @@ impl Budgets {
                 return Err(Refused { again_after: wait });
             }
         }
-        calls.push_back(now);
+        // A call counts from its arrival, and a large one is judged later than
+        // small ones that came after it.
+        let place = calls.partition_point(|at| *at <= now);
+        calls.insert(place, now);
         Ok(())
     }
 
@@ -203,6 +206,30 @@ mod tests {
         for _ in 0..5000 {
             assert!(budgets.take(CallKind::Link, second(0.0)).is_ok());
         }
+    }
+
+    #[test]
+    fn a_call_that_is_judged_late_counts_from_its_arrival() {
+        let mut budgets = Budgets::new(Limits::default());
+        for n in [30.0, 0.0, 30.0, 0.0] {
+            for _ in 0..25 {
+                assert!(budgets.take(CallKind::Upload, second(n)).is_ok());
+            }
+        }
+        let refused = budgets.take(CallKind::Upload, second(40.0)).unwrap_err();
+        assert_eq!(refused.again_after, Duration::from_secs(20));
+        assert!(budgets.take(CallKind::Upload, second(60.0)).is_ok());
+    }
+
+    #[test]
+    fn runs_have_ten_a_minute_and_package_links_two() {
+        let mut budgets = Budgets::new(Limits::default());
+        let mut fits = |kind, n| budgets.take(kind, second(n)).is_ok();
+        assert!((0..10).all(|_| fits(CallKind::Run, 0.0)));
+        assert!(!fits(CallKind::Run, 59.9) && fits(CallKind::Run, 60.0));
+        assert!((0..2).all(|_| fits(CallKind::PackageLink, 0.0)));
+        assert!(!fits(CallKind::PackageLink, 59.9));
+        assert!(fits(CallKind::Cancel, 0.0) && fits(CallKind::Library, 0.0));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::fault::{Fault, FaultSwitch};
 use super::filter::{Filter, Schema, Type};
@@ -100,6 +101,18 @@ fn order(text: &str, schema: Schema) -> Result<(&'static str, bool), String> {
     }
 }
 
+/// One page as it is answered.
+#[derive(Debug, Serialize)]
+pub(super) struct Page<'a> {
+    #[serde(rename = "@odata.context")]
+    context: String,
+    #[serde(rename = "@odata.count", skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+    #[serde(rename = "@odata.nextLink", skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+    value: Vec<Entity<'a>>,
+}
+
 /// One page and the link to the next.
 pub(super) struct Listing<'a> {
     pub ask: &'a Ask,
@@ -114,7 +127,7 @@ pub(super) struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    pub(super) fn page(&self, entities: Vec<Entity<'_>>) -> Value {
+    pub(super) fn page<'e>(&self, entities: Vec<Entity<'e>>) -> Page<'e> {
         let mut all = entities;
         if let Some(filter) = &self.ask.filter {
             all.retain(|entity| filter.holds(entity));
@@ -127,21 +140,21 @@ impl Listing<'_> {
             .saturating_add(self.page_size(all.len()).min(asked))
             .min(all.len());
         let begin = self.begin().min(end);
-        let values: Vec<_> = all[begin..end]
-            .iter()
-            .map(|entity| Value::Object(entity.clone().into_owned()))
-            .collect();
-        let mut page = json!({"@odata.context": self.context});
-        if self.ask.count {
-            page["@odata.count"] = all.len().into();
-        }
-        page["value"] = Value::Array(values);
+        let total = all.len();
         let rest = self.ask.top.map(|top| top - (end - self.ask.skip.min(end)));
-        if end < all.len() && rest != Some(0) {
+        let goes_on = end < total && rest != Some(0);
+        let next = goes_on.then(|| {
             let query = self.ask.next_query(end, rest);
-            page["@odata.nextLink"] = format!("{}?{query}", self.address).into();
+            format!("{}?{query}", self.address)
+        });
+        all.truncate(end);
+        all.drain(..begin);
+        Page {
+            context: self.context.clone(),
+            count: self.ask.count.then_some(total),
+            next,
+            value: all,
         }
-        page
     }
 
     fn page_size(&self, total: usize) -> usize {
@@ -207,6 +220,7 @@ mod tests {
     use super::super::fault::Faults;
     use super::super::filter::ACTIONS;
     use super::*;
+    use serde_json::json;
     use std::collections::HashSet;
 
     fn entities(count: usize) -> Vec<Map<String, Value>> {
@@ -221,7 +235,7 @@ mod tests {
     fn page(query: &str, size: usize, faults: &str, call: u64) -> Value {
         let faults = FaultSwitch::new(1, Faults::parse(faults).unwrap());
         let entities = entities(50);
-        Listing {
+        let page = Listing {
             ask: &Ask::parse(query, ACTIONS).unwrap(),
             schema: ACTIONS,
             page_size: size,
@@ -230,7 +244,8 @@ mod tests {
             address: "http://host/api/machineactions".into(),
             context: "c".into(),
         }
-        .page(entities.iter().map(Cow::Borrowed).collect())
+        .page(entities.iter().map(Cow::Borrowed).collect());
+        serde_json::to_value(page).unwrap()
     }
 
     fn ids(page: &Value) -> Vec<String> {

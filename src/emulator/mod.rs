@@ -1,6 +1,18 @@
-//! The Defender API as a small local server: sign-in, machines, actions, links
-//! and the blob host behind them, with real budgets, a clock that can run
-//! faster, and faults on request.
+//! The Defender API as a small local server: sign-in, machines, actions, runs,
+//! cancels, packages, the library, links and the blob host behind them, with
+//! real budgets, a clock that can run faster, and faults on request.
+//!
+//! A run becomes an action whose every event is drawn by lot and dated when it
+//! is posted; asking for it looks the events up. Nothing sleeps, nothing ticks,
+//! and a session costs its JSON. Machines may be away and come back, others may
+//! hold sessions. The judge notes every call and every run, and says by
+//! [`Emulator::judgement`], or at `/emulator/judgement` on the loopback, how
+//! full each window was and what ran twice.
+//!
+//! What outlives a restart is the clock and the calls that take room in a
+//! budget, where a state file is given. Runs, packages, uploads and cancels of
+//! before are forgotten: a client may be restarted in mid-run, the emulator
+//! not.
 //!
 //! It is the collector's counterpart and its judge, so it knows nothing of it:
 //! no type, no parser and no constant is shared, and one misreading of the
@@ -8,8 +20,9 @@
 //! or the network beyond its own listener.
 //!
 //! Invariants: everything the service would date is read from one clock
-//! (`clock`), fault delays excepted; the same seed gives the same faults; a
-//! body is never held whole unless it was given so.
+//! (`clock`), fault delays excepted; the same seed gives the same faults, and
+//! the same results for the same script on the same machine; a body is never
+//! held whole unless it was given so.
 //!
 //! ```no_run
 //! use afteraction::emulator::{Emulator, Fleet, Settings};

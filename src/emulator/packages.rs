@@ -2,6 +2,7 @@
 //! there, fetched from a host that takes no signature in the query but a token.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use serde_json::json;
@@ -14,7 +15,7 @@ use super::fleet::{guid_of, key};
 use super::lots::Lots;
 use super::order;
 use super::placed::Placed;
-use super::sessions::{action_json, refuse, wrong_media};
+use super::sessions::{action_json, barred, refuse, wrong_media};
 use super::stock::Stock;
 use super::told::Told;
 
@@ -31,19 +32,11 @@ pub(super) fn start(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
     let service = asked.service;
     let mut stock = service.stock_mut();
     let now = service.clock.now();
-    let found = stock.machine(machine);
-    let Some(found) = found.filter(|m| {
-        m.text("id")
-            .is_some_and(|id| id.eq_ignore_ascii_case(machine))
-    }) else {
-        return api::not_found(asked, machine);
-    };
-    if stock.is_disallowed(found) {
-        let why = "The operation is not allowed: the device group has no remediation level.";
-        return api::error(asked, 403, "DisallowedOperation", why);
+    if let Some(refused) = barred(asked, &stock, machine) {
+        return refused;
     }
     let machine = machine.to_ascii_lowercase();
-    let under_way = |action: &std::sync::Arc<Placed>| {
+    let under_way = |action: &Arc<Placed>| {
         action.text("type") == Some(KIND)
             && action.text("machineId") == Some(&machine)
             && !action.is_over(now)

@@ -22,13 +22,13 @@ pub(super) struct Placed {
     /// Place of its first result among all of the fleet.
     pub first_ordinal: u64,
     created: Timestamp,
-    /// As it ends.
+    /// As it ends, if nobody cancels it.
     json: Map<String, Value>,
     /// Nothing where it was over before the emulator began.
     course: Option<Course>,
-    /// Its JSON once it is over: a list of thousands would make it anew for
-    /// each of them.
-    last: OnceLock<Map<String, Value>>,
+    /// Its JSON once it was cancelled: a list of thousands would make it anew
+    /// each time.
+    cancelled: OnceLock<Map<String, Value>>,
 }
 
 impl Placed {
@@ -48,10 +48,9 @@ impl Placed {
         let commands = commands.map_or(0, Vec::len) as u32;
         if !matches!(action.created, Created::Given) {
             json.insert("creationDateTimeUtc".into(), api_time(created).into());
-            if action.progress.is_none() {
-                let finished = Progress::default().course(created, commands);
-                date(&mut json, created, &finished, Timestamp::MAX);
-            }
+            let progress = action.progress.unwrap_or_default();
+            let course = progress.course(created, commands);
+            date(&mut json, created, &course, Timestamp::MAX);
         }
         let course = action.progress.map(|p| p.course(created, commands));
         Some(Self {
@@ -61,7 +60,7 @@ impl Placed {
             created,
             json,
             course,
-            last: OnceLock::new(),
+            cancelled: OnceLock::new(),
         })
     }
 
@@ -69,10 +68,11 @@ impl Placed {
     pub(super) fn started(
         id: ActionId,
         created: Timestamp,
-        json: Map<String, Value>,
+        mut json: Map<String, Value>,
         bodies: BTreeMap<u32, Body>,
         course: Course,
     ) -> Self {
+        date(&mut json, created, &course, Timestamp::MAX);
         Self {
             id,
             bodies,
@@ -80,7 +80,7 @@ impl Placed {
             created,
             json,
             course: Some(course),
-            last: OnceLock::new(),
+            cancelled: OnceLock::new(),
         }
     }
 
@@ -112,10 +112,11 @@ impl Placed {
             date(&mut json, self.created, course, now);
             json
         };
-        if course.is_over(now) {
-            return Cow::Borrowed(self.last.get_or_init(dated));
+        match course.state(now) {
+            State::Settled => Cow::Borrowed(&self.json),
+            State::Cancelled => Cow::Borrowed(self.cancelled.get_or_init(dated)),
+            State::Pending | State::InProgress => Cow::Owned(dated()),
         }
-        Cow::Owned(dated())
     }
 
     fn commands(&self) -> &[Value] {
@@ -211,7 +212,7 @@ impl Progress {
     }
 }
 
-/// Takes JSON that shows an action's end back to `now`.
+/// Dates the JSON of an action's end, or takes it back to `now`.
 fn date(json: &mut Map<String, Value>, created: Timestamp, course: &Course, now: Timestamp) {
     let ran_until = course.ran_until(now);
     let mut updated = course.taken_up.filter(|at| *at <= ran_until);
@@ -220,14 +221,12 @@ fn date(json: &mut Map<String, Value>, created: Timestamp, course: &Course, now:
             let (Some(command), Some(step)) = (command.as_object_mut(), step) else {
                 continue;
             };
-            if step.begin <= ran_until {
-                command.insert("startTime".into(), api_time(step.begin).into());
-                updated = Some(step.begin);
-            }
-            if step.end <= ran_until {
-                command.insert("endTime".into(), api_time(step.end).into());
-                updated = Some(step.end);
-            } else {
+            let shown = |at: Timestamp| (at <= ran_until).then_some(at);
+            let (begin, end) = (shown(step.begin), shown(step.end));
+            updated = end.or(begin).or(updated);
+            command.insert("startTime".into(), begin.map(api_time).into());
+            command.insert("endTime".into(), end.map(api_time).into());
+            if end.is_none() {
                 command.insert("commandStatus".into(), "Created".into());
                 command.insert("errors".into(), json!([]));
             }

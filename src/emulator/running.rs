@@ -316,6 +316,7 @@ impl fmt::Display for Banner<'_> {
         if scale > 1.0 {
             writeln!(f, "time        runs {scale} times as fast")?;
         }
+        writeln!(f, "judgement   {api}/emulator/judgement")?;
         writeln!(f)?;
         writeln!(f, "collect from it:")?;
         writeln!(f, "  AFTERACTION_CLIENT_SECRET={client_secret} \\")?;

@@ -104,7 +104,8 @@ pub(super) fn run(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
     let service = asked.service;
     let mut stock = service.stock_mut();
     let now = service.clock.now();
-    if let Some(refused) = unfit(asked, &stock, machine, &order) {
+    let barred = barred(asked, &stock, machine);
+    if let Some(refused) = barred.or_else(|| absent(asked, &stock, &order)) {
         return refused;
     }
     let machine = machine.to_ascii_lowercase();
@@ -121,19 +122,19 @@ pub(super) fn run(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
     api::entity(asked, StatusCode::CREATED, "MachineActions", &run.json(now))
 }
 
-/// Why the machine cannot do what is ordered.
-fn unfit(asked: &Asked<'_>, stock: &Stock, id: &str, order: &Order) -> Option<Reply> {
-    let named = |machine: &&super::stock::Machine| {
-        let own = machine.text("id").unwrap_or_default();
-        own.eq_ignore_ascii_case(id)
-    };
-    let Some(machine) = stock.machine(id).filter(named) else {
+/// Why nothing can be started on a machine.
+pub(super) fn barred(asked: &Asked<'_>, stock: &Stock, id: &str) -> Option<Reply> {
+    let Some(machine) = stock.machine_of_id(id) else {
         return Some(api::not_found(asked, id));
     };
-    if stock.is_disallowed(machine) {
-        let why = "The operation is not allowed: the device group has no remediation level.";
-        return Some(api::error(asked, 403, "DisallowedOperation", why));
-    }
+    let why = "The operation is not allowed: the device group has no remediation level.";
+    stock
+        .is_disallowed(machine)
+        .then(|| api::error(asked, 403, "DisallowedOperation", why))
+}
+
+/// What an order needs and the library does not hold.
+fn absent(asked: &Asked<'_>, stock: &Stock, order: &Order) -> Option<Reply> {
     let mut files = order.steps.iter().filter_map(Step::file);
     let missing = files.find(|file| !stock.library.holds(file))?;
     let why = format!("File {missing} was not found in the library.");

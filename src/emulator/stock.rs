@@ -111,6 +111,15 @@ impl Stock {
         self.machines.get(*place)
     }
 
+    /// By id alone, as whatever is started on a machine names it.
+    pub(super) fn machine_of_id(&self, id: &str) -> Option<&Machine> {
+        let own = |machine: &&Machine| {
+            let own = machine.text("id").unwrap_or_default();
+            own.eq_ignore_ascii_case(id)
+        };
+        self.machine(id).filter(own)
+    }
+
     pub(super) fn is_disallowed(&self, machine: &Machine) -> bool {
         let group = machine.text("rbacGroupName");
         group.is_some_and(|group| self.disallowed.contains(group))

@@ -109,7 +109,7 @@ async fn a_machine_has_one_session_and_the_same_run_again_is_noticed() {
 #[tokio::test]
 async fn the_eleventh_run_of_a_minute_is_refused_and_not_done() {
     let emulator = Emulator::start_blocking(Settings {
-        time_scale: 20.0,
+        time_scale: 40.0,
         ..quick(machines(12))
     })
     .unwrap();
