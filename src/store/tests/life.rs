@@ -388,3 +388,34 @@ fn nothing_of_a_body_or_its_facts_stands_in_clear() {
         }
     }
 }
+
+#[test]
+fn the_latest_step_of_each_place_of_a_fleet_run_counts() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Memory::new(home.path());
+    let store = open(&disk).unwrap();
+    let note = |run: u8, place, state: &str| FleetNote {
+        run: [run; 8],
+        place,
+        value: serde_json::json!({ "state": state }),
+    };
+    let first = [
+        note(1, 0, "head"),
+        note(1, 2, "waiting"),
+        note(2, 0, "other"),
+    ];
+    store.note_fleet(&first).unwrap();
+    store.note_fleet(&[note(1, 2, "sending")]).unwrap();
+    // Back again is a step of its own; the same again is none.
+    store.note_fleet(&[note(1, 2, "waiting")]).unwrap();
+    store.note_fleet(&[note(1, 2, "waiting")]).unwrap();
+    store.close().unwrap();
+    let read = catalogue(&disk);
+    assert_eq!(read.last_seq(), Seq(5));
+    assert_eq!(
+        read.fleet([1; 8]).unwrap(),
+        [first[0].clone(), first[1].clone()]
+    );
+    let heads = read.fleet_runs().unwrap();
+    assert_eq!(heads, [first[0].clone(), first[2].clone()]);
+}

@@ -84,7 +84,7 @@ fn killed_at_random_moments_a_run_comes_to_the_same_end() {
 fn two_thousand_devices_with_a_tenth_away_end_near_their_bound() {
     let natures: Vec<_> = (0..2_000)
         .map(|n| Nature {
-            away: if n % 10 == 3 { (0, 3 * 3_600) } else { (0, 0) },
+            away: if n % 10 == 3 { (0, 12_600) } else { (0, 0) },
             looks_away: n % 20 == 3,
             ..PRESENT
         })
