@@ -18,6 +18,8 @@ PATTERNS = [
     ("selective", r"WinTelBroker"),
     ("selective", r"\d+\.\d+\.\d+\.\d+:4444\b"),
     ("selective", r"(?i)onedrivesync[a-z]+"),
+    ("common", r"Spooler"),
+    ("common", r"KB50\d+"),
     ("common", r"HKLM.*Run.*\.exe"),
     ("common", r"svchost\.exe"),
     ("common", r"TCP.*ESTABLISHED"),
