@@ -19,6 +19,9 @@ use crate::evidence::{Layer, Sha256};
 /// Hits of chunks kept for the next document that holds them: 16 MB.
 const CHUNK_HITS_MAX: usize = 1 << 19;
 
+/// Chunks of which it is kept how far they lead on: 24 MB.
+const EXTENTS_MAX: usize = 1 << 20;
+
 /// A line that is a hit, wherever its document occurs.
 #[derive(Clone, Copy)]
 pub(super) struct Found {
@@ -46,6 +49,14 @@ struct ChunkHit {
     offset: u64,
 }
 
+/// What a chunk adds to its document.
+#[derive(Clone, Copy, Default)]
+struct ChunkExtent {
+    bytes: u64,
+    lines: u64,
+    count: u64,
+}
+
 /// Walks contents.
 pub(super) struct Finder<'a> {
     searcher: &'a Searcher,
@@ -53,6 +64,9 @@ pub(super) struct Finder<'a> {
     matches: &'a Matches,
     chunks: FxHashMap<(u32, u32), Rc<[ChunkHit]>>,
     held: usize,
+    /// By segment, as far as there is room: of chunks that were walked over.
+    extents: FxHashMap<u32, Vec<ChunkExtent>>,
+    extents_held: usize,
 }
 
 /// What begins in a chunk and goes on behind a line's end.
@@ -95,6 +109,8 @@ impl<'a> Finder<'a> {
             matches,
             chunks: FxHashMap::default(),
             held: 0,
+            extents: FxHashMap::default(),
+            extents_held: 0,
         }
     }
 
@@ -148,7 +164,7 @@ impl<'a> Finder<'a> {
             offset: view.offset,
         };
         for (nth, chunk) in segment.document_chunks(&view)?.into_iter().enumerate() {
-            let here = segment.chunk(chunk)?;
+            let here = self.passed(segment, number, chunk)?;
             let crossed = listed.crossed(document, nth as u32, chunk);
             let flow = if crossed.is_empty() && !begins_in(starts, at.line..=at.line + here.lines) {
                 let hits = self.chunk_hits(segment, number, listed, chunk)?;
@@ -170,6 +186,34 @@ impl<'a> Finder<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// How far a chunk leads on.
+    fn passed(
+        &mut self,
+        segment: &Segment,
+        number: u32,
+        chunk: u32,
+    ) -> Result<ChunkExtent, IndexError> {
+        let known = self.extents.entry(number).or_default();
+        let chunks = segment.chunk_count() as usize;
+        if known.is_empty() && self.extents_held + chunks <= EXTENTS_MAX {
+            self.extents_held += chunks;
+            known.resize(chunks, ChunkExtent::default());
+        }
+        if let Some(extent) = known.get(chunk as usize).filter(|known| known.count > 0) {
+            return Ok(*extent);
+        }
+        let view = segment.chunk(chunk)?;
+        let extent = ChunkExtent {
+            bytes: view.bytes,
+            lines: view.lines,
+            count: view.count,
+        };
+        if let Some(known) = known.get_mut(chunk as usize) {
+            *known = extent;
+        }
+        Ok(extent)
+    }
+
     fn chunk_hits(
         &mut self,
         segment: &Segment,
@@ -177,7 +221,7 @@ impl<'a> Finder<'a> {
         listed: &Listed,
         chunk: u32,
     ) -> Result<Rc<[ChunkHit]>, IndexError> {
-        if listed.chunks.binary_search(&chunk).is_err() {
+        if !listed.has_chunk(chunk) {
             return Ok(Rc::default());
         }
         if let Some(known) = self.chunks.get(&(number, chunk)) {

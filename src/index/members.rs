@@ -59,13 +59,18 @@ impl Masks {
 pub(super) struct Listed {
     /// Lines that are hits, ascending.
     pub(super) lines: Vec<u32>,
-    /// Chunks that hold such lines, ascending.
-    pub(super) chunks: Vec<u32>,
+    /// Chunks that hold such lines: a bit each.
+    chunks: Vec<u64>,
     /// Where phrases begin that cross line ends.
     pub(super) crossings: Crossings,
 }
 
 impl Listed {
+    pub(super) fn has_chunk(&self, chunk: u32) -> bool {
+        let word = self.chunks.get(chunk as usize / 64);
+        word.is_some_and(|word| word >> (chunk % 64) & 1 == 1)
+    }
+
     /// Phrases that begin in a document's nth chunk and go on behind a line.
     pub(super) fn crossed(&self, document: u32, nth: u32, chunk: u32) -> Vec<Crossed> {
         if self.crossings.inside.is_empty() && self.crossings.between.is_empty() {
@@ -183,14 +188,15 @@ impl Matches {
                 matched.documents.push((number, document));
             }
         }
-        let chunks = chunks
-            .into_iter()
-            .filter(|(_, mask)| mask & listed != 0)
-            .map(|(chunk, _)| chunk)
-            .collect();
+        let mut bits = vec![0u64; (segment.chunk_count() as usize).div_ceil(64)];
+        for (chunk, _) in chunks.iter().filter(|(_, mask)| mask & listed != 0) {
+            if let Some(word) = bits.get_mut(*chunk as usize / 64) {
+                *word |= 1 << (chunk % 64);
+            }
+        }
         self.listed.push(Listed {
             lines,
-            chunks,
+            chunks: bits,
             crossings,
         });
         Ok(())
