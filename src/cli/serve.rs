@@ -1,15 +1,20 @@
 //! Commands that need no tenant: demo, emulate, bench generate.
 
+#[cfg(feature = "emulator")]
 use std::io::Write;
-use std::path::{Path, PathBuf};
-
-use crate::app::{self, Failure, Kind, generate as made};
+use std::path::Path;
+#[cfg(feature = "emulator")]
+use std::path::PathBuf;
 
 #[cfg(feature = "emulator")]
-use super::args;
+use crate::app;
+use crate::app::{Failure, Kind, generate as made};
+
 use super::args::Global;
-use super::output::{Output, human_bytes, human_count};
+use super::output::{human_bytes, human_count};
 use super::{Exit, say};
+#[cfg(feature = "emulator")]
+use super::{args, output::Output};
 
 /// Where `demo` leaves its archive when none is named.
 #[cfg(feature = "emulator")]
