@@ -96,6 +96,9 @@ pub struct TextWay {
     pub candidate_lines_by_words: u64,
     /// Candidates by its 4-grams: groups of about 4 KiB of distinct lines.
     pub candidate_groups_by_4grams: u64,
+    /// Candidates in the members that can match at all, by a rarer text or by
+    /// fields: distinct lines.
+    pub candidate_lines_in_members: u64,
     /// Distinct lines read one by one.
     pub lines_read: u64,
     /// Every text was built again and searched as a whole.
@@ -296,6 +299,7 @@ fn way(plan: &TextPlan) -> TextWay {
         text: plan.text.clone(),
         candidate_lines_by_words: plan.term_lines,
         candidate_groups_by_4grams: plan.gram_groups,
+        candidate_lines_in_members: plan.within_lines,
         lines_read: plan.scanned_lines,
         texts_built: plan.is_whole,
         lines_matching: plan.lines,

@@ -412,6 +412,10 @@ fn way(text: &TextWay) -> String {
         let groups = counted(text.candidate_groups_by_4grams, "candidate group");
         ways.push(format!("by 4-grams: {groups} of lines"));
     }
+    if text.candidate_lines_in_members > 0 {
+        let lines = counted(text.candidate_lines_in_members, "candidate line");
+        ways.push(format!("only in the members that can match: {lines}"));
+    }
     if text.lines_read > 0 {
         let lines = counted(text.lines_read, "distinct line");
         ways.push(format!("by reading all: {lines}"));

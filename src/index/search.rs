@@ -73,6 +73,9 @@ pub struct TextPlan {
     pub term_lines: u64,
     /// Candidates by its 4-grams: groups of about 4 KiB of distinct lines.
     pub gram_groups: u64,
+    /// Candidates in the members that can match at all, by a rarer text or by
+    /// fields: distinct lines.
+    pub within_lines: u64,
     /// Distinct lines read one by one.
     pub scanned_lines: u64,
     /// Every text was built again, since the pattern may match over line ends.
@@ -217,6 +220,7 @@ impl Searcher {
                 match ways.get(n) {
                     Some(Way::Terms { lines }) => text.term_lines += *lines as u64,
                     Some(Way::Grams { groups }) => text.gram_groups += *groups as u64,
+                    Some(Way::Within { lines }) => text.within_lines += *lines as u64,
                     Some(Way::Scan) => text.scanned_lines += segment.meta.distinct_lines,
                     Some(Way::Whole) => text.is_whole = true,
                     None => {}
@@ -227,15 +231,22 @@ impl Searcher {
         plans.collect()
     }
 
-    fn matches(&self, plan: &Plan, scan: bool) -> Result<Matches, IndexError> {
+    /// Everything the texts of a query match; with `scan` by reading every
+    /// distinct line.
+    pub(super) fn matches(&self, plan: &Plan, scan: bool) -> Result<Matches, IndexError> {
+        let within = match scan {
+            true => None,
+            false => self.within(plan)?,
+        };
         let mut matches = Matches::default();
         for (number, segment) in self.segments().iter().enumerate() {
-            let found = lines::find(segment, &plan.leaves, scan)?;
-            let crossings = matches.cross(segment, number as u32, plan, scan)?;
+            let lines = within.as_ref().and_then(|within| within.lines_in(number));
+            let found = lines::find(segment, &plan.leaves, scan, lines)?;
+            let crossings = matches.cross(segment, number as u32, plan, scan, lines)?;
             matches.add(self, number as u32, found, crossings, plan)?;
         }
         matches.join(self, plan)?;
-        matches.search_whole(self, plan)?;
+        matches.search_whole(self, plan, within.as_ref())?;
         Ok(matches)
     }
 
