@@ -134,6 +134,8 @@ impl Row for HitRow {
             "line",
             "offset",
             "text",
+            "text_truncated",
+            "line_bytes",
             "member_sha256",
         ],
     ];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::IndexError;
 use super::facts::{Occurrence, ResultFacts};
 use super::matcher::Matcher;
 use super::needed::Needed;
@@ -59,6 +60,13 @@ struct Ends {
 
 /// A field's value, with wildcards over the whole of it.
 struct Pattern(Vec<char>);
+
+impl Query {
+    /// **Errors**: a text that cannot be looked for.
+    pub fn check(&self) -> Result<(), IndexError> {
+        Ok(Plan::compile(self).map(drop)?)
+    }
+}
 
 impl Plan {
     pub(super) fn compile(query: &Query) -> Result<Self, SyntaxError> {

@@ -68,7 +68,7 @@ impl Searcher {
                 let matches = self.matches(&plan.only(leaf), false)?;
                 Some(matches.contents.into_keys().collect())
             }
-            _ if by_fields => self.selected(plan),
+            _ if by_fields => self.selected(plan)?,
             _ => None,
         };
         match contents {
@@ -95,31 +95,28 @@ impl Searcher {
 
     /// The contents of the members that the query's fields select, where these
     /// are few.
-    fn selected(&self, plan: &Plan) -> Option<HashSet<Sha256>> {
+    fn selected(&self, plan: &Plan) -> Result<Option<HashSet<Sha256>>, IndexError> {
         let mut contents = HashSet::new();
         for segment in self.segments() {
             let facts = segment.facts();
+            let damaged = || segment.file().damaged("a row of facts cannot be read");
             let mut results = HashMap::new();
             for row in 0..facts.occurrences.len() {
-                let Some(place) = facts.occurrence_row(row) else {
-                    continue;
-                };
+                let place = facts.occurrence_row(row).ok_or_else(damaged)?;
                 let result = results
                     .entry(place.result)
                     .or_insert_with(|| facts.result(place.result));
-                let occurrence = || facts.occurrence(row);
-                if let Some(result) = result
-                    && plan.selects(result, &occurrence)
-                    && let Some(occurrence) = occurrence()
-                {
-                    contents.insert(occurrence.content);
-                    if contents.len() > CONTENTS_MAX {
-                        return None;
-                    }
+                let result = result.as_ref().ok_or_else(damaged)?;
+                if !plan.selects(result, &|| facts.occurrence(row)) {
+                    continue;
+                }
+                contents.insert(facts.occurrence(row).ok_or_else(damaged)?.content);
+                if contents.len() > CONTENTS_MAX {
+                    return Ok(None);
                 }
             }
         }
-        Some(contents)
+        Ok(Some(contents))
     }
 
     fn lines_of(&self, contents: HashSet<Sha256>) -> Result<Within, IndexError> {
@@ -146,19 +143,21 @@ fn lines_of(segment: &Segment, documents: &[u32]) -> Result<Option<Vec<u32>>, In
     chunks.sort_unstable();
     chunks.dedup();
     let most = segment.meta.distinct_lines as usize / LINES_PART;
+    let mut met = vec![false; segment.meta.distinct_lines as usize];
     let mut lines = Vec::new();
     for chunk in chunks {
-        lines.extend(segment.chunk_lines(chunk)?);
-        if lines.len() > most {
-            lines.sort_unstable();
-            lines.dedup();
+        for line in segment.chunk_lines(chunk)? {
+            if let Some(met) = met.get_mut(line as usize)
+                && !std::mem::replace(met, true)
+            {
+                lines.push(line);
+            }
         }
         if lines.len() > most {
             return Ok(None);
         }
     }
     lines.sort_unstable();
-    lines.dedup();
     Ok(Some(lines))
 }
 
