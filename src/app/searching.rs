@@ -347,7 +347,7 @@ impl Rows {
         let is_new = |met: &mut HashSet<MemberId>| met.insert(whole.clone());
         if self.met.as_mut().is_none_or(is_new) {
             self.members += 1;
-            let device = member.device.as_ref().or(member.machine_id.as_ref());
+            let device = member.machine_id.as_ref().or(member.device.as_ref());
             self.devices.extend(device.cloned());
         }
         self.member = Some(whole);

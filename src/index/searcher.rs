@@ -248,10 +248,10 @@ impl Searcher {
         read().ok_or_else(|| segment.file().damaged("an occurrence cannot be read"))
     }
 
-    /// The device of a matching member, by name where it has one.
+    /// The device of a matching member.
     pub(super) fn device_of(&self, place: Place) -> Result<Option<String>, IndexError> {
         let (result, _) = self.facts_of(place)?;
-        Ok(result.device.or(result.machine_id))
+        Ok(result.machine_id.or(result.device))
     }
 
     /// The content a document belongs to: itself, or what a ticket became.
