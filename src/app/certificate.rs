@@ -94,8 +94,14 @@ struct StateRoot {
     computed: &'static str,
 }
 
+/// What a word was looked for in, and what not.
+const SEARCHED_IN: &str = "the decoded text of every member: lines of transcripts, files and \
+    files in archives; names of members, devices and scripts only by fields (path:, device:, \
+    script:), arguments of scripts not at all";
+
 #[derive(Serialize)]
 struct Searched {
+    what: &'static str,
     results: u64,
     members: u64,
     contents: u64,
@@ -416,6 +422,7 @@ impl Search<'_> {
 
 fn searched(stats: Stats, members: u64) -> Searched {
     Searched {
+        what: SEARCHED_IN,
         results: stats.results,
         members,
         contents: stats.contents,

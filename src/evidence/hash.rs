@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{hex_digit, serde_as_text};
+use super::id::{hex_digit, put_hex, serde_as_text};
 
 /// SHA-256 of some bytes: the identity of a *content*, whoever held it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +44,9 @@ impl Sha256Sum {
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut text = [0; 64];
+        put_hex(&mut text, &self.0);
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 

@@ -380,6 +380,17 @@ impl<'a> FactsView<'a> {
         })
     }
 
+    /// The content of an occurrence, and nothing else of it.
+    pub(super) fn content_at(&self, row: usize) -> Option<Sha256> {
+        let mut rest = self.occurrence_row(row)?.rest;
+        let layers = rest.next()?;
+        // The layers, the member's name and its bytes.
+        for _ in 0..layers.checked_add(2)? {
+            rest.next()?;
+        }
+        Some(Sha256(*rest.take(32)?.first_chunk()?))
+    }
+
     pub(super) fn problem(&self, row: usize) -> Option<PlacedProblem> {
         let mut bytes = self.problems.row(row)?;
         let result: usize = bytes.next()?.try_into().ok()?;

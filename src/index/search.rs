@@ -280,8 +280,8 @@ impl Searcher {
             };
             if plan.may_match_without_text() {
                 for row in 0..facts.occurrences.len() as u32 {
-                    let occurrence = facts.occurrence(row as usize).ok_or_else(damaged)?;
-                    let matched = matches.contents.get(&occurrence.content);
+                    let content = facts.content_at(row as usize).ok_or_else(damaged)?;
+                    let matched = matches.contents.get(&content);
                     judge(row, matched.map_or(0, |matched| matched.mask))?;
                 }
             } else {
@@ -298,10 +298,8 @@ impl Searcher {
 
     pub(super) fn content_of(&self, place: Place) -> Result<Sha256, IndexError> {
         let segment = self.segment(place.segment);
-        let occurrence = segment.facts().occurrence(place.row as usize);
-        occurrence
-            .map(|occurrence| occurrence.content)
-            .ok_or_else(|| segment.file().damaged("an occurrence cannot be read"))
+        let content = segment.facts().content_at(place.row as usize);
+        content.ok_or_else(|| segment.file().damaged("an occurrence cannot be read"))
     }
 
     fn value(&self, place: Place, field: Field) -> String {

@@ -110,7 +110,7 @@ impl Searcher {
                 if !plan.selects(result, &|| facts.occurrence(row)) {
                     continue;
                 }
-                contents.insert(facts.occurrence(row).ok_or_else(damaged)?.content);
+                contents.insert(facts.content_at(row).ok_or_else(damaged)?);
                 if contents.len() > CONTENTS_MAX {
                     return Ok(None);
                 }
