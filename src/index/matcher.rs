@@ -97,11 +97,11 @@ impl Matcher {
                 words.iter().try_for_each(|word| check(word))?;
                 let folded: Vec<String> = words.iter().map(|word| fold_text(word)).collect();
                 let needed = Needed::every(folded.iter().map(|word| Needed::of_literal(word)));
-                Ok((Self::Near(Near::new(&folded, *within)), needed))
+                Ok((Self::Near(Near::new(&folded, *within)?), needed))
             }
             Text::Network(network) => {
                 let parts = network.fixed_parts().into_iter();
-                let needed = Needed::of_terms(parts.map(NeededTerm::Term).collect());
+                let needed = Needed::of_terms(parts.map(NeededTerm::Any).collect());
                 Ok((Self::Network(*network), needed))
             }
             Text::Multiline {
