@@ -64,14 +64,6 @@ impl Needed {
         Self::of_elements(&elements)
     }
 
-    /// The same, with a look at every candidate's text.
-    pub(super) fn undecided(self) -> Self {
-        Self {
-            is_decided: false,
-            ..self
-        }
-    }
-
     /// By a substring: its 4-grams, or the words within it where it has none.
     pub(super) fn of_substring(text: &str, ignore_case: bool) -> Self {
         let grams = GramQuery::of_text(text);
