@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::IndexError;
-use super::lines::nth_line;
+use super::lines::{Way, nth_line};
 use super::phrase::Crossing;
 use super::searcher::Searcher;
 use super::segment::Segment;
@@ -29,6 +29,9 @@ pub(super) struct Crossings {
     pub(super) inside: BTreeMap<u32, Vec<Crossed>>,
     /// By document and which of its chunks, where it does not.
     pub(super) between: BTreeMap<(u32, u32), Vec<Crossed>>,
+    /// How the lines were looked for that end with the beginning of a phrase,
+    /// with the text of the query it is.
+    pub(super) ways: Vec<(usize, Way)>,
 }
 
 /// One that reaches the end of a document, which may go on in a later segment.
@@ -50,12 +53,18 @@ enum Step {
     Fails,
 }
 
+/// **Units**: bytes of lines in lower case kept for the next look, about.
+const LINES_MAX: usize = 16 << 20;
+/// What is known of chunks, kept for the next document: 16 MB.
+const CHUNKS_MAX: usize = 1 << 19;
+
 /// Follows one phrase through a segment.
 pub(super) struct Follower<'a> {
     segment: &'a Segment,
     crossing: &'a Crossing,
     phrase: usize,
     lines: HashMap<u32, String>,
+    line_bytes: usize,
     frame: Option<(usize, String)>,
     chunks: HashMap<(u32, usize), Step>,
 }
@@ -67,6 +76,7 @@ impl<'a> Follower<'a> {
             crossing,
             phrase,
             lines: HashMap::new(),
+            line_bytes: 0,
             frame: None,
             chunks: HashMap::new(),
         }
@@ -75,7 +85,8 @@ impl<'a> Follower<'a> {
     /// Finds every place where the phrase begins in one of `heads`, which are
     /// ascending lines that end with its beginning.
     ///
-    /// **Memory**: the text of the lines behind such lines, each once.
+    /// **Memory**: 16 MiB of such lines and those behind them, and what
+    /// `chunks` of them lead to.
     pub(super) fn find(
         &mut self,
         number: u32,
@@ -187,6 +198,9 @@ impl<'a> Follower<'a> {
                 None => {
                     let lines = self.segment.chunk_lines(*chunk)?;
                     let step = self.follow(&lines, cut)?;
+                    if self.chunks.len() >= CHUNKS_MAX {
+                        self.chunks.clear();
+                    }
                     self.chunks.insert((*chunk, cut), step);
                     step
                 }
@@ -240,7 +254,13 @@ impl<'a> Follower<'a> {
             }
             let frame = self.frame.as_ref().map_or("", |(_, text)| text);
             let text = nth_line(frame, line - self.segment.frame_start(number));
-            self.lines.insert(line, fold_text(text));
+            let folded = fold_text(text);
+            if self.line_bytes > LINES_MAX {
+                self.lines.clear();
+                self.line_bytes = 0;
+            }
+            self.line_bytes += folded.len() + size_of::<String>() * 2;
+            self.lines.insert(line, folded);
         }
         Ok(&self.lines[&line])
     }

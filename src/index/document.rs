@@ -10,13 +10,14 @@ use crate::evidence::{Layer, Sha256};
 
 /// **Units**: bytes. A longer line is stored in parts of this size.
 pub(super) const LINE_MAX: usize = 1 << 20;
-/// **Units**: bytes that neighbouring parts share. A match that reaches this
-/// far is found in a line of any length; in lines up to `LINE_MAX` there is
-/// no such limit.
+/// **Units**: bytes that neighbouring parts share. What may match over more is
+/// looked for in the line put together again.
 pub const OVERLAP: usize = 64 << 10;
 /// **Units**: bytes of context a part keeps before its own text, so that what
 /// looks behind sees what was there.
 const MARGIN: usize = 1 << 10;
+/// **Units**: bytes of the longest match that is surely found in one part.
+pub(super) const REACH: usize = OVERLAP - MARGIN;
 
 /// One extracted text on its way into the index.
 pub(super) struct OpenDocument {

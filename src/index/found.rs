@@ -36,7 +36,8 @@ pub(super) struct Found {
     pub(super) offset: u64,
     /// A phrase begins in it that goes on behind its end.
     pub(super) crossed: Option<Crossed>,
-    /// A match of a pattern over line ends begins in it.
+    /// A match begins in it that it does not hold: one over line ends, or over
+    /// the parts of a long line.
     pub(super) start: Option<Start>,
 }
 
@@ -261,8 +262,12 @@ impl<'a> Finder<'a> {
             let shown = here.filter(|c| self.plan.leaves[self.plan.phrases[c.phrase].leaf].lists);
             found.crossed = shown.max_by_key(|c| c.cut).copied();
             let start = over.starts.and_then(|starts| starts.get(&found.line));
+            let own = found.offset..found.offset + bytes;
+            // Behind the last line of a text that has no line feed a match may
+            // stand, an empty one.
+            let at_end = |s: &Start| s.offset == own.end && ends_open(segment, hit.line_id);
             found.start = start
-                .filter(|s| (found.offset..found.offset + bytes.max(1)).contains(&s.offset))
+                .filter(|s| own.contains(&s.offset) || at_end(s))
                 .copied();
             let is_listed = found.crossed.is_some()
                 || found.start.is_some()
@@ -273,6 +278,12 @@ impl<'a> Finder<'a> {
             }
         })
     }
+}
+
+/// Whether a stored line ends a line that no line feed follows.
+fn ends_open(segment: &Segment, line: u32) -> bool {
+    let mark = segment.mark(line);
+    mark.is_some_and(|mark| mark.last && !mark.terminated)
 }
 
 fn begins_in(starts: Option<&Starts>, lines: RangeInclusive<u64>) -> bool {

@@ -56,9 +56,8 @@ impl Inverse {
         inverse
     }
 
-    /// A list nobody holds (its document was abandoned) has no owners; its
-    /// record says the previous first owner and no more, which costs a vain
-    /// look and hides nothing.
+    /// Every item has an owner: what only an abandoned document held is cut
+    /// off with it. An item without one would be given its predecessor's.
     fn add(&mut self, list: &[u32], previous: u32) -> u32 {
         let first = list.first().copied().unwrap_or(previous);
         let more = list.len().saturating_sub(1) as u64;

@@ -43,6 +43,20 @@ pub(super) enum Way {
     Whole,
 }
 
+impl Way {
+    /// A text that was looked for twice: the dearer way, or both together.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Terms { lines: a }, Self::Terms { lines: b }) => Self::Terms { lines: a + b },
+            (Self::Grams { groups: a }, Self::Grams { groups: b }) => Self::Grams { groups: a + b },
+            (Self::Within { lines: a }, Self::Within { lines: b }) => Self::Within { lines: a + b },
+            (Self::Scan, _) | (_, Self::Scan) => Self::Scan,
+            (terms @ Self::Terms { .. }, _) | (_, terms @ Self::Terms { .. }) => terms,
+            (way, _) => way,
+        }
+    }
+}
+
 /// What had to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Read {
@@ -219,10 +233,7 @@ impl<'a> Frame<'a> {
         let to = lines.partition_point(|line| *line < self.lines.end);
         let mut walk = Walk::new(self.text, self.lines.start);
         for &line in lines.get(from..to).unwrap_or(&[]) {
-            let start = walk.to(line);
-            let end = walk.to(line + 1);
-            let text = self.text.get(start..end).unwrap_or("");
-            if matches_line(self.segment, &leaf.matcher, line, text) {
+            if matches_line(self.segment, &leaf.matcher, line, walk.line(line)) {
                 found.push(line);
             }
         }
@@ -257,6 +268,13 @@ impl<'a> Walk<'a> {
         }
         self.at
     }
+
+    /// A line with its line feed.
+    fn line(&mut self, line: u32) -> &'a str {
+        let start = self.to(line);
+        let end = self.to(line.saturating_add(1));
+        self.text.get(start..end).unwrap_or("")
+    }
 }
 
 /// Finds every matching line of some whole lines, the first of which is
@@ -264,9 +282,10 @@ impl<'a> Walk<'a> {
 fn scan(segment: &Segment, matcher: &Matcher, first: u32, text: &str, found: &mut Vec<u32>) {
     let folded = matcher.folds().then(|| fold_text(text));
     let hay = folded.as_deref().unwrap_or(text);
+    let mut walk = Walk::new(text, first);
     let (mut at, mut line, mut line_start) = (0, 0u32, 0);
     while at < hay.len()
-        && let Some((start, _)) = matcher.find_at(hay, at)
+        && let Some((start, is_sure)) = matcher.skim(hay, at)
     {
         if start >= hay.len() {
             return;
@@ -276,8 +295,8 @@ fn scan(segment: &Segment, matcher: &Matcher, first: u32, text: &str, found: &mu
         line += passed;
         line_start += last.map_or(0, |feed| feed + 1);
         let id = first + line;
-        let is_usual = segment.mark(id).is_none();
-        if is_usual || matches_line(segment, matcher, id, nth_line(text, line)) {
+        let is_usual = is_sure && segment.mark(id).is_none();
+        if is_usual || matches_line(segment, matcher, id, walk.line(first + line)) {
             found.push(id);
         }
         let rest = &hay[line_start..];
@@ -293,8 +312,9 @@ fn matches_line(segment: &Segment, matcher: &Matcher, line: u32, text: &str) -> 
 }
 
 /// The first match in a line's stored text that begins in the line's own.
-/// `text` ends in the frame's line feed, which belongs to most lines: between
-/// it and a CR before it is no line's end.
+/// `text` ends in the frame's line feed, which belongs to most lines. Matches
+/// that may be longer than what parts of a line share are not looked for in
+/// parts.
 pub(super) fn first_match(
     segment: &Segment,
     matcher: &Matcher,
@@ -302,6 +322,9 @@ pub(super) fn first_match(
     text: &str,
 ) -> Option<(usize, usize)> {
     let mark = segment.mark(line);
+    if mark.is_some_and(|mark| mark.is_part()) && !matcher.fits_a_part() {
+        return None;
+    }
     let text = match mark {
         Some(mark) if !mark.terminated => text.strip_suffix('\n').unwrap_or(text),
         _ => text,
@@ -341,11 +364,10 @@ pub(super) fn matches_in(
     };
     let mut found = Vec::new();
     while found.len() < count
-        && let Some((start, end)) = matcher.find_at(hay, at)
+        && let Some((start, end)) = matcher.find(hay, at)
     {
         let (raw_start, raw_end) = (raw(start), raw(end));
-        let is_behind_line = start == hay.len() && hay.ends_with('\n');
-        if raw_start >= to || is_behind_line {
+        if raw_start >= to {
             break;
         }
         found.push((raw_start, raw_end));

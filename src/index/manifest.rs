@@ -11,7 +11,7 @@ use super::folder::Folder;
 use crate::evidence::{ResultKey, Seq, Sha256};
 
 /// Written into every manifest; another number means another layout.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 const NAME: &str = "manifest";
 const NEW_NAME: &str = "manifest.new";

@@ -3,44 +3,44 @@
 use std::sync::Arc;
 
 use memchr::memmem::Finder;
-use regex::{Regex, RegexBuilder};
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
+use regex::Regex;
 
 use super::alike::Alike;
-use super::document::OVERLAP;
+use super::document::REACH;
 use super::near::Near;
 use super::needed::{Needed, NeededTerm};
 use super::network::Network;
+use super::pattern::{LinePattern, TextPattern};
 use super::phrase::Crossing;
 use super::query::{SyntaxError, Text};
 use super::token::{fold, fold_text, is_word};
 
-/// **Units**: bytes a compiled pattern may take; `regex`'s own measure.
-const PATTERN_MAX: usize = 64 << 20;
-/// **Units**: bytes of a text to be found. Longer ones could lie across two
-/// cuts of a very long line.
-const TEXT_MAX: usize = OVERLAP / 2;
+/// **Units**: bytes of a text to be found. In any case it may be three times
+/// as long, and lies within one part of a very long line even then.
+const TEXT_MAX: usize = REACH / 4;
 
 /// Finds one text.
 #[derive(Clone)]
 pub(super) enum Matcher {
     /// On folded text; with word borders where its ends are word characters.
     Literal(Finder<'static>),
+    /// On folded text: a phrase whose blanks are any blanks of the line.
+    Phrase(Arc<Crossing>),
     /// On folded text.
     Glob(Vec<Element>),
     Fixed(Finder<'static>),
-    Regex(Regex),
+    /// A substring in any case.
+    AnyCase(Regex),
+    Line(LinePattern),
     /// On folded text.
     Alike(Alike),
     /// On folded text.
     Near(Near),
     Network(Network),
     /// On whole texts, whatever the line ends; no line matches it.
-    Whole(Regex),
+    Whole(TextPattern),
     /// On folded text: a line that ends with a phrase's beginning.
     LineEnd(Arc<Crossing>),
-    /// On folded text: a line that begins with a phrase's end.
-    LineStart(Arc<Crossing>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +62,24 @@ impl Element {
 }
 
 impl Matcher {
-    /// The matcher of a text, and what every matching line has.
-    pub(super) fn compile(text: &Text) -> Result<(Self, Needed), SyntaxError> {
+    /// The matcher of a text, and what every matching line has. A pattern may
+    /// take `size` bytes.
+    pub(super) fn compile(text: &Text, size: usize) -> Result<(Self, Needed), SyntaxError> {
         match text {
-            Text::Term(text) | Text::Phrase(text) => {
+            Text::Term(text) => {
+                check(text)?;
+                Ok(Self::literal(&fold_text(text)))
+            }
+            Text::Phrase(text) => {
                 check(text)?;
                 let folded = fold_text(text);
-                let needed = Needed::of_literal(&folded);
-                Ok((Self::Literal(Finder::new(&folded).into_owned()), needed))
+                Ok(match Crossing::new(&folded)? {
+                    Some(crossing) => {
+                        let needed = crossing.needed();
+                        (Self::Phrase(Arc::new(crossing)), needed)
+                    }
+                    None => Self::literal(&folded),
+                })
             }
             Text::Wildcard(text) => {
                 check(text)?;
@@ -81,7 +91,7 @@ impl Matcher {
                 check(text)?;
                 let needed = Needed::of_substring(text, *ignore_case);
                 let matcher = if *ignore_case {
-                    Self::Regex(compile_regex(&regex::escape(text), true)?.0)
+                    Self::AnyCase(any_case(text, size)?)
                 } else {
                     Self::Fixed(Finder::new(text).into_owned())
                 };
@@ -97,65 +107,116 @@ impl Matcher {
                 words.iter().try_for_each(|word| check(word))?;
                 let folded: Vec<String> = words.iter().map(|word| fold_text(word)).collect();
                 let needed = Needed::every(folded.iter().map(|word| Needed::of_literal(word)));
-                Ok((Self::Near(Near::new(&folded, *within)), needed))
+                Ok((Self::Near(Near::new(&folded, *within)?), needed))
             }
             Text::Network(network) => {
                 let parts = network.fixed_parts().into_iter();
-                let needed = Needed::of_terms(parts.map(NeededTerm::Term).collect());
+                let needed = Needed::of_terms(parts.map(NeededTerm::Any).collect());
                 Ok((Self::Network(*network), needed))
             }
             Text::Multiline {
                 pattern,
                 ignore_case,
             } => {
-                let regex = RegexBuilder::new(pattern)
-                    .multi_line(true)
-                    .case_insensitive(*ignore_case)
-                    .size_limit(PATTERN_MAX)
-                    .build();
-                let regex = regex.map_err(|error| unusable(&error))?;
-                Ok((Self::Whole(regex), Needed::of_terms(Vec::new())))
+                let pattern = TextPattern::compile(pattern, *ignore_case, size)?;
+                Ok((Self::Whole(pattern), Needed::of_terms(Vec::new())))
             }
             Text::Regex {
                 pattern,
                 ignore_case,
             } => {
-                let (regex, hir) = compile_regex(pattern, *ignore_case)?;
-                Ok((Self::Regex(regex), Needed::of_pattern(&hir)))
+                let (pattern, hir) = LinePattern::compile(pattern, *ignore_case, size)?;
+                Ok((Self::Line(pattern), Needed::of_pattern(&hir)))
             }
         }
+    }
+
+    fn literal(folded: &str) -> (Self, Needed) {
+        let finder = Finder::new(folded).into_owned();
+        (Self::Literal(finder), Needed::of_literal(folded))
     }
 
     /// Whether it is given the text in lower case.
     pub(super) fn folds(&self) -> bool {
         !matches!(
             self,
-            Self::Fixed(_) | Self::Regex(_) | Self::Network(_) | Self::Whole(_)
+            Self::Fixed(_) | Self::AnyCase(_) | Self::Line(_) | Self::Network(_) | Self::Whole(_)
         )
     }
 
-    /// The first match that begins at `from` or later. Never spans a line.
-    pub(super) fn find_at(&self, text: &str, from: usize) -> Option<(usize, usize)> {
+    /// Whether a match is never longer than what neighbouring parts of a very
+    /// long line share. All else is looked for in the line put together.
+    pub(super) fn fits_a_part(&self) -> bool {
+        match self {
+            Self::Line(pattern) => pattern.len_max.is_some_and(|len| len <= REACH),
+            Self::Glob(elements) => !elements.contains(&Element::Any),
+            Self::Phrase(_) | Self::Near(_) => false,
+            Self::Literal(_) | Self::Fixed(_) | Self::AnyCase(_) => true,
+            Self::Alike(_) | Self::Network(_) | Self::LineEnd(_) | Self::Whole(_) => true,
+        }
+    }
+
+    /// Whether some match may be as long as a piece of a line, all of it.
+    pub(super) fn may_cover(&self, text: &str) -> bool {
+        match self {
+            Self::Line(pattern) => pattern.len_max.is_none_or(|len| len >= text.len()),
+            Self::Glob(elements) => {
+                let apart = elements.iter().filter(|element| !element.is_wordly());
+                text.chars().filter(|c| !is_word(*c)).count() <= apart.count()
+            }
+            Self::Phrase(crossing) => crossing.may_cover(text),
+            Self::Near(near) => near.may_cover(text),
+            _ => false,
+        }
+    }
+
+    /// Whether what stands around a match makes a difference.
+    pub(super) fn looks(&self) -> bool {
+        match self {
+            Self::Line(pattern) => pattern.looks(),
+            _ => true,
+        }
+    }
+
+    /// Where the first of some lines may match that begins from `from` on,
+    /// which is the beginning of one; and whether it surely does.
+    pub(super) fn skim(&self, lines: &str, from: usize) -> Option<(usize, bool)> {
+        match self {
+            Self::Line(pattern) => pattern.skim(lines, from),
+            matcher => matcher.find(lines, from).map(|(start, _)| (start, true)),
+        }
+    }
+
+    /// The first match in a line, given with its end, that begins at `from` or
+    /// later. Never spans a line.
+    pub(super) fn find(&self, text: &str, from: usize) -> Option<(usize, usize)> {
         match self {
             Self::Literal(finder) => find_literal(finder, text, from),
+            Self::Phrase(crossing) => crossing.find(text, from),
             Self::Glob(elements) => find_glob(elements, text, from),
             Self::Alike(alike) => alike.find(text, from),
             Self::Near(near) => near.find(text, from),
             Self::Network(network) => network.find(text, from),
             Self::Whole(_) => None,
             Self::LineEnd(crossing) => crossing.find_end(text, from),
-            Self::LineStart(crossing) => crossing.find_start(text, from),
             Self::Fixed(finder) => {
                 let at = from + finder.find(text.as_bytes().get(from..)?)?;
                 Some((at, at + finder.needle().len()))
             }
-            Self::Regex(regex) => {
+            Self::AnyCase(regex) => {
                 (from <= text.len()).then_some(())?;
                 let found = regex.find_at(text, from)?;
                 Some((found.start(), found.end()))
             }
+            Self::Line(pattern) => pattern.find(text, from),
         }
     }
+}
+
+fn any_case(text: &str, size: usize) -> Result<Regex, SyntaxError> {
+    let mut regex = regex::RegexBuilder::new(&regex::escape(text));
+    let regex = regex.case_insensitive(true).size_limit(size).build();
+    regex.map_err(|error| SyntaxError::new(0, format!("the text cannot be used: {error}")))
 }
 
 fn check(text: &str) -> Result<(), SyntaxError> {
@@ -186,7 +247,7 @@ fn char_at(text: &str, at: usize) -> Option<char> {
 }
 
 /// Whether a word is cut at this place.
-fn cuts_a_word(text: &str, at: usize) -> bool {
+pub(super) fn cuts_a_word(text: &str, at: usize) -> bool {
     char_before(text, at).is_some_and(is_word) && char_at(text, at).is_some_and(is_word)
 }
 
@@ -261,84 +322,16 @@ fn match_glob(elements: &[Element], text: &str, start: usize) -> Option<usize> {
     }
 }
 
-/// Compiles a pattern whose matches lie within a line: line feeds are taken
-/// out of every class, and `^ $` hold at line ends, before a CR too.
-fn compile_regex(pattern: &str, ignore_case: bool) -> Result<(Regex, Hir), SyntaxError> {
-    let hir = regex_syntax::ParserBuilder::new()
-        .multi_line(true)
-        .crlf(true)
-        .case_insensitive(ignore_case)
-        .build()
-        .parse(pattern)
-        .map_err(|error| pattern_error(pattern, &error))?;
-    let hir = within_line(hir)?;
-    let regex = RegexBuilder::new(&hir.to_string())
-        .size_limit(PATTERN_MAX)
-        .build()
-        .map_err(|error| unusable(&error))?;
-    Ok((regex, hir))
-}
-
-fn unusable(error: &regex::Error) -> SyntaxError {
-    SyntaxError::new(0, format!("the pattern cannot be used: {error}"))
-}
-
-fn pattern_error(pattern: &str, error: &regex_syntax::Error) -> SyntaxError {
-    let (message, offset) = match error {
-        regex_syntax::Error::Parse(error) => (error.kind().to_string(), error.span().start.offset),
-        regex_syntax::Error::Translate(error) => {
-            (error.kind().to_string(), error.span().start.offset)
-        }
-        other => (other.to_string(), 0),
-    };
-    let at = pattern.get(..offset).map_or(0, |head| head.chars().count());
-    SyntaxError::new(at, format!("the pattern cannot be read: {message}"))
-        .hint("use --fixed to find it as it stands")
-}
-
-fn within_line(hir: Hir) -> Result<Hir, SyntaxError> {
-    let all = |parts: Vec<Hir>| parts.into_iter().map(within_line).collect::<Result<_, _>>();
-    Ok(match hir.into_kind() {
-        HirKind::Empty => Hir::empty(),
-        HirKind::Literal(literal) => {
-            if literal.0.contains(&b'\n') {
-                return Err(SyntaxError::new(0, "a pattern never matches a line feed")
-                    .hint("search for the two lines one by one"));
-            }
-            Hir::literal(literal.0)
-        }
-        HirKind::Class(Class::Unicode(mut class)) => {
-            let feed = ClassUnicodeRange::new('\n', '\n');
-            class.difference(&ClassUnicode::new([feed]));
-            Hir::class(Class::Unicode(class))
-        }
-        HirKind::Class(Class::Bytes(mut class)) => {
-            let feed = regex_syntax::hir::ClassBytesRange::new(b'\n', b'\n');
-            class.difference(&regex_syntax::hir::ClassBytes::new([feed]));
-            Hir::class(Class::Bytes(class))
-        }
-        HirKind::Look(Look::Start) => Hir::look(Look::StartCRLF),
-        HirKind::Look(Look::End) => Hir::look(Look::EndCRLF),
-        HirKind::Look(look) => Hir::look(look),
-        HirKind::Repetition(mut repetition) => {
-            repetition.sub = Box::new(within_line(*repetition.sub)?);
-            Hir::repetition(repetition)
-        }
-        HirKind::Capture(capture) => within_line(*capture.sub)?,
-        HirKind::Concat(parts) => Hir::concat(all(parts)?),
-        HirKind::Alternation(parts) => Hir::alternation(all(parts)?),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::pattern::PATTERNS_MAX;
     use super::*;
 
     fn finds(text: &Text, line: &str) -> bool {
-        let (matcher, needed) = Matcher::compile(text).unwrap();
+        let (matcher, needed) = Matcher::compile(text, PATTERNS_MAX).unwrap();
         let folded = fold_text(line);
         let hay = if matcher.folds() { &folded } else { line };
-        let found = matcher.find_at(hay, 0).is_some();
+        let found = matcher.find(hay, 0).is_some();
         if found {
             needed.assert_in(line);
         }
@@ -399,20 +392,28 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_never_leaves_its_line() {
-        let regex = |p: &str| {
-            Matcher::compile(&Text::Regex {
-                pattern: p.into(),
-                ignore_case: false,
-            })
+    fn whatever_is_one_in_any_case_is_found_by_any_of_its_forms() {
+        let in_any_case = |t: &str| Text::Fixed {
+            text: t.into(),
+            ignore_case: true,
         };
-        let (matcher, _) = regex(r"a\s*[^x]b$").unwrap();
-        assert_eq!(matcher.find_at("a\n b\r\n", 0), None);
-        assert_eq!(matcher.find_at("\na  b\r\n", 0), Some((1, 5)));
-        assert!(regex(r"a\nb").is_err());
-        assert!(regex(r"a[\n]b").is_err());
-        let error = regex("ab(c").err().unwrap();
-        assert_eq!(error.at, 2);
+        for forms in [
+            ["ΟΔΟΣ", "οδος", "οδοσ"],
+            ["μTorrent", "µTorrent", "ΜTORRENT"],
+            ["kelvin", "KELVIN", "\u{212a}elvin"],
+            ["sekurlsa", "ſekurlſa", "SEKURLSA"],
+        ] {
+            for typed in forms {
+                for written in forms {
+                    let line = format!("x {written} 5");
+                    assert!(finds(&in_any_case(typed), &line), "{typed} in {written}");
+                    assert!(
+                        finds(&Text::Term(typed.into()), &line),
+                        "{typed} in {written}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::IndexError;
 use super::crossing::{Crossed, Crossings, Dangling, Follower, ends_later};
 use super::lines::{self, LineSets, Read, Way};
+use super::long::LongLines;
 use super::matcher::Matcher;
-use super::plan::Plan;
+use super::plan::{Leaf, Plan};
 use super::searcher::Searcher;
 use super::segment::Segment;
 use super::whole::{self, Starts};
@@ -98,14 +99,19 @@ pub(super) struct Matches {
     /// How many distinct lines each text matched.
     pub(super) lines: Vec<u64>,
     pub(super) read: Read,
-    /// Where patterns over line ends begin that are hits.
+    /// Where matches begin that are hits and no stored line holds: patterns
+    /// over line ends, long ones in lines stored in parts.
     pub(super) whole: whole::Found,
+    /// Lines and texts of which not everything a pattern may match was seen
+    /// at once.
+    pub(super) cut_lines: u64,
+    pub(super) cut_texts: u64,
     /// Phrases that reached the end of a piece of a text.
     dangling: Vec<Dangling>,
 }
 
 impl Matches {
-    /// Where patterns over line ends begin in a text.
+    /// Where matches begin in a text that no stored line holds.
     pub(super) fn starts(&self, content: &Sha256, part: Option<&Layer>) -> Option<&Starts> {
         if self.whole.is_empty() {
             return None;
@@ -124,14 +130,17 @@ impl Matches {
     ) -> Result<Crossings, IndexError> {
         let mut crossings = Crossings::default();
         for (n, phrase) in plan.phrases.iter().enumerate() {
-            let found = lines::find(segment, &phrase.edges, scan, within)?;
+            let head = std::slice::from_ref(&phrase.head);
+            let found = lines::find(segment, head, scan, within)?;
             self.read.frames += found.read.frames;
             self.read.bytes += found.read.bytes;
-            let [heads, _] = found.sets.as_slice() else {
-                continue;
-            };
             let mut follower = Follower::new(segment, &phrase.crossing, n);
-            follower.find(number, heads, &mut crossings, &mut self.dangling)?;
+            for heads in &found.sets {
+                follower.find(number, heads, &mut crossings, &mut self.dangling)?;
+            }
+            for way in found.ways {
+                crossings.ways.push((phrase.leaf, way));
+            }
         }
         Ok(crossings)
     }
@@ -142,7 +151,7 @@ impl Matches {
         &mut self,
         searcher: &Searcher,
         number: u32,
-        found: LineSets,
+        mut found: LineSets,
         crossings: Crossings,
         plan: &Plan,
     ) -> Result<(), IndexError> {
@@ -151,6 +160,11 @@ impl Matches {
         let leaf_of = |crossed: &Crossed| 1u64 << plan.phrases[crossed.phrase].leaf;
         self.read.frames += found.read.frames;
         self.read.bytes += found.read.bytes;
+        for (leaf, way) in &crossings.ways {
+            if let Some(known) = found.ways.get_mut(*leaf) {
+                *known = known.and(*way);
+            }
+        }
         self.ways.push(found.ways);
         let mut chunks = Masks::new(segment.chunk_count());
         let mut lines = Vec::new();
@@ -212,31 +226,69 @@ impl Matches {
         within: Option<&Within>,
     ) -> Result<(), IndexError> {
         for (n, leaf) in plan.leaves.iter().enumerate() {
-            let Matcher::Whole(pattern) = &leaf.matcher else {
+            if let Matcher::Whole(pattern) = &leaf.matcher {
+                let (found, cut) = whole::find(searcher, pattern, within)?;
+                self.cut_texts = self.cut_texts.max(cut);
+                self.begin_at(searcher, n, leaf, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Searches lines that are stored in parts for what may match over more
+    /// than parts share.
+    pub(super) fn search_long(
+        &mut self,
+        searcher: &Searcher,
+        plan: &Plan,
+        scan: bool,
+        within: Option<&Within>,
+    ) -> Result<(), IndexError> {
+        let leaves = plan.leaves.iter().enumerate();
+        let mut leaves = leaves
+            .filter(|(_, leaf)| !leaf.matcher.fits_a_part())
+            .peekable();
+        if leaves.peek().is_none() {
+            return Ok(());
+        }
+        let lines = LongLines::read(searcher, within)?;
+        for (n, leaf) in leaves {
+            let (found, cut) = lines.find(searcher, leaf, scan)?;
+            self.cut_lines = self.cut_lines.max(cut);
+            self.begin_at(searcher, n, leaf, found)?;
+        }
+        Ok(())
+    }
+
+    /// Adds where matches of a text begin that no stored line holds.
+    fn begin_at(
+        &mut self,
+        searcher: &Searcher,
+        n: usize,
+        leaf: &Leaf,
+        found: whole::Found,
+    ) -> Result<(), IndexError> {
+        for ((content, part), starts) in found {
+            let matched = self.contents.entry(content).or_default();
+            matched.mask |= 1 << n;
+            self.lines[n] += starts.len() as u64;
+            if !leaf.lists {
                 continue;
-            };
-            for ((content, part), starts) in whole::find(searcher, pattern, within)? {
-                let matched = self.contents.entry(content).or_default();
-                matched.mask |= 1 << n;
-                self.lines[n] += starts.len() as u64;
-                if !leaf.lists {
-                    continue;
+            }
+            for (number, document) in searcher.documents_of(&content) {
+                let view = searcher.segment(number).document(document)?;
+                let place = (number, document);
+                if view.part == part
+                    && let Err(at) = matched.documents.binary_search(&place)
+                {
+                    matched.documents.insert(at, place);
                 }
-                for (number, document) in searcher.documents_of(&content) {
-                    let view = searcher.segment(number).document(document)?;
-                    let place = (number, document);
-                    if view.part == part
-                        && let Err(at) = matched.documents.binary_search(&place)
-                    {
-                        matched.documents.insert(at, place);
-                    }
-                }
-                let known = self.whole.entry((content, part)).or_default();
-                for (line, start) in starts {
-                    let first = known.entry(line).or_insert(start);
-                    if start.offset < first.offset {
-                        *first = start;
-                    }
+            }
+            let known = self.whole.entry((content, part)).or_default();
+            for (line, start) in starts {
+                let first = known.entry(line).or_insert(start);
+                if start.offset < first.offset {
+                    *first = start;
                 }
             }
         }

@@ -22,7 +22,7 @@
 //!
 //! **Memory**, writing: distinct text of the open segment (≤ 128 MiB) + about
 //! 25 bytes a distinct line (≤ 2 M) + 8 bytes a line of distinct chunks, and
-//! while a segment closes up to four term writers of about 50 MiB each. Facts
+//! while a segment closes up to three term writers of about 50 MiB each. Facts
 //! wait in memory for the publishing, about 300 bytes an occurrence.
 
 mod alike;
@@ -41,6 +41,7 @@ mod hash;
 mod hit;
 mod inverse;
 mod lines;
+mod long;
 mod manifest;
 mod mask;
 mod matcher;
@@ -51,6 +52,7 @@ mod needed;
 mod network;
 mod open;
 mod parse;
+mod pattern;
 mod phrase;
 mod plan;
 mod query;
@@ -68,6 +70,7 @@ mod text;
 mod token;
 mod varint;
 mod whole;
+mod window;
 mod within;
 mod writer;
 

@@ -2,8 +2,16 @@
 
 use memchr::memmem::Finder;
 
+use super::border;
 use super::matcher::find_literal;
+use super::query::SyntaxError;
 use super::token::is_word;
+
+/// Words of one such text: what is found of them is 2 to the power of this
+/// many states at most.
+const WORDS_MAX: usize = 12;
+/// Words between them, beyond which AND says the same.
+const WITHIN_MAX: u32 = 1_000;
 
 /// Words within reach of each other.
 #[derive(Clone)]
@@ -20,9 +28,12 @@ struct Word {
     times: usize,
     /// Words of letters and digits it consists of.
     runs: usize,
+    /// What one of it adds to the number of a state.
+    weight: usize,
 }
 
 /// One place of one word.
+#[derive(Clone, Copy)]
 struct Place {
     start: usize,
     end: usize,
@@ -33,103 +44,181 @@ struct Place {
 
 impl Near {
     /// `words` in lower case.
-    pub(super) fn new(words: &[String], within: u32) -> Self {
-        let mut known: Vec<(&String, usize)> = Vec::new();
+    pub(super) fn new(words: &[String], within: u32) -> Result<Self, SyntaxError> {
+        if words.len() > WORDS_MAX {
+            let message = format!("at most {WORDS_MAX} words are found near each other");
+            return Err(SyntaxError::new(0, message).hint("join the rest with AND"));
+        }
+        if within > WITHIN_MAX {
+            let message = format!("`~{within}` is too far: at most {WITHIN_MAX} words between");
+            return Err(SyntaxError::new(0, message).hint("join the words with AND"));
+        }
+        let mut known: Vec<Word> = Vec::new();
         for word in words {
-            match known.iter_mut().find(|(other, _)| *other == word) {
-                Some((_, times)) => *times += 1,
-                None => known.push((word, 1)),
+            let same = |other: &&mut Word| other.finder.needle() == word.as_bytes();
+            match known.iter_mut().find(same) {
+                Some(other) => other.times += 1,
+                None => known.push(Word {
+                    finder: Finder::new(word).into_owned(),
+                    times: 1,
+                    runs: count_runs(word),
+                    weight: 0,
+                }),
             }
         }
-        let words = known.into_iter().map(|(word, times)| Word {
-            finder: Finder::new(word).into_owned(),
-            times,
-            runs: run_starts(word).len(),
-        });
-        Self {
-            words: words.collect(),
-            within: within as usize,
+        let mut weight = 1;
+        for word in &mut known {
+            word.weight = weight;
+            weight *= word.times + 1;
         }
+        Ok(Self {
+            words: known,
+            within: within as usize,
+        })
+    }
+
+    /// How many states there are: of each word none found, one, and so on. The
+    /// last is all of them.
+    fn states(&self) -> usize {
+        self.words.iter().map(|word| word.times + 1).product()
+    }
+
+    /// **Units**: words of letters and digits from the first to the last.
+    fn reach(&self) -> usize {
+        let words = self.words.iter().map(|word| word.runs * word.times);
+        words.sum::<usize>() + self.within
+    }
+
+    /// Whether a match may be as long as a text.
+    pub(super) fn may_cover(&self, text: &str) -> bool {
+        count_runs(text) <= self.reach() + 1
     }
 
     /// The first such place in a line of folded text that begins from `from`.
     pub(super) fn find(&self, text: &str, from: usize) -> Option<(usize, usize)> {
-        let mut at = from;
+        let mut at =
+            memchr::memrchr(b'\n', text.as_bytes().get(..from)?).map_or(0, |feed| feed + 1);
         loop {
             let rest = text.get(at..)?;
             let end = memchr::memchr(b'\n', rest.as_bytes()).map(|feed| at + feed);
             let line = text.get(at..end.unwrap_or(text.len()))?;
-            if let Some((start, end)) = self.find_in_line(line) {
+            if let Some((start, end)) = self.find_in_line(line, from.saturating_sub(at)) {
                 return Some((at + start, at + end));
             }
             at = end? + 1;
         }
     }
 
-    fn find_in_line(&self, line: &str) -> Option<(usize, usize)> {
+    fn find_in_line(&self, line: &str, from: usize) -> Option<(usize, usize)> {
         let places = self.places(line)?;
-        let runs: usize = self.words.iter().map(|word| word.runs * word.times).sum();
-        for (n, first) in places.iter().enumerate() {
-            let mut missing: Vec<usize> = self.words.iter().map(|word| word.times).collect();
-            let mut end = 0;
-            for place in &places[n..] {
-                let behind = place.first_run + self.words[place.word].runs;
-                if behind - first.first_run > runs + self.within {
-                    break;
-                }
-                // one that overlaps what was taken is not another
-                if place.start < end {
-                    continue;
-                }
-                let missing_here = &mut missing[place.word];
-                if *missing_here > 0 {
-                    *missing_here -= 1;
-                    end = place.end;
-                }
-                if missing.iter().all(|missing| *missing == 0) {
-                    return Some((first.start, end));
+        let mut by_end: Vec<u32> = (0..places.len() as u32).collect();
+        by_end.sort_by_key(|place| places[*place as usize].end);
+        let mut ends = vec![usize::MAX; self.states()];
+        let mut found: Option<(usize, usize)> = None;
+        for first in places.iter().filter(|place| place.start >= from) {
+            if found.is_some_and(|(start, _)| start < first.start) {
+                break;
+            }
+            let later = by_end.partition_point(|place| places[*place as usize].end <= first.end);
+            let later = by_end[later..].iter().map(|place| &places[*place as usize]);
+            let later = later.take_while(|place| self.is_in_reach(first, place));
+            if self.may_begin(first, later.clone())
+                && let Some(end) = self.find_from(first, later, &mut ends)
+            {
+                let here = (first.start, end);
+                found = Some(found.map_or(here, |known| known.min(here)));
+            }
+        }
+        found
+    }
+
+    fn is_in_reach(&self, first: &Place, last: &Place) -> bool {
+        last.first_run + self.words[last.word].runs <= first.first_run + self.reach()
+    }
+
+    /// Whether all the words are there often enough, however they lie: spares
+    /// nearly every place the closer look.
+    fn may_begin<'a>(&self, first: &'a Place, later: impl Iterator<Item = &'a Place>) -> bool {
+        let mut missing: Vec<usize> = self.words.iter().map(|word| word.times).collect();
+        for place in std::iter::once(first).chain(later) {
+            missing[place.word] = missing[place.word].saturating_sub(1);
+            if missing.iter().all(|missing| *missing == 0) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Where all the words end that begin with `first`, given the places that
+    /// end behind it, in that order. For each state the first end is kept: what
+    /// ends sooner leaves more to the rest, so nothing is overlooked where one
+    /// word begins another.
+    fn find_from<'a>(
+        &self,
+        first: &Place,
+        later: impl Iterator<Item = &'a Place>,
+        ends: &mut [usize],
+    ) -> Option<usize> {
+        let all = ends.len() - 1;
+        ends.fill(usize::MAX);
+        ends[self.words[first.word].weight] = first.end;
+        for place in later {
+            let word = &self.words[place.word];
+            if ends[all] != usize::MAX {
+                break;
+            }
+            for state in (0..all).rev() {
+                let taken = state / word.weight % (word.times + 1);
+                if taken < word.times && ends[state] <= place.start {
+                    let next = &mut ends[state + word.weight];
+                    *next = (*next).min(place.end);
                 }
             }
         }
-        None
+        Some(ends[all]).filter(|end| *end != usize::MAX)
     }
 
     /// Every place of every word in order; `None` where one is missing.
     fn places(&self, line: &str) -> Option<Vec<Place>> {
         let mut places = Vec::new();
-        for (n, word) in self.words.iter().enumerate() {
+        for (word, sought) in self.words.iter().enumerate() {
             let (mut at, before) = (0, places.len());
-            while let Some((start, end)) = find_literal(&word.finder, line, at) {
-                places.push((start, end, n));
-                at = end;
+            while let Some((start, end)) = find_literal(&sought.finder, line, at) {
+                places.push(Place {
+                    start,
+                    end,
+                    first_run: 0,
+                    word,
+                });
+                at = border::ceil(line, start + 1);
             }
-            if places.len() - before < word.times {
+            if places.len() - before < sought.times {
                 return None;
             }
         }
-        places.sort_unstable();
-        let runs = run_starts(line);
-        let places = places.into_iter().map(|(start, end, word)| Place {
-            start,
-            end,
-            first_run: runs.partition_point(|run| *run < start),
-            word,
-        });
-        Some(places.collect())
+        places.sort_unstable_by_key(|place| (place.start, place.end));
+        let (mut at, mut runs, mut inside) = (0, 0, false);
+        for place in &mut places {
+            let passed = line.get(at..place.start)?;
+            for c in passed.chars() {
+                runs += usize::from(is_word(c) && !inside);
+                inside = is_word(c);
+            }
+            (at, place.first_run) = (place.start, runs);
+        }
+        Some(places)
     }
 }
 
-/// Where words begin.
-fn run_starts(text: &str) -> Vec<usize> {
-    let mut starts = Vec::new();
+/// Words of letters and digits in a text.
+fn count_runs(text: &str) -> usize {
     let mut inside = false;
-    for (at, c) in text.char_indices() {
-        if is_word(c) && !inside {
-            starts.push(at);
-        }
-        inside = is_word(c);
-    }
-    starts
+    let runs = text.chars().filter(|c| {
+        let begins = is_word(*c) && !inside;
+        inside = is_word(*c);
+        begins
+    });
+    runs.count()
 }
 
 #[cfg(test)]
@@ -138,7 +227,7 @@ mod tests {
 
     fn finds(words: &[&str], within: u32, line: &str) -> Option<(usize, usize)> {
         let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
-        Near::new(&words, within).find(line, 0)
+        Near::new(&words, within).unwrap().find(line, 0)
     }
 
     #[test]
@@ -161,6 +250,97 @@ mod tests {
     #[test]
     fn lines_stay_apart() {
         assert_eq!(finds(&["a", "b"], 5, "a\nb\na b"), Some((4, 7)));
+    }
+
+    #[test]
+    fn a_word_that_begins_another_hides_neither() {
+        let words = ["x", "evil", "evil.exe"];
+        assert_eq!(finds(&words, 5, "x evil.exe evil"), Some((0, 15)));
+        assert_eq!(finds(&words, 5, "x evil evil.exe"), Some((0, 15)));
+        assert_eq!(finds(&words, 5, "evil.exe evil x"), Some((0, 15)));
+        assert_eq!(finds(&words, 5, "x evil.exe"), None);
+        let words = ["powershell.exe", "powershell", "cmd"];
+        assert_eq!(
+            finds(&words, 9, "cmd powershell.exe powershell"),
+            Some((0, 29))
+        );
+    }
+
+    #[test]
+    fn what_stands_before_belongs_to_a_word() {
+        let words = ["new".to_string(), "service".to_string()];
+        let near = Near::new(&words, 3).unwrap();
+        let line = "xxnew service new one";
+        assert_eq!(near.find(line, 2), Some((6, 17)));
+        assert_eq!(near.find(line, 7), None);
+    }
+
+    /// By trying every choice of places.
+    fn slow(words: &[&str], within: usize, line: &str) -> Option<(usize, usize)> {
+        let bounds: Vec<usize> = line
+            .char_indices()
+            .map(|(at, _)| at)
+            .chain([line.len()])
+            .collect();
+        let wordly = |c: Option<char>| c.is_some_and(is_word);
+        let places = |word: &str| -> Vec<(usize, usize)> {
+            let starts = bounds.iter().filter(|at| line[**at..].starts_with(word));
+            let starts = starts.filter(|at| {
+                let end = **at + word.len();
+                let before = line[..**at].chars().next_back();
+                !(wordly(before) && wordly(word.chars().next()))
+                    && !(wordly(line[end..].chars().next()) && wordly(word.chars().next_back()))
+            });
+            starts.map(|at| (*at, at + word.len())).collect()
+        };
+        let mut choices: Vec<Vec<(usize, usize)>> = vec![Vec::new()];
+        for word in words {
+            let with = |choice: &Vec<(usize, usize)>| -> Vec<Vec<(usize, usize)>> {
+                let apart =
+                    |(a, b): &(usize, usize)| choice.iter().all(|(x, y)| *y <= *a || *b <= *x);
+                let more = places(word).into_iter().filter(apart);
+                more.map(|place| [choice.clone(), vec![place]].concat())
+                    .collect()
+            };
+            choices = choices.iter().flat_map(with).collect();
+        }
+        let runs = words.iter().map(|word| count_runs(word)).sum::<usize>() + within;
+        let found = choices.iter().filter_map(|choice| {
+            let start = choice.iter().map(|(start, _)| *start).min()?;
+            let end = choice.iter().map(|(_, end)| *end).max()?;
+            (count_runs(&line[start..end]) <= runs).then_some((start, end))
+        });
+        found.min()
+    }
+
+    #[test]
+    fn every_choice_of_places_is_thought_of() {
+        let pool = ["a", "b", "a.b", "b.a", "a.a", "a.a.a", "a.b.c", "-"];
+        let mut random = super::super::tests::Random(4);
+        let mut found = 0;
+        for _ in 0..3_000 {
+            let line: Vec<&str> = (0..random.below(9)).map(|_| random.pick(&pool)).collect();
+            let line = line.join(" ");
+            let words: Vec<&str> = (0..1 + random.below(3))
+                .map(|_| random.pick(&pool))
+                .collect();
+            let within = random.below(4);
+            let expected = slow(&words, within, &line);
+            found += usize::from(expected.is_some());
+            assert_eq!(
+                finds(&words, within as u32, &line),
+                expected,
+                "{words:?}~{within} {line}"
+            );
+        }
+        assert!(found > 500, "only {found}");
+    }
+
+    #[test]
+    fn more_words_than_are_looked_for_are_refused() {
+        let words = vec!["a".to_string(); WORDS_MAX + 1];
+        assert!(Near::new(&words, 1).is_err());
+        assert!(Near::new(&words[..2], WITHIN_MAX + 1).is_err());
     }
 
     #[test]

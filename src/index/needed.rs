@@ -12,6 +12,8 @@ use super::token::{decided_term, fold_text, is_word};
 #[derive(Clone)]
 pub(super) enum NeededTerm {
     Term(String),
+    /// One of these.
+    Any(Vec<String>),
     Prefix(String),
     Alike(Alike),
 }
@@ -20,6 +22,7 @@ impl std::fmt::Debug for NeededTerm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Term(term) => f.write_str(term),
+            Self::Any(terms) => f.write_str(&terms.join("|")),
             Self::Prefix(prefix) => write!(f, "{prefix}*"),
             Self::Alike(_) => f.write_str("~"),
         }
@@ -59,14 +62,6 @@ impl Needed {
     pub(super) fn of_literal(folded: &str) -> Self {
         let elements: Vec<Element> = folded.chars().map(Element::Character).collect();
         Self::of_elements(&elements)
-    }
-
-    /// The same, with a look at every candidate's text.
-    pub(super) fn undecided(self) -> Self {
-        Self {
-            is_decided: false,
-            ..self
-        }
     }
 
     /// By a substring: its 4-grams, or the words within it where it has none.
@@ -162,6 +157,7 @@ impl Needed {
             assert!(
                 terms.iter().any(|term| match needed {
                     NeededTerm::Term(wanted) => term == wanted,
+                    NeededTerm::Any(wanted) => wanted.contains(term),
                     NeededTerm::Prefix(prefix) => term.starts_with(prefix),
                     NeededTerm::Alike(alike) => alike.may_be(term),
                 }),

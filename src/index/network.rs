@@ -1,6 +1,7 @@
 //! Addresses within a network, found in text as they are usually written.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 
 use super::token::is_word;
 
@@ -36,12 +37,25 @@ impl Network {
         }
     }
 
-    /// The parts that every IPv4 address in it is written with.
-    pub(super) fn fixed_parts(&self) -> Vec<String> {
+    /// What every address in it is written with: for each of these one of its
+    /// forms as a whole word. Zeros may stand before a part, and an IPv4
+    /// address may be written in IPv6's digits, behind `ffff`.
+    pub(super) fn fixed_parts(&self) -> Vec<Vec<String>> {
         match self.address {
             IpAddr::V4(address) => {
                 let parts = address.octets().into_iter().take(self.bits as usize / 8);
-                parts.map(|part| part.to_string()).collect()
+                let forms = |part: u8| {
+                    let mut forms = vec![MAPPED.to_string()];
+                    forms.extend([
+                        format!("{part}"),
+                        format!("{part:02}"),
+                        format!("{part:03}"),
+                    ]);
+                    forms.sort_unstable();
+                    forms.dedup();
+                    forms
+                };
+                parts.map(forms).collect()
             }
             // Zeros may be left out, and others written with zeros before.
             IpAddr::V6(_) => Vec::new(),
@@ -56,36 +70,84 @@ impl Network {
             let start = at + begin;
             let len = bytes[start..].iter().take_while(|b| is_part(**b)).count();
             at = start + len;
-            if start >= from
-                && let Some(end) = self.holds_written(text, start, at)
-            {
-                return Some((start, end));
+            if let Some(found) = self.find_in_run(text, start..at, from) {
+                return Some(found);
             }
         }
         None
     }
 
-    /// Whether a run of digits, dots and colons is an address in it, alone,
-    /// before the end of a sentence, or before a port.
-    fn holds_written(&self, text: &str, start: usize, end: usize) -> Option<usize> {
-        let before = text.get(..start)?.chars().next_back();
-        let after = text.get(end..)?.chars().next();
-        if before.is_some_and(is_word) || after.is_some_and(is_word) {
-            return None;
+    /// The first address in a run of digits, dots and colons that begins from
+    /// `from` on: at the run's beginning, or behind a dot or colon that is no
+    /// part of it, such as that of a label before it.
+    fn find_in_run(&self, text: &str, run: Range<usize>, from: usize) -> Option<(usize, usize)> {
+        let bytes = text.as_bytes();
+        let mut start = run.start;
+        while start < run.end {
+            let behind = start == run.start || matches!(bytes[start - 1], b'.' | b':');
+            if behind && let Some((end, address)) = read_address(text, start..run.end) {
+                if start >= from && self.holds(address) {
+                    return Some((start, end));
+                }
+                // A part of an IPv6 address is none; IPv4 may end one.
+                if address.is_ipv6() && self.address.is_ipv6() {
+                    start = end;
+                    continue;
+                }
+            }
+            start += 1;
         }
-        let run = text.get(start..end)?;
-        let trimmed = run.trim_end_matches('.');
-        let whole = [trimmed, trimmed.trim_end_matches(':')];
-        let without_port = trimmed
-            .split_once(':')
-            .filter(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
-            .map(|(address, _)| address);
-        let found = whole.into_iter().chain(without_port).find(|written| {
-            let address = written.parse::<IpAddr>();
-            address.is_ok_and(|address| self.holds(address))
-        })?;
-        Some(start + found.len())
+        None
     }
+}
+
+/// What an IPv4 address in IPv6's digits always has.
+const MAPPED: &str = "ffff";
+/// **Units**: bytes of the longest address there is, `::ffff:` written out and
+/// an IPv4 address behind it.
+const ADDRESS_MAX: usize = 45;
+
+/// The longest address that begins with a run of digits, dots and colons, and
+/// where it ends.
+fn read_address(text: &str, run: Range<usize>) -> Option<(usize, IpAddr)> {
+    let before = text.get(..run.start)?.chars().next_back();
+    if before.is_some_and(is_word) {
+        return None;
+    }
+    let bytes = text.as_bytes();
+    let last = run.end.min(run.start + ADDRESS_MAX);
+    let is_end = |end: &usize| *end == run.end || matches!(bytes[*end], b'.' | b':');
+    let mut ends = (run.start + 1..=last).rev().filter(is_end);
+    ends.find_map(|end| {
+        let after = text.get(end..)?.chars().next();
+        let written = text.get(run.start..end)?;
+        let address = if after.is_some_and(is_word) {
+            None
+        } else if written.contains(':') {
+            written.parse().ok().map(IpAddr::V6)
+        } else {
+            read_ipv4(written, &text[..run.start], &text[end..]).map(IpAddr::V4)
+        };
+        address.map(|address| (end, address))
+    })
+}
+
+/// Four decimal parts of up to three digits each, that are not part of a
+/// longer row of them.
+fn read_ipv4(written: &str, before: &str, after: &str) -> Option<Ipv4Addr> {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let head = before.strip_suffix('.').map(str::as_bytes);
+    let tail = after.strip_prefix('.').map(str::as_bytes);
+    let goes_on = head.is_some_and(|head| is_digit(head.last()))
+        || tail.is_some_and(|tail| is_digit(tail.first()));
+    let mut octets = [0; 4];
+    let mut parts = written.split('.');
+    for octet in &mut octets {
+        let part = parts.next()?;
+        let is_number = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        *octet = part.parse().ok().filter(|_| is_number)?;
+    }
+    (!goes_on && parts.next().is_none()).then(|| octets.into())
 }
 
 impl std::fmt::Display for Network {
@@ -125,16 +187,51 @@ mod tests {
             ("10.1.2.3/32", "(10.1.2.3)", "10.1.2.3"),
             ("fe80::/10", "Link fe80::1c2e:5%eth0", "fe80::1c2e:5"),
             ("2001:db8::/32", "x 2001:0db8:0:0::1 y", "2001:0db8:0:0::1"),
+            ("10.0.0.0/8", "TCP 10.1.2.3:https ESTABLISHED", "10.1.2.3"),
+            ("10.0.0.0/8", "TCP 10.1.2.3:epmap 0.0.0.0:0", "10.1.2.3"),
+            ("10.0.0.0/8", "remote_ip:10.1.2.3", "10.1.2.3"),
+            ("10.0.0.0/8", "addr:10.1.2.3 x", "10.1.2.3"),
+            ("10.0.0.0/8", "src:10.1.2.3:443", "10.1.2.3"),
+            ("10.0.0.0/8", "host...10.1.2.3...", "10.1.2.3"),
+            ("10.0.0.0/8", "at 10.1.2.3.Then", "10.1.2.3"),
+            ("10.0.0.0/8", "010.001.002.003", "010.001.002.003"),
+            ("10.0.0.0/8", "9.0.0.1:10.0.0.2", "10.0.0.2"),
+            ("10.0.0.0/8", "::ffff:0a01:0203", "::ffff:0a01:0203"),
+            (
+                "10.0.0.0/8",
+                "0:0:0:0:0:FFFF:a01:203",
+                "0:0:0:0:0:FFFF:a01:203",
+            ),
+            ("10.0.0.0/8", "64:ff9b::10.1.2.3", "10.1.2.3"),
+            ("fe80::/10", "addr:fe80::1", "fe80::1"),
+            ("fe80::/10", "src:fe80::1:", "fe80::1"),
+            ("fe80::/10", "at fe80::1:https.", "fe80::1"),
+            ("fe80::/10", "from fe80::1.", "fe80::1"),
+            ("::1/128", "local:::1", "::1"),
         ] {
             assert_eq!(finds(network, text).as_deref(), Some(found), "{text}");
         }
         for (network, text) in [
             ("10.0.0.0/8", "11.0.0.1 110.0.0.1 1.10.0.0.1 10.0.0.256"),
-            ("10.0.0.0/8", "v10.0.0.1 10.0.0.1x 10.0.0"),
+            (
+                "10.0.0.0/8",
+                "v10.0.0.1 10.0.0.1x 10.0.0 10.0.0.1.2 0010.0.0.1",
+            ),
+            ("10.0.0.0/8", "2001:db8::1 ip_10.0.0.1 ::ffff:0b01:0203"),
+            ("fe80::/10", "2001:db8:fe80::1 1:2:3:4:5:6:fe80:8"),
             ("10.1.2.0/23", "10.1.4.0"),
             ("fe80::/10", "face::1 12:30:45"),
         ] {
             assert_eq!(finds(network, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_run_takes_no_long_time() {
+        let network = Network::read("10.0.0.0/8").unwrap();
+        for run in ["1.", ":", "a:", "::a", "10.0.0."] {
+            let text = run.repeat(5_000);
+            assert_eq!(network.find(&text, 0), None, "{run}");
         }
     }
 
@@ -156,8 +253,9 @@ mod tests {
     #[test]
     fn the_fixed_parts_are_whole_bytes() {
         let parts = |text: &str| Network::read(text).unwrap().fixed_parts();
-        assert_eq!(parts("10.1.0.0/16"), ["10", "1"]);
-        assert_eq!(parts("172.16.0.0/12"), ["172"]);
+        let (ten, one) = (vec!["010", "10", "ffff"], vec!["001", "01", "1", "ffff"]);
+        assert_eq!(parts("10.1.0.0/16"), [ten, one]);
+        assert_eq!(parts("172.16.0.0/12"), [["172", "ffff"]]);
         assert!(parts("0.0.0.0/0").is_empty() && parts("fe80::/10").is_empty());
     }
 }

@@ -6,6 +6,7 @@ use super::IndexError;
 use super::facts::{Occurrence, ResultFacts};
 use super::matcher::Matcher;
 use super::needed::Needed;
+use super::pattern::PATTERNS_MAX;
 use super::phrase::Crossing;
 use super::query::{Field, Query, SyntaxError, Text};
 use super::token::fold_text;
@@ -26,8 +27,8 @@ pub(super) struct Phrase {
     /// Which text of the query it is.
     pub(super) leaf: usize,
     pub(super) crossing: Arc<Crossing>,
-    /// Lines that end with its beginning, and that begin with its end.
-    pub(super) edges: [Leaf; 2],
+    /// Lines that end with its beginning.
+    pub(super) head: Leaf,
 }
 
 /// A text of the query.
@@ -70,9 +71,15 @@ impl Query {
 
 impl Plan {
     pub(super) fn compile(query: &Query) -> Result<Self, SyntaxError> {
-        let mut leaves = Vec::new();
-        let mut phrases = Vec::new();
-        let tree = compile(query, true, &mut leaves, &mut phrases)?;
+        let mut compiler = Compiler {
+            leaves: Vec::new(),
+            phrases: Vec::new(),
+            pattern_size: PATTERNS_MAX / patterns(query).max(1),
+        };
+        let tree = compiler.compile(query, true)?;
+        let Compiler {
+            leaves, phrases, ..
+        } = compiler;
         if leaves.len() > TEXTS_MAX {
             return Err(SyntaxError::new(
                 0,
@@ -148,52 +155,68 @@ impl Plan {
     }
 }
 
-fn compile(
-    query: &Query,
-    lists: bool,
-    leaves: &mut Vec<Leaf>,
-    phrases: &mut Vec<Phrase>,
-) -> Result<Node, SyntaxError> {
-    let mut all = |queries: &[Query]| {
-        queries
-            .iter()
-            .map(|query| compile(query, lists, leaves, phrases))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    Ok(match query {
-        Query::All => Node::All,
-        Query::Text(text) => {
-            if let Text::Phrase(phrase) = text {
-                phrases.extend(Phrase::new(phrase, leaves.len())?);
+/// Patterns of a query, among which the room for them is divided.
+fn patterns(query: &Query) -> usize {
+    match query {
+        Query::Text(Text::Regex { .. } | Text::Multiline { .. } | Text::Fixed { .. }) => 1,
+        Query::And(queries) | Query::Or(queries) => queries.iter().map(patterns).sum(),
+        Query::Not(query) => patterns(query),
+        _ => 0,
+    }
+}
+
+struct Compiler {
+    leaves: Vec<Leaf>,
+    phrases: Vec<Phrase>,
+    /// **Units**: bytes a compiled pattern may take.
+    pattern_size: usize,
+}
+
+impl Compiler {
+    fn compile(&mut self, query: &Query, lists: bool) -> Result<Node, SyntaxError> {
+        Ok(match query {
+            Query::All => Node::All,
+            Query::Text(text) => Node::Text(self.leaf(text, lists)?),
+            Query::Field(field, value) => Node::Field(*field, Pattern::new(value)),
+            Query::Range { field, from, to } => {
+                let end = |end: &Option<(String, bool)>| {
+                    end.as_ref()
+                        .map(|(value, included)| (fold_text(value), *included))
+                };
+                let (from, to) = (end(from), end(to));
+                Node::Range(*field, Ends { from, to })
             }
-            let (matcher, needed) = Matcher::compile(text)?;
-            leaves.push(Leaf {
-                text: text.to_string(),
-                matcher,
-                needed,
-                lists,
-            });
-            Node::Text(leaves.len() - 1)
+            Query::Time { since, until } => {
+                let nanoseconds = |time: &Option<jiff::Timestamp>| {
+                    time.and_then(|time| crate::evidence::Time::from_instant(time).nanoseconds())
+                };
+                Node::Time(nanoseconds(since), nanoseconds(until))
+            }
+            Query::And(queries) => Node::And(self.all(queries, lists)?),
+            Query::Or(queries) => Node::Or(self.all(queries, lists)?),
+            Query::Not(query) => Node::Not(Box::new(self.compile(query, !lists)?)),
+        })
+    }
+
+    fn all(&mut self, queries: &[Query], lists: bool) -> Result<Vec<Node>, SyntaxError> {
+        let queries = queries.iter();
+        queries.map(|query| self.compile(query, lists)).collect()
+    }
+
+    fn leaf(&mut self, text: &Text, lists: bool) -> Result<usize, SyntaxError> {
+        let place = self.leaves.len();
+        if let Text::Phrase(phrase) = text {
+            self.phrases.extend(Phrase::new(phrase, place)?);
         }
-        Query::Field(field, value) => Node::Field(*field, Pattern::new(value)),
-        Query::Range { field, from, to } => {
-            let end = |end: &Option<(String, bool)>| {
-                end.as_ref()
-                    .map(|(value, included)| (fold_text(value), *included))
-            };
-            let (from, to) = (end(from), end(to));
-            Node::Range(*field, Ends { from, to })
-        }
-        Query::Time { since, until } => {
-            let nanoseconds = |time: &Option<jiff::Timestamp>| {
-                time.and_then(|time| crate::evidence::Time::from_instant(time).nanoseconds())
-            };
-            Node::Time(nanoseconds(since), nanoseconds(until))
-        }
-        Query::And(queries) => Node::And(all(queries)?),
-        Query::Or(queries) => Node::Or(all(queries)?),
-        Query::Not(query) => Node::Not(Box::new(compile(query, !lists, leaves, phrases)?)),
-    })
+        let (matcher, needed) = Matcher::compile(text, self.pattern_size)?;
+        self.leaves.push(Leaf {
+            text: text.to_string(),
+            matcher,
+            needed,
+            lists,
+        });
+        Ok(place)
+    }
 }
 
 impl Phrase {
@@ -202,26 +225,16 @@ impl Phrase {
             return Ok(None);
         };
         let crossing = Arc::new(crossing);
-        let edge = |matcher, needed| Leaf {
+        let head = Leaf {
             text: text.to_string(),
-            matcher,
-            needed,
+            matcher: Matcher::LineEnd(Arc::clone(&crossing)),
+            needed: crossing.needed_at_end(),
             lists: false,
         };
-        let edges = [
-            edge(
-                Matcher::LineEnd(Arc::clone(&crossing)),
-                crossing.needed_at_end(),
-            ),
-            edge(
-                Matcher::LineStart(Arc::clone(&crossing)),
-                crossing.needed_at_start(),
-            ),
-        ];
         Ok(Some(Self {
             leaf,
             crossing,
-            edges,
+            head,
         }))
     }
 }

@@ -39,8 +39,8 @@ pub enum Query {
 pub enum Text {
     /// A word or phrase as written, in any case, with word borders at its ends.
     Term(String),
-    /// The same; a blank in it stands for a line end too, with the blanks
-    /// around that.
+    /// The same; a blank in it stands for any blanks of a line, or for a line
+    /// end with the blanks around that.
     Phrase(String),
     /// The same with `*` (any word characters) and `?` (one).
     Wildcard(String),
@@ -49,7 +49,8 @@ pub enum Text {
         ignore_case: bool,
     },
     /// A regular expression over whole texts: its matches may cross line ends.
-    /// `^` and `$` hold at lines, `.` leaves line feeds out unless `(?s)`.
+    /// `^` and `$` hold at lines (`$` before any carriage return too), `.` leaves
+    /// line feeds out unless `(?s)`.
     Multiline {
         pattern: String,
         ignore_case: bool,
@@ -149,7 +150,8 @@ impl Field {
 
 impl Query {
     /// Every line that matches a regular expression. Line-based by contract:
-    /// nothing matches across a line feed.
+    /// nothing matches across a line feed, and a carriage return before it is
+    /// no part of the line.
     pub fn regex(pattern: impl Into<String>, ignore_case: bool) -> Self {
         Self::Text(Text::Regex {
             pattern: pattern.into(),
@@ -159,7 +161,8 @@ impl Query {
 
     /// Every line in which a match begins that may cross line ends. Texts are
     /// built again and searched as wholes; one of more than 32 MiB in windows,
-    /// in which a match of more than 4 MiB may be missed.
+    /// in which a match of more than 4 MiB may be missed: `Summary::cut_texts`
+    /// says so.
     pub fn multiline(pattern: impl Into<String>, ignore_case: bool) -> Self {
         Self::Text(Text::Multiline {
             pattern: pattern.into(),

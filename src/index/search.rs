@@ -53,6 +53,12 @@ pub struct Summary {
     pub scanned: bool,
     /// Stopped at the limit or by the receiver.
     pub stopped: bool,
+    /// Lines of more than 4 MiB (patterns: 32 MiB) in which a text of the query
+    /// may match over more than was seen of them at once: not finding it there
+    /// is no proof. The most for any text.
+    pub cut_lines: u64,
+    /// The same for texts of more than 32 MiB and patterns over line ends.
+    pub cut_texts: u64,
     /// How each text of the query was looked for.
     pub texts: Vec<TextPlan>,
     /// Frames of distinct text that were inflated to verify candidates.
@@ -198,6 +204,8 @@ impl Searcher {
             members: members as u64,
             searched_members: self.members(),
             searched_lines: self.segments().iter().map(|s| s.meta.distinct_lines).sum(),
+            cut_lines: matches.cut_lines,
+            cut_texts: matches.cut_texts,
             scanned: texts.iter().any(|text| text.scanned_lines > 0),
             texts,
             frames: matches.read.frames,
@@ -245,6 +253,7 @@ impl Searcher {
             matches.add(self, number as u32, found, crossings, plan)?;
         }
         matches.join(self, plan)?;
+        matches.search_long(self, plan, scan, within.as_ref())?;
         matches.search_whole(self, plan, within.as_ref())?;
         Ok(matches)
     }

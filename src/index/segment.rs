@@ -289,29 +289,42 @@ impl Segment {
     }
 
     pub(super) fn mark(&self, line: u32) -> Option<Mark> {
-        let marks = self.file.get(tag::MARKS);
-        let entry = |n: usize| marks.get(n * MARK_ENTRY..(n + 1) * MARK_ENTRY);
-        let (mut low, mut high) = (0, marks.len() / MARK_ENTRY);
+        let (mut low, mut high) = (0, self.mark_count());
         while low < high {
             let middle = low + (high - low) / 2;
-            let found = u32_at(entry(middle)?, 0)?;
+            let (found, mark) = self.nth_mark(middle)?;
             match found.cmp(&line) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => {
-                    let entry = entry(middle)?;
-                    let flags = entry[12];
-                    return Some(Mark {
-                        own_start: u32_at(entry, 1)?,
-                        own_end: u32_at(entry, 2)?,
-                        first: flags & 1 != 0,
-                        last: flags & 2 != 0,
-                        terminated: flags & 4 != 0,
-                    });
-                }
+                std::cmp::Ordering::Equal => return Some(mark),
             }
         }
         None
+    }
+
+    /// The stored lines that are parts of longer ones, ascending.
+    pub(super) fn part_lines(&self) -> Vec<u32> {
+        let marks = (0..self.mark_count()).filter_map(|n| self.nth_mark(n));
+        let parts = marks.filter(|(_, mark)| mark.is_part());
+        parts.map(|(line, _)| line).collect()
+    }
+
+    fn mark_count(&self) -> usize {
+        self.file.get(tag::MARKS).len() / MARK_ENTRY
+    }
+
+    fn nth_mark(&self, n: usize) -> Option<(u32, Mark)> {
+        let marks = self.file.get(tag::MARKS);
+        let entry = marks.get(n * MARK_ENTRY..(n + 1) * MARK_ENTRY)?;
+        let flags = entry[12];
+        let mark = Mark {
+            own_start: u32_at(entry, 1)?,
+            own_end: u32_at(entry, 2)?,
+            first: flags & 1 != 0,
+            last: flags & 2 != 0,
+            terminated: flags & 4 != 0,
+        };
+        Some((u32_at(entry, 0)?, mark))
     }
 
     /// Calls `each` for every line of a chunk.

@@ -126,7 +126,7 @@ impl<'a> Cutter<'a> {
             .filter_map(|leaf| first_match(segment, &leaf.matcher, found.line_id, stored))
             .min();
         let text = without_end(stored);
-        let behind = self.goes_on(found, stored, own_start, text.len());
+        let behind = self.goes_on(found, stored, own_start);
         let first = within.into_iter().chain(behind).min();
         let (start, end) = first.unwrap_or((own_start, own_start));
         let window = window(text, start);
@@ -146,20 +146,13 @@ impl<'a> Cutter<'a> {
         })
     }
 
-    /// Where what goes on behind the line's end begins in it, and where its
-    /// share of the line ends.
-    fn goes_on(
-        &self,
-        found: &Found,
-        stored: &str,
-        own_start: usize,
-        text_len: usize,
-    ) -> Option<(usize, usize)> {
+    /// Where what goes on behind the stored line begins in it, and where its
+    /// share of the whole line ends.
+    fn goes_on(&self, found: &Found, stored: &str, own_start: usize) -> Option<(usize, usize)> {
         let crossed = found.crossed.and_then(|c| self.crossed_at(c, stored));
         let over = found.start.map(|start| {
-            let begin = own_start + (start.offset - found.offset) as usize;
-            let end = (begin + start.len as usize).min(text_len).max(begin);
-            (begin, end)
+            let begin = own_start + start.offset.saturating_sub(found.offset) as usize;
+            (begin, begin + start.len as usize)
         });
         crossed.into_iter().chain(over).min()
     }

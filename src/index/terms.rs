@@ -319,6 +319,13 @@ impl TermPart {
         let index = self.reader.inverted_index(self.text)?;
         match needed {
             NeededTerm::Term(term) => Ok(index.terms().get(term)?.into_iter().collect()),
+            NeededTerm::Any(any) => {
+                let mut terms = Vec::new();
+                for term in any {
+                    terms.extend(index.terms().get(term)?);
+                }
+                Ok(terms)
+            }
             NeededTerm::Prefix(prefix) => {
                 let mut terms = Vec::new();
                 let mut stream = index.terms().range().ge(prefix).into_stream()?;

@@ -41,17 +41,35 @@ impl Searcher {
         Ok(TextReader {
             searcher: self,
             chunks,
+            lines: VecDeque::new(),
             frame: None,
             pending: Vec::new(),
             read: 0,
         })
     }
+
+    /// The text of stored lines, one behind the other.
+    pub(super) fn text_of_lines(&self, lines: &[(u32, u32)]) -> TextReader<'_> {
+        TextReader {
+            searcher: self,
+            chunks: VecDeque::new(),
+            lines: lines.iter().copied().collect(),
+            frame: None,
+            pending: Vec::new(),
+            read: 0,
+        }
+    }
 }
+
+/// **Units**: bytes of lines decoded ahead, about.
+const AHEAD: usize = 64 << 10;
 
 /// Reads a text back from the lines it is made of.
 pub struct TextReader<'a> {
     searcher: &'a Searcher,
+    /// By segment; the lines before the chunks.
     chunks: VecDeque<(u32, u32)>,
+    lines: VecDeque<(u32, u32)>,
     frame: Option<(u32, usize, String)>,
     pending: Vec<u8>,
     read: usize,
@@ -61,32 +79,40 @@ impl TextReader<'_> {
     fn fill(&mut self) -> Result<(), IndexError> {
         self.pending.clear();
         self.read = 0;
-        let Some((number, chunk)) = self.chunks.pop_front() else {
+        if self.lines.is_empty()
+            && let Some((number, chunk)) = self.chunks.pop_front()
+        {
+            let lines = self.searcher.segment(number).chunk_lines(chunk)?;
+            self.lines
+                .extend(lines.into_iter().map(|line| (number, line)));
+        }
+        while self.pending.len() < AHEAD
+            && let Some((number, line)) = self.lines.pop_front()
+        {
+            self.push_line(number, line)?;
+        }
+        Ok(())
+    }
+
+    fn push_line(&mut self, number: u32, line: u32) -> Result<(), IndexError> {
+        let segment = self.searcher.segment(number);
+        let frame = segment.frame_of(line);
+        if !matches!(&self.frame, Some((n, f, _)) if (*n, *f) == (number, frame)) {
+            self.frame = Some((number, frame, segment.frame(frame)?));
+        }
+        let Some((_, _, text)) = &self.frame else {
             return Ok(());
         };
-        let segment = self.searcher.segment(number);
-        for line in segment.chunk_lines(chunk)? {
-            let frame = segment.frame_of(line);
-            if !matches!(&self.frame, Some((n, f, _)) if (*n, *f) == (number, frame)) {
-                self.frame = Some((number, frame, segment.frame(frame)?));
-            }
-            let Some((_, _, text)) = &self.frame else {
-                continue;
-            };
-            let text = nth_line(text, line - segment.frame_start(frame)).as_bytes();
-            match segment.mark(line) {
-                None => self.pending.extend(text),
-                Some(mark) => {
-                    let own = mark.own_start as usize..mark.own_end as usize;
-                    let own = text
-                        .get(own)
-                        .ok_or_else(|| segment.file().damaged("a part of a line ends too early"))?;
-                    self.pending.extend(own);
-                    if mark.terminated {
-                        self.pending.push(b'\n');
-                    }
-                }
-            }
+        let text = nth_line(text, line - segment.frame_start(frame)).as_bytes();
+        let Some(mark) = segment.mark(line) else {
+            self.pending.extend(text);
+            return Ok(());
+        };
+        let own = text.get(mark.own_start as usize..mark.own_end as usize);
+        let own = own.ok_or_else(|| segment.file().damaged("a part of a line ends too early"))?;
+        self.pending.extend(own);
+        if mark.terminated {
+            self.pending.push(b'\n');
         }
         Ok(())
     }
@@ -95,7 +121,7 @@ impl TextReader<'_> {
 impl Read for TextReader<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.read == self.pending.len() {
-            if self.chunks.is_empty() {
+            if self.chunks.is_empty() && self.lines.is_empty() {
                 return Ok(0);
             }
             self.fill().map_err(io::Error::other)?;

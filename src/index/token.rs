@@ -42,12 +42,44 @@ pub(super) fn is_word(c: char) -> bool {
 }
 
 /// Simple lower case: one character for one character. What would become
-/// several stays as it is.
+/// several stays as it is; what has several lower forms has one here, so that
+/// whatever is taken for one another in any case folds to the same.
 pub(super) fn fold(c: char) -> char {
     let mut lower = c.to_lowercase();
     match (lower.next(), lower.next()) {
-        (Some(one), None) => one,
+        (Some(one), None) => one_form(one),
         _ => c,
+    }
+}
+
+/// The lower forms that share their upper case with another, as Unicode's
+/// simple case folding lists them (`CaseFolding.txt`, C and S).
+fn one_form(c: char) -> char {
+    match c {
+        'ſ' => 's',
+        'ẛ' => 'ṡ',
+        '\u{fb05}' => '\u{fb06}',
+        'µ' => 'μ',
+        '\u{345}' | '\u{1fbe}' => 'ι',
+        '\u{1fd3}' => '\u{390}',
+        '\u{1fe3}' => '\u{3b0}',
+        'ϐ' => 'β',
+        'ϵ' => 'ε',
+        'ϑ' => 'θ',
+        'ϰ' => 'κ',
+        'ϖ' => 'π',
+        'ϱ' => 'ρ',
+        'ς' => 'σ',
+        'ϕ' => 'φ',
+        '\u{1c80}' => 'в',
+        '\u{1c81}' => 'д',
+        '\u{1c82}' => 'о',
+        '\u{1c83}' => 'с',
+        '\u{1c84}' | '\u{1c85}' => 'т',
+        '\u{1c86}' => 'ъ',
+        '\u{1c87}' => 'ѣ',
+        '\u{1c88}' => '\u{a64b}',
+        c => c,
     }
 }
 
@@ -249,6 +281,34 @@ mod tests {
                     None => assert!(whole.starts_with(&folded[..cut])),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn characters_that_are_one_in_any_case_fold_to_one() {
+        use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
+        let mut siblings = 0;
+        for c in '\0'..=char::MAX {
+            let folded = fold(c);
+            assert_eq!(fold(folded), folded, "{c:?}");
+            assert_eq!(is_word(folded), is_word(c), "{c:?}");
+            if !c.is_alphabetic() {
+                continue;
+            }
+            let mut orbit = ClassUnicode::new([ClassUnicodeRange::new(c, c)]);
+            orbit.case_fold_simple();
+            for other in orbit.iter().flat_map(|range| range.start()..=range.end()) {
+                assert_eq!(fold(other), folded, "{other:?} and {c:?}");
+                siblings += usize::from(other != c && other != folded);
+            }
+        }
+        assert!(siblings > 20, "only {siblings}");
+        for (one, other) in [
+            ("ΟΔΟΣ", "οδος"),
+            ("μTorrent", "µTorrent"),
+            ("Ωmega", "ωmega"),
+        ] {
+            assert_eq!(fold_text(one), fold_text(other));
         }
     }
 

@@ -3,24 +3,23 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use regex::Regex;
-
+use super::pattern::{TextPattern, without_end};
 use super::searcher::Searcher;
+use super::window::{Size, Window};
 use super::within::Within;
 use super::{IndexError, border};
 use crate::evidence::{Layer, Sha256};
 
-/// **Units**: bytes of a text searched in one go. A longer one is searched in
-/// windows of this size.
-const WINDOW: usize = 32 << 20;
-/// **Units**: bytes that neighbouring windows share: the longest match that is
-/// surely found in a text that takes more than one.
-const OVERLAP: usize = 4 << 20;
-/// **Units**: bytes read at a time.
-const STEP: usize = 1 << 20;
+/// Of a text that is searched in one go, or of the windows a longer one is
+/// searched in.
+const SIZE: Size = Size {
+    window: 32 << 20,
+    overlap: 4 << 20,
+};
 /// Texts searched at the same time, whatever the cores: each takes a window.
 const THREADS_MAX: usize = 4;
 
@@ -31,45 +30,52 @@ pub(super) type Starts = BTreeMap<u64, Start>;
 pub(super) struct Start {
     /// **Units**: bytes of the decoded text before the match.
     pub(super) offset: u64,
+    /// **Units**: bytes of the match, up to the end of its first line.
     pub(super) len: u64,
 }
 
 /// Matches by content and part.
 pub(super) type Found = HashMap<(Sha256, Option<Layer>), Starts>;
 
-/// Searches every text, or those of the contents in `within`.
+/// Searches every text, or those of the contents in `within`. Says in how many
+/// of them the pattern may match where that was not seen: its matches may be
+/// longer than what windows share.
 ///
 /// **Cost**: inflates all text there is, on all cores.
 ///
 /// **Memory**: a window for each thread.
 pub(super) fn find(
     searcher: &Searcher,
-    pattern: &Regex,
+    pattern: &TextPattern,
     within: Option<&Within>,
-) -> Result<Found, IndexError> {
+) -> Result<(Found, u64), IndexError> {
     let texts = texts(searcher, within)?;
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Found, IndexError> {
-        let mut found = Found::new();
+    let work = || -> Result<(Found, u64), IndexError> {
+        let (mut found, mut cut) = (Found::new(), 0);
         while let Some((content, part)) = texts.get(next.fetch_add(1, Ordering::Relaxed)) {
             let mut text = searcher.text(content, part.as_ref())?;
-            let starts = search(&mut text, pattern);
-            let starts = starts.map_err(unreadable)?;
+            let searched = search(&mut text, pattern);
+            let (starts, is_cut) = searched.map_err(unreadable)?;
+            cut += u64::from(is_cut);
             if !starts.is_empty() {
                 found.insert((*content, part.clone()), starts);
             }
         }
-        Ok(found)
+        Ok((found, cut))
     };
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let all = Mutex::new(Ok(Found::new()));
+    let all = Mutex::new(Ok((Found::new(), 0)));
     std::thread::scope(|scope| {
         for _ in 0..cores.min(THREADS_MAX) {
             scope.spawn(|| {
                 let found = work();
                 let mut all = all.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 match (&mut *all, found) {
-                    (Ok(all), Ok(found)) => all.extend(found),
+                    (Ok((all, all_cut)), Ok((found, cut))) => {
+                        all.extend(found);
+                        *all_cut += cut;
+                    }
                     (all, Err(error)) => *all = Err(error),
                     (Err(_), Ok(_)) => {}
                 }
@@ -81,7 +87,7 @@ pub(super) fn find(
 }
 
 /// The reader's own error comes out of its wrapping.
-fn unreadable(error: std::io::Error) -> IndexError {
+pub(super) fn unreadable(error: std::io::Error) -> IndexError {
     let wrapped = error.downcast::<IndexError>();
     wrapped.unwrap_or_else(|source| IndexError::Io {
         action: "read the text of",
@@ -110,84 +116,22 @@ fn texts(
     Ok(texts)
 }
 
-/// A text as far as it is read.
-struct Window<R> {
-    source: R,
-    text: String,
-    /// The beginning of a character that is not read whole.
-    cut: Vec<u8>,
-    /// Bytes and lines before the window.
-    offset: u64,
-    lines: u64,
-    ended: bool,
+/// Where matches begin in a text, and whether some may not have been seen.
+fn search(source: impl Read, pattern: &TextPattern) -> std::io::Result<(Starts, bool)> {
+    let (mut starts, mut is_cut) = (Starts::new(), false);
+    let may_be_long = pattern.len_max.is_none_or(|len| len > SIZE.overlap);
+    Window::pass(source, SIZE, |window, at, end| {
+        is_cut |= !window.ended && may_be_long;
+        ControlFlow::Continue(search_window(window, pattern, at, end, &mut starts))
+    })?;
+    Ok((starts, is_cut))
 }
 
-impl<R: Read> Window<R> {
-    /// Reads on, up to the size of a window.
-    fn fill(&mut self) -> std::io::Result<()> {
-        while !self.ended && self.text.len() < WINDOW {
-            let mut bytes = std::mem::take(&mut self.cut);
-            let room = bytes.len() + STEP;
-            let read = self
-                .source
-                .by_ref()
-                .take(STEP as u64)
-                .read_to_end(&mut bytes)?;
-            self.ended = read < STEP && bytes.len() < room;
-            let valid = match std::str::from_utf8(&bytes) {
-                Ok(_) => bytes.len(),
-                Err(error) => error.valid_up_to(),
-            };
-            self.cut = bytes.split_off(valid);
-            self.text
-                .push_str(&String::from_utf8(bytes).unwrap_or_default());
-        }
-        Ok(())
-    }
-
-    /// Drops what lies before a place.
-    fn drop_before(&mut self, at: usize) {
-        let gone = &self.text.as_bytes()[..at];
-        self.lines += memchr::memchr_iter(b'\n', gone).count() as u64;
-        self.offset += at as u64;
-        self.text.drain(..at);
-    }
-}
-
-fn search(source: impl Read, pattern: &Regex) -> std::io::Result<Starts> {
-    let mut window = Window {
-        source,
-        text: String::new(),
-        cut: Vec::new(),
-        offset: 0,
-        lines: 0,
-        ended: false,
-    };
-    let mut starts = Starts::new();
-    let mut at = 0;
-    loop {
-        window.fill()?;
-        // A match that begins in the overlap is found whole in the next one.
-        let end = match window.ended {
-            true => window.text.len() + 1,
-            false => border::floor(&window.text, window.text.len() - OVERLAP),
-        };
-        at = search_window(&window, pattern, at, end, &mut starts);
-        if window.ended {
-            return Ok(starts);
-        }
-        // What looks behind sees a little of what was there.
-        let keep = border::floor(&window.text, at.min(end).saturating_sub(STEP));
-        window.drop_before(keep);
-        at -= keep;
-    }
-}
-
-/// Notes the matches that begin from `at` on and before `end`; says where the
+/// Notes the matches that begin from `from` on and before `end`; says where the
 /// next may begin.
 fn search_window<R>(
     window: &Window<R>,
-    pattern: &Regex,
+    pattern: &TextPattern,
     mut at: usize,
     end: usize,
     starts: &mut Starts,
@@ -195,9 +139,13 @@ fn search_window<R>(
     let text = &window.text;
     let (mut line, mut counted) = (window.lines, 0);
     while at <= text.len()
-        && let Some(found) = pattern.find_at(text, at)
+        && let Some(found) = pattern.regex.find_at(text, at)
     {
         if found.start() >= end {
+            return end;
+        }
+        // What stands at the end of a window may be other behind it.
+        if !window.ended && found.end() == text.len() && pattern.looks {
             return end;
         }
         // Behind the last line feed is no line.
@@ -210,33 +158,47 @@ fn search_window<R>(
         counted = found.start();
         starts.entry(line).or_insert(Start {
             offset: window.offset + found.start() as u64,
-            len: found.len() as u64,
+            len: len_in_line(&text[found.start()..], found.len()),
         });
         at = match found.is_empty() {
             false => found.end(),
+            true if found.end() == text.len() => break,
             true => border::ceil(text, found.end() + 1),
         };
     }
     at.max(end.min(text.len()))
 }
 
+/// How much of a match stands before the end of the line it begins in.
+fn len_in_line(text: &str, len: usize) -> u64 {
+    let feed = memchr::memchr(b'\n', &text.as_bytes()[..len]);
+    let line = without_end(feed.map_or(&text[..len], |feed| &text[..=feed]));
+    line.len() as u64
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::pattern::PATTERNS_MAX;
     use super::*;
 
-    fn starts(text: &str, pattern: &str) -> Vec<(u64, u64, u64)> {
-        let pattern = Regex::new(&format!("(?m){pattern}")).unwrap();
-        let found = search(text.as_bytes(), &pattern).unwrap();
+    fn search_for(text: &str, pattern: &str) -> (Vec<(u64, u64, u64)>, bool) {
+        let pattern = TextPattern::compile(pattern, false, PATTERNS_MAX).unwrap();
+        let (found, is_cut) = search(text.as_bytes(), &pattern).unwrap();
         let each = found.iter();
-        each.map(|(line, start)| (*line, start.offset, start.len))
-            .collect()
+        let each = each.map(|(line, start)| (*line, start.offset, start.len));
+        (each.collect(), is_cut)
+    }
+
+    fn starts(text: &str, pattern: &str) -> Vec<(u64, u64, u64)> {
+        search_for(text, pattern).0
     }
 
     #[test]
     fn matches_cross_lines_and_one_of_each_line_counts() {
-        assert_eq!(starts("a\nb\na\nc\n", r"a\n[bc]"), [(0, 0, 3), (2, 4, 3)]);
+        assert_eq!(starts("a\nb\na\nc\n", r"a\n[bc]"), [(0, 0, 1), (2, 4, 1)]);
         assert_eq!(starts("x a a\n", "a"), [(0, 2, 1)]);
         assert_eq!(starts("ab\n", "$"), [(0, 2, 0)]);
+        assert_eq!(starts("a\nbé", "$"), [(0, 1, 0), (1, 5, 0)]);
         assert!(starts("", "x*").is_empty());
     }
 
@@ -247,7 +209,7 @@ mod tests {
         let mut expected = Vec::new();
         for n in 0..400_000u64 {
             if n % 37_000 == 0 {
-                expected.push((n, text.len() as u64 + 90, 20));
+                expected.push((n, text.len() as u64 + 90, 9));
                 text.push_str(&line[..90]);
                 text.push_str("needle é");
                 text.push_str("\nneedle é\n\n");
@@ -261,6 +223,28 @@ mod tests {
         let expected = expected.map(|(k, (n, at, len))| (n + 2 * k, at, len));
         let found = starts(&text, r"needle é\nneedle é\n");
         assert_eq!(found, expected.collect::<Vec<_>>());
-        assert!(text.len() > WINDOW);
+        assert!(text.len() > SIZE.window);
+    }
+
+    #[test]
+    fn windows_invent_no_match_and_say_what_they_do_not_show() {
+        let mut text = "a foo\r\n".to_string();
+        while text.len() < SIZE.window + SIZE.overlap {
+            text.push_str("some other line\n");
+        }
+        text.push_str("foo\n\n");
+        let last = text.matches('\n').count() as u64 - 2;
+        let whole = text.len() as u64 - 5;
+        assert_eq!(
+            search_for(&text, r"foo\s*\z"),
+            (vec![(last, whole, 3)], true)
+        );
+        assert_eq!(
+            search_for(&text, r"foo[\s\S]*\z"),
+            (vec![(last, whole, 3)], true)
+        );
+        let (found, is_cut) = search_for(&text, r"foo$");
+        assert_eq!((found.len(), found[0], is_cut), (2, (0, 2, 3), false));
+        assert!(!search_for("foo\nbar", r"foo[\s\S]*\z").1);
     }
 }

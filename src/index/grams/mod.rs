@@ -52,14 +52,10 @@ const CLASSES: [u8; 128] = {
     classes
 };
 
-/// The class of a character. What a pattern may take for one another in
-/// `(?i)` has one class, down to the two characters beyond ASCII that are
-/// letters of it there; the rest beyond ASCII is spread over all classes.
+/// The class of a character. What is one in any case has one class; the rest
+/// beyond ASCII is spread over all of them.
 fn class(c: char) -> u8 {
-    let folded = match c {
-        'ſ' => 's',
-        c => fold(c),
-    };
+    let folded = fold(c);
     match CLASSES.get(folded as usize) {
         Some(class) => *class,
         None => ((folded as u32).wrapping_mul(0x9e37_79b1) >> (32 - CLASS_BITS)) as u8,
@@ -112,6 +108,8 @@ mod tests {
             ("sekurlsa", "ſekurlſa"),
             ("disk", "DIS\u{212a}"),
             ("GRÖSSE ÄÉ", "grösse äé"),
+            ("ΟΔΟΣ", "οδος"),
+            ("µTorrent", "ΜTORRENT"),
         ] {
             assert_eq!(grams(a), grams(b), "{a} {b}");
         }

@@ -19,6 +19,9 @@ const STRING_MAX: usize = 256;
 const CLASS_MAX: u32 = 32;
 /// How often a counted repetition is written out.
 const TIMES_MAX: u32 = 8;
+/// **Units**: characters of a literal whose grams are asked for: little enough
+/// to lie whole in one part of a line of any length.
+const LITERAL_MAX: usize = 1024;
 /// Alternatives of one condition.
 const EITHER_MAX: usize = 1024;
 
@@ -86,6 +89,7 @@ impl GramQuery {
 }
 
 fn of_string(classes: &[u8]) -> GramQuery {
+    let classes = &classes[..classes.len().min(LITERAL_MAX)];
     let grams = classes.windows(LEN).map(|window| {
         let gram = window
             .iter()

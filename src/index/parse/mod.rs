@@ -11,7 +11,7 @@
 //! field  = name:value                  device:pc17 path:"C:\Temp\*"
 //!        | name:>value | name:[a TO b] exit:>0 time:[2026-02-01 TO 2026-02-04]
 //!        | name:IN [a b]               device:IN [pc17 pc18]
-//! word   = anything up to a blank      mimi* 10.0.0.5:4444 C:\Windows
+//! word   = anything up to a blank      mimi* 10.0.0.5:4444 C:\Windows f(x)
 //!        | word~1                      within one or two changed characters
 //!        | address/bits                10.0.0.0/8 fe80::/10
 //! ```
@@ -22,12 +22,15 @@ mod token;
 use jiff::Timestamp;
 
 pub use self::time::read_time;
+use self::time::{Span, read_span};
 use self::token::{Bound, Token, Value, differ_by_one, read_tokens};
 use super::network::Network;
 use super::query::{Field, Query, SyntaxError, Text};
 use super::token::is_word;
 use crate::evidence::ResultKind;
 
+/// Characters of a word that others may be like.
+const FUZZY_MAX: usize = 64;
 /// Groups and NOTs within each other: enough for a person, little for a stack.
 const DEPTH_MAX: usize = 64;
 
@@ -103,7 +106,12 @@ impl Parser {
             return Err(SyntaxError::new(place, "the query is nested too deeply"));
         }
         if self.take(&Token::Not) {
-            return Ok(Query::Not(Box::new(self.unary(depth + 1)?)));
+            let query = self.unary(depth + 1)?;
+            if query == Query::All {
+                return Err(SyntaxError::new(place, "this leaves nothing to be found")
+                    .hint("`*` is everything; put it in quotes to find it as text"));
+            }
+            return Ok(Query::Not(Box::new(query)));
         }
         let Some((at, token)) = self.peek().cloned() else {
             return Err(SyntaxError::new(place, "something is missing at the end"));
@@ -133,13 +141,14 @@ impl Parser {
         match value {
             Value::Text(value) => {
                 check_value(field, &value, at)?;
-                Ok(Query::Field(field, value))
+                Ok(Query::Field(field, plain(field, value)))
             }
             Value::In(values) => {
                 values
                     .iter()
                     .try_for_each(|value| check_value(field, value, at))?;
-                let fields = values.into_iter().map(|value| Query::Field(field, value));
+                let values = values.into_iter().map(|value| plain(field, value));
+                let fields = values.map(|value| Query::Field(field, value));
                 Ok(one_or(fields.collect(), Query::Or))
             }
             Value::Range { from, to } => {
@@ -156,24 +165,45 @@ impl Parser {
         }
     }
 
-    /// `since:`, `until:` and `time:`, which is a day or a range.
+    /// `since:`, `until:` and `time:`, which is one time or a range of them. A
+    /// day, a minute or a second is meant as a whole.
     fn time(&self, name: &str, value: Value, at: usize) -> Result<Query, SyntaxError> {
+        let unreadable = |text: &str| {
+            SyntaxError::new(at, format!("`{text}` is no time"))
+                .hint("write 2h, 3d, 2026-02-04, \"2026-02-04 15:30\" or 2026-02-04T15:30:00Z")
+        };
+        let span = |text: &str| read_span(text, self.now).ok_or_else(|| unreadable(text));
         let read = |text: &str, is_end: bool| {
-            read_time(text, self.now, is_end).ok_or_else(|| {
-                SyntaxError::new(at, format!("`{text}` is no time"))
-                    .hint("write 2h, 3d, 2026-02-04, \"2026-02-04 15:30\" or 2026-02-04T15:30:00Z")
-            })
+            read_time(text, self.now, is_end).ok_or_else(|| unreadable(text))
+        };
+        let bound = |bound: Option<Bound>, end: fn(Span, bool) -> Timestamp| {
+            let time = bound.map(|bound| Ok(end(span(&bound.value)?, bound.included)));
+            time.transpose()
         };
         let (since, until) = match (name, value) {
             ("since", Value::Text(text)) => (Some(read(&text, false)?), None),
             ("until", Value::Text(text)) => (None, Some(read(&text, true)?)),
-            ("time", Value::Text(text)) => (Some(read(&text, false)?), Some(read(&text, true)?)),
-            // An end that is left out of a range is meant from its beginning.
+            ("time", Value::Text(text)) => {
+                let span = span(&text)?;
+                if span.is_ago {
+                    let error = format!("`time:{text}` is a moment in which nothing ended");
+                    return Err(SyntaxError::new(at, error).hint(format!("write since:{text}")));
+                }
+                (Some(span.begin), Some(span.end))
+            }
             ("time", Value::Range { from, to }) => (
-                from.map(|bound| read(&bound.value, !bound.included))
-                    .transpose()?,
-                to.map(|bound| read(&bound.value, bound.included))
-                    .transpose()?,
+                bound(
+                    from,
+                    |span, included| {
+                        if included { span.begin } else { span.end }
+                    },
+                )?,
+                bound(
+                    to,
+                    |span, included| {
+                        if included { span.end } else { span.begin }
+                    },
+                )?,
             ),
             _ => {
                 return Err(SyntaxError::new(at, format!("`{name}:` takes one time"))
@@ -214,6 +244,14 @@ fn check_value(field: Field, value: &str, at: usize) -> Result<(), SyntaxError> 
     }
 }
 
+/// An exit code as it is compared: `01` and `+1` are 1.
+fn plain(field: Field, value: String) -> String {
+    match value.parse::<i64>() {
+        Ok(code) if field == Field::Exit => code.to_string(),
+        _ => value,
+    }
+}
+
 fn one_or(mut queries: Vec<Query>, many: fn(Vec<Query>) -> Query) -> Query {
     match queries.len() {
         1 => queries.remove(0),
@@ -234,7 +272,7 @@ fn phrase(text: String, within: Option<u32>, at: usize) -> Result<Query, SyntaxE
             words: text.split_whitespace().map(str::to_string).collect(),
             within,
         },
-        None if text.contains(' ') => Text::Phrase(text),
+        None if text.contains(char::is_whitespace) => Text::Phrase(text),
         None => Text::Term(text),
     }))
 }
@@ -272,6 +310,10 @@ fn fuzzy(word: &str, at: usize) -> Result<Option<Text>, SyntaxError> {
         }
         _ => return Ok(None),
     };
+    if word.chars().count() > FUZZY_MAX {
+        let message = format!("a word with `~` has at most {FUZZY_MAX} characters");
+        return Err(SyntaxError::new(at, message).hint("find its beginning, as in mimikatz*"));
+    }
     Ok(Some(Text::Fuzzy {
         word: word.to_string(),
         distance,
@@ -318,6 +360,8 @@ mod tests {
             r"HKLM\Software\Run",
             "a@b.example",
             "Invoke-Expression(New-Object)",
+            "f(g(x),y)",
+            "smile:-)",
             "-EncodedCommand",
             "{5382f7ea-7557-4ab7-9782-d50480024a4e}",
         ] {
@@ -385,12 +429,116 @@ mod tests {
             ("mimikatz~9", 0),
             ("device:IN []", 0),
             ("device:IN [a", 0),
+            ("a device:(pc17 OR pc18)", 2),
+            ("time:(2026-02-04)", 0),
+            ("(a) b)", 5),
+            ("(a OR b)) c", 8),
+            ("(foo(bar)", 9),
+            ("time:2h", 0),
+            ("a -*", 2),
+            ("NOT *", 0),
         ] {
             let error = Query::parse(text, now()).unwrap_err();
             assert_eq!(error.at, at, "{text}: {error}");
         }
         let error = Query::parse("devcie:x", now()).unwrap_err();
         assert!(error.hint.unwrap().contains("device:"));
+    }
+
+    #[test]
+    fn a_minus_before_anything_leaves_it_out() {
+        for text in [
+            r"/test\d+/",
+            "*test*",
+            ".tmp",
+            "_x",
+            r"\\srv\x",
+            "\"a b\"",
+            "(b OR c)",
+            "é",
+            "$x",
+            "device:pc1",
+            "10.0.0.0/8",
+        ] {
+            let expected = Query::And(vec![term("evil"), Query::Not(Box::new(parse(text)))]);
+            assert_eq!(parse(&format!("evil -{text}")), expected, "{text}");
+        }
+        assert_eq!(parse("evil -- x"), parse("evil \"--\" x"));
+        assert_eq!(parse("evil - x"), parse("evil \"-\" x"));
+        assert_eq!(parse("evil --x"), parse("evil \"--x\""));
+        assert_eq!(parse("(evil -)"), parse("evil \"-\""));
+    }
+
+    #[test]
+    fn parentheses_within_a_word_belong_to_it() {
+        assert_eq!(
+            parse("(Invoke-Expression(New-Object) OR IEX) device:pc1"),
+            Query::And(vec![
+                Query::Or(vec![term("Invoke-Expression(New-Object)"), term("IEX")]),
+                Query::Field(Field::Device, "pc1".into()),
+            ])
+        );
+        assert_eq!(
+            parse("(path:a(1).txt) (f(x))"),
+            Query::And(vec![
+                Query::Field(Field::Path, "a(1).txt".into()),
+                term("f(x)")
+            ])
+        );
+        assert_eq!(
+            parse("(foo( bar)"),
+            Query::And(vec![term("foo("), term("bar")])
+        );
+        assert_eq!(
+            parse("foo) bar"),
+            Query::And(vec![term("foo)"), term("bar")])
+        );
+    }
+
+    #[test]
+    fn times_and_exit_codes_are_what_they_look_like() {
+        let time = |text: &str| match parse(text) {
+            Query::Time { since, until } => {
+                let text = |end: Option<Timestamp>| end.map_or("*".into(), |end| end.to_string());
+                (text(since), text(until))
+            }
+            query => panic!("{query:?}"),
+        };
+        for (text, since, until) in [
+            (
+                "time:\"2026-02-04 15:30\"",
+                "2026-02-04T15:30:00Z",
+                "2026-02-04T15:31:00Z",
+            ),
+            (
+                "time:2026-02-04T15:30:00Z",
+                "2026-02-04T15:30:00Z",
+                "2026-02-04T15:30:01Z",
+            ),
+            (
+                "time:[2026-02-04 TO 2026-02-04T15:30:00Z]",
+                "2026-02-04T00:00:00Z",
+                "2026-02-04T15:30:01Z",
+            ),
+            (
+                "time:{2026-02-04 TO 2026-02-04T15:30:00Z}",
+                "2026-02-05T00:00:00Z",
+                "2026-02-04T15:30:00Z",
+            ),
+            ("time:<=2026-02-04T15:30:00Z", "*", "2026-02-04T15:30:01Z"),
+            ("time:<2026-02-04T15:30:00Z", "*", "2026-02-04T15:30:00Z"),
+            ("time:>2026-02-04T15:30:00Z", "2026-02-04T15:30:01Z", "*"),
+            (
+                "time:>=2026-02-04T15:30:00.5Z",
+                "2026-02-04T15:30:00.5Z",
+                "*",
+            ),
+            ("time:<=2h", "*", "2026-02-10T10:00:00.000000001Z"),
+        ] {
+            assert_eq!(time(text), (since.into(), until.into()), "{text}");
+        }
+        assert_eq!(parse("exit:01"), parse("exit:1"));
+        assert_eq!(parse("exit:IN [+1 -02]"), parse("exit:IN [1 -2]"));
     }
 
     #[test]
@@ -464,6 +612,8 @@ mod tests {
         assert!(matches!(parse("10.0.0.0/8"), Query::Text(Text::Network(_))));
         assert!(matches!(parse("fe80::/10"), Query::Text(Text::Network(_))));
         assert_eq!(parse("1/2"), term("1/2"));
+        let long = format!("{}~", "a".repeat(FUZZY_MAX + 1));
+        assert!(Query::parse(&long, now()).is_err());
         assert_eq!(parse("\"a b\""), Query::Text(Text::Phrase("a b".into())));
     }
 

@@ -40,6 +40,7 @@ pub(super) fn read_tokens(text: &str) -> Result<Vec<(usize, Token)>, SyntaxError
         characters: text.chars().collect(),
         at: 0,
         open: 0,
+        has_groups: false,
     };
     let mut tokens = Vec::new();
     loop {
@@ -62,6 +63,8 @@ struct Lexer {
     at: usize,
     /// Parentheses that are open.
     open: usize,
+    /// One was opened: then a `)` that closes nothing is no text.
+    has_groups: bool,
 }
 
 impl Lexer {
@@ -94,6 +97,7 @@ impl Lexer {
         let token = match c {
             '(' => {
                 self.open += 1;
+                self.has_groups = true;
                 self.at += 1;
                 Token::Open
             }
@@ -103,10 +107,7 @@ impl Lexer {
                 Token::Close
             }
             '"' => self.phrase()?,
-            '-' if self
-                .peek(1)
-                .is_some_and(|c| c == '"' || c == '(' || c.is_alphanumeric()) =>
-            {
+            '-' if self.peek(1).is_some_and(|c| c != '-' && !self.ends_word(c)) => {
                 self.at += 1;
                 Token::Not
             }
@@ -153,7 +154,7 @@ impl Lexer {
         }
         let begin = self.at;
         self.at += 1;
-        let digits = self.up_to_blank();
+        let digits = self.up_to_blank()?;
         match digits.parse() {
             Ok(within) => Ok(Token::Phrase(text, Some(within))),
             Err(_) => Err(
@@ -203,20 +204,38 @@ impl Lexer {
         c.is_whitespace() || (c == ')' && self.open > 0)
     }
 
-    fn up_to_blank(&mut self) -> String {
-        let mut text = String::new();
-        while let Some(c) = self.peek(0).filter(|c| !self.ends_word(*c)) {
-            text.push(c);
-            self.at += 1;
+    /// The next character of a word or a value. A `)` belongs to it where its
+    /// `(` does: `inside` counts those.
+    fn next_of_word(&mut self, inside: &mut usize) -> Result<Option<char>, SyntaxError> {
+        let Some(c) = self.peek(0) else {
+            return Ok(None);
+        };
+        match c {
+            '(' => *inside += 1,
+            ')' if *inside > 0 => *inside -= 1,
+            ')' if self.open == 0 && self.has_groups => {
+                return Err(SyntaxError::new(self.at, "a `)` closes nothing")
+                    .hint("put text with parentheses in quotes"));
+            }
+            c if self.ends_word(c) => return Ok(None),
+            _ => {}
         }
-        text
+        self.at += 1;
+        Ok(Some(c))
+    }
+
+    fn up_to_blank(&mut self) -> Result<String, SyntaxError> {
+        let (mut text, mut inside) = (String::new(), 0);
+        while let Some(c) = self.next_of_word(&mut inside)? {
+            text.push(c);
+        }
+        Ok(text)
     }
 
     fn word(&mut self) -> Result<Token, SyntaxError> {
         let begin = self.at;
-        let mut word = String::new();
-        while let Some(c) = self.peek(0).filter(|c| !self.ends_word(*c)) {
-            self.at += 1;
+        let (mut word, mut inside) = (String::new(), 0);
+        while let Some(c) = self.next_of_word(&mut inside)? {
             if c == ':' && is_field_name(&word) {
                 let value = self.value(&word, begin)?;
                 return Ok(Token::Field(word, value));
@@ -246,7 +265,9 @@ impl Lexer {
             Some('"') => Ok(Value::Text(self.quoted()?)),
             Some('[' | '{') if self.is_range() => self.range(begin),
             Some('>' | '<') => self.comparison(name, begin),
-            _ => match self.up_to_blank() {
+            Some('(') => Err(SyntaxError::new(begin, format!("`{name}:` takes no group"))
+                .hint(format!("write {name}:IN [pc1 pc2], or the value in quotes"))),
+            _ => match self.up_to_blank()? {
                 value if value.is_empty() => {
                     Err(SyntaxError::new(begin, format!("`{name}:` has no value"))
                         .hint(format!("write it without a blank, as in {name}:value")))
@@ -339,7 +360,7 @@ impl Lexer {
         let included = self.take("=");
         let value = match self.peek(0) {
             Some('"') => self.quoted()?,
-            _ => self.up_to_blank(),
+            _ => self.up_to_blank()?,
         };
         if value.is_empty() {
             return Err(SyntaxError::new(begin, format!("`{name}:` has no value"))

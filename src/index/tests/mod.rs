@@ -2,11 +2,13 @@
 //! with it.
 
 mod crashes;
+mod long_lines;
 mod oracle;
 mod orders;
 mod phrases;
 mod properties;
 mod trees;
+mod vanishing;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -100,6 +102,9 @@ const WORDS: &[&str] = &[
     "İstanbul",
     "\u{212a}elvin",
     "σΣς",
+    "οδός",
+    "ΜTorrent",
+    "ſekurlſa",
     "::",
     "--",
     "HKLM\\Software\\Run",
@@ -113,6 +118,10 @@ const WORDS: &[&str] = &[
     "x=y;",
     "\r",
     "mimikatz",
+    "tcp    10.0.0.5",
+    "addr:10.0.0.7",
+    "::ffff:0a00:0009",
+    "(x86)",
 ];
 
 pub(super) fn line(random: &mut Random) -> String {

@@ -10,16 +10,22 @@ fn patterns_over_line_ends_are_found_in_whole_texts() {
     let members = members(90, 60);
     build(folder.path(), &members, tiny(), 17);
     let searcher = open(folder.path(), &tiny());
-    for pattern in [
-        r"evil\.exe\s*\n\s*the",
-        r"\r\n\S+ ",
-        r"(?s)foo_bar.{0,40}mimikatz",
-        r"\d\n",
-        r"^the$",
-        r"mimikatz",
-        r"no such\ntext",
+    // What ends a line is written out on the right: these patterns know nothing
+    // of carriage returns.
+    for (pattern, raw) in [
+        (r"evil\.exe\s*\n\s*the", r"evil\.exe\s*\n\s*the"),
+        (r"\r\n\S+ ", r"\r\n\S+ "),
+        (r"(?s)foo_bar.{0,40}mimikatz", r"(?s)foo_bar.{0,40}mimikatz"),
+        (r"\d\n", r"\d\n"),
+        (r"^the$", r"^the(?:\r|$)"),
+        (r"foo_bar$", r"foo_bar(?:\r|$)"),
+        (r"^$", r"^(?:\r|$)"),
+        (r"the.*evil", r"the[^\n]*evil"),
+        (r"exe$\s+^the", r"exe(?:\r|$)\s*^the"),
+        (r"mimikatz", r"mimikatz"),
+        (r"no such\ntext", r"no such\ntext"),
     ] {
-        let regex = regex::Regex::new(&format!("(?m){pattern}")).unwrap();
+        let regex = regex::Regex::new(&format!("(?m){raw}")).unwrap();
         let mut expected = Vec::new();
         for member in &members {
             for (part, text) in &member.texts {

@@ -2,23 +2,12 @@
 
 use super::*;
 
-/// A phrase as a pattern over folded text: each run of blanks as it is, or a
-/// line end with the blanks around it.
+/// A phrase as a pattern over folded text: each run of blanks as any run of
+/// them within a line, or a line end with the blanks around it.
 fn pattern(phrase: &str) -> regex::Regex {
-    let blanks = regex::Regex::new(r"\s+").unwrap();
-    let (mut pattern, mut at) = (String::new(), 0);
-    for blank in blanks.find_iter(phrase) {
-        pattern.push_str(&regex::escape(&phrase[at..blank.start()]));
-        let run = regex::escape(blank.as_str());
-        if blank.start() == 0 || blank.end() == phrase.len() {
-            pattern.push_str(&run);
-        } else {
-            pattern.push_str(&format!(r"(?:{run}|[ \t\r]*\n[ \t]*)"));
-        }
-        at = blank.end();
-    }
-    pattern.push_str(&regex::escape(&phrase[at..]));
-    regex::Regex::new(&pattern).unwrap()
+    let blanks = r"(?:[\s--\n]+|[\s--\n]*\n[\s--\n]*)";
+    let pieces: Vec<String> = phrase.split_whitespace().map(regex::escape).collect();
+    regex::Regex::new(&pieces.join(blanks)).unwrap()
 }
 
 fn is_word(c: Option<char>) -> bool {
@@ -27,8 +16,8 @@ fn is_word(c: Option<char>) -> bool {
 
 /// The lines of a text in which the phrase begins.
 fn lines_with(text: &str, phrase: &str) -> Vec<u64> {
-    let text = token::fold_text(text);
-    let phrase = token::fold_text(phrase);
+    let text: String = text.chars().map(oracle::one_case).collect();
+    let phrase: String = phrase.chars().map(oracle::one_case).collect();
     let pattern = pattern(&phrase);
     let mut lines = Vec::new();
     let mut at = 0;
@@ -151,6 +140,37 @@ fn phrases_cross_the_borders_of_segments_and_long_lines() {
 }
 
 #[test]
+fn any_blanks_part_the_words_of_a_phrase_by_every_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut members = members(75, 40);
+    let line = "  TCP    10.9.8.7:445 \t 10.0.0.5:50123    ESTABLISHED\r\n";
+    members[7].texts = vec![(None, format!("Active Connections\r\n{line}"))];
+    members[7].content = content(&members[7].texts);
+    members[9].texts = vec![(None, "tcp\n\t\t10.9.8.7:445\n".into())];
+    members[9].content = content(&members[9].texts);
+    build(folder.path(), &members, tiny(), 17);
+    let searcher = open(folder.path(), &tiny());
+    for (phrase, count) in [
+        ("tcp 10.9.8.7:445", 2),
+        ("tcp  10.9.8.7", 2),
+        ("10.9.8.7:445 10.0.0.5:50123 established", 1),
+        ("tcp established", 0),
+    ] {
+        let expected = expected(&members, phrase);
+        assert_eq!(expected.len(), count, "{phrase}");
+        assert_eq!(found(&searcher, phrase), expected, "{phrase}");
+        let scan = Options {
+            scan: true,
+            ..Options::default()
+        };
+        let query = Query::Text(Text::Phrase(phrase.to_string()));
+        assert_eq!(hits(&searcher, &query, &scan).len(), count, "{phrase}");
+    }
+    let hit = &hits(&searcher, &parse("\"tcp 10.9.8.7\""), &Options::default())[0];
+    assert_eq!(hit.len as usize, if hit.line == 2 { 15 } else { 3 });
+}
+
+#[test]
 fn a_phrase_that_crosses_joins_with_the_rest_of_the_query() {
     let folder = tempfile::tempdir().unwrap();
     let texts = [
@@ -183,6 +203,7 @@ fn a_phrase_that_crosses_joins_with_the_rest_of_the_query() {
     assert_eq!(devices("\"new service was installed\""), ["PC0"]);
     assert_eq!(devices("\"new service\" AND NOT installed"), ["PC1"]);
     assert_eq!(devices("new AND NOT \"new service\""), ["PC2"]);
+    assert_eq!(devices("\"new   service\""), ["PC0", "PC1"]);
     let hit = &hits(
         &searcher,
         &parse("\"New Service was\""),

@@ -77,10 +77,9 @@ impl Tree {
                 continue;
             }
             let escaped = regex::escape(&piece);
-            let pattern = regex::Regex::new(&format!("(?mR){escaped}")).unwrap();
             return match random.below(2) {
                 0 => Self::Text(Query::fixed(&piece, false), Wanted::Fixed(piece)),
-                _ => Self::Text(Query::regex(&escaped, false), Wanted::Regex(pattern)),
+                _ => Self::Text(Query::regex(&escaped, false), Wanted::regex(&escaped)),
             };
         }
     }
