@@ -1,6 +1,7 @@
 //! The calls of the Defender API, each with its token, its budget and its
 //! classified answer. What it says on failure holds no address but the host.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::http::{self, Fault, Http, SharedHttp, Unread};
 use super::link::{BadLink, Link};
 use super::outage::{Lost, Outage};
 use super::sign_in::Signer;
+use super::system;
 use super::tally::Tally;
 use super::{Call, CollectError, Secret, ServiceError, Settings, SignIn};
 use crate::evidence::{ActionId, ResultKey};
@@ -28,6 +30,9 @@ const LINK_BYTES_MAX: usize = 256 * 1024;
 /// Tokens a call is tried with: one renewed just before it was revoked again
 /// is bad luck, a third is a refusal.
 const TOKENS_MAX: u32 = 3;
+
+/// A full disk is looked at this often, real time.
+pub(super) const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
 
 pub(super) struct Api {
     pub base: Url,
@@ -253,8 +258,28 @@ impl Api {
     pub async fn admit(&self, call: Call) -> Result<Ticket, CallError> {
         self.outage.wait(self.clock).await;
         let tell = |until| self.tally.waiting(call, self.clock.now(), until);
-        let admitted = self.budget.admit(call, &tell).await;
-        admitted.map_err(CallError::Fatal)
+        let mut told = false;
+        loop {
+            let (path, source) = match self.budget.admit(call, &tell).await {
+                Ok(ticket) => return Ok(ticket),
+                Err(CollectError::CallLog { path, source }) => (path, source),
+                Err(error) => return Err(CallError::Fatal(error)),
+            };
+            if system::is_disk_full(&source) {
+                if !std::mem::replace(&mut told, true) {
+                    self.tally.notice(format!(
+                        "no room for the call log {}: calls wait until there is",
+                        path.display()
+                    ));
+                }
+                tokio::time::sleep(LOOK_FOR_ROOM).await;
+            } else if source.kind() == io::ErrorKind::InvalidData {
+                let notice = self.budget.survey().map_err(CallError::Fatal)?;
+                notice.into_iter().for_each(|text| self.tally.notice(text));
+            } else {
+                return Err(CallError::Fatal(CollectError::CallLog { path, source }));
+            }
+        }
     }
 
     /// Sends what was admitted.

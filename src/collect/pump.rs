@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::api::Api;
+use super::api::{Api, LOOK_FOR_ROOM};
 use super::backoff::Trouble;
 use super::budget::RETRY_AFTER_MAX;
 use super::clock::Clock;
@@ -30,10 +30,10 @@ const SEALING_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const SEALING_UNIT: u64 = 4 * 1024;
 /// A larger body stands in a file of its own and holds no memory.
 const SMALL_BYTES_MAX: u64 = 1024 * 1024;
-/// A full disk is looked at this often, real time.
-const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
-/// Room asked for beyond what is known to be missing.
-const ROOM_MARGIN: u64 = 16 * 1024 * 1024;
+/// Room asked for beyond what is known to be missing: twice a commit's bodies.
+/// The vault keeps some in reserve and refuses below it, so a margin no greater
+/// than that would find room where the vault finds none.
+const ROOM_MARGIN: u64 = 2 * SEALING_BYTES_MAX;
 
 /// What the parts of a run share.
 pub(super) struct Run {

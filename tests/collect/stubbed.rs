@@ -21,7 +21,7 @@ use super::{run, run_until};
 const TOKEN: &str = "eyJhbGciOiJub25lIn0.e30.TOKENSIGNATURE";
 const SIG: &str = "sig=a/b%2Bc%3D";
 
-fn id(n: u32) -> String {
+pub fn id(n: u32) -> String {
     format!("5382f7ea-7557-4ab7-9782-{n:012x}")
 }
 
@@ -30,7 +30,7 @@ fn key(n: u32, index: u32) -> ResultKey {
     ResultKey::new(action, CommandIndex(index))
 }
 
-fn action(n: u32, commands: u32) -> serde_json::Value {
+pub fn action(n: u32, commands: u32) -> serde_json::Value {
     let commands: Vec<_> = (0..commands)
         .map(|index| {
             json!({"index": index, "startTime": "2026-01-01T00:00:00Z",
@@ -45,19 +45,19 @@ fn action(n: u32, commands: u32) -> serde_json::Value {
         "creationDateTimeUtc": "2026-01-01T00:00:00Z", "commands": commands})
 }
 
-fn page(actions: &[serde_json::Value]) -> Reply {
+pub fn page(actions: &[serde_json::Value]) -> Reply {
     Reply::new(200, json!({ "value": actions }).to_string())
 }
 
 /// A link to `/blob/ID/INDEX` of this same server, as the service signs it.
-fn link(request: &Request, base: &str) -> Reply {
+pub fn link(request: &Request, base: &str) -> Reply {
     let place = request.target.trim_start_matches("/api/machineactions/");
     let url = format!("{base}/blob/{place}?se=2099-01-01T00%3A00%3A00Z&sp=r&{SIG}");
     Reply::new(200, json!({ "value": url }).to_string())
         .header("Date", "Thu, 01 Jan 2026 00:00:00 GMT")
 }
 
-fn is_list(request: &Request) -> bool {
+pub fn is_list(request: &Request) -> bool {
     request.target.starts_with("/api/machineactions?")
 }
 
@@ -73,7 +73,7 @@ fn service(
     })
 }
 
-fn settings(stub: &Stub, state: &Path) -> Settings {
+pub fn settings(stub: &Stub, state: &Path) -> Settings {
     let sign_in = SignIn::Token(TokenSource::Ready(Secret::new(TOKEN)));
     let mut settings = Settings::new(
         Cloud::Commercial,
