@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use url::Url;
 
-use super::api::{Answer, CallError};
+use super::api::CallError;
 use super::backoff::{Tries, Trouble};
 use super::clock::Moment;
 use super::list::{self, Known, Page, Reach, Round};
@@ -23,7 +23,7 @@ const ROUNDS_MAX: u32 = 40;
 /// Rounds without a new id after which a count is taken for wrong.
 const IDLE_ROUNDS_MAX: u32 = 3;
 /// Pages of one round: a service that never ends its list is cut off here.
-const PAGES_MAX: u32 = 10_000;
+const PAGES_MAX: usize = 10_000;
 /// A poll asks from so long before the oldest action not yet final.
 const LOOK_BACK: Duration = Duration::from_secs(600);
 /// A watch lists everything again after this long, service time: absence from
@@ -163,6 +163,7 @@ impl Run {
     async fn tick(&self, known: &mut Known, reach: Reach) -> Result<Ticked, CollectError> {
         let mut listed_at = None;
         let began = self.clock.now();
+        known.unreadable = 0;
         for first in list::first_pages(&self.api.base, &self.settings.filter, reach) {
             let date = self.read_list(&first, known).await?;
             listed_at = listed_at.or(date);
@@ -170,15 +171,27 @@ impl Run {
         if let Some(fleet) = &self.fleet {
             fleet.listed(listed_at, began, self.clock.now());
         }
-        self.tally.count(|report| {
-            report.actions = known.len();
-            report.unreadable = report.unreadable.max(known.unreadable);
-        });
+        self.note_unreadable(known.unreadable);
+        self.tally.count(|report| report.actions = known.len());
         self.tally.tell(Progress::Listed {
             actions: known.len(),
         });
         let soon = self.plan(known, listed_at).await?;
         Ok(Ticked { listed_at, soon })
+    }
+
+    /// Polls meet the same entries again: told when there are more than ever.
+    fn note_unreadable(&self, unreadable: u64) {
+        let mut is_news = false;
+        self.tally.count(|report| {
+            is_news = unreadable > report.unreadable;
+            report.unreadable = report.unreadable.max(unreadable);
+        });
+        if is_news {
+            self.tally.notice(format!(
+                "{unreadable} entries of the list describe no action, or one too large to keep, and are left out"
+            ));
+        }
     }
 
     /// Reads a list to its end, and again while pages that moved meanwhile may
@@ -220,13 +233,7 @@ impl Run {
                 break;
             }
         }
-        known.unreadable = round.unreadable;
-        if round.unreadable > 0 {
-            self.tally.notice(format!(
-                "{} entries of the list describe no action and are left out",
-                round.unreadable
-            ));
-        }
+        known.unreadable += round.unreadable;
         Ok(began)
     }
 
@@ -239,19 +246,17 @@ impl Run {
         let mut pages = Pages::default();
         let mut url = first.clone();
         let mut visited = HashSet::new();
-        while pages.pages < PAGES_MAX && visited.insert(url.clone()) {
-            let answer = self.read_page(&url).await?;
-            let page = Page::read(&answer.body).map_err(|why| CollectError::Answer {
-                call: Call::List.doing(),
-                why,
-            })?;
+        loop {
+            visited.insert(url.clone());
+            let merge = |page: &Page<'_>| {
+                let is_ours = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.owns(id));
+                let news = known.merge(page, &self.settings.filter, is_ours, round);
+                (news, page.next.clone(), page.count)
+            };
+            let ((news, next, count), date) = self.read_page(&url, merge).await?;
             pages.pages += 1;
-            pages.date = pages.date.or(answer.date);
-            pages.count = page.count.or(pages.count);
-            let is_ours = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.owns(id));
-            let news = known.merge(&page, &self.settings.filter, is_ours, round);
-            let next = page.next.as_deref().filter(|next| !next.is_empty());
-            let next = next.and_then(|next| list::next_page(&self.api.base, next));
+            pages.date = pages.date.or(date);
+            pages.count = count.or(pages.count);
             if !news.seen.is_empty() {
                 let seen = news.seen;
                 self.with_vault("keep the actions as received", move |vault| {
@@ -264,20 +269,33 @@ impl Run {
                 let ours = news.meant.iter().filter_map(|id| known.get(*id));
                 fleet.saw(ours.chain(&news.others_open), self.clock.now());
             }
-            match next {
-                Some(next) => url = next,
-                None => break,
+            let next = next.filter(|next| !next.is_empty());
+            let next = next.and_then(|next| list::next_page(&self.api.base, &next));
+            match follow(next, &visited) {
+                Follow::Page(next) => url = next,
+                Follow::End => break,
+                Follow::Cut => {
+                    self.tally.notice(format!(
+                        "a list goes on behind its page {PAGES_MAX}: what stands there is not looked at; narrow it down with --since"
+                    ));
+                    break;
+                }
             }
         }
         Ok(pages)
     }
 
-    async fn read_page(&self, url: &Url) -> Result<Answer, CollectError> {
+    /// One page, read once: its body is gone before what it brought is kept.
+    async fn read_page<R>(
+        &self,
+        url: &Url,
+        read: impl FnOnce(&Page<'_>) -> R,
+    ) -> Result<(R, Option<Timestamp>), CollectError> {
         let mut tries = Tries::default();
         loop {
             let error = match self.api.page(url).await {
                 Ok(answer) => match Page::read(&answer.body) {
-                    Ok(_) => return Ok(answer),
+                    Ok(page) => return Ok((read(&page), answer.date)),
                     // A proxy's page, or a cut one: passes like a 5xx.
                     Err(why) => CallError::Odd(why),
                 },
@@ -393,6 +411,25 @@ struct Pages {
     pages: u32,
     count: Option<u64>,
     date: Option<Timestamp>,
+}
+
+/// Where a list goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Follow {
+    Page(Url),
+    /// No further page, or one that was read before.
+    End,
+    /// There is more, and it is not followed.
+    Cut,
+}
+
+fn follow(next: Option<Url>, visited: &HashSet<Url>) -> Follow {
+    match next {
+        Some(next) if visited.contains(&next) => Follow::End,
+        Some(_) if visited.len() >= PAGES_MAX => Follow::Cut,
+        Some(next) => Follow::Page(next),
+        None => Follow::End,
+    }
 }
 
 /// The next poll's beginning: a while before the oldest action that may still
