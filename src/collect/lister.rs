@@ -2,7 +2,7 @@
 //! read, plans and feeds the queue.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -54,10 +54,7 @@ impl Run {
             let now = self.clock.now();
             if now.since(whole_at) >= self.clock.real(LIST_WHOLE_EVERY) {
                 (from, whole_at) = (None, now);
-                let mut taken = self.lock_taken();
-                for key in self.tally.gaps_worth_retrying() {
-                    taken.remove(&key);
-                }
+                self.give_second_chances();
             }
             // What ends during a tick may end after its plan was made.
             let was_at_rest = self.is_at_rest();
@@ -81,6 +78,17 @@ impl Run {
                 at: next.timestamp(),
             });
             self.clock.sleep_until(next).await;
+        }
+    }
+
+    /// What could not be had is planned once more, unless that was done before
+    /// and it still waits for its turn.
+    fn give_second_chances(&self) {
+        let mut taken = self.lock_taken();
+        for key in self.tally.gaps_worth_retrying() {
+            if !self.queue.holds(key) {
+                taken.forget(key);
+            }
         }
     }
 
@@ -322,8 +330,8 @@ impl Run {
         };
         let (indexes, again) = (self.settings.filter.indexes.clone(), self.settings.again);
         let actions: Vec<_> = known.actions().cloned().collect();
-        let mut taken = std::mem::take(&mut *self.lock_taken());
-        let (plan, taken) = self
+        let taken = self.taken.clone();
+        let plan = self
             .with_vault_once("look up what is sealed", move |vault| {
                 let mut plan = Plan {
                     first_ask,
@@ -332,12 +340,13 @@ impl Run {
                     ..Plan::default()
                 };
                 for action in &actions {
+                    // For one action at a time: slots leave results meanwhile.
+                    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
                     plan.add(action, &mut taken, |key| vault.standing(key))?;
                 }
-                Ok((plan, taken))
+                Ok(plan)
             })
             .await?;
-        self.lock_taken().extend(taken);
         self.note_never(&plan).await?;
         self.tally.count(|report| {
             report.already_there += plan.already_there;
@@ -451,5 +460,88 @@ fn may_pass(error: &CollectError) -> bool {
         CollectError::Transport { .. } | CollectError::Answer { .. } => true,
         CollectError::Service { service, .. } => service.status >= 500 || service.status == 429,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::collect::pump::tests::{Bare, action, known, still};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_a_slot_leaves_during_a_plan_is_planned_again() {
+        let state = tempfile::tempdir().unwrap();
+        let (stranger, (entered, is_in), (open, gate)) =
+            (action(2).id, mpsc::channel(), mpsc::channel());
+        let gate = std::sync::Mutex::new(gate);
+        let vault = Bare {
+            at_gate: Some(Box::new(move |key| {
+                if key.action == stranger {
+                    entered.send(()).unwrap();
+                    gate.lock().unwrap().recv().unwrap();
+                }
+            })),
+            ..Bare::default()
+        };
+        let run = still(Arc::new(vault), state.path()).await;
+        run.plan(&known(&[action(1)]), None).await.unwrap();
+        let want = run.queue.take().await.unwrap();
+        let key = want.key();
+        let both = known(&[action(1), action(2)]);
+        let planning = tokio::spawn({
+            let run = run.clone();
+            async move {
+                run.plan(&both, None).await.unwrap();
+                both
+            }
+        });
+        is_in.recv().unwrap();
+        let leaving = std::thread::spawn({
+            let run = run.clone();
+            move || run.leave(&want)
+        });
+        // Time to come in between, where it can.
+        std::thread::sleep(Duration::from_millis(100));
+        open.send(()).unwrap();
+        leaving.join().unwrap();
+        let both = planning.await.unwrap();
+        run.plan(&both, None).await.unwrap();
+        assert!(run.queue.holds(key));
+        assert_eq!(run.lock_taken().left(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_gap_that_waits_for_its_second_turn_is_not_planned_a_third_time() {
+        let state = tempfile::tempdir().unwrap();
+        let run = still(Arc::new(Bare::default()), state.path()).await;
+        let known = known(&[action(1)]);
+        run.plan(&known, None).await.unwrap();
+        let key = run.queue.take().await.unwrap().key();
+        run.tally.gap(key, GapReason::Unreachable);
+        run.give_second_chances();
+        assert!(run.lock_taken().holds(key), "a slot is at it");
+        run.queue.settle(key);
+        run.give_second_chances();
+        assert!(!run.lock_taken().holds(key));
+        run.plan(&known, None).await.unwrap();
+        assert!(run.queue.holds(key));
+    }
+
+    #[test]
+    fn a_list_that_does_not_end_is_cut_and_not_taken_for_whole() {
+        let page = |n: usize| Url::parse(&format!("http://h/?skip={n}")).unwrap();
+        let visited: HashSet<Url> = (1..PAGES_MAX).map(page).collect();
+        assert_eq!(follow(None, &visited), Follow::End);
+        assert_eq!(follow(Some(page(7)), &visited), Follow::End);
+        let next = Some(page(PAGES_MAX));
+        assert_eq!(
+            follow(next.clone(), &visited),
+            Follow::Page(page(PAGES_MAX))
+        );
+        let full = visited.into_iter().chain([page(0)]).collect();
+        assert_eq!(follow(next, &full), Follow::Cut);
+        assert_eq!(follow(None, &full), Follow::End);
     }
 }
