@@ -181,6 +181,7 @@ pub(super) struct Budget {
 /// A call that was let go. Dropped without a word it counts as in flight.
 pub(super) struct Ticket {
     budget: Arc<Budget>,
+    call: Call,
     id: u64,
 }
 
@@ -242,6 +243,7 @@ impl Budget {
         self.counter(call).fetch_add(1, Ordering::Relaxed);
         Ok(Ticket {
             budget: self.clone(),
+            call,
             id,
         })
     }
@@ -324,6 +326,8 @@ impl Ticket {
 
     /// No connection came about: the service has seen nothing.
     pub fn unsent(self) {
+        let count = self.budget.counter(self.call);
+        count.fetch_sub(1, Ordering::Relaxed);
         self.budget.note(Entry::Unsent { id: self.id });
     }
 }

@@ -12,6 +12,7 @@ use super::clock::{Clock, between};
 use super::http::{self, Http};
 use super::jwt;
 use super::list;
+use super::outage::Endless;
 use super::sign_in::Signer;
 use super::{CollectError, Secret, ServiceError, Settings};
 
@@ -97,7 +98,7 @@ async fn look(settings: &Settings, lines: &mut Vec<CheckLine>) -> Result<(), Col
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
     let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-    let signer = Signer::new(settings, http.clone(), clock, None)?;
+    let signer = Signer::new(settings, http.clone(), clock, None, Endless::default())?;
     let token = signer.bearer().await?;
     lines.push(CheckLine::ok("sign-in", "a token was granted"));
     lines.push(permissions(&token));

@@ -87,6 +87,7 @@ async fn pull_all(run: &Run, want: &mut Want, mut link: Link, body: &mut Body) -
         if body.offset > before {
             want.tries.forget(Trouble::Broken);
             want.tries.forget(Trouble::LinkExpired);
+            want.tries.forget(Trouble::Lost);
         }
         let trouble = match pull {
             Pull::Whole => return None,

@@ -37,6 +37,8 @@ pub(super) async fn feed(run: Arc<Run>) {
     if let Some(Err(error)) = fed {
         run.fail(error);
     }
+    // Nobody looks again: what is left now ends with the connection.
+    run.api.endless.set(false);
     run.queue.close();
 }
 

@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 
 use super::api::{Api, LOOK_FOR_ROOM};
 use super::backoff::Trouble;
-use super::budget::RETRY_AFTER_MAX;
 use super::clock::Clock;
 use super::download::{self, Body, Step};
 use super::fleet::{self, Fleet};
@@ -138,13 +137,14 @@ async fn prepare(
     if let Some(warning) = super::check::missing_permissions(&api.signer.bearer().await?) {
         tally.notice(warning);
     }
+    api.endless.set(settings.watch.is_some());
     Ok(Run {
+        blob_outage: Outage::new(api.endless.clone()),
         api,
         settings,
         vault,
         clock,
         tally,
-        blob_outage: Outage::default(),
         alive,
         queue: Queue::new(clock),
         fleet,
@@ -268,8 +268,9 @@ impl Run {
 
     /// Puts a want back with its trouble counted, or settles it as a gap.
     async fn again(&self, mut want: Want, trouble: Trouble, why: String, asked: Option<Duration>) {
-        if let Some(wait) = want.tries.next(trouble) {
-            let wait = asked.map_or(wait, |asked| asked.min(RETRY_AFTER_MAX).max(wait));
+        let endless = trouble == Trouble::Lost && self.api.endless.get();
+        if let Some(wait) = want.tries.next_or_longest(trouble, endless) {
+            let wait = asked.map_or(wait, |asked| asked.max(wait));
             let at = self.clock.now().after(self.clock.real(wait));
             return self.queue.put_back(want, at);
         }

@@ -502,3 +502,97 @@ async fn a_name_that_matches_nothing_is_no_clean_end() {
     let told = run(settings, &vault).await;
     assert!(told.report.is_complete() && !said(&told, "matches the filter"));
 }
+
+#[tokio::test]
+async fn entries_that_cannot_be_read_are_counted_over_all_lists_and_told_once() {
+    let state = tempfile::tempdir().unwrap();
+    let wanted: Vec<ActionId> = (1..=21).map(|n| id(n).parse().unwrap()).collect();
+    let stub = Stub::serve(|request, base| match request {
+        // The first of two lists, by the ids it asks for.
+        r if is_list(r) && r.target.contains(&id(1)) => page(&[action(1, 1), json!({"id": 7})]),
+        r if is_list(r) => page(&[action(21, 1)]),
+        r if r.is_blob() => Reply::new(200, "x"),
+        r => link(r, base),
+    });
+    let mut settings = settings(&stub, state.path());
+    settings.filter.actions = wanted;
+    settings.watch = Some(Duration::from_secs(5));
+    let (stop, stopped) = watch::channel(false);
+    let vault = MemoryVault::new();
+    let running = tokio::spawn({
+        let vault = vault.clone();
+        async move { run_until(settings, &vault, stopped).await }
+    });
+    while stub.seen().iter().filter(|r| is_list(r)).count() < 8 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.send(true).unwrap();
+    let told = running.await.unwrap();
+    assert_eq!(told.report.unreadable, 1, "{}", told.text());
+    let notices = told.report.notices.iter();
+    let unreadable = notices.filter(|text| text.contains("describe no action"));
+    assert_eq!(unreadable.count(), 1, "{}", told.text());
+}
+
+#[tokio::test]
+async fn a_call_that_waited_longer_than_its_token_lives_takes_another() {
+    let state = tempfile::tempdir().unwrap();
+    let (tokens, lists) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let stub = Stub::serve(move |request, _| {
+        if request.target.ends_with("/token") {
+            let nth = tokens.fetch_add(1, Ordering::SeqCst);
+            let token = json!({"access_token": format!("token-{nth}"), "expires_in": 60});
+            return Reply::new(200, token.to_string());
+        }
+        match lists.fetch_add(1, Ordering::SeqCst) {
+            // A second of ours, longer than the token's minute.
+            0 => Reply::new(429, "").header("Retry-After", "100"),
+            _ => page(&[action(1, 0)]),
+        }
+    });
+    let mut settings = settings(&stub, state.path());
+    settings.sign_in = SignIn::Client {
+        tenant: "t".into(),
+        client_id: "c".into(),
+        secret: Secret::new("s"),
+    };
+    let told = run(settings, &MemoryVault::new()).await;
+    assert!(told.failure.is_none(), "{}", told.text());
+    let seen = stub.seen();
+    let tokens: Vec<_> = seen
+        .iter()
+        .filter_map(|r| r.header("authorization"))
+        .collect();
+    assert_eq!(tokens, ["Bearer token-0", "Bearer token-1"]);
+    assert_eq!(told.report.list_calls, 2);
+}
+
+#[tokio::test]
+async fn a_vault_without_room_costs_no_link() {
+    let state = tempfile::tempdir().unwrap();
+    let stub = service(vec![action(1, 1)], |_| Reply::new(200, "x"));
+    let vault = MemoryVault::new();
+    vault.leave_room(0);
+    let later = vault.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        later.leave_room(u64::MAX);
+    });
+    let told = run(settings(&stub, state.path()), &vault).await;
+    assert_eq!(told.report.sealed, 1, "{}", told.text());
+    assert!(told.progress.contains(&Progress::RoomAgain));
+    assert_eq!(told.report.link_calls, 1);
+}
+
+#[tokio::test]
+async fn an_action_of_megabytes_is_left_out_and_ends_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let mut monster = action(2, 1);
+    monster["requestorComment"] = "x".repeat(2_000_000).into();
+    let stub = service(vec![monster, action(1, 1)], |_| Reply::new(200, "x"));
+    let vault = MemoryVault::new();
+    let told = run(settings(&stub, state.path()), &vault).await;
+    assert!(told.failure.is_none(), "{}", told.failure.unwrap());
+    assert_eq!((told.report.sealed, told.report.unreadable), (1, 1));
+    assert_eq!(vault.actions().len(), 1);
+}
