@@ -16,8 +16,6 @@ use super::CollectError;
 use super::call_log::{CallLog, Entry, Ledger};
 use super::clock::{Clock, Moment};
 
-/// No `Retry-After` holds longer, service time.
-pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// What a 429 without `Retry-After` holds: half a window.
 const RETRY_AFTER_USUAL: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -250,9 +248,7 @@ impl Budget {
 
     /// A 429 moves the schedule of the whole kind, not of one call.
     pub async fn hold(&self, call: Call, retry_after: Option<Duration>) {
-        let wait = retry_after
-            .unwrap_or(RETRY_AFTER_USUAL)
-            .min(RETRY_AFTER_MAX);
+        let wait = retry_after.unwrap_or(RETRY_AFTER_USUAL);
         let until = self.pace.clock.now().after(self.pace.clock.real(wait));
         match &self.log {
             Some(_) => self.note(Entry::Held { call, until }),

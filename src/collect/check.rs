@@ -23,6 +23,8 @@ const SKEW_SECONDS_MAX: i64 = 120;
 const ROOM_WISHED: u64 = 4 * 1024 * 1024 * 1024;
 /// A service that holds calls back for longer is not waited for: a person
 /// looks on.
+///
+/// **Units**: service time.
 const THROTTLED_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Enough of an error to explain it.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -177,7 +179,7 @@ async fn host(
     if let Ok(throttled) = &answer
         && throttled.status() == StatusCode::TOO_MANY_REQUESTS
         && let Some(wait) = http::retry_after(throttled)
-        && clock.real(wait) <= THROTTLED_WAIT_MAX
+        && wait <= THROTTLED_WAIT_MAX
     {
         clock.sleep(wait).await;
         answer = ask().await;

@@ -419,4 +419,21 @@ mod tests {
         let text = format!("{error} {error:?}");
         assert!(text.contains('3') && !text.contains("eyJ"), "{text}");
     }
+
+    #[tokio::test]
+    async fn a_token_that_says_it_lives_for_ever_is_taken() {
+        let nowhere = Some("http://127.0.0.1:1");
+        let sign_in = SignIn::Token(TokenSource::Ready(Secret::new("x")));
+        let cloud = crate::collect::Cloud::Commercial;
+        let settings = Settings::new(cloud, nowhere, nowhere, sign_in, "s".into()).unwrap();
+        let http = Arc::new(http::Http::new(None, settings.timeouts).unwrap());
+        let clock = Clock::new(1.0);
+        let signer = Signer::new(&settings, http, clock, None, Endless::default()).unwrap();
+        let body = br#"{"access_token":"a","expires_in":18446744073709551615}"#;
+        let Ok(token) = signer.read_grant(body, clock.now()) else {
+            panic!("a token was granted");
+        };
+        *signer.lock_current() = Some(token);
+        assert!(signer.is_fresh(&Secret::new("a")) && !signer.is_fresh(&Secret::new("b")));
+    }
 }

@@ -443,6 +443,7 @@ async fn a_check_that_is_held_back_waits_once_and_then_warns() {
         ("0", 1, CheckState::Ok, 2),
         ("0", 9, CheckState::Warn, 2),
         ("999999999", 9, CheckState::Warn, 1),
+        ("18446744073709551615", 9, CheckState::Warn, 1),
     ] {
         let asked = AtomicUsize::new(0);
         let stub = Stub::serve(move |_, _| {
