@@ -4,6 +4,7 @@
 mod emulated;
 #[cfg(feature = "emulator")]
 mod fleet;
+mod requests;
 mod spoilt_log;
 mod stub;
 mod stubbed;
