@@ -347,14 +347,7 @@ async fn from_source(source: &TokenSource) -> Result<Secret, CollectError> {
 /// What it prints is the token and is shown to nobody, its complaints neither.
 async fn from_command(line: &str) -> Result<Secret, CollectError> {
     let refuse = |why: String| CollectError::TokenCommand { why };
-    let (shell, flag) = if cfg!(windows) {
-        ("cmd", "/C")
-    } else {
-        ("sh", "-c")
-    };
-    let mut child = tokio::process::Command::new(shell)
-        .arg(flag)
-        .arg(line)
+    let mut child = system::shell(line)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
