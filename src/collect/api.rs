@@ -1,6 +1,7 @@
 //! The calls of the Defender API, each with its token, its budget and its
 //! classified answer. What it says on failure holds no address but the host.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use super::budget::{Budget, Ticket};
 use super::clock::{Clock, Moment};
 use super::http::{self, Fault, Http, SharedHttp, Unread};
 use super::link::{BadLink, Link};
-use super::outage::{Lost, Outage};
+use super::outage::{Endless, Lost, Outage};
 use super::sign_in::Signer;
+use super::system;
 use super::tally::Tally;
 use super::{Call, CollectError, Secret, ServiceError, Settings, SignIn};
 use crate::evidence::{ActionId, ResultKey};
@@ -29,6 +31,9 @@ const LINK_BYTES_MAX: usize = 256 * 1024;
 /// is bad luck, a third is a refusal.
 const TOKENS_MAX: u32 = 3;
 
+/// A full disk is looked at this often, real time.
+pub(super) const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
+
 pub(super) struct Api {
     pub base: Url,
     pub host: String,
@@ -40,6 +45,8 @@ pub(super) struct Api {
     pub call_timeout: Duration,
     pub tally: Arc<Tally>,
     pub outage: Outage,
+    /// Whether lost connections are given up.
+    pub endless: Endless,
 }
 
 /// A body and the two clocks' times around it.
@@ -160,7 +167,9 @@ impl Api {
         tally: Arc<Tally>,
     ) -> Result<Self, CollectError> {
         let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-        let signer = Signer::new(settings, http.clone(), clock, Some(tally.clone()))?;
+        let endless = Endless::default();
+        let told = Some(tally.clone());
+        let signer = Signer::new(settings, http.clone(), clock, told, endless.clone())?;
         let name = log_name(settings, &signer).await?;
         let (budget, notice) = Budget::open(
             clock,
@@ -181,7 +190,8 @@ impl Api {
             clock,
             call_timeout: settings.timeouts.call,
             tally,
-            outage: Outage::default(),
+            outage: Outage::new(endless.clone()),
+            endless,
         })
     }
 
@@ -217,17 +227,49 @@ impl Api {
     /// One call, sent again with another token after a 401, which says that
     /// nothing was done.
     pub async fn call(&self, ask: &Ask) -> Result<Answer, CallError> {
-        let mut token = self.signer.bearer().await.map_err(CallError::Fatal)?;
         for _ in 0..TOKENS_MAX {
-            let ticket = self.admit(ask.call).await?;
+            let (ticket, token) = self.ready(ask.call).await?;
             match self.send(ask, ticket, &token).await {
                 Err(CallError::Service(e)) if e.status == 401 => {
-                    token = self.signer.renew(&token).await.map_err(CallError::Fatal)?;
+                    self.signer.renew(&token).await.map_err(CallError::Fatal)?;
                 }
                 other => return other,
             }
         }
         Err(CallError::Fatal(CollectError::TokenSpent))
+    }
+
+    /// Waits until a call of this kind may leave, with a token that is good by
+    /// then. The hour's budget may be waited for longer than a token lives; a
+    /// token that ended on the way gives its leave back, since the time it was
+    /// noted with would be over when another has come.
+    pub async fn ready(&self, call: Call) -> Result<(Ticket, Secret), CallError> {
+        let mut tokens = 0;
+        loop {
+            let token = self.signer.bearer().await.map_err(CallError::Fatal)?;
+            let ticket = self.admit(call).await?;
+            tokens += 1;
+            // A token that lives no longer than this is tried as it is.
+            if self.signer.is_fresh(&token) || tokens >= TOKENS_MAX {
+                return Ok((ticket, token));
+            }
+            ticket.unsent();
+        }
+    }
+
+    /// One call, sent again only while the service holds it back, which says
+    /// that nothing was done: for calls that must not be repeated.
+    pub async fn call_once(&self, ask: &Ask) -> Result<Answer, CallError> {
+        let mut tries = Tries::default();
+        loop {
+            match self.call(ask).await {
+                Err(CallError::Throttled) => match tries.next(Trouble::Throttled) {
+                    Some(wait) => self.clock.sleep(wait).await,
+                    None => return Err(CallError::Throttled),
+                },
+                other => return other,
+            }
+        }
     }
 
     /// The same, tried again while what keeps it may pass: for calls that may
@@ -253,8 +295,28 @@ impl Api {
     pub async fn admit(&self, call: Call) -> Result<Ticket, CallError> {
         self.outage.wait(self.clock).await;
         let tell = |until| self.tally.waiting(call, self.clock.now(), until);
-        let admitted = self.budget.admit(call, &tell).await;
-        admitted.map_err(CallError::Fatal)
+        let mut told = false;
+        loop {
+            let (path, source) = match self.budget.admit(call, &tell).await {
+                Ok(ticket) => return Ok(ticket),
+                Err(CollectError::CallLog { path, source }) => (path, source),
+                Err(error) => return Err(CallError::Fatal(error)),
+            };
+            if system::is_disk_full(&source) {
+                if !std::mem::replace(&mut told, true) {
+                    self.tally.notice(format!(
+                        "no room for the call log {}: calls wait until there is",
+                        path.display()
+                    ));
+                }
+                tokio::time::sleep(LOOK_FOR_ROOM).await;
+            } else if source.kind() == io::ErrorKind::InvalidData {
+                let notice = self.budget.survey().map_err(CallError::Fatal)?;
+                notice.into_iter().for_each(|text| self.tally.notice(text));
+            } else {
+                return Err(CallError::Fatal(CollectError::CallLog { path, source }));
+            }
+        }
     }
 
     /// Sends what was admitted.

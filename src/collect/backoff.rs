@@ -47,6 +47,16 @@ const fn patience(tries: u32, first_ms: u64, most_s: u64) -> Patience {
 }
 
 impl Trouble {
+    /// Whether the service has surely not done what it was asked.
+    pub fn is_undone(self) -> bool {
+        matches!(self, Self::Throttled | Self::Lost)
+    }
+
+    /// No pause is longer, but for the jitter.
+    pub fn longest(self) -> Duration {
+        self.patience().most
+    }
+
     fn patience(self) -> Patience {
         match self {
             Self::Throttled => patience(60, 100, 5),
@@ -80,8 +90,14 @@ impl Tries {
     /// **Units**: service time.
     pub fn next(&mut self, trouble: Trouble) -> Option<Duration> {
         let met = self.met.entry(trouble).or_insert(0);
-        *met += 1;
+        *met = met.saturating_add(1);
         wait(trouble.patience(), *met, jitter())
+    }
+
+    /// The same, without end where `endless` says so.
+    pub fn next_or_longest(&mut self, trouble: Trouble, endless: bool) -> Option<Duration> {
+        let longest = endless.then(|| trouble.longest());
+        self.next(trouble).or(longest)
     }
 
     pub fn forget(&mut self, trouble: Trouble) {
@@ -129,12 +145,27 @@ mod tests {
 
     #[test]
     fn every_trouble_ends() {
-        let mut tries = Tries::default();
-        for trouble in [Trouble::Throttled, Trouble::Lost, Trouble::Broken] {
+        use Trouble::*;
+        for trouble in [
+            Throttled,
+            NotReady,
+            NotFound,
+            Server,
+            Broken,
+            Lost,
+            LinkExpired,
+            Changed,
+            Damaged,
+            BlobMissing,
+            SignIn,
+        ] {
+            let mut tries = Tries::default();
             let met = (0..1_000)
-                .take_while(|_| tries.next(trouble).is_some())
+                .take_while(|_| tries.next_or_longest(trouble, false).is_some())
                 .count();
             assert!(met < 100, "{trouble:?}");
+            let longest = tries.next_or_longest(trouble, true);
+            assert_eq!(longest, Some(trouble.patience().most));
         }
     }
 }

@@ -16,8 +16,6 @@ use super::CollectError;
 use super::call_log::{CallLog, Entry, Ledger};
 use super::clock::{Clock, Moment};
 
-/// No `Retry-After` holds longer, service time.
-pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// What a 429 without `Retry-After` holds: half a window.
 const RETRY_AFTER_USUAL: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -57,8 +55,10 @@ const fn limit(calls: usize, span: Duration) -> Limit {
     Limit { calls, span }
 }
 
-/// Of most calls. **Source**: the API page of each.
-const USUAL: &[Limit] = &[limit(100, MINUTE), limit(1_500, HOUR)];
+/// Of most calls, links among them. **Source**: the API page of each.
+pub(super) const CALLS_PER_MINUTE: usize = 100;
+pub(super) const CALLS_PER_HOUR: usize = 1_500;
+const USUAL: &[Limit] = &[limit(CALLS_PER_MINUTE, MINUTE), limit(CALLS_PER_HOUR, HOUR)];
 /// Starts a minute, and in any hour as many as its minutes allow.
 pub(super) const STARTS_PER_MINUTE: usize = 10;
 const RUN: &[Limit] = &[limit(STARTS_PER_MINUTE, MINUTE)];
@@ -179,6 +179,7 @@ pub(super) struct Budget {
 /// A call that was let go. Dropped without a word it counts as in flight.
 pub(super) struct Ticket {
     budget: Arc<Budget>,
+    call: Call,
     id: u64,
 }
 
@@ -199,7 +200,7 @@ impl Budget {
             // An emulator's hour is not worth a sync for each call.
             let log = CallLog::open(dir, name, keep, !clock.is_scaled())
                 .map_err(|source| log_error(&dir.join(name), source))?;
-            let notice = survey(&log, clock).map_err(|e| log_error(log.path(), e))?;
+            let notice = survey(&log, clock)?;
             (Some(Arc::new(log)), notice)
         };
         let budget = Self {
@@ -240,15 +241,14 @@ impl Budget {
         self.counter(call).fetch_add(1, Ordering::Relaxed);
         Ok(Ticket {
             budget: self.clone(),
+            call,
             id,
         })
     }
 
     /// A 429 moves the schedule of the whole kind, not of one call.
     pub async fn hold(&self, call: Call, retry_after: Option<Duration>) {
-        let wait = retry_after
-            .unwrap_or(RETRY_AFTER_USUAL)
-            .min(RETRY_AFTER_MAX);
+        let wait = retry_after.unwrap_or(RETRY_AFTER_USUAL);
         let until = self.pace.clock.now().after(self.pace.clock.real(wait));
         match &self.log {
             Some(_) => self.note(Entry::Held { call, until }),
@@ -259,7 +259,16 @@ impl Budget {
         }
     }
 
-    /// Calls let go by this run.
+    /// Looks whether the log can be understood; where it cannot, the hour
+    /// counts as spent from now on, and that is the returned notice.
+    pub fn survey(&self) -> Result<Option<String>, CollectError> {
+        match &self.log {
+            Some(log) => survey(log, self.pace.clock),
+            None => Ok(None),
+        }
+    }
+
+    /// Calls sent by this run.
     pub fn count(&self, call: Call) -> u64 {
         self.counter(call).load(Ordering::Relaxed)
     }
@@ -313,25 +322,29 @@ impl Ticket {
 
     /// No connection came about: the service has seen nothing.
     pub fn unsent(self) {
+        let count = self.budget.counter(self.call);
+        count.fetch_sub(1, Ordering::Relaxed);
         self.budget.note(Entry::Unsent { id: self.id });
     }
 }
 
-fn survey(log: &CallLog, clock: Clock) -> io::Result<Option<String>> {
+fn survey(log: &CallLog, clock: Clock) -> Result<Option<String>, CollectError> {
     let now = clock.now();
-    match log.decide(now, |_| ((), None)) {
-        Ok(()) => Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-            let until = now.after(clock.real(HOUR));
-            log.start_over(until)?;
-            Ok(Some(format!(
-                "the call log {} is unreadable ({e}): this hour's budget counts as spent until {}",
-                log.path().display(),
-                until.timestamp()
-            )))
-        }
-        Err(e) => Err(e),
+    let error = match log.decide(now, |_| ((), None)) {
+        Ok(()) => return Ok(None),
+        Err(error) => error,
+    };
+    let failed = |e| log_error(log.path(), e);
+    if error.kind() != io::ErrorKind::InvalidData {
+        return Err(failed(error));
     }
+    let until = now.after(clock.real(HOUR));
+    log.start_over(until).map_err(failed)?;
+    Ok(Some(format!(
+        "the call log {} is unreadable ({error}): this hour's budget counts as spent until {}",
+        log.path().display(),
+        until.timestamp()
+    )))
 }
 
 fn log_error(path: &Path, source: io::Error) -> CollectError {

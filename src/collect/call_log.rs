@@ -17,9 +17,13 @@ use super::clock::Moment;
 use super::system;
 
 const HEADER: &str = "afteraction calls 1\n";
-/// Lines are about 40 bytes and an hour holds some thousands; a longer file is
-/// rewritten without what is over.
+/// A longer file is rewritten without what is over, once that is half of it: an
+/// hour may hold more than this, and would be rewritten at every call.
 const REWRITE_BYTES: usize = 256 * 1024;
+/// A call and its answer, two lines.
+const CALL_BYTES: usize = 85;
+/// Entries may stand ahead of a look by so much of an hour: a minute.
+const AHEAD_PART: u32 = 60;
 /// No hour is that long: such a file is none of ours.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -86,9 +90,10 @@ impl CallLog {
         let _held = system::lock(&self.lock)?;
         let text = self.read()?;
         let mut ledger = read_ledger(&text)?;
-        ledger.forget_before(now, self.keep);
+        let turned_back = ledger.forget_before(now, self.keep);
         let torn = !text.is_empty() && !text.ends_with('\n');
-        if text.is_empty() || torn || text.len() > REWRITE_BYTES {
+        let long = text.len() > REWRITE_BYTES.max(2 * CALL_BYTES * ledger.calls.len());
+        if text.is_empty() || torn || long || turned_back {
             system::replace(&self.path, &ledger.to_text(), self.sync)?;
         }
         let (answer, entry) = decide(&ledger);
@@ -98,10 +103,14 @@ impl CallLog {
         Ok(answer)
     }
 
-    /// Adds a fact nothing depends on.
+    /// Adds a fact nothing depends on: it is lost where the last line is torn,
+    /// which the next decision mends.
     pub fn note(&self, entry: Entry) -> io::Result<()> {
         let _held = system::lock(&self.lock)?;
-        self.append(entry)
+        if system::ends_with(&self.path, b'\n')? {
+            self.append(entry)?;
+        }
+        Ok(())
     }
 
     /// Replaces a log nobody understands by one that holds every call back
@@ -136,12 +145,24 @@ impl CallLog {
 }
 
 impl Ledger {
-    /// Drops what is over. What stands in the future was written before the
-    /// clock was set back and counts from now.
-    fn forget_before(&mut self, now: Moment, keep: Duration) {
+    /// Drops what is over. What stands far in the future was written before the
+    /// clock was set back and counts from now on; `true` then, so that the log
+    /// says so too and the next look does not count from its own now.
+    fn forget_before(&mut self, now: Moment, keep: Duration) -> bool {
+        // Others note while we wait for the lock: that is no clock set back.
+        let near = now.after(keep / AHEAD_PART);
+        let mut turned_back = false;
+        let mut turn = |at: &mut Moment, latest: Moment, to: Moment| {
+            if *at > latest {
+                *at = to;
+                turned_back = true;
+            }
+        };
         for call in &mut self.calls {
-            call.sent = call.sent.min(now);
-            call.answered = call.answered.map(|at| at.min(now));
+            turn(&mut call.sent, near, now);
+            if let Some(answered) = &mut call.answered {
+                turn(answered, near, now);
+            }
         }
         self.calls.retain(|c| {
             c.answered
@@ -149,11 +170,11 @@ impl Ledger {
                 .after(keep)
                 > now
         });
-        let latest = now.after(keep);
         for (_, until) in &mut self.holds {
-            *until = (*until).min(latest);
+            turn(until, near.after(keep), now.after(keep));
         }
         self.holds.retain(|(_, until)| *until > now);
+        turned_back
     }
 
     fn to_text(&self) -> String {
@@ -295,6 +316,7 @@ mod tests {
         let mut text = std::fs::read_to_string(log.path()).unwrap();
         text.push_str("s link 99");
         std::fs::write(log.path(), text).unwrap();
+        log.note(Entry::Unsent { id: 1 }).unwrap();
         assert_eq!(look(&log, 6).unwrap().calls.len(), 1);
         log.decide(Moment(7), |_| ((), Some(sent(3, 7)))).unwrap();
         assert_eq!(look(&log, 8).unwrap().calls.len(), 2);
@@ -324,8 +346,72 @@ mod tests {
             }],
             holds: vec![(Call::List, Moment(u64::MAX))],
         };
-        ledger.forget_before(Moment(10), HOUR);
+        assert!(ledger.forget_before(Moment(10), HOUR));
         assert_eq!(ledger.calls[0].sent, Moment(10));
         assert_eq!(ledger.holds[0].1, Moment(10).after(HOUR));
+        assert!(!ledger.forget_before(Moment(10), HOUR));
+    }
+
+    #[test]
+    fn what_a_clock_ahead_wrote_is_over_an_hour_after_the_first_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
+        let day = Moment(0).after(24 * HOUR);
+        let held = Entry::Held {
+            call: Call::List,
+            until: day.after(HOUR),
+        };
+        log.decide(day, |_| ((), Some(sent(1, day.0)))).unwrap();
+        log.note(Entry::Answered { id: 1, at: day }).unwrap();
+        log.note(held).unwrap();
+        let first = look(&log, 10).unwrap();
+        assert_eq!(first.calls[0].answered, Some(Moment(10)));
+        assert_eq!(first.holds.len(), 1);
+        let half = look(&log, HOUR.as_micros() as u64 / 2).unwrap();
+        assert_eq!(half, first);
+        let later = Moment(11).after(HOUR);
+        assert_eq!(look(&log, later.0).unwrap(), Ledger::default());
+    }
+
+    #[test]
+    fn another_call_noted_during_a_look_is_no_clock_set_back() {
+        let mut ledger = Ledger {
+            calls: vec![Logged {
+                id: 1,
+                call: Call::List,
+                sent: Moment(11),
+                answered: Some(Moment(12)),
+            }],
+            holds: vec![(Call::List, Moment(11).after(HOUR))],
+        };
+        let before = ledger.clone();
+        assert!(!ledger.forget_before(Moment(10), HOUR));
+        assert_eq!(ledger, before);
+    }
+
+    #[test]
+    fn a_long_log_of_calls_that_count_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
+        let calls = |n: u64, at: u64| {
+            let lines = (0..n).map(|n| {
+                let id = u64::MAX - n;
+                let answer = Entry::Answered { id, at: Moment(at) };
+                line_of(sent(id, at)) + &line_of(answer)
+            });
+            lines.collect::<String>()
+        };
+        let now = Moment(1_700_000_000_000_000).after(2 * HOUR);
+        let [old, new] = [1_700_000_000_000_000, now.0];
+        let full = format!("{HEADER}{}{}", calls(1, old), calls(4_500, new));
+        assert_eq!(full.len(), HEADER.len() + 4_501 * CALL_BYTES);
+        assert!(full.len() > REWRITE_BYTES);
+        std::fs::write(log.path(), &full).unwrap();
+        assert_eq!(look(&log, now.0).unwrap().calls.len(), 4_500);
+        assert_eq!(std::fs::read_to_string(log.path()).unwrap(), full);
+        let stale = format!("{HEADER}{}{}", calls(6_000, old), calls(10, new));
+        std::fs::write(log.path(), &stale).unwrap();
+        look(&log, now.0).unwrap();
+        assert!(std::fs::read_to_string(log.path()).unwrap().len() < 1_000);
     }
 }

@@ -12,6 +12,7 @@ use super::clock::{Clock, between};
 use super::http::{self, Http};
 use super::jwt;
 use super::list;
+use super::outage::Endless;
 use super::sign_in::Signer;
 use super::{CollectError, Secret, ServiceError, Settings};
 
@@ -22,6 +23,8 @@ const SKEW_SECONDS_MAX: i64 = 120;
 const ROOM_WISHED: u64 = 4 * 1024 * 1024 * 1024;
 /// A service that holds calls back for longer is not waited for: a person
 /// looks on.
+///
+/// **Units**: service time.
 const THROTTLED_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Enough of an error to explain it.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -97,7 +100,7 @@ async fn look(settings: &Settings, lines: &mut Vec<CheckLine>) -> Result<(), Col
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
     let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-    let signer = Signer::new(settings, http.clone(), clock, None)?;
+    let signer = Signer::new(settings, http.clone(), clock, None, Endless::default())?;
     let token = signer.bearer().await?;
     lines.push(CheckLine::ok("sign-in", "a token was granted"));
     lines.push(permissions(&token));
@@ -176,7 +179,7 @@ async fn host(
     if let Ok(throttled) = &answer
         && throttled.status() == StatusCode::TOO_MANY_REQUESTS
         && let Some(wait) = http::retry_after(throttled)
-        && clock.real(wait) <= THROTTLED_WAIT_MAX
+        && wait <= THROTTLED_WAIT_MAX
     {
         clock.sleep(wait).await;
         answer = ask().await;

@@ -76,14 +76,15 @@ impl Clock {
         self.scale > 1.0
     }
 
-    /// Real time in which `service` passes on the service's clock.
+    /// Real time in which `service` passes on the service's clock. The service
+    /// says how long, so what is too long for a duration is the longest.
     pub fn real(self, service: Duration) -> Duration {
-        service.div_f64(self.scale)
+        Duration::try_from_secs_f64(service.as_secs_f64() / self.scale).unwrap_or(Duration::MAX)
     }
 
     /// Service time that passes in `real` time.
     pub fn service(self, real: Duration) -> Duration {
-        real.mul_f64(self.scale)
+        Duration::try_from_secs_f64(real.as_secs_f64() * self.scale).unwrap_or(Duration::MAX)
     }
 
     /// Until the wall clock says `deadline`, or as long as that seemed to be
@@ -113,4 +114,22 @@ impl Clock {
 /// A duration between two instants, `None` where it is negative.
 pub(super) fn between(from: Timestamp, to: Timestamp) -> Option<Duration> {
     Duration::try_from(to.duration_since(from)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_the_service_names_is_too_long_to_be_counted() {
+        let clock = Clock::new(1.0);
+        let whole = Duration::from_secs(u64::MAX);
+        assert_eq!(clock.real(whole), Duration::MAX);
+        assert_eq!(Clock::new(100.0).service(whole), Duration::MAX);
+        assert_eq!(clock.now().after(clock.real(whole)), Moment(u64::MAX));
+        assert_eq!(
+            Clock::new(100.0).real(Duration::from_secs(60)),
+            Duration::from_millis(600)
+        );
+    }
 }

@@ -63,13 +63,15 @@ enum Pull {
 
 /// Fetches everything up to the last byte.
 pub(super) async fn fetch(run: &Run, want: &mut Want) -> Step {
-    let link = match ask_link(run, want).await {
-        Ok(link) => link,
-        Err(step) => return step,
-    };
+    // First the vault: it may have to hash what an earlier run left, or have no
+    // room, and the link lives for minutes and is the scarcest of calls.
     let mut body = match open(run, want).await {
         Ok(body) => body,
         Err(step) => return step,
+    };
+    let link = match ask_link(run, want).await {
+        Ok(link) => link,
+        Err(step) => return body.let_go(step).await,
     };
     match pull_all(run, want, link, &mut body).await {
         None => Step::Seal(Box::new(body)),
@@ -85,6 +87,7 @@ async fn pull_all(run: &Run, want: &mut Want, mut link: Link, body: &mut Body) -
         if body.offset > before {
             want.tries.forget(Trouble::Broken);
             want.tries.forget(Trouble::LinkExpired);
+            want.tries.forget(Trouble::Lost);
         }
         let trouble = match pull {
             Pull::Whole => return None,

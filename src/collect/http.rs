@@ -14,6 +14,9 @@ use url::{Host, Url};
 use super::error::clean;
 use super::{CollectError, Timeouts};
 
+/// No `Retry-After` holds longer, service time: whatever a host asks for, it is
+/// looked at again then.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// A ca file is a few certificates; a larger file is a mistaken path.
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -189,7 +192,7 @@ pub(super) fn read_date(text: &str) -> Option<Timestamp> {
 }
 
 /// How long `Retry-After` asks to wait, in seconds or until a date judged by
-/// the server's own clock.
+/// the server's own clock; at most [`RETRY_AFTER_MAX`].
 ///
 /// **Units**: service time.
 pub(super) fn retry_after(response: &Response) -> Option<Duration> {
@@ -199,11 +202,11 @@ pub(super) fn retry_after(response: &Response) -> Option<Duration> {
 
 fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = read_date(text)?;
-    Some(super::clock::between(now, until).unwrap_or_default())
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => super::clock::between(now, read_date(text)?).unwrap_or_default(),
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
 }
 
 /// Shared by everything that speaks to a host.
@@ -249,6 +252,9 @@ mod tests {
         );
         assert_eq!(read("Fri, 02 Jan 2026 03:04:00 GMT"), Some(Duration::ZERO));
         assert_eq!(read("soon"), None);
+        for long in ["18446744073709551615", "Fri, 31 Dec 2100 00:00:00 GMT"] {
+            assert_eq!(read(long), Some(RETRY_AFTER_MAX), "{long}");
+        }
     }
 
     #[tokio::test]

@@ -14,8 +14,6 @@ pub(super) struct Claims {
     pub application: Option<String>,
     /// `roles` of an application, `scp` of a delegated token.
     pub permissions: Vec<String>,
-    /// Seconds since 1970.
-    pub expires: Option<i64>,
 }
 
 pub(super) fn claims(token: &Secret) -> Option<Claims> {
@@ -33,7 +31,6 @@ pub(super) fn claims(token: &Secret) -> Option<Claims> {
             .chain(scopes)
             .map(str::to_string)
             .collect(),
-        expires: json["exp"].as_i64(),
     })
 }
 
@@ -48,11 +45,11 @@ mod tests {
     #[test]
     fn claims_read_from_application_and_delegated_tokens() {
         let app = claims(&token(
-            r#"{"tid":"t","appid":"a","roles":["Machine.Read.All"],"exp":12}"#,
+            r#"{"tid":"t","appid":"a","roles":["Machine.Read.All"]}"#,
         ))
         .unwrap();
         assert_eq!(app.permissions, ["Machine.Read.All"]);
-        assert_eq!((app.tenant.as_deref(), app.expires), (Some("t"), Some(12)));
+        assert_eq!(app.tenant.as_deref(), Some("t"));
         let person = claims(&token(r#"{"azp":"a","scp":"A.B C.D"}"#)).unwrap();
         assert_eq!(person.permissions, ["A.B", "C.D"]);
         assert_eq!(person.application.as_deref(), Some("a"));

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::api::{Api, Ask, CallError, Payload};
+use super::backoff::Tries;
 use super::clock::Clock;
 use super::fleet::entities;
 use super::tally::Tally;
@@ -71,6 +72,12 @@ impl Upload {
         })
     }
 
+    /// What the name comes to in the header of a form.
+    fn sent_name(&self) -> String {
+        let name = self.name.chars();
+        name.filter(|c| !c.is_control() && *c != '"').collect()
+    }
+
     fn payload(&self) -> Payload {
         let boundary = format!("afteraction{}", Sha256::of(&self.bytes));
         let mut body = Vec::with_capacity(self.bytes.len() + 2_048);
@@ -80,11 +87,6 @@ impl Upload {
             body.extend_from_slice(bytes);
             body.extend_from_slice(b"\r\n");
         };
-        let name: String = self
-            .name
-            .chars()
-            .filter(|c| !c.is_control() && *c != '"')
-            .collect();
         part("name=\"Description\"", self.description.as_bytes());
         part("name=\"ParametersDescription\"", self.parameters.as_bytes());
         let has_parameters = !self.parameters.is_empty();
@@ -96,8 +98,10 @@ impl Upload {
             "name=\"OverrideIfExists\"",
             self.replace.to_string().as_bytes(),
         );
-        let head =
-            format!("name=\"file\"; filename=\"{name}\"\r\nContent-Type: application/octet-stream");
+        let head = format!(
+            "name=\"file\"; filename=\"{}\"\r\nContent-Type: application/octet-stream",
+            self.sent_name()
+        );
         part(&head, &self.bytes);
         body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         Payload {
@@ -131,7 +135,8 @@ impl Library {
             payload: Some(upload.payload()),
             ..Ask::get(Call::Library, self.api.url("libraryfiles"))
         };
-        let refused = match self.api.call(&ask).await {
+        let name = upload.sent_name();
+        let refused = match self.api.call_once(&ask).await {
             Ok(_) => None,
             Err(error) if error.may_pass().is_some() => Some(error),
             Err(error) => return Err(self.fatal(error)),
@@ -140,14 +145,14 @@ impl Library {
         let files = self.list().await?;
         let held = files
             .into_iter()
-            .find(|f| f.name.eq_ignore_ascii_case(&upload.name));
+            .find(|f| f.name.eq_ignore_ascii_case(&name));
         let same = held.as_ref().and_then(|file| file.sha256.as_ref());
         match (held.clone(), same, refused) {
             (Some(file), Some(theirs), _) if theirs.eq_ignore_ascii_case(&ours) => Ok(file),
             (_, _, Some(error)) => Err(self.fatal(error)),
             (Some(file), None, None) => Ok(file),
             (held, ..) => Err(CollectError::LibraryDiffers {
-                name: upload.name.clone(),
+                name,
                 ours,
                 theirs: held
                     .and_then(|f| f.sha256)
@@ -156,6 +161,8 @@ impl Library {
         }
     }
 
+    /// **Errors**: also where no file has that name, unless an answer was lost
+    /// before: then that one took it away.
     pub async fn delete(&self, name: &str) -> Result<(), CollectError> {
         let mut url = self.api.url("libraryfiles");
         if let Ok(mut path) = url.path_segments_mut() {
@@ -165,8 +172,24 @@ impl Library {
             method: Method::DELETE,
             ..Ask::get(Call::Library, url)
         };
-        let deleted = self.api.call_patiently(&ask).await;
-        deleted.map(drop).map_err(|error| self.fatal(error))
+        let mut tries = Tries::default();
+        let mut may_be_gone = false;
+        loop {
+            let error = match self.api.call(&ask).await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            let is_absent = matches!(&error, CallError::Service(e) if e.status == 404);
+            if is_absent && may_be_gone {
+                return Ok(());
+            }
+            let trouble = error.may_pass();
+            may_be_gone |= trouble.is_some_and(|trouble| !trouble.is_undone());
+            match trouble.and_then(|trouble| tries.next(trouble)) {
+                Some(wait) => self.api.clock.sleep(wait).await,
+                None => return Err(self.fatal(error)),
+            }
+        }
     }
 
     fn fatal(&self, error: CallError) -> CollectError {

@@ -10,11 +10,19 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
+use super::error::clean;
 use super::{Filter, SeenAction, package};
 use crate::evidence::{Action, ActionId};
 
 /// Ids asked for in one list: the address stays well under 2,000 characters.
 pub(super) const IDS_PER_QUERY: usize = 20;
+
+/// What is kept of one action, as received and as read: thousands of times
+/// what the service sends. The vault takes twice as much as a result's facts,
+/// which repeat the action's.
+///
+/// **Units**: bytes of JSON.
+const ACTION_BYTES_MAX: usize = 512 * 1024;
 
 /// One page, its actions byte for byte.
 #[derive(Deserialize)]
@@ -30,7 +38,8 @@ pub(super) struct Page<'a> {
 impl<'a> Page<'a> {
     pub fn read(body: &'a [u8]) -> Result<Self, String> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        serde_json::from_slice(body).map_err(|e| e.to_string())
+        // Its message quotes what was met.
+        serde_json::from_slice(body).map_err(|e| clean(&e.to_string()))
     }
 }
 
@@ -155,28 +164,36 @@ impl Known {
                 continue;
             };
             package::add_command(&mut action);
-            if round.ids.insert(action.id) {
-                news.new_ids += 1;
-            }
             if filter.actions.contains(&action.id) {
                 self.met.insert(action.id);
             }
-            if filter.takes(&action) || is_ours(action.id) {
-                news.meant.push(action.id);
-                self.keep(action, json, &mut news);
+            let id = action.id;
+            if filter.takes(&action) || is_ours(id) {
+                if !self.keep(action, json, &mut news) {
+                    round.unreadable += 1;
+                    continue;
+                }
+                news.meant.push(id);
             } else if !action.is_final() {
                 news.others_open.push(action);
+            }
+            if round.ids.insert(id) {
+                news.new_ids += 1;
             }
         }
         news
     }
 
-    fn keep(&mut self, action: Action, json: &[u8], news: &mut News) {
+    /// `false` where it is too large to be kept.
+    fn keep(&mut self, action: Action, json: &[u8], news: &mut News) -> bool {
         let digest = self.hasher.hash_one(json);
         if let Some(known) = self.actions.get(&action.id)
             && (known.digest == digest || is_older(&action, &known.action))
         {
-            return;
+            return true;
+        }
+        if json.len() > ACTION_BYTES_MAX || read_bytes(&action) > ACTION_BYTES_MAX {
+            return false;
         }
         let action = Arc::new(action);
         self.actions.insert(
@@ -190,6 +207,7 @@ impl Known {
             action,
             json: json.into(),
         });
+        true
     }
 
     /// Takes in an action that was kept by an earlier process.
@@ -225,6 +243,16 @@ impl Known {
             .filter_map(|action| action.created.as_ref()?.instant())
             .min()
     }
+}
+
+/// A command of two bytes reads as a hundred.
+fn read_bytes(action: &Action) -> usize {
+    serde_json::to_vec(action).map_or(usize::MAX, |json| json.len())
+}
+
+/// A text as it stands in `$filter`.
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// A page read late may show an action as it was before.
@@ -333,5 +361,36 @@ mod tests {
         assert!(known.actions().all(|a| a.is_final()));
         let again = known.merge(&page, &Filter::default(), |_| false, &mut round);
         assert_eq!(again.new_ids, 0);
+    }
+
+    #[test]
+    fn an_action_too_large_to_keep_is_left_out_and_its_page_is_not() {
+        let long = |n: usize| "a".repeat(n);
+        for monster in [
+            format!(r#""x":"{}""#, long(ACTION_BYTES_MAX)),
+            // Small as received, and megabytes as read.
+            format!(r#""commands":[{}0]"#, "0,".repeat(20_000)),
+        ] {
+            let id = "5382f7ea-7557-4ab7-9782-d50480024a4e";
+            let body = format!(
+                r#"{{"value":[{{"id":"{}",{monster}}},{{"id":"{id}"}}]}}"#,
+                id.replace('5', "6")
+            );
+            let page = Page::read(body.as_bytes()).unwrap();
+            let (mut known, mut round) = (Known::default(), Round::default());
+            let news = known.merge(&page, &Filter::default(), |_| true, &mut round);
+            assert_eq!((news.seen.len(), news.meant.len()), (1, 1));
+            assert_eq!((round.unreadable, round.ids.len()), (1, 1));
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_none_is_told_without_what_it_holds() {
+        let told = |text: String| {
+            let body = serde_json::json!({ "value": text }).to_string();
+            Page::read(body.as_bytes()).err().unwrap()
+        };
+        assert!(told("x".repeat(10_000)).len() < 400);
+        assert!(!told("eyJsecret".into()).contains("eyJ"));
     }
 }

@@ -2,13 +2,13 @@
 //! read, plans and feeds the queue.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use url::Url;
 
-use super::api::{Answer, CallError};
+use super::api::CallError;
 use super::backoff::{Tries, Trouble};
 use super::clock::Moment;
 use super::list::{self, Known, Page, Reach, Round};
@@ -23,7 +23,7 @@ const ROUNDS_MAX: u32 = 40;
 /// Rounds without a new id after which a count is taken for wrong.
 const IDLE_ROUNDS_MAX: u32 = 3;
 /// Pages of one round: a service that never ends its list is cut off here.
-const PAGES_MAX: u32 = 10_000;
+const PAGES_MAX: usize = 10_000;
 /// A poll asks from so long before the oldest action not yet final.
 const LOOK_BACK: Duration = Duration::from_secs(600);
 /// A watch lists everything again after this long, service time: absence from
@@ -37,6 +37,8 @@ pub(super) async fn feed(run: Arc<Run>) {
     if let Some(Err(error)) = fed {
         run.fail(error);
     }
+    // Nobody looks again: what is left now ends with the connection.
+    run.api.endless.set(false);
     run.queue.close();
 }
 
@@ -54,10 +56,7 @@ impl Run {
             let now = self.clock.now();
             if now.since(whole_at) >= self.clock.real(LIST_WHOLE_EVERY) {
                 (from, whole_at) = (None, now);
-                let mut taken = self.lock_taken();
-                for key in self.tally.gaps_worth_retrying() {
-                    taken.remove(&key);
-                }
+                self.give_second_chances();
             }
             // What ends during a tick may end after its plan was made.
             let was_at_rest = self.is_at_rest();
@@ -81,6 +80,17 @@ impl Run {
                 at: next.timestamp(),
             });
             self.clock.sleep_until(next).await;
+        }
+    }
+
+    /// What could not be had is planned once more, unless that was done before
+    /// and it still waits for its turn.
+    fn give_second_chances(&self) {
+        let mut taken = self.lock_taken();
+        for key in self.tally.gaps_worth_retrying() {
+            if !self.queue.holds(key) {
+                taken.forget(key);
+            }
         }
     }
 
@@ -163,6 +173,7 @@ impl Run {
     async fn tick(&self, known: &mut Known, reach: Reach) -> Result<Ticked, CollectError> {
         let mut listed_at = None;
         let began = self.clock.now();
+        known.unreadable = 0;
         for first in list::first_pages(&self.api.base, &self.settings.filter, reach) {
             let date = self.read_list(&first, known).await?;
             listed_at = listed_at.or(date);
@@ -170,15 +181,27 @@ impl Run {
         if let Some(fleet) = &self.fleet {
             fleet.listed(listed_at, began, self.clock.now());
         }
-        self.tally.count(|report| {
-            report.actions = known.len();
-            report.unreadable = report.unreadable.max(known.unreadable);
-        });
+        self.note_unreadable(known.unreadable);
+        self.tally.count(|report| report.actions = known.len());
         self.tally.tell(Progress::Listed {
             actions: known.len(),
         });
         let soon = self.plan(known, listed_at).await?;
         Ok(Ticked { listed_at, soon })
+    }
+
+    /// Polls meet the same entries again: told when there are more than ever.
+    fn note_unreadable(&self, unreadable: u64) {
+        let mut is_news = false;
+        self.tally.count(|report| {
+            is_news = unreadable > report.unreadable;
+            report.unreadable = report.unreadable.max(unreadable);
+        });
+        if is_news {
+            self.tally.notice(format!(
+                "{unreadable} entries of the list describe no action, or one too large to keep, and are left out"
+            ));
+        }
     }
 
     /// Reads a list to its end, and again while pages that moved meanwhile may
@@ -220,13 +243,7 @@ impl Run {
                 break;
             }
         }
-        known.unreadable = round.unreadable;
-        if round.unreadable > 0 {
-            self.tally.notice(format!(
-                "{} entries of the list describe no action and are left out",
-                round.unreadable
-            ));
-        }
+        known.unreadable += round.unreadable;
         Ok(began)
     }
 
@@ -239,19 +256,17 @@ impl Run {
         let mut pages = Pages::default();
         let mut url = first.clone();
         let mut visited = HashSet::new();
-        while pages.pages < PAGES_MAX && visited.insert(url.clone()) {
-            let answer = self.read_page(&url).await?;
-            let page = Page::read(&answer.body).map_err(|why| CollectError::Answer {
-                call: Call::List.doing(),
-                why,
-            })?;
+        loop {
+            visited.insert(url.clone());
+            let merge = |page: &Page<'_>| {
+                let is_ours = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.owns(id));
+                let news = known.merge(page, &self.settings.filter, is_ours, round);
+                (news, page.next.clone(), page.count)
+            };
+            let ((news, next, count), date) = self.read_page(&url, merge).await?;
             pages.pages += 1;
-            pages.date = pages.date.or(answer.date);
-            pages.count = page.count.or(pages.count);
-            let is_ours = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.owns(id));
-            let news = known.merge(&page, &self.settings.filter, is_ours, round);
-            let next = page.next.as_deref().filter(|next| !next.is_empty());
-            let next = next.and_then(|next| list::next_page(&self.api.base, next));
+            pages.date = pages.date.or(date);
+            pages.count = count.or(pages.count);
             if !news.seen.is_empty() {
                 let seen = news.seen;
                 self.with_vault("keep the actions as received", move |vault| {
@@ -264,20 +279,33 @@ impl Run {
                 let ours = news.meant.iter().filter_map(|id| known.get(*id));
                 fleet.saw(ours.chain(&news.others_open), self.clock.now());
             }
-            match next {
-                Some(next) => url = next,
-                None => break,
+            let next = next.filter(|next| !next.is_empty());
+            let next = next.and_then(|next| list::next_page(&self.api.base, &next));
+            match follow(next, &visited) {
+                Follow::Page(next) => url = next,
+                Follow::End => break,
+                Follow::Cut => {
+                    self.tally.notice(format!(
+                        "a list goes on behind its page {PAGES_MAX}: what stands there is not looked at; narrow it down with --since"
+                    ));
+                    break;
+                }
             }
         }
         Ok(pages)
     }
 
-    async fn read_page(&self, url: &Url) -> Result<Answer, CollectError> {
+    /// One page, read once: its body is gone before what it brought is kept.
+    async fn read_page<R>(
+        &self,
+        url: &Url,
+        read: impl FnOnce(&Page<'_>) -> R,
+    ) -> Result<(R, Option<Timestamp>), CollectError> {
         let mut tries = Tries::default();
         loop {
             let error = match self.api.page(url).await {
                 Ok(answer) => match Page::read(&answer.body) {
-                    Ok(_) => return Ok(answer),
+                    Ok(page) => return Ok((read(&page), answer.date)),
                     // A proxy's page, or a cut one: passes like a 5xx.
                     Err(why) => CallError::Odd(why),
                 },
@@ -304,8 +332,8 @@ impl Run {
         };
         let (indexes, again) = (self.settings.filter.indexes.clone(), self.settings.again);
         let actions: Vec<_> = known.actions().cloned().collect();
-        let mut taken = std::mem::take(&mut *self.lock_taken());
-        let (plan, taken) = self
+        let taken = self.taken.clone();
+        let plan = self
             .with_vault_once("look up what is sealed", move |vault| {
                 let mut plan = Plan {
                     first_ask,
@@ -314,12 +342,13 @@ impl Run {
                     ..Plan::default()
                 };
                 for action in &actions {
+                    // For one action at a time: slots leave results meanwhile.
+                    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
                     plan.add(action, &mut taken, |key| vault.standing(key))?;
                 }
-                Ok((plan, taken))
+                Ok(plan)
             })
             .await?;
-        self.lock_taken().extend(taken);
         self.note_never(&plan).await?;
         self.tally.count(|report| {
             report.already_there += plan.already_there;
@@ -395,6 +424,25 @@ struct Pages {
     date: Option<Timestamp>,
 }
 
+/// Where a list goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Follow {
+    Page(Url),
+    /// No further page, or one that was read before.
+    End,
+    /// There is more, and it is not followed.
+    Cut,
+}
+
+fn follow(next: Option<Url>, visited: &HashSet<Url>) -> Follow {
+    match next {
+        Some(next) if visited.contains(&next) => Follow::End,
+        Some(_) if visited.len() >= PAGES_MAX => Follow::Cut,
+        Some(next) => Follow::Page(next),
+        None => Follow::End,
+    }
+}
+
 /// The next poll's beginning: a while before the oldest action that may still
 /// change, and before the last list, since what was created then may not have
 /// been visible.
@@ -414,5 +462,88 @@ fn may_pass(error: &CollectError) -> bool {
         CollectError::Transport { .. } | CollectError::Answer { .. } => true,
         CollectError::Service { service, .. } => service.status >= 500 || service.status == 429,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::collect::pump::tests::{Bare, action, known, still};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_a_slot_leaves_during_a_plan_is_planned_again() {
+        let state = tempfile::tempdir().unwrap();
+        let (stranger, (entered, is_in), (open, gate)) =
+            (action(2).id, mpsc::channel(), mpsc::channel());
+        let gate = std::sync::Mutex::new(gate);
+        let vault = Bare {
+            at_gate: Some(Box::new(move |key| {
+                if key.action == stranger {
+                    entered.send(()).unwrap();
+                    gate.lock().unwrap().recv().unwrap();
+                }
+            })),
+            ..Bare::default()
+        };
+        let run = still(Arc::new(vault), state.path()).await;
+        run.plan(&known(&[action(1)]), None).await.unwrap();
+        let want = run.queue.take().await.unwrap();
+        let key = want.key();
+        let both = known(&[action(1), action(2)]);
+        let planning = tokio::spawn({
+            let run = run.clone();
+            async move {
+                run.plan(&both, None).await.unwrap();
+                both
+            }
+        });
+        is_in.recv().unwrap();
+        let leaving = std::thread::spawn({
+            let run = run.clone();
+            move || run.leave(&want)
+        });
+        // Time to come in between, where it can.
+        std::thread::sleep(Duration::from_millis(100));
+        open.send(()).unwrap();
+        leaving.join().unwrap();
+        let both = planning.await.unwrap();
+        run.plan(&both, None).await.unwrap();
+        assert!(run.queue.holds(key));
+        assert_eq!(run.lock_taken().left(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_gap_that_waits_for_its_second_turn_is_not_planned_a_third_time() {
+        let state = tempfile::tempdir().unwrap();
+        let run = still(Arc::new(Bare::default()), state.path()).await;
+        let known = known(&[action(1)]);
+        run.plan(&known, None).await.unwrap();
+        let key = run.queue.take().await.unwrap().key();
+        run.tally.gap(key, GapReason::Unreachable);
+        run.give_second_chances();
+        assert!(run.lock_taken().holds(key), "a slot is at it");
+        run.queue.settle(key);
+        run.give_second_chances();
+        assert!(!run.lock_taken().holds(key));
+        run.plan(&known, None).await.unwrap();
+        assert!(run.queue.holds(key));
+    }
+
+    #[test]
+    fn a_list_that_does_not_end_is_cut_and_not_taken_for_whole() {
+        let page = |n: usize| Url::parse(&format!("http://h/?skip={n}")).unwrap();
+        let visited: HashSet<Url> = (1..PAGES_MAX).map(page).collect();
+        assert_eq!(follow(None, &visited), Follow::End);
+        assert_eq!(follow(Some(page(7)), &visited), Follow::End);
+        let next = Some(page(PAGES_MAX));
+        assert_eq!(
+            follow(next.clone(), &visited),
+            Follow::Page(page(PAGES_MAX))
+        );
+        let full = visited.into_iter().chain([page(0)]).collect();
+        assert_eq!(follow(next, &full), Follow::Cut);
+        assert_eq!(follow(None, &full), Follow::End);
     }
 }

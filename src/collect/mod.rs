@@ -44,6 +44,7 @@ mod settings;
 mod sign_in;
 mod single;
 mod system;
+mod taken;
 mod tally;
 mod vault;
 mod writer;

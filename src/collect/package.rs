@@ -1,8 +1,11 @@
 //! Investigation packages: one action with one result, which the service lists
 //! without commands.
 
-use super::api::{Ask, CallError};
+use super::api::{Api, Ask, CallError};
+use super::backoff::{Tries, Trouble};
+use super::error::clean;
 use super::fleet::{RunId, entities, resolve_one};
+use super::list::quoted;
 use super::settings::PACKAGE_TYPE;
 use super::single::open;
 use super::{Call, CollectError, Settings};
@@ -42,24 +45,47 @@ pub async fn start_package(
     let body = serde_json::json!({"Comment": comment}).to_string();
     let ask = Ask::post(Call::Package, api.url(&path), body.into_bytes());
     let fatal = |error: CallError| error.into_fatal(Call::Package, &api.host);
-    let error = match api.call(&ask).await {
+    let error = match api.call_once(&ask).await {
         Ok(answer) => match Action::from_json(&answer.body) {
             Ok(action) => return Ok(action.id),
-            Err(error) => CallError::Odd(error.to_string()),
+            Err(error) => CallError::Odd(clean(&error.to_string())),
         },
-        Err(error) if error.may_pass().is_some() => error,
-        Err(error) => return Err(fatal(error)),
+        Err(error) => error,
     };
+    let may_have_begun = error.may_pass().is_some_and(|trouble| !trouble.is_undone());
+    if may_have_begun && let Some(id) = look_for(&api, &machine, &comment).await? {
+        return Ok(id);
+    }
+    Err(fatal(error))
+}
+
+/// The package that bears our comment, looked for as long as a fresh action
+/// stays invisible.
+async fn look_for(
+    api: &Api,
+    machine: &str,
+    comment: &str,
+) -> Result<Option<ActionId>, CollectError> {
     let mut url = api.url("machineactions");
     url.set_query(Some(&format!(
-        "$filter=type eq '{PACKAGE_TYPE}' and machineId eq '{machine}'"
+        "$filter=type eq '{PACKAGE_TYPE}' and machineId eq {}",
+        quoted(machine)
     )));
-    let (values, _) = entities(&api, Call::List, url).await?;
-    let mut actions = values
-        .iter()
-        .filter_map(|value| Action::from_value(value).ok());
-    let ours = actions.find(|action| action.comment.as_deref() == Some(comment.as_str()));
-    ours.map(|action| action.id).ok_or_else(|| fatal(error))
+    let mut tries = Tries::default();
+    loop {
+        let (values, _) = entities(api, Call::List, url.clone()).await?;
+        let mut actions = values
+            .iter()
+            .filter_map(|value| Action::from_value(value).ok());
+        let ours = actions.find(|action| action.comment.as_deref() == Some(comment));
+        if let Some(action) = ours {
+            return Ok(Some(action.id));
+        }
+        match tries.next(Trouble::NotFound) {
+            Some(wait) => api.clock.sleep(wait).await,
+            None => return Ok(None),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! not all can be had today; results that failed in an earlier run come after
 //! those never tried.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,9 @@ use jiff::Timestamp;
 
 use super::Standing;
 use super::clock::between;
+use super::error::clean;
 use super::queue::{Rank, Want};
+use super::taken::Taken;
 use crate::evidence::{Action, Command, CommandKind, GapReason, ResultKey};
 
 /// Command states that say there is and will be nothing, once the action is
@@ -72,12 +73,13 @@ pub(super) fn never_detail(action: &Action, command: &Command) -> String {
         &command.status
     };
     let errors = match command.errors.first() {
-        Some(first) => format!(": {}", super::error::clean(first)),
+        Some(first) => format!(": {}", clean(first)),
         None => String::new(),
     };
     format!(
-        "the action ended as {} with this command {reached}{errors}",
-        action.status
+        "the action ended as {} with this command {}{errors}",
+        clean(&action.status),
+        clean(reached)
     )
 }
 
@@ -92,11 +94,12 @@ pub(super) struct FirstAsk {
 
 impl FirstAsk {
     /// Whether a command ended too lately. One without an end is asked for at
-    /// once.
+    /// once, and so is one that ended in the future: whose clock that was
+    /// nobody knows, and it may never come.
     fn is_early(self, command: &Command) -> bool {
         let ended = command.ended.as_ref().and_then(|time| time.instant());
         match (ended, self.now) {
-            (Some(ended), Some(now)) => between(ended, now).unwrap_or_default() < self.after,
+            (Some(ended), Some(now)) => between(ended, now).is_some_and(|since| since < self.after),
             _ => false,
         }
     }
@@ -127,7 +130,7 @@ impl Plan {
     pub fn add(
         &mut self,
         action: &Arc<Action>,
-        taken: &mut HashSet<ResultKey>,
+        taken: &mut Taken,
         mut standing: impl FnMut(ResultKey) -> Result<Standing, super::VaultError>,
     ) -> Result<(), super::VaultError> {
         for (place, command) in action.commands.iter().enumerate() {
@@ -137,7 +140,7 @@ impl Plan {
                 promise = Promise::Soon;
             }
             let is_meant = self.indexes.is_empty() || self.indexes.contains(&key.index.0);
-            if promise == Promise::Nothing || !is_meant || taken.contains(&key) {
+            if promise == Promise::Nothing || !is_meant || taken.holds(key) {
                 continue;
             }
             if promise == Promise::Later || promise == Promise::Soon {
@@ -145,7 +148,7 @@ impl Plan {
                 self.soon += u64::from(promise == Promise::Soon);
                 continue;
             }
-            taken.insert(key);
+            taken.take(key);
             match (standing(key)?, promise) {
                 (Standing::Sealed { .. }, _) if !self.again => self.already_there += 1,
                 (Standing::Gap(GapReason::NeverProduced), Promise::Never) => {
@@ -246,11 +249,13 @@ mod tests {
                 ..Plan::default()
             };
             let absent = |_| Ok(Standing::Absent);
-            plan.add(&action, &mut HashSet::new(), absent).unwrap();
+            plan.add(&action, &mut Taken::default(), absent).unwrap();
             (plan.soon, plan.wants.len())
         };
         assert_eq!(soon("2026-01-01T00:00:59Z"), (1, 0));
         assert_eq!(soon("2026-01-01T00:01:00Z"), (0, 1));
+        // Ended in the future, by another clock.
+        assert_eq!(soon("2025-12-31T23:59:59Z"), (0, 1));
     }
 
     #[tokio::test]
@@ -266,7 +271,7 @@ mod tests {
             ],
         );
         let mut plan = Plan::default();
-        let mut taken = HashSet::new();
+        let mut taken = Taken::default();
         for _ in 0..2 {
             plan.add(&action, &mut taken, |key| {
                 Ok(match key.index.0 {

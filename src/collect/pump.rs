@@ -1,26 +1,25 @@
 //! The run: a lister that adds to the queue, slots that take from it, seals
 //! that settle beside them, and an end at which nothing is under way.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::api::Api;
+use super::api::{Api, LOOK_FOR_ROOM};
 use super::backoff::Trouble;
-use super::budget::RETRY_AFTER_MAX;
 use super::clock::Clock;
 use super::download::{self, Body, Step};
 use super::fleet::{self, Fleet};
 use super::lister;
 use super::outage::Outage;
 use super::queue::{Queue, Want};
+use super::taken::Taken;
 use super::tally::Tally;
 use super::writer::End;
 use super::{Call, CollectError, Events, Progress, Report, Settings, Vault, VaultError};
-use crate::evidence::{Gap, GapReason, ResultKey};
+use crate::evidence::{Gap, GapReason};
 
 /// Bodies that wait for their commit while their slots go on: the vault groups
 /// commits, and a slot that waited for each would be bound by its sync.
@@ -30,10 +29,10 @@ const SEALING_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const SEALING_UNIT: u64 = 4 * 1024;
 /// A larger body stands in a file of its own and holds no memory.
 const SMALL_BYTES_MAX: u64 = 1024 * 1024;
-/// A full disk is looked at this often, real time.
-const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
-/// Room asked for beyond what is known to be missing.
-const ROOM_MARGIN: u64 = 16 * 1024 * 1024;
+/// Room asked for beyond what is known to be missing: twice a commit's bodies.
+/// The vault keeps some in reserve and refuses below it, so a margin no greater
+/// than that would find room where the vault finds none.
+const ROOM_MARGIN: u64 = 2 * SEALING_BYTES_MAX;
 
 /// What the parts of a run share.
 pub(super) struct Run {
@@ -51,8 +50,8 @@ pub(super) struct Run {
     sealing: Arc<Semaphore>,
     halt: watch::Sender<bool>,
     failure: Mutex<Option<CollectError>>,
-    /// Keys planned or settled in this process.
-    taken: Mutex<HashSet<ResultKey>>,
+    /// Shared with the thread that looks up what is sealed.
+    pub taken: Arc<Mutex<Taken>>,
     disk_full: Mutex<bool>,
 }
 
@@ -113,6 +112,7 @@ pub(super) async fn pump(
     forwarder.abort();
     let mut report = tally.report();
     report.left = run.queue.left();
+    report.pending += run.lock_taken().left();
     report.list_calls = run.api.budget.count(Call::List);
     report.link_calls = run.api.budget.count(Call::Link);
     report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -137,20 +137,21 @@ async fn prepare(
     if let Some(warning) = super::check::missing_permissions(&api.signer.bearer().await?) {
         tally.notice(warning);
     }
+    api.endless.set(settings.watch.is_some());
     Ok(Run {
+        blob_outage: Outage::new(api.endless.clone()),
         api,
         settings,
         vault,
         clock,
         tally,
-        blob_outage: Outage::default(),
         alive,
         queue: Queue::new(clock),
         fleet,
         sealing: Arc::new(Semaphore::new(sealing_permits() as usize)),
         halt: watch::Sender::new(false),
         failure: Mutex::default(),
-        taken: Mutex::default(),
+        taken: Arc::default(),
         disk_full: Mutex::default(),
     })
 }
@@ -267,8 +268,9 @@ impl Run {
 
     /// Puts a want back with its trouble counted, or settles it as a gap.
     async fn again(&self, mut want: Want, trouble: Trouble, why: String, asked: Option<Duration>) {
-        if let Some(wait) = want.tries.next(trouble) {
-            let wait = asked.map_or(wait, |asked| asked.min(RETRY_AFTER_MAX).max(wait));
+        let endless = trouble == Trouble::Lost && self.api.endless.get();
+        if let Some(wait) = want.tries.next_or_longest(trouble, endless) {
+            let wait = asked.map_or(wait, |asked| asked.max(wait));
             let at = self.clock.now().after(self.clock.real(wait));
             return self.queue.put_back(want, at);
         }
@@ -280,7 +282,9 @@ impl Run {
             }
         };
         let reason = match trouble {
-            Trouble::NotReady if !want.action().is_final() => return self.leave(&want),
+            Trouble::NotReady if !want.action().is_final() && !self.queue.is_closed() => {
+                return self.leave(&want);
+            }
             Trouble::NotReady | Trouble::BlobMissing => absent(GapReason::BlobMissing),
             Trouble::NotFound => absent(GapReason::Expired),
             Trouble::Damaged => GapReason::Damaged,
@@ -289,11 +293,11 @@ impl Run {
         self.give_up(want, reason, why).await;
     }
 
-    /// The service is still at it: a later poll finds it again.
-    fn leave(&self, want: &Want) {
-        self.lock_taken().remove(&want.key());
-        self.tally.count(|report| report.pending += 1);
+    /// The service is still at it: a later poll finds it again. The queue lets
+    /// go of it first, or it would refuse what that poll adds.
+    pub fn leave(&self, want: &Want) {
         self.queue.settle(want.key());
+        self.lock_taken().leave(want.key());
     }
 
     async fn give_up(&self, want: Want, reason: GapReason, detail: String) {
@@ -378,14 +382,118 @@ impl Run {
         std::mem::replace(&mut full, now)
     }
 
-    pub fn lock_taken(&self) -> std::sync::MutexGuard<'_, HashSet<ResultKey>> {
+    pub fn lock_taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::collect::list::Known;
+    use crate::collect::{
+        Cloud, Download, Secret, SeenAction, SignIn, Standing, TokenSource, plan, queue::Rank,
+    };
+    use crate::evidence::{Action, Facts, ResultKey};
+
+    /// Knows nothing, keeps gaps, and is asked what it knows through a gate.
+    #[derive(Default)]
+    pub struct Bare {
+        pub gaps: Mutex<Vec<Gap>>,
+        pub at_gate: Option<Box<dyn Fn(ResultKey) + Send + Sync>>,
+    }
+
+    impl Vault for Bare {
+        fn standing(&self, key: ResultKey) -> Result<Standing, VaultError> {
+            if let Some(gate) = &self.at_gate {
+                gate(key);
+            }
+            Ok(Standing::Absent)
+        }
+
+        fn note_actions(&self, _: &[SeenAction]) -> Result<(), VaultError> {
+            Ok(())
+        }
+
+        fn note_gaps(&self, gaps: &[Gap]) -> Result<(), VaultError> {
+            self.gaps.lock().unwrap().extend_from_slice(gaps);
+            Ok(())
+        }
+
+        fn download(&self, _: ResultKey, _: Facts) -> Result<Box<dyn Download>, VaultError> {
+            Err(VaultError::DiskFull)
+        }
+    }
+
+    /// A run without lister and slots, whose service nobody reaches.
+    pub async fn still(vault: Arc<dyn Vault>, state: &Path) -> Arc<Run> {
+        let nowhere = Some("http://127.0.0.1:1");
+        let sign_in = SignIn::Token(TokenSource::Ready(Secret::new("x")));
+        let cloud = Cloud::Commercial;
+        let settings = Settings::new(cloud, nowhere, nowhere, sign_in, state.into()).unwrap();
+        let tally = Arc::new(Tally::new(Arc::new(|_| ())));
+        let (alive, _) = mpsc::channel(1);
+        Arc::new(prepare(settings, vault, tally, alive, None).await.unwrap())
+    }
+
+    /// An action under way with one result that may be fetched.
+    pub fn action(n: u32) -> Action {
+        let json = serde_json::json!({"id": format!("5382f7ea-7557-4ab7-9782-{n:012x}"),
+            "status": "InProgress",
+            "commands": [{"commandStatus": "Completed", "command": {"type": "GetFile"}}]});
+        Action::from_value(&json).unwrap()
+    }
+
+    pub fn known(actions: &[Action]) -> Known {
+        let mut known = Known::default();
+        actions.iter().cloned().for_each(|a| known.recall(a));
+        known
+    }
+
+    fn impatient_want() -> Want {
+        let action = Arc::new(action(1));
+        let rank = Rank {
+            failed_before: false,
+            time: 0,
+            key: action.key(&action.commands[0]),
+        };
+        assert_eq!(
+            plan::judge(&action, &action.commands[0]),
+            plan::Promise::Fetch
+        );
+        let mut want = Want::new(action, 0, rank, None);
+        while want.tries.next(Trouble::NotReady).is_some() {}
+        want
+    }
+
+    #[tokio::test]
+    async fn a_result_that_does_not_come_is_left_to_the_next_poll_or_is_a_gap() {
+        let state = tempfile::tempdir().unwrap();
+        let vault = Arc::new(Bare::default());
+        let run = still(vault.clone(), state.path()).await;
+        let again = async |want| {
+            run.queue.add(vec![want]);
+            let want = run.queue.take().await.unwrap();
+            run.again(want, Trouble::NotReady, "not yet".into(), None)
+                .await;
+        };
+        again(impatient_want()).await;
+        assert_eq!((run.queue.left(), run.lock_taken().left()), (0, 1));
+        assert!(vault.gaps.lock().unwrap().is_empty());
+        let want = impatient_want();
+        run.lock_taken().take(want.key());
+        run.queue.add(vec![want]);
+        run.queue.close();
+        let want = run.queue.take().await.unwrap();
+        run.again(want, Trouble::NotReady, "not yet".into(), None)
+            .await;
+        assert_eq!((run.queue.left(), run.lock_taken().left()), (0, 0));
+        let gap = vault.gaps.lock().unwrap()[0].reason;
+        assert_eq!(gap, GapReason::BlobMissing);
+        assert_eq!(run.tally.report().gaps.get(&gap), Some(&1));
+    }
 
     #[test]
     fn bodies_that_wait_for_their_commit_hold_bounded_memory() {

@@ -1,6 +1,6 @@
 //! The results still wanted, in order, and those that wait for their next try.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -72,7 +72,8 @@ impl Want {
     }
 }
 
-/// Shared by the lister, which adds, and the slots, which take.
+/// Shared by the lister, which adds, and the slots, which take. Of each result
+/// there is one want at most: two slots at one download would meet in the vault.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Notify,
@@ -85,8 +86,8 @@ struct State {
     /// Not before: in order of time, then of arrival.
     later: BTreeMap<(Moment, u64), Want>,
     arrivals: u64,
-    /// Taken and not settled.
-    active: HashMap<ResultKey, ()>,
+    /// Not settled: ready, to be taken later, or taken.
+    held: HashSet<ResultKey>,
     /// Nothing more will be added from outside.
     closed: bool,
 }
@@ -107,17 +108,21 @@ impl Queue {
         }
     }
 
+    /// A result that is held already is not added once more.
     pub fn add(&self, wants: Vec<Want>) {
-        self.lock()
-            .ready
-            .extend(wants.into_iter().map(|want| (want.rank, want)));
+        let mut state = self.lock();
+        for want in wants {
+            if state.held.insert(want.key()) {
+                state.ready.insert(want.rank, want);
+            }
+        }
+        drop(state);
         self.changed.notify_waiters();
     }
 
     /// Puts a taken want back, to be taken again at `not_before`.
     pub fn put_back(&self, want: Want, not_before: Moment) {
         let mut state = self.lock();
-        state.active.remove(&want.key());
         state.arrivals += 1;
         let place = (not_before, state.arrivals);
         state.later.insert(place, want);
@@ -127,8 +132,13 @@ impl Queue {
 
     /// A taken want is settled, one way or another.
     pub fn settle(&self, key: ResultKey) {
-        self.lock().active.remove(&key);
+        self.lock().held.remove(&key);
         self.changed.notify_waiters();
+    }
+
+    /// Whether a result waits or is being fetched.
+    pub fn holds(&self, key: ResultKey) -> bool {
+        self.lock().held.contains(&key)
     }
 
     /// Once what is in it is settled, takers are sent home.
@@ -144,8 +154,7 @@ impl Queue {
 
     /// Wants not settled.
     pub fn left(&self) -> u64 {
-        let state = self.lock();
-        (state.ready.len() + state.later.len() + state.active.len()) as u64
+        self.lock().held.len() as u64
     }
 
     /// The next want whose time has come; `None` when all is done.
@@ -179,17 +188,54 @@ impl Queue {
             state.ready.insert(want.rank, want);
         }
         if let Some((_, want)) = state.ready.pop_first() {
-            state.active.insert(want.key(), ());
             return Next::Take(Box::new(want));
         }
         match state.later.first_key_value() {
             Some(((at, _), _)) => Next::WaitUntil(*at),
-            None if state.closed && state.active.is_empty() => Next::End,
+            None if state.closed && state.held.is_empty() => Next::End,
             None => Next::Wait,
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn want(time: i64) -> Want {
+        let json = serde_json::json!({"id": "5382f7ea-7557-4ab7-9782-d50480024a4e",
+            "commands": [{"command": {"type": "GetFile"}}]});
+        let action = Arc::new(Action::from_value(&json).unwrap());
+        let rank = Rank {
+            failed_before: false,
+            time,
+            key: action.key(&action.commands[0]),
+        };
+        Want::new(action, 0, rank, None)
+    }
+
+    #[tokio::test]
+    async fn a_result_is_held_once_from_its_adding_to_its_settling() {
+        let queue = Queue::new(Clock::new(1.0));
+        let key = want(1).key();
+        queue.add(vec![want(1), want(2)]);
+        assert_eq!(queue.left(), 1);
+        let taken = queue.take().await.unwrap();
+        queue.add(vec![want(3)]);
+        assert!(queue.holds(key) && queue.left() == 1);
+        let later = Clock::new(1.0)
+            .now()
+            .after(std::time::Duration::from_secs(600));
+        queue.put_back(taken, later);
+        queue.add(vec![want(4)]);
+        assert!(queue.lock().ready.is_empty() && queue.holds(key));
+        queue.settle(key);
+        assert!(!queue.holds(key));
+        queue.add(vec![want(5)]);
+        assert_eq!(queue.lock().ready.len(), 1);
     }
 }

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
-use tokio::sync::Mutex;
 use url::Url;
 
 use super::backoff::{Tries, Trouble};
@@ -16,6 +15,8 @@ use super::clock::{Clock, Moment};
 use super::error::clean;
 use super::http::{self, SharedHttp, Unread};
 use super::jwt::{self, Claims};
+use super::outage::Endless;
+use super::system;
 use super::tally::Tally;
 use super::{CollectError, Progress, Secret, Settings, SignIn, TokenSource};
 
@@ -39,7 +40,10 @@ pub(super) struct Signer {
     clock: Clock,
     /// Hears of waiting for the login host; without it nobody waits.
     tally: Option<Arc<Tally>>,
+    endless: Endless,
     current: Mutex<Option<Token>>,
+    /// Held by the one that gets another.
+    renewing: tokio::sync::Mutex<()>,
 }
 
 struct Token {
@@ -68,6 +72,7 @@ impl Signer {
         http: SharedHttp,
         clock: Clock,
         tally: Option<Arc<Tally>>,
+        endless: Endless,
     ) -> Result<Self, CollectError> {
         let token_url = match &settings.sign_in {
             SignIn::Client { tenant, .. } | SignIn::Certificate { tenant, .. } => {
@@ -82,27 +87,49 @@ impl Signer {
             http,
             clock,
             tally,
-            current: Mutex::new(None),
+            endless,
+            current: Mutex::default(),
+            renewing: tokio::sync::Mutex::default(),
         })
     }
 
     /// The token to send, new where the last one nears its end.
     pub async fn bearer(&self) -> Result<Secret, CollectError> {
-        let mut current = self.current.lock().await;
-        let now = self.clock.now();
-        match &*current {
-            Some(token) if token.renew_at.is_none_or(|at| now < at) => Ok(token.value.clone()),
-            _ => self.replace(&mut current).await,
+        if let Some(token) = self.fresh() {
+            return Ok(token);
         }
+        let _renewing = self.renewing.lock().await;
+        match self.fresh() {
+            Some(token) => Ok(token),
+            None => self.replace().await,
+        }
+    }
+
+    /// Whether a token is still the one to send.
+    pub fn is_fresh(&self, token: &Secret) -> bool {
+        self.fresh().as_ref() == Some(token)
+    }
+
+    fn fresh(&self) -> Option<Secret> {
+        let now = self.clock.now();
+        let current = self.lock_current();
+        let token = current.as_ref()?;
+        let lives = token.renew_at.is_none_or(|at| now < at);
+        lives.then(|| token.value.clone())
+    }
+
+    fn lock_current(&self) -> MutexGuard<'_, Option<Token>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another token after the service refused `spent`. Of many calls refused
     /// at once the first renews for all.
     pub async fn renew(&self, spent: &Secret) -> Result<Secret, CollectError> {
-        let mut current = self.current.lock().await;
-        match &*current {
-            Some(token) if token.value != *spent => Ok(token.value.clone()),
-            _ => self.replace(&mut current).await,
+        let _renewing = self.renewing.lock().await;
+        let held = self.lock_current().as_ref().map(|t| t.value.clone());
+        match held {
+            Some(token) if token != *spent => Ok(token),
+            _ => self.replace().await,
         }
     }
 
@@ -110,10 +137,10 @@ impl Signer {
         Ok(jwt::claims(&self.bearer().await?).unwrap_or_default())
     }
 
-    async fn replace(&self, current: &mut Option<Token>) -> Result<Secret, CollectError> {
+    async fn replace(&self) -> Result<Secret, CollectError> {
         // At the start an unreachable host is an error a person waits for; in
         // mid-run it is an outage to be outlived.
-        let trouble = match current {
+        let trouble = match *self.lock_current() {
             Some(_) => Trouble::Lost,
             None => Trouble::SignIn,
         };
@@ -136,7 +163,7 @@ impl Signer {
             },
         };
         let value = token.value.clone();
-        *current = Some(token);
+        *self.lock_current() = Some(token);
         Ok(value)
     }
 
@@ -154,7 +181,8 @@ impl Signer {
             };
             let may_pass = matches!(refusal, Refusal::Passing(_));
             let error = self.failure(refusal);
-            match (&self.tally, tries.next(trouble)) {
+            let endless = trouble == Trouble::Lost && self.endless.get();
+            match (&self.tally, tries.next_or_longest(trouble, endless)) {
                 (Some(tally), Some(wait)) if may_pass => {
                     tally.tell(Progress::Notice(format!("{error}; trying again")));
                     self.clock.sleep(wait).await;
@@ -319,14 +347,7 @@ async fn from_source(source: &TokenSource) -> Result<Secret, CollectError> {
 /// What it prints is the token and is shown to nobody, its complaints neither.
 async fn from_command(line: &str) -> Result<Secret, CollectError> {
     let refuse = |why: String| CollectError::TokenCommand { why };
-    let (shell, flag) = if cfg!(windows) {
-        ("cmd", "/C")
-    } else {
-        ("sh", "-c")
-    };
-    let mut child = tokio::process::Command::new(shell)
-        .arg(flag)
-        .arg(line)
+    let mut child = system::shell(line)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -390,5 +411,22 @@ mod tests {
         let error = from_command("printf eyJsecret; exit 3").await.unwrap_err();
         let text = format!("{error} {error:?}");
         assert!(text.contains('3') && !text.contains("eyJ"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_says_it_lives_for_ever_is_taken() {
+        let nowhere = Some("http://127.0.0.1:1");
+        let sign_in = SignIn::Token(TokenSource::Ready(Secret::new("x")));
+        let cloud = crate::collect::Cloud::Commercial;
+        let settings = Settings::new(cloud, nowhere, nowhere, sign_in, "s".into()).unwrap();
+        let http = Arc::new(http::Http::new(None, settings.timeouts).unwrap());
+        let clock = Clock::new(1.0);
+        let signer = Signer::new(&settings, http, clock, None, Endless::default()).unwrap();
+        let body = br#"{"access_token":"a","expires_in":18446744073709551615}"#;
+        let Ok(token) = signer.read_grant(body, clock.now()) else {
+            panic!("a token was granted");
+        };
+        *signer.lock_current() = Some(token);
+        assert!(signer.is_fresh(&Secret::new("a")) && !signer.is_fresh(&Secret::new("b")));
     }
 }

@@ -4,6 +4,8 @@
 mod emulated;
 #[cfg(feature = "emulator")]
 mod fleet;
+mod requests;
+mod spoilt_log;
 mod stub;
 mod stubbed;
 mod vault;

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex};
 
 #[derive(Clone, Debug)]
 pub struct Request {
+    pub method: String,
     /// Path and query, byte for byte.
     pub target: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -89,7 +91,9 @@ fn read(stream: &TcpStream) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
     reader.read_line(&mut first).ok()?;
-    let target = first.split(' ').nth(1)?.to_string();
+    let mut words = first.split(' ');
+    let method = words.next()?.to_string();
+    let target = words.next()?.to_string();
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -99,10 +103,15 @@ fn read(stream: &TcpStream) -> Option<Request> {
         };
         headers.push((name.to_ascii_lowercase(), value.trim().to_string()));
     }
-    let request = Request { target, headers };
+    let mut request = Request {
+        method,
+        target,
+        headers,
+        body: Vec::new(),
+    };
     let length = request.header("content-length");
     let length = length.and_then(|l| l.parse().ok()).unwrap_or(0);
-    reader.take(length).read_to_end(&mut Vec::new()).ok()?;
+    reader.take(length).read_to_end(&mut request.body).ok()?;
     Some(request)
 }
 

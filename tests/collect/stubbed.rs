@@ -21,7 +21,7 @@ use super::{run, run_until};
 const TOKEN: &str = "eyJhbGciOiJub25lIn0.e30.TOKENSIGNATURE";
 const SIG: &str = "sig=a/b%2Bc%3D";
 
-fn id(n: u32) -> String {
+pub fn id(n: u32) -> String {
     format!("5382f7ea-7557-4ab7-9782-{n:012x}")
 }
 
@@ -30,7 +30,7 @@ fn key(n: u32, index: u32) -> ResultKey {
     ResultKey::new(action, CommandIndex(index))
 }
 
-fn action(n: u32, commands: u32) -> serde_json::Value {
+pub fn action(n: u32, commands: u32) -> serde_json::Value {
     let commands: Vec<_> = (0..commands)
         .map(|index| {
             json!({"index": index, "startTime": "2026-01-01T00:00:00Z",
@@ -45,19 +45,19 @@ fn action(n: u32, commands: u32) -> serde_json::Value {
         "creationDateTimeUtc": "2026-01-01T00:00:00Z", "commands": commands})
 }
 
-fn page(actions: &[serde_json::Value]) -> Reply {
+pub fn page(actions: &[serde_json::Value]) -> Reply {
     Reply::new(200, json!({ "value": actions }).to_string())
 }
 
 /// A link to `/blob/ID/INDEX` of this same server, as the service signs it.
-fn link(request: &Request, base: &str) -> Reply {
+pub fn link(request: &Request, base: &str) -> Reply {
     let place = request.target.trim_start_matches("/api/machineactions/");
     let url = format!("{base}/blob/{place}?se=2099-01-01T00%3A00%3A00Z&sp=r&{SIG}");
     Reply::new(200, json!({ "value": url }).to_string())
         .header("Date", "Thu, 01 Jan 2026 00:00:00 GMT")
 }
 
-fn is_list(request: &Request) -> bool {
+pub fn is_list(request: &Request) -> bool {
     request.target.starts_with("/api/machineactions?")
 }
 
@@ -73,7 +73,7 @@ fn service(
     })
 }
 
-fn settings(stub: &Stub, state: &Path) -> Settings {
+pub fn settings(stub: &Stub, state: &Path) -> Settings {
     let sign_in = SignIn::Token(TokenSource::Ready(Secret::new(TOKEN)));
     let mut settings = Settings::new(
         Cloud::Commercial,
@@ -443,6 +443,7 @@ async fn a_check_that_is_held_back_waits_once_and_then_warns() {
         ("0", 1, CheckState::Ok, 2),
         ("0", 9, CheckState::Warn, 2),
         ("999999999", 9, CheckState::Warn, 1),
+        ("18446744073709551615", 9, CheckState::Warn, 1),
     ] {
         let asked = AtomicUsize::new(0);
         let stub = Stub::serve(move |_, _| {
@@ -501,4 +502,98 @@ async fn a_name_that_matches_nothing_is_no_clean_end() {
     settings.filter.comment = None;
     let told = run(settings, &vault).await;
     assert!(told.report.is_complete() && !said(&told, "matches the filter"));
+}
+
+#[tokio::test]
+async fn entries_that_cannot_be_read_are_counted_over_all_lists_and_told_once() {
+    let state = tempfile::tempdir().unwrap();
+    let wanted: Vec<ActionId> = (1..=21).map(|n| id(n).parse().unwrap()).collect();
+    let stub = Stub::serve(|request, base| match request {
+        // The first of two lists, by the ids it asks for.
+        r if is_list(r) && r.target.contains(&id(1)) => page(&[action(1, 1), json!({"id": 7})]),
+        r if is_list(r) => page(&[action(21, 1)]),
+        r if r.is_blob() => Reply::new(200, "x"),
+        r => link(r, base),
+    });
+    let mut settings = settings(&stub, state.path());
+    settings.filter.actions = wanted;
+    settings.watch = Some(Duration::from_secs(5));
+    let (stop, stopped) = watch::channel(false);
+    let vault = MemoryVault::new();
+    let running = tokio::spawn({
+        let vault = vault.clone();
+        async move { run_until(settings, &vault, stopped).await }
+    });
+    while stub.seen().iter().filter(|r| is_list(r)).count() < 8 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.send(true).unwrap();
+    let told = running.await.unwrap();
+    assert_eq!(told.report.unreadable, 1, "{}", told.text());
+    let notices = told.report.notices.iter();
+    let unreadable = notices.filter(|text| text.contains("describe no action"));
+    assert_eq!(unreadable.count(), 1, "{}", told.text());
+}
+
+#[tokio::test]
+async fn a_call_that_waited_longer_than_its_token_lives_takes_another() {
+    let state = tempfile::tempdir().unwrap();
+    let (tokens, lists) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let stub = Stub::serve(move |request, _| {
+        if request.target.ends_with("/token") {
+            let nth = tokens.fetch_add(1, Ordering::SeqCst);
+            let token = json!({"access_token": format!("token-{nth}"), "expires_in": 60});
+            return Reply::new(200, token.to_string());
+        }
+        match lists.fetch_add(1, Ordering::SeqCst) {
+            // A second of ours, longer than the token's minute.
+            0 => Reply::new(429, "").header("Retry-After", "100"),
+            _ => page(&[action(1, 0)]),
+        }
+    });
+    let mut settings = settings(&stub, state.path());
+    settings.sign_in = SignIn::Client {
+        tenant: "t".into(),
+        client_id: "c".into(),
+        secret: Secret::new("s"),
+    };
+    let told = run(settings, &MemoryVault::new()).await;
+    assert!(told.failure.is_none(), "{}", told.text());
+    let seen = stub.seen();
+    let tokens: Vec<_> = seen
+        .iter()
+        .filter_map(|r| r.header("authorization"))
+        .collect();
+    assert_eq!(tokens, ["Bearer token-0", "Bearer token-1"]);
+    assert_eq!(told.report.list_calls, 2);
+}
+
+#[tokio::test]
+async fn a_vault_without_room_costs_no_link() {
+    let state = tempfile::tempdir().unwrap();
+    let stub = service(vec![action(1, 1)], |_| Reply::new(200, "x"));
+    let vault = MemoryVault::new();
+    vault.leave_room(0);
+    let later = vault.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        later.leave_room(u64::MAX);
+    });
+    let told = run(settings(&stub, state.path()), &vault).await;
+    assert_eq!(told.report.sealed, 1, "{}", told.text());
+    assert!(told.progress.contains(&Progress::RoomAgain));
+    assert_eq!(told.report.link_calls, 1);
+}
+
+#[tokio::test]
+async fn an_action_of_megabytes_is_left_out_and_ends_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let mut monster = action(2, 1);
+    monster["requestorComment"] = "x".repeat(2_000_000).into();
+    let stub = service(vec![monster, action(1, 1)], |_| Reply::new(200, "x"));
+    let vault = MemoryVault::new();
+    let told = run(settings(&stub, state.path()), &vault).await;
+    assert!(told.failure.is_none(), "{}", told.failure.unwrap());
+    assert_eq!((told.report.sealed, told.report.unreadable), (1, 1));
+    assert_eq!(vault.actions().len(), 1);
 }

@@ -117,6 +117,9 @@ impl Vault for MemoryVault {
     }
 
     fn download(&self, key: ResultKey, _: Facts) -> Result<Box<dyn Download>, VaultError> {
+        if self.0.room.load(Ordering::SeqCst) == 0 {
+            return Err(VaultError::DiskFull);
+        }
         let partial = self.0.partial.lock().unwrap().remove(&key);
         Ok(Box::new(MemoryDownload {
             vault: self.clone(),

@@ -1,0 +1,73 @@
+//! A call log that something meddles with in mid-run.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::stub::{Reply, Stub};
+use super::stubbed::{action, is_list, link, page, settings};
+use super::vault::MemoryVault;
+use super::{run, run_until};
+
+/// Two pages; between them `meddle` is let at the call log in `state`.
+fn meddled(state: &Path, meddle: impl Fn(&Path) + Send + Sync + 'static) -> Stub {
+    let state = state.to_path_buf();
+    Stub::serve(move |request, base| match request {
+        r if is_list(r) && r.target.contains("$skip") => page(&[action(2, 0)]),
+        r if is_list(r) => {
+            let files = std::fs::read_dir(&state).unwrap().flatten();
+            let mut logs = files.map(|file| file.path());
+            let log = logs.find(|path| path.extension().is_some_and(|e| e == "calls"));
+            meddle(&log.unwrap());
+            let next = format!("{base}/api/machineactions?$skip=1");
+            let page = json!({"value": [action(1, 0)], "@odata.count": 2, "@odata.nextLink": next});
+            Reply::new(200, page.to_string())
+        }
+        r => link(r, base),
+    })
+}
+
+#[tokio::test]
+async fn a_call_log_spoilt_in_mid_run_counts_as_a_spent_hour_and_ends_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let stub = meddled(state.path(), |log| std::fs::write(log, "\0\0\0").unwrap());
+    let (stop, stopped) = watch::channel(false);
+    let settings = settings(&stub, state.path());
+    let running =
+        tokio::spawn(async move { run_until(settings, &MemoryVault::new(), stopped).await });
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    stop.send(true).unwrap();
+    let told = running.await.unwrap();
+    assert!(
+        told.failure.is_none() && told.report.stopped,
+        "{}",
+        told.text()
+    );
+    assert!(told.text().contains("is unreadable"), "{}", told.text());
+    let lists = stub.seen().iter().filter(|r| is_list(r)).count();
+    assert_eq!(lists, 1, "the hour is spent");
+}
+
+/// What is written to it finds no room.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_disk_without_room_for_the_call_log_is_waited_for() {
+    let state = tempfile::tempdir().unwrap();
+    let stub = meddled(state.path(), |log| {
+        let fresh = log.with_extension("fresh");
+        let _ = std::fs::remove_file(&fresh);
+        std::os::unix::fs::symlink("/dev/full", &fresh).unwrap();
+        // An empty log is written anew at the next look.
+        std::fs::write(log, "").unwrap();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(600));
+            std::fs::remove_file(fresh).unwrap();
+        });
+    });
+    let told = run(settings(&stub, state.path()), &MemoryVault::new()).await;
+    assert!(told.failure.is_none(), "{}", told.text());
+    assert_eq!(told.report.actions, 2);
+    assert!(told.text().contains("no room for the call log"));
+}
