@@ -7,6 +7,10 @@ mod archive;
 mod certificate;
 #[cfg(feature = "emulator")]
 mod collect;
+#[cfg(feature = "emulator")]
+mod fleet;
+#[cfg(feature = "emulator")]
+mod fleet_size;
 mod hostile;
 mod import;
 mod kill;
@@ -15,4 +19,6 @@ mod memory;
 mod place;
 mod query;
 mod search;
+#[cfg(feature = "emulator")]
+mod service;
 mod wait;
