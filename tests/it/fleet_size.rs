@@ -271,8 +271,8 @@ fn a_fleet_with_a_tenth_away_that_is_killed_again_and_again_ends_whole() {
     );
 }
 
-/// Twenty minutes: `cargo test --test it two_thousand -- --ignored --nocapture`.
-#[ignore = "takes twenty minutes"]
+/// Twenty-five minutes: `cargo test --test it two_thousand -- --ignored --nocapture`.
+#[ignore = "takes twenty-five minutes"]
 #[test]
 fn two_thousand_devices_end_within_three_percent_of_their_bound() {
     let measured = play(&Size {
