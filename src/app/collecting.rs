@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::collect::{
     self, CheckLine, Download, Events, Report, Sealed, SeenAction, Settings, Standing, Vault,
@@ -94,34 +96,96 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|e| Failure::caused(Kind::World, "could not start the network threads", e))
 }
 
-/// Runs something that ends by itself, or soon after Ctrl-C.
+/// Runs something that ends by itself, or soon after Ctrl-C. A second Ctrl-C,
+/// and one that comes when nothing hears it any more, ends the process: every
+/// step outlives a kill.
 pub(super) fn runtime_until_interrupted<F: Future>(
-    run: impl FnOnce(tokio::sync::watch::Receiver<bool>) -> F,
+    run: impl FnOnce(watch::Receiver<bool>) -> F,
 ) -> Result<F::Output, Failure> {
-    Ok(runtime()?.block_on(async {
-        let (stop, stopped) = tokio::sync::watch::channel(false);
-        let listener = tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                let _ = stop.send(true);
+    let stop = interrupts();
+    stop.send_replace(false);
+    let runtime = runtime()?;
+    UNDER_WAY.store(true, Ordering::SeqCst);
+    let ended = runtime.block_on(run(stop.subscribe()));
+    UNDER_WAY.store(false, Ordering::SeqCst);
+    Ok(ended)
+}
+
+/// Something runs that a first Ctrl-C asks to stop.
+static UNDER_WAY: AtomicBool = AtomicBool::new(false);
+/// As shells report a process that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+/// Hears Ctrl-C from the first call on, for as long as the process lives: once
+/// somebody listens the system's own answer to it does not come back.
+fn interrupts() -> &'static watch::Sender<bool> {
+    static STOP: OnceLock<watch::Sender<bool>> = OnceLock::new();
+    STOP.get_or_init(|| {
+        let stop = watch::Sender::new(false);
+        let heard = stop.clone();
+        // Where there is no thread to hear it, Ctrl-C ends the process.
+        let _ = std::thread::Builder::new()
+            .name("interrupts".into())
+            .spawn(move || hear(&heard));
+        stop
+    })
+}
+
+fn hear(stop: &watch::Sender<bool>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return;
+    };
+    runtime.block_on(async {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if *stop.borrow() || !UNDER_WAY.load(Ordering::SeqCst) {
+                std::process::exit(INTERRUPTED);
             }
-            // Kept until the run has ended: a dropped sender says nothing.
-            stop.closed().await;
-        });
-        let ended = run(stopped).await;
-        listener.abort();
-        ended
-    }))
+            stop.send_replace(true);
+        }
+    });
 }
 
 impl From<collect::CollectError> for Failure {
     fn from(error: collect::CollectError) -> Self {
-        let hint = error.hint();
-        let failure = Self::caused(Kind::Refused, String::new(), error);
+        let kept = kept_from(&error);
+        let kind = kept.map_or_else(|| kind_of(&error), |(kind, _)| kind);
+        let hint = error.hint().or(kept.and_then(|(_, hint)| hint));
+        let failure = Self::caused(kind, String::new(), error);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
     }
+}
+
+fn kind_of(error: &collect::CollectError) -> Kind {
+    use collect::CollectError as E;
+    match error {
+        E::Setting { .. }
+        | E::SecretFile { .. }
+        | E::Certificate { .. }
+        | E::Upload { .. }
+        | E::CaFile { .. }
+        | E::PlainHttp { .. }
+        | E::Playbook { .. } => Kind::Asked,
+        E::CallLog { .. } | E::Worker(_) | E::Vault { .. } => Kind::World,
+        _ => Kind::Refused,
+    }
+}
+
+/// What the archive itself would have said, where it stopped the collecting.
+fn kept_from(error: &collect::CollectError) -> Option<(Kind, Option<&'static str>)> {
+    let collect::CollectError::Vault { source, .. } = error else {
+        return None;
+    };
+    let VaultError::Failed(inner) = source.as_ref() else {
+        return None;
+    };
+    let error = inner.downcast_ref::<StoreError>()?;
+    Some((custody::kind_of(error), error.hint()))
 }
 
 /// The store as the collector sees it.
@@ -240,7 +304,8 @@ pub(super) fn refused(error: StoreError) -> VaultError {
 
 /// Waits for Ctrl-C.
 pub fn until_interrupted() -> Result<(), Failure> {
-    runtime()?
-        .block_on(tokio::signal::ctrl_c())
-        .map_err(|e| Failure::caused(Kind::World, "could not wait for Ctrl-C", e))
+    runtime_until_interrupted(|mut stopped| async move {
+        // The sender lives as long as the process.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    })
 }

@@ -11,18 +11,22 @@ use super::failure::{Failure, Kind};
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let kind = match &error {
-            StoreError::NoArchive { .. } | StoreError::Unknown { .. } => Kind::NotThere,
-            StoreError::Locked { .. } | StoreError::Busy { .. } => Kind::Busy,
-            StoreError::Damaged { .. } => Kind::Damaged,
-            _ => Kind::World,
-        };
+        let kind = kind_of(&error);
         let hint = error.hint();
         let failure = Self::caused(kind, String::new(), error);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+}
+
+pub(super) fn kind_of(error: &StoreError) -> Kind {
+    match error {
+        StoreError::NoArchive { .. } | StoreError::Unknown { .. } => Kind::NotThere,
+        StoreError::Locked { .. } | StoreError::Busy { .. } => Kind::Busy,
+        StoreError::Damaged { .. } => Kind::Damaged,
+        _ => Kind::World,
     }
 }
 

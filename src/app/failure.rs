@@ -81,16 +81,6 @@ impl Failure {
         self.hint.as_deref()
     }
 
-    /// Whether the service said that it knows no such thing.
-    pub(super) fn is_not_found(&self) -> bool {
-        let cause = self.source.as_deref();
-        let error = cause.and_then(|e| e.downcast_ref::<crate::collect::CollectError>());
-        matches!(
-            error,
-            Some(crate::collect::CollectError::Service { service, .. }) if service.status == 404
-        )
-    }
-
     /// Whether a reader of our output went away (`| head`).
     pub fn is_broken_pipe(&self) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);

@@ -1,12 +1,11 @@
 //! The library and single actions of the service.
 
 use std::path::Path;
-use std::time::Duration;
 
-use super::collecting::{CollectReport, collect_into, runtime};
+use super::collecting::{CollectReport, collect_into, runtime, runtime_until_interrupted};
 use super::failure::{Failure, Kind};
 use crate::collect::{self, Events, Library, LibraryFile, Settings, Upload};
-use crate::evidence::{Action, ActionId};
+use crate::evidence::ActionId;
 
 pub fn list_library(settings: &Settings) -> Result<Vec<LibraryFile>, Failure> {
     Ok(runtime()?.block_on(async { Library::open(settings).await?.list().await })?)
@@ -57,30 +56,30 @@ pub fn start_package(
     Ok(runtime()?.block_on(collect::start_package(settings, device, comment))?)
 }
 
-/// Between two looks at a package on its way, service time: it takes minutes.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
-
-/// Waits until a package is ready and archives it.
+/// Waits until a package is ready and archives it. `None` where a person
+/// stopped the waiting.
 pub fn finish_package(
     archive: &Path,
     mut settings: Settings,
     id: ActionId,
     events: Events,
-) -> Result<CollectReport, Failure> {
-    let wait = LOOK_EVERY.div_f64(settings.pace.time_scale.max(1.0));
-    loop {
-        match action_as_sent(&settings, id, None) {
-            Ok(json) if Action::from_json(&json).is_ok_and(|action| action.is_final()) => break,
-            // A fresh one stays invisible for minutes.
-            Ok(_) => {}
-            Err(failure) if failure.is_not_found() => {}
-            Err(failure) => return Err(failure),
+) -> Result<Option<CollectReport>, Failure> {
+    let waited = runtime_until_interrupted(|mut stopped| {
+        let (settings, events) = (settings.clone(), events.clone());
+        async move {
+            tokio::select! {
+                waited = collect::await_package(&settings, id, events) => Some(waited),
+                _ = stopped.wait_for(|stopped| *stopped) => None,
+            }
         }
-        std::thread::sleep(wait);
-    }
+    })?;
+    let Some(waited) = waited else {
+        return Ok(None);
+    };
+    waited?;
     settings.filter.packages = true;
     settings.filter.actions = vec![id];
-    collect_into(archive, settings, events)
+    collect_into(archive, settings, events).map(Some)
 }
 
 /// What a command prints as the client secret.

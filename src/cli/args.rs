@@ -421,6 +421,9 @@ pub struct Emulate {
     /// Times faster than the wall clock the service runs (1 to 100).
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     pub time_scale: f64,
+    /// Certificate (PEM) that may sign in, besides the secret.
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
     /// No call limits.
     #[arg(long)]
     pub no_limits: bool,

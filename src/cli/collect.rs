@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,8 +30,12 @@ pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> 
     seen.end();
     let mut collected = collected?;
     tell(global, &collected);
-    if !typed.no_index {
-        collected.problems = Some(index_these(global, &dir, &collected.of)?);
+    let indexed = match typed.no_index {
+        true => Ok(None),
+        false => index_these(global, &dir, &collected.of).map(Some),
+    };
+    if let Ok(problems) = &indexed {
+        collected.problems = *problems;
     }
     if typed.json {
         print_json(Output::open(None, true)?, &collected)?;
@@ -38,6 +43,8 @@ pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> 
     if let Some(failure) = collected.failed.take() {
         return Err(failure);
     }
+    // What was collected is told first: the index can be caught up later.
+    indexed?;
     Ok(if collected.is_complete() {
         Exit::Done
     } else {
@@ -73,7 +80,7 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
 
 fn check(global: &Global, dir: &Path, settings: Settings) -> Result<Exit, Failure> {
     let lines = app::check_collect(dir, settings)?;
-    let out = Output::open(None, global.no_color)?;
+    let mut out = Output::open(None, global.no_color)?;
     let paint = out.paint;
     let mut failed = false;
     for line in &lines {
@@ -85,11 +92,12 @@ fn check(global: &Global, dir: &Path, settings: Settings) -> Result<Exit, Failur
                 paint.red("FAIL")
             }
         };
-        println!("{mark}  {:<12} {}", line.what, visible(&line.message));
+        writeln!(out, "{mark}  {:<12} {}", line.what, visible(&line.message))?;
         if let Some(hint) = &line.hint {
-            println!("      {:<12} {}", "", paint.dim(&visible(hint)));
+            writeln!(out, "      {:<12} {}", "", paint.dim(&visible(hint)))?;
         }
     }
+    out.flush()?;
     Ok(if failed { Exit::Error } else { Exit::Done })
 }
 

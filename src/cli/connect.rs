@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::profile;
+use super::{keyring, profile};
 use crate::app::collect::{self, Pace, Secret, Settings, SignIn, TokenSource, state_dir};
 use crate::app::{self, Failure};
 
@@ -21,7 +21,8 @@ pub enum Cloud {
 /// AFTERACTION_TOKEN. Neither is ever taken from the command line.
 #[derive(Debug, Clone, Args)]
 pub struct Connect {
-    /// Tenant by its name in the config file; what is typed beside it wins.
+    /// Tenant by its name in the config file; what is typed beside it wins, and it wins over the
+    /// environment.
     #[arg(
         long,
         value_name = "NAME",
@@ -38,21 +39,12 @@ pub struct Connect {
         hide_short_help = true
     )]
     pub config: Option<PathBuf>,
-    /// Base of the API, such as https://api.security.microsoft.com.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "AFTERACTION_API_BASE",
-        hide_env_values = true
-    )]
+    /// Base of the API, such as https://api.security.microsoft.com [env: AFTERACTION_API_BASE].
+    #[arg(long, value_name = "URL")]
     pub api_base: Option<String>,
-    /// Base of the sign-in service, such as https://login.microsoftonline.com.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "AFTERACTION_LOGIN_BASE",
-        hide_env_values = true
-    )]
+    /// Base of the sign-in service, such as https://login.microsoftonline.com
+    /// [env: AFTERACTION_LOGIN_BASE].
+    #[arg(long, value_name = "URL")]
     pub login_base: Option<String>,
     /// Cloud whose hosts are meant where no base is given [default: commercial].
     #[arg(long, value_enum)]
@@ -63,21 +55,11 @@ pub struct Connect {
     /// Scope to ask a token for [default: the cloud's own].
     #[arg(long)]
     pub scope: Option<String>,
-    /// Tenant to sign in to.
-    #[arg(
-        long,
-        value_name = "T",
-        env = "AFTERACTION_TENANT",
-        hide_env_values = true
-    )]
+    /// Tenant to sign in to [env: AFTERACTION_TENANT].
+    #[arg(long, value_name = "T")]
     pub tenant: Option<String>,
-    /// Application to sign in as.
-    #[arg(
-        long,
-        value_name = "ID",
-        env = "AFTERACTION_CLIENT_ID",
-        hide_env_values = true
-    )]
+    /// Application to sign in as [env: AFTERACTION_CLIENT_ID].
+    #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
     /// Certificate and RSA key (PEM) to sign in with instead of a secret.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["client_secret_file", "token_file", "token_command"])]
@@ -85,6 +67,9 @@ pub struct Connect {
     /// Command that prints the client secret, such as a password manager's.
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["certificate", "client_secret_file", "token_file", "token_command"])]
     pub client_secret_command: Option<String>,
+    /// Take the client secret from the system's keyring, where it is kept for the client id.
+    #[arg(long, conflicts_with_all = ["certificate", "client_secret_command", "client_secret_file", "token_file", "token_command"])]
+    pub keyring: bool,
     /// File that holds the client secret.
     #[arg(long, value_name = "FILE")]
     pub client_secret_file: Option<PathBuf>,
@@ -116,7 +101,7 @@ pub struct Connect {
 
 /// What was typed and what the environment says → what is meant.
 pub fn settings(typed: &Connect) -> Result<Settings, Failure> {
-    let typed = &profile::merged(typed)?;
+    let typed = &with_environment(profile::merged(typed)?, environment);
     let state = match &typed.state_dir {
         Some(dir) => dir.clone(),
         None => state_dir(|name| std::env::var_os(name)).ok_or_else(|| {
@@ -147,6 +132,24 @@ pub fn settings(typed: &Connect) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
+fn environment(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok();
+    value.filter(|value| !value.trim().is_empty())
+}
+
+/// Where neither a person nor a profile says so: a variable left over from
+/// another tenant must not be mixed into a profile.
+fn with_environment(mut typed: Connect, variable: impl Fn(&str) -> Option<String>) -> Connect {
+    let or = |known: Option<String>, name: &str| known.or_else(|| variable(name));
+    if typed.cloud.is_none() && typed.region.is_none() {
+        typed.api_base = or(typed.api_base, "AFTERACTION_API_BASE");
+        typed.login_base = or(typed.login_base, "AFTERACTION_LOGIN_BASE");
+    }
+    typed.tenant = or(typed.tenant, "AFTERACTION_TENANT");
+    typed.client_id = or(typed.client_id, "AFTERACTION_CLIENT_ID");
+    typed
+}
+
 fn regional_base(typed: &Connect) -> Result<Option<String>, Failure> {
     match (&typed.region, typed.cloud.unwrap_or(Cloud::Commercial)) {
         (None, _) => Ok(None),
@@ -168,7 +171,6 @@ fn identity(typed: &Connect, proof: &str) -> Result<(String, String), Failure> {
 }
 
 fn sign_in(typed: &Connect) -> Result<SignIn, Failure> {
-    let from_env = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
     if let Some(command) = &typed.token_command {
         return Ok(SignIn::Token(TokenSource::Command(Secret::new(command))));
     }
@@ -186,7 +188,8 @@ fn sign_in(typed: &Connect) -> Result<SignIn, Failure> {
     let secret = match (&typed.client_secret_file, &typed.client_secret_command) {
         (Some(file), _) => Some(Secret::from_file(file)?),
         (None, Some(command)) => Some(app::secret_from_command(command)?),
-        (None, None) => from_env("AFTERACTION_CLIENT_SECRET").map(Secret::new),
+        (None, None) if typed.keyring => Some(keyring::secret(typed.client_id.as_deref())?),
+        (None, None) => environment("AFTERACTION_CLIENT_SECRET").map(Secret::new),
     };
     if let Some(secret) = secret {
         let (tenant, client_id) = identity(typed, "client secret")?;
@@ -196,10 +199,76 @@ fn sign_in(typed: &Connect) -> Result<SignIn, Failure> {
             secret,
         });
     }
-    match from_env("AFTERACTION_TOKEN") {
+    match environment("AFTERACTION_TOKEN") {
         Some(token) => Ok(SignIn::Token(TokenSource::Ready(Secret::new(token)))),
         None => Err(Failure::asked("nothing to sign in with").hint(
-            "set AFTERACTION_CLIENT_SECRET (with --tenant and --client-id) or AFTERACTION_TOKEN, or use --token-command",
+            "set AFTERACTION_CLIENT_SECRET (with --tenant and --client-id) or AFTERACTION_TOKEN, or use --certificate, --keyring, --token-command or --profile",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        connect: Connect,
+    }
+
+    fn typed(words: &[&str]) -> Connect {
+        let before = ["x", "--token-file", "f", "--state-dir", "s"];
+        Typed::parse_from(before.iter().chain(words)).connect
+    }
+
+    #[test]
+    fn clouds_and_regions_are_known_by_name() {
+        for (words, api, login) in [
+            (
+                &["--cloud", "commercial"][..],
+                "api.securitycenter.microsoft.com",
+                "login.microsoftonline.com",
+            ),
+            (
+                &["--region", "eu"],
+                "eu.api.security.microsoft.com",
+                "login.microsoftonline.com",
+            ),
+            (
+                &["--cloud", "gcc"],
+                "api-gcc.securitycenter.microsoft.us",
+                "login.microsoftonline.com",
+            ),
+            (
+                &["--cloud", "gcc-high"],
+                "api-gov.securitycenter.microsoft.us",
+                "login.microsoftonline.us",
+            ),
+            (
+                &["--cloud", "dod"],
+                "api-gov.securitycenter.microsoft.us",
+                "login.microsoftonline.us",
+            ),
+        ] {
+            let settings = settings(&typed(words)).unwrap();
+            assert_eq!(settings.api_base.host_str(), Some(api), "{words:?}");
+            assert_eq!(settings.login_base.host_str(), Some(login), "{words:?}");
+        }
+        let odd = settings(&typed(&["--cloud", "dod", "--region", "eu"])).unwrap_err();
+        assert!(odd.chain().contains("only the commercial cloud"));
+    }
+
+    #[test]
+    fn the_environment_fills_in_what_nobody_said_and_mixes_no_hosts() {
+        let variable = |name: &str| Some(format!("of {name}"));
+        let bare = with_environment(typed(&[]), variable);
+        assert_eq!(bare.tenant.as_deref(), Some("of AFTERACTION_TENANT"));
+        assert_eq!(bare.api_base.as_deref(), Some("of AFTERACTION_API_BASE"));
+        let said = with_environment(typed(&["--tenant", "t", "--region", "uk"]), variable);
+        assert_eq!(said.tenant.as_deref(), Some("t"));
+        assert_eq!((said.api_base, said.login_base), (None, None));
     }
 }

@@ -11,7 +11,7 @@ use super::output::{
     Columns, Form, Output, Paint, Row, counted, human_bytes, visible, write_visible,
 };
 use super::{Exit, archive, say};
-use crate::app::collect::LibraryFile;
+use crate::app::collect::{LibraryFile, Progress as Step};
 use crate::app::{self, Failure};
 
 /// Scripts and tools that sessions put and run.
@@ -96,7 +96,18 @@ pub fn package(global: &Global, typed: &Package) -> Result<Exit, Failure> {
     if typed.no_wait {
         return Ok(Exit::Done);
     }
-    let mut ended = app::finish_package(&dir, settings, id, std::sync::Arc::new(|_| ()))?;
+    let quiet = global.quiet;
+    let events = std::sync::Arc::new(move |step| match step {
+        Step::Notice(text) if !quiet => eprintln!("{}", visible(&text)),
+        _ => {}
+    });
+    let Some(mut ended) = app::finish_package(&dir, settings, id, events)? else {
+        say(
+            global,
+            &format!("stopped waiting; `package --action {id}` archives it later"),
+        );
+        return Ok(Exit::Incomplete);
+    };
     if let Some(failure) = ended.failed.take() {
         return Err(failure);
     }
@@ -136,7 +147,11 @@ pub fn library(global: &Global, typed: &Library) -> Result<Exit, Failure> {
             connect,
         } => {
             let settings = connect::settings(connect)?;
-            let held = app::upload_to_library(&settings, file, description, parameters, *replace)?;
+            let held = app::upload_to_library(&settings, file, description, parameters, *replace);
+            let held = held.map_err(|failure| match (replace, failure.advice()) {
+                (false, None) => failure.hint("--replace replaces a file of that name"),
+                _ => failure,
+            })?;
             let hash = held
                 .sha256
                 .as_deref()

@@ -6,6 +6,7 @@ mod collect;
 mod connect;
 mod fleet;
 mod import;
+mod keyring;
 mod library;
 mod output;
 mod profile;

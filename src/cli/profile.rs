@@ -66,6 +66,7 @@ pub fn merged(typed: &Connect) -> Result<Connect, Failure> {
     let proves = typed.certificate.is_some()
         || typed.client_secret_file.is_some()
         || typed.client_secret_command.is_some()
+        || typed.keyring
         || typed.token_file.is_some()
         || typed.token_command.is_some();
     if !proves {
@@ -74,33 +75,9 @@ pub fn merged(typed: &Connect) -> Result<Connect, Failure> {
         merged.client_secret_command = profile.client_secret_command;
         merged.token_file = profile.token_file;
         merged.token_command = profile.token_command;
-        if profile.keyring {
-            merged.client_secret_command = Some(keyring_command(merged.client_id.as_deref())?);
-        }
+        merged.keyring = profile.keyring;
     }
     Ok(merged)
-}
-
-/// What the system's own tool for its keyring is asked.
-fn keyring_command(client_id: Option<&str>) -> Result<String, Failure> {
-    let plain = |id: &&str| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let Some(id) = client_id.filter(plain) else {
-        return Err(Failure::asked(
-            "the keyring is asked by client_id, and that is not a GUID",
-        ));
-    };
-    if cfg!(target_os = "macos") {
-        Ok(format!(
-            "security find-generic-password -s afteraction -a {id} -w"
-        ))
-    } else if cfg!(windows) {
-        Err(Failure::asked("no command reads the keyring of Windows")
-            .hint("use client_secret_command or certificate"))
-    } else {
-        Ok(format!(
-            "secret-tool lookup service afteraction account {id}"
-        ))
-    }
 }
 
 fn place(typed: &Connect) -> Result<PathBuf, Failure> {
@@ -131,13 +108,23 @@ fn read(path: &Path, name: &str) -> Result<Profile, Failure> {
     let doing = || format!("could not read profiles in {}", path.display());
     let text =
         app::read_config(path).map_err(|error| Failure::caused(Kind::Asked, doing(), error))?;
-    let config: Config =
-        toml::from_str(&text).map_err(|error| Failure::caused(Kind::Asked, doing(), error))?;
+    let config: Config = toml::from_str(&text).map_err(|error| {
+        let why = without_values(&app::collect::fleet::toml_fault(&text, &error));
+        Failure::asked(format!("{}: {why}", doing()))
+            .hint("secrets stand in no config file: name a file, a command or the keyring")
+    })?;
     config.profile.get(name).cloned().ok_or_else(|| {
         let known: Vec<_> = config.profile.keys().map(String::as_str).collect();
         let message = format!("{} has no [profile.{name}]", path.display());
         Failure::asked(message).hint(format!("it has: {}", known.join(", ")))
     })
+}
+
+/// A message of the reader of TOML without what it quotes of the file.
+fn without_values(message: &str) -> String {
+    let parts = message.split('"').enumerate();
+    let plain = parts.map(|(n, part)| if n % 2 == 0 { part } else { "\"…\"" });
+    plain.collect()
 }
 
 #[cfg(test)]
@@ -176,12 +163,10 @@ mod tests {
         let plain = merged_with(PAGE, &[]).unwrap();
         assert_eq!(plain.cloud, Some(Cloud::GccHigh));
         assert_eq!(plain.tenant.as_deref(), Some("t1"));
-        if cfg!(not(windows)) {
-            assert!(plain.client_secret_command.unwrap().contains("0-1"));
-        }
+        assert!(plain.keyring);
         let typed = merged_with(PAGE, &["--tenant", "t2", "--token-file", "f"]).unwrap();
         assert_eq!(typed.tenant.as_deref(), Some("t2"));
-        assert_eq!(typed.client_secret_command, None);
+        assert!(!typed.keyring);
     }
 
     #[test]
@@ -190,5 +175,15 @@ mod tests {
         assert!(missing.advice().unwrap().contains("two"));
         let odd = merged_with("[profile.one]\nsecret = 'x'", &[]).unwrap_err();
         assert!(odd.chain().contains("unknown field"), "{}", odd.chain());
+        for page in [
+            "[profile.one]\n\nclient_secret = 'hunter2'",
+            "[profile.one]\n\nkeyring = 'hunter2'",
+        ] {
+            let shown = merged_with(page, &[]).unwrap_err().chain();
+            assert!(
+                shown.contains("line 3") && !shown.contains("hunter2"),
+                "{shown}"
+            );
+        }
     }
 }

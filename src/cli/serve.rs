@@ -62,8 +62,11 @@ pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> 
     for fault in &typed.fault {
         faults = faults.and(Faults::parse(fault).map_err(failed)?);
     }
+    let certificate = typed.certificate.as_deref();
+    let certificate = certificate.map(app::read_config).transpose()?;
     let settings = Settings {
         bind: typed.listen,
+        certificate,
         time_scale: typed.time_scale,
         limits: if typed.no_limits {
             Limits::lifted()

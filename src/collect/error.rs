@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::VaultError;
+use super::{Call, VaultError};
 
 /// Texts of the service are free and may be anything: this much is shown.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -91,9 +91,7 @@ impl CollectError {
             Self::LibraryDiffers { .. } => "upload it again with --replace",
             Self::TokenCommand { .. } => "run the command by hand: it must print the token alone",
             Self::TokenSpent => "get a new token and run collect again; sealed results are kept",
-            Self::Service { service, .. } if service.status == 403 => {
-                "the application needs Machine.Read.All and Machine.ReadWrite.All; `collect --check` says what its token holds"
-            }
+            Self::Service { call, service, .. } if service.status == 403 => needed_for(call),
             Self::Transport { .. } => {
                 "check the host's name (--api-base, --login-base), network, proxy and --ca-file, then run collect again; sealed results are kept"
             }
@@ -102,6 +100,20 @@ impl CollectError {
             }
             _ => return None,
         })
+    }
+}
+
+/// What a refused call needs, by what [`Call::doing`] says of it.
+fn needed_for(call: &str) -> &'static str {
+    let is = |calls: &[Call]| calls.iter().any(|known| known.doing() == call);
+    if is(&[Call::Run, Call::Cancel]) {
+        "the application needs Machine.LiveResponse, and the device's group a remediation level; `collect --check` says what its token holds"
+    } else if is(&[Call::Library]) {
+        "the application needs Library.Manage; `collect --check` says what its token holds"
+    } else if is(&[Call::Package, Call::PackageLink]) {
+        "the application needs Machine.CollectForensics; `collect --check` says what its token holds"
+    } else {
+        "the application needs Machine.Read.All and Machine.ReadWrite.All; `collect --check` says what its token holds"
     }
 }
 

@@ -25,7 +25,7 @@ const IDLE_ROUNDS_MAX: u32 = 3;
 /// Pages of one round: a service that never ends its list is cut off here.
 const PAGES_MAX: usize = 10_000;
 /// A poll asks from so long before the oldest action not yet final.
-const LOOK_BACK: Duration = Duration::from_secs(600);
+pub(super) const LOOK_BACK: Duration = Duration::from_secs(600);
 /// A watch lists everything again after this long, service time: absence from
 /// one list proves nothing, and what was absent then may be old by now. What
 /// could not be had is asked for again then, too.
@@ -331,7 +331,10 @@ impl Run {
                 .map_or(Duration::ZERO, |f| f.first_ask_after()),
         };
         let (indexes, again) = (self.settings.filter.indexes.clone(), self.settings.again);
-        let actions: Vec<_> = known.actions().cloned().collect();
+        // A parked session is to be started again: nothing of it is missing.
+        let is_parked = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.is_parked(id));
+        let actions = known.actions().filter(|action| !is_parked(action.id));
+        let actions: Vec<_> = actions.cloned().collect();
         let taken = self.taken.clone();
         let plan = self
             .with_vault_once("look up what is sealed", move |vault| {

@@ -59,5 +59,5 @@ pub use report::{Events, Progress, Report};
 pub use secret::Secret;
 pub use settings::{Cloud, Filter, Pace, Settings, SignIn, Timeouts, TokenSource, state_dir};
 pub use sign_in::secret_from_command;
-pub use single::{cancel_action, look_at_action};
+pub use single::{await_package, cancel_action, look_at_action};
 pub use vault::{Download, Sealed, SeenAction, Standing, Vault, VaultError};

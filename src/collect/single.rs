@@ -1,12 +1,18 @@
-//! One action by its id: looked at, cancelled.
+//! One action by its id: looked at, cancelled, waited for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::api::{Api, Ask};
+use super::api::{Api, Ask, CallError};
+use super::backoff::{Tries, Trouble};
 use super::clock::Clock;
+use super::package::is_package;
 use super::tally::Tally;
-use super::{Call, CollectError, Settings};
-use crate::evidence::ActionId;
+use super::{Call, CollectError, Events, Progress, Settings};
+use crate::evidence::{Action, ActionId};
+
+/// Between two looks at a package on its way, service time: it takes minutes.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// The action's JSON as the service sends it.
 pub async fn look_at_action(settings: &Settings, id: ActionId) -> Result<Vec<u8>, CollectError> {
@@ -34,6 +40,54 @@ pub async fn cancel_action(
     cancelled
         .map(|answer| answer.body)
         .map_err(|error| error.into_fatal(Call::Cancel, &api.host))
+}
+
+/// Waits until a package is over, telling where it stands.
+///
+/// **Errors**: also where the action is none, and where the service still does
+/// not know it when a fresh one would be visible.
+pub async fn await_package(
+    settings: &Settings,
+    id: ActionId,
+    events: Events,
+) -> Result<(), CollectError> {
+    let api = open(settings).await?;
+    let ask = Ask::get(Call::Action, api.url(&format!("machineactions/{id}")));
+    let fatal = |error: CallError| error.into_fatal(Call::Action, &api.host);
+    let (mut tries, mut told) = (Tries::default(), String::new());
+    loop {
+        let answer = match api.call_patiently(&ask).await {
+            Ok(answer) => answer,
+            Err(error) => match &error {
+                CallError::Service(e) if e.status == 404 => match tries.next(Trouble::NotFound) {
+                    Some(wait) => {
+                        api.clock.sleep(wait).await;
+                        continue;
+                    }
+                    None => return Err(fatal(error)),
+                },
+                _ => return Err(fatal(error)),
+            },
+        };
+        let action = Action::from_json(&answer.body).map_err(|error| CollectError::Answer {
+            call: Call::Action.doing(),
+            why: super::error::clean(&error.to_string()),
+        })?;
+        if !is_package(&action) {
+            return Err(CollectError::Setting {
+                setting: "the action",
+                why: format!("{id} is no investigation package"),
+            });
+        }
+        if action.is_final() {
+            return Ok(());
+        }
+        if told != action.status {
+            told.clone_from(&action.status);
+            events(Progress::Notice(format!("package {id} is {told}")));
+        }
+        api.clock.sleep(LOOK_EVERY).await;
+    }
 }
 
 pub(super) async fn open(settings: &Settings) -> Result<Api, CollectError> {

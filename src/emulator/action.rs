@@ -112,30 +112,48 @@ impl Command {
     }
 }
 
+/// A machine action with everything but its id, its times and its commands;
+/// it says that it succeeded.
+pub(super) fn json_of(
+    kind: &str,
+    (machine, device): (&str, &str),
+    requestor: &str,
+    comment: &str,
+) -> Map<String, Value> {
+    let json = json!({
+        "type": kind,
+        "title": null,
+        "requestor": requestor,
+        "requestorComment": comment,
+        "status": "Succeeded",
+        "machineId": machine,
+        "computerDnsName": device,
+        "cancellationRequestor": null,
+        "cancellationComment": null,
+        "cancellationDateTimeUtc": null,
+        "errorHResult": 0,
+        "scope": null,
+        "externalId": null,
+        "requestSource": "PublicApi",
+        "relatedFileInfo": null,
+        "commands": [],
+        "troubleshootInfo": null,
+    });
+    json.as_object().cloned().unwrap_or_default()
+}
+
 impl Action {
     /// A finished action on a device, an hour before the emulator's start.
     pub fn on(device: &str) -> Self {
-        let json = json!({
-            "type": "LiveResponse",
-            "title": null,
-            "requestor": "analyst@contoso.example",
-            "requestorComment": "",
-            "status": "Succeeded",
-            "machineId": machine_id(device),
-            "computerDnsName": device,
-            "cancellationRequestor": null,
-            "cancellationComment": null,
-            "cancellationDateTimeUtc": null,
-            "errorHResult": 0,
-            "scope": null,
-            "externalId": null,
-            "requestSource": "PublicApi",
-            "relatedFileInfo": null,
-            "commands": [],
-            "troubleshootInfo": null,
-        });
+        let machine = machine_id(device);
+        let json = json_of(
+            "LiveResponse",
+            (&machine, device),
+            "analyst@contoso.example",
+            "",
+        );
         Self {
-            json: json.as_object().cloned().unwrap_or_default(),
+            json,
             id: None,
             device: device.to_string(),
             bodies: BTreeMap::new(),

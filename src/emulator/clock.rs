@@ -100,9 +100,10 @@ pub(super) fn earlier(at: Timestamp, span: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MIN)
 }
 
-/// `Wed, 04 Feb 2026 15:36:52 GMT`.
+/// `Wed, 04 Feb 2026 15:36:52 GMT`; nothing before 1970, which it cannot say.
 pub(super) fn http_date(at: Timestamp) -> String {
-    httpdate::fmt_http_date(at.into())
+    // The calendar of HTTP dates ends in 9999, as the clock's does.
+    httpdate::fmt_http_date(at.max(Timestamp::UNIX_EPOCH).into())
 }
 
 /// As the API writes times: seven fraction digits.
@@ -164,5 +165,7 @@ mod tests {
         assert_eq!(api_time(time), "2026-02-04T15:36:52.7788848Z");
         assert_eq!(link_time(time), "2026-02-04T15:36:52Z");
         assert_eq!(http_date(time), "Wed, 04 Feb 2026 15:36:52 GMT");
+        let empty = http_date(at("0001-01-01T00:00:00Z"));
+        assert_eq!(empty, "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 }

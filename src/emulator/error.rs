@@ -28,6 +28,8 @@ pub enum Error {
     EmptyFolder { path: PathBuf },
     #[error("time scale {0} is not between 1 and 100")]
     Scale(f64),
+    #[error("the certificate to be registered is none, or not of an RSA key")]
+    Certificate,
     #[error("fault `{text}` does not read: {why}")]
     Fault { text: String, why: String },
 }
@@ -42,6 +44,7 @@ impl Error {
                 "expected ACTION_ID.json beside ACTION_ID/INDEX.gz, or any files below a folder named after their device"
             }
             Self::Scale(_) => "1 is real time, 100 lets a minute pass in 0.6 s",
+            Self::Certificate => "PEM of a certificate, such as `openssl req -x509` makes",
             Self::Fault { .. } => {
                 "faults read NAME[=TIMES][@VALUE][%CHANCE][+AFTER], as in cut=5@1024"
             }

@@ -53,6 +53,22 @@ impl Fleet {
         self
     }
 
+    /// Names of the machines that are away at the start.
+    pub fn away(&self) -> HashSet<&str> {
+        let away = |device: &&Device| {
+            let presence = device.presence.as_ref();
+            presence.is_some_and(|p| {
+                p.absences
+                    .iter()
+                    .any(|(from, until)| *from <= 0 && *until > 0)
+            })
+        };
+        let devices = self.devices.iter().filter(away);
+        devices
+            .filter_map(|device| device.text("computerDnsName"))
+            .collect()
+    }
+
     pub fn device(mut self, device: Device) -> Self {
         self.devices.push(device);
         self

@@ -77,6 +77,9 @@ pub struct RunsSeen {
     pub distinct: usize,
     /// Of those, the ones that came to run more than once.
     pub ran_twice: usize,
+    /// Machines that came to run the same commands more than once, whatever
+    /// the comments said: where nobody wanted that, a run sent again by mistake.
+    pub worked_twice: usize,
     /// By their status now.
     pub by_status: BTreeMap<String, usize>,
     /// Those that were started more than once, a hundred at most.
@@ -171,6 +174,7 @@ fn runs(stock: &Stock, now: Timestamp) -> RunsSeen {
         started: 0,
         distinct: stock.sessions.runs.len(),
         ran_twice: 0,
+        worked_twice: worked_twice(stock, now),
         by_status: BTreeMap::new(),
         again: Vec::new(),
     };
@@ -190,6 +194,40 @@ fn runs(stock: &Stock, now: Timestamp) -> RunsSeen {
         .sort_by(|a, b| (b.began, &a.device).cmp(&(a.began, &b.device)));
     seen.again.truncate(NAMED_MAX);
     seen
+}
+
+fn worked_twice(stock: &Stock, now: Timestamp) -> usize {
+    let began = |run: &&Arc<Placed>| run.course().is_some_and(|course| course.began(now));
+    let works = stock.sessions.works.values();
+    works
+        .filter(|runs| runs.iter().filter(began).count() > 1)
+        .count()
+}
+
+/// A session that a client started, as far as it has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ran {
+    pub device: String,
+    pub created: Timestamp,
+    /// When it was or is to be over.
+    pub over: Timestamp,
+    /// A command was begun.
+    pub began: bool,
+}
+
+pub(super) fn ran(service: &Service) -> Vec<Ran> {
+    let now = service.clock.now();
+    let stock = service.stock();
+    let ran = |run: &Arc<Placed>| {
+        let course = run.course()?;
+        Some(Ran {
+            device: run.text("computerDnsName").unwrap_or_default().to_string(),
+            created: run.created(),
+            over: course.over(),
+            began: course.began(now),
+        })
+    };
+    every_run(&stock).filter_map(ran).collect()
 }
 
 fn again(runs: &[Arc<Placed>], now: Timestamp) -> RunAgain {

@@ -36,6 +36,7 @@
 mod action;
 mod api;
 mod asked;
+mod assertion;
 mod blob;
 mod body;
 mod budget;
@@ -84,7 +85,7 @@ pub use error::{Error, Result};
 pub use fault::{Fault, FaultSwitch, Faults, Rule, Times};
 pub use fleet::Fleet;
 pub use journal::{Call, CallKind, Journal, Violation};
-pub use judgement::{CallsSeen, Judgement, ResultsSeen, RunAgain, RunsSeen, SessionsSeen};
+pub use judgement::{CallsSeen, Judgement, Ran, ResultsSeen, RunAgain, RunsSeen, SessionsSeen};
 pub use made::Made;
 pub use pace::Pace;
 pub use running::{Banner, Emulator};

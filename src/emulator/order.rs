@@ -71,8 +71,17 @@ impl Order {
 
     /// The same for the same commands and comment, and for no others.
     pub(super) fn digest(&self, machine: &str) -> [u8; 32] {
+        self.digest_with(machine, &self.comment)
+    }
+
+    /// The same for the same commands, whatever the comment.
+    pub(super) fn work(&self, machine: &str) -> [u8; 32] {
+        self.digest_with(machine, "")
+    }
+
+    fn digest_with(&self, machine: &str, comment: &str) -> [u8; 32] {
         let steps: Vec<_> = self.steps.iter().map(Step::json).collect();
-        let text = json!([machine, self.comment, steps]).to_string();
+        let text = json!([machine, comment, steps]).to_string();
         *blake3::hash(text.as_bytes()).as_bytes()
     }
 }
@@ -301,5 +310,7 @@ mod tests {
         assert_eq!(order("a").digest("m"), order("a").digest("m"));
         assert_ne!(order("a").digest("m"), order("b").digest("m"));
         assert_ne!(order("a").digest("m"), order("a").digest("n"));
+        assert_eq!(order("a").work("m"), order("b").work("m"));
+        assert_ne!(order("a").work("m"), order("a").work("n"));
     }
 }

@@ -15,19 +15,16 @@ use super::fleet::{guid_of, key};
 use super::lots::Lots;
 use super::order;
 use super::placed::Placed;
-use super::sessions::{action_json, barred, refuse, wrong_media};
+use super::sessions::{action_json, barred, read_body};
 use super::stock::Stock;
 use super::told::Told;
 
 const KIND: &str = "CollectInvestigationPackage";
 
 pub(super) fn start(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
-    if let Some(reply) = wrong_media(asked) {
-        return reply;
-    }
-    let comment = match order::comment_alone(body) {
+    let comment = match read_body(asked, body, order::comment_alone) {
         Ok(comment) => comment,
-        Err(refused) => return refuse(asked, &refused),
+        Err(reply) => return *reply,
     };
     let service = asked.service;
     let mut stock = service.stock_mut();

@@ -13,6 +13,7 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use super::assertion::Registered;
 use super::body::Body;
 use super::budget::Budgets;
 use super::clock::{Clock, Origin};
@@ -20,7 +21,7 @@ use super::error::{Error, Result};
 use super::fault::FaultSwitch;
 use super::fleet::Fleet;
 use super::journal::Journal;
-use super::judgement::Judgement;
+use super::judgement::{self, Judgement, Ran};
 use super::link::Signer;
 use super::server::{Service, answer};
 use super::settings::Settings;
@@ -120,6 +121,11 @@ impl Emulator {
         Judgement::of(&self.service)
     }
 
+    /// Every session that clients started.
+    pub fn ran(&self) -> Vec<Ran> {
+        judgement::ran(&self.service)
+    }
+
     /// The results that can be linked to by now, and their bytes.
     pub fn results(&self) -> Vec<(ResultKey, Body)> {
         let results = self.service.stock().results(self.service.clock.now());
@@ -206,11 +212,15 @@ fn assemble(settings: Settings, addr: SocketAddr) -> Result<Service> {
         None => None,
     };
     let signer = Signer::new(&format!("{} {}", settings.client_secret, settings.seed));
+    let pem = settings.certificate.as_deref();
+    let read = |pem| Registered::from_pem(pem).ok_or(Error::Certificate);
+    let certificate = pem.map(read).transpose()?;
     let tokens = Tokens::new(
         Application {
             tenant: settings.tenant,
             client_id: settings.client_id,
             client_secret: settings.client_secret,
+            certificate,
             roles: settings.roles,
             token_life: settings.token_life,
         },
@@ -318,15 +328,27 @@ impl fmt::Display for Banner<'_> {
         }
         writeln!(f, "judgement   {api}/emulator/judgement")?;
         writeln!(f)?;
-        writeln!(f, "collect from it:")?;
-        writeln!(f, "  AFTERACTION_CLIENT_SECRET={client_secret} \\")?;
+        writeln!(f, "sign in to it, then collect or run:")?;
         writeln!(
             f,
-            "  afteraction collect --archive case.aa --api-base {api} \\"
+            "  export AFTERACTION_API_BASE={api} AFTERACTION_LOGIN_BASE={login}"
         )?;
+        writeln!(
+            f,
+            "  export AFTERACTION_TENANT={tenant} AFTERACTION_CLIENT_ID={client_id}"
+        )?;
+        writeln!(
+            f,
+            "  export AFTERACTION_CLIENT_SECRET={client_secret} AFTERACTION_ARCHIVE=case.aa"
+        )?;
+        let fast = match scale > 1.0 {
+            true => format!(" --time-scale {scale}"),
+            false => String::new(),
+        };
+        writeln!(f, "  afteraction collect{fast}")?;
         write!(
             f,
-            "    --login-base {login} --tenant {tenant} --client-id {client_id}"
+            "  afteraction run --devices health:Active --script inventory.ps1 --comment CASE-42{fast}"
         )
     }
 }

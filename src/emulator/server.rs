@@ -320,7 +320,9 @@ async fn sign_in(asked: &Asked<'_>, tenant: &str, body: Body) -> Reply {
     if asked.method != Method::POST {
         return api::error(asked, 405, "invalid_request", "Sign in by POST.");
     }
-    match asked.service.tokens.sign_in(tenant, &form, asked.now) {
+    let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", asked.base);
+    let tokens = &asked.service.tokens;
+    match tokens.sign_in(tenant, &endpoint, &form, asked.now) {
         Ok(token) => api::json(StatusCode::OK, &token).header("cache-control", "no-store"),
         Err(error) => api::sign_in_error(asked, &error),
     }

@@ -10,6 +10,7 @@ use axum::http::header::RETRY_AFTER;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::action;
 use super::api;
 use super::asked::{Asked, Reply};
 use super::body::Body;
@@ -38,6 +39,8 @@ pub(super) struct Sessions {
     pub most: usize,
     /// Every run by what it was posted for, in the order they came.
     pub runs: HashMap<[u8; 32], Vec<Arc<Placed>>>,
+    /// The same by machine and commands alone: a client may mark its comments.
+    pub works: HashMap<[u8; 32], Vec<Arc<Placed>>>,
     /// How many actions were started on each machine.
     started: HashMap<String, u64>,
 }
@@ -66,9 +69,10 @@ impl Sessions {
             })
     }
 
-    fn begin(&mut self, run: Arc<Placed>, digest: [u8; 32]) {
+    fn begin(&mut self, run: Arc<Placed>, digest: [u8; 32], work: [u8; 32]) {
         self.active.push(run.clone());
         self.most = self.most.max(self.active.len());
+        self.works.entry(work).or_default().push(run.clone());
         self.runs.entry(digest).or_default().push(run);
     }
 
@@ -80,12 +84,21 @@ impl Sessions {
     }
 }
 
-pub(super) fn refuse(asked: &Asked<'_>, refused: &Refused) -> Reply {
-    api::error(asked, 400, refused.code, &refused.message)
+/// What a body says; a refusal where it is no JSON or says nothing of use.
+pub(super) fn read_body<T>(
+    asked: &Asked<'_>,
+    body: &[u8],
+    read: impl Fn(&[u8]) -> Result<T, Refused>,
+) -> Result<T, Box<Reply>> {
+    if let Some(reply) = wrong_media(asked) {
+        return Err(Box::new(reply));
+    }
+    let refuse = |refused: Refused| api::error(asked, 400, refused.code, &refused.message);
+    read(body).map_err(|refused| Box::new(refuse(refused)))
 }
 
 /// The service reads nothing but JSON.
-pub(super) fn wrong_media(asked: &Asked<'_>) -> Option<Reply> {
+fn wrong_media(asked: &Asked<'_>) -> Option<Reply> {
     let kind = asked.header("content-type").unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let is_json = kind.eq_ignore_ascii_case("application/json");
@@ -94,12 +107,9 @@ pub(super) fn wrong_media(asked: &Asked<'_>) -> Option<Reply> {
 }
 
 pub(super) fn run(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
-    if let Some(reply) = wrong_media(asked) {
-        return reply;
-    }
-    let order = match Order::read(body) {
+    let order = match read_body(asked, body, Order::read) {
         Ok(order) => order,
-        Err(refused) => return refuse(asked, &refused),
+        Err(reply) => return *reply,
     };
     let service = asked.service;
     let mut stock = service.stock_mut();
@@ -109,7 +119,7 @@ pub(super) fn run(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
         return refused;
     }
     let machine = machine.to_ascii_lowercase();
-    let digest = order.digest(&machine);
+    let (digest, work) = (order.digest(&machine), order.work(&machine));
     if stock.sessions.is_repeated(&digest, now) {
         service.journal.violate(Violation::RunRepeated);
     }
@@ -118,7 +128,7 @@ pub(super) fn run(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
     }
     let run = make(asked, &mut stock, &machine, order, now);
     let run = stock.start(run, &service.signer);
-    stock.sessions.begin(run.clone(), digest);
+    stock.sessions.begin(run.clone(), digest, work);
     api::entity(asked, StatusCode::CREATED, "MachineActions", &run.json(now))
 }
 
@@ -204,26 +214,10 @@ pub(super) fn action_json(
     comment: &str,
     now: Timestamp,
 ) -> Map<String, Value> {
-    let json = json!({
-        "type": kind,
-        "title": null,
-        "requestor": asked.service.tokens.client_id(),
-        "requestorComment": comment,
-        "machineId": machine,
-        "computerDnsName": device,
-        "creationDateTimeUtc": api_time(now),
-        "cancellationRequestor": null,
-        "cancellationComment": null,
-        "cancellationDateTimeUtc": null,
-        "errorHResult": 0,
-        "scope": null,
-        "externalId": null,
-        "requestSource": "PublicApi",
-        "relatedFileInfo": null,
-        "commands": [],
-        "troubleshootInfo": null,
-    });
-    json.as_object().cloned().unwrap_or_default()
+    let requestor = asked.service.tokens.client_id();
+    let mut json = action::json_of(kind, (machine, device), requestor, comment);
+    json.insert("creationDateTimeUtc".into(), api_time(now).into());
+    json
 }
 
 fn commands_json(steps: &[Step], plan: &Plan) -> Value {
@@ -277,12 +271,9 @@ fn bodies(seed: u64, device: &str, steps: &[Step], ends: &[End]) -> BTreeMap<u32
 }
 
 pub(super) fn cancel(asked: &Asked<'_>, id: &str, body: &[u8]) -> Reply {
-    if let Some(reply) = wrong_media(asked) {
-        return reply;
-    }
-    let comment = match order::comment_alone(body) {
+    let comment = match read_body(asked, body, order::comment_alone) {
         Ok(comment) => comment,
-        Err(refused) => return refuse(asked, &refused),
+        Err(reply) => return *reply,
     };
     let service = asked.service;
     // Nobody may see it end otherwise meanwhile.

@@ -30,6 +30,9 @@ pub struct Settings {
     pub tenant: String,
     pub client_id: String,
     pub client_secret: String,
+    /// Certificate (PEM, of an RSA key) that may sign in in place of the
+    /// secret.
+    pub certificate: Option<String>,
     /// The `roles` claim of tokens.
     pub roles: Vec<String>,
     /// How what clients start proceeds.
@@ -56,6 +59,7 @@ impl Default for Settings {
             tenant: "contoso.example".into(),
             client_id: "00000000-0000-4000-8000-00000000c0de".into(),
             client_secret: "emulated-secret".into(),
+            certificate: None,
             roles: vec![
                 "Machine.ReadWrite.All".into(),
                 "Machine.LiveResponse".into(),

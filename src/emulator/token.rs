@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::assertion::Registered;
 use super::journal::CallKind;
 use super::link::Signer;
 
@@ -28,6 +29,7 @@ pub(super) struct Application {
     pub tenant: String,
     pub client_id: String,
     pub client_secret: String,
+    pub certificate: Option<Registered>,
     pub roles: Vec<String>,
     pub token_life: Duration,
 }
@@ -47,6 +49,8 @@ pub(super) struct Tokens {
     /// Grows with every revocation; older tokens are dead.
     generation: AtomicU64,
 }
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// A sign-in that failed, as the login host words it.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,10 +75,11 @@ impl Tokens {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Answers the form of a sign-in.
+    /// Answers the form of a sign-in that was sent to `endpoint`.
     pub(super) fn sign_in(
         &self,
         tenant: &str,
+        endpoint: &str,
         form: &[u8],
         now: Timestamp,
     ) -> Result<Value, SignInError> {
@@ -103,7 +108,11 @@ impl Tokens {
             let why = "Application was not found in the directory.";
             return fail(400, "unauthorized_client", 700_016, why);
         }
-        if field("client_secret") != wanted.client_secret {
+        if !field("client_assertion").is_empty() {
+            if let Err(why) = self.check_assertion(&field, endpoint) {
+                return fail(401, "invalid_client", 700_027, why);
+            }
+        } else if field("client_secret") != wanted.client_secret {
             let why = "Invalid client secret provided.";
             return fail(401, "invalid_client", 7_000_215, why);
         }
@@ -119,6 +128,22 @@ impl Tokens {
             "ext_expires_in": life,
             "access_token": self.issue(audience, now),
         }))
+    }
+
+    fn check_assertion<'a>(
+        &self,
+        field: &impl Fn(&str) -> &'a str,
+        endpoint: &str,
+    ) -> Result<(), &'static str> {
+        let wanted = &self.application;
+        if field("client_assertion_type") != ASSERTION_TYPE {
+            return Err("The client assertion type is not supported.");
+        }
+        let registered = wanted.certificate.as_ref();
+        let registered = registered.ok_or("No certificate is registered on the application.")?;
+        let claims = registered.claims(field("client_assertion"), &wanted.client_id)?;
+        // Login hosts keep the wall's time, however fast the service runs.
+        claims.check(endpoint, Timestamp::now())
     }
 
     fn issue(&self, audience: &str, now: Timestamp) -> String {
@@ -202,6 +227,7 @@ mod tests {
                 tenant: "t".into(),
                 client_id: "c".into(),
                 client_secret: "s".into(),
+                certificate: None,
                 roles: roles.iter().map(|role| role.to_string()).collect(),
                 token_life: Duration::from_secs(3599),
             },
@@ -212,7 +238,9 @@ mod tests {
     const FORM: &str = "grant_type=client_credentials&client_id=c&client_secret=s&scope=https%3A%2F%2Fapi%2F.default";
 
     fn bearer(tokens: &Tokens) -> String {
-        let answer = tokens.sign_in("t", FORM.as_bytes(), second(0)).unwrap();
+        let answer = tokens
+            .sign_in("t", "e", FORM.as_bytes(), second(0))
+            .unwrap();
         assert_eq!(answer["expires_in"], 3599);
         format!("Bearer {}", answer["access_token"].as_str().unwrap())
     }
@@ -270,7 +298,7 @@ mod tests {
     fn a_wrong_sign_in_says_what_is_wrong() {
         let tokens = tokens(&[]);
         let fails = |tenant: &str, form: String| {
-            let error = tokens.sign_in(tenant, form.as_bytes(), second(0));
+            let error = tokens.sign_in(tenant, "e", form.as_bytes(), second(0));
             error.unwrap_err().code
         };
         assert_eq!(fails("u", FORM.into()), 90002);

@@ -8,6 +8,10 @@ mod certificate;
 #[cfg(feature = "emulator")]
 mod collect;
 mod damage;
+#[cfg(feature = "emulator")]
+mod fleet;
+#[cfg(feature = "emulator")]
+mod fleet_size;
 mod hostile;
 mod import;
 mod kill;
@@ -16,4 +20,6 @@ mod memory;
 mod place;
 mod query;
 mod search;
+#[cfg(feature = "emulator")]
+mod service;
 mod wait;

@@ -70,7 +70,18 @@ pub fn collecting(
     emulator: &afteraction::emulator::Emulator,
     more: &[&str],
 ) -> Command {
-    let mut command = case.command(&["collect"]);
+    speaking(case, emulator, &["collect"], more)
+}
+
+/// A command that speaks to an emulator, signed in as it wants.
+#[cfg(feature = "emulator")]
+pub fn speaking(
+    case: &Case,
+    emulator: &afteraction::emulator::Emulator,
+    words: &[&str],
+    more: &[&str],
+) -> Command {
+    let mut command = case.command(words);
     command
         .args(["--api-base", &emulator.api_base()])
         .args(["--login-base", &emulator.login_base()])

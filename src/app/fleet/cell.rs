@@ -25,6 +25,8 @@ pub enum CellState {
     /// Completed, but its result is not here for another reason.
     Missing,
     NeverRun,
+    /// The answer to its start was lost and no list has shown the session.
+    Unresolved,
     /// Done longer ago than was asked for.
     Old,
 }
@@ -41,7 +43,41 @@ impl CellState {
             Self::Expired => "expired",
             Self::Missing => "missing",
             Self::NeverRun => "never run",
+            Self::Unresolved => "unresolved",
             Self::Old => "old",
+        }
+    }
+
+    pub const ALL: [Self; 11] = [
+        Self::Done,
+        Self::Pending,
+        Self::Failed,
+        Self::CutOff,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Missing,
+        Self::NeverRun,
+        Self::Unresolved,
+        Self::Old,
+    ];
+    /// The longest word.
+    pub const WIDTH: usize = 10;
+
+    /// In place of the word where there is no room for it.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::Done => ".",
+            Self::Pending => "p",
+            Self::Failed => "F",
+            Self::CutOff => "C",
+            Self::TimedOut => "T",
+            Self::Cancelled => "X",
+            Self::Expired => "E",
+            Self::Missing => "M",
+            Self::NeverRun => "-",
+            Self::Unresolved => "?",
+            Self::Old => "o",
         }
     }
 
@@ -49,9 +85,10 @@ impl CellState {
         self != Self::Pending
     }
 
-    /// Worth another run.
+    /// Worth another run. What is unresolved may have run: it is started again
+    /// by a person's word alone.
     pub fn is_hole(self) -> bool {
-        !matches!(self, Self::Done | Self::Pending)
+        !matches!(self, Self::Done | Self::Pending | Self::Unresolved)
     }
 }
 
@@ -70,6 +107,9 @@ pub struct Cell {
     pub time: Option<Time>,
     #[serde(skip)]
     pub has_result: bool,
+    /// Somebody wanted it there: an action or a run names it.
+    #[serde(skip)]
+    pub is_meant: bool,
     #[serde(skip)]
     pub step: Step,
 }
@@ -101,6 +141,7 @@ impl Cell {
             detail,
             time: command.and_then(|c| c.ended.clone()),
             has_result: step.has_result(),
+            is_meant: true,
             step: step.clone(),
         }
     }
@@ -121,6 +162,7 @@ fn without_session(device: &DeviceRecord, state: CellState, detail: String) -> (
             Outcome::Cancelled => (CellState::Cancelled, why.clone()),
             Outcome::Done | Outcome::Failed | Outcome::TimedOut => (state, detail),
             Outcome::Refused | Outcome::Away => (CellState::NeverRun, why.clone()),
+            Outcome::Unresolved => (CellState::Unresolved, why.clone()),
         },
         _ if !was_run => (CellState::Pending, detail),
         _ => (state, detail),

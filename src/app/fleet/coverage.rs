@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 
 use super::cell::{Cell, CellState, judge};
-use super::standing::{find_run, run_cells};
+use super::standing::{every_run, find_run, run_cells};
 use crate::app::collecting::runtime;
 use crate::app::custody;
 use crate::app::failure::Failure;
@@ -56,8 +56,8 @@ fn mark_old(cell: &mut Cell, before: Timestamp) {
 /// A device by its id, else its name; and what was run on it.
 type Place = (String, Step);
 
-/// The latest of each command on each device, and each command that others
-/// have had as never run.
+/// The latest of each command on each device, and what runs have planned and
+/// not started.
 fn archive_cells(catalogue: &Catalogue) -> Result<Vec<Cell>, Failure> {
     let gaps: BTreeMap<ResultKey, GapReason> = catalogue
         .gaps()?
@@ -73,14 +73,38 @@ fn archive_cells(catalogue: &Catalogue) -> Result<Vec<Cell>, Failure> {
                 continue;
             };
             let place = (cell.machine_id.clone(), cell.step.clone());
-            let known = latest.get(&place);
+            let is_done = |cell: &Cell| cell.state == CellState::Done;
             // What was done once is done, whatever was tried later.
-            if known.is_none_or(|known| known.state != CellState::Done) || !cell.state.is_hole() {
+            if latest.get(&place).is_none_or(|known| !is_done(known)) || is_done(&cell) {
                 latest.insert(place, cell);
             }
         }
     }
+    for run in every_run(catalogue)? {
+        for device in run_cells(catalogue, &run)? {
+            let not_run = device.cells.into_iter();
+            let not_run = not_run.filter(|c| c.action_id.is_none() || is_open(c));
+            not_run.for_each(|cell| add_planned(&mut latest, cell));
+        }
+    }
     Ok(with_never_run(latest))
+}
+
+fn is_open(cell: &Cell) -> bool {
+    matches!(cell.state, CellState::Pending | CellState::Unresolved)
+}
+
+/// What is still to be started, or may have been, says more than how an
+/// earlier try ended.
+fn add_planned(latest: &mut BTreeMap<Place, Cell>, cell: Cell) {
+    let place = (cell.machine_id.clone(), cell.step.clone());
+    let adds = match latest.get(&place) {
+        None => true,
+        Some(known) => is_open(&cell) && known.state.is_hole(),
+    };
+    if adds {
+        latest.insert(place, cell);
+    }
 }
 
 fn cell_of(
@@ -102,6 +126,7 @@ fn cell_of(
         detail,
         time: command.ended.clone(),
         has_result: command.has_result(),
+        is_meant: true,
         step,
     })
 }
@@ -122,18 +147,23 @@ fn step_of(command: &Command) -> Option<Step> {
     })
 }
 
-fn with_never_run(latest: BTreeMap<Place, Cell>) -> Vec<Cell> {
+/// Adds each command that at least two devices share to the others, as never
+/// run. One that a single device had alone, such as with values of its own, is
+/// no gap of the rest; so the cells stay few.
+fn with_never_run(mut latest: BTreeMap<Place, Cell>) -> Vec<Cell> {
     let devices: BTreeMap<String, String> = latest
         .values()
         .map(|cell| (cell.machine_id.clone(), cell.device.clone()))
         .collect();
-    let steps: BTreeSet<Step> = latest.keys().map(|(_, step)| step.clone()).collect();
-    let mut latest = latest;
-    let mut cells = Vec::new();
+    let mut shared: BTreeMap<Step, u32> = BTreeMap::new();
+    for (_, step) in latest.keys() {
+        *shared.entry(step.clone()).or_default() += 1;
+    }
+    shared.retain(|_, devices| *devices > 1);
     for (machine_id, device) in devices {
-        for (step, index) in steps.iter().zip(0..) {
-            let known = latest.remove(&(machine_id.clone(), step.clone()));
-            cells.push(known.unwrap_or_else(|| Cell {
+        for (step, index) in shared.keys().zip(0..) {
+            let place = (machine_id.clone(), step.clone());
+            latest.entry(place).or_insert_with(|| Cell {
                 device: device.clone(),
                 machine_id: machine_id.clone(),
                 action_id: None,
@@ -143,11 +173,12 @@ fn with_never_run(latest: BTreeMap<Place, Cell>) -> Vec<Cell> {
                 detail: String::new(),
                 time: None,
                 has_result: step.has_result(),
+                is_meant: false,
                 step: step.clone(),
-            }));
+            });
         }
     }
-    cells
+    latest.into_values().collect()
 }
 
 /// A run of what is missing: of each device with holes those commands, and the
@@ -167,11 +198,18 @@ fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
     for cell in cells {
         by_device.entry(&cell.machine_id).or_default().push(cell);
     }
+    let is_hole = |cell: &&Cell| cell.is_meant && cell.state.is_hole();
     let with_holes = by_device
         .into_iter()
-        .filter(|(_, cells)| cells.iter().any(|cell| cell.state.is_hole()));
+        .filter(|(_, cells)| cells.iter().any(is_hole));
     let steps = |cells: Vec<&Cell>| {
-        let is_needed = |cell: &&Cell| cell.state.is_hole() || !cell.has_result;
+        let holes = cells.iter().filter(|cell| is_hole(cell));
+        let actions: BTreeSet<_> = holes.map(|cell| cell.action_id).collect();
+        // Files put for what is missing, not those of other sessions.
+        let is_needed = |cell: &&Cell| {
+            let is_put = cell.is_meant && !cell.has_result && actions.contains(&cell.action_id);
+            is_hole(cell) || is_put
+        };
         let mut steps: Vec<Step> = cells
             .into_iter()
             .filter(is_needed)
@@ -201,6 +239,7 @@ mod tests {
             detail: String::new(),
             time: Some(Time::from_text("2026-01-01T00:00:00Z")),
             has_result: step.has_result(),
+            is_meant: true,
             step,
         }
     }
@@ -228,20 +267,42 @@ mod tests {
     }
 
     #[test]
-    fn a_command_others_have_had_was_never_run() {
-        let done = cell("a", get("/x"), CellState::Done);
-        let other = cell("b", get("/y"), CellState::Failed);
-        let latest = [done, other].map(|c| ((c.machine_id.clone(), c.step.clone()), c));
+    fn what_another_device_alone_has_had_is_nobodys_hole() {
+        let cells = [
+            cell("a", get("/shared"), CellState::Done),
+            cell("b", get("/shared"), CellState::Failed),
+            cell("c", get("/c.zip"), CellState::Done),
+        ];
+        let latest = cells.map(|c| ((c.machine_id.clone(), c.step.clone()), c));
         let cells = with_never_run(latest.into_iter().collect());
         let states: Vec<_> = cells
             .iter()
             .map(|c| (c.machine_id.as_str(), c.state))
             .collect();
         use CellState::*;
+        let c = [("c", Done), ("c", NeverRun)];
+        assert_eq!(states[..2], [("a", Done), ("b", Failed)]);
+        assert!(c.iter().all(|cell| states.contains(cell)), "{states:?}");
+        assert_eq!(states.len(), 4);
+        // Shown, and no work for a retry: nobody wanted it there.
         assert_eq!(
-            states,
-            [("a", Done), ("a", NeverRun), ("b", NeverRun), ("b", Failed)]
+            missing_steps(&cells),
+            [("b".to_string(), vec![get("/shared")])]
         );
+    }
+
+    #[test]
+    fn files_of_other_sessions_and_what_is_unresolved_are_not_sent_again() {
+        let mut old = cell("a", Step::Put { file: "old".into() }, CellState::Done);
+        old.action_id = Some(crate::evidence::ActionId::from_bytes([1; 16]));
+        let cells = [
+            old,
+            cell("a", put(), CellState::Done),
+            cell("a", get("/gone"), CellState::Failed),
+            cell("b", get("/x"), CellState::Unresolved),
+        ];
+        let steps = missing_steps(&cells);
+        assert_eq!(steps, [("a".to_string(), vec![put(), get("/gone")])]);
     }
 
     #[test]

@@ -41,11 +41,12 @@ pub(super) fn take(archive: &Path, run: RunId) -> io::Result<Vec<FleetOrder>> {
         file => file?,
     };
     file.lock()?;
-    let mut text = String::new();
-    (&mut file).take(BYTES_MAX).read_to_string(&mut text)?;
-    if text.is_empty() {
+    let mut bytes = Vec::new();
+    (&mut file).take(BYTES_MAX).read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
         return Ok(Vec::new());
     }
+    let text = String::from_utf8_lossy(&bytes);
     let lines = text
         .lines()
         .filter_map(|l| serde_json::from_str::<Line>(l).ok());

@@ -10,13 +10,14 @@ use super::orders;
 use super::standing::find_run;
 use crate::app::collecting::{StoreVault, runtime_until_interrupted};
 use crate::app::custody;
-use crate::app::failure::{Failure, Kind};
+use crate::app::failure::Failure;
 use crate::collect::fleet::{
-    self, FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRules, RunId, RunState,
+    self, DeviceRecord, FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRules, RunId,
+    RunState,
 };
 use crate::collect::{Events, Settings, VaultError};
 use crate::evidence::{Action, ActionId, Time};
-use crate::store::{FleetNote, Store};
+use crate::store::{FleetNote, Store, StoreError};
 
 /// What a run, or a part of one, came to.
 #[derive(Debug, serde::Serialize)]
@@ -39,7 +40,10 @@ pub fn start_fleet(
     rules: FleetRules,
     events: Events,
 ) -> Result<FleetEnded, Failure> {
-    let store = Arc::new(custody::open_to_write(archive, "fleet run")?);
+    let store = Arc::new(custody::open_to_write(
+        archive,
+        &at_run("fleet run", plan.id),
+    )?);
     let host = settings.api_base.host_str().unwrap_or("?").to_string();
     let what = format!(
         "fleet run {} on {} devices at {host}: {}",
@@ -62,9 +66,14 @@ pub fn resume_fleet(
     order: Option<FleetOrder>,
     events: Events,
 ) -> Result<FleetEnded, Failure> {
-    let store = Arc::new(custody::open_to_write(archive, "fleet resume")?);
+    let id = find_run(&custody::open_to_read(archive)?, run)?.run.id;
+    let store = Arc::new(custody::open_to_write(
+        archive,
+        &at_run("fleet resume", id),
+    )?);
+    // Read again: nobody else writes from here on.
     let catalogue = custody::open_to_read(archive)?;
-    let mut state = find_run(&catalogue, run)?;
+    let mut state = find_run(&catalogue, Some(&id.to_string()))?;
     drop(catalogue);
     let host = settings.api_base.host_str().unwrap_or("?");
     if host != state.run.host {
@@ -75,20 +84,31 @@ pub fn resume_fleet(
         .hint("one host of the service does not show what another started; name the same one"));
     }
     custody::note(&store, &format!("fleet resume {}", state.run.id))?;
-    state.run.is_paused = false;
+    match &order {
+        Some(FleetOrder::Cancel) => {}
+        // To leave one device out is no word to start the others.
+        Some(FleetOrder::CancelDevice(name)) => {
+            find_device(&state, name)?;
+            state.run.is_paused = true;
+        }
+        _ => state.run.is_paused = false,
+    }
+    if state.devices.iter().any(DeviceRecord::is_unresolved) {
+        state.run.over = None;
+    }
     let record = StoreRecord::new(&store, archive);
-    record.write(state.run.id, &state.notes()[..1])?;
-    let id = state.run.id;
+    record.write(id, &[state.head()])?;
     let left = orders::take(archive, id)?;
     // What was left while nobody was at it: going on overrules a pause.
-    for order in left.into_iter().chain(order).filter(cancels) {
+    for order in left.into_iter().chain(order).filter(decides) {
         orders::leave(archive, id, order)?;
     }
     go_on(store, settings, state, record, events)
 }
 
-fn cancels(order: &FleetOrder) -> bool {
-    matches!(order, FleetOrder::Cancel | FleetOrder::CancelDevice(_))
+/// Says more than whether to go on.
+fn decides(order: &FleetOrder) -> bool {
+    !matches!(order, FleetOrder::Pause | FleetOrder::Resume)
 }
 
 fn go_on(
@@ -113,28 +133,58 @@ fn go_on(
 }
 
 /// Tells a run something: the process that is at it, where there is one.
-/// `false` where there is none: then it stands in the record, and cancelling
-/// is for [`resume_fleet`].
+/// `false` where there is none: then a pause stands in the record, and all
+/// else is for [`resume_fleet`].
+///
+/// **Errors**: also where the archive is held by something else than this run.
 pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Result<bool, Failure> {
-    let catalogue = custody::open_to_read(archive)?;
-    let mut state = find_run(&catalogue, run)?;
-    // Going on fetches what is still missing of a run whose sessions are over.
-    if state.run.over.is_some() && order != FleetOrder::Resume {
-        return Err(Failure::asked(format!("run {} is over", state.run.id)));
-    }
+    let id = find_run(&custody::open_to_read(archive)?, run)?.run.id;
     let store = match custody::open_to_write(archive, "fleet order") {
-        Ok(store) => Arc::new(store),
-        Err(failure) if failure.kind == Kind::Busy => {
-            orders::leave(archive, state.run.id, order)?;
-            return Ok(true);
-        }
+        Ok(store) => Some(Arc::new(store)),
+        Err(failure) if is_at(&failure, id) => None,
         Err(failure) => return Err(failure),
     };
-    state.run.is_paused |= order == FleetOrder::Pause;
-    let record = StoreRecord::new(&store, archive);
-    record.write(state.run.id, &state.notes()[..1])?;
+    let catalogue = custody::open_to_read(archive)?;
+    let mut state = find_run(&catalogue, Some(&id.to_string()))?;
+    // Going on fetches what is still missing of a run whose sessions are over.
+    let goes_on = matches!(order, FleetOrder::Resume | FleetOrder::Repost);
+    if state.run.over.is_some() && !goes_on {
+        return Err(Failure::asked(format!("run {id} is over")));
+    }
+    if let FleetOrder::CancelDevice(name) = &order {
+        find_device(&state, name)?;
+    }
+    let Some(store) = store else {
+        orders::leave(archive, id, order)?;
+        return Ok(true);
+    };
+    if order == FleetOrder::Pause {
+        state.run.is_paused = true;
+        StoreRecord::new(&store, archive).write(id, &[state.head()])?;
+    }
     store.close()?;
     Ok(false)
+}
+
+/// What a process that is at a run says it is doing: others find it by that.
+fn at_run(doing: &str, run: RunId) -> String {
+    format!("{doing} {run}")
+}
+
+/// Whether the archive is held by a process that is at this run.
+fn is_at(failure: &Failure, run: RunId) -> bool {
+    let cause = std::error::Error::source(failure);
+    let error = cause.and_then(|cause| cause.downcast_ref::<StoreError>());
+    matches!(error, Some(StoreError::Locked { command, .. }) if command.ends_with(&run.to_string()))
+}
+
+fn find_device(state: &RunState, name: &str) -> Result<(), Failure> {
+    let mut devices = state.devices.iter();
+    if devices.any(|device| device.planned.is_called(name)) {
+        return Ok(());
+    }
+    let message = format!("run {} has no device {name}", state.run.id);
+    Err(Failure::asked(message).hint("`fleet status` lists them"))
 }
 
 /// The archive as a fleet run sees it.

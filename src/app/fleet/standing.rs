@@ -107,13 +107,17 @@ fn read_run(catalogue: &Catalogue, id: RunId) -> Result<RunState, Failure> {
 /// Every run of the archive, oldest first.
 pub fn fleet_runs(archive: &Path) -> Result<Vec<RunRow>, Failure> {
     let catalogue = custody::open_to_read(archive)?;
-    let mut heads = heads(&catalogue)?;
-    heads.sort_by(|a, b| a.created.cmp(&b.created));
-    let rows = heads.into_iter().map(|head| {
-        let state = read_run(&catalogue, head.id)?;
-        Ok(status_of(&catalogue, &state)?.0)
-    });
+    let runs = every_run(&catalogue)?;
+    let rows = runs.iter().map(|run| Ok(status_of(&catalogue, run)?.0));
     rows.collect()
+}
+
+/// The same, whole.
+pub(super) fn every_run(catalogue: &Catalogue) -> Result<Vec<RunState>, Failure> {
+    let mut heads = heads(catalogue)?;
+    heads.sort_by(|a, b| a.created.cmp(&b.created));
+    let runs = heads.iter().map(|head| read_run(catalogue, head.id));
+    runs.collect()
 }
 
 /// A run and each command on each of its devices.
@@ -131,15 +135,28 @@ fn status_of(catalogue: &Catalogue, state: &RunState) -> Result<(RunRow, Vec<Fle
     for (device, cells) in state.devices.iter().zip(cells) {
         let word = word(&device.state, cells.action.as_ref());
         *counts.entry(word).or_insert(0) += 1;
-        let waits_for = waits_for(device, cells.action.as_ref(), before);
+        let waits_for = waits_for(device, before);
         before += u64::from(matches!(device.state, DeviceState::Waiting { .. }));
-        rows.extend(cells.cells.into_iter().map(|cell| FleetRow {
-            waits_for: waits_for.clone().filter(|_| !cell.state.is_end()),
-            cell,
-            run: state.run.id,
-            device_state: word,
-            attempts: device.attempts.len(),
-        }));
+        let is_running = word == RUNNING;
+        let mut under_way: Option<String> = None;
+        for cell in cells.cells {
+            let waits_for = match (is_running, &under_way) {
+                (true, _) if cell.time.is_some() => Some("its result".into()),
+                (true, Some(command)) => Some(command.clone()),
+                (true, None) => Some("its end".into()),
+                (false, _) => waits_for.clone(),
+            };
+            if is_running && cell.time.is_none() {
+                under_way.get_or_insert_with(|| cell.command.clone());
+            }
+            rows.push(FleetRow {
+                waits_for: waits_for.filter(|_| !cell.state.is_end()),
+                cell,
+                run: state.run.id,
+                device_state: word,
+                attempts: device.attempts.len(),
+            });
+        }
     }
     let with_result = rows.iter().filter(|row| row.cell.has_result);
     let row = RunRow {
@@ -210,6 +227,9 @@ pub(super) fn run_cells(
     state.devices.iter().map(of_device).collect()
 }
 
+/// The session of a device is in progress.
+const RUNNING: &str = "running";
+
 fn word(state: &DeviceState, action: Option<&Action>) -> &'static str {
     match state {
         DeviceState::Waiting { .. } => "waiting",
@@ -217,14 +237,15 @@ fn word(state: &DeviceState, action: Option<&Action>) -> &'static str {
         DeviceState::Sending => "starting",
         DeviceState::Lost { .. } => "looked for",
         DeviceState::Open { .. } => match action {
-            Some(action) if action.status.eq_ignore_ascii_case("InProgress") => "running",
+            Some(action) if action.status.eq_ignore_ascii_case("InProgress") => RUNNING,
             _ => "pending",
         },
         DeviceState::Settled { outcome, .. } => outcome.as_str(),
     }
 }
 
-fn waits_for(device: &DeviceRecord, action: Option<&Action>, before: u64) -> Option<String> {
+/// What all commands of a device wait for that is not running them.
+fn waits_for(device: &DeviceRecord, before: u64) -> Option<String> {
     Some(match &device.state {
         DeviceState::Waiting {
             not_before: Some(at),
@@ -240,12 +261,7 @@ fn waits_for(device: &DeviceRecord, action: Option<&Action>, before: u64) -> Opt
         },
         DeviceState::Sending => "the answer to its start".into(),
         DeviceState::Lost { .. } => "a list that shows its session: the answer was lost".into(),
-        DeviceState::Open { .. } => match action {
-            Some(action) if action.status.eq_ignore_ascii_case("InProgress") => {
-                "the command, or those before it".into()
-            }
-            _ => "the device to take it up".into(),
-        },
+        DeviceState::Open { .. } => "the device to take it up".into(),
         DeviceState::Settled { .. } => "its result".into(),
     })
 }

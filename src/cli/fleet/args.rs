@@ -86,7 +86,7 @@ pub struct What {
 pub struct How {
     /// Cancel a session that waits for its device this long, and queue it again when the device
     /// is seen.
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_patience)]
     pub park_after: Duration,
     /// Sessions of the 25 that may wait for their devices.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=25))]
@@ -104,8 +104,8 @@ pub struct How {
 /// How a run is watched.
 #[derive(Debug, Args)]
 pub struct Watching {
-    /// Seconds between two looks at the sessions.
-    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    /// Seconds between two looks at the sessions: 3 leaves 300 of the hour's 1,500 lists to others.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=3600))]
     pub interval: u64,
     /// Downloads at once.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -115,8 +115,10 @@ pub struct Watching {
     pub no_index: bool,
 }
 
-/// Of a fleet run or of the whole archive: done, pending, failed, cut off, timed out, cancelled,
-/// expired, missing, never run, old. Exit code 3 where not everything is done.
+/// A grid of a fleet run or of the whole archive, a row a device and a column a command: done,
+/// pending, failed, cut off (one before it failed), timed out, cancelled, expired, missing, never
+/// run, unresolved (started, not answered, not found: `fleet resume --repost-lost`), old. Exit
+/// code 3 where not everything is done.
 #[derive(Debug, Args)]
 pub struct Coverage {
     /// Only this fleet run (id or its beginning).
@@ -130,10 +132,14 @@ pub struct Coverage {
     pub html: Option<PathBuf>,
     #[command(flatten)]
     pub form: Form,
-    /// Start a new run of what is missing.
-    #[arg(long, requires = "comment")]
+    /// Leave out devices on which all is done.
+    #[arg(long)]
+    pub holes: bool,
+    /// Start a new run of what is missing: failed, cut off, timed out, cancelled, expired, missing,
+    /// and what a run had planned and never started.
+    #[arg(long)]
     pub retry_missing: bool,
-    /// Comment of the new run's sessions.
+    /// Comment of the new run's sessions [default: that of --run].
     #[arg(long, value_name = "TEXT", requires = "retry_missing")]
     pub comment: Option<String>,
     /// Print the new run's requests and start nothing.
@@ -181,6 +187,26 @@ pub struct Status {
 
 #[derive(Debug, Args)]
 pub struct Resume {
+    /// Start again what is unresolved: its start was sent, no answer came, and no list shows the
+    /// session. One more look comes first; without this it is looked for and left alone.
+    #[arg(long)]
+    pub repost_lost: bool,
+    #[command(flatten)]
+    pub going: Going,
+}
+
+#[derive(Debug, Args)]
+pub struct Cancel {
+    /// Only this device (id, full or short name); where no process is at the run, it stays paused.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    #[command(flatten)]
+    pub going: Going,
+}
+
+/// How a run is gone on with.
+#[derive(Debug, Args)]
+pub struct Going {
     #[command(flatten)]
     pub named: Named,
     #[command(flatten)]
@@ -192,20 +218,15 @@ pub struct Resume {
     pub json: bool,
 }
 
-#[derive(Debug, Args)]
-pub struct Cancel {
-    #[command(flatten)]
-    pub named: Named,
-    /// Only this device (id, full or short name).
-    #[arg(long, value_name = "DEVICE")]
-    pub device: Option<String>,
-    #[command(flatten)]
-    pub connect: Connect,
-    #[command(flatten)]
-    pub watch: Watching,
-    /// The report as JSON on stdout.
-    #[arg(long)]
-    pub json: bool,
+/// A session is in the queue for two minutes where all is well.
+const PATIENCE_MIN: Duration = Duration::from_secs(5 * 60);
+
+fn parse_patience(text: &str) -> Result<Duration, String> {
+    let patience = parse_duration(text)?;
+    if patience < PATIENCE_MIN {
+        return Err(format!("`{text}` is too short: 5m at least"));
+    }
+    Ok(patience)
 }
 
 /// `90s`, `15m`, `2h`, `3d`, `1w`.

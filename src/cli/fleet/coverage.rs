@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use jiff::SignedDuration;
@@ -9,6 +9,7 @@ use crate::cli::output::{Form, Output, counted, human_count, unwritable};
 use crate::cli::{Exit, archive, connect, say};
 
 use super::args::Coverage;
+use super::grid::{Devices, Grid};
 use super::run::{self, Launch};
 
 pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
@@ -23,13 +24,19 @@ pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
     if typed.retry_missing {
         return retry(global, typed, &cells);
     }
+    let form = Form::from(&typed.form);
     if let Some(file) = &typed.html {
         let page = page(&cells);
         std::fs::write(file, page).map_err(|e| unwritable(file, e))?;
+    } else if form == Form::People {
+        let mut out = Output::open(typed.form.output.as_deref(), global.no_color)?;
+        Grid::of(&cells, typed.holes).write(&mut out, width(typed))?;
+        out.flush()?;
     } else {
         let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
-        let mut rows = out.rows(Form::from(&typed.form));
-        for cell in &cells {
+        let mut rows = out.rows(form);
+        let wanted = |cell: &&Cell| !typed.holes || cell.state != CellState::Done;
+        for cell in cells.iter().filter(wanted) {
             rows.write(cell)?;
         }
         rows.finish()?;
@@ -39,14 +46,33 @@ pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
     Ok(if holes { Exit::Incomplete } else { Exit::Done })
 }
 
+/// Of the terminal; elsewhere there is no end to a line.
+fn width(typed: &Coverage) -> Option<usize> {
+    let is_file = typed.form.output.is_some();
+    let size = terminal_size::terminal_size_of(std::io::stdout()).filter(|_| !is_file);
+    size.map(|(width, _)| usize::from(width.0))
+}
+
 fn retry(global: &Global, typed: &Coverage, cells: &[Cell]) -> Result<Exit, Failure> {
-    if !cells.iter().any(|cell| cell.state.is_hole()) {
+    let in_doubt = cells.iter().filter(|c| c.state == CellState::Unresolved);
+    let in_doubt: BTreeSet<&str> = in_doubt.map(|cell| cell.device.as_str()).collect();
+    if !in_doubt.is_empty() {
+        let devices = counted(in_doubt.len() as u64, "device");
+        say(
+            global,
+            &format!("{devices} left out, unresolved: `fleet resume --repost-lost` decides"),
+        );
+    }
+    if !cells
+        .iter()
+        .any(|cell| cell.is_meant && cell.state.is_hole())
+    {
         say(global, "nothing is missing");
         return Ok(Exit::Done);
     }
+    let comment = comment(global, typed)?;
     let settings = connect::settings(&typed.connect)?;
-    let comment = typed.comment.as_deref().unwrap_or("");
-    let plan = app::plan_missing(&settings, cells, comment)?;
+    let plan = app::plan_missing(&settings, cells, &comment)?;
     let launch = Launch {
         connect: &typed.connect,
         how: &typed.how,
@@ -54,6 +80,18 @@ fn retry(global: &Global, typed: &Coverage, cells: &[Cell]) -> Result<Exit, Fail
         json: typed.form.json,
     };
     run::launch(global, settings, plan, &launch)
+}
+
+/// As typed, else that of the run whose holes these are.
+fn comment(global: &Global, typed: &Coverage) -> Result<String, Failure> {
+    match (&typed.comment, &typed.run) {
+        (Some(comment), _) => Ok(comment.clone()),
+        (None, Some(run)) => Ok(app::fleet_status(&archive(global)?, Some(run))?.0.comment),
+        (None, None) => Err(
+            Failure::asked("the service wants a comment with every session")
+                .hint("add --comment CASE-42, or name the run: --run RUN"),
+        ),
+    }
 }
 
 fn tell(global: &Global, cells: &[Cell]) {
@@ -66,8 +104,15 @@ fn tell(global: &Global, cells: &[Cell]) {
         .map(|(state, count)| format!("{} {}", human_count(*count), state.as_str()))
         .collect();
     let all = counted(cells.len() as u64, "command");
-    say(global, &format!("{all}: {}", counts.join(", ")));
-    if cells.iter().any(|cell| cell.state.is_hole()) {
+    let counts = match counts.is_empty() {
+        true => String::new(),
+        false => format!(": {}", counts.join(", ")),
+    };
+    say(global, &format!("{all}{counts}"));
+    if cells
+        .iter()
+        .any(|cell| cell.is_meant && cell.state.is_hole())
+    {
         say(global, "--retry-missing makes a run of what is missing");
     }
 }
@@ -75,28 +120,16 @@ fn tell(global: &Global, cells: &[Cell]) {
 /// The matrix: a row a device, a column a command. No script, nothing from
 /// elsewhere; every text is evidence and escaped.
 fn page(cells: &[Cell]) -> Vec<u8> {
-    let mut commands: Vec<&str> = Vec::new();
-    let mut devices: BTreeMap<(&str, &str), BTreeMap<&str, &Cell>> = BTreeMap::new();
-    for cell in cells {
-        if !commands.contains(&cell.command.as_str()) {
-            commands.push(&cell.command);
-        }
-        let device = devices.entry((&cell.device, &cell.machine_id)).or_default();
-        device.insert(&cell.command, cell);
-    }
+    let grid = Grid::of(cells, false);
     let mut page = Vec::new();
     // Writing to memory cannot fail.
-    let _ = write_page(&mut page, &commands, &devices);
+    let _ = write_page(&mut page, &grid.commands, &grid.devices);
     page
 }
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Coverage</title><style>body{font:14px system-ui,sans-serif}table{border-collapse:collapse}th,td{border:1px solid #999;padding:2px 8px;text-align:left}.done{background:#cfc}.pending,.old{background:#ffc}.hole{background:#fcc}</style><h1>Coverage</h1><table><tr><th>Device";
 
-fn write_page(
-    page: &mut Vec<u8>,
-    commands: &[&str],
-    devices: &BTreeMap<(&str, &str), BTreeMap<&str, &Cell>>,
-) -> std::io::Result<()> {
+fn write_page(page: &mut Vec<u8>, commands: &[&str], devices: &Devices<'_>) -> std::io::Result<()> {
     write!(page, "{HEAD}")?;
     for command in commands {
         write!(page, "<th>{}", escaped(command))?;

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod coverage;
+mod grid;
 mod render;
 pub mod run;
 pub mod standing;

@@ -81,6 +81,7 @@ fn rules(typed: &How) -> FleetRules {
         park_after: (!typed.no_park).then_some(typed.park_after),
         parked_max: usize::from(if typed.no_park { 25 } else { typed.parked_max }),
         away_max: typed.away_max,
+        ..FleetRules::default()
     }
 }
 
@@ -94,23 +95,30 @@ pub fn finish(
 ) -> Result<Exit, Failure> {
     let report = &ended.report;
     tell(global, &ended);
-    let mut problems = 0;
-    if !typed.no_index && report.collected.sealed > 0 {
-        let (_, rows) = app::fleet_status(dir, Some(&report.run.to_string()))?;
-        let of = rows.iter().filter_map(|row| row.cell.action_id).collect();
-        problems = index_these(global, dir, &of)?;
-    }
+    let indexed = match typed.no_index || report.collected.sealed == 0 {
+        true => Ok(0),
+        false => index_run(global, dir, &report.run.to_string()),
+    };
     if json {
         print_json(Output::open(None, true)?, &ended)?;
     }
     if let Some(failure) = ended.failed.take() {
         return Err(failure.hint("the record stands: `fleet resume` goes on"));
     }
+    // What the run came to is told first: the index can be caught up later.
+    let problems = indexed?;
     Ok(if ended.report.is_complete() && problems == 0 {
         Exit::Done
     } else {
         Exit::Incomplete
     })
+}
+
+/// Brings the index up to date; returns the problems in the run's results.
+fn index_run(global: &Global, dir: &Path, run: &str) -> Result<u64, Failure> {
+    let (_, rows) = app::fleet_status(dir, Some(run))?;
+    let of = rows.iter().filter_map(|row| row.cell.action_id).collect();
+    index_these(global, dir, &of)
 }
 
 fn tell(global: &Global, ended: &FleetEnded) {

@@ -86,57 +86,38 @@ fn order(global: &Global, typed: &args::Named, order: FleetOrder) -> Result<Exit
 }
 
 fn resume(global: &Global, typed: &args::Resume) -> Result<Exit, Failure> {
-    let again = Again {
-        run: typed.named.run.as_deref(),
-        connect: &typed.connect,
-        watch: &typed.watch,
-        json: typed.json,
+    let order = match typed.repost_lost {
+        true => FleetOrder::Repost,
+        false => FleetOrder::Resume,
     };
-    again.go_on(global, FleetOrder::Resume)
+    go_on(global, &typed.going, order)
 }
 
 fn cancel(global: &Global, typed: &args::Cancel) -> Result<Exit, Failure> {
-    let again = Again {
-        run: typed.named.run.as_deref(),
-        connect: &typed.connect,
-        watch: &typed.watch,
-        json: typed.json,
+    let order = match &typed.device {
+        Some(device) => FleetOrder::CancelDevice(device.clone()),
+        None => FleetOrder::Cancel,
     };
-    again.go_on(
-        global,
-        match &typed.device {
-            Some(device) => FleetOrder::CancelDevice(device.clone()),
-            None => FleetOrder::Cancel,
-        },
-    )
+    go_on(global, &typed.going, order)
 }
 
-/// A run to be gone on with.
-struct Again<'a> {
-    run: Option<&'a str>,
-    connect: &'a connect::Connect,
-    watch: &'a args::Watching,
-    json: bool,
-}
-
-impl Again<'_> {
-    /// Tells the process that is at the run, or goes on with it here.
-    fn go_on(&self, global: &Global, order: FleetOrder) -> Result<Exit, Failure> {
-        let dir = archive(global)?;
-        if app::order_fleet(&dir, self.run, order.clone())? {
-            say(
-                global,
-                "told the process that is at it, which obeys within seconds",
-            );
-            return Ok(Exit::Done);
-        }
-        let settings = watched(connect::settings(self.connect)?, self.watch);
-        let (run, _) = app::fleet_status(&dir, self.run)?;
-        let view = View::new(global, u64::from(run.devices));
-        let id = run.run.to_string();
-        let events = view.clone().events();
-        let ended = app::resume_fleet(&dir, settings, Some(&id), Some(order), events);
-        view.end();
-        finish(global, &dir, ended?, self.watch, self.json)
+/// Tells the process that is at the run, or goes on with it here.
+fn go_on(global: &Global, typed: &args::Going, order: FleetOrder) -> Result<Exit, Failure> {
+    let dir = archive(global)?;
+    let run = typed.named.run.as_deref();
+    if app::order_fleet(&dir, run, order.clone())? {
+        say(
+            global,
+            "told the process that is at it, which obeys within seconds",
+        );
+        return Ok(Exit::Done);
     }
+    let settings = watched(connect::settings(&typed.connect)?, &typed.watch);
+    let (run, _) = app::fleet_status(&dir, run)?;
+    let view = View::new(global, u64::from(run.devices));
+    let id = run.run.to_string();
+    let events = view.clone().events();
+    let ended = app::resume_fleet(&dir, settings, Some(&id), Some(order), events);
+    view.end();
+    finish(global, &dir, ended?, &typed.watch, typed.json)
 }

@@ -95,6 +95,9 @@ pub enum Outcome {
     Refused,
     /// Away for too long.
     Away,
+    /// The answer to its start was lost and no list has shown the session: it
+    /// may have run. A person decides whether it is started again.
+    Unresolved,
 }
 
 impl Outcome {
@@ -106,6 +109,7 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
             Self::Away => "away",
+            Self::Unresolved => "unresolved",
         }
     }
 }
@@ -130,6 +134,12 @@ impl DeviceRecord {
 
     pub fn is_settled(&self) -> bool {
         matches!(self.state, DeviceState::Settled { .. })
+    }
+
+    /// The answer to its last start was lost, and looking has not found it.
+    pub fn is_unresolved(&self) -> bool {
+        let unresolved = Outcome::Unresolved;
+        matches!(&self.state, DeviceState::Settled { outcome, .. } if *outcome == unresolved)
     }
 
     /// Holds a session, or may.

@@ -13,8 +13,10 @@
 //! allows, Pending ones and those of others counted.
 
 mod bound;
+mod check_plan;
 mod check_steps;
 mod device;
+mod filled;
 mod machine;
 mod plan;
 mod playbook;
@@ -34,7 +36,7 @@ pub use bound::{Bound, Needs, SESSION_USUAL};
 pub use device::{Attempt, Cancelling, DeviceRecord, DeviceState, Outcome};
 pub use machine::Machine;
 pub use plan::{FleetPlan, FleetRequest, PlannedCall, PlannedDevice, Survey};
-pub use playbook::{PLAYBOOK_BYTES_MAX, Playbook};
+pub use playbook::{PLAYBOOK_BYTES_MAX, Playbook, toml_fault};
 pub use record::{FleetOrder, FleetRecord, RunRecord, RunState};
 pub use report::FleetReport;
 pub use run_id::RunId;

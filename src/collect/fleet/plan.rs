@@ -1,7 +1,7 @@
 //! A request made into a plan: which device runs what. Pure, so that all that
 //! is wrong is known before the first call that changes anything.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::bound::{Bound, Needs};
-use super::check_steps::{check_steps, encoded};
+use super::check_plan::{
+    check_comment, check_library, check_permissions, check_variables_names, comment,
+};
+use super::check_steps::check_steps;
+use super::filled::Filled;
 use super::run_id::Mark;
-use super::step::body;
-use super::variables::{fill, has_any};
+use super::step::{body, start_path};
 use super::{Machine, Playbook, RunId, Step, Wrong, wanted};
 use crate::evidence::Time;
 
@@ -51,6 +54,16 @@ pub struct PlannedDevice {
     pub likely_away: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Time>,
+}
+
+impl PlannedDevice {
+    /// By id, full or short name, in any case.
+    pub fn is_called(&self, name: &str) -> bool {
+        let short = self.name.split('.').next().unwrap_or("");
+        [self.machine_id.as_str(), self.name.as_str(), short]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+    }
 }
 
 /// A run, ready to be started.
@@ -155,38 +168,11 @@ impl FleetPlan {
             PlannedCall {
                 device: device.name.clone(),
                 method: "POST",
-                path: run_path(&device.machine_id),
+                path: format!("/api/{}", start_path(&device.machine_id)),
                 body: body(&device.steps, &mark.comment(&self.comment)),
             }
         })
     }
-}
-
-/// Where a session on a machine is started.
-fn run_path(machine_id: &str) -> String {
-    format!("/api/machines/{machine_id}/runliveresponse")
-}
-
-fn comment(request: &FleetRequest) -> &str {
-    let own = request.comment.as_deref();
-    own.or(request.playbook.comment.as_deref())
-        .unwrap_or("")
-        .trim()
-}
-
-fn check_comment(request: &FleetRequest) -> Vec<Wrong> {
-    let comment = comment(request);
-    let mut wrong = Vec::new();
-    if comment.is_empty() {
-        wrong.push(
-            Wrong::new("comment", "the service wants one with every session")
-                .hint("add --comment CASE-42"),
-        );
-    }
-    if comment.chars().any(char::is_control) {
-        wrong.push(Wrong::new("comment", "holds a control character"));
-    }
-    wrong
 }
 
 /// What a run of these devices needs at least.
@@ -247,146 +233,6 @@ fn planned(machine: &Machine, steps: Vec<Step>, survey: &Survey) -> PlannedDevic
         likely_away: machine.is_likely_away(survey.now),
         last_seen: machine.last_seen.clone(),
     }
-}
-
-/// Variables given to a device that takes no part are a misspelled name.
-fn check_variables_names(playbook: &Playbook, survey: &Survey, places: &[usize]) -> Vec<Wrong> {
-    let taking_part: HashSet<String> = places
-        .iter()
-        .filter_map(|place| survey.machines.get(*place))
-        .flat_map(|m| {
-            [
-                m.id.to_lowercase(),
-                m.label().to_lowercase(),
-                m.short().to_lowercase(),
-            ]
-        })
-        .collect();
-    let names = playbook.by_device.keys();
-    names
-        .filter(|name| !taking_part.contains(*name))
-        .map(|name| {
-            Wrong::new(
-                format!("[device.{name}]"),
-                "has variables and takes no part in the run",
-            )
-            .hint("name it as the service does, by id, full or short name")
-        })
-        .collect()
-}
-
-/// Steps with their variables filled in, and what was wrong with them.
-#[derive(Default)]
-struct Filled {
-    /// Of steps without variables: the same for all.
-    shared: Option<Vec<Step>>,
-    /// What is wrong, on how many devices, and the first of them.
-    wrong: BTreeMap<Wrong, (usize, String)>,
-}
-
-impl Filled {
-    fn steps_of(&mut self, machine: &Machine, request: &FleetRequest) -> Vec<Step> {
-        if let Some(shared) = &self.shared {
-            return shared.clone();
-        }
-        let mut steps = request.playbook.steps.clone();
-        let mut has_variables = false;
-        for (n, step) in steps.iter_mut().enumerate() {
-            for (parameter, text) in step.texts_mut() {
-                has_variables |= has_any(text);
-                match fill(text, |name| value(machine, &request.playbook, name)) {
-                    Ok(filled) => *text = filled,
-                    Err(why) => {
-                        let place = format!("step {} {parameter}", n + 1);
-                        self.note(Wrong::new(place, why), machine);
-                    }
-                }
-                if parameter == "Args" && request.encode_args {
-                    *text = encoded(text);
-                }
-            }
-        }
-        for wrong in check_steps(&steps) {
-            self.note(wrong, machine);
-        }
-        if !has_variables {
-            self.shared = Some(steps.clone());
-        }
-        steps
-    }
-
-    fn note(&mut self, wrong: Wrong, machine: &Machine) {
-        let met = self.wrong.entry(wrong);
-        met.or_insert_with(|| (0, machine.label().to_string())).0 += 1;
-    }
-
-    fn wrong(self) -> Vec<Wrong> {
-        let is_shared = self.shared.is_some();
-        let said = self.wrong.into_iter().map(|(mut wrong, (count, first))| {
-            if !is_shared {
-                let others = match count - 1 {
-                    0 => String::new(),
-                    n => format!(" and {n} more"),
-                };
-                wrong.message = format!("{} (on {first}{others})", wrong.message);
-            }
-            wrong
-        });
-        said.collect()
-    }
-}
-
-/// A variable's value on a device: what every device has, then its own, then
-/// the playbook's.
-fn value<'a>(machine: &'a Machine, playbook: &'a Playbook, name: &str) -> Option<&'a str> {
-    match name {
-        "device" => Some(machine.label()),
-        "short" => Some(machine.short()),
-        "machine" => Some(&machine.id),
-        _ => playbook.value(&[&machine.id, machine.label(), machine.short()], name),
-    }
-}
-
-fn check_library(devices: &[PlannedDevice], request: &FleetRequest, survey: &Survey) -> Vec<Wrong> {
-    let Some(library) = &survey.library else {
-        return vec![
-            Wrong::new(
-                "library",
-                "could not be looked at, so its files are not checked",
-            )
-            .hint("grant the application Library.Manage")
-            .warning(),
-        ];
-    };
-    let held: HashSet<String> = library.iter().map(|name| name.to_lowercase()).collect();
-    let planned = devices.iter().flat_map(|device| &device.steps);
-    // Where no device is known, as written.
-    let written = request.playbook.steps.iter().filter(|_| devices.is_empty());
-    let mut missing: HashMap<&str, usize> = HashMap::new();
-    for name in planned.chain(written).filter_map(Step::library_file) {
-        if !name.trim().is_empty() && !has_any(name) && !held.contains(&name.to_lowercase()) {
-            *missing.entry(name).or_default() += 1;
-        }
-    }
-    let mut missing: Vec<&str> = missing.into_keys().collect();
-    missing.sort_unstable();
-    let wrong = missing.into_iter().map(|name| {
-        Wrong::new("library", format!("holds no file {name}"))
-            .hint("`library upload FILE` puts it there")
-    });
-    wrong.collect()
-}
-
-fn check_permissions(survey: &Survey) -> Option<Wrong> {
-    let missing = &survey.missing_permissions;
-    (!missing.is_empty()).then(|| {
-        Wrong::new(
-            "permissions",
-            format!("the token does not seem to hold {}", missing.join(", ")),
-        )
-        .hint("grant them to the application and consent; only the service's own refusal stops the run")
-        .warning()
-    })
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Playbook {
     /// **Errors**: what TOML or the playbook does not allow, with its place.
     pub fn read(text: &str) -> Result<Self, CollectError> {
         let refuse = |why: String| CollectError::Playbook { why };
-        let written: Written = toml::from_str(text).map_err(|e| refuse(e.to_string()))?;
+        let written: Written = toml::from_str(text).map_err(|e| refuse(toml_fault(text, &e)))?;
         let steps = written
             .step
             .into_iter()
@@ -105,6 +105,17 @@ impl Playbook {
             .find_map(|own| own.get(variable));
         own.or_else(|| self.variables.get(variable))
             .map(String::as_str)
+    }
+}
+
+/// What is wrong in a page of TOML and in which line, without quoting it: a
+/// line may hold a secret.
+pub fn toml_fault(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', ", ");
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
+        None => message,
     }
 }
 

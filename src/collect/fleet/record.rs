@@ -15,6 +15,9 @@ pub struct RunRecord {
     pub created: Time,
     /// Host of the service it runs on.
     pub host: String,
+    /// Tenant and application, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     pub rules: FleetRules,
     /// Devices: places 1 and on.
     pub devices: u32,
@@ -44,6 +47,9 @@ pub enum FleetOrder {
     Cancel,
     /// One device, by id, full or short name.
     CancelDevice(String),
+    /// Starts again what was started, answered by nothing and found by no
+    /// list: after one more look.
+    Repost,
 }
 
 /// Keeps the record of runs. Every verb blocks and is called from worker
@@ -70,6 +76,7 @@ impl RunState {
                 comment: plan.comment,
                 created,
                 host,
+                owner: None,
                 rules,
                 devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
                 is_paused: false,
@@ -80,12 +87,19 @@ impl RunState {
         }
     }
 
-    /// Every place of it, as it is noted.
+    /// Every place of it, as it is noted: the head last, since without it
+    /// there is no run, and a kill between must not leave half of one.
     pub fn notes(&self) -> Vec<(u32, Value)> {
         let devices = self.devices.iter().zip(1..);
-        std::iter::once((0, to_value(&self.run)))
-            .chain(devices.map(|(device, place)| (place, to_value(device))))
+        devices
+            .map(|(device, place)| (place, to_value(device)))
+            .chain(std::iter::once(self.head()))
             .collect()
+    }
+
+    /// The head alone, as it is noted.
+    pub fn head(&self) -> (u32, Value) {
+        (0, to_value(&self.run))
     }
 
     /// Reads a record back.

@@ -21,6 +21,11 @@ pub enum Step {
     Get { path: String },
 }
 
+/// Where a session on a machine is started, below `/api`.
+pub(super) fn start_path(machine_id: &str) -> String {
+    format!("machines/{machine_id}/runliveresponse")
+}
+
 impl Step {
     /// The service takes steps in this order only.
     pub fn rank(&self) -> u8 {

@@ -34,6 +34,16 @@ impl Wanted {
         }
     }
 
+    /// What is looked at, and the value it is to have.
+    fn field(&self) -> (&'static str, &str) {
+        match self {
+            Self::Named(name) => ("name", name),
+            Self::Tagged(tag) => ("tag", tag),
+            Self::Grouped(group) => ("group", group),
+            Self::Health(health) => ("health", health),
+        }
+    }
+
     fn takes(&self, machine: &Machine) -> bool {
         match self {
             Self::Named(_) => false,
@@ -120,17 +130,21 @@ fn find(names: &Names<'_>, wanted: &Wanted) -> Result<Vec<usize>, Wrong> {
     if let Wanted::Named(name) = wanted {
         return names.find(name).map(|place| vec![place]);
     }
+    let (field, value) = wanted.field();
+    if value.is_empty() {
+        // A variable of the shell that is not set must not mean all machines
+        // that have no group.
+        return Err(Wrong::new(
+            format!("devices {field}:"),
+            format!("names no {field}"),
+        ));
+    }
     let machines = names.machines.iter().enumerate();
     let places: Vec<usize> = machines
         .filter(|(_, machine)| wanted.takes(machine))
         .map(|(place, _)| place)
         .collect();
     if places.is_empty() {
-        let (field, value) = match wanted {
-            Wanted::Tagged(value) => ("tag", value),
-            Wanted::Grouped(value) => ("group", value),
-            Wanted::Health(value) | Wanted::Named(value) => ("health", value),
-        };
         return Err(Wrong::new(
             format!("devices {field}:{value}"),
             format!("no machine has that {field}"),

@@ -10,6 +10,7 @@
 //! look away last. **Cost** of each event: logarithmic in the devices, but for
 //! `listed` and `due_to_cancel`, which look at the open sessions.
 
+mod lost;
 mod parking;
 mod starting;
 mod watching;
@@ -31,10 +32,12 @@ use super::{RunId, RunRecord};
 use crate::collect::clock::{Clock, Moment};
 use crate::evidence::{ActionId, Time};
 
+pub(in crate::collect) use lost::Look;
 pub(in crate::collect) use starting::{Answer, Start};
 
 /// How devices that are away are treated, service time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FleetRules {
     /// A session Pending for so long is cancelled and its device parked;
     /// `None` leaves it the service's own three days.
@@ -43,6 +46,10 @@ pub struct FleetRules {
     pub parked_max: usize,
     /// A device away for so long is given up.
     pub away_max: Duration,
+    /// A start that no list has shown for so long since its answer was lost
+    /// is for a person to decide. Fresh actions were seen to stay invisible
+    /// for two minutes.
+    pub lost_for: Duration,
 }
 
 impl Default for FleetRules {
@@ -51,6 +58,7 @@ impl Default for FleetRules {
             park_after: Some(Duration::from_secs(15 * 60)),
             parked_max: 5,
             away_max: Duration::from_secs(3 * 24 * 3_600),
+            lost_for: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -63,10 +71,10 @@ pub(in crate::collect) struct Times {
     pub away_max: Duration,
     /// Pending for longer than the usual queue: waiting for its device.
     pub waits_after: Duration,
-    /// A start that no list has shown for so long since its answer was lost
-    /// did not happen. Fresh actions were seen to stay invisible for two
-    /// minutes.
     pub lost_for: Duration,
+    /// The list of a lost start's machine is asked for this often until
+    /// then, and after that once in `lost_for`.
+    pub look_every: Duration,
     /// A session no list has shown for so long is asked for by its id.
     pub unseen_for: Duration,
     /// A device that was busy, and a cancellation without effect, are tried
@@ -74,10 +82,14 @@ pub(in crate::collect) struct Times {
     pub again_after: Duration,
 }
 
-/// Lists that must not have shown a lost start, besides the time.
+/// Lists that must not have shown a lost start, besides the time and the
+/// machine's own list.
 const LISTS_MIN: u32 = 3;
 /// A device held by others is tried again after a minute, then two, four…
 const BUSY_DOUBLINGS_MAX: u32 = 4;
+/// So are starts while one answer after the other is lost: an hour's outage
+/// leaves a dozen or so in doubt.
+const LOST_DOUBLINGS_MAX: u32 = 2;
 
 impl Times {
     pub fn new(rules: FleetRules, clock: Clock) -> Self {
@@ -87,7 +99,8 @@ impl Times {
             parked_max: rules.parked_max,
             away_max: clock.real(rules.away_max),
             waits_after: minutes(5),
-            lost_for: minutes(10),
+            lost_for: clock.real(rules.lost_for),
+            look_every: minutes(2),
             unseen_for: minutes(10),
             again_after: minutes(1),
         }
@@ -105,9 +118,15 @@ struct Device {
     shown: Moment,
     /// Lists that might have shown a lost start.
     lists: u32,
+    /// When its machine's own list is asked for next.
+    look_again_at: Moment,
+    /// A person wants it started again, should no list show it.
+    may_repost: bool,
     cancel_again_at: Moment,
     /// Starts met with another session on the device.
     busy: u32,
+    /// The first of them in a row.
+    busy_since: Option<Moment>,
     cancel_asked: bool,
 }
 
@@ -122,11 +141,16 @@ pub(in crate::collect) struct Schedule {
     later: BTreeSet<(Moment, u32)>,
     open: BTreeSet<u32>,
     away: BTreeSet<u32>,
+    unresolved: BTreeSet<u32>,
     settled: usize,
     /// Open sessions of others with their machines, as last listed.
     others: HashMap<ActionId, String>,
     others_listing: HashMap<ActionId, String>,
     sessions: Sessions,
+    /// Answers to starts lost in a row, and until when that holds others back.
+    lost_in_a_row: u32,
+    last_lost: Moment,
+    hold_until: Moment,
     /// Before the first list nobody knows who holds sessions.
     has_listed: bool,
     /// The service's clock at the last list.
@@ -139,7 +163,7 @@ pub(in crate::collect) struct Schedule {
 
 impl Schedule {
     /// A fresh run or one that is gone on with: what was being sent when its
-    /// process ended is looked for.
+    /// process ended is looked for, and what was unresolved once more.
     pub fn new(run: &RunRecord, devices: Vec<DeviceRecord>, clock: Clock, now: Moment) -> Self {
         let times = Times::new(run.rules, clock);
         let mut schedule = Self {
@@ -152,10 +176,14 @@ impl Schedule {
             later: BTreeSet::new(),
             open: BTreeSet::new(),
             away: BTreeSet::new(),
+            unresolved: BTreeSet::new(),
             settled: 0,
             others: HashMap::new(),
             others_listing: HashMap::new(),
             sessions: Sessions::new(times.again_after),
+            lost_in_a_row: 0,
+            last_lost: Moment::default(),
+            hold_until: Moment::default(),
             has_listed: false,
             listed_at: None,
             is_paused: run.is_paused,
@@ -173,7 +201,7 @@ impl Schedule {
     }
 
     fn add(&mut self, place: u32, mut record: DeviceRecord) {
-        if record.state == DeviceState::Sending {
+        if record.state == DeviceState::Sending || record.is_unresolved() {
             let since = record.attempts.last().map_or(Moment::default(), |a| a.sent);
             record.state = DeviceState::Lost { since };
         }
@@ -187,73 +215,52 @@ impl Schedule {
             is_pending: false,
             shown: Moment::default(),
             lists: 0,
+            look_again_at: Moment::default(),
+            may_repost: false,
             cancel_again_at: Moment::default(),
             busy: 0,
+            busy_since: None,
             cancel_asked: cancelling == Some(Cancelling::Asked),
         });
-        self.enlist(place);
+        self.list_as(place, true);
     }
 
-    /// Puts a device where its state belongs.
-    fn enlist(&mut self, place: u32) {
+    /// Puts a device into the list its state belongs to, or takes it out.
+    fn list_as(&mut self, place: u32, is_in: bool) {
         let Some(device) = self.device(place) else {
             return;
         };
+        let likely_away = device.likely_away;
         match &device.record.state {
             DeviceState::Waiting {
                 not_before: Some(at),
                 ..
             } => {
                 let at = *at;
-                self.later.insert((at, place));
+                put(&mut self.later, (at, place), is_in);
             }
-            DeviceState::Waiting { .. } => {
-                let entry = (device.likely_away, place);
-                self.ready.insert(entry);
+            DeviceState::Waiting { .. } => put(&mut self.ready, (likely_away, place), is_in),
+            DeviceState::Away { .. } => put(&mut self.away, place, is_in),
+            DeviceState::Settled { outcome, .. } => {
+                let is_unresolved = *outcome == Outcome::Unresolved;
+                if is_in {
+                    self.settled += 1;
+                } else {
+                    self.settled -= 1;
+                }
+                put(&mut self.unresolved, place, is_in && is_unresolved);
             }
-            DeviceState::Away { .. } => {
-                self.away.insert(place);
-            }
-            DeviceState::Settled { .. } => self.settled += 1,
-            _ => {
-                self.open.insert(place);
-            }
-        }
-    }
-
-    fn delist(&mut self, place: u32) {
-        let Some(device) = self.device(place) else {
-            return;
-        };
-        match &device.record.state {
-            DeviceState::Waiting {
-                not_before: Some(at),
-                ..
-            } => {
-                let at = *at;
-                self.later.remove(&(at, place));
-            }
-            DeviceState::Waiting { .. } => {
-                let entry = (device.likely_away, place);
-                self.ready.remove(&entry);
-            }
-            DeviceState::Away { .. } => {
-                self.away.remove(&place);
-            }
-            DeviceState::Settled { .. } => self.settled -= 1,
-            _ => {
-                self.open.remove(&place);
-            }
+            _ => put(&mut self.open, place, is_in),
         }
     }
 
     /// Every change of state goes through here: it will be in the record.
     fn set(&mut self, place: u32, state: DeviceState) {
-        self.delist(place);
+        self.list_as(place, false);
         if let Some(device) = self.device_mut(place) {
             device.record.state = state;
         }
-        self.enlist(place);
+        self.list_as(place, true);
         self.changed.insert(place);
     }
 
@@ -316,6 +323,11 @@ impl Schedule {
         self.open.len() + self.others.len()
     }
 
+    /// By its id or its mark.
+    pub fn is_ours(&self, action: &crate::evidence::Action) -> bool {
+        self.place_of(action).is_some()
+    }
+
     pub fn owns(&self, action: ActionId) -> bool {
         self.by_action.contains_key(&action)
     }
@@ -354,6 +366,14 @@ impl Schedule {
             known.and_then(Time::instant)
         });
         starts.chain(self.listed_at).min()
+    }
+}
+
+fn put<T: Ord>(list: &mut BTreeSet<T>, entry: T, is_in: bool) {
+    if is_in {
+        list.insert(entry);
+    } else {
+        list.remove(&entry);
     }
 }
 

@@ -69,6 +69,49 @@ impl Schedule {
             .collect()
     }
 
+    /// The session of a device that is away is gone.
+    pub(super) fn park(&mut self, place: u32, now: Moment) {
+        if self.is_given_up(place, now) {
+            let why = "seen now and then, and took up no session";
+            return self.settle(place, Outcome::Away, why, now);
+        }
+        let last_seen = None;
+        let since = now;
+        self.set(place, DeviceState::Away { since, last_seen });
+    }
+
+    /// A session given up for its device's sake, and over without having run.
+    pub fn is_parked(&self, action: ActionId) -> bool {
+        let device = self.by_action.get(&action).and_then(|p| self.device(*p));
+        let Some(device) = device else {
+            return false;
+        };
+        let mut attempts = device.record.attempts.iter();
+        let parked = Some(Cancelling::Parked);
+        let was_parked = attempts.any(|a| a.action == Some(action) && a.cancelling == parked);
+        let is_last = device.record.actions().last() == Some(action);
+        let is_its_end = matches!(
+            device.record.state,
+            DeviceState::Open { .. } | DeviceState::Settled { .. }
+        );
+        was_parked && !(is_last && is_its_end)
+    }
+
+    /// Counted from its first session: one that is seen but never takes a
+    /// session up must have an end, too.
+    pub(super) fn is_given_up(&self, place: u32, now: Moment) -> bool {
+        let first = self.device(place).and_then(|d| d.record.attempts.first());
+        first.is_some_and(|first| now.since(first.sent) >= self.times.away_max)
+    }
+
+    /// The service does not let us cancel the session of this device: not
+    /// asked for again, unless a person does.
+    pub fn cancel_refused(&mut self, place: u32) {
+        if let Some(device) = self.device_mut(place) {
+            device.cancel_again_at = Moment(u64::MAX);
+        }
+    }
+
     fn pending_since(&self, place: u32) -> Option<Moment> {
         let device = self.device(place)?;
         let DeviceState::Open { since } = device.record.state else {
@@ -105,10 +148,13 @@ impl Schedule {
         };
         // The first look tells what "moved" will be measured by, unless the
         // device was seen after its session had been queued.
-        let before = last_seen.clone().or(created);
-        if before.is_some_and(|before| seen > before) {
+        let before = last_seen.as_ref().or(created.as_ref());
+        let before = before.and_then(Time::instant);
+        let is_later = before.zip(seen.instant()).is_some_and(|(b, s)| s > b);
+        if is_later {
             if let Some(device) = self.device_mut(place) {
-                device.likely_away = false;
+                // Seen, and yet it took up no session: behind the others.
+                device.likely_away = device.record.attempts.len() > 1;
             }
             self.wait(place, None, None);
         } else if last_seen.is_none() {
@@ -147,13 +193,8 @@ impl Schedule {
     /// Places of the devices a person names.
     pub fn places_of(&self, name: &str) -> Vec<u32> {
         let named = |place: &u32| {
-            self.device(*place).is_some_and(|device| {
-                let planned = &device.record.planned;
-                let short = planned.name.split('.').next().unwrap_or("");
-                [planned.machine_id.as_str(), planned.name.as_str(), short]
-                    .iter()
-                    .any(|known| known.eq_ignore_ascii_case(name))
-            })
+            self.device(*place)
+                .is_some_and(|device| device.record.planned.is_called(name))
         };
         (1..).take(self.devices.len()).filter(named).collect()
     }

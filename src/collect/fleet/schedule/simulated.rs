@@ -68,6 +68,8 @@ pub struct Faults {
     pub others: (u64, u64),
     /// Chance in ten thousand, each second, that the process is killed.
     pub kills: u64,
+    /// Percent of starts at which it is killed between intention and request.
+    pub kills_at_start: u64,
 }
 
 struct Session {
@@ -103,6 +105,8 @@ pub struct World {
     answers: Vec<(u64, u32, u64, Answer)>,
     next_id: u64,
     pub kills: u32,
+    /// Starts that a person decided to send again.
+    pub reposted: u32,
     pub done_at: Vec<u64>,
     pub notices: Vec<String>,
 }
@@ -163,18 +167,49 @@ impl World {
             answers: Vec::new(),
             next_id: 1,
             kills: 0,
+            reposted: 0,
             notices: Vec::new(),
         }
     }
 
     /// Plays until the run is over; returns its seconds.
     pub fn play(&mut self, most_seconds: u64) -> u64 {
-        while !self.schedule.is_over() {
-            assert!(self.now < most_seconds, "{:?}", self.schedule.counts());
-            self.second();
-            self.now += 1;
+        loop {
+            while !self.schedule.is_over() {
+                assert!(self.now < most_seconds, "{:?}", self.schedule.counts());
+                self.second();
+                self.now += 1;
+            }
+            if !self.decide() {
+                return self.now;
+            }
         }
-        self.now
+    }
+
+    /// A person goes on with the run and has what is unresolved started
+    /// again. Nothing may be unresolved that ever reached the service.
+    fn decide(&mut self) -> bool {
+        let unresolved: Vec<usize> = self
+            .schedule
+            .devices()
+            .enumerate()
+            .filter(|(_, record)| record.is_unresolved())
+            .map(|(n, _)| n)
+            .collect();
+        for device in &unresolved {
+            let mut sessions = self.sessions.iter();
+            assert!(
+                !sessions.any(|s| s.device == *device && s.status != "Cancelled"),
+                "device {device} has a session that was not found"
+            );
+        }
+        if unresolved.is_empty() {
+            return false;
+        }
+        self.reposted += unresolved.len() as u32;
+        self.restart();
+        assert_eq!(self.schedule.repost_lost(), unresolved.len());
+        true
     }
 
     fn second(&mut self) {
@@ -186,6 +221,7 @@ impl World {
         if self.now.is_multiple_of(LIST_EVERY) {
             self.list();
             self.cancel();
+            self.look_for_lost();
         }
         if self.now.is_multiple_of(60) {
             self.look_at_machines();
@@ -197,6 +233,10 @@ impl World {
     /// Forgets all but the record and the call log.
     fn kill(&mut self) {
         self.kills += 1;
+        self.restart();
+    }
+
+    fn restart(&mut self) {
         self.answers.clear();
         let state = RunState::read(self.notes.clone().into_iter().collect()).unwrap();
         self.schedule = Schedule::new(&state.run, state.devices, Clock::new(1.0), at(self.now));
@@ -267,6 +307,9 @@ impl World {
                 return;
             };
             self.note();
+            if self.random.percent(self.faults.kills_at_start) {
+                return self.kill();
+            }
             self.next_id += 1;
             self.ledger
                 .calls
@@ -393,6 +436,27 @@ impl World {
         self.schedule
             .listed(Some(stamp(self.now)), at(self.now), at(self.now));
         self.note();
+    }
+
+    /// The machine's own list, of which paging hides nothing; what is fresh
+    /// stays invisible there, too.
+    fn look_for_lost(&mut self) {
+        for look in self.schedule.due_to_look(at(self.now)) {
+            let device = look.place as usize - 1;
+            let from = look.from.map_or(0, |from| {
+                (from.as_second() - BEGIN as i64 - 600).max(0) as u64
+            });
+            for n in 0..self.sessions.len() {
+                let session = &self.sessions[n];
+                let is_listed = session.visible <= self.now && session.created >= from;
+                if session.device == device && is_listed {
+                    let action = self.action(n);
+                    self.schedule.saw(&action, at(self.now));
+                }
+            }
+            let now = at(self.now);
+            self.schedule.looked(look.place, now, now);
+        }
     }
 
     fn cancel(&mut self) {

@@ -72,7 +72,7 @@ impl Schedule {
     fn next_place(&mut self, now: Moment) -> Option<u32> {
         self.wake(now);
         let has_room = self.sessions.has_room(self.sessions_open(), now);
-        if self.is_paused || !self.has_listed || !has_room {
+        if self.is_paused || !self.has_listed || !has_room || now < self.hold_until {
             return None;
         }
         let has_room_for_away = self.waiting_away() < self.times.parked_max;
@@ -111,6 +111,9 @@ impl Schedule {
         let is_sending = self
             .device(place)
             .is_some_and(|d| d.record.state == DeviceState::Sending);
+        if !matches!(answer, Answer::Lost | Answer::Unsent) {
+            self.lost_in_a_row = 0;
+        }
         match answer {
             Answer::Created(action) => {
                 self.adopt(place, &action, now);
@@ -120,28 +123,27 @@ impl Schedule {
             // A list that was faster than the answer knows more.
             _ if !is_sending => {}
             Answer::Throttled => self.throttled(place, now),
-            Answer::Unsent => self.unsend(place, None, None),
+            Answer::Unsent => self.unsend(place, None, None, now),
             Answer::Busy => self.busy(place, now),
             Answer::Refused(why) => self.settle(place, Outcome::Refused, why, now),
-            Answer::Lost => self.set(place, DeviceState::Lost { since: now }),
+            Answer::Lost => self.lose(place, now),
         }
     }
 
     /// Nothing has reached the service: as if it had never been tried.
-    fn unsend(&mut self, place: u32, not_before: Option<Moment>, why: Option<String>) {
+    fn unsend(&mut self, place: u32, not_before: Option<Moment>, why: Option<String>, now: Moment) {
         let cancelled = self.device(place).is_some_and(|d| d.cancel_asked);
         if let Some(device) = self.device_mut(place) {
             device.record.attempts.pop();
         }
         if cancelled {
-            let at = not_before.unwrap_or_default();
-            return self.settle(place, Outcome::Cancelled, "before it was started", at);
+            return self.settle(place, Outcome::Cancelled, "before it was started", now);
         }
         self.wait(place, not_before, why);
     }
 
     fn throttled(&mut self, place: u32, now: Moment) {
-        self.unsend(place, None, None);
+        self.unsend(place, None, None, now);
         let (ours, others) = (self.open.len(), self.others.len());
         let open = ours + others;
         if self.sessions.refused(open, now) && open < SESSIONS_MAX {
@@ -153,14 +155,19 @@ impl Schedule {
     }
 
     fn busy(&mut self, place: u32, now: Moment) {
-        let again_after = self.times.again_after;
+        let (again_after, at_most) = (self.times.again_after, self.times.away_max);
         let Some(device) = self.device_mut(place) else {
             return;
         };
         let doublings = device.busy.min(BUSY_DOUBLINGS_MAX);
         device.busy = device.busy.saturating_add(1);
         let at = now.after(again_after * 2u32.pow(doublings));
+        let since = *device.busy_since.get_or_insert(now);
         let why = "another live response session is on this device".to_string();
-        self.unsend(place, Some(at), Some(why));
+        self.unsend(place, Some(at), Some(why.clone()), now);
+        let is_waiting = self.device(place).is_some_and(|d| !d.record.is_settled());
+        if is_waiting && now.since(since) >= at_most {
+            self.settle(place, Outcome::Refused, why, now);
+        }
     }
 }

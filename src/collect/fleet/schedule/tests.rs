@@ -45,6 +45,7 @@ fn faults(random: &mut Random) -> Faults {
         deaf: random.below(50),
         others: (random.below(8), random.below(8)),
         kills: 0,
+        kills_at_start: 0,
     }
 }
 
@@ -64,20 +65,23 @@ fn under_any_mix_of_faults_every_device_is_worked_on_once_and_no_limit_is_passed
 
 #[test]
 fn killed_at_random_moments_a_run_comes_to_the_same_end() {
-    let mut kills = 0;
-    for seed in 1..=5 {
+    let (mut kills, mut reposted) = (0, 0);
+    for seed in 1..=8 {
         let random = &mut Random::new(seed ^ 0xBEEF);
         let natures = mixed(random, 60);
         let faults = Faults {
             kills: 40,
+            kills_at_start: 10,
             ..faults(random)
         };
         let mut world = World::new(seed, natures, faults);
         world.play(LONG);
         world.assert_ends();
         kills += world.kills;
+        reposted += world.reposted;
     }
     assert!(kills > 40, "{kills} kills prove little");
+    assert!(reposted > 8, "{reposted} starts in doubt prove little");
 }
 
 #[test]
@@ -201,35 +205,88 @@ fn a_lost_answer_is_looked_for_and_found_by_its_mark() {
     assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
 }
 
+/// Lists and the machine's own list until `last`, none of which shows a thing.
+fn look_in_vain(schedule: &mut Schedule, from: u64, last: u64) -> usize {
+    let mut looks = 0;
+    for n in (from..=last).step_by(5).map(second) {
+        schedule.listed(None, n, n);
+        for look in schedule.due_to_look(n) {
+            looks += 1;
+            schedule.looked(look.place, n, n);
+        }
+        assert!(!schedule.could_start(n), "posted again");
+    }
+    looks
+}
+
 #[test]
-fn a_start_no_list_shows_for_ten_minutes_did_not_happen() {
+fn a_start_no_list_shows_is_unresolved_and_never_posted_again_by_itself() {
     let mut schedule = schedule(1);
     let start = schedule.next_start(second(0)).unwrap();
     schedule.answered(start.place, Answer::Lost, second(120));
-    schedule.listed(None, second(100), second(800));
-    for n in [710, 715, 719] {
-        schedule.listed(None, second(n), second(n));
-        assert!(!schedule.could_start(second(n)), "at {n}");
-    }
-    schedule.listed(None, second(720), second(720));
-    let again = schedule.next_start(second(721)).unwrap();
-    assert_ne!(again.body["Comment"], start.body["Comment"]);
-    // It shows up after all: said, and the later one stays the current one.
-    schedule.answered(
-        1,
-        Answer::Created(Box::new(action(&again, 8, "Pending"))),
-        second(722),
-    );
-    schedule.saw(&action(&start, 9, "Pending"), second(725));
-    assert!(
-        schedule
-            .take_notices()
-            .last()
-            .unwrap()
-            .contains("after all")
-    );
-    schedule.saw(&action(&again, 8, "Succeeded"), second(730));
+    let looks = look_in_vain(&mut schedule, 125, 715);
+    assert!((4..=6).contains(&looks), "{looks} looks at the machine");
+    assert_eq!(schedule.counts().open, 1, "it may hold a session");
+    look_in_vain(&mut schedule, 720, 900);
+    assert_eq!(schedule.outcomes()[&Outcome::Unresolved], 1);
     assert!(schedule.is_over());
+    let notices = schedule.take_notices();
+    assert!(notices[0].contains("--repost-lost"), "{notices:?}");
+    // It shows up after all, as long as somebody looks.
+    schedule.saw(&action(&start, 9, "Pending"), second(1_000));
+    assert_eq!(schedule.counts().open, 1);
+    schedule.saw(&action(&start, 9, "Succeeded"), second(1_010));
+    assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
+}
+
+#[test]
+fn a_person_has_what_is_unresolved_started_again_after_one_more_look() {
+    let mut schedule = schedule(2);
+    let start = schedule.next_start(second(0)).unwrap();
+    schedule.answered(start.place, Answer::Lost, second(120));
+    let other = schedule.next_start(second(130)).unwrap();
+    let created = Answer::Created(Box::new(action(&other, 7, "InProgress")));
+    schedule.answered(other.place, created, second(131));
+    look_in_vain(&mut schedule, 135, 900);
+    assert_eq!(schedule.outcomes()[&Outcome::Unresolved], 1);
+    assert_eq!(schedule.repost_lost(), 1, "the other is not in doubt");
+    for n in [901, 902, 903].map(second) {
+        assert!(schedule.due_to_look(n).is_empty(), "lists come first");
+        schedule.listed(None, n, n);
+    }
+    let look = schedule.due_to_look(second(904)).remove(0);
+    schedule.looked(look.place, second(904), second(904));
+    let again = schedule.next_start(second(905)).unwrap();
+    assert_eq!(again.place, start.place);
+    assert_ne!(again.body["Comment"], start.body["Comment"]);
+    // The first one shows up now: said, and the later stays the current one.
+    let created = Answer::Created(Box::new(action(&again, 8, "Pending")));
+    schedule.answered(again.place, created, second(906));
+    schedule.saw(&action(&start, 9, "Pending"), second(910));
+    let notices = schedule.take_notices();
+    assert!(notices.last().unwrap().contains("after all"), "{notices:?}");
+    schedule.saw(&action(&again, 8, "Succeeded"), second(930));
+    schedule.saw(&action(&other, 7, "Succeeded"), second(930));
+    assert!(schedule.is_over());
+}
+
+#[test]
+fn answers_lost_one_after_the_other_hold_the_next_start_back() {
+    let mut schedule = schedule(9);
+    let together = [0, 0].map(|n| schedule.next_start(second(n)).unwrap());
+    for start in together {
+        schedule.answered(start.place, Answer::Lost, second(120));
+    }
+    let next = schedule.next_start(second(121)).unwrap();
+    schedule.answered(next.place, Answer::Lost, second(122));
+    assert!(!schedule.could_start(second(180)));
+    let next = schedule.next_start(second(183)).unwrap();
+    schedule.answered(next.place, Answer::Lost, second(184));
+    assert!(!schedule.could_start(second(300)), "twice as long");
+    let next = schedule.next_start(second(305)).unwrap();
+    let created = Answer::Created(Box::new(action(&next, 1, "InProgress")));
+    schedule.answered(next.place, created, second(306));
+    assert!(schedule.could_start(second(307)), "over");
 }
 
 #[test]
@@ -282,6 +339,8 @@ fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
     assert_eq!(late, (1..=8).collect::<Vec<_>>());
     schedule.saw(&action(&starts[7], 7, "Cancelled"), second(920));
     assert_eq!(schedule.parked(), [starts[7].machine_id.as_str()]);
+    let parked = action(&starts[7], 7, "Cancelled").id;
+    assert!(schedule.is_parked(parked));
     let seen = |at: &str| {
         let json = serde_json::json!({"id": starts[7].machine_id, "lastSeen": at});
         [Machine::from_value(&json).unwrap()]
@@ -290,7 +349,9 @@ fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
     schedule.saw_machines(&seen("2026-02-04T12:00:00Z"));
     assert_eq!(schedule.counts().away, 1);
     schedule.saw_machines(&seen("2026-02-04T15:00:00Z"));
+    assert!(schedule.is_parked(parked), "while it waits for its turn");
     assert_eq!(schedule.next_start(second(930)).unwrap().place, 8);
+    assert!(schedule.is_parked(parked), "while another is on its way");
 }
 
 #[test]

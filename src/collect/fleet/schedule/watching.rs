@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{DeviceState, LISTS_MIN, Moment, Outcome, Schedule};
+use super::{DeviceState, Moment, Outcome, Schedule};
 use crate::collect::fleet::device::Cancelling;
 use crate::collect::fleet::run_id::Mark;
 use crate::evidence::{Action, ActionId, Command};
@@ -27,7 +27,7 @@ impl Schedule {
     }
 
     /// By its id, or by our mark in its comment.
-    fn place_of(&self, action: &Action) -> Option<u32> {
+    pub(super) fn place_of(&self, action: &Action) -> Option<u32> {
         if let Some(place) = self.by_action.get(&action.id) {
             return Some(*place);
         }
@@ -74,11 +74,14 @@ impl Schedule {
     }
 
     fn awaits_its_action(&self, place: u32) -> bool {
-        let state = self.device(place).map(|d| &d.record.state);
-        matches!(
-            state,
-            Some(DeviceState::Sending | DeviceState::Lost { .. } | DeviceState::Waiting { .. })
-        )
+        self.device(place).is_some_and(|device| {
+            let state = &device.record.state;
+            let waits = matches!(
+                state,
+                DeviceState::Sending | DeviceState::Lost { .. } | DeviceState::Waiting { .. }
+            );
+            waits || device.record.is_unresolved()
+        })
     }
 
     /// Takes over what the service says of a device's current session.
@@ -110,13 +113,7 @@ impl Schedule {
                 Some(detail) => (Outcome::Failed, detail),
             }
         } else if said("Cancelled") && parked && is_untouched(action) {
-            return self.set(
-                place,
-                DeviceState::Away {
-                    since: now,
-                    last_seen: None,
-                },
-            );
+            return self.park(place, now);
         } else if said("Cancelled") {
             (Outcome::Cancelled, cancelled_detail(action))
         } else if said("TimeOut") && is_untouched(action) {
@@ -138,47 +135,14 @@ impl Schedule {
         self.listed_at = date.or(self.listed_at);
         let open: Vec<u32> = self.open.iter().copied().collect();
         for place in open {
-            self.look_for_lost(place, began, now);
+            self.count_list(place, began);
         }
-        let since = |state: &DeviceState| match state {
-            DeviceState::Away { since, .. } => Some(*since),
-            _ => None,
-        };
         let away: Vec<u32> = self.away.iter().copied().collect();
         for place in away {
-            let state = self.device(place).map(|d| &d.record.state);
-            let since = state.and_then(since).unwrap_or(now);
-            if now.since(since) >= self.times.away_max {
+            if self.is_given_up(place, now) {
                 self.settle(place, Outcome::Away, "not seen again", now);
             }
         }
-    }
-
-    /// A start that list after list does not show did not happen.
-    fn look_for_lost(&mut self, place: u32, began: Moment, now: Moment) {
-        let lost_for = self.times.lost_for;
-        let Some(device) = self.device_mut(place) else {
-            return;
-        };
-        let DeviceState::Lost { since } = device.record.state else {
-            return;
-        };
-        if began <= since {
-            return;
-        }
-        device.lists += 1;
-        if device.lists < LISTS_MIN || now.since(since) < lost_for {
-            return;
-        }
-        let name = device.record.planned.name.clone();
-        let asked = device.cancel_asked;
-        self.notices.push(format!(
-            "the answer to a start on {name} was lost and no list shows the session: it did not happen"
-        ));
-        if asked {
-            return self.settle(place, Outcome::Cancelled, "before it was started", now);
-        }
-        self.wait(place, None, None);
     }
 
     /// Sessions no list has shown for long: to be asked for by their ids.

@@ -1,0 +1,278 @@
+//! A run under way: does what the schedule decides, beside the collecting.
+//!
+//! Three things go on at once: the lister shows every list to the schedule,
+//! [`start_all`] starts sessions, [`tend`] cancels, parks, looks for what was
+//! lost, takes a person's orders and keeps the record.
+
+mod looking;
+mod starts;
+mod tending;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use super::record::to_value;
+use super::report::{FleetReport, report};
+use super::schedule::Schedule;
+use super::{FleetRecord, RunRecord, RunState};
+use crate::collect::budget::STARTS_PER_MINUTE;
+use crate::collect::clock::{Clock, Moment};
+use crate::collect::pump::{self, Run};
+use crate::collect::{CollectError, Events, SeenAction, Settings, SignIn, Vault, VaultError};
+use crate::evidence::{Action, ActionId};
+
+pub(in crate::collect) use starts::start_all;
+pub(in crate::collect) use tending::tend;
+
+/// Answers waited for at a time: more never leave within a minute.
+const IN_FLIGHT_MAX: usize = STARTS_PER_MINUTE;
+/// Between two looks at what could be started, service time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A result was seen to be there about a minute after its command's end;
+/// asking before costs a call of the scarcest budget.
+const RESULT_USUAL: Duration = Duration::from_secs(60);
+/// So many results can each be asked for several times within an hour.
+const FEW_RESULTS: usize = 300;
+
+/// A run and its record, shared by the parts of the collector.
+pub(in crate::collect) struct Fleet {
+    schedule: Mutex<Schedule>,
+    head: Mutex<RunRecord>,
+    record: Arc<dyn FleetRecord>,
+    /// Something happened that may let a session start or a cancellation be
+    /// due.
+    happened: Notify,
+    /// Held while the record is written, so that it is written in order.
+    writing: tokio::sync::Mutex<()>,
+    in_flight: Arc<Semaphore>,
+    refused_tokens: AtomicU32,
+    /// What a person had ordered before this process began is known.
+    has_heard: AtomicBool,
+    /// Set once the run is known to be of the tenant we are signed in to.
+    owned: tokio::sync::OnceCell<()>,
+}
+
+/// Runs a fleet to its end and collects what comes of it; the same for a run
+/// that is gone on with. `stop` set to true leaves it as it stands, to be gone
+/// on with.
+pub async fn run_fleet(
+    settings: Settings,
+    state: RunState,
+    vault: Arc<dyn Vault>,
+    record: Arc<dyn FleetRecord>,
+    events: Events,
+    stop: watch::Receiver<bool>,
+) -> (FleetReport, Option<CollectError>) {
+    let clock = Clock::new(settings.pace.time_scale);
+    let mut settings = settings;
+    settings.filter.comment = Some(state.run.id.mark());
+    let schedule = Schedule::new(&state.run, state.devices, clock, clock.now());
+    let fleet = Arc::new(Fleet {
+        schedule: Mutex::new(schedule),
+        head: Mutex::new(state.run),
+        record,
+        happened: Notify::new(),
+        writing: tokio::sync::Mutex::default(),
+        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+        refused_tokens: AtomicU32::new(0),
+        has_heard: AtomicBool::new(false),
+        owned: tokio::sync::OnceCell::new(),
+    });
+    let (collected, failure) = pump::pump(settings, vault, events, stop, Some(fleet.clone())).await;
+    let head = fleet.lock_head().clone();
+    let report = report(&head, &fleet.lock(), clock, collected);
+    (report, failure)
+}
+
+impl Fleet {
+    pub fn lock(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_head(&self) -> MutexGuard<'_, RunRecord> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From when on the next list must reach back, by the service's clock.
+    pub fn look_from(&self) -> Option<Timestamp> {
+        self.lock().look_from()
+    }
+
+    pub fn owns(&self, action: ActionId) -> bool {
+        self.lock().owns(action)
+    }
+
+    /// Its device was away and nothing of it ran: another session follows.
+    pub fn is_parked(&self, action: ActionId) -> bool {
+        self.lock().is_parked(action)
+    }
+
+    pub fn saw<'a>(&self, actions: impl Iterator<Item = &'a Action>, now: Moment) {
+        let mut schedule = self.lock();
+        actions.for_each(|action| schedule.saw(action, now));
+    }
+
+    pub fn listed(&self, date: Option<Timestamp>, began: Moment, now: Moment) {
+        self.lock().listed(date, began, now);
+        self.happened.notify_waiters();
+    }
+
+    /// Nothing is under way and nothing will be.
+    pub fn is_at_rest(&self) -> bool {
+        self.has_heard.load(Ordering::Acquire) && self.lock().is_at_rest()
+    }
+
+    /// How long after a command's end its link is asked for: at once, where
+    /// the hour has calls to spare.
+    pub fn first_ask_after(&self) -> Duration {
+        let schedule = self.lock();
+        let steps = schedule.devices().flat_map(|device| &device.planned.steps);
+        let few = steps
+            .filter(|step| step.has_result())
+            .take(FEW_RESULTS + 1)
+            .count();
+        if few <= FEW_RESULTS {
+            Duration::ZERO
+        } else {
+            RESULT_USUAL
+        }
+    }
+
+    /// Actions of devices that are over: their results may still be missing.
+    ///
+    /// **Cost**: one look-up an action.
+    pub async fn ended_actions(self: &Arc<Self>) -> Result<Vec<Action>, CollectError> {
+        let ids: Vec<ActionId> = {
+            let schedule = self.lock();
+            let devices = schedule.devices();
+            devices
+                .flat_map(|d| d.actions().collect::<Vec<_>>())
+                .collect()
+        };
+        let record = self.record.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let known = ids
+                .into_iter()
+                .filter_map(|id| record.action(id).transpose());
+            known.collect::<Result<Vec<_>, _>>()
+        });
+        looked
+            .await
+            .map_err(|e| CollectError::Worker(e.to_string()))?
+            .map_err(|e| CollectError::vault("look up the actions of the run", e))
+    }
+
+    /// Notes whose run it is, or refuses one of another tenant or application:
+    /// there its sessions would look forgotten and its machines unknown.
+    async fn check_owner(&self, run: &Run) -> Result<(), CollectError> {
+        let check = || async {
+            let Some(owner) = owner(run).await? else {
+                return Ok(());
+            };
+            let known = self.lock_head().owner.clone();
+            match known {
+                Some(known) if known != owner => Err(CollectError::Setting {
+                    setting: "the sign-in",
+                    why: format!("the run is of {known}, not of {owner}"),
+                }),
+                Some(_) => Ok(()),
+                None => {
+                    self.lock_head().owner = Some(owner);
+                    self.keep_head(run).await
+                }
+            }
+        };
+        self.owned.get_or_try_init(check).await.map(|_| ())
+    }
+
+    /// Writes what has changed; returns once it is durable.
+    async fn keep(&self, run: &Run) -> Result<(), CollectError> {
+        let _order = self.writing.lock().await;
+        let changed = self.lock().take_changed();
+        let notes: Vec<_> = changed
+            .iter()
+            .map(|(place, record)| (*place, to_value(record)))
+            .collect();
+        self.note(run, notes).await
+    }
+
+    async fn keep_head(&self, run: &Run) -> Result<(), CollectError> {
+        let _order = self.writing.lock().await;
+        let head = to_value(&*self.lock_head());
+        self.note(run, vec![(0, head)]).await
+    }
+
+    async fn note(
+        &self,
+        run: &Run,
+        notes: Vec<(u32, serde_json::Value)>,
+    ) -> Result<(), CollectError> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let (record, id) = (self.record.clone(), self.lock().id);
+        let notes = Arc::new(notes);
+        loop {
+            let (record, notes) = (record.clone(), notes.clone());
+            let noted = tokio::task::spawn_blocking(move || record.note(id, &notes)).await;
+            match noted.map_err(|e| CollectError::Worker(e.to_string()))? {
+                Ok(()) => return Ok(()),
+                Err(VaultError::DiskFull) if !run.is_halted() => run.wait_for_room(0).await,
+                Err(error) => {
+                    return Err(CollectError::vault(
+                        "keep the record of the fleet run",
+                        error,
+                    ));
+                }
+            }
+        }
+    }
+}
+
+impl Fleet {
+    /// Until something happened, or for a moment.
+    async fn pause(&self, clock: Clock) {
+        tokio::select! {
+            () = self.happened.notified() => {}
+            () = clock.sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// Tenant and application as the token tells them, or as was typed; `None`
+/// where neither says.
+async fn owner(run: &Run) -> Result<Option<String>, CollectError> {
+    let claims = run.api.signer.claims().await?;
+    let typed = match &run.settings.sign_in {
+        SignIn::Client {
+            tenant, client_id, ..
+        }
+        | SignIn::Certificate {
+            tenant, client_id, ..
+        } => Some((tenant.clone(), client_id.clone())),
+        SignIn::Token(_) => None,
+    };
+    let (tenant, application) = typed.unzip();
+    let tenant = claims.tenant.or(tenant);
+    let application = claims.application.or(application);
+    let both = tenant.zip(application);
+    Ok(both.map(|(tenant, application)| format!("{tenant} {application}").to_ascii_lowercase()))
+}
+
+/// The answer to a start is evidence, too.
+async fn note_action(run: &Run, action: &Action, json: Vec<u8>) {
+    let seen = [SeenAction {
+        action: Arc::new(action.clone()),
+        json: json.into(),
+    }];
+    let noted = run.with_vault("keep an action as received", move |vault| {
+        vault.note_actions(&seen)
+    });
+    if let Err(error) = noted.await {
+        run.fail(error);
+    }
+}

@@ -1,0 +1,140 @@
+//! Sessions started one after the other, as the budget and the schedule let
+//! them, and what the answers mean.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Fleet, IN_FLIGHT_MAX, note_action};
+use crate::collect::api::{Ask, CallError};
+use crate::collect::budget::Ticket;
+use crate::collect::fleet::schedule::{Answer, Start};
+use crate::collect::fleet::step::start_path;
+use crate::collect::pump::Run;
+use crate::collect::{Call, CollectError, ServiceError};
+use crate::evidence::Action;
+
+/// When stopped, answers under way have so long, real time: what has none by
+/// then is looked for when the run is gone on with.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// Refused tokens in a row after which there is no use.
+const REFUSED_TOKENS_MAX: u32 = 3;
+
+/// Starts sessions until the run halts or is at rest.
+pub(in crate::collect) async fn start_all(run: Arc<Run>, fleet: Arc<Fleet>) {
+    let started = run.unless_halted(start_each(&run, &fleet)).await;
+    if let Some(Err(error)) = started {
+        run.fail(error);
+    }
+    // What is under way ends by itself, or is left after a while.
+    let _ = fleet.in_flight.acquire_many(IN_FLIGHT_MAX as u32).await;
+    if let Err(error) = fleet.keep(&run).await {
+        run.fail(error);
+    }
+}
+
+async fn start_each(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+    fleet.check_owner(run).await?;
+    while !run.queue.is_closed() {
+        if !fleet.lock().could_start(run.clock.now()) {
+            fleet.pause(run.clock).await;
+            continue;
+        }
+        let permit = fleet.in_flight.clone().acquire_owned().await;
+        let admitted = run.api.admit(Call::Run).await;
+        let ticket = admitted.map_err(|e| e.into_fatal(Call::Run, &run.api.host))?;
+        // What could be started when the wait began may not be now.
+        let Some(start) = fleet.lock().next_start(run.clock.now()) else {
+            ticket.unsent();
+            continue;
+        };
+        fleet.keep(run).await?;
+        let (run, fleet) = (run.clone(), fleet.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                () = send(&run, &fleet, start, ticket) => {}
+                () = run.halted_for(LAST_ANSWERS) => {}
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Sends one start and tells the schedule what came of it.
+async fn send(run: &Run, fleet: &Fleet, start: Start, ticket: Ticket) {
+    let body = start.body.to_string().into_bytes();
+    let url = run.api.url(&start_path(&start.machine_id));
+    let ask = Ask::post(Call::Run, url, body);
+    let answer = match ask_once(run, fleet, &ask, ticket).await {
+        Ok(body) => match Action::from_json(&body) {
+            Ok(action) => {
+                note_action(run, &action, body).await;
+                Answer::Created(Box::new(action))
+            }
+            Err(_) => Answer::Lost,
+        },
+        Err(answer) => answer,
+    };
+    let now = run.clock.now();
+    fleet.lock().answered(start.place, answer, now);
+    if let Err(error) = fleet.keep(run).await {
+        run.fail(error);
+    }
+    fleet.happened.notify_waiters();
+}
+
+async fn ask_once(run: &Run, fleet: &Fleet, ask: &Ask, ticket: Ticket) -> Result<Vec<u8>, Answer> {
+    let fatal = |error: CollectError, answer: Answer| {
+        run.fail(error);
+        answer
+    };
+    let token = match run.api.signer.bearer().await {
+        Ok(token) => token,
+        Err(error) => {
+            ticket.unsent();
+            return Err(fatal(error, Answer::Unsent));
+        }
+    };
+    let error = match run.api.send(ask, ticket, &token).await {
+        Ok(answer) => {
+            fleet.refused_tokens.store(0, Ordering::Relaxed);
+            return Ok(answer.body);
+        }
+        Err(error) => error,
+    };
+    Err(match error {
+        CallError::Throttled => Answer::Throttled,
+        CallError::Lost(_) => Answer::Unsent,
+        CallError::Broken(_) | CallError::Odd(_) | CallError::BadLink(_) => Answer::Lost,
+        CallError::Fatal(error) => fatal(error, Answer::Unsent),
+        CallError::Service(e) if e.status == 401 => {
+            let refused = fleet.refused_tokens.fetch_add(1, Ordering::Relaxed);
+            match run.api.signer.renew(&token).await {
+                Ok(_) if refused < REFUSED_TOKENS_MAX => Answer::Unsent,
+                Ok(_) => fatal(CollectError::TokenSpent, Answer::Unsent),
+                Err(error) => fatal(error, Answer::Unsent),
+            }
+        }
+        CallError::Service(e) if e.status == 408 || e.status >= 500 => Answer::Lost,
+        CallError::Service(e) if e.code.eq_ignore_ascii_case("ActiveRequestAlreadyExists") => {
+            Answer::Busy
+        }
+        // Only this one is about the device; any other is about us, and every
+        // further start would be refused as well.
+        CallError::Service(service) if service.status == 403 && !is_about_device(&service) => {
+            let (call, host) = (Call::Run.doing(), run.api.host.clone());
+            let error = CollectError::Service {
+                call,
+                host,
+                service,
+            };
+            fatal(error, Answer::Unsent)
+        }
+        CallError::Service(e) => Answer::Refused(e.to_string()),
+    })
+}
+
+fn is_about_device(refused: &ServiceError) -> bool {
+    refused.code.eq_ignore_ascii_case("DisallowedOperation")
+}

@@ -1,0 +1,356 @@
+//! Runs on a fleet as a person starts, stops and reads them, against the
+//! emulator, which judges.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use afteraction::emulator::{Emulator, Faults, Fleet, Made, Pace, Settings};
+use serde_json::Value;
+
+use super::support::{Case, Ran, speaking};
+
+pub const SCALE: f64 = 100.0;
+
+/// A fleet whose sessions take some twenty seconds.
+fn quick(devices: usize) -> Settings {
+    let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
+    let made = Made {
+        devices,
+        ..Made::default()
+    };
+    Settings {
+        time_scale: SCALE,
+        pace: Pace {
+            queued: seconds(2, 6),
+            put: seconds(1, 2),
+            script: seconds(1, 4),
+            get: seconds(1, 2),
+            settling: seconds(2, 5),
+            upload: seconds(1, 5),
+            ..Pace::default()
+        },
+        ..Settings::serving(Fleet::made(&made))
+    }
+}
+
+fn emulator(settings: Settings) -> Emulator {
+    Emulator::start_blocking(settings).expect("an emulator on loopback")
+}
+
+fn fleet(case: &Case, emulator: &Emulator, words: &[&str], more: &[&str]) -> Command {
+    let mut command = speaking(case, emulator, words, &["--time-scale", "100"]);
+    command.args(more);
+    command
+}
+
+/// `run` of two commands with a result each on every machine.
+pub fn run(case: &Case, emulator: &Emulator, more: &[&str]) -> Command {
+    let what = ["--devices", "health:Active", "--script", "inventory.ps1"];
+    let rest = ["--get", "C:\\Temp\\out.zip", "--comment", "CASE-42"];
+    let mut command = fleet(case, emulator, &["run"], &what);
+    command.args(rest).args(more);
+    command
+}
+
+fn status(case: &Case) -> Value {
+    let ran = case.ok(&["fleet", "status", "--all", "--jsonl"]);
+    ran.jsonl().pop().unwrap_or_default()
+}
+
+fn settled_or_late(case: &Case, state: &str) {
+    let late = Instant::now() + Duration::from_secs(20);
+    while status(case)["state"] != state {
+        assert!(Instant::now() < late, "{}", status(case));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub fn spawned(mut command: Command) -> Child {
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts")
+}
+
+/// No limit passed, no machine worked on twice.
+fn judged(emulator: &Emulator) -> afteraction::emulator::Judgement {
+    let judgement = emulator.judgement();
+    assert!(judgement.violations.is_empty(), "{judgement:?}");
+    assert_eq!(judgement.runs.worked_twice, 0, "{:?}", judgement.runs);
+    judgement
+}
+
+#[test]
+fn a_run_is_shown_started_collected_and_covered() {
+    let case = Case::new();
+    let emulator = emulator(quick(6));
+    let shown = Ran::of(run(&case, &emulator, &["--dry-run"]));
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    assert_eq!(shown.stdout.matches("/runliveresponse").count(), 6);
+    assert!(
+        shown.stderr.contains("earliest possible finish"),
+        "{}",
+        shown.stderr
+    );
+    assert_eq!(emulator.judgement().runs.started, 0);
+    let ran = Ran::of(run(&case, &emulator, &[]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(judged(&emulator).runs.started, 6);
+    assert_eq!(status(&case)["state"], "over");
+    assert_eq!(status(&case)["results"], 12);
+    let grid = case.ok(&["coverage"]);
+    assert!(
+        grid.stdout.contains("   1  run inventory.ps1\n"),
+        "{}",
+        grid.stdout
+    );
+    assert_eq!(grid.stdout.matches("contoso.example").count(), 6);
+    assert!(
+        grid.stderr.contains("12 commands: 12 done"),
+        "{}",
+        grid.stderr
+    );
+    assert_eq!(
+        case.ok(&["coverage", "--older-than", "1d", "--json"]).code,
+        0
+    );
+    let page = case.path("coverage.html");
+    case.ok(&["coverage", "--html", &page.display().to_string()]);
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert_eq!(page.matches("class=done").count(), 12);
+    case.ok(&["verify"]);
+}
+
+#[test]
+fn what_is_wrong_is_said_at_once_and_nothing_is_started() {
+    let case = Case::new();
+    let emulator = emulator(quick(2));
+    let mut wrong = fleet(
+        &case,
+        &emulator,
+        &["run"],
+        &["--devices", "nosuch", "group:"],
+    );
+    wrong.args([
+        "--script",
+        "nosuch.ps1",
+        "--args",
+        "a;b",
+        "--get",
+        "relative",
+    ]);
+    let ran = Ran::of(wrong);
+    assert_eq!(ran.code, 2);
+    for part in [
+        "comment:",
+        "device nosuch:",
+        "devices group:: names no group",
+        "nosuch.ps1",
+        "`;`",
+        "`relative`",
+        "nothing was started",
+    ] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    assert_eq!(emulator.judgement().runs.started, 0);
+}
+
+#[test]
+fn killed_again_and_again_a_run_is_resumed_to_its_end_and_nothing_runs_twice() {
+    let case = Case::new();
+    let emulator = emulator(quick(18));
+    let mut child = spawned(run(&case, &emulator, &["--no-index"]));
+    let mut kills = 0;
+    loop {
+        std::thread::sleep(Duration::from_millis(210 + kills * 83 % 190));
+        if child.try_wait().expect("a child").is_some() {
+            break;
+        }
+        child.kill().expect("a kill");
+        child.wait().expect("an end");
+        kills += 1;
+        assert!(kills < 60, "{}", emulator.judgement().runs.started);
+        // Killed at once it left no run to be gone on with.
+        let begun = !case
+            .run(&["fleet", "status", "--all", "--jsonl"])
+            .stdout
+            .is_empty();
+        child = spawned(match begun {
+            true => fleet(&case, &emulator, &["fleet", "resume"], &["--no-index"]),
+            false => run(&case, &emulator, &["--no-index"]),
+        });
+    }
+    assert!(kills >= 2, "{kills} kills prove little");
+    // What was killed between intention and request is for a person to decide.
+    let mut resume = fleet(&case, &emulator, &["fleet", "resume", "--repost-lost"], &[]);
+    resume.arg("--no-index");
+    let ran = Ran::of(resume);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let judgement = judged(&emulator);
+    assert_eq!(judgement.runs.started, 18, "{:?}", judgement.runs);
+    assert_eq!(status(&case)["results"], 36);
+}
+
+/// Ten minutes of looking are six seconds here.
+#[test]
+fn a_start_in_doubt_is_shown_and_sent_again_by_a_persons_word_alone() {
+    let case = Case::new();
+    let emulator = emulator(Settings {
+        faults: Faults::parse("run.lost-call=1,run.lost-answer=1+1").expect("faults"),
+        ..quick(4)
+    });
+    let ran = Ran::of(run(&case, &emulator, &[]));
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("--repost-lost"), "{}", ran.stderr);
+    assert_eq!(status(&case)["counts"]["unresolved"], 1);
+    let covered = case.run(&["coverage"]);
+    assert_eq!(covered.code, 3);
+    assert!(covered.stdout.contains("unresolved"), "{}", covered.stdout);
+    // Neither a retry nor going on sends it again.
+    let run_id = status(&case)["run"].as_str().expect("an id").to_string();
+    let retry = ["--retry-missing", "--run", &run_id, "--dry-run"];
+    let retried = Ran::of(fleet(&case, &emulator, &["coverage"], &retry));
+    assert!(
+        retried.stderr.contains("left out, unresolved"),
+        "{}",
+        retried.stderr
+    );
+    let again = Ran::of(fleet(&case, &emulator, &["fleet", "resume"], &[]));
+    assert_eq!(again.code, 3, "{}", again.stderr);
+    assert_eq!(judged(&emulator).runs.started, 3);
+    let decided = Ran::of(fleet(
+        &case,
+        &emulator,
+        &["fleet", "resume", "--repost-lost"],
+        &[],
+    ));
+    assert_eq!(decided.code, 0, "{}", decided.stderr);
+    assert_eq!(judged(&emulator).runs.started, 4);
+    assert_eq!(status(&case)["results"], 8);
+}
+
+#[test]
+fn a_run_is_paused_and_one_device_or_all_of_it_cancelled() {
+    let case = Case::new();
+    let emulator = emulator(quick(30));
+    let mut child = spawned(run(&case, &emulator, &["--no-index"]));
+    let late = Instant::now() + Duration::from_secs(20);
+    while emulator.judgement().runs.started < 5 && Instant::now() < late {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    case.ok(&["fleet", "pause"]);
+    child.wait().expect("an end");
+    let started = emulator.judgement().runs.started;
+    assert!((5..30).contains(&started), "{started}");
+    settled_or_late(&case, "paused");
+    let rows = case.ok(&["fleet", "status", "--open", "--jsonl"]).jsonl();
+    let waiting = rows.first().expect("a row that waits");
+    assert!(
+        waiting["waits_for"]
+            .as_str()
+            .expect("a reason")
+            .contains("its turn")
+    );
+    // One is left out; that is no word to start the others.
+    let name = waiting["device"].as_str().expect("a name");
+    let short = name.split('.').next().unwrap_or(name);
+    let one = ["--device", short, "--no-index"];
+    let ran = Ran::of(fleet(&case, &emulator, &["fleet", "cancel"], &one));
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert_eq!(emulator.judgement().runs.started, started);
+    assert_eq!(status(&case)["counts"]["cancelled"], 1);
+    let nobody = ["--device", "nosuch", "--no-index"];
+    let ran = Ran::of(fleet(&case, &emulator, &["fleet", "cancel"], &nobody));
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains("has no device nosuch"),
+        "{}",
+        ran.stderr
+    );
+    // All of it, told to the process that is at it.
+    let resume = fleet(&case, &emulator, &["fleet", "resume"], &["--no-index"]);
+    let mut child = spawned(resume);
+    while emulator.judgement().runs.started == started && Instant::now() < late {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let ran = Ran::of(fleet(&case, &emulator, &["fleet", "cancel"], &[]));
+    assert!(ran.stderr.contains("told the process"), "{}", ran.stderr);
+    child.wait().expect("an end");
+    assert_eq!(status(&case)["state"], "over");
+    assert!(judged(&emulator).runs.started < 30);
+}
+
+#[test]
+fn an_order_is_refused_where_something_else_holds_the_archive() {
+    let case = Case::new();
+    let emulator = emulator(quick(12));
+    let mut child = spawned(run(&case, &emulator, &["--no-index"]));
+    let late = Instant::now() + Duration::from_secs(20);
+    while emulator.judgement().runs.started < 2 && Instant::now() < late {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("a kill");
+    child.wait().expect("an end");
+    let watch = fleet(&case, &emulator, &["collect"], &["--watch", "--no-index"]);
+    let mut watching = spawned(watch);
+    let mut ran = case.run(&["fleet", "pause"]);
+    // Until the watch has opened the archive a pause stands in the record.
+    while ran.code == 0 && Instant::now() < late {
+        ran = case.run(&["fleet", "pause"]);
+    }
+    watching.kill().expect("a kill");
+    watching.wait().expect("an end");
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("collect"), "{}", ran.stderr);
+}
+
+#[test]
+fn holes_become_runs_until_nothing_is_missing() {
+    let case = Case::new();
+    let emulator = emulator(Settings {
+        pace: Pace {
+            failing: 0.3,
+            ..quick(1).pace
+        },
+        ..quick(8)
+    });
+    let ran = Ran::of(run(&case, &emulator, &["--no-index"]));
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    let grid = case.run(&["coverage", "--holes"]);
+    assert!(grid.stdout.contains("cut off"), "{}", grid.stdout);
+    assert!(grid.stdout.contains("exit code 1"), "{}", grid.stdout);
+    let mut rounds = 0;
+    while case.run(&["coverage"]).code == 3 {
+        rounds += 1;
+        assert!(rounds < 12, "{}", case.run(&["coverage"]).stdout);
+        let retry = ["--retry-missing", "--comment", "CASE-42", "--no-index"];
+        Ran::of(fleet(&case, &emulator, &["coverage"], &retry));
+    }
+    assert!(rounds >= 1);
+    assert_eq!(emulator.judgement().violations.len(), 0);
+}
+
+#[test]
+fn a_run_of_another_tenant_is_not_gone_on_with() {
+    let case = Case::new();
+    let first = emulator(quick(12));
+    let mut child = spawned(run(&case, &first, &["--no-index"]));
+    let late = Instant::now() + Duration::from_secs(20);
+    while first.judgement().runs.started < 2 && Instant::now() < late {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("a kill");
+    child.wait().expect("an end");
+    let other = emulator(Settings {
+        tenant: "fabrikam.example".into(),
+        ..quick(12)
+    });
+    let ran = Ran::of(fleet(&case, &other, &["fleet", "resume"], &["--no-index"]));
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("fabrikam"), "{}", ran.stderr);
+    assert_eq!(other.judgement().runs.started, 0);
+    let ran = Ran::of(fleet(&case, &first, &["fleet", "resume"], &["--no-index"]));
+    assert!(matches!(ran.code, 0 | 3), "{}", ran.stderr);
+    assert_eq!(judged(&first).violations.len(), 0);
+}

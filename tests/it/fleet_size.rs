@@ -1,0 +1,303 @@
+//! Runs of the size the fleet room is built for: how near their bound they
+//! end, in how much memory, and what kills do to them.
+//!
+//! **Time scale**: what the real clock adds (HTTP, syncs, a loaded machine)
+//! counts as many times as much against the service's clock. A request of 20 ms
+//! is 2 s at a hundred times the speed and 0.24 s at twelve: so the figure that
+//! is quoted is measured at twelve, and the tests of every day only bound it.
+
+use std::collections::HashSet;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use afteraction::emulator::{Emulator, Fleet, Made, Settings};
+use jiff::Timestamp;
+
+use super::support::{Case, Ran, speaking};
+
+struct Size {
+    devices: usize,
+    away_for: Duration,
+    scale: f64,
+    kills: u32,
+}
+
+/// What a run came to, by the emulator's own clock.
+struct Measured {
+    /// From the first session until the last one on a machine that was there
+    /// was over.
+    took: f64,
+    /// The greatest of links, starts and sessions until then.
+    bound: f64,
+    /// The same counting the sessions of machines that were there alone.
+    bound_of_reachable: f64,
+    reason: &'static str,
+    peak: u64,
+    real: Duration,
+}
+
+fn command(case: &Case, emulator: &Emulator, words: &[&str], scale: f64) -> Command {
+    let scale = scale.to_string();
+    speaking(
+        case,
+        emulator,
+        words,
+        &["--time-scale", &scale, "--no-index"],
+    )
+}
+
+fn start(case: &Case, emulator: &Emulator, scale: f64) -> Command {
+    let devices = ["--devices", "health:Active", "health:Inactive"];
+    let put = ["--put", "collector.exe", "--script", "collect.ps1"];
+    let get = ["--get", "C:\\Temp\\out.zip", "--comment", "CASE-42"];
+    let mut run = command(case, emulator, &["run"], scale);
+    run.args(devices).args(put).args(get);
+    run
+}
+
+/// The most memory a process has held so far, where the kernel says so.
+fn peak_of(child: &Child) -> u64 {
+    let status = format!("/proc/{}/status", child.id());
+    let text = std::fs::read_to_string(status).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kb = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kb.unwrap_or(0) * 1024
+}
+
+/// Waits for the end, or kills after `patience`; returns the exit code where
+/// it ended by itself, and the most memory it held.
+fn watch(mut command: Command, patience: Duration) -> (Option<i32>, u64) {
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let begun = Instant::now();
+    let mut peak = 0;
+    loop {
+        peak = peak.max(peak_of(&child));
+        if let Some(ended) = child.try_wait().expect("a child") {
+            return (ended.code(), peak);
+        }
+        if begun.elapsed() >= patience {
+            child.kill().expect("a kill");
+            child.wait().expect("an end");
+            return (None, peak);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Evenly drawn, the same each time.
+fn patience(kill: u32, size: &Size) -> Duration {
+    // Ten starts a minute; killed while most of it is still to come.
+    let whole = size.devices as f64 * 6.0 / size.scale;
+    let lot = f64::from((kill.wrapping_mul(2_654_435_761) >> 16) & 0xff) / 256.0;
+    Duration::from_secs_f64(0.2 + (0.1 + 0.8 * lot) * whole / f64::from(size.kills.max(1)))
+}
+
+/// Whether there is a run to be gone on with: one killed at once left none.
+fn has_begun(case: &Case) -> bool {
+    let runs = case.run(&["fleet", "status", "--all", "--jsonl"]);
+    !runs.stdout.is_empty()
+}
+
+fn play(size: &Size) -> Measured {
+    let case = Case::new();
+    let fleet = Fleet::made(&Made {
+        devices: size.devices,
+        away: 0.1,
+        away_for: size.away_for,
+        ..Made::default()
+    });
+    let away: HashSet<String> = fleet.away().into_iter().map(str::to_string).collect();
+    assert!(!away.is_empty());
+    let emulator = Emulator::start_blocking(Settings {
+        time_scale: size.scale,
+        ..Settings::serving(fleet)
+    })
+    .expect("an emulator on loopback");
+    let begun = Instant::now();
+    let (mut kills, mut peak) = (0, 0);
+    loop {
+        let next = match has_begun(&case) {
+            false => start(&case, &emulator, size.scale),
+            true => command(&case, &emulator, &["fleet", "resume"], size.scale),
+        };
+        let until = match kills < size.kills {
+            true => patience(kills, size),
+            false => Duration::MAX,
+        };
+        let (code, held) = watch(next, until);
+        peak = peak.max(held);
+        match code {
+            None => kills += 1,
+            Some(0 | 3) => break,
+            Some(code) => panic!("exited {code} after {kills} kills"),
+        }
+    }
+    let real = begun.elapsed();
+    // Starts that were killed between intention and request are a person's.
+    let decide = ["fleet", "resume", "--repost-lost"];
+    let ended = Ran::of(command(&case, &emulator, &decide, size.scale));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(kills, size.kills, "it ended too early");
+    judged(&emulator, &case, size);
+    let measured = measure(&emulator, &away, peak, real);
+    println!(
+        "{} devices x 3 commands, a tenth away for {:?}, at {} times the speed, {} kills: \
+         reachable ones done after {:.0} s; bound {:.0} s ({}), {:.2} % above; \
+         {:.0} s counting their sessions alone; peak {} MB; {:?} real",
+        size.devices,
+        size.away_for,
+        size.scale,
+        kills,
+        measured.took,
+        measured.bound,
+        measured.reason,
+        (measured.took / measured.bound - 1.0) * 100.0,
+        measured.bound_of_reachable,
+        measured.peak / 1_000_000,
+        measured.real,
+    );
+    measured
+}
+
+/// No call over budget, nothing run twice, every result here.
+fn judged(emulator: &Emulator, case: &Case, size: &Size) {
+    let judgement = emulator.judgement();
+    assert!(judgement.violations.is_empty(), "{judgement:?}");
+    assert_eq!(judgement.runs.worked_twice, 0, "{:?}", judgement.runs);
+    assert_eq!(judgement.runs.by_status["Succeeded"], size.devices);
+    assert!(judgement.sessions.most <= 25, "{:?}", judgement.sessions);
+    let listed = case.ok(&["list", "--jsonl", "--state", "sealed"]).jsonl();
+    assert_eq!(listed.len(), 2 * size.devices);
+    let ours: HashSet<(String, u64)> = listed
+        .iter()
+        .map(|row| {
+            let action = row["action_id"].as_str().expect("an id").to_string();
+            (action, row["command_index"].as_u64().expect("an index"))
+        })
+        .collect();
+    for (key, _) in emulator.results() {
+        let key = (key.action.to_string(), u64::from(key.index.0));
+        assert!(ours.contains(&key), "{key:?} is lost");
+    }
+    let covered = case.ok(&["coverage", "--csv"]).stdout;
+    assert_eq!(covered.matches(",done,").count(), 3 * size.devices);
+    println!(
+        "{:?}\n{:?}\ncalls in the busiest minute and hour: {}",
+        judgement.runs.by_status,
+        judgement.sessions,
+        judgement
+            .calls
+            .iter()
+            .filter(|(_, seen)| seen.count > 0)
+            .map(|(name, seen)| format!(
+                "{name} {} of {:?}, {} of {:?}",
+                seen.most_in_a_minute,
+                seen.limit_per_minute,
+                seen.most_in_an_hour,
+                seen.limit_per_hour
+            ))
+            .collect::<Vec<_>>()
+            .join("; ")
+    );
+}
+
+fn measure(emulator: &Emulator, away: &HashSet<String>, peak: u64, real: Duration) -> Measured {
+    let ran = emulator.ran();
+    let first = ran.iter().map(|run| run.created).min().expect("a session");
+    let reachable = || ran.iter().filter(|run| !away.contains(&run.device));
+    let last = reachable().map(|run| run.over).max().expect("a session");
+    let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
+    let until_last = ran.iter().filter(|run| run.created < last);
+    let sessions: f64 = until_last
+        .clone()
+        .map(|run| seconds(run.created, run.over.min(last)))
+        .sum();
+    let of_reachable: f64 = reachable().map(|run| seconds(run.created, run.over)).sum();
+    let starts = 60 * ((until_last.count() as u64 - 1) / 10);
+    let results = 2 * reachable().count() as u64 - 1;
+    let links = 3_600 * (results / 1_500) + 60 * (results % 1_500 / 100);
+    let bounds = [
+        (sessions / 25.0, "25 sessions at a time"),
+        (starts as f64, "10 starts a minute"),
+        (links as f64, "100 links a minute and 1,500 an hour"),
+    ];
+    let (bound, reason) = bounds
+        .into_iter()
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .expect("three");
+    Measured {
+        took: seconds(first, last),
+        bound,
+        bound_of_reachable: (of_reachable / 25.0).max(links as f64),
+        reason,
+        peak,
+        real,
+    }
+}
+
+/// Small enough for every day; `AFTERACTION_EXHAUSTIVE=1` plays a larger one.
+#[test]
+fn a_fleet_with_a_tenth_away_that_is_killed_again_and_again_ends_whole() {
+    let exhaustive = std::env::var_os("AFTERACTION_EXHAUSTIVE").is_some();
+    let size = match exhaustive {
+        true => Size {
+            devices: 240,
+            away_for: Duration::from_secs(1_200),
+            scale: 100.0,
+            kills: 20,
+        },
+        false => Size {
+            devices: 20,
+            away_for: Duration::from_secs(240),
+            scale: 100.0,
+            kills: 2,
+        },
+    };
+    let measured = play(&size);
+    if cfg!(target_os = "linux") {
+        assert!(measured.peak < 200_000_000, "{}", measured.peak);
+    }
+    // At a hundred times the speed a kill costs a minute, and a loaded machine
+    // as much again: this bounds what must not grow with the fleet.
+    let most = measured.bound * 2.0 + 300.0 + 100.0 * f64::from(size.kills);
+    assert!(
+        measured.took <= most,
+        "{} s, at most {most} s",
+        measured.took
+    );
+}
+
+/// Twenty-five minutes: `cargo test --test it two_thousand -- --ignored --nocapture`.
+#[ignore = "takes twenty-five minutes"]
+#[test]
+fn two_thousand_devices_end_within_three_percent_of_their_bound() {
+    let measured = play(&Size {
+        devices: 2_000,
+        away_for: Duration::from_secs(2 * 3_600),
+        scale: 12.0,
+        kills: 0,
+    });
+    assert!(measured.peak < 200_000_000, "{}", measured.peak);
+    assert!(
+        measured.took <= measured.bound * 1.03,
+        "{}",
+        measured.took / measured.bound
+    );
+}
+
+/// Five minutes: the same command.
+#[ignore = "takes five minutes"]
+#[test]
+fn two_thousand_devices_killed_at_twenty_moments_come_to_the_same_end() {
+    let measured = play(&Size {
+        devices: 2_000,
+        away_for: Duration::from_secs(2 * 3_600),
+        scale: 60.0,
+        kills: 20,
+    });
+    assert!(measured.peak < 200_000_000, "{}", measured.peak);
+}
