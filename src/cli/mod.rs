@@ -3,6 +3,7 @@
 
 mod args;
 mod collect;
+mod compare;
 mod connect;
 mod fleet;
 mod import;
@@ -110,6 +111,11 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Package(typed) => library::package(global, &typed),
         Command::Import(typed) => import::import(global, typed),
         Command::Search(typed) => search::search(global, &typed),
+        Command::Stack(typed) => compare::stack(global, &typed),
+        Command::Diff(typed) => compare::diff(global, &typed),
+        Command::Twins(typed) => compare::twins(global, &typed),
+        Command::Baseline(typed) => compare::baseline(global, &typed),
+        Command::Templates(typed) => compare::templates(global, &typed),
         Command::Show(typed) => read::show(global, &typed),
         Command::List(typed) => read::list(global, &typed),
         Command::Status(typed) => read::status(global, &typed),

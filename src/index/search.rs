@@ -227,7 +227,7 @@ impl Searcher {
         plans.collect()
     }
 
-    fn matches(&self, plan: &Plan, scan: bool) -> Result<Matches, IndexError> {
+    pub(super) fn matches(&self, plan: &Plan, scan: bool) -> Result<Matches, IndexError> {
         let mut matches = Matches::default();
         for (number, segment) in self.segments().iter().enumerate() {
             let found = lines::find(segment, &plan.leaves, scan)?;
@@ -240,7 +240,7 @@ impl Searcher {
     }
 
     /// Every matching member, in order.
-    fn places(&self, plan: &Plan, matches: &Matches, order: Order) -> Vec<Place> {
+    pub(super) fn places(&self, plan: &Plan, matches: &Matches, order: Order) -> Vec<Place> {
         let mut places = Vec::new();
         for (number, segment) in self.segments().iter().enumerate() {
             let facts = segment.facts();
