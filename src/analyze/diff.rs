@@ -155,7 +155,7 @@ mod tests {
         let mut groups = Groups::new(2, 0..=u64::MAX);
         for (side, lines) in sides.into_iter().enumerate() {
             for (n, line) in lines.iter().enumerate() {
-                let number = groups.number(keys.of(line), line).unwrap();
+                let number = groups.number(keys.of(line), line, false).unwrap();
                 groups.add(
                     number,
                     side,

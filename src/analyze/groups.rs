@@ -173,6 +173,8 @@ struct Group {
     key: u64,
     /// Block, start, length.
     text: (u32, u32, u32),
+    /// A baseline knows it: it is counted and not shown.
+    hidden: bool,
     sides: [Held; 2],
     variants: Vec<u64>,
 }
@@ -220,8 +222,9 @@ impl Groups {
         self.bytes
     }
 
-    /// The number of a text; `None` where another range has it.
-    pub fn number(&mut self, key: Key, text: &str) -> Option<u32> {
+    /// The number of a text, shown or hidden, which are two; `None` where
+    /// another range has it.
+    pub fn number(&mut self, key: Key, text: &str, hidden: bool) -> Option<u32> {
         let Key(key) = key;
         if !self.range.contains(&key) {
             return None;
@@ -234,7 +237,7 @@ impl Groups {
         } = self;
         let is = |number: &u32| {
             let group = &groups[*number as usize];
-            group.key == key && text_in(blocks, group.text) == text
+            group.key == key && group.hidden == hidden && text_in(blocks, group.text) == text
         };
         if let Some(known) = table.find(key, is) {
             return Some(*known);
@@ -244,6 +247,7 @@ impl Groups {
         self.groups.push(Group {
             key,
             text: place,
+            hidden,
             sides: Default::default(),
             variants: Vec::new(),
         });
@@ -295,8 +299,26 @@ impl Groups {
         self.groups[number as usize].variants.len() as u32
     }
 
-    pub fn numbers(&self) -> std::ops::Range<u32> {
+    /// Of the texts that somebody holds and that are shown.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.all().filter(|number| {
+            let group = &self.groups[*number as usize];
+            !group.hidden && group.sides.iter().any(|side| side.hits > 0)
+        })
+    }
+
+    /// Of all texts.
+    pub fn all(&self) -> std::ops::Range<u32> {
         0..self.groups.len() as u32
+    }
+
+    /// How many times hidden texts are held.
+    pub fn hidden_hits(&self) -> u64 {
+        let hidden = self.groups.iter().filter(|group| group.hidden);
+        hidden
+            .flat_map(|group| &group.sides)
+            .map(|side| side.hits)
+            .sum()
     }
 }
 
@@ -332,12 +354,15 @@ mod tests {
     #[test]
     fn texts_whose_hashes_are_equal_stay_apart() {
         let mut groups = Groups::new(3, 0..=u64::MAX);
-        let a = groups.number(Key(7), "a");
-        let b = groups.number(Key(7), "b");
-        assert_eq!((a, b), (Some(0), Some(1)));
-        assert_eq!(groups.number(Key(7), "a"), Some(0));
+        let a = groups.number(Key(7), "a", false);
+        let b = groups.number(Key(7), "b", false);
+        let hidden = groups.number(Key(7), "a", true);
+        assert_eq!((a, b, hidden), (Some(0), Some(1), Some(2)));
+        assert_eq!(groups.number(Key(7), "a", false), Some(0));
+        // Nobody holds them.
+        assert_eq!((groups.all(), groups.numbers().count()), (0..3, 0));
         let mut half = Groups::new(3, 0..=6);
-        assert_eq!(half.number(Key(7), "a"), None);
+        assert_eq!(half.number(Key(7), "a", false), None);
     }
 
     #[test]

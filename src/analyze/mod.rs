@@ -37,18 +37,18 @@ pub struct Analyzer {
 pub const ANALYZERS: [Analyzer; 4] = [
     Analyzer {
         name: "stack",
-        what: "lines by the number of devices they stand on, rare first",
+        what: "What is rare: lines by the number of devices they stand on, rare first",
     },
     Analyzer {
         name: "diff",
-        what: "what one side has and the other has not, in whatever order",
+        what: "What differs between two devices, a device and the rest, or over time",
     },
     Analyzer {
         name: "twins",
-        what: "a fleet as distances, the outlier first",
+        what: "A whole fleet as distances, the outlier first, with the lines that make it one",
     },
     Analyzer {
         name: "baseline",
-        what: "what known-good devices hold, to be left out elsewhere",
+        what: "What known-good devices hold, to be left out elsewhere: learn, list, show, export",
     },
 ];

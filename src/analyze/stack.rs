@@ -9,7 +9,7 @@
 
 use std::hash::Hasher;
 
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHasher;
 
 use super::groups::{Devices, First, Groups, Held};
 
@@ -54,46 +54,58 @@ impl Record {
     }
 }
 
-/// On how many devices words stand.
+/// Counters of a row of the sketch: what a fleet's words need, few of which
+/// then share one.
+const COUNTERS: usize = 1 << 21;
+
+/// On how many devices words stand, about: summed over the texts that hold
+/// them, and never too small. Only the order depends on it.
 ///
-/// **Memory**: 16 bytes for each distinct word of the texts that stand on
-/// more than one device.
-#[derive(Debug, Default)]
+/// **Memory**: 16 MiB, whatever there is.
+#[derive(Debug)]
 pub struct Novelty {
-    words: FxHashMap<u64, u32>,
+    rows: [Vec<u32>; 2],
+    fleet: u32,
 }
 
 impl Novelty {
-    /// Learns the words of all texts.
+    pub fn new(fleet: u32) -> Self {
+        Self {
+            rows: [vec![0; COUNTERS], vec![0; COUNTERS]],
+            fleet,
+        }
+    }
+
+    /// Learns the words of all texts, hidden ones too.
     pub fn learn(&mut self, groups: &Groups) {
-        for number in groups.numbers() {
+        for number in groups.all() {
             let devices = groups.held(number, 0).devices.len();
-            if devices < 2 {
-                continue;
-            }
             for word in words(groups.text(number)) {
-                let most = self.words.entry(hash(word)).or_insert(0);
-                *most = devices.max(*most);
+                for (row, at) in self.rows.iter_mut().zip(places(word)) {
+                    row[at] = row[at].saturating_add(devices);
+                }
             }
         }
+    }
+
+    fn spread(&self, word: &str) -> u32 {
+        let counts = self.rows.iter().zip(places(word)).map(|(row, at)| row[at]);
+        counts.min().unwrap_or(0).min(self.fleet)
     }
 
     /// On how many devices the rarest word of a text stands at least; on as
     /// many as the text where it has no words.
     fn rarest(&self, text: &str, devices: u32) -> u32 {
-        let spread = |word| self.words.get(&hash(word)).copied().unwrap_or(1);
-        words(text)
-            .map(spread)
-            .min()
-            .unwrap_or(devices)
-            .max(devices)
+        let rarest = words(text).map(|word| self.spread(word)).min();
+        rarest.unwrap_or(devices).max(devices)
     }
 
     /// The words of a text that hardly anybody else has.
     pub fn new_words<'t>(&self, text: &'t str, devices: u32) -> Vec<&'t str> {
         let most = devices.saturating_mul(AS_RARE);
-        let is_new = |word: &&str| self.words.get(&hash(word)).copied().unwrap_or(1) <= most;
-        words(text).filter(is_new).collect()
+        words(text)
+            .filter(|word| self.spread(word) <= most)
+            .collect()
     }
 
     /// The record of a text whose words do not count.
@@ -125,11 +137,13 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     parts.filter(|word| !word.is_empty() && !(word.starts_with('<') && word.ends_with('>')))
 }
 
-/// Only the order depends on it, never what is counted.
-fn hash(word: &str) -> u64 {
+/// A word's counter in each row.
+fn places(word: &str) -> [usize; 2] {
     let mut hasher = FxHasher::default();
     hasher.write(word.as_bytes());
-    hasher.finish()
+    let hash = hasher.finish();
+    let mixed = (hash ^ hash >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    [mixed as usize % COUNTERS, (mixed >> 32) as usize % COUNTERS]
 }
 
 #[cfg(test)]
@@ -141,7 +155,7 @@ mod tests {
         let keys = Keys::default();
         let mut groups = Groups::new(100, 0..=u64::MAX);
         for (rank, (text, devices)) in (0u32..).zip(lines) {
-            let number = groups.number(keys.of(text), text).unwrap();
+            let number = groups.number(keys.of(text), text, false).unwrap();
             groups.add_variant(number, keys.of(text));
             let devices: Vec<u32> = devices.clone().collect();
             groups.add(
@@ -170,7 +184,7 @@ mod tests {
             ("Running Evil relay", 3..6),
             ("Running Tool", 0..40),
         ]);
-        let mut novelty = Novelty::default();
+        let mut novelty = Novelty::new(100);
         novelty.learn(&groups);
         let mut records = novelty.records(&groups, u32::MAX);
         records.sort_by_key(Record::turn);

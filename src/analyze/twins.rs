@@ -141,7 +141,7 @@ mod tests {
             };
             let devices = if n < 300 { vec![19] } else { devices };
             let text = format!("line {n}");
-            let number = groups.number(keys.of(&text), &text).unwrap();
+            let number = groups.number(keys.of(&text), &text, false).unwrap();
             groups.add(
                 number,
                 0,

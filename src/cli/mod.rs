@@ -83,7 +83,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The arguments, with the lists that other rooms keep in their help.
 fn grammar() -> clap::Command {
-    let command = Cli::command();
+    let mut command = Cli::command();
+    for analyzer in crate::app::ANALYZERS {
+        command = command.mut_subcommand(analyzer.name, |c| c.about(analyzer.what));
+    }
     #[cfg(feature = "emulator")]
     let command = command.mut_subcommand("emulate", |emulate| {
         let faults: String = crate::app::emulator::Faults::names()

@@ -16,8 +16,6 @@ use crate::evidence::Layer;
 
 /// Results of frames that wait for whoever takes them.
 const WAITING: usize = 16;
-/// Fewer frames than this are not worth another thread.
-const FRAMES_A_THREAD: usize = 64;
 
 /// Lines that stand behind each other, and the members that hold them.
 pub struct Run<'r> {
@@ -204,7 +202,7 @@ impl<'s> Held<'s> {
         take: &mut dyn FnMut(T),
     ) -> Result<(), IndexError> {
         let frames = self.frames();
-        let threads = threads.min(frames.len() / FRAMES_A_THREAD + 1).max(1);
+        let threads = threads.min(frames.len()).max(1);
         let next = AtomicUsize::new(0);
         let (done, results) = sync_channel(WAITING);
         std::thread::scope(|scope| {

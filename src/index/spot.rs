@@ -2,6 +2,9 @@
 //! text.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
 
 use super::IndexError;
 use super::held::own_text;
@@ -40,11 +43,23 @@ struct Begin {
     offset: u64,
 }
 
-/// Looks spots up. Those of one document after each other are cheap.
+/// Chunks whose beginnings are kept: 8 MB.
+const BEGINS_MAX: usize = 1 << 18;
+
+/// A document as it was opened to look into.
+struct Opened {
+    part: Option<Layer>,
+    begins: Vec<Begin>,
+}
+
+/// Looks spots up.
+///
+/// **Memory**: 40 MiB of frames, 8 MB of where chunks begin.
 pub struct Spots<'s> {
     selection: &'s Selection<'s>,
     cutter: Cutter<'s>,
-    known: Option<((u32, u32), Option<Layer>, Vec<Begin>)>,
+    opened: FxHashMap<(u32, u32), Rc<Opened>>,
+    held: usize,
 }
 
 impl<'s> Spots<'s> {
@@ -52,7 +67,8 @@ impl<'s> Spots<'s> {
         Self {
             selection,
             cutter: Cutter::new(selection.searcher, &selection.plan),
-            known: None,
+            opened: FxHashMap::default(),
+            held: 0,
         }
     }
 
@@ -60,8 +76,12 @@ impl<'s> Spots<'s> {
     pub fn at(&mut self, spot: Spot) -> Result<Located, IndexError> {
         let segment = self.selection.searcher.segment(spot.segment);
         let damaged = || segment.file().damaged("a line is not where it was counted");
-        let part = self.open(spot)?;
-        let begin = self.begin_of(spot.index).ok_or_else(damaged)?;
+        let opened = self.open(spot)?;
+        let behind = opened
+            .begins
+            .partition_point(|begin| begin.index <= spot.index);
+        let begin = behind.checked_sub(1).and_then(|at| opened.begins.get(at));
+        let begin = *begin.ok_or_else(damaged)?;
         let mut at = begin;
         let mut found = None;
         let _ = segment.chunk_extents(begin.chunk, &mut |extent| {
@@ -77,7 +97,7 @@ impl<'s> Spots<'s> {
         let id = found.ok_or_else(damaged)?;
         let stored = self.cutter.stored(spot.segment, id)?;
         Ok(Located {
-            part,
+            part: opened.part.clone(),
             line: at.line + 1,
             offset: at.offset,
             text: own_text(segment, id, &stored).to_string(),
@@ -91,15 +111,15 @@ impl<'s> Spots<'s> {
         lines: u64,
     ) -> Result<(Vec<String>, Vec<String>), IndexError> {
         let segment = self.selection.searcher.segment(spot.segment);
-        self.open(spot)?;
+        let opened = self.open(spot)?;
         let from = spot.index.saturating_sub(lines);
         let to = spot.index.saturating_add(lines);
-        let begins = self.known.as_ref().map_or(&[][..], |known| &known.2);
+        let begins = &opened.begins;
         let first = begins.partition_point(|begin| begin.index <= from);
         let last = begins.partition_point(|begin| begin.index <= to);
         let near = begins.get(first.saturating_sub(1)..last).unwrap_or(&[]);
         let (mut before, mut after) = (Vec::new(), Vec::new());
-        for begin in near.to_vec() {
+        for begin in near {
             for (index, id) in (begin.index..).zip(segment.chunk_lines(begin.chunk)?) {
                 if index == spot.index || !(from..=to).contains(&index) {
                     continue;
@@ -115,12 +135,10 @@ impl<'s> Spots<'s> {
         Ok((before, after))
     }
 
-    fn open(&mut self, spot: Spot) -> Result<Option<Layer>, IndexError> {
+    fn open(&mut self, spot: Spot) -> Result<Rc<Opened>, IndexError> {
         let place = (spot.segment, spot.document);
-        if let Some((known, part, _)) = &self.known
-            && *known == place
-        {
-            return Ok(part.clone());
+        if let Some(known) = self.opened.get(&place) {
+            return Ok(Rc::clone(known));
         }
         let segment = self.selection.searcher.segment(spot.segment);
         let view = segment.document(spot.document)?;
@@ -138,13 +156,14 @@ impl<'s> Spots<'s> {
             line += here.lines;
             offset += here.bytes;
         }
-        self.known = Some((place, view.part.clone(), begins));
-        Ok(view.part)
-    }
-
-    fn begin_of(&self, index: u64) -> Option<Begin> {
-        let (_, _, begins) = self.known.as_ref()?;
-        let behind = begins.partition_point(|begin| begin.index <= index);
-        begins.get(behind.checked_sub(1)?).copied()
+        if self.held > BEGINS_MAX {
+            self.opened.clear();
+            self.held = 0;
+        }
+        self.held += begins.len() + 1;
+        let part = view.part;
+        let opened = Rc::new(Opened { part, begins });
+        self.opened.insert(place, Rc::clone(&opened));
+        Ok(opened)
     }
 }

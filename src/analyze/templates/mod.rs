@@ -10,6 +10,8 @@
 //! **Invariant**: a template depends on the line, the rules and the names of
 //! machines alone, so that it is the same on every thread and in every run.
 
+mod columns;
+mod labels;
 mod rules;
 mod scan;
 mod shapes;
@@ -105,7 +107,11 @@ impl Machines {
         if word.len() > NAME_MAX || lengths >> word.len() & 1 == 0 {
             return None;
         }
-        self.known.get(word.to_ascii_lowercase().as_str()).copied()
+        let mut low = [0u8; NAME_MAX];
+        let low = low.get_mut(..word.len())?;
+        low.copy_from_slice(word.as_bytes());
+        low.make_ascii_lowercase();
+        self.known.get(std::str::from_utf8(low).ok()?).copied()
     }
 }
 

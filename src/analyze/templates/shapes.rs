@@ -184,39 +184,38 @@ fn zone(bytes: &[u8], at: usize) -> usize {
     at
 }
 
-const MONTHS: [&[u8]; 12] = [
-    b"january",
-    b"february",
-    b"march",
-    b"april",
-    b"may",
-    b"june",
-    b"july",
-    b"august",
-    b"september",
-    b"october",
-    b"november",
-    b"december",
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
 ];
-const DAYS: [&[u8]; 7] = [
-    b"monday",
-    b"tuesday",
-    b"wednesday",
-    b"thursday",
-    b"friday",
-    b"saturday",
-    b"sunday",
+const DAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
 ];
 
 /// One of these words, or its first three letters.
-fn named(bytes: &[u8], at: usize, names: &[&[u8]]) -> Option<usize> {
+fn named(bytes: &[u8], at: usize, names: &[&str]) -> Option<usize> {
+    let head = bytes.get(at..)?.first_chunk::<3>()?.map(|b| b | 32);
+    let mut names = names.iter();
+    let name = names.find(|name| name.as_bytes().starts_with(&head))?;
     let len = count(bytes, at, |b| b.is_ascii_alphabetic());
     let word = bytes.get(at..at + len)?;
-    let mut names = names.iter();
-    let found = names.any(|name| {
-        word.eq_ignore_ascii_case(name) || len == 3 && word.eq_ignore_ascii_case(&name[..3])
-    });
-    found.then_some(at + len)
+    (len == 3 || word.eq_ignore_ascii_case(name.as_bytes())).then_some(at + len)
 }
 
 fn month(bytes: &[u8], at: usize) -> Option<usize> {
@@ -312,7 +311,9 @@ pub(super) fn address(bytes: &[u8], at: usize) -> Option<usize> {
         8 if byte(bytes, at + 8) == b'`' && hex(at + 9) == 8 => at + 17,
         _ => return None,
     };
-    ends(bytes, end).then_some(end)
+    // Below 4 GiB it is as likely a size or an offset.
+    let is_high = bytes.get(at + 4..at + 8).is_some_and(|b| b != b"0000");
+    (is_high && ends(bytes, end)).then_some(end)
 }
 
 /// `10.0.0.5`
@@ -424,6 +425,7 @@ mod tests {
             "0000",
             "12345678",
             "00000000AB",
+            "0000000000100000",
         ] {
             assert_eq!(address(text.as_bytes(), 0), None, "{text}");
         }

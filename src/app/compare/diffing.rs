@@ -84,7 +84,7 @@ pub fn diff(
     let groups = groups.unwrap_or_else(|| Groups::new(0, 0..=0));
     let Differing { mut changes, same } = differing(&groups, &pairing);
     summary.hidden = sweep.hidden();
-    summary.texts = groups.len() as u64;
+    summary.texts = groups.numbers().count() as u64;
     summary.same = same;
     if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
         summary.left_out = changes.len().saturating_sub(limit) as u64;

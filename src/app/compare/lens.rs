@@ -65,12 +65,13 @@ impl Lens {
     ) -> Seen {
         let from = out.len();
         self.templates.write(line, own, named, out);
-        if self.is_known(line, own, &out[from..]) {
-            return Seen::Hidden;
-        }
+        let is_known = self.is_known(line, own, &out[from..]);
         let Some(wanted) = &self.wanted else {
-            return Seen::Text;
+            return if is_known { Seen::Hidden } else { Seen::Text };
         };
+        if is_known {
+            return Seen::Unasked;
+        }
         let Some(number) = wanted.get(&out[from..]) else {
             return Seen::Unasked;
         };

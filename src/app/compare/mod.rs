@@ -9,6 +9,8 @@ mod rows;
 mod scope;
 mod stacking;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod twinning;
 
 pub use baselines::{
@@ -26,7 +28,7 @@ use crate::analyze::AnalyzeError;
 
 use super::failure::{Failure, Kind};
 
-pub use crate::analyze::{RULES, Rule, RuleSet};
+pub use crate::analyze::{ANALYZERS, RULES, Rule, RuleSet};
 
 impl From<AnalyzeError> for Failure {
     fn from(error: AnalyzeError) -> Self {

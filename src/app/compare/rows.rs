@@ -1,6 +1,7 @@
 //! What comparisons answer with. These names stay.
 
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use crate::app::row::Place;
 use crate::evidence::{ActionId, CommandIndex, ResultKey, Time};
@@ -123,21 +124,52 @@ impl DiffKind {
 }
 
 /// What one side has.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct SideRow {
     pub value: String,
     pub devices: u64,
     pub count: u64,
-    #[serde(flatten)]
     pub example: Example,
 }
 
 /// A difference between two sides.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct DiffRow {
     pub change: DiffKind,
     pub before: Option<SideRow>,
     pub after: Option<SideRow>,
+}
+
+impl Serialize for DiffRow {
+    /// Flat, for tables: `before`, `before_ref`, … `after`, `after_ref`, …
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_map(None)?;
+        row.serialize_entry("change", &self.change)?;
+        for (side, has) in [("before", &self.before), ("after", &self.after)] {
+            let has = has.as_ref();
+            let example = has.map(|side| &side.example);
+            let place = example.map(|example| &example.place);
+            row.serialize_entry(side, &has.map(|side| &side.value))?;
+            let mut put = |key: &str, value: serde_json::Value| {
+                row.serialize_entry(&format!("{side}_{key}"), &value)
+            };
+            put(
+                "device",
+                place.and_then(|place| place.device.clone()).into(),
+            )?;
+            put("devices", has.map(|side| side.devices).into())?;
+            put("count", has.map(|side| side.count).into())?;
+            put("ref", place.map(|place| place.reference.clone()).into())?;
+            put("line", example.and_then(|example| example.line).into())?;
+            put("offset", example.and_then(|example| example.offset).into())?;
+            put("text", example.map(|example| example.text.clone()).into())?;
+            if let Some(example) = example.filter(|e| e.before.len() + e.after.len() > 0) {
+                put("context_before", example.before.clone().into())?;
+                put("context_after", example.after.clone().into())?;
+            }
+        }
+        row.end()
+    }
 }
 
 /// A line that makes a device an outlier.

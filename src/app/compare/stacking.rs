@@ -119,7 +119,7 @@ impl<'a> Stacking<'a> {
         &self,
         on_progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Vec<Record>, Novelty), Failure> {
-        let mut novelty = Novelty::default();
+        let mut novelty = Novelty::new(self.selection.devices().len() as u32);
         if !self.is_by_line() {
             let groups = self.by_member()?;
             // Values are whole: none of their words is looked at.
@@ -148,7 +148,6 @@ impl<'a> Stacking<'a> {
         let fleet = self.selection.devices().len() as u32;
         let keys = Keys::default();
         let mut groups = Groups::new(fleet, 0..=u64::MAX);
-        let mut hidden = 0;
         for (rank, device) in (0u32..).zip(self.selection.ranks()) {
             let (result, occurrence) = self.selection.facts(rank)?;
             let Some(raw) = self.value_of(&result, &occurrence) else {
@@ -165,11 +164,8 @@ impl<'a> Stacking<'a> {
                     Seen::Text
                 }
             };
-            if seen == Seen::Hidden {
-                hidden += 1;
-                continue;
-            }
-            let Some(number) = groups.number(keys.of(&value), &value) else {
+            let is_hidden = seen == Seen::Hidden;
+            let Some(number) = groups.number(keys.of(&value), &value, is_hidden) else {
                 continue;
             };
             groups.add_variant(number, keys.of(&raw));
@@ -187,7 +183,7 @@ impl<'a> Stacking<'a> {
                 },
             );
         }
-        self.sweep.set_hidden(hidden);
+        self.sweep.set_hidden(groups.hidden_hits());
         Ok(groups)
     }
 

@@ -17,8 +17,6 @@ const GROUPS_MAX: usize = 128 << 20;
 
 /// Not a number of a group: another pass has it, or nobody asked for it.
 const NONE: u32 = u32::MAX;
-/// A baseline knows it.
-const HIDDEN: u32 = u32::MAX - 1;
 /// Several groups, by who holds the line: the rest is a place in a list.
 const SEVERAL: u32 = 1 << 31;
 
@@ -55,6 +53,8 @@ struct Look {
     own: Option<u32>,
     key: Key,
     raw: Key,
+    /// Others stand for the same line, by who says it.
+    is_one_of_several: bool,
     seen: Seen,
     /// Where its text ends in the batch.
     end: usize,
@@ -69,6 +69,7 @@ struct Batch {
 
 /// A line that stands for different texts, by who says it.
 struct Several {
+    raw: Key,
     others: u32,
     own: Vec<(u32, u32)>,
 }
@@ -101,6 +102,14 @@ impl<'a> Sweep<'a> {
 
     pub(super) fn with_sides(mut self, sides: Vec<Side>) -> Self {
         self.sides = sides;
+        self
+    }
+
+    /// On so many threads, in about so many passes.
+    #[cfg(test)]
+    pub(super) fn over(mut self, threads: usize, passes: u64) -> Self {
+        self.threads = threads;
+        self.width = AtomicU64::new(u64::MAX / passes);
         self
     }
 
@@ -144,14 +153,15 @@ impl<'a> Sweep<'a> {
         take: &mut dyn FnMut(Groups) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut from = 0u64;
+        self.hidden.store(0, Ordering::Relaxed);
         loop {
             let to = from.saturating_add(self.width());
-            let Some((groups, hidden)) = self.pass(from..=to, on_progress)? else {
+            let Some(groups) = self.pass(from..=to, on_progress)? else {
                 self.width.store(self.width() / 2, Ordering::Relaxed);
                 continue;
             };
-            // Every pass meets all of what is hidden.
-            self.hidden.store(hidden, Ordering::Relaxed);
+            self.hidden
+                .fetch_add(groups.hidden_hits(), Ordering::Relaxed);
             take(groups)?;
             if to == u64::MAX {
                 return Ok(());
@@ -165,10 +175,9 @@ impl<'a> Sweep<'a> {
         &self,
         range: RangeInclusive<u64>,
         on_progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Option<(Groups, u64)>, Failure> {
+    ) -> Result<Option<Groups>, Failure> {
         let fleet = self.selection.devices().len() as u32;
         let mut groups = Groups::new(fleet, range);
-        let mut hidden = 0;
         let segments = self.selection.segments();
         for segment in 0..segments {
             on_progress(u64::from(segment), u64::from(segments));
@@ -179,15 +188,18 @@ impl<'a> Sweep<'a> {
             let (numbers, several) = self.look_at(&held, &mut groups)?;
             let mut tally = Tally::default();
             held.runs(&mut |run| {
+                // What does not fit is gathered again in smaller parts.
+                if self.is_full(&groups) {
+                    return;
+                }
                 tally.of(run.holders, self);
                 for (n, line) in (0u64..).zip(run.lines) {
                     match numbers.get(*line as usize).copied().unwrap_or(NONE) {
                         NONE => {}
-                        HIDDEN => hidden += tally.hits(),
                         number if number & SEVERAL == 0 => tally.add(number, n, &mut groups),
                         number => {
                             let several = &several[(number & !SEVERAL) as usize];
-                            self.add_several(several, run.holders, n, &mut groups, &mut hidden);
+                            self.add_several(several, run.holders, n, &mut groups);
                         }
                     }
                 }
@@ -197,7 +209,7 @@ impl<'a> Sweep<'a> {
             }
         }
         on_progress(u64::from(segments), u64::from(segments));
-        Ok(Some((groups, hidden)))
+        Ok(Some(groups))
     }
 
     /// Gives every held line the number of its group.
@@ -214,27 +226,31 @@ impl<'a> Sweep<'a> {
             for look in &batch.looks {
                 let text = &batch.text[start..look.end];
                 start = look.end;
-                // What does not fit is gathered again in smaller parts.
                 let is_full = self.is_full(groups);
                 let number = match look.seen {
-                    Seen::Hidden => HIDDEN,
-                    Seen::Unasked => NONE,
-                    Seen::Text if is_full => NONE,
-                    Seen::Text => groups.number(look.key, text).unwrap_or(NONE),
+                    Seen::Unasked => None,
+                    _ if is_full => None,
+                    seen => groups.number(look.key, text, seen == Seen::Hidden),
                 };
-                if number < SEVERAL {
-                    groups.add_variant(number, look.raw);
-                }
+                let number = number.unwrap_or(NONE);
                 let known = &mut numbers[look.line as usize];
                 match look.own {
-                    None => *known = number,
-                    Some(own) => {
-                        if *known & SEVERAL == 0 || *known >= HIDDEN {
-                            let others = *known;
-                            *known = SEVERAL | several.len() as u32;
-                            let own = Vec::new();
-                            several.push(Several { others, own });
+                    None if look.is_one_of_several => {
+                        *known = SEVERAL | several.len() as u32;
+                        several.push(Several {
+                            raw: look.raw,
+                            others: number,
+                            own: Vec::new(),
+                        });
+                    }
+                    None => {
+                        *known = number;
+                        if number != NONE {
+                            groups.add_variant(number, look.raw);
                         }
+                    }
+                    // The looks at one line follow each other.
+                    Some(own) => {
                         if let Some(last) = several.last_mut() {
                             last.own.push((own, number));
                         }
@@ -247,13 +263,17 @@ impl<'a> Sweep<'a> {
 
     fn look_at_frame(&self, lines: FrameLines<'_>) -> Batch {
         let mut batch = Batch::default();
-        let mut named = Vec::new();
+        let (mut named, mut others) = (Vec::new(), Vec::new());
         for (line, text) in lines {
-            let raw = self.keys.of(text);
             named.clear();
-            self.look(&mut batch, (line, text), None, &mut named, raw);
-            for own in std::mem::take(&mut named) {
-                self.look(&mut batch, (line, text), Some(own), &mut Vec::new(), raw);
+            let raw = self.keys.of(text);
+            let first = batch.looks.len();
+            self.look(&mut batch, (line, text), raw, None, &mut named);
+            for own in &named {
+                self.look(&mut batch, (line, text), raw, Some(*own), &mut others);
+            }
+            for look in &mut batch.looks[first..] {
+                look.is_one_of_several = !named.is_empty();
             }
         }
         batch
@@ -263,9 +283,9 @@ impl<'a> Sweep<'a> {
         &self,
         batch: &mut Batch,
         (line, text): (u32, &str),
+        raw: Key,
         own: Option<u32>,
         named: &mut Vec<u32>,
-        raw: Key,
     ) {
         let from = batch.text.len();
         let seen = self.lens.look(text, own, named, &mut batch.text);
@@ -274,20 +294,14 @@ impl<'a> Sweep<'a> {
             own,
             key: self.keys.of(&batch.text[from..]),
             raw,
+            is_one_of_several: false,
             seen,
             end: batch.text.len(),
         });
     }
 
     /// A line whose text depends on who says it: holder by holder.
-    fn add_several(
-        &self,
-        several: &Several,
-        holders: &[Holder],
-        n: u64,
-        groups: &mut Groups,
-        hidden: &mut u64,
-    ) {
+    fn add_several(&self, several: &Several, holders: &[Holder], n: u64, groups: &mut Groups) {
         let mut tally = Tally::default();
         for holder in holders {
             let device = self.devices[holder.rank as usize];
@@ -296,8 +310,10 @@ impl<'a> Sweep<'a> {
             tally.of(std::slice::from_ref(holder), self);
             match own.map_or(several.others, |(_, number)| *number) {
                 NONE => {}
-                HIDDEN => *hidden += tally.hits(),
-                number => tally.add(number, n, groups),
+                number => {
+                    groups.add_variant(number, several.raw);
+                    tally.add(number, n, groups);
+                }
             }
         }
     }
@@ -341,10 +357,6 @@ impl Tally {
             side.devices.sort_unstable();
             side.devices.dedup();
         }
-    }
-
-    fn hits(&self) -> u64 {
-        self.sides.iter().map(|side| side.hits).sum()
     }
 
     /// Adds the run's `n`th line to a group.

@@ -46,7 +46,7 @@ pub fn twins(
     sweep.each(on_progress, &mut |groups| {
         sketches.add(&groups);
         rarest.add(&groups);
-        summary.texts += groups.len() as u64;
+        summary.texts += groups.numbers().count() as u64;
         Ok(())
     })?;
     summary.hidden = sweep.hidden();

@@ -104,7 +104,25 @@ impl Row for StackRow {
 }
 
 impl Row for DiffRow {
-    const COLUMNS: Columns = &[&["change", "before", "after"]];
+    const COLUMNS: Columns = &[&[
+        "change",
+        "before",
+        "after",
+        "before_device",
+        "before_devices",
+        "before_count",
+        "before_ref",
+        "before_line",
+        "before_offset",
+        "before_text",
+        "after_device",
+        "after_devices",
+        "after_count",
+        "after_ref",
+        "after_line",
+        "after_offset",
+        "after_text",
+    ]];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         let marks = match self.change {
