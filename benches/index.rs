@@ -264,6 +264,14 @@ fn count(searcher: &Searcher, query: &Query) -> u64 {
         .hits
 }
 
+/// In how many lines of a text a match begins.
+fn begun(wanted: &regex::Regex, text: &str) -> u64 {
+    let starts = wanted.find_iter(text).map(|found| found.start());
+    let mut lines: Vec<_> = starts.map(|at| text[..at].rfind('\n')).collect();
+    lines.dedup();
+    lines.len() as u64
+}
+
 fn latencies(criterion: &mut Criterion, name: &str, folder: &std::path::Path, texts: &[String]) {
     let opening = Instant::now();
     let searcher = Searcher::open(folder, None, None).unwrap();
@@ -271,19 +279,14 @@ fn latencies(criterion: &mut Criterion, name: &str, folder: &std::path::Path, te
     let typed = |text: &str| Query::parse(text, now).unwrap();
     count(&searcher, &typed("mimikatz"));
     println!("{name}: opened and first answer in {:?}", opening.elapsed());
-    let holds = |wanted: &regex::Regex| {
-        let texts = texts.iter();
-        texts
-            .map(|text| text.lines().filter(|line| wanted.is_match(line)).count() as u64)
-            .sum::<u64>()
-    };
+    let holds = |wanted: &regex::Regex| texts.iter().map(|text| begun(wanted, text)).sum::<u64>();
     let queries = [
         ("rare term", typed("mimikatz"), r"(?i)\bmimikatz\b"),
         ("address", typed("10.66.6.6:4444"), r"\b10\.66\.6\.6:4444\b"),
         (
             "phrase",
             typed("\"Defender Security\""),
-            r"(?i)\bdefender security\b",
+            r"(?i)\bdefender(?:[ \t]+|\s*\n\s*)security\b",
         ),
         ("wildcard", typed("mimi*"), r"(?i)\bmimi"),
         (

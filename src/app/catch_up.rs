@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::evidence::Seq;
 use crate::extract::EXTRACTOR_VERSION;
 use crate::index::{Identity, IndexError, Searcher, Settings, Writer};
-use crate::store::{Catalogue, EntryKind};
+use crate::store::{Catalogue, StoreError};
 
 use super::custody;
 use super::failure::{Failure, Kind};
@@ -30,8 +30,9 @@ pub struct Caught {
 /// Text taken between publishings: what a crash may make us read again, and
 /// about one segment.
 const PUBLISH_BYTES: u64 = 256 << 20;
-/// Results noted between publishings where they hold little text.
-const PUBLISH_RESULTS: u64 = 20_000;
+/// Rows noted between publishings where they hold little text, about 300
+/// bytes each: known content adds a row for each of its places and no text.
+const PUBLISH_ROWS: u64 = 200_000;
 
 /// Where an archive keeps its index.
 pub(super) fn index_dir(archive: &Path) -> PathBuf {
@@ -87,7 +88,8 @@ pub fn catch_up_unless_busy(archive: &Path) -> Result<Option<Caught>, Failure> {
     catch_up_holding(&lock, archive, &catalogue, false, &mut |_, _| {}).map(Some)
 }
 
-/// The same up to where `catalogue` ends, for whoever holds the lock.
+/// The same up to where `catalogue` ends, for whoever holds the lock. A result
+/// whose copy is damaged becomes a problem of its own and stops no other.
 pub(super) fn catch_up_holding(
     _lock: &IndexLock,
     archive: &Path,
@@ -104,24 +106,27 @@ pub(super) fn catch_up_holding(
         Writer::open(&dir, identity, settings)?
     };
     let from = writer.watermark();
-    let (_, total) = results_since(catalogue, from);
+    let results = catalogue.results_since(from);
+    let total = results.iter().map(|result| result.bytes).sum();
     let mut indexer = Indexer::new(archive, catalogue, &mut writer)?;
-    let (mut done, mut unpublished, mut seen) = (0, 0, from);
-    for entry in catalogue.entries_since(from) {
-        let entry = entry?;
-        if let EntryKind::Result(record) = &entry.kind {
-            on_progress(done, total);
-            indexer.read(record)?;
-            done += record.bytes;
-            unpublished += 1;
+    let mut done = 0;
+    for result in results {
+        on_progress(done, total);
+        match catalogue.record(result.id) {
+            Ok(Some(record)) => indexer.read(&record)?,
+            Ok(None) => {}
+            Err(error @ StoreError::Damaged { .. }) => indexer.note_damaged(&result, &error),
+            Err(error) => return Err(error.into()),
         }
-        seen = entry.seq;
-        if indexer.writer.unpublished_bytes() >= PUBLISH_BYTES || unpublished >= PUBLISH_RESULTS {
-            indexer.writer.publish(seen)?;
-            unpublished = 0;
+        done += result.bytes;
+        let writer = &mut indexer.writer;
+        if writer.unpublished_bytes() >= PUBLISH_BYTES || writer.unpublished_rows() >= PUBLISH_ROWS
+        {
+            writer.publish(result.seq)?;
         }
     }
     let mut caught = indexer.caught;
+    let seen = catalogue.last_seq().max(from);
     if seen > from || rebuilt.is_some() || rebuild {
         writer.publish(seen)?;
     }
@@ -144,7 +149,7 @@ fn foreign(dir: &Path, catalogue: &Catalogue) -> Option<String> {
 /// Count and bytes of the results sealed behind `from`.
 pub(super) fn results_since(catalogue: &Catalogue, from: Seq) -> (u64, u64) {
     let results = catalogue.results_since(from);
-    let bytes = results.iter().map(|(_, len)| len).sum();
+    let bytes = results.iter().map(|result| result.bytes).sum();
     (results.len() as u64, bytes)
 }
 
@@ -160,14 +165,22 @@ pub(super) fn open_searcher_of(
     archive: &Path,
     identity: &Identity,
 ) -> Result<Option<Searcher>, Failure> {
-    match Searcher::open(
+    Ok(open_index(archive, identity)?)
+}
+
+pub(super) fn open_index(
+    archive: &Path,
+    identity: &Identity,
+) -> Result<Option<Searcher>, IndexError> {
+    let opened = Searcher::open(
         &index_dir(archive),
         Some(identity),
         Some(text_key(identity)),
-    ) {
+    );
+    match opened {
         Ok(searcher) => Ok(Some(searcher)),
         Err(IndexError::Missing { .. } | IndexError::Foreign { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 

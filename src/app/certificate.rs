@@ -81,6 +81,8 @@ struct IndexState {
     watermark: Seq,
     schema: u32,
     extractor_version: u32,
+    /// Every checksum of it was compared; a damaged one gets no certificate.
+    checksums: &'static str,
     state_root: StateRoot,
 }
 
@@ -220,6 +222,9 @@ impl Search<'_> {
             let what = format!("could not write the certificate {}", file.display());
             Failure::caused(Kind::World, what, e)
         };
+        if let Some(searcher) = &self.searcher {
+            searcher.verify()?;
+        }
         let lost: Cell<Option<Failure>> = Cell::new(None);
         let catalogue = custody::open_to_read(&self.archive)?;
         let certificate = self.certificate(&catalogue, counted_by, &lost)?;
@@ -288,6 +293,7 @@ impl Search<'_> {
                     watermark: searcher.watermark(),
                     schema: SCHEMA,
                     extractor_version: EXTRACTOR_VERSION,
+                    checksums: "all compared, all as written",
                     state_root: self.state_root(catalogue, watermark)?,
                 }),
                 None => None,

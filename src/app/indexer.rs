@@ -1,14 +1,16 @@
 //! One result after the other into the index: its members peeled, each
 //! distinct content read once.
 
-use std::io::{self, Read};
+use std::cell::Cell;
+use std::fmt::Display;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::evidence::{Layer, Problem, Record, Sha256, Sha256Sum};
+use crate::evidence::{Layer, Problem, ProblemKind, Record, ResultKind, Sha256, Sha256Sum};
 use crate::index::{Occurrence, PlacedProblem, ResultFacts, Writer};
 use crate::members::{self, Hint, Member, Visitor};
-use crate::store::Catalogue;
+use crate::store::{Catalogue, Sealed, StoreError};
 
 use super::catch_up::Caught;
 use super::failure::Failure;
@@ -47,13 +49,16 @@ impl<'a> Indexer<'a> {
         })
     }
 
+    /// Reads one result. Where the archive's own copy of it is damaged, what
+    /// can be read is kept, and the rest is a problem of this result.
     pub(super) fn read(&mut self, record: &Record) -> Result<(), Failure> {
         let (archive, settings) = (self.archive, self.reading.members.clone());
         let hint = Hint {
             name: record.facts.header("content-disposition"),
         };
-        let mut source = self.catalogue.reader(record.id)?;
+        let damage = Damage::default();
         let mut scratch = scratch_factory(archive);
+        let source = damage.of(self.catalogue.reader(record.id))?;
         let mut result = ResultReader {
             indexer: self,
             record,
@@ -61,26 +66,129 @@ impl<'a> Indexer<'a> {
             again: Vec::new(),
             text_bytes: 0,
             failed: None,
+            damage: &damage,
         };
-        let summary = members::walk(&mut source, hint, &settings, &mut scratch, &mut result)?;
-        if let Some(failed) = result.failed.take() {
-            return Err(failed);
+        if let Some(source) = source {
+            let mut source = damage.watch(source);
+            let walked = members::walk(&mut source, hint, &settings, &mut scratch, &mut result);
+            let failed = result.failed.take().map_or(Ok(()), Err);
+            let walked = failed.and(walked.map_err(Failure::from));
+            if let Some(summary) = damage.excuses(walked)? {
+                result.facts.members = summary.members;
+            }
+            for (layers, name) in std::mem::take(&mut result.again) {
+                let read = result.read_large(&layers, &name, hint);
+                damage.excuses(read)?;
+            }
         }
-        for (layers, name) in std::mem::take(&mut result.again) {
-            result.read_large(&layers, &name, hint)?;
+        if let Some(message) = damage.take() {
+            result.indexer.writer.abandon();
+            result.note_problem(&[], Problem::new(ProblemKind::Damaged, message));
         }
         let ResultReader {
-            mut facts,
-            text_bytes,
-            ..
+            facts, text_bytes, ..
         } = result;
-        facts.members = summary.members;
         self.caught.results += 1;
-        self.caught.members += summary.members;
+        self.caught.members += facts.members;
         self.caught.problems += facts.problems;
         self.caught.text_bytes += text_bytes;
         self.writer.result(facts);
         Ok(())
+    }
+
+    /// A result of which not even the facts can be read.
+    pub(super) fn note_damaged(&mut self, sealed: &Sealed, error: &StoreError) {
+        let message = format!("{COPY_DAMAGED}: {error}");
+        self.writer.problem(PlacedProblem {
+            id: sealed.id,
+            layers: Vec::new(),
+            problem: Problem::new(ProblemKind::Damaged, message),
+        });
+        self.writer.result(ResultFacts {
+            bytes: sealed.bytes,
+            problems: 1,
+            ..ResultFacts::new(sealed.id, sealed.seq, ResultKind::File)
+        });
+        self.caught.results += 1;
+        self.caught.problems += 1;
+    }
+}
+
+const COPY_DAMAGED: &str = "the archive's copy is damaged, what can be read of it is searched";
+
+/// Tells damage of the archive's own copy from other failures: disks rot, and
+/// one bad sector must not keep everything behind it from being indexed.
+#[derive(Default)]
+struct Damage(Cell<Option<String>>);
+
+impl Damage {
+    fn note(&self, what: &dyn Display) {
+        let first = self.0.take();
+        self.0
+            .set(first.or_else(|| Some(format!("{COPY_DAMAGED}: {what}"))));
+    }
+
+    fn is_noted(&self) -> bool {
+        let noted = self.0.take();
+        let is_noted = noted.is_some();
+        self.0.set(noted);
+        is_noted
+    }
+
+    fn take(&self) -> Option<String> {
+        self.0.take()
+    }
+
+    /// `None` where it is damaged.
+    fn of<T>(&self, opened: Result<T, StoreError>) -> Result<Option<T>, Failure> {
+        match opened {
+            Ok(opened) => Ok(Some(opened)),
+            Err(error @ StoreError::Damaged { .. }) => {
+                self.note(&error);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn watch<R>(&self, inner: R) -> Watched<'_, R> {
+        Watched {
+            inner,
+            damage: self,
+        }
+    }
+
+    /// A failure that came of damage is none.
+    fn excuses<T>(&self, done: Result<T, Failure>) -> Result<Option<T>, Failure> {
+        match done {
+            Ok(done) => Ok(Some(done)),
+            Err(_) if self.is_noted() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// A source that notes where its bytes are not those that were sealed.
+struct Watched<'d, R> {
+    inner: R,
+    damage: &'d Damage,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buf);
+        if let Err(error) = &read
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            self.damage.note(error);
+        }
+        read
+    }
+}
+
+impl<R: Seek> Seek for Watched<'_, R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
     }
 }
 
@@ -109,6 +217,7 @@ struct ResultReader<'r, 'a> {
     again: Vec<(Vec<Layer>, String)>,
     text_bytes: u64,
     failed: Option<Failure>,
+    damage: &'r Damage,
 }
 
 impl Visitor for ResultReader<'_, '_> {
@@ -206,7 +315,7 @@ impl ResultReader<'_, '_> {
     }
 
     fn read_large(&mut self, layers: &[Layer], name: &str, hint: Hint<'_>) -> Result<(), Failure> {
-        let (kind, id) = (self.record.facts.kind, self.record.id);
+        let (kind, id, damage) = (self.record.facts.kind, self.record.id, self.damage);
         let Indexer {
             archive,
             catalogue,
@@ -215,7 +324,10 @@ impl ResultReader<'_, '_> {
             ..
         } = &mut *self.indexer;
         let open = |take: &mut dyn FnMut(&mut dyn Read) -> Result<(), Failure>| {
-            let mut source = catalogue.reader(id)?;
+            let Some(source) = damage.of(catalogue.reader(id))? else {
+                return Ok(());
+            };
+            let mut source = damage.watch(source);
             let mut scratch = scratch_factory(archive);
             let mut taken = Ok(());
             members::open(

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::evidence::{Layer, Record, ResultId};
+use crate::evidence::{Layer, Record, ResultId, Seq};
 use crate::extract::{self, CodePage, Part};
 use crate::index::Writer;
 use crate::members::{self, MembersError};
@@ -60,7 +60,8 @@ fn noted_code_page(catalogue: &Catalogue) -> Result<Option<CodePage>, Failure> {
 }
 
 /// Sets how text that is no Unicode is read. Returns whether that is new, so
-/// that the index must be built anew.
+/// that the index must be built anew: it is emptied before, so that no search
+/// is answered from text that was decoded otherwise.
 pub fn set_code_page(archive: &Path, number: u16) -> Result<bool, Failure> {
     let page = CodePage::from_number(number).ok_or_else(|| {
         Failure::asked(format!("{number} is no code page this build reads"))
@@ -71,6 +72,7 @@ pub fn set_code_page(archive: &Path, number: u16) -> Result<bool, Failure> {
         return Ok(false);
     }
     let store = custody::open_to_write(archive, "index --code-page")?;
+    empty_index(archive, &catalogue)?;
     custody::note(
         &store,
         &format!("read text that is no Unicode as code page {number}"),
@@ -80,6 +82,14 @@ pub fn set_code_page(archive: &Path, number: u16) -> Result<bool, Failure> {
     Ok(true)
 }
 
+/// The index answers from nothing until it is caught up with.
+fn empty_index(archive: &Path, catalogue: &Catalogue) -> Result<(), Failure> {
+    let _lock = IndexLock::acquire(archive)?;
+    let (identity, settings) = (identity_of(catalogue), index_settings(catalogue));
+    let mut writer = Writer::rebuild(&index_dir(archive), identity, settings)?;
+    Ok(writer.publish(Seq::ZERO)?)
+}
+
 fn noted_passwords(catalogue: &Catalogue) -> Result<Vec<String>, Failure> {
     let noted = catalogue.settings()?.remove(PASSWORDS);
     Ok(noted
@@ -87,8 +97,9 @@ fn noted_passwords(catalogue: &Catalogue) -> Result<Vec<String>, Failure> {
         .unwrap_or_default())
 }
 
-/// Adds the passwords in `file`, one a line, to those that are tried. Only
-/// results with locked members are read again.
+/// Adds the passwords in `file`, one a line, to those that are tried. Results
+/// with locked members are read again, new passwords or not: a run that was
+/// killed may have noted them and read nothing.
 pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
     let text = std::fs::read_to_string(file).map_err(|e| {
         Failure::caused(Kind::World, format!("could not read {}", file.display()), e)
@@ -112,23 +123,27 @@ pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
         )));
     }
     let added = passwords.len() - before;
-    if added == 0 {
-        return Ok(0);
+    if added > 0 {
+        note_passwords(archive, &passwords, added)?;
     }
+    read_locked_again(archive)?;
+    Ok(added as u64)
+}
+
+fn note_passwords(archive: &Path, passwords: &[String], added: usize) -> Result<(), Failure> {
     let store = custody::open_to_write(archive, "index --passwords")?;
     custody::note(
         &store,
         &format!("add {added} passwords to try on locked members"),
     )?;
     store.note_setting(PASSWORDS, serde_json::json!(passwords))?;
-    store.close()?;
-    drop(store);
-    read_locked_again(archive)?;
-    Ok(added as u64)
+    Ok(store.close()?)
 }
 
 /// Reads anew the results that have locked members.
 fn read_locked_again(archive: &Path) -> Result<(), Failure> {
+    // What another process publishes meanwhile is read with its own list.
+    let _lock = IndexLock::acquire(archive)?;
     let catalogue = custody::open_to_read(archive)?;
     let Some(searcher) = open_searcher(archive, &catalogue)? else {
         return Ok(());
@@ -138,7 +153,6 @@ fn read_locked_again(archive: &Path) -> Result<(), Failure> {
     if locked.is_empty() {
         return Ok(());
     }
-    let _lock = IndexLock::acquire(archive)?;
     let (identity, settings) = (identity_of(&catalogue), index_settings(&catalogue));
     let mut writer = Writer::open(&index_dir(archive), identity, settings)?;
     let watermark = writer.watermark();

@@ -13,7 +13,7 @@ use crate::evidence::{Locator, Seq};
 use crate::index::{Field, Hit, HitMember, Options, Query, Searcher, Summary, TextPlan};
 use crate::store::Tail;
 
-use super::asked::SearchRequest;
+use super::asked::{SearchRequest, Sort};
 use super::catch_up::{identity, open_searcher_of, results_since};
 use super::compare::Known;
 use super::custody;
@@ -99,6 +99,9 @@ pub struct TextWay {
     pub candidate_lines_by_words: u64,
     /// Candidates by its 4-grams: groups of about 4 KiB of distinct lines.
     pub candidate_groups_by_4grams: u64,
+    /// Candidates in the members that can match at all, by a rarer text or by
+    /// fields: distinct lines.
+    pub candidate_lines_in_members: u64,
     /// Distinct lines read one by one.
     pub lines_read: u64,
     /// Every text was built again and searched as a whole.
@@ -179,7 +182,7 @@ impl<'a> Search<'a> {
     ) -> Result<(), Failure> {
         let (request, query) = (self.request, &self.query);
         let Some(searcher) = &self.searcher else {
-            return Ok(());
+            return self.in_nothing("");
         };
         let known = Known::open(&self.archive, request, searcher)?;
         let options = Options {
@@ -189,7 +192,7 @@ impl<'a> Search<'a> {
             order: request.sort.into(),
             ..Options::default()
         };
-        let mut rows = Rows::default();
+        let mut rows = Rows::new(request.sort);
         let (mut failed, mut hidden, mut given) = (None, 0, 0);
         let mut found = searcher
             .search(query, &options, &mut |hit| {
@@ -230,6 +233,7 @@ impl<'a> Search<'a> {
         let by = by.map(parse_field).transpose()?;
         let (request, query) = (self.request, &self.query);
         let Some(searcher) = &self.searcher else {
+            self.in_nothing("--count ")?;
             return Ok(Vec::new());
         };
         if !request.exclude_baseline.is_empty() {
@@ -245,7 +249,8 @@ impl<'a> Search<'a> {
         self.summary.hits = found.hits;
         self.summary.members_hit = found.members;
         if by == Some(Field::Device) {
-            self.summary.devices_hit = Some(counts.len() as u64);
+            let named = counts.iter().filter(|count| !count.value.is_empty());
+            self.summary.devices_hit = Some(named.count() as u64);
         }
         self.summary.undated = undated.values().sum();
         self.summary.note(&found, request.limit);
@@ -270,6 +275,14 @@ impl<'a> Search<'a> {
             rows.push(CountRow::default());
         }
         Ok(rows)
+    }
+
+    /// A search where nothing is indexed: its query must be one all the same.
+    fn in_nothing(&self, more: &str) -> Result<(), Failure> {
+        let checked = self.query.check();
+        checked.map_err(|error| self.request.refused(error, &self.query))?;
+        self.note_custody(more);
+        Ok(())
     }
 
     /// The search itself is part of the custody. Where the archive cannot be
@@ -326,23 +339,50 @@ fn way(plan: &TextPlan) -> TextWay {
         text: plan.text.clone(),
         candidate_lines_by_words: plan.term_lines,
         candidate_groups_by_4grams: plan.gram_groups,
+        candidate_lines_in_members: plan.within_lines,
         lines_read: plan.scanned_lines,
         texts_built: plan.is_whole,
         lines_matching: plan.lines,
     }
 }
 
-/// Makes rows of hits. Those of one member follow each other.
-#[derive(Default)]
+/// Makes rows of hits. Those of one member follow each other, but for hits in
+/// the order of rarity.
 struct Rows {
     last: Option<(Arc<HitMember>, Arc<MemberRow>, Arc<str>)>,
     /// The last member seen: the output and the errors of a transcript are one.
     member: Option<MemberId>,
     members: u64,
-    devices: HashSet<Option<String>>,
+    /// All members seen, where they do not follow each other.
+    met: Option<HashSet<MemberId>>,
+    devices: HashSet<String>,
 }
 
 impl Rows {
+    fn new(sort: Sort) -> Self {
+        Self {
+            last: None,
+            member: None,
+            members: 0,
+            met: (sort == Sort::Rarity).then(HashSet::new),
+            devices: HashSet::new(),
+        }
+    }
+
+    fn count(&mut self, member: &HitMember) {
+        let whole = member_of(member);
+        if self.member.as_ref() == Some(&whole) {
+            return;
+        }
+        let is_new = |met: &mut HashSet<MemberId>| met.insert(whole.clone());
+        if self.met.as_mut().is_none_or(is_new) {
+            self.members += 1;
+            let device = member.machine_id.as_ref().or(member.device.as_ref());
+            self.devices.extend(device.cloned());
+        }
+        self.member = Some(whole);
+    }
+
     fn row(&mut self, hit: Hit) -> Result<HitRow, Failure> {
         let known = self
             .last
@@ -364,13 +404,7 @@ impl Rows {
     }
 
     fn enter(&mut self, member: &Arc<HitMember>) -> Result<(Arc<MemberRow>, Arc<str>), Failure> {
-        let whole = member_of(member);
-        if self.member.as_ref() != Some(&whole) {
-            self.members += 1;
-            self.member = Some(whole);
-            let device = member.machine_id.as_ref().or(member.device.as_ref());
-            self.devices.insert(device.cloned());
-        }
+        self.count(member);
         let row = Arc::new(member_row(member));
         let json: Arc<str> = serde_json::to_string(&*row)
             .map_err(std::io::Error::from)?

@@ -104,7 +104,11 @@ fn no_time() -> Query {
 fn timeless(query: &Query) -> Query {
     let all = |queries: &[Query]| queries.iter().map(timeless).collect();
     match query {
-        Query::Time { .. } => Query::All,
+        Query::Time { .. }
+        | Query::Field(Field::Day, _)
+        | Query::Range {
+            field: Field::Day, ..
+        } => Query::All,
         Query::And(queries) => Query::And(all(queries)),
         Query::Or(queries) => Query::Or(all(queries)),
         other => other.clone(),

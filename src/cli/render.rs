@@ -134,6 +134,8 @@ impl Row for HitRow {
             "line",
             "offset",
             "text",
+            "text_truncated",
+            "line_bytes",
             "member_sha256",
         ],
     ];
@@ -411,6 +413,10 @@ fn way(text: &TextWay) -> String {
     if text.candidate_groups_by_4grams > 0 {
         let groups = counted(text.candidate_groups_by_4grams, "candidate group");
         ways.push(format!("by 4-grams: {groups} of lines"));
+    }
+    if text.candidate_lines_in_members > 0 {
+        let lines = counted(text.candidate_lines_in_members, "candidate line");
+        ways.push(format!("only in the members that can match: {lines}"));
     }
     if text.lines_read > 0 {
         let lines = counted(text.lines_read, "distinct line");

@@ -74,7 +74,7 @@ pub(super) fn candidates(
 
 /// Keeps the lines that stand in one of the groups: a word's beginning is
 /// common where the word is not.
-fn keep_in_groups(segment: &Segment, lines: &mut Vec<u32>, groups: &[u32]) {
+pub(super) fn keep_in_groups(segment: &Segment, lines: &mut Vec<u32>, groups: &[u32]) {
     let mut groups = groups.iter().copied().peekable();
     lines.retain(|line| {
         while groups

@@ -90,6 +90,10 @@ impl Facts {
         self.results.is_empty() && self.occurrences.is_empty() && self.problems.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.results.len() + self.occurrences.len() + self.problems.len()
+    }
+
     pub(super) fn forget(&mut self, id: ResultId) {
         self.results.retain(|row| row.id != id);
         self.occurrences.retain(|row| row.id != id);
@@ -158,13 +162,13 @@ impl FactSections {
         let mut sections = Self::default();
         let mut pool = Pool::default();
         let mut rows: HashMap<ResultId, u64> = HashMap::new();
-        for result in &facts.results {
-            rows.insert(result.id, rows.len() as u64);
+        for (row, result) in facts.results.iter().enumerate() {
+            rows.insert(result.id, row as u64);
             put_result(sections.results.begin(), result, &mut pool);
         }
         let bare =
             |id: ResultId, sections: &mut Self, pool: &mut Pool, rows: &mut HashMap<_, _>| {
-                let next = rows.len() as u64;
+                let next = (sections.results.offsets.len() / 4) as u64;
                 *rows.entry(id).or_insert_with(|| {
                     let result = ResultFacts::new(id, Seq::ZERO, ResultKind::Transcript);
                     put_result(sections.results.begin(), &result, pool);

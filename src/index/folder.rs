@@ -14,6 +14,21 @@ pub(super) struct Folder {
     /// Operations left until the simulated end of the process.
     #[cfg(test)]
     pub(super) operations_left: std::sync::Arc<std::sync::atomic::AtomicI64>,
+    /// What was done, from which a test makes what a loss of power leaves.
+    #[cfg(test)]
+    pub(super) done: std::sync::Arc<std::sync::Mutex<Vec<Done>>>,
+}
+
+/// An operation that was done.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(super) enum Done {
+    Created(String),
+    /// With what the file held.
+    Synced(String, Vec<u8>),
+    Renamed(String, String),
+    FolderSynced,
+    Removed(String),
 }
 
 impl Folder {
@@ -22,6 +37,8 @@ impl Folder {
             path: path.to_path_buf(),
             #[cfg(test)]
             operations_left: std::sync::Arc::new(i64::MAX.into()),
+            #[cfg(test)]
+            done: std::sync::Arc::default(),
         };
         fs::create_dir_all(path).map_err(folder.failed("create", ""))?;
         Ok(folder)
@@ -37,6 +54,8 @@ impl Folder {
             .step()
             .and_then(|()| File::create(&path))
             .map_err(self.failed("create", name))?;
+        #[cfg(test)]
+        self.note(Done::Created(name.into()));
         Ok(NewFile {
             folder: self.clone(),
             name: name.to_string(),
@@ -48,15 +67,19 @@ impl Folder {
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), IndexError> {
         self.step()
             .and_then(|()| fs::rename(self.path.join(from), self.path.join(to)))
-            .and_then(|()| self.step())
-            .and_then(|()| system::sync_folder(&self.path))
-            .map_err(self.failed("rename to", to))
+            .map_err(self.failed("rename to", to))?;
+        #[cfg(test)]
+        self.note(Done::Renamed(from.into(), to.into()));
+        self.sync()
     }
 
     pub(super) fn sync(&self) -> Result<(), IndexError> {
         self.step()
             .and_then(|()| system::sync_folder(&self.path))
-            .map_err(self.failed("sync", ""))
+            .map_err(self.failed("sync", ""))?;
+        #[cfg(test)]
+        self.note(Done::FolderSynced);
+        Ok(())
     }
 
     /// Removes a file nothing names any more. A file that a reader still maps
@@ -65,6 +88,13 @@ impl Folder {
         let _ = self
             .step()
             .and_then(|()| fs::remove_file(self.path.join(name)));
+        #[cfg(test)]
+        self.note(Done::Removed(name.into()));
+    }
+
+    #[cfg(test)]
+    fn note(&self, done: Done) {
+        self.done.lock().unwrap().push(done);
     }
 
     pub(super) fn names(&self) -> Result<Vec<String>, IndexError> {
@@ -131,6 +161,12 @@ impl NewFile {
             .and_then(|()| self.file.flush())
             .and_then(|()| folder.step())
             .and_then(|()| self.file.get_ref().sync_all())
-            .map_err(folder.failed("sync", &self.name))
+            .map_err(folder.failed("sync", &self.name))?;
+        #[cfg(test)]
+        folder.note(Done::Synced(
+            self.name.clone(),
+            fs::read(folder.path.join(&self.name)).unwrap(),
+        ));
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use super::matcher::Matcher;
 use super::plan::Leaf;
 use super::segment::Segment;
 use super::token::{fold_text, unfold};
+use super::within::keep_within;
 use super::{IndexError, border};
 
 /// Fewer frames than this are not worth another thread.
@@ -35,6 +36,9 @@ pub(super) enum Way {
     Grams { groups: usize },
     /// All lines, one by one.
     Scan,
+    /// Only in the members that can match at all: lines of those that may
+    /// hold it.
+    Within { lines: usize },
     /// Not by lines: whole texts are searched for it.
     Whole,
 }
@@ -47,11 +51,16 @@ pub(super) struct Read {
     pub(super) bytes: u64,
 }
 
-/// Finds the lines of every text.
+/// Finds the lines of every text, of those in `within` where it is given.
 ///
 /// **Cost**: a few inflated frames for texts with terms or 4-grams that are
 /// rare; all of the segment's distinct text for those without.
-pub(super) fn find(segment: &Segment, leaves: &[Leaf], scan: bool) -> Result<LineSets, IndexError> {
+pub(super) fn find(
+    segment: &Segment,
+    leaves: &[Leaf],
+    scan: bool,
+    within: Option<&[u32]>,
+) -> Result<LineSets, IndexError> {
     let mut found = LineSets {
         sets: vec![Vec::new(); leaves.len()],
         ways: Vec::with_capacity(leaves.len()),
@@ -59,7 +68,10 @@ pub(super) fn find(segment: &Segment, leaves: &[Leaf], scan: bool) -> Result<Lin
     };
     let mut all = Vec::with_capacity(leaves.len());
     for (leaf, set) in leaves.iter().zip(&mut found.sets) {
-        let (way, candidates) = candidates(segment, leaf, scan, set)?;
+        let (mut way, mut candidates) = candidates(segment, leaf, scan, set)?;
+        if let Some(within) = within {
+            (way, candidates) = keep_within(segment, way, candidates, set, within);
+        }
         found.ways.push(way);
         all.push(candidates);
     }

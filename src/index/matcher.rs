@@ -22,6 +22,7 @@ const PATTERN_MAX: usize = 64 << 20;
 const TEXT_MAX: usize = OVERLAP / 2;
 
 /// Finds one text.
+#[derive(Clone)]
 pub(super) enum Matcher {
     /// On folded text; with word borders where its ends are word characters.
     Literal(Finder<'static>),

@@ -10,6 +10,7 @@ use super::plan::Plan;
 use super::searcher::Searcher;
 use super::segment::Segment;
 use super::whole::{self, Starts};
+use super::within::Within;
 use crate::evidence::{Layer, Sha256};
 
 /// A content with some of the texts.
@@ -119,10 +120,11 @@ impl Matches {
         number: u32,
         plan: &Plan,
         scan: bool,
+        within: Option<&[u32]>,
     ) -> Result<Crossings, IndexError> {
         let mut crossings = Crossings::default();
         for (n, phrase) in plan.phrases.iter().enumerate() {
-            let found = lines::find(segment, &phrase.edges, scan)?;
+            let found = lines::find(segment, &phrase.edges, scan, within)?;
             self.read.frames += found.read.frames;
             self.read.bytes += found.read.bytes;
             let [heads, _] = found.sets.as_slice() else {
@@ -207,12 +209,13 @@ impl Matches {
         &mut self,
         searcher: &Searcher,
         plan: &Plan,
+        within: Option<&Within>,
     ) -> Result<(), IndexError> {
         for (n, leaf) in plan.leaves.iter().enumerate() {
             let Matcher::Whole(pattern) = &leaf.matcher else {
                 continue;
             };
-            for ((content, part), starts) in whole::find(searcher, pattern)? {
+            for ((content, part), starts) in whole::find(searcher, pattern, within)? {
                 let matched = self.contents.entry(content).or_default();
                 matched.mask |= 1 << n;
                 self.lines[n] += starts.len() as u64;

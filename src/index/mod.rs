@@ -71,6 +71,7 @@ mod text;
 mod token;
 mod varint;
 mod whole;
+mod within;
 mod writer;
 
 pub use document::OVERLAP;

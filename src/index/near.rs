@@ -6,12 +6,14 @@ use super::matcher::find_literal;
 use super::token::is_word;
 
 /// Words within reach of each other.
+#[derive(Clone)]
 pub(super) struct Near {
     words: Vec<Word>,
     /// How many other words may stand between them in all.
     within: usize,
 }
 
+#[derive(Clone)]
 struct Word {
     finder: Finder<'static>,
     /// How often it must be there: as often as it was asked for.

@@ -27,7 +27,7 @@ impl std::fmt::Debug for NeededTerm {
 }
 
 /// What must be in a matching line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Needed {
     /// All of these.
     pub(super) terms: Vec<NeededTerm>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::IndexError;
 use super::facts::{Occurrence, ResultFacts};
 use super::matcher::Matcher;
 use super::needed::Needed;
@@ -20,6 +21,7 @@ pub(super) struct Plan {
 }
 
 /// A phrase that may cross line ends.
+#[derive(Clone)]
 pub(super) struct Phrase {
     /// Which text of the query it is.
     pub(super) leaf: usize,
@@ -29,6 +31,7 @@ pub(super) struct Phrase {
 }
 
 /// A text of the query.
+#[derive(Clone)]
 pub(super) struct Leaf {
     /// As it was asked for.
     pub(super) text: String,
@@ -57,6 +60,13 @@ struct Ends {
 
 /// A field's value, with wildcards over the whole of it.
 struct Pattern(Vec<char>);
+
+impl Query {
+    /// **Errors**: a text that cannot be looked for.
+    pub fn check(&self) -> Result<(), IndexError> {
+        Ok(Plan::compile(self).map(drop)?)
+    }
+}
 
 impl Plan {
     pub(super) fn compile(query: &Query) -> Result<Self, SyntaxError> {
@@ -89,6 +99,45 @@ impl Plan {
         occurrence: &dyn Fn() -> Option<Occurrence>,
     ) -> bool {
         judge(&self.tree, mask, result, occurrence)
+    }
+
+    /// The texts every matching member holds.
+    pub(super) fn required(&self) -> Vec<usize> {
+        let texts = conjuncts(&self.tree).into_iter();
+        let texts = texts.filter_map(|node| match node {
+            Node::Text(leaf) => Some(*leaf),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// The query for one of its texts alone.
+    pub(super) fn only(&self, leaf: usize) -> Self {
+        let phrases = self.phrases.iter().filter(|phrase| phrase.leaf == leaf);
+        let phrases = phrases.map(|phrase| Phrase {
+            leaf: 0,
+            ..phrase.clone()
+        });
+        Self {
+            tree: Node::Text(0),
+            leaves: vec![self.leaves[leaf].clone()],
+            phrases: phrases.collect(),
+        }
+    }
+
+    /// Whether every matching member must have certain fields.
+    pub(super) fn requires_fields(&self) -> bool {
+        conjuncts(&self.tree).into_iter().any(Node::is_field)
+    }
+
+    /// Whether a member has the fields that every matching one must have.
+    pub(super) fn selects(
+        &self,
+        result: &ResultFacts,
+        occurrence: &dyn Fn() -> Option<Occurrence>,
+    ) -> bool {
+        let fields = conjuncts(&self.tree).into_iter().filter(|n| n.is_field());
+        fields.into_iter().all(|n| judge(n, 0, result, occurrence))
     }
 
     /// Bits of the texts whose lines are hits.
@@ -174,6 +223,20 @@ impl Phrase {
             crossing,
             edges,
         }))
+    }
+}
+
+impl Node {
+    fn is_field(&self) -> bool {
+        matches!(self, Self::Field(..) | Self::Range(..) | Self::Time(..))
+    }
+}
+
+/// The parts of a query that must all hold.
+fn conjuncts(node: &Node) -> Vec<&Node> {
+    match node {
+        Node::And(nodes) => nodes.iter().flat_map(conjuncts).collect(),
+        node => vec![node],
     }
 }
 

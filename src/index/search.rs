@@ -73,6 +73,9 @@ pub struct TextPlan {
     pub term_lines: u64,
     /// Candidates by its 4-grams: groups of about 4 KiB of distinct lines.
     pub gram_groups: u64,
+    /// Candidates in the members that can match at all, by a rarer text or by
+    /// fields: distinct lines.
+    pub within_lines: u64,
     /// Distinct lines read one by one.
     pub scanned_lines: u64,
     /// Every text was built again, since the pattern may match over line ends.
@@ -117,7 +120,7 @@ impl Searcher {
         let began = Instant::now();
         let plan = Plan::compile(query)?;
         let matches = self.matches(&plan, options.scan)?;
-        let places = self.places(&plan, &matches, options.order);
+        let places = self.places(&plan, &matches, options.order)?;
         let mut summary = self.summary(&plan, &matches, places.len(), began);
         let mut lister = Lister::new(self, &plan, &matches, options.context);
         let mut give = |hit: Hit| {
@@ -158,7 +161,7 @@ impl Searcher {
         let began = Instant::now();
         let plan = Plan::compile(query)?;
         let matches = self.matches(&plan, scan)?;
-        let places = self.places(&plan, &matches, Order::OldestFirst);
+        let places = self.places(&plan, &matches, Order::OldestFirst)?;
         let mut summary = self.summary(&plan, &matches, places.len(), began);
         let mut lister = Lister::new(self, &plan, &matches, 0);
         let mut by_content: HashMap<Sha256, u64> = HashMap::new();
@@ -190,11 +193,10 @@ impl Searcher {
     }
 
     fn summary(&self, plan: &Plan, matches: &Matches, members: usize, began: Instant) -> Summary {
-        let rows = self.segments().iter().map(|s| s.facts().occurrences.len());
         let texts = self.text_plans(plan, matches);
         Summary {
             members: members as u64,
-            searched_members: rows.sum::<usize>() as u64,
+            searched_members: self.members(),
             searched_lines: self.segments().iter().map(|s| s.meta.distinct_lines).sum(),
             scanned: texts.iter().any(|text| text.scanned_lines > 0),
             texts,
@@ -217,6 +219,7 @@ impl Searcher {
                 match ways.get(n) {
                     Some(Way::Terms { lines }) => text.term_lines += *lines as u64,
                     Some(Way::Grams { groups }) => text.gram_groups += *groups as u64,
+                    Some(Way::Within { lines }) => text.within_lines += *lines as u64,
                     Some(Way::Scan) => text.scanned_lines += segment.meta.distinct_lines,
                     Some(Way::Whole) => text.is_whole = true,
                     None => {}
@@ -227,35 +230,44 @@ impl Searcher {
         plans.collect()
     }
 
+    /// Everything the texts of a query match; with `scan` by reading every
+    /// distinct line.
     pub(super) fn matches(&self, plan: &Plan, scan: bool) -> Result<Matches, IndexError> {
+        let within = match scan {
+            true => None,
+            false => self.within(plan)?,
+        };
         let mut matches = Matches::default();
         for (number, segment) in self.segments().iter().enumerate() {
-            let found = lines::find(segment, &plan.leaves, scan)?;
-            let crossings = matches.cross(segment, number as u32, plan, scan)?;
+            let lines = within.as_ref().and_then(|within| within.lines_in(number));
+            let found = lines::find(segment, &plan.leaves, scan, lines)?;
+            let crossings = matches.cross(segment, number as u32, plan, scan, lines)?;
             matches.add(self, number as u32, found, crossings, plan)?;
         }
         matches.join(self, plan)?;
-        matches.search_whole(self, plan)?;
+        matches.search_whole(self, plan, within.as_ref())?;
         Ok(matches)
     }
 
     /// Every matching member, in order.
-    pub(super) fn places(&self, plan: &Plan, matches: &Matches, order: Order) -> Vec<Place> {
+    pub(super) fn places(
+        &self,
+        plan: &Plan,
+        matches: &Matches,
+        order: Order,
+    ) -> Result<Vec<Place>, IndexError> {
         let mut places = Vec::new();
         for (number, segment) in self.segments().iter().enumerate() {
             let facts = segment.facts();
+            let damaged = || segment.file().damaged("a row of facts cannot be read");
             let mut results = HashMap::new();
             let mut judge = |row: u32, mask: u64| {
                 let occurrence = || facts.occurrence(row as usize);
-                let Some(place) = facts.occurrence_row(row as usize) else {
-                    return;
-                };
+                let place = facts.occurrence_row(row as usize).ok_or_else(damaged)?;
                 let result = results
                     .entry(place.result)
                     .or_insert_with(|| facts.result(place.result));
-                let Some(result) = result else {
-                    return;
-                };
+                let result = result.as_ref().ok_or_else(damaged)?;
                 if self.counts(segment, result.id) && plan.judges(mask, result, &occurrence) {
                     places.push(Place {
                         time: order.key(result.time.as_ref().and_then(|time| time.nanoseconds())),
@@ -264,25 +276,24 @@ impl Searcher {
                         row,
                     });
                 }
+                Ok::<(), IndexError>(())
             };
             if plan.may_match_without_text() {
                 for row in 0..facts.occurrences.len() as u32 {
-                    let mask = facts
-                        .occurrence(row as usize)
-                        .and_then(|occurrence| matches.contents.get(&occurrence.content))
-                        .map_or(0, |matched| matched.mask);
-                    judge(row, mask);
+                    let occurrence = facts.occurrence(row as usize).ok_or_else(damaged)?;
+                    let matched = matches.contents.get(&occurrence.content);
+                    judge(row, matched.map_or(0, |matched| matched.mask))?;
                 }
             } else {
                 for (content, matched) in &matches.contents {
                     for row in facts.rows_of(content) {
-                        judge(row, matched.mask);
+                        judge(row, matched.mask)?;
                     }
                 }
             }
         }
         places.sort_unstable();
-        places
+        Ok(places)
     }
 
     pub(super) fn content_of(&self, place: Place) -> Result<Sha256, IndexError> {

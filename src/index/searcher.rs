@@ -136,15 +136,30 @@ impl Searcher {
             stats.results += (0..facts.results.len())
                 .filter(|row| alive(facts.result_id(*row)))
                 .count() as u64;
-            stats.occurrences += (0..facts.occurrences.len())
-                .filter_map(|row| facts.occurrence_row(row))
-                .filter(|row| alive(facts.result_id(row.result)))
-                .count() as u64;
         }
+        stats.occurrences = self.members();
         stats.contents = contents.len() as u64;
         stats.problems = self.problems().count() as u64;
         stats.parts = self.sizes();
         stats
+    }
+
+    /// Members that count: those of forgotten results do not.
+    ///
+    /// **Cost**: none where nothing was forgotten, else a look at every row.
+    pub(super) fn members(&self) -> u64 {
+        let members = self.segments.iter().map(|segment| {
+            let facts = segment.facts();
+            let rows = 0..facts.occurrences.len();
+            if self.forgotten.is_empty() {
+                return rows.len();
+            }
+            let id = |row| facts.result_id(facts.occurrence_row(row)?.result);
+            rows.filter_map(id)
+                .filter(|id| self.counts(segment, *id))
+                .count()
+        });
+        members.sum::<usize>() as u64
     }
 
     fn sizes(&self) -> Vec<(&'static str, u64)> {

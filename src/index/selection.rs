@@ -57,7 +57,7 @@ impl Searcher {
     pub fn select(&self, query: &Query) -> Result<Selection<'_>, IndexError> {
         let plan = Plan::compile(query)?;
         let matches = self.matches(&plan, false)?;
-        let places = self.places(&plan, &matches, Order::OldestFirst);
+        let places = self.places(&plan, &matches, Order::OldestFirst)?;
         let mut selection = Selection {
             searcher: self,
             plan,

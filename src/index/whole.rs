@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use regex::Regex;
 
 use super::searcher::Searcher;
+use super::within::Within;
 use super::{IndexError, border};
 use crate::evidence::{Layer, Sha256};
 
@@ -36,13 +37,17 @@ pub(super) struct Start {
 /// Matches by content and part.
 pub(super) type Found = HashMap<(Sha256, Option<Layer>), Starts>;
 
-/// Searches every text.
+/// Searches every text, or those of the contents in `within`.
 ///
 /// **Cost**: inflates all text there is, on all cores.
 ///
 /// **Memory**: a window for each thread.
-pub(super) fn find(searcher: &Searcher, pattern: &Regex) -> Result<Found, IndexError> {
-    let texts = texts(searcher)?;
+pub(super) fn find(
+    searcher: &Searcher,
+    pattern: &Regex,
+    within: Option<&Within>,
+) -> Result<Found, IndexError> {
+    let texts = texts(searcher, within)?;
     let next = AtomicUsize::new(0);
     let work = || -> Result<Found, IndexError> {
         let mut found = Found::new();
@@ -85,10 +90,16 @@ fn unreadable(error: std::io::Error) -> IndexError {
     })
 }
 
-fn texts(searcher: &Searcher) -> Result<Vec<(Sha256, Option<Layer>)>, IndexError> {
+fn texts(
+    searcher: &Searcher,
+    within: Option<&Within>,
+) -> Result<Vec<(Sha256, Option<Layer>)>, IndexError> {
     let segments = searcher.segments().iter();
     let contents = segments.flat_map(|segment| segment.contents());
     let mut contents: Vec<Sha256> = contents.filter_map(|c| searcher.resolve(c)).collect();
+    if let Some(within) = within {
+        contents.retain(|content| within.contents.contains(content));
+    }
     contents.sort_unstable();
     contents.dedup();
     let mut texts = Vec::with_capacity(contents.len());

@@ -242,6 +242,11 @@ impl Writer {
         closed + self.open.text_bytes
     }
 
+    /// Rows of facts noted since the last publishing: all are in memory.
+    pub fn unpublished_rows(&self) -> u64 {
+        self.facts.len() as u64
+    }
+
     /// Makes everything added so far searchable and lasting, and `watermark`
     /// with it.
     ///

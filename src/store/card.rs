@@ -51,6 +51,15 @@ pub struct FleetNote {
     pub value: serde_json::Value,
 }
 
+/// A result of the journal, before its facts are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    pub seq: Seq,
+    pub id: ResultId,
+    /// **Units**: bytes of its body.
+    pub bytes: u64,
+}
+
 /// One fact of the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use super::archive::Archive;
 use super::card::{
-    CustodyEvent, Entry, EntryKind, FleetNote, Kind, fleet_key, read_entry, read_record,
+    CustodyEvent, Entry, EntryKind, FleetNote, Kind, Sealed, fleet_key, read_entry, read_record,
 };
 use super::contents::Contents;
 use super::disk::Disk;
@@ -145,16 +145,20 @@ impl Catalogue {
         self.read().has_result(key)
     }
 
-    /// Identity and bytes of the results sealed behind `seq`, in order.
+    /// The results sealed behind `seq`, in order.
     ///
     /// **Cost**: memory only.
-    pub fn results_since(&self, seq: Seq) -> Vec<(ResultId, u64)> {
+    pub fn results_since(&self, seq: Seq) -> Vec<Sealed> {
         let contents = self.read();
         let from = contents.slots.partition_point(|slot| slot.card.seq <= seq);
         contents.slots[from..]
             .iter()
             .filter(|slot| slot.card.kind == Kind::Result)
-            .map(|slot| (slot.card.id(), slot.card.bytes))
+            .map(|slot| Sealed {
+                seq: slot.card.seq,
+                id: slot.card.id(),
+                bytes: slot.card.bytes,
+            })
             .collect()
     }
 

@@ -50,7 +50,7 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-pub use card::{CustodyEvent, Entry, EntryKind, FleetNote, Setting};
+pub use card::{CustodyEvent, Entry, EntryKind, FleetNote, Sealed, Setting};
 pub use catalogue::Catalogue;
 pub use download::Download;
 pub use error::StoreError;

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::card::CustodyEvent;
+use super::card::{CustodyEvent, Sealed};
 use super::catalogue::Catalogue;
 use super::contents::Contents;
 use super::disk::{Disk, read_small, replace};
 use super::error::Attempt;
 use super::folder::Folder;
 use super::{StoreError, layout};
-use crate::evidence::{ResultId, Seq};
+use crate::evidence::Seq;
 
 /// **Units**: bytes. Some sixty a list, and a list a 4 GiB pack.
 const BOOKMARK_MAX: usize = 4 << 20;
@@ -81,9 +81,9 @@ impl Tail {
         self.catalogue.last_seq().max(self.from)
     }
 
-    /// Identity and bytes of the results sealed behind `seq`, in order;
-    /// `None` where not all of them are known.
-    pub fn results_since(&self, seq: Seq) -> Option<Vec<(ResultId, u64)>> {
+    /// The results sealed behind `seq`, in order; `None` where not all of them
+    /// are known.
+    pub fn results_since(&self, seq: Seq) -> Option<Vec<Sealed>> {
         (seq >= self.from).then(|| self.catalogue.results_since(seq))
     }
 
@@ -105,6 +105,10 @@ impl Catalogue {
         let Some(bookmark) = self.bookmark(seq) else {
             return Ok(());
         };
+        // A watch looks in every few seconds, and mostly nothing is new.
+        if read(&*self.disk).as_ref() == Some(&bookmark) {
+            return Ok(());
+        }
         let attempt = || format!("write {}", layout::BOOKMARK);
         let bytes = serde_json::to_vec(&bookmark).map_err(std::io::Error::from);
         let bytes = bytes.attempt(attempt)?;

@@ -8,6 +8,7 @@ mod certificate;
 #[cfg(feature = "emulator")]
 mod collect;
 mod compare;
+mod damage;
 mod hostile;
 mod import;
 mod kill;

@@ -177,6 +177,8 @@ fn what_has_no_time_is_said_to_be_left_out() {
         &["undatedword", "--since", "2020-01-01"][..],
         &["undatedword since:2020-01-01"],
         &["(undatedword since:2020-01-01) OR absent"],
+        &["undatedword day:2026-03-11"],
+        &["undatedword day:[2026-03-01 TO 2026-03-31]"],
     ] {
         let ran = case.run(&[&["search"][..], since].concat());
         assert_eq!(ran.code, 3, "{since:?}");
@@ -211,6 +213,24 @@ fn what_has_no_time_is_said_to_be_left_out() {
         (&undated[0]["value"], &undated[0]["hits"]),
         (&"pc-1".into(), &0.into())
     );
+}
+
+#[test]
+fn a_summary_counts_members_and_devices_once_in_any_order() {
+    let case = incident();
+    case.write("in/a.txt", "kerberos\n");
+    case.run(&["import", &case.path("in").display().to_string()]);
+    let said = |more: &[&str]| {
+        let ran = case.run(&[&["search", "kerberos OR relay"][..], more].concat());
+        ran.stderr.lines().last().unwrap_or_default().to_string()
+    };
+    let (time, rarity) = (said(&[]), said(&["--sort", "rarity"]));
+    assert_eq!(time, rarity);
+    let nowhere = Case::new();
+    nowhere.write("in/a.txt", "kerberos\n");
+    nowhere.ok(&["import", &nowhere.path("in").display().to_string()]);
+    let ran = nowhere.ok(&["search", "kerberos"]);
+    assert!(ran.stderr.contains("on 0 devices"), "{}", ran.stderr);
 }
 
 #[test]

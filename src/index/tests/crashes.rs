@@ -1,5 +1,7 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+use super::super::folder::Done;
 use super::*;
 
 /// Adds everything, publishing now and then, until the process "ends".
@@ -72,8 +74,105 @@ fn a_crash_at_any_operation_leaves_the_last_publishing() {
         assert_eq!(check(folder.path(), &members, Seq(24)), Seq(24));
         let names = std::fs::read_dir(folder.path()).unwrap().count() as u64;
         assert_eq!(names, open(folder.path(), &tiny()).stats().segments + 1);
-        // Every operation around a publishing, and a sample of the writes.
-        operations += 1 + total / 40;
+        // A sample of the writes; what lies between them is lost by
+        // `a_loss_of_power_...` at every step.
+        operations += if exhaustive() { 1 } else { 1 + total / 40 };
+    }
+}
+
+fn exhaustive() -> bool {
+    std::env::var_os("AFTERACTION_EXHAUSTIVE").is_some()
+}
+
+/// A folder as a disk holds it: names, and the files behind them.
+#[derive(Clone, Default)]
+struct Names(BTreeMap<String, usize>);
+
+/// What is on disk behind a number of operations: names as they are and as
+/// they are sure, and of each file what was synced.
+#[derive(Default)]
+struct OnDisk {
+    now: Names,
+    sure: Names,
+    files: Vec<Option<Vec<u8>>>,
+}
+
+impl OnDisk {
+    fn after(done: &[Done]) -> Self {
+        let mut disk = Self::default();
+        for done in done {
+            match done {
+                Done::Created(name) => {
+                    disk.now.0.insert(name.clone(), disk.files.len());
+                    disk.files.push(None);
+                }
+                Done::Synced(name, bytes) => disk.files[disk.now.0[name]] = Some(bytes.clone()),
+                Done::Renamed(from, to) => {
+                    let file = disk.now.0.remove(from).unwrap();
+                    disk.now.0.insert(to.clone(), file);
+                }
+                Done::FolderSynced => disk.sure = disk.now.clone(),
+                Done::Removed(name) => {
+                    disk.now.0.remove(name);
+                }
+            }
+        }
+        disk
+    }
+
+    /// Writes what is left: names as they are sure, as they are, or each by
+    /// lot; what was never synced is empty, or half of a page of rubbish.
+    fn lose_power(&self, variant: usize, folder: &Path) {
+        let mut random = Random(variant as u64);
+        let names: BTreeSet<&String> = self.now.0.keys().chain(self.sure.0.keys()).collect();
+        for name in names {
+            let sure = match variant % 3 {
+                0 => true,
+                1 => false,
+                _ => random.below(2) == 0,
+            };
+            let names = if sure { &self.sure } else { &self.now };
+            if let Some(file) = names.0.get(name) {
+                let lost = vec![0xa5; random.below(2) * 2048];
+                let bytes = self.files[*file].as_ref().unwrap_or(&lost);
+                std::fs::write(folder.join(name), bytes).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_loss_of_power_at_any_step_of_close_merge_and_publish_leaves_the_last_publishing() {
+    let members = members(31, 18);
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    // How many operations were done when a publishing was acknowledged.
+    let mut acknowledged = vec![(0, Seq(0))];
+    for (n, member) in members.iter().enumerate() {
+        add(&mut writer, member, n as u64).unwrap();
+        let seq = Seq(n as u64 + 1);
+        writer.publish(seq).unwrap();
+        let done = writer.folder.done.lock().unwrap().len();
+        acknowledged.push((done, seq));
+    }
+    let done = writer.folder.done.lock().unwrap().clone();
+    let removed = done
+        .iter()
+        .filter(|d| matches!(d, Done::Removed(name) if name.ends_with(".segment")));
+    assert!(removed.count() > 8, "nothing was merged");
+    for steps in 0..=done.len() {
+        let (_, seq) = acknowledged.iter().rfind(|(at, _)| *at <= steps).unwrap();
+        let disk = OnDisk::after(&done[..steps]);
+        for variant in 0..6 {
+            if !exhaustive() && (steps + variant) % 6 != 0 {
+                continue;
+            }
+            let left = tempfile::tempdir().unwrap();
+            disk.lose_power(variant, left.path());
+            check(left.path(), &members, *seq);
+            build(left.path(), &members, tiny(), 18);
+            assert_eq!(check(left.path(), &members, Seq(18)), Seq(18));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod oracle;
 mod orders;
 mod phrases;
 mod properties;
+mod trees;
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,0 +1,149 @@
+//! Any tree of texts, fields, AND, OR and NOT against a judging of whole texts
+//! member by member: wherever the search chooses to look, it finds the same.
+
+use super::oracle::{Wanted, scan};
+use super::*;
+
+/// A query, and whether a member matches it by its raw text.
+enum Tree {
+    Text(Query, Wanted),
+    Device(String),
+    And(Vec<Tree>),
+    Or(Vec<Tree>),
+    Not(Box<Tree>),
+}
+
+impl Tree {
+    fn query(&self) -> Query {
+        match self {
+            Self::Text(query, _) => query.clone(),
+            Self::Device(name) => Query::Field(Field::Device, name.clone()),
+            Self::And(trees) => Query::And(trees.iter().map(Self::query).collect()),
+            Self::Or(trees) => Query::Or(trees.iter().map(Self::query).collect()),
+            Self::Not(tree) => Query::Not(Box::new(tree.query())),
+        }
+    }
+
+    fn judges(&self, member: &Member) -> bool {
+        match self {
+            Self::Text(_, wanted) => wanted.is_in(member),
+            Self::Device(name) => member.device.starts_with(&format!("{name}.")),
+            Self::And(trees) => trees.iter().all(|tree| tree.judges(member)),
+            Self::Or(trees) => trees.iter().any(|tree| tree.judges(member)),
+            Self::Not(tree) => !tree.judges(member),
+        }
+    }
+
+    /// The texts outside any NOT: their lines are hits.
+    fn listed(&self, lists: bool) -> Vec<&Wanted> {
+        match self {
+            Self::Text(_, wanted) if lists => vec![wanted],
+            Self::Text(..) | Self::Device(_) => Vec::new(),
+            Self::And(trees) | Self::Or(trees) => {
+                trees.iter().flat_map(|tree| tree.listed(lists)).collect()
+            }
+            Self::Not(tree) => tree.listed(!lists),
+        }
+    }
+
+    fn random(random: &mut Random, members: &[Member], depth: usize) -> Self {
+        let some = |random: &mut Random| -> Vec<Self> {
+            (0..2 + random.below(2))
+                .map(|_| Self::random(random, members, depth - 1))
+                .collect()
+        };
+        match random.below(if depth == 0 { 5 } else { 11 }) {
+            0 => Self::Device(format!("PC{}", random.below(5))),
+            1..5 => Self::text(random, members),
+            5..9 => Self::And(some(random)),
+            9 => Self::Or(some(random)),
+            _ => Self::Not(Box::new(Self::random(random, members, depth - 1))),
+        }
+    }
+
+    /// From a word that is everywhere to a piece that stands in one member.
+    fn text(random: &mut Random, members: &[Member]) -> Self {
+        if random.below(2) == 0 {
+            let word = random.pick(&["the", "evil.exe", "mimikatz", "東京都", "foo_bar"]);
+            let wanted = Wanted::Term(word.to_string());
+            return Self::Text(Query::Text(Text::Term(word.to_string())), wanted);
+        }
+        loop {
+            let (_, text) = &members[random.below(members.len())].texts[0];
+            let lines: Vec<&str> = text.split('\n').collect();
+            let line = lines[random.below(lines.len())].trim_end_matches('\r');
+            let piece: String = line.chars().skip(random.below(9)).take(14).collect();
+            if piece.len() < 4 {
+                continue;
+            }
+            let escaped = regex::escape(&piece);
+            let pattern = regex::Regex::new(&format!("(?mR){escaped}")).unwrap();
+            return match random.below(2) {
+                0 => Self::Text(Query::fixed(&piece, false), Wanted::Fixed(piece)),
+                _ => Self::Text(Query::regex(&escaped, false), Wanted::Regex(pattern)),
+            };
+        }
+    }
+}
+
+/// Every line that is a hit, each once; a member's first line where it matches
+/// without any.
+fn expected(members: &[Member], tree: &Tree) -> Vec<(String, String, u64)> {
+    let mut lines = Vec::new();
+    for member in members.iter().filter(|member| tree.judges(member)) {
+        let before = lines.len();
+        for wanted in tree.listed(true) {
+            let hits = scan(std::slice::from_ref(member), wanted, |_| true);
+            lines.extend(hits.into_iter().map(|hit| (hit.0, hit.1, hit.2)));
+        }
+        if lines.len() == before {
+            let texts = member.texts.iter();
+            let part = texts
+                .filter(|(_, text)| !text.is_empty())
+                .find_map(|(part, _)| part.clone());
+            let mut layers = member.layers.clone();
+            layers.extend(part);
+            lines.push((member.id.to_string(), plan::joined(&layers), 1));
+        }
+    }
+    lines.sort();
+    lines.dedup();
+    lines
+}
+
+#[test]
+fn any_tree_finds_what_judging_every_member_finds() {
+    let mut looked_within = 0;
+    for seed in 0..4 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut members = members(seed + 60, 70);
+        // One text that takes several segments.
+        let mut random = Random(seed ^ 5);
+        let pool: Vec<String> = (0..2_000).map(|_| line(&mut random)).collect();
+        members[33].texts = vec![(None, pool.join("\n"))];
+        members[33].content = content(&members[33].texts);
+        build(folder.path(), &members, tiny(), 17);
+        let searcher = open(folder.path(), &tiny());
+        for _ in 0..60 {
+            let tree = Tree::random(&mut random, &members, 2);
+            let query = tree.query();
+            let plan = plan::Plan::compile(&query).unwrap();
+            looked_within += usize::from(searcher.within(&plan).unwrap().is_some());
+            for scan in [false, true] {
+                let options = Options {
+                    scan,
+                    ..Options::default()
+                };
+                let hits = hits(&searcher, &query, &options);
+                let mut found: Vec<_> = hits
+                    .iter()
+                    .map(answer)
+                    .map(|hit| (hit.0, hit.1, hit.2))
+                    .collect();
+                found.sort();
+                assert_eq!(found, expected(&members, &tree), "{query:?}, scan {scan}");
+            }
+        }
+    }
+    assert!(looked_within > 40, "only {looked_within} were narrowed");
+}
