@@ -65,7 +65,7 @@ impl Lens {
     ) -> Seen {
         let from = out.len();
         self.templates.write(line, own, named, out);
-        let is_known = self.is_known(line, own, &out[from..]);
+        let is_known = self.is_known(line, own, named, &out[from..]);
         let Some(wanted) = &self.wanted else {
             return if is_known { Seen::Hidden } else { Seen::Text };
         };
@@ -80,13 +80,15 @@ impl Lens {
         Seen::Text
     }
 
-    fn is_known(&self, line: &str, own: Option<u32>, template: &str) -> bool {
+    fn is_known(&self, line: &str, own: Option<u32>, named: &mut Vec<u32>, template: &str) -> bool {
         self.baselines.iter().any(|baseline| {
-            match baseline.facts().rules == self.rules {
-                true => baseline.has(template),
-                // The same machines have the same numbers under all rules.
-                false => baseline.has(&baseline.maker().of(line, own)),
+            if baseline.facts().rules == self.rules {
+                return baseline.has(template);
             }
+            // The same machines have the same numbers under all rules.
+            let mut theirs = String::new();
+            baseline.maker().write(line, own, named, &mut theirs);
+            baseline.has(&theirs)
         })
     }
 

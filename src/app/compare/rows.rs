@@ -61,6 +61,8 @@ pub struct StackRow {
     /// The template, or the value that was stacked by.
     pub value: String,
     pub devices: u64,
+    /// Devices that were asked: those whose results the fields of the query
+    /// select.
     pub of_devices: u64,
     /// How many times it stands somewhere.
     pub count: u64,

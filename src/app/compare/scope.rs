@@ -97,6 +97,19 @@ impl<'a> Scope<'a> {
         Ok(Some(selection))
     }
 
+    /// Devices that were asked, whether or not they have the text that was
+    /// asked for.
+    pub(super) fn asked(&self, selection: &Selection<'_>) -> Result<u64, Failure> {
+        let fields = fields_of(&self.search.query);
+        let asked = match &self.search.searcher {
+            Some(searcher) if fields != self.search.query => {
+                searcher.select(&fields)?.devices().len()
+            }
+            _ => selection.devices().len(),
+        };
+        Ok(asked as u64)
+    }
+
     pub(super) fn lens(&self, selection: &Selection<'_>) -> Result<Lens, Failure> {
         let baselines = self.request.search.exclude_baseline.iter();
         let baselines = baselines.map(|name| load(&self.archive, name));
@@ -139,6 +152,18 @@ impl<'a> Scope<'a> {
         let script = self.request.script.as_ref();
         let script = script.map_or(String::new(), |script| format!("--script {script} "));
         self.search.note_as(&format!("{command} {script}"));
+    }
+}
+
+/// What a query asks of fields, wherever its texts are.
+fn fields_of(query: &Query) -> Query {
+    let all = |queries: &[Query]| queries.iter().map(fields_of).collect();
+    match query {
+        Query::Text(_) => Query::All,
+        Query::And(queries) => Query::And(all(queries)),
+        Query::Or(queries) => Query::Or(all(queries)),
+        Query::Not(inner) if fields_of(inner) != **inner => Query::All,
+        other => other.clone(),
     }
 }
 

@@ -65,7 +65,8 @@ pub fn stack(
     };
     let mut summary = scope.summary(Some(&selection))?;
     let lens = scope.lens(&selection)?;
-    let stacking = Stacking::new(request, &selection, &lens);
+    let asked = scope.asked(&selection)?;
+    let stacking = Stacking::new(request, &selection, &lens, asked);
     let (mut records, novelty) = stacking.records(on_progress)?;
     summary.hidden = stacking.sweep.hidden();
     summary.texts = records.len() as u64;
@@ -98,16 +99,24 @@ struct Stacking<'a> {
     selection: &'a Selection<'a>,
     lens: &'a Lens,
     sweep: Sweep<'a>,
+    /// Devices that were asked.
+    asked: u64,
 }
 
 impl<'a> Stacking<'a> {
-    fn new(request: &'a StackRequest, selection: &'a Selection<'a>, lens: &'a Lens) -> Self {
+    fn new(
+        request: &'a StackRequest,
+        selection: &'a Selection<'a>,
+        lens: &'a Lens,
+        asked: u64,
+    ) -> Self {
         let part = (request.by == By::Error).then(Layer::errors);
         Self {
             request,
             selection,
             lens,
             sweep: Sweep::new(selection, lens).of_part(part),
+            asked,
         }
     }
 
@@ -214,7 +223,7 @@ impl<'a> Stacking<'a> {
         let (value, example) = self.shown(record, places)?;
         let devices = record.devices.len();
         let mut rare_words: Vec<String> = Vec::new();
-        if self.is_by_line() && devices < self.selection.devices().len() as u32 {
+        if self.is_by_line() && u64::from(devices) < self.asked {
             let words = novelty.new_words(&value, devices).into_iter();
             rare_words.extend(words.take(WORDS).map(str::to_string));
         }
@@ -222,7 +231,7 @@ impl<'a> Stacking<'a> {
         Ok(StackRow {
             value: cut(value),
             devices: u64::from(devices),
-            of_devices: self.selection.devices().len() as u64,
+            of_devices: self.asked,
             count: record.hits,
             variants: u64::from(record.variants),
             first_seen: places.time(Some(record.first.rank))?,
