@@ -50,7 +50,10 @@ impl Record {
     pub fn turn(&self) -> (u32, u32, u32, First) {
         let devices = self.devices.len();
         let weight = devices.max(self.rarest / KNOWN_WORDS);
-        (weight, devices, self.rarest, self.first)
+        // A word that stands in several lines of its own devices is new too.
+        let is_new = self.rarest <= devices.saturating_mul(AS_RARE);
+        let rarest = if is_new { devices } else { self.rarest };
+        (weight, devices, rarest, self.first)
     }
 }
 

@@ -159,7 +159,6 @@ const SCRIPT: &[Step] = &[Step::Script {
         Events,
         Hashes,
         Transcript,
-        Hashes,
     ],
 }];
 

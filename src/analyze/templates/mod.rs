@@ -187,6 +187,12 @@ impl Templates {
         out
     }
 
+    /// Whether any machine's name begins so.
+    fn may_name(&self, first: u8) -> bool {
+        let first = usize::from(first.to_ascii_lowercase());
+        self.machines.lengths.get(first).is_some_and(|all| *all > 0)
+    }
+
     fn on(&self, kind: Kind) -> bool {
         self.on[kind as usize]
     }

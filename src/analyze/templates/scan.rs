@@ -245,6 +245,9 @@ impl<'a> Scan<'a> {
         if !self.on(Kind::Own) || self.before(start) == b'-' {
             return false;
         }
+        if !self.templates.may_name(self.byte(start)) {
+            return false;
+        }
         let rest = self.bytes.get(start..).unwrap_or(&[]);
         let len = rest
             .iter()
@@ -353,6 +356,18 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Letters, digits, `_` and what is not ASCII.
+const WORD: [bool; 256] = {
+    let mut word = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let ascii = byte as u8;
+        word[byte] = ascii.is_ascii_alphanumeric() || ascii == b'_' || byte >= 0x80;
+        byte += 1;
+    }
+    word
+};
+
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+    WORD[usize::from(byte)]
 }

@@ -40,6 +40,7 @@ fn is(bytes: &[u8], at: usize, wanted: u8) -> Option<usize> {
 
 /// `5382f7ea-7557-4ab7-9782-d50480024a4e`
 pub(super) fn guid(bytes: &[u8], at: usize) -> Option<usize> {
+    is(bytes, at + 8, b'-')?;
     let mut end = at;
     for (n, len) in [8, 4, 4, 4, 12].into_iter().enumerate() {
         if n > 0 {

@@ -114,17 +114,6 @@ pub enum DiffKind {
     Counted,
 }
 
-impl DiffKind {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Removed => "removed",
-            Self::Added => "added",
-            Self::Changed => "changed",
-            Self::Counted => "counted",
-        }
-    }
-}
-
 /// What one side has.
 #[derive(Clone, Debug)]
 pub struct SideRow {
