@@ -146,7 +146,7 @@ fn what_members_are_can_be_stacked_too() {
         .map(|(_, devices)| devices)
         .collect();
     assert_eq!(hashes, [1, 1, 2]);
-    assert_eq!(counts("path").len(), 4);
+    assert_eq!(counts("path").len(), 3);
     let incident = incident();
     let exits = jsonl(&incident, &["stack", "--by", "exit"]);
     assert_eq!(text(&exits[0], "value"), "1");

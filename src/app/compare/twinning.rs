@@ -104,8 +104,9 @@ impl Rarest {
             Some((held.devices.len(), held.first?))
         };
         let mut numbers: Vec<u32> = groups.numbers().collect();
-        // What all have makes none an outlier.
-        numbers.retain(|number| (1..fleet).contains(&groups.held(*number, 0).devices.len()));
+        // What most have makes none an outlier.
+        let few = |number: &u32| groups.held(*number, 0).devices.len() <= fleet / 2;
+        numbers.retain(few);
         numbers.sort_by_key(turn);
         let mut added = vec![0; self.lines.len()];
         for number in numbers {
