@@ -12,12 +12,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("members", &[]),
     ("extract", &[]),
     ("index", &[]),
+    ("analyze", &[]),
     ("emulator", &[]),
     ("generate", &[]),
     (
         "app",
         &[
-            "collect", "store", "members", "extract", "index", "emulator", "generate",
+            "collect", "store", "members", "extract", "index", "analyze", "emulator", "generate",
         ],
     ),
     ("cli", &["app"]),
@@ -118,7 +119,7 @@ fn calls_to_one_system_stand_in_the_rooms_system_file() {
 #[test]
 fn tokio_stops_at_the_stores_door() {
     for room in [
-        "evidence", "store", "members", "extract", "index", "generate",
+        "evidence", "store", "members", "extract", "index", "analyze", "generate",
     ] {
         for file in sources(&src().join(room)) {
             let text = fs::read_to_string(&file).expect("a source file");

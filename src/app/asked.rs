@@ -19,6 +19,8 @@ pub struct SearchRequest {
     pub device: Option<String>,
     pub since: Option<String>,
     pub until: Option<String>,
+    /// Lines that these baselines know are left out, and counted.
+    pub exclude_baseline: Vec<String>,
     pub sort: Sort,
     pub context: u32,
     pub limit: Option<u64>,
@@ -150,6 +152,11 @@ impl SearchRequest {
         ]
         .into_iter()
         .flatten()
+        .chain(
+            self.exclude_baseline
+                .iter()
+                .map(|name| format!("--exclude-baseline {name}")),
+        )
         .collect::<Vec<_>>()
         .join(" ")
     }

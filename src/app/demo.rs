@@ -11,7 +11,8 @@ use crate::generate::{self, QUESTIONS, Question};
 use super::failure::{Failure, Kind};
 use super::row::{GapRow, HitRow};
 use super::{
-    Caught, CollectReport, Search, SearchRequest, SearchSummary, catch_up, collect_into, gaps,
+    Caught, CollectReport, CompareRequest, CompareSummary, Search, SearchRequest, SearchSummary,
+    StackRequest, StackRow, catch_up, collect_into, gaps, stack,
 };
 
 /// Where the story goes.
@@ -22,6 +23,10 @@ pub trait DemoView {
     fn question(&mut self, tells: &str, command: &str) -> io::Result<()>;
     fn hit(&mut self, hit: &HitRow) -> io::Result<()>;
     fn answered(&mut self, summary: &SearchSummary) -> io::Result<()>;
+    /// What is rare, and the command that asks for it.
+    fn rare(&mut self, command: &str) -> io::Result<()>;
+    fn stacked(&mut self, row: &StackRow) -> io::Result<()>;
+    fn compared(&mut self, summary: &CompareSummary) -> io::Result<()>;
     fn missing(&mut self, gap: &GapRow) -> io::Result<()>;
     fn end(&mut self, archive: &Path, shown: &str) -> io::Result<()>;
 }
@@ -58,10 +63,37 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
         })?;
         view.answered(search.summary())?;
     }
+    show_rare(archive, view)?;
     gaps(archive, &mut |gap| Ok(view.missing(&gap)?))?;
     view.end(archive, shown.as_deref().unwrap_or("REF"))?;
     emulator.shutdown();
     Ok(())
+}
+
+/// The script whose output is stacked, and rows of it.
+const STACKED: (&str, u64) = ("Get-Persistence.ps1", 3);
+
+fn show_rare(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
+    let (script, rows) = STACKED;
+    view.rare(&format!(
+        "afteraction stack --script {script} --limit {rows}"
+    ))?;
+    let request = StackRequest {
+        compare: CompareRequest {
+            script: Some(script.into()),
+            ..CompareRequest::default()
+        },
+        limit: Some(rows),
+        ..StackRequest::default()
+    };
+    let summary = stack(
+        archive,
+        &request,
+        &mut |_, _, _| {},
+        &mut |_, _| {},
+        &mut |row| Ok(view.stacked(&row)?),
+    )?;
+    Ok(view.compared(&summary)?)
 }
 
 fn request(question: &Question) -> SearchRequest {

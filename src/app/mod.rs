@@ -8,6 +8,7 @@ mod asked;
 mod catch_up;
 mod certificate;
 mod collecting;
+mod compare;
 mod custody;
 #[cfg(feature = "emulator")]
 mod demo;
@@ -38,6 +39,12 @@ pub use crate::generate;
 pub use asked::{SearchRequest, Sort};
 pub use catch_up::{Caught, catch_up, catch_up_unless_busy};
 pub use collecting::{CollectReport, check_collect, collect_into, until_interrupted};
+pub use compare::{
+    ANALYZERS, BaselineRow, By, CompareRequest, CompareSummary, DiffKind, DiffRequest, DiffRow,
+    LearnRequest, RULES, RawRow, Rule, RuleSet, SideRow, Sides, StackRequest, StackRow, TwinLine,
+    TwinRow, TwinsRequest, baseline_page, baseline_templates, delete_baseline, diff,
+    import_baseline, learn_baseline, list_baselines, stack, template_of, twins,
+};
 #[cfg(feature = "emulator")]
 pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};

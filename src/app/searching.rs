@@ -15,6 +15,7 @@ use crate::store::Tail;
 
 use super::asked::{SearchRequest, Sort};
 use super::catch_up::{identity, open_searcher_of, results_since};
+use super::compare::Known;
 use super::custody;
 use super::failure::Failure;
 use super::row::{CountRow, HitRow, MemberRow, Place};
@@ -36,6 +37,8 @@ pub struct SearchSummary {
     pub unindexed: u64,
     /// Problems that hide text.
     pub unreadable: u64,
+    /// Hits that a baseline knows, and that were left out.
+    pub hidden: u64,
     /// Distinct lines that were read one by one, since neither words nor
     /// 4-grams of the query narrow them down.
     pub scanned_lines: Option<u64>,
@@ -166,6 +169,12 @@ impl<'a> Search<'a> {
         &self.summary
     }
 
+    /// Asks for more that must hold.
+    pub(super) fn narrow(&mut self, more: Query) {
+        let query = std::mem::replace(&mut self.query, Query::All);
+        self.query = query.and(more);
+    }
+
     /// Hands out every hit, in order.
     pub fn hits(
         &mut self,
@@ -175,27 +184,37 @@ impl<'a> Search<'a> {
         let Some(searcher) = &self.searcher else {
             return self.in_nothing("");
         };
+        let known = Known::open(&self.archive, request, searcher)?;
         let options = Options {
-            limit: request.limit,
+            // What is hidden does not count.
+            limit: request.limit.filter(|_| known.is_none()),
             context: request.context as usize,
             order: request.sort.into(),
             ..Options::default()
         };
         let mut rows = Rows::new(request.sort);
-        let mut failed = None;
-        let found = searcher
-            .search(
-                query,
-                &options,
-                &mut |hit| match rows.row(hit).and_then(&mut *take) {
+        let (mut failed, mut hidden, mut given) = (None, 0, 0);
+        let mut found = searcher
+            .search(query, &options, &mut |hit| {
+                if known.as_ref().is_some_and(|known| known.knows(&hit)) {
+                    hidden += 1;
+                    return ControlFlow::Continue(());
+                }
+                if known.is_some() && request.limit == Some(given) {
+                    return ControlFlow::Break(());
+                }
+                given += 1;
+                match rows.row(hit).and_then(&mut *take) {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(failure) => {
                         failed = Some(failure);
                         ControlFlow::Break(())
                     }
-                },
-            )
+                }
+            })
             .map_err(|error| request.refused(error, query))?;
+        found.hits = given;
+        self.summary.hidden = hidden;
         if let Some(failure) = failed {
             return Err(failure);
         }
@@ -217,6 +236,12 @@ impl<'a> Search<'a> {
             self.in_nothing("--count ")?;
             return Ok(Vec::new());
         };
+        if !request.exclude_baseline.is_empty() {
+            return Err(
+                Failure::asked("a baseline hides lines, and --count counts members too")
+                    .hint("`stack --exclude-baseline` counts what a baseline does not know"),
+            );
+        }
         let (counts, found) = searcher
             .count(query, by, false)
             .map_err(|error| request.refused(error, query))?;
@@ -263,7 +288,12 @@ impl<'a> Search<'a> {
     /// The search itself is part of the custody. Where the archive cannot be
     /// written (read-only media) nothing depends on it.
     pub(super) fn note_custody(&self, more: &str) {
-        let what = format!("search {more}{}", self.request.said());
+        self.note_as(&format!("search {more}"));
+    }
+
+    /// The same under another command's name.
+    pub(super) fn note_as(&self, command: &str) {
+        let what = format!("{command}{}", self.request.said());
         let _ = self.tail.note(&custody::event(&what));
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::compare::args::{Baseline, Diff, Stack, Templates, Twins};
 pub use super::connect::Connect;
 pub use super::fleet::args::{Coverage, Fleet, Run};
 pub use super::library::{Action, Library, Package};
@@ -75,6 +76,17 @@ pub enum Command {
     Import(Import),
     /// Search every word of the archive.
     Search(Box<Search>),
+    /// What is rare: lines by the number of devices they stand on, rare first.
+    Stack(Box<Stack>),
+    /// What differs between two devices, a device and the rest, or over time.
+    Diff(Box<Diff>),
+    /// A whole fleet as distances, the outlier first, with the lines that make it one.
+    Twins(Box<Twins>),
+    /// What known-good devices hold, to be left out elsewhere: learn, list, show, export.
+    #[command(subcommand)]
+    Baseline(Baseline),
+    /// What counts as volatile in a line: the rules, and what becomes of a line.
+    Templates(Templates),
     /// Print a result or a member of one, checked by hash on the way.
     Show(Show),
     /// List results: one line each, with those that are missing.
@@ -239,6 +251,10 @@ pub struct Search {
     /// both, and that is said.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
+    /// Leave out lines that this baseline knows (NAME, or NAME@VERSION); may be repeated. How many
+    /// hits it hides is said.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["certificate", "count"])]
+    pub exclude_baseline: Vec<String>,
     /// Print how many instead of which: hits, the members they are in, and members left out for
     /// want of a time.
     #[arg(long)]
@@ -466,8 +482,9 @@ pub enum Bench {
         /// Text to make, in MB before packing.
         #[arg(long, value_name = "MB", default_value_t = 256)]
         megabytes: u64,
-        /// fleet: golden images that repeat; unique: text that hardly does.
-        #[arg(long, default_value = "fleet", value_parser = ["fleet", "unique"])]
+        /// fleet: golden images that repeat; unique: text that hardly does; script: one script's
+        /// output, some 200 KB a device.
+        #[arg(long, default_value = "fleet", value_parser = ["fleet", "unique", "script"])]
         shape: String,
     },
 }

@@ -3,6 +3,7 @@
 
 mod args;
 mod collect;
+mod compare;
 mod connect;
 mod fleet;
 mod import;
@@ -83,7 +84,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The arguments, with the lists that other rooms keep in their help.
 fn grammar() -> clap::Command {
-    let command = Cli::command();
+    let mut command = Cli::command();
+    for analyzer in crate::app::ANALYZERS {
+        command = command.mut_subcommand(analyzer.name, |c| c.about(analyzer.what));
+    }
     #[cfg(feature = "emulator")]
     let command = command.mut_subcommand("emulate", |emulate| {
         let faults: String = crate::app::emulator::Faults::names()
@@ -111,6 +115,11 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Package(typed) => library::package(global, &typed),
         Command::Import(typed) => import::import(global, typed),
         Command::Search(typed) => search::search(global, &typed),
+        Command::Stack(typed) => compare::stack(global, &typed),
+        Command::Diff(typed) => compare::diff(global, &typed),
+        Command::Twins(typed) => compare::twins(global, &typed),
+        Command::Baseline(typed) => compare::baseline(global, &typed),
+        Command::Templates(typed) => compare::templates(global, &typed),
         Command::Show(typed) => read::show(global, &typed),
         Command::List(typed) => read::list(global, &typed),
         Command::Status(typed) => read::status(global, &typed),

@@ -8,6 +8,8 @@
 //! certificate = "/home/me/contoso.pem"
 //! ```
 //!
+//! Its `[templates]` says what else is volatile in a line (`templates --help`).
+//!
 //! No secret stands in it: a file, a command or the system's keyring gives it.
 
 use std::collections::BTreeMap;
@@ -17,13 +19,40 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::connect::{Cloud, Connect};
-use crate::app::{self, Failure, Kind};
+use crate::app::{self, Failure, Kind, RuleSet};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
     #[serde(default)]
     profile: BTreeMap<String, Profile>,
+    #[serde(default)]
+    templates: Templates,
+}
+
+/// What is volatile in a line, for whoever compares.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Templates {
+    /// Rules that are switched off.
+    keep: Vec<String>,
+    /// The user's own: name and pattern.
+    rules: BTreeMap<String, String>,
+}
+
+/// The rules for volatile parts in a config file: the one that is named, else
+/// the user's where there is one.
+pub fn templates(named: Option<&Path>) -> Result<RuleSet, Failure> {
+    let users = config_file(|name| std::env::var_os(name)).filter(|path| path.is_file());
+    let Some(path) = named.map(Path::to_path_buf).or(users) else {
+        return Ok(RuleSet::default());
+    };
+    let templates = read_config(&path, "rules for templates")?.templates;
+    Ok(RuleSet {
+        off: templates.keep,
+        more: templates.rules.into_iter().collect(),
+        ..RuleSet::default()
+    })
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -104,15 +133,19 @@ fn config_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     base.map(|base| base.join("afteraction").join("config.toml"))
 }
 
-fn read(path: &Path, name: &str) -> Result<Profile, Failure> {
-    let doing = || format!("could not read profiles in {}", path.display());
+fn read_config(path: &Path, what: &str) -> Result<Config, Failure> {
+    let doing = || format!("could not read {what} in {}", path.display());
     let text =
         app::read_config(path).map_err(|error| Failure::caused(Kind::Asked, doing(), error))?;
-    let config: Config = toml::from_str(&text).map_err(|error| {
+    toml::from_str(&text).map_err(|error| {
         let why = without_values(&app::collect::fleet::toml_fault(&text, &error));
         Failure::asked(format!("{}: {why}", doing()))
             .hint("secrets stand in no config file: name a file, a command or the keyring")
-    })?;
+    })
+}
+
+fn read(path: &Path, name: &str) -> Result<Profile, Failure> {
+    let config = read_config(path, "profiles")?;
     config.profile.get(name).cloned().ok_or_else(|| {
         let known: Vec<_> = config.profile.keys().map(String::as_str).collect();
         let message = format!("{} has no [profile.{name}]", path.display());

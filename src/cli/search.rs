@@ -45,6 +45,7 @@ fn request(typed: &args::Search) -> SearchRequest {
         device: typed.device.clone(),
         since: typed.since.clone(),
         until: typed.until.clone(),
+        exclude_baseline: typed.exclude_baseline.clone(),
         sort: match typed.sort {
             args::Sort::Time => app::Sort::Time,
             args::Sort::Rarity => app::Sort::Rarity,
@@ -127,6 +128,13 @@ fn tell(global: &Global, form: Form, summary: &app::SearchSummary) {
                 "note: left out {} that would match but have no time; search without since and until to see them",
                 counted(summary.undated, "member")
             ),
+        );
+    }
+    if summary.hidden > 0 {
+        let hidden = counted(summary.hidden, "hit");
+        say(
+            global,
+            &format!("note: left out {hidden} that the baseline knows"),
         );
     }
     if let Some(lines) = summary.scanned_lines {

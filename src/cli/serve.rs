@@ -136,11 +136,9 @@ pub fn generate(
         return Err(Failure::asked(format!("{} is not empty", dir.display()))
             .hint("name a folder that does not exist yet"));
     }
-    let shape = if shape == "unique" {
-        made::Shape::Unique
-    } else {
-        made::Shape::Fleet
-    };
+    let shape: made::Shape = shape
+        .parse()
+        .map_err(|e: made::UnknownShape| Failure::asked(e.to_string()))?;
     let settings = made::Settings {
         seed,
         ..made::Settings::new(shape, u64::from(devices), megabytes * 1_000_000)

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::app::{Caught, CollectReport, DemoView, GapRow, HitRow, SearchSummary};
+use crate::app::{
+    Caught, CollectReport, CompareSummary, DemoView, GapRow, HitRow, SearchSummary, StackRow,
+};
 
 use super::output::{Output, Paint, Row, counted, human_bytes, human_count};
 
@@ -94,6 +96,31 @@ impl DemoView for Story {
             self.paint.green("→"),
             counted(summary.hits, "hit"),
             counted(summary.devices_hit.unwrap_or(0), "device")
+        )?;
+        self.out.flush()
+    }
+
+    fn rare(&mut self, command: &str) -> io::Result<()> {
+        writeln!(
+            self.out,
+            "\n{}\n  $ {command}",
+            self.paint
+                .bold("… and what is rare, without asking for a word?")
+        )
+    }
+
+    fn stacked(&mut self, row: &StackRow) -> io::Result<()> {
+        row.write_line(&mut self.out, self.paint)
+    }
+
+    fn compared(&mut self, summary: &CompareSummary) -> io::Result<()> {
+        writeln!(
+            self.out,
+            "  {} the rarest {} of {} on {}",
+            self.paint.green("→"),
+            human_count(summary.rows),
+            counted(summary.texts, "different line"),
+            counted(summary.devices, "device")
         )?;
         self.out.flush()
     }

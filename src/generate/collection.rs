@@ -11,6 +11,7 @@ use super::clock::Moment;
 use super::device::Device;
 use super::error::{GenerateError, put, put_json};
 use super::golden::{IMAGES, Image};
+use super::plan::Shape;
 use super::random::Random;
 use super::round::Round;
 use super::section::{Plant, Scene};
@@ -176,6 +177,7 @@ impl<'a> Work<'a> {
             random,
             pending: self.plants(number, round),
             plenty: 100,
+            whole: self.settings.shape == Shape::Script,
         };
         let first = (number + round) as usize;
         let target = self.settings.text_bytes / devices / self.rounds;

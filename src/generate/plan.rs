@@ -15,6 +15,9 @@ pub enum Shape {
     Fleet,
     /// Event logs, firewall logs and hashes of users' files: about 0.6.
     Unique,
+    /// One script that prints everything, on machines from golden images:
+    /// some 200 KB of it.
+    Script,
 }
 
 /// One command and what it brings.
@@ -59,7 +62,20 @@ impl Shape {
         match self {
             Self::Fleet => FLEET,
             Self::Unique => UNIQUE,
+            Self::Script => SCRIPT,
         }
+    }
+
+    /// Whether a step of it prints this.
+    pub(super) fn prints(self, section: Section) -> bool {
+        self.steps().iter().any(|step| match step {
+            Step::Script { sections, .. } => sections.contains(&section),
+            Step::File { section: only, .. } => *only == section,
+            Step::Triage { members, .. } => {
+                let mut members = members.iter();
+                members.any(|member| member.sections.contains(&section))
+            }
+        })
     }
 }
 
@@ -70,6 +86,7 @@ impl FromStr for Shape {
         match word {
             "fleet" => Ok(Self::Fleet),
             "unique" => Ok(Self::Unique),
+            "script" => Ok(Self::Script),
             _ => Err(UnknownShape(word.chars().take(40).collect())),
         }
     }
@@ -77,7 +94,7 @@ impl FromStr for Shape {
 
 /// A word that is no shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a shape of a collection: expected `fleet` or `unique`")]
+#[error("`{0}` is not a shape of a collection: expected `fleet`, `unique` or `script`")]
 pub struct UnknownShape(pub String);
 
 const FLEET: &[Step] = &[
@@ -120,6 +137,30 @@ const FLEET: &[Step] = &[
         sections: &[Events, Services],
     },
 ];
+
+const SCRIPT: &[Step] = &[Step::Script {
+    name: "Get-Triage.ps1",
+    args: "-All",
+    gzipped: true,
+    sections: &[
+        System,
+        Hotfixes,
+        Software,
+        Users,
+        Services,
+        Tasks,
+        Autoruns,
+        RunKeys,
+        Processes,
+        Connections,
+        DnsCache,
+        Prefetch,
+        History,
+        Events,
+        Hashes,
+        Transcript,
+    ],
+}];
 
 const TRIAGE: &[Member] = &[
     member("C/ProgramData/Triage/services.txt", &[Services]),

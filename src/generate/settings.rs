@@ -19,14 +19,17 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The usual needles in a collection of `shape`.
+    /// The usual needles in a collection of `shape`, those that it has a place
+    /// for.
     pub fn new(shape: Shape, devices: u64, text_bytes: u64) -> Self {
+        let mut hidden = usual();
+        hidden.retain(|hidden| shape.prints(hidden.section));
         Self {
             seed: 1,
             devices,
             text_bytes,
             shape,
-            hidden: usual(),
+            hidden,
         }
     }
 }

@@ -288,8 +288,10 @@ mod tests {
             let starts = starts.filter(|at| {
                 let end = **at + word.len();
                 let before = line[..**at].chars().next_back();
-                !(wordly(before) && wordly(word.chars().next()))
-                    && !(wordly(line[end..].chars().next()) && wordly(word.chars().next_back()))
+                let after = line[end..].chars().next();
+                let within = (wordly(before) && wordly(word.chars().next()))
+                    || (wordly(after) && wordly(word.chars().next_back()));
+                !within
             });
             starts.map(|at| (*at, at + word.len())).collect()
         };

@@ -259,7 +259,7 @@ impl Searcher {
     }
 
     /// Every matching member, in order.
-    fn places(
+    pub(super) fn places(
         &self,
         plan: &Plan,
         matches: &Matches,

@@ -7,6 +7,7 @@ mod archive;
 mod certificate;
 #[cfg(feature = "emulator")]
 mod collect;
+mod compare;
 mod damage;
 #[cfg(feature = "emulator")]
 mod fleet;

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::support::{Case, Ran, sample_data};
 
-fn incident() -> Case {
+pub(super) fn incident() -> Case {
     let case = Case::new();
     case.run(&["import", &sample_data().display().to_string()]);
     case
@@ -356,11 +356,11 @@ fn shell_words(command: &str) -> Vec<String> {
     words
 }
 
-#[test]
-fn the_readme_shows_what_the_program_prints() {
-    let case = incident();
+/// Runs the examples of a section of the README, in their order. Returns how
+/// many there are.
+pub(super) fn run_examples(case: &Case, heading: &str) -> usize {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let section = &readme[readme.find("## Searching").unwrap()..];
+    let section = &readme[readme.find(heading).unwrap()..];
     let section = &section[..section[2..].find("\n## ").unwrap()];
     let blocks = section.split("```console\n").skip(1);
     let shown: String = blocks.map(|b| b.split("```").next().unwrap()).collect();
@@ -375,6 +375,13 @@ fn the_readme_shows_what_the_program_prints() {
         assert_eq!(printed, expected, "{words:?}");
         commands += 1;
     }
+    commands
+}
+
+#[test]
+fn the_readme_shows_what_the_program_prints() {
+    let case = incident();
+    let commands = run_examples(&case, "## Searching");
     assert!(commands > 6, "{commands}");
     assert!(case.path("absent.json").exists());
 }

@@ -179,8 +179,8 @@ fn one_action_is_shown_cancelled_and_collected_by_command() {
     let sealed: Vec<_> = rows.iter().filter(|r| r["state"] == "sealed").collect();
     assert_eq!((sealed.len(), &sealed[0]["command_index"]), (1, &1.into()));
     // One that still waits for its device.
-    let names = devices(&emulator).into_iter();
-    let name = names.filter(|name| !name.starts_with("ws-1.")).next_back();
+    let mut names = devices(&emulator).into_iter();
+    let name = names.rfind(|name| !name.starts_with("ws-1."));
     let name = name.expect("a machine");
     let what = ["--devices", &name, "--script", "inventory.ps1"];
     let mut run = speaking(&case, &emulator, &["run"], &what);

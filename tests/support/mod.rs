@@ -45,6 +45,7 @@ impl Case {
         command
             .env("AFTERACTION_ARCHIVE", self.archive())
             .env("AFTERACTION_STATE", self.path("state"))
+            .env("XDG_CONFIG_HOME", self.path("config"))
             .env("NO_COLOR", "1")
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(args);

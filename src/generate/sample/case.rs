@@ -97,6 +97,7 @@ impl<'a> Case<'a> {
                 random,
                 pending: Vec::new(),
                 plenty: PLENTY,
+                whole: false,
             },
         }
     }
@@ -145,6 +146,7 @@ impl Visit<'_> {
                     })
                     .collect(),
                 plenty: self.scene.plenty,
+                whole: false,
             };
             scene.write(*section, &mut text);
         }

@@ -6,13 +6,22 @@ use crate::generate::words::{STEMS, TAILS};
 const HEADING: &str =
     "Algorithm       Hash                                                                   Path";
 
-/// A run of the system files, another one each time.
+/// System files hashed by a script that hashes all it knows.
+const ALL: usize = 500;
+
+/// A run of the system files: another one each time, or the same from each
+/// machine.
 pub(super) fn hashes(scene: &mut Scene<'_>, text: &mut Text) {
     let image = scene.image;
     text.heading(HEADING);
     let all = image.hashes.len();
-    let start = scene.random.below(all as u64) as usize;
-    let count = (scene.count(160) as usize).min(all);
+    let (start, count) = match scene.whole {
+        true => (0, ALL.min(all)),
+        false => (
+            scene.random.below(all as u64) as usize,
+            (scene.count(160) as usize).min(all),
+        ),
+    };
     scene.list(Section::Hashes, text, count, |_, n, text| {
         text.line(&image.hashes[(start + n) % all]);
     });

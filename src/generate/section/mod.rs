@@ -62,6 +62,8 @@ pub(super) struct Scene<'a> {
     ///
     /// **Units**: per cent.
     pub plenty: u64,
+    /// Lists of files are whole, the same from every machine.
+    pub whole: bool,
 }
 
 /// A line that goes into the first section of its kind.

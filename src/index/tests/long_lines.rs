@@ -206,7 +206,7 @@ fn a_line_too_long_for_a_pattern_is_said_to_be() {
 #[test]
 fn a_line_of_any_length_is_found_in_at_its_places() {
     let exhaustive = std::env::var_os("AFTERACTION_EXHAUSTIVE").is_some();
-    let len: u64 = if exhaustive { 1 << 30 } else { 9 << 20 };
+    let len: u64 = if exhaustive { 200 << 20 } else { 5 << 20 };
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::default();
     let mut writer = Writer::open(folder.path(), identity(), settings.clone()).unwrap();
@@ -247,12 +247,12 @@ fn a_line_of_any_length_is_found_in_at_its_places() {
     });
     writer.publish(Seq(1)).unwrap();
     let searcher = open(folder.path(), &settings);
-    assert!(places.len() > 10);
-    // Some of them: each is sought in the whole line several times.
+    assert!(places.len() > 8);
+    // Two of them: each is sought in the whole line several times.
     for (n, place) in places
         .iter()
         .enumerate()
-        .filter(|(n, _)| [0, 4, 11].contains(n))
+        .filter(|(n, _)| [4, 8].contains(n))
     {
         let name = format!("needle{}.exe", n + 1);
         let upper = name.to_uppercase();

@@ -1,0 +1,35 @@
+/// What an analyzer could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    #[error("there is no rule `{name}` for volatile parts")]
+    NoRule { name: String },
+    #[error("could not read the pattern of the rule `{name}`")]
+    Pattern {
+        name: String,
+        source: Box<regex::Error>,
+    },
+    #[error("the baseline is damaged: {what}")]
+    Baseline { what: String },
+    #[error("could not read a baseline of format {found}, this build reads {wanted}")]
+    BaselineFormat { found: u32, wanted: u32 },
+    #[error(
+        "could not use a baseline learned with version {found} of the rules, this build has {wanted}"
+    )]
+    BaselineRules { found: u32, wanted: u32 },
+    #[error("could not learn a baseline of more than {limit} bytes of templates")]
+    BaselineTooLarge { limit: usize },
+}
+
+impl AnalyzeError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoRule { .. } => Some("`templates` lists the rules"),
+            Self::Pattern { .. } => Some("`[templates]` of the config file holds it"),
+            Self::Baseline { .. } => Some("learn it again, or import an export of it"),
+            Self::BaselineFormat { .. } => Some("it was written by another version of afteraction"),
+            Self::BaselineRules { .. } => Some("learn it again with this version"),
+            Self::BaselineTooLarge { .. } => Some("learn from fewer scripts or devices at a time"),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Texts that are the same, once, and who holds each. A hash finds, the bytes
+//! decide: part of the evidence is an attacker's.
+
+use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
+
+use hashbrown::HashTable;
+
+/// Where a line stands, for whoever knows what the numbers mean. In the order
+/// of reading.
+pub type Place = (u32, u32, u64);
+
+/// Different raw texts of one template are counted up to this many, 8 bytes
+/// each; one more means more.
+pub const VARIANTS_COUNTED: usize = 32;
+
+/// **Units**: bytes of a block of texts, so that growing copies nothing.
+const BLOCK: usize = 1 << 20;
+/// Devices held one by one; a bit for each device of the fleet beyond.
+const FEW: usize = 6;
+
+/// Hashes texts; drawn anew by every process, so that nobody can prepare
+/// texts that fall together.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(RandomState);
+
+/// The hash of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key(u64);
+
+impl Keys {
+    pub fn of(&self, text: &str) -> Key {
+        Key(self.0.hash_one(text))
+    }
+}
+
+/// A set of devices, by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Devices {
+    Few { len: u8, ids: [u32; FEW] },
+    Many { len: u32, bits: Box<[u64]> },
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self::Few {
+            len: 0,
+            ids: [0; FEW],
+        }
+    }
+}
+
+impl Devices {
+    pub fn len(&self) -> u32 {
+        match self {
+            Self::Few { len, .. } => u32::from(*len),
+            Self::Many { len, .. } => *len,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ascending.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        match self {
+            Self::Few { len, ids } => {
+                let mut ids = ids[..usize::from(*len)].to_vec();
+                ids.sort_unstable();
+                Box::new(ids.into_iter())
+            }
+            Self::Many { bits, .. } => {
+                let words = (0u32..).zip(bits.iter());
+                Box::new(words.flat_map(|(n, word)| {
+                    let bits = (0..64).filter(move |bit| word >> bit & 1 == 1);
+                    bits.map(move |bit| n * 64 + bit)
+                }))
+            }
+        }
+    }
+
+    /// Adds a device of a fleet of `fleet`. Returns the bytes it took.
+    fn add(&mut self, device: u32, fleet: u32) -> usize {
+        match self {
+            Self::Few { len, ids } => {
+                let count = usize::from(*len);
+                if ids[..count].contains(&device) {
+                    return 0;
+                }
+                if count < FEW {
+                    ids[count] = device;
+                    *len += 1;
+                    return 0;
+                }
+                let largest = ids.iter().copied().max().unwrap_or(0).max(device);
+                let words = (fleet.max(largest + 1) as usize).div_ceil(64);
+                let mut many = Self::Many {
+                    len: 0,
+                    bits: vec![0; words].into(),
+                };
+                for id in ids.iter().copied().chain([device]) {
+                    many.add(id, fleet);
+                }
+                *self = many;
+                words * size_of::<u64>()
+            }
+            Self::Many { len, bits } => {
+                if let Some(word) = bits.get_mut(device as usize / 64) {
+                    let bit = 1 << (device % 64);
+                    *len += u32::from(*word & bit == 0);
+                    *word |= bit;
+                }
+                0
+            }
+        }
+    }
+}
+
+/// The first place of a text: of the first member, in its reading order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct First {
+    /// Of the member: the oldest first, what has no time last.
+    pub rank: u32,
+    pub place: Place,
+}
+
+/// Members that hold a text.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding<'a> {
+    /// Each once.
+    pub devices: &'a [u32],
+    /// How many times it is held.
+    pub hits: u64,
+    pub first: First,
+    /// The last member that has a time.
+    pub last: Option<u32>,
+}
+
+/// Who holds a text.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    pub devices: Devices,
+    pub hits: u64,
+    pub first: Option<First>,
+    pub last: Option<u32>,
+}
+
+impl Held {
+    fn add(&mut self, holding: &Holding<'_>, fleet: u32) -> usize {
+        self.hits += holding.hits;
+        let first = Some(holding.first);
+        self.first = self.first.into_iter().chain(first).min();
+        self.last = self.last.max(holding.last);
+        let devices = holding.devices.iter();
+        devices.map(|device| self.devices.add(*device, fleet)).sum()
+    }
+}
+
+/// A text and who holds it, on each of two sides.
+#[derive(Clone, Debug)]
+struct Group {
+    key: u64,
+    /// Block, start, length.
+    text: (u32, u32, u32),
+    /// A baseline knows it: it is counted and not shown.
+    hidden: bool,
+    sides: [Held; 2],
+    variants: Vec<u64>,
+}
+
+/// Texts by number.
+///
+/// **Memory**: the texts, 200 bytes each, 8 for each raw text counted, and a
+/// bit for each device of the fleet where more than a few hold it.
+#[derive(Debug)]
+pub struct Groups {
+    table: HashTable<u32>,
+    groups: Vec<Group>,
+    blocks: Vec<String>,
+    /// Only texts whose hash lies in here are kept.
+    range: RangeInclusive<u64>,
+    fleet: u32,
+    /// **Units**: bytes, about.
+    bytes: usize,
+}
+
+impl Groups {
+    /// Of a fleet of so many devices; of all texts, those whose hash lies in
+    /// `range`.
+    pub fn new(fleet: u32, range: RangeInclusive<u64>) -> Self {
+        Self {
+            table: HashTable::new(),
+            groups: Vec::new(),
+            blocks: Vec::new(),
+            range,
+            fleet,
+            bytes: 0,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// **Units**: bytes held, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The number of a text, shown or hidden, which are two; `None` where
+    /// another range has it.
+    pub fn number(&mut self, key: Key, text: &str, hidden: bool) -> Option<u32> {
+        let Key(key) = key;
+        if !self.range.contains(&key) {
+            return None;
+        }
+        let Self {
+            table,
+            groups,
+            blocks,
+            ..
+        } = self;
+        let is = |number: &u32| {
+            let group = &groups[*number as usize];
+            group.key == key && group.hidden == hidden && text_in(blocks, group.text) == text
+        };
+        if let Some(known) = table.find(key, is) {
+            return Some(*known);
+        }
+        let number = groups.len() as u32;
+        let place = self.keep(text);
+        self.groups.push(Group {
+            key,
+            text: place,
+            hidden,
+            sides: Default::default(),
+            variants: Vec::new(),
+        });
+        let groups = &self.groups;
+        let rehash = |number: &u32| groups[*number as usize].key;
+        self.table.insert_unique(key, number, rehash);
+        self.bytes += size_of::<Group>() + 8 + text.len();
+        Some(number)
+    }
+
+    fn keep(&mut self, text: &str) -> (u32, u32, u32) {
+        let full = |block: &String| block.len() + text.len() > block.capacity();
+        if self.blocks.last().is_none_or(full) {
+            self.blocks
+                .push(String::with_capacity(BLOCK.max(text.len())));
+        }
+        let number = self.blocks.len() - 1;
+        let block = &mut self.blocks[number];
+        let start = block.len();
+        block.push_str(text);
+        (number as u32, start as u32, text.len() as u32)
+    }
+
+    /// Notes that a raw text has this template.
+    pub fn add_variant(&mut self, number: u32, raw: Key) {
+        let variants = &mut self.groups[number as usize].variants;
+        if variants.len() <= VARIANTS_COUNTED && !variants.contains(&raw.0) {
+            variants.push(raw.0);
+            self.bytes += size_of::<u64>();
+        }
+    }
+
+    /// Notes who holds a text, on one of the sides.
+    pub fn add(&mut self, number: u32, side: usize, holding: &Holding<'_>) {
+        let group = &mut self.groups[number as usize];
+        self.bytes += group.sides[side].add(holding, self.fleet);
+    }
+
+    pub fn text(&self, number: u32) -> &str {
+        text_in(&self.blocks, self.groups[number as usize].text)
+    }
+
+    pub fn held(&self, number: u32, side: usize) -> &Held {
+        &self.groups[number as usize].sides[side]
+    }
+
+    /// Different raw texts, up to [`VARIANTS_COUNTED`] and one more.
+    pub fn variants(&self, number: u32) -> u32 {
+        self.groups[number as usize].variants.len() as u32
+    }
+
+    /// Of the texts that somebody holds and that are shown.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.all().filter(|number| {
+            let group = &self.groups[*number as usize];
+            !group.hidden && group.sides.iter().any(|side| side.hits > 0)
+        })
+    }
+
+    /// Of all texts.
+    pub fn all(&self) -> std::ops::Range<u32> {
+        0..self.groups.len() as u32
+    }
+
+    /// How many times hidden texts are held.
+    pub fn hidden_hits(&self) -> u64 {
+        let hidden = self.groups.iter().filter(|group| group.hidden);
+        hidden
+            .flat_map(|group| &group.sides)
+            .map(|side| side.hits)
+            .sum()
+    }
+}
+
+fn text_in(blocks: &[String], (block, start, len): (u32, u32, u32)) -> &str {
+    let (start, len) = (start as usize, len as usize);
+    let block = blocks.get(block as usize);
+    block.and_then(|b| b.get(start..start + len)).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_of_devices_hold_what_was_added_once() {
+        let mut set = Devices::default();
+        for device in [9, 3, 9, 70, 1, 2, 4, 130, 130, 199, 0] {
+            set.add(device, 200);
+        }
+        assert_eq!(
+            set.iter().collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4, 9, 70, 130, 199]
+        );
+        assert_eq!(set.len(), 9);
+        let mut few = Devices::default();
+        few.add(7, 200);
+        few.add(5, 200);
+        assert_eq!(few.iter().collect::<Vec<_>>(), [5, 7]);
+        assert_eq!(few.len(), 2);
+    }
+
+    #[test]
+    fn texts_whose_hashes_are_equal_stay_apart() {
+        let mut groups = Groups::new(3, 0..=u64::MAX);
+        let a = groups.number(Key(7), "a", false);
+        let b = groups.number(Key(7), "b", false);
+        let hidden = groups.number(Key(7), "a", true);
+        assert_eq!((a, b, hidden), (Some(0), Some(1), Some(2)));
+        assert_eq!(groups.number(Key(7), "a", false), Some(0));
+        // Nobody holds them.
+        assert_eq!((groups.all(), groups.numbers().count()), (0..3, 0));
+        let mut half = Groups::new(3, 0..=6);
+        assert_eq!(half.number(Key(7), "a", false), None);
+    }
+
+    #[test]
+    fn the_first_place_is_the_first_whatever_comes_first() {
+        let holding = |rank, device: &'static [u32], last| Holding {
+            devices: device,
+            hits: 2,
+            first: First {
+                rank,
+                place: (0, rank, 1),
+            },
+            last,
+        };
+        let mut held = Held::default();
+        held.add(&holding(5, &[1], Some(9)), 4);
+        held.add(&holding(2, &[1, 2], None), 4);
+        held.add(&holding(7, &[3], Some(4)), 4);
+        assert_eq!((held.devices.len(), held.hits), (3, 6));
+        assert_eq!(held.first.map(|first| first.rank), Some(2));
+        assert_eq!(held.last, Some(9));
+    }
+}

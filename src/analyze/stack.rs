@@ -1,0 +1,203 @@
+//! Least frequency of occurrence: on how few devices a text stands.
+//!
+//! A line may be rare because it says something nobody else's lines say (a
+//! service nobody has), or because it puts known words together in a way that
+//! is rare (a service that everybody has, stopped here). Both are findings;
+//! of the second kind a fleet has many, so they stand back a little: a text
+//! takes its turn as if it stood on no fewer devices than an eighth of those
+//! on which its rarest word stands.
+
+use std::hash::Hasher;
+
+use rustc_hash::FxHasher;
+
+use super::groups::{Devices, First, Groups, Held};
+
+/// A word is as rare as a text where it stands on at most this many times as
+/// many devices.
+const AS_RARE: u32 = 2;
+/// Known words put together anew count as this part of how common they are.
+const KNOWN_WORDS: u32 = 8;
+
+/// A text in its turn, without the text: whoever shows it knows the way back.
+///
+/// **Memory**: about 90 bytes.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub devices: Devices,
+    pub hits: u64,
+    pub first: First,
+    pub last: Option<u32>,
+    pub variants: u32,
+    /// On how many devices the rarest of its words stands, in one line.
+    pub rarest: u32,
+}
+
+impl Record {
+    fn of(held: &Held, variants: u32, rarest: u32) -> Option<Self> {
+        Some(Self {
+            devices: held.devices.clone(),
+            hits: held.hits,
+            first: held.first?,
+            last: held.last,
+            variants,
+            rarest,
+        })
+    }
+
+    /// What it is ordered by, first to last: rare first, of those the ones
+    /// with the rarest word, of those the oldest.
+    pub fn turn(&self) -> (u32, u32, u32, First) {
+        let devices = self.devices.len();
+        let weight = devices.max(self.rarest / KNOWN_WORDS);
+        // A word that stands in several lines of its own devices is new too.
+        let is_new = self.rarest <= devices.saturating_mul(AS_RARE);
+        let rarest = if is_new { devices } else { self.rarest };
+        (weight, devices, rarest, self.first)
+    }
+}
+
+/// Counters of a row of the sketch: what a fleet's words need, few of which
+/// then share one.
+const COUNTERS: usize = 1 << 21;
+
+/// On how many devices words stand, about: summed over the texts that hold
+/// them, and never too small. Only the order depends on it.
+///
+/// **Memory**: 16 MiB, whatever there is.
+#[derive(Debug)]
+pub struct Novelty {
+    rows: [Vec<u32>; 2],
+    fleet: u32,
+}
+
+impl Novelty {
+    pub fn new(fleet: u32) -> Self {
+        Self {
+            rows: [vec![0; COUNTERS], vec![0; COUNTERS]],
+            fleet,
+        }
+    }
+
+    /// Learns the words of all texts, hidden ones too.
+    pub fn learn(&mut self, groups: &Groups) {
+        for number in groups.all() {
+            let devices = groups.held(number, 0).devices.len();
+            for word in words(groups.text(number)) {
+                for (row, at) in self.rows.iter_mut().zip(places(word)) {
+                    row[at] = row[at].saturating_add(devices);
+                }
+            }
+        }
+    }
+
+    fn spread(&self, word: &str) -> u32 {
+        let counts = self.rows.iter().zip(places(word)).map(|(row, at)| row[at]);
+        counts.min().unwrap_or(0).min(self.fleet)
+    }
+
+    /// On how many devices the rarest word of a text stands at least; on as
+    /// many as the text where it has no words.
+    fn rarest(&self, text: &str, devices: u32) -> u32 {
+        let rarest = words(text).map(|word| self.spread(word)).min();
+        rarest.unwrap_or(devices).max(devices)
+    }
+
+    /// The words of a text that hardly anybody else has.
+    pub fn new_words<'t>(&self, text: &'t str, devices: u32) -> Vec<&'t str> {
+        let most = devices.saturating_mul(AS_RARE);
+        words(text)
+            .filter(|word| self.spread(word) <= most)
+            .collect()
+    }
+
+    /// The record of a text whose words do not count.
+    pub fn record(groups: &Groups, number: u32) -> Option<Record> {
+        let held = groups.held(number, 0);
+        Record::of(held, groups.variants(number), held.devices.len())
+    }
+
+    /// The records of all texts that stand on no more than so many devices.
+    pub fn records(&self, groups: &Groups, devices_max: u32) -> Vec<Record> {
+        let few = |number: &u32| {
+            let devices = groups.held(*number, 0).devices.len();
+            (1..=devices_max).contains(&devices)
+        };
+        let records = groups.numbers().filter(few).filter_map(|number| {
+            let held = groups.held(number, 0);
+            let rarest = self.rarest(groups.text(number), held.devices.len());
+            Record::of(held, groups.variants(number), rarest)
+        });
+        records.collect()
+    }
+}
+
+/// Words of a text, the words that stand for volatile parts left out.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.split([
+        ' ', '\t', '"', '\'', ',', ';', '(', ')', '[', ']', '{', '}', '=', '|', '\\', '/',
+    ]);
+    let is_placeholder = |word: &&str| word.starts_with('<') && word.ends_with('>');
+    parts.filter(move |word| !word.is_empty() && !is_placeholder(word))
+}
+
+/// A word's counter in each row.
+fn places(word: &str) -> [usize; 2] {
+    let mut hasher = FxHasher::default();
+    hasher.write(word.as_bytes());
+    let hash = hasher.finish();
+    let mixed = (hash ^ hash >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    [mixed as usize % COUNTERS, (mixed >> 32) as usize % COUNTERS]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::groups::{Holding, Keys};
+    use super::*;
+
+    fn groups(lines: &[(&str, std::ops::Range<u32>)]) -> Groups {
+        let keys = Keys::default();
+        let mut groups = Groups::new(100, 0..=u64::MAX);
+        for (rank, (text, devices)) in (0u32..).zip(lines) {
+            let number = groups.number(keys.of(text), text, false).unwrap();
+            groups.add_variant(number, keys.of(text));
+            let devices: Vec<u32> = devices.clone().collect();
+            groups.add(
+                number,
+                0,
+                &Holding {
+                    devices: &devices,
+                    hits: devices.len() as u64,
+                    first: First {
+                        rank,
+                        place: (0, 0, u64::from(rank)),
+                    },
+                    last: Some(rank),
+                },
+            );
+        }
+        groups
+    }
+
+    #[test]
+    fn what_is_new_comes_before_known_words_put_together_anew() {
+        let groups = groups(&[
+            ("Running Spooler", 0..99),
+            ("Stopped BITS", 0..60),
+            ("Stopped Spooler", 0..1),
+            ("Running Evil relay", 3..6),
+            ("Running Tool", 0..40),
+        ]);
+        let mut novelty = Novelty::new(100);
+        novelty.learn(&groups);
+        let mut records = novelty.records(&groups, u32::MAX);
+        records.sort_by_key(Record::turn);
+        let turns: Vec<_> = records.iter().map(|r| r.devices.len()).collect();
+        assert_eq!(turns, [3, 1, 40, 60, 99]);
+        assert_eq!(
+            novelty.new_words("Running Evil relay", 3),
+            ["Evil", "relay"]
+        );
+        assert_eq!(novelty.records(&groups, 3).len(), 2);
+    }
+}

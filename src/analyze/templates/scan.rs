@@ -1,0 +1,373 @@
+//! One pass over a line: what is volatile is replaced, the rest is copied.
+
+use super::labels::SHORT;
+use super::rules::{Kind, is_everywhere};
+use super::{Placeholder, Templates, shapes};
+
+pub(super) struct Scan<'a> {
+    templates: &'a Templates,
+    pub(super) line: &'a str,
+    pub(super) bytes: &'a [u8],
+    /// Everything before this has been looked at.
+    pub(super) at: usize,
+    /// Everything before this has been written.
+    copied: usize,
+    /// An address stood here and no word since: numbers may be ports.
+    near_address: bool,
+    /// The name of the machine that is asked, by its number.
+    own: Option<u32>,
+    named: &'a mut Vec<u32>,
+    out: &'a mut String,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(
+        templates: &'a Templates,
+        line: &'a str,
+        own: Option<u32>,
+        named: &'a mut Vec<u32>,
+        out: &'a mut String,
+    ) -> Self {
+        Self {
+            templates,
+            line,
+            bytes: line.as_bytes(),
+            at: 0,
+            copied: 0,
+            near_address: false,
+            own,
+            named,
+            out,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let from = self.out.len();
+        self.lead();
+        while let Some(&byte) = self.bytes.get(self.at) {
+            match byte {
+                b' ' | b'\t' => self.blanks(),
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => self.word(),
+                b'\\' | b'/' => self.separator(),
+                b':' | b'=' | b'>' => self.label(),
+                b'.' => self.ending(),
+                b']' => self.behind_bracket(),
+                b'*' => {
+                    self.near_address = true;
+                    self.at += 1;
+                }
+                _ => self.at += 1,
+            }
+        }
+        self.copy_to(self.bytes.len());
+        if self.on(Kind::Blanks) {
+            let len = self.out[from..].trim_end_matches(' ').len();
+            self.out.truncate(from + len);
+        }
+    }
+
+    pub(super) fn on(&self, kind: Kind) -> bool {
+        self.templates.on(kind)
+    }
+
+    pub(super) fn byte(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or(0)
+    }
+
+    pub(super) fn before(&self, at: usize) -> u8 {
+        at.checked_sub(1).map_or(0, |at| self.byte(at))
+    }
+
+    /// Places come from bytes of ASCII, so that they are borders of characters.
+    pub(super) fn text(&self, from: usize, to: usize) -> &'a str {
+        self.line.get(from..to).unwrap_or("")
+    }
+
+    fn copy_to(&mut self, to: usize) {
+        let text = self.text(self.copied, to);
+        self.out.push_str(text);
+        self.copied = to;
+    }
+
+    pub(super) fn put(&mut self, from: usize, to: usize, instead: Placeholder) {
+        self.copy_to(from);
+        self.out.push_str(instead);
+        (self.at, self.copied) = (to, to);
+    }
+
+    pub(super) fn replace(&mut self, kind: Kind, from: usize, to: usize) -> bool {
+        if self.on(kind) {
+            self.put(from, to, kind.placeholder());
+        }
+        self.at = to;
+        self.on(kind)
+    }
+
+    pub(super) fn skip_blanks(&self, at: usize) -> usize {
+        let rest = self.bytes.get(at..).unwrap_or(&[]);
+        at + rest
+            .iter()
+            .take_while(|b| **b == b' ' || **b == b'\t')
+            .count()
+    }
+
+    /// Up to the next blank.
+    pub(super) fn token_end(&self, at: usize) -> usize {
+        let rest = self.bytes.get(at..).unwrap_or(&[]);
+        at + rest
+            .iter()
+            .take_while(|b| **b != b' ' && **b != b'\t')
+            .count()
+    }
+
+    pub(super) fn blanks(&mut self) {
+        let end = self.skip_blanks(self.at);
+        let is_usual = end == self.at + 1 && self.byte(self.at) == b' ';
+        if self.on(Kind::Blanks) && !(is_usual && self.at > 0) {
+            let one = if self.at == 0 { "" } else { " " };
+            self.put(self.at, end, one);
+        }
+        self.at = end;
+    }
+
+    fn word(&mut self) {
+        let start = self.at;
+        let found = match self.byte(start) {
+            b'0'..=b'9' => self.number(start),
+            _ => self.name(start),
+        };
+        if found {
+            return;
+        }
+        // Names of machines go on over hyphens.
+        let rest = self.bytes.get(start..).unwrap_or(&[]);
+        let len = rest.iter().take_while(|b| is_word(**b)).count();
+        self.at = start + len.max(1);
+        if !self.byte(start).is_ascii_digit() {
+            self.near_address = false;
+        }
+    }
+
+    /// What may begin with a digit. Behind a point or colon nothing does.
+    fn number(&mut self, start: usize) -> bool {
+        let bytes = self.bytes;
+        let before = self.before(start);
+        if let Some(end) = shapes::guid(bytes, start) {
+            return self.replace(Kind::Guids, start, end);
+        }
+        if let Some(end) = shapes::address(bytes, start) {
+            return self.replace(Kind::Addresses, start, end);
+        }
+        if self.machine(start) {
+            return true;
+        }
+        if before == b'.' || before == b':' && !self.before(start - 1).is_ascii_alphabetic() {
+            return false;
+        }
+        if let Some(end) = shapes::duration(bytes, start) {
+            return self.replace(Kind::Durations, start, end);
+        }
+        if let Some(end) = shapes::ipv4(bytes, start) {
+            self.at = end;
+            self.near_address = true;
+            if self.byte(end) == b':' {
+                self.port();
+            }
+            return true;
+        }
+        if let Some(end) = shapes::time(bytes, start) {
+            return self.replace(Kind::Times, start, end);
+        }
+        if self.near_address
+            && let Some(end) = shapes::dynamic_port(bytes, start)
+        {
+            return self.replace(Kind::Ports, start, end);
+        }
+        self.quantity(start)
+    }
+
+    /// Numbers that their neighbours explain.
+    fn quantity(&mut self, start: usize) -> bool {
+        let end = start + shapes::number(self.bytes, start);
+        if let Some(end) = shapes::kilobytes(self.bytes, end) {
+            return self.replace(Kind::Memory, start, end);
+        }
+        let before = self.text(0, start);
+        let word = before.trim_end_matches(' ').rsplit(' ').next();
+        let is_record = matches!(
+            word.unwrap_or(""),
+            "A" | "AAAA" | "CNAME" | "PTR" | "SRV" | "TXT" | "NS" | "MX" | "SOA"
+        );
+        let next = self.skip_blanks(end);
+        if before.ends_with(' ') && is_record && next > end && next < self.bytes.len() {
+            return self.replace(Kind::Durations, start, end);
+        }
+        false
+    }
+
+    /// What may begin with a letter.
+    fn name(&mut self, start: usize) -> bool {
+        let bytes = self.bytes;
+        match self.byte(start) {
+            b'S' => {
+                if let Some((from, end)) = shapes::sid(bytes, start) {
+                    return self.replace(Kind::Sids, from, end);
+                }
+            }
+            b'P' => {
+                if let Some(end) = shapes::duration(bytes, start) {
+                    return self.replace(Kind::Durations, start, end);
+                }
+            }
+            _ => {}
+        }
+        if self.byte(start).is_ascii_hexdigit() {
+            if let Some(end) = shapes::guid(bytes, start) {
+                return self.replace(Kind::Guids, start, end);
+            }
+            if let Some(end) = shapes::address(bytes, start) {
+                return self.replace(Kind::Addresses, start, end);
+            }
+        }
+        if matches!(
+            self.byte(start) | 32,
+            b'm' | b't' | b'w' | b'f' | b's' | b'j' | b'a' | b'o' | b'n' | b'd'
+        ) && let Some(end) = shapes::named_time(bytes, start)
+        {
+            return self.replace(Kind::Times, start, end);
+        }
+        self.machine(start) || self.made_up(start)
+    }
+
+    /// The name of a machine of the fleet: replaced where it is the one that
+    /// is asked, noted otherwise.
+    fn machine(&mut self, start: usize) -> bool {
+        if !self.on(Kind::Own) || self.before(start) == b'-' {
+            return false;
+        }
+        if !self.templates.may_name(self.byte(start)) {
+            return false;
+        }
+        let rest = self.bytes.get(start..).unwrap_or(&[]);
+        let len = rest
+            .iter()
+            .take_while(|b| is_word(**b) || **b == b'-')
+            .count();
+        let Some(name) = self.templates.machine(self.text(start, start + len)) else {
+            return false;
+        };
+        if self.own == Some(name) {
+            return self.replace(Kind::Own, start, start + len);
+        }
+        if !self.named.contains(&name) {
+            self.named.push(name);
+        }
+        self.at = start + len;
+        true
+    }
+
+    /// Names of files that hold what a program made up.
+    fn made_up(&mut self, start: usize) -> bool {
+        if !self.on(Kind::Temp) {
+            return false;
+        }
+        let rest = self.bytes.get(start..).unwrap_or(&[]);
+        let long = |from: usize, ends: &[&str]| {
+            let name = self.text(start, self.token_end(start));
+            let end = ends.iter().find_map(|end| name.find(end))?;
+            (end > from).then_some((start + from, start + end))
+        };
+        let found = if rest.starts_with(b"_MEI") {
+            let len = rest[4..].iter().take_while(|b| b.is_ascii_digit()).count();
+            (len > 0).then_some((start + 4, start + 4 + len))
+        } else if rest.starts_with(b"__PSScriptPolicyTest_") {
+            long(21, &[".ps1", ".psm1"])
+        } else if rest.starts_with(b"PowerShell_transcript.") {
+            long(22, &[".txt"])
+        } else {
+            None
+        };
+        found.is_some_and(|(from, to)| self.replace(Kind::Temp, from, to))
+    }
+
+    /// `.tmp` behind a name that looks made up: the name goes.
+    fn ending(&mut self) {
+        let dot = self.at;
+        self.at += 1;
+        let is_tmp = self.text(dot + 1, dot + 4).eq_ignore_ascii_case("tmp");
+        if !is_tmp || !shapes::ends(self.bytes, dot + 4) || !self.on(Kind::Temp) {
+            return;
+        }
+        let stops = [
+            '\\', '/', ' ', '\t', '"', '\'', ',', ';', '=', ':', '(', '[', '|',
+        ];
+        let before = self.text(self.copied, dot);
+        let name = before.rfind(stops).map_or(before, |at| &before[at + 1..]);
+        let low = name.to_ascii_lowercase();
+        let is_made_up = ["tmp", "~", "wct", "is-", "msi"]
+            .into_iter()
+            .any(|head| low.starts_with(head) && low.len() > head.len())
+            || low.bytes().any(|b| b.is_ascii_digit());
+        if !name.is_empty() && is_made_up {
+            self.replace(Kind::Temp, dot - name.len(), dot);
+        }
+    }
+
+    /// Behind `\Users\` stands a user.
+    fn separator(&mut self) {
+        let at = self.at;
+        self.at += 1;
+        let from = at.saturating_sub(5);
+        let is_users = self
+            .bytes
+            .get(from..at)
+            .is_some_and(|b| b.eq_ignore_ascii_case(b"Users"))
+            && matches!(self.before(from), b'\\' | b'/');
+        if !is_users || !self.on(Kind::Users) {
+            return;
+        }
+        let rest = self.bytes.get(at + 1..).unwrap_or(&[]);
+        let stop = |b: u8| {
+            matches!(
+                b,
+                b'\\' | b'/' | b'"' | b'\'' | b',' | b';' | b'<' | b'>' | b'|' | b':' | b'*'
+            )
+        };
+        let mut len = rest.iter().take_while(|b| !stop(**b)).count();
+        // A name may hold blanks where the path goes on behind it.
+        if !matches!(rest.get(len), Some(b'\\' | b'/')) {
+            len = rest
+                .iter()
+                .take(len)
+                .take_while(|b| **b != b' ' && **b != b'\t')
+                .count();
+        }
+        let user = self.text(at + 1, at + 1 + len);
+        if !user.is_empty() && user.len() <= SHORT && !is_everywhere(user) {
+            self.replace(Kind::Users, at + 1, at + 1 + len);
+        }
+    }
+
+    fn behind_bracket(&mut self) {
+        self.at += 1;
+        if self.byte(self.at) == b':' {
+            self.port();
+        }
+    }
+}
+
+/// Letters, digits, `_` and what is not ASCII.
+const WORD: [bool; 256] = {
+    let mut word = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let ascii = byte as u8;
+        word[byte] = ascii.is_ascii_alphanumeric() || ascii == b'_' || byte >= 0x80;
+        byte += 1;
+    }
+    word
+};
+
+fn is_word(byte: u8) -> bool {
+    WORD[usize::from(byte)]
+}

@@ -1,0 +1,331 @@
+//! Diff: the same commands on two sides, order-free.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use crate::analyze::{Change, Differing, Groups, Pairing, differing};
+use crate::evidence::{Layer, Locator, ResultId};
+use crate::index::{Field, Query, Selection};
+
+use super::rows::{DiffKind, DiffRow, SideRow};
+use super::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
+use super::sweep::{Side, Sweep};
+use crate::app::failure::{Failure, Kind};
+use crate::app::typed::parse_time;
+use crate::app::waiting::Waiting;
+
+/// What is compared with what.
+#[derive(Clone, Debug)]
+pub enum Sides {
+    /// Two devices or places (REF), each by what it is called.
+    Between(String, String),
+    /// A device and all others: what it has and they have not, and the other
+    /// way round.
+    Rest(String),
+    /// A device before a time and since then.
+    Since(String, String),
+    /// A device's oldest result of each command and its newest.
+    OverTime(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct DiffRequest {
+    pub compare: CompareRequest,
+    pub sides: Sides,
+    /// All results of a side, not the newest of each command.
+    pub all: bool,
+    /// Whether the same text in different numbers differs.
+    pub counts: bool,
+    /// Against the rest: on how many of them a line may stand and be said.
+    pub others_max: u32,
+    pub limit: Option<u64>,
+    pub context: u32,
+}
+
+/// What most of the rest have is missing where a device has it not: nine of
+/// ten.
+const MOST: (u64, u64) = (9, 10);
+/// Lines of one diff; who differs in more has nothing in common.
+const GROUPS_TOO_MANY: &str = "the sides hold more different lines than one diff can";
+
+/// Compares two sides, and hands out what differs.
+///
+/// **Memory**: the groups of both sides, at most 128 MiB.
+pub fn diff(
+    archive: &Path,
+    request: &DiffRequest,
+    on_wait: &mut dyn FnMut(Waiting, u64, u64),
+    on_progress: &mut dyn FnMut(u64, u64),
+    take: &mut dyn FnMut(DiffRow) -> Result<(), Failure>,
+) -> Result<CompareSummary, Failure> {
+    let mut scope = Scope::open(archive, &request.compare, on_wait)?;
+    let specs = specs(&request.sides)?;
+    if !matches!(request.sides, Sides::Rest(_)) {
+        let either = specs.iter().map(Spec::query).collect();
+        scope.search.narrow(Query::Or(either));
+    }
+    let Some(selection) = scope.select()? else {
+        return scope.summary(None);
+    };
+    let mut summary = scope.summary(Some(&selection))?;
+    let sides = Picking::new(&scope, &selection, &specs)?.sides(request)?;
+    check(&sides, &specs, request)?;
+    let lens = scope.lens(&selection)?;
+    let pairing = pairing(request, &sides, &selection);
+    let sweep = Sweep::new(&selection, &lens).with_sides(sides);
+    let mut groups = None;
+    sweep.each(on_progress, &mut |pass| match sweep.is_whole() {
+        true => {
+            groups = Some(pass);
+            Ok(())
+        }
+        false => Err(Failure::asked(GROUPS_TOO_MANY).hint("compare one --script at a time")),
+    })?;
+    let groups = groups.unwrap_or_else(|| Groups::new(0, 0..=0));
+    let Differing { mut changes, same } = differing(&groups, &pairing);
+    summary.hidden = sweep.hidden();
+    summary.texts = groups.numbers().count() as u64;
+    summary.same = same;
+    if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
+        summary.left_out = changes.len().saturating_sub(limit) as u64;
+        changes.truncate(limit);
+    }
+    let mut telling = Telling {
+        groups: &groups,
+        places: Places::new(&selection),
+        context: request.context,
+    };
+    for change in changes {
+        let row = telling.row(change)?;
+        summary.rows += 1;
+        take(row)?;
+    }
+    scope.note("diff");
+    Ok(summary)
+}
+
+fn pairing(request: &DiffRequest, sides: &[Side], selection: &Selection<'_>) -> Pairing {
+    let plain = Pairing {
+        min: [1; 2],
+        max: [0; 2],
+        counts: request.counts,
+    };
+    let Sides::Rest(_) = request.sides else {
+        return plain;
+    };
+    let ranks = selection.ranks().zip(sides);
+    let others: HashSet<u32> = ranks
+        .filter(|(_, side)| **side == Side::First)
+        .map(|(device, _)| device)
+        .collect();
+    let most = (others.len() as u64 * MOST.0).div_ceil(MOST.1).max(1);
+    Pairing {
+        min: [u32::try_from(most).unwrap_or(u32::MAX), 1],
+        max: [request.others_max, 0],
+        counts: false,
+    }
+}
+
+/// A side, by what it is called.
+enum Spec {
+    Device(String),
+    Place(Locator),
+}
+
+fn specs(sides: &Sides) -> Result<Vec<Spec>, Failure> {
+    let spec = |text: &String| match text.parse::<Locator>() {
+        Ok(place) => Spec::Place(place),
+        Err(_) => Spec::Device(text.clone()),
+    };
+    Ok(match sides {
+        Sides::Between(a, b) => vec![spec(a), spec(b)],
+        Sides::Rest(device) | Sides::Since(device, _) | Sides::OverTime(device) => {
+            vec![Spec::Device(device.clone())]
+        }
+    })
+}
+
+impl Spec {
+    fn query(&self) -> Query {
+        match self {
+            Self::Device(name) => Query::Field(Field::Device, name.clone()),
+            Self::Place(place) => Query::Field(Field::Action, place.id.key.action.to_string()),
+        }
+    }
+
+    fn said(&self) -> String {
+        match self {
+            Self::Device(name) => name.clone(),
+            Self::Place(place) => place.to_string(),
+        }
+    }
+}
+
+type MemberId = (ResultId, Vec<Layer>);
+
+/// Puts members on sides.
+struct Picking<'s> {
+    selection: &'s Selection<'s>,
+    /// Members of each spec.
+    members: Vec<HashSet<MemberId>>,
+}
+
+impl<'s> Picking<'s> {
+    fn new(
+        scope: &'s Scope<'_>,
+        selection: &'s Selection<'s>,
+        specs: &[Spec],
+    ) -> Result<Self, Failure> {
+        let mut members = Vec::new();
+        for spec in specs {
+            let mut found = HashSet::new();
+            if let Some(searcher) = &scope.search.searcher {
+                let own = searcher.select(&scope.search.query.clone().and(spec.query()))?;
+                for rank in 0..own.len() as u32 {
+                    let (result, occurrence) = own.facts(rank)?;
+                    if spec.holds(result.id, &occurrence.layers) {
+                        found.insert((result.id, occurrence.layers));
+                    }
+                }
+            }
+            members.push(found);
+        }
+        Ok(Self { selection, members })
+    }
+
+    fn sides(&self, request: &DiffRequest) -> Result<Vec<Side>, Failure> {
+        let now = jiff::Timestamp::now();
+        let split = match &request.sides {
+            Sides::Since(_, at) => Some(parse_time(at, now, false)?),
+            _ => None,
+        };
+        let mut sides = vec![Side::Out; self.selection.len()];
+        let mut commands: HashMap<(u32, String, String), Vec<usize>> = HashMap::new();
+        for (rank, device) in self.selection.ranks().enumerate() {
+            let (result, occurrence) = self.selection.facts(rank as u32)?;
+            let what = result.script.or(result.path).unwrap_or_default();
+            let time = result.time.and_then(|time| time.instant());
+            let member = (result.id, occurrence.layers);
+            let is_of = |n: usize| self.members.get(n).is_some_and(|all| all.contains(&member));
+            sides[rank] = match &request.sides {
+                Sides::Between(..) if is_of(0) => Side::First,
+                Sides::Between(..) if is_of(1) => Side::Second,
+                Sides::Between(..) => Side::Out,
+                Sides::Rest(_) if is_of(0) => Side::Second,
+                Sides::Rest(_) => Side::First,
+                Sides::Since(..) => match (time, split) {
+                    (Some(time), Some(split)) if time < split => Side::First,
+                    (Some(_), _) => Side::Second,
+                    (None, _) => Side::Out,
+                },
+                Sides::OverTime(_) => Side::Second,
+            };
+            let key = (device, what, occurrence.member);
+            commands.entry(key).or_default().push(rank);
+        }
+        for ranks in commands.values() {
+            match &request.sides {
+                Sides::OverTime(_) => oldest_and_newest(ranks, &mut sides),
+                _ if request.all => {}
+                _ => newest_of_each_side(ranks, &mut sides),
+            }
+        }
+        Ok(sides)
+    }
+}
+
+impl Spec {
+    fn holds(&self, id: ResultId, layers: &[Layer]) -> bool {
+        let Self::Place(place) = self else {
+            return true;
+        };
+        let is_part = |layer: &Layer| *layer == Layer::output() || *layer == Layer::errors();
+        let mut wanted = place.layers.as_slice();
+        if let [before @ .., last] = wanted
+            && is_part(last)
+        {
+            wanted = before;
+        }
+        id == place.id && layers.starts_with(wanted)
+    }
+}
+
+fn newest_of_each_side(ranks: &[usize], sides: &mut [Side]) {
+    for wanted in [Side::First, Side::Second] {
+        let mut here = ranks.iter().rev().filter(|rank| sides[**rank] == wanted);
+        here.next();
+        let older: Vec<usize> = here.copied().collect();
+        older.into_iter().for_each(|rank| sides[rank] = Side::Out);
+    }
+}
+
+fn oldest_and_newest(ranks: &[usize], sides: &mut [Side]) {
+    ranks.iter().for_each(|rank| sides[*rank] = Side::Out);
+    if let [oldest, .., newest] = ranks {
+        sides[*oldest] = Side::First;
+        sides[*newest] = Side::Second;
+    }
+}
+
+/// Both sides must have something.
+fn check(sides: &[Side], specs: &[Spec], request: &DiffRequest) -> Result<(), Failure> {
+    let name = |n: usize| specs.get(n).map_or(String::new(), Spec::said);
+    let (first, second) = match &request.sides {
+        Sides::Between(..) => (name(0), name(1)),
+        Sides::Rest(_) => ("any other device".into(), name(0)),
+        Sides::Since(_, at) => (
+            format!("{} before {at}", name(0)),
+            format!("{} since {at}", name(0)),
+        ),
+        Sides::OverTime(_) => {
+            let twice = format!("a second result of the same command on {}", name(0));
+            (twice.clone(), twice)
+        }
+    };
+    for (side, said) in [(Side::First, first), (Side::Second, second)] {
+        if !sides.contains(&side) {
+            return Err(Failure::new(
+                Kind::NotThere,
+                format!("there is nothing of {said} to compare"),
+            )
+            .hint("`list` shows what there is; --script, --since and the query narrow it"));
+        }
+    }
+    Ok(())
+}
+
+/// Says what differs.
+struct Telling<'a> {
+    groups: &'a Groups,
+    places: Places<'a>,
+    context: u32,
+}
+
+impl Telling<'_> {
+    fn row(&mut self, change: Change) -> Result<DiffRow, Failure> {
+        let (kind, before, after) = match change {
+            Change::Removed(a) => (DiffKind::Removed, Some(a), None),
+            Change::Added(b) => (DiffKind::Added, None, Some(b)),
+            Change::Changed(a, b) => (DiffKind::Changed, Some(a), Some(b)),
+            Change::Counted(a) => (DiffKind::Counted, Some(a), Some(a)),
+        };
+        Ok(DiffRow {
+            change: kind,
+            before: before.map(|number| self.side(number, 0)).transpose()?,
+            after: after.map(|number| self.side(number, 1)).transpose()?,
+        })
+    }
+
+    fn side(&mut self, number: u32, side: usize) -> Result<SideRow, Failure> {
+        let held = self.groups.held(number, side);
+        let first = held
+            .first
+            .ok_or_else(|| Failure::asked("a side holds no such line"))?;
+        Ok(SideRow {
+            value: cut(self.groups.text(number).to_string()),
+            devices: u64::from(held.devices.len()),
+            count: held.hits,
+            example: self.places.example(first, self.context)?.shown(),
+        })
+    }
+}

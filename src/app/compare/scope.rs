@@ -1,0 +1,248 @@
+//! What a comparison is asked of, and what it went through.
+
+use std::path::Path;
+
+use crate::analyze::{First, RuleSet};
+use crate::evidence::{Locator, Time};
+use crate::index::{Field, Located, Query, Selection, Spot, Spots, TEXT_MAX};
+
+use super::baselines::load;
+use super::lens::Lens;
+use super::rows::Example;
+use super::sweep::Sweep;
+use crate::app::asked::SearchRequest;
+use crate::app::failure::Failure;
+use crate::app::row::Place;
+use crate::app::searching::{Search, Verdict};
+use crate::app::undated::undated;
+use crate::app::waiting::Waiting;
+
+/// Which members are compared, and how their lines are looked at.
+#[derive(Clone, Debug, Default)]
+pub struct CompareRequest {
+    /// Query, device, times, baselines. What asks for text compares the lines
+    /// that match; what asks for fields alone compares all lines.
+    pub search: SearchRequest,
+    /// Only results of this script.
+    pub script: Option<String>,
+    pub rules: RuleSet,
+}
+
+/// What a comparison went through.
+#[derive(Clone, Debug, Default)]
+pub struct CompareSummary {
+    /// Rows handed out.
+    pub rows: u64,
+    /// Different texts that were compared.
+    pub texts: u64,
+    pub members: u64,
+    pub devices: u64,
+    /// Texts that a limit left out.
+    pub left_out: u64,
+    /// Lines that baselines hide, each time one stands somewhere.
+    pub hidden: u64,
+    /// Results sealed and not indexed yet.
+    pub unindexed: u64,
+    /// Problems that hide text.
+    pub unreadable: u64,
+    /// Members left out since they have no time.
+    pub undated: u64,
+    /// Texts that both sides of a diff have.
+    pub same: u64,
+}
+
+impl CompareSummary {
+    pub fn verdict(&self) -> Verdict {
+        let is_whole = self.unindexed == 0 && self.unreadable == 0 && self.undated == 0;
+        match (self.rows, is_whole) {
+            (1.., _) => Verdict::Found,
+            (0, true) => Verdict::Nothing,
+            (0, false) => Verdict::Incomplete,
+        }
+    }
+}
+
+/// An archive opened to compare in it.
+pub(super) struct Scope<'a> {
+    pub(super) search: Search<'a>,
+    request: &'a CompareRequest,
+    archive: std::path::PathBuf,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn open(
+        archive: &Path,
+        request: &'a CompareRequest,
+        on_wait: &mut dyn FnMut(Waiting, u64, u64),
+    ) -> Result<Self, Failure> {
+        let mut search = Search::open(archive, &request.search, on_wait)?;
+        if let Some(script) = &request.script {
+            search.narrow(Query::Field(Field::Script, script.clone()));
+        }
+        Ok(Self {
+            search,
+            request,
+            archive: archive.to_path_buf(),
+        })
+    }
+
+    /// The members that are compared; `None` where there is no index.
+    pub(super) fn select(&self) -> Result<Option<Selection<'_>>, Failure> {
+        let Some(searcher) = &self.search.searcher else {
+            return Ok(None);
+        };
+        let query = &self.search.query;
+        let selected = searcher.select(query);
+        let selection = selected.map_err(|e| self.request.search.refused(e, query))?;
+        Ok(Some(selection))
+    }
+
+    /// Devices that were asked, whether or not they have the text that was
+    /// asked for.
+    pub(super) fn asked(&self, selection: &Selection<'_>) -> Result<u64, Failure> {
+        let fields = fields_of(&self.search.query);
+        let asked = match &self.search.searcher {
+            Some(searcher) if fields != self.search.query => {
+                searcher.select(&fields)?.devices().len()
+            }
+            _ => selection.devices().len(),
+        };
+        Ok(asked as u64)
+    }
+
+    pub(super) fn lens(&self, selection: &Selection<'_>) -> Result<Lens, Failure> {
+        let baselines = self.request.search.exclude_baseline.iter();
+        let baselines = baselines.map(|name| load(&self.archive, name));
+        let names = selection.devices().iter();
+        let names: Vec<String> = names.filter_map(|device| device.name.clone()).collect();
+        let baselines = baselines.collect::<Result<_, _>>()?;
+        Lens::new(self.request.rules.clone(), baselines, &names)
+    }
+
+    pub(super) fn summary(
+        &self,
+        selection: Option<&Selection<'_>>,
+    ) -> Result<CompareSummary, Failure> {
+        let known = self.search.summary();
+        let mut summary = CompareSummary {
+            unindexed: known.unindexed,
+            unreadable: known.unreadable,
+            ..CompareSummary::default()
+        };
+        if let (Some(selection), Some(searcher)) = (selection, &self.search.searcher) {
+            summary.members = selection.len() as u64;
+            summary.devices = selection.devices().len() as u64;
+            let undated = undated(searcher, &self.search.query, None)?;
+            summary.undated = undated.values().sum();
+        }
+        Ok(summary)
+    }
+
+    /// What was asked for, as it was typed.
+    pub(super) fn said(&self) -> String {
+        let script = self.request.script.as_ref();
+        let script = script.map_or(String::new(), |script| format!("--script {script} "));
+        format!("{script}{}", self.request.search.said())
+            .trim_end()
+            .to_string()
+    }
+
+    /// Comparing is part of the custody.
+    pub(super) fn note(&self, command: &str) {
+        let script = self.request.script.as_ref();
+        let script = script.map_or(String::new(), |script| format!("--script {script} "));
+        self.search.note_as(&format!("{command} {script}"));
+    }
+}
+
+/// What a query asks of fields, wherever its texts are.
+fn fields_of(query: &Query) -> Query {
+    let all = |queries: &[Query]| queries.iter().map(fields_of).collect();
+    match query {
+        Query::Text(_) => Query::All,
+        Query::And(queries) => Query::And(all(queries)),
+        Query::Or(queries) => Query::Or(all(queries)),
+        Query::Not(inner) if fields_of(inner) != **inner => Query::All,
+        other => other.clone(),
+    }
+}
+
+/// Says where texts stand.
+pub(super) struct Places<'s> {
+    selection: &'s Selection<'s>,
+    spots: Spots<'s>,
+}
+
+impl<'s> Places<'s> {
+    pub(super) fn new(selection: &'s Selection<'s>) -> Self {
+        Self {
+            selection,
+            spots: selection.spots(),
+        }
+    }
+
+    /// The line at a place, with the lines around it.
+    pub(super) fn example(&mut self, first: First, context: u32) -> Result<Example, Failure> {
+        let (segment, document, index) = first.place;
+        let spot = Spot {
+            segment,
+            document,
+            index,
+        };
+        let found = self.spots.at(spot)?;
+        let (before, after) = match context {
+            0 => (Vec::new(), Vec::new()),
+            lines => self.spots.around(spot, u64::from(lines))?,
+        };
+        let mut example = self.member(first.rank, Some(&found))?;
+        example.line = Some(found.line);
+        example.offset = Some(found.offset);
+        example.text = found.text;
+        example.before = before.into_iter().map(cut).collect();
+        example.after = after.into_iter().map(cut).collect();
+        Ok(example)
+    }
+
+    /// A member, with nothing said of its lines.
+    pub(super) fn member(&self, rank: u32, found: Option<&Located>) -> Result<Example, Failure> {
+        let (result, occurrence) = self.selection.facts(rank)?;
+        let mut at = Locator {
+            layers: occurrence.layers,
+            ..Locator::of_result(result.id)
+        };
+        at.layers.extend(found.and_then(|found| found.part.clone()));
+        Ok(Example {
+            place: Place::of(&at, result.device, result.machine_id),
+            script: result.script,
+            member: occurrence.member,
+            ..Example::default_of()
+        })
+    }
+
+    pub(super) fn time(&self, rank: Option<u32>) -> Result<Option<Time>, Failure> {
+        let timed = rank.filter(|rank| *rank < self.selection.timed());
+        let facts = timed.map(|rank| self.selection.facts(rank)).transpose()?;
+        Ok(facts.and_then(|(result, _)| result.time))
+    }
+
+    /// The name of a device, else its id.
+    pub(super) fn device(&self, number: u32) -> Option<String> {
+        let device = self.selection.devices().get(number as usize)?;
+        device.name.clone().or_else(|| device.machine_id.clone())
+    }
+}
+
+/// What of a text is shown.
+pub(super) fn cut(mut text: String) -> String {
+    let mut end = text.len().min(TEXT_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// The texts that stand for some places.
+pub(super) fn value_at(sweep: &Sweep<'_>, lens: &Lens, text: &str, device: u32) -> String {
+    lens.text(text, sweep.own_of(device))
+}

@@ -1,0 +1,321 @@
+//! Stack: texts by the number of devices they stand on, rare first.
+
+use std::path::Path;
+
+use rustc_hash::FxHashMap;
+
+use crate::analyze::{First, Groups, Holding, Keys, Novelty, Record};
+use crate::evidence::Layer;
+use crate::index::{Occurrence, ResultFacts, Selection};
+
+use super::lens::{Lens, Seen};
+use super::rows::{Example, RawRow, StackRow};
+use super::scope::{CompareRequest, CompareSummary, Places, Scope, cut, value_at};
+use super::sweep::Sweep;
+use crate::app::failure::Failure;
+use crate::app::waiting::Waiting;
+
+/// What is stacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    #[default]
+    Line,
+    /// Lines of what scripts wrote to their errors.
+    Error,
+    /// SHA-256 of members.
+    Hash,
+    /// Names of members, without their folders.
+    Name,
+    /// Paths of members.
+    Path,
+    /// Exit codes of scripts.
+    Exit,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct StackRequest {
+    pub compare: CompareRequest,
+    pub by: By,
+    /// Only what stands on at most so many devices.
+    pub devices_max: Option<u32>,
+    pub limit: Option<u64>,
+    /// Raw lines listed below each row; none without.
+    pub raw_max: Option<u32>,
+    pub context: u32,
+}
+
+/// Devices named in a row.
+const NAMED: usize = 8;
+/// Rare words named in a row.
+const WORDS: usize = 8;
+
+/// Stacks, and hands out the rows, rare first.
+///
+/// **Memory**: the groups of a pass (128 MiB) and about 90 bytes a row.
+pub fn stack(
+    archive: &Path,
+    request: &StackRequest,
+    on_wait: &mut dyn FnMut(Waiting, u64, u64),
+    on_progress: &mut dyn FnMut(u64, u64),
+    take: &mut dyn FnMut(StackRow) -> Result<(), Failure>,
+) -> Result<CompareSummary, Failure> {
+    let scope = Scope::open(archive, &request.compare, on_wait)?;
+    let Some(selection) = scope.select()? else {
+        return scope.summary(None);
+    };
+    let mut summary = scope.summary(Some(&selection))?;
+    let lens = scope.lens(&selection)?;
+    let asked = scope.asked(&selection)?;
+    let stacking = Stacking::new(request, &selection, &lens, asked);
+    let (mut records, novelty) = stacking.records(on_progress)?;
+    summary.hidden = stacking.sweep.hidden();
+    summary.texts = records.len() as u64;
+    records.retain(|record| record.devices.len() <= request.devices_max.unwrap_or(u32::MAX));
+    records.sort_unstable_by_key(Record::turn);
+    if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
+        summary.left_out = records.len().saturating_sub(limit) as u64;
+        records.truncate(limit);
+    }
+    let mut raw = stacking.raw_of(&scope, &records)?;
+    let mut places = Places::new(&selection);
+    for (n, record) in records.iter().enumerate() {
+        let mut row = stacking.row(record, &novelty, &mut places)?;
+        if let Some((lines, left_out)) = raw.remove(&n) {
+            row.raw_left_out = left_out;
+            row.raw = stacking.raw_rows(&lines, &mut places)?;
+        }
+        summary.rows += 1;
+        take(row)?;
+    }
+    scope.note("stack");
+    Ok(summary)
+}
+
+/// Raw lines of a row, and how many were left out.
+type RawRecords = (Vec<Record>, u64);
+
+struct Stacking<'a> {
+    request: &'a StackRequest,
+    selection: &'a Selection<'a>,
+    lens: &'a Lens,
+    sweep: Sweep<'a>,
+    /// Devices that were asked.
+    asked: u64,
+}
+
+impl<'a> Stacking<'a> {
+    fn new(
+        request: &'a StackRequest,
+        selection: &'a Selection<'a>,
+        lens: &'a Lens,
+        asked: u64,
+    ) -> Self {
+        let part = (request.by == By::Error).then(Layer::errors);
+        Self {
+            request,
+            selection,
+            lens,
+            sweep: Sweep::new(selection, lens).of_part(part),
+            asked,
+        }
+    }
+
+    fn is_by_line(&self) -> bool {
+        matches!(self.request.by, By::Line | By::Error)
+    }
+
+    fn records(
+        &self,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(Vec<Record>, Novelty), Failure> {
+        let mut novelty = Novelty::new(self.selection.devices().len() as u32);
+        if !self.is_by_line() {
+            let groups = self.by_member()?;
+            // Values are whole: none of their words is looked at.
+            return Ok((novelty.records(&groups, u32::MAX), novelty));
+        }
+        let mut only = None;
+        self.sweep.each(on_progress, &mut |groups| {
+            novelty.learn(&groups);
+            only = self.sweep.is_whole().then_some(groups);
+            Ok(())
+        })?;
+        let mut records = Vec::new();
+        match only {
+            Some(groups) => records = novelty.records(&groups, u32::MAX),
+            // How rare a word is was known only after the last pass.
+            None => self.sweep.each(on_progress, &mut |groups| {
+                records.extend(novelty.records(&groups, u32::MAX));
+                Ok(())
+            })?,
+        }
+        Ok((records, novelty))
+    }
+
+    /// Groups of what members are, not of what they hold.
+    fn by_member(&self) -> Result<Groups, Failure> {
+        let fleet = self.selection.devices().len() as u32;
+        let keys = Keys::default();
+        let mut groups = Groups::new(fleet, 0..=u64::MAX);
+        for (rank, device) in (0u32..).zip(self.selection.ranks()) {
+            let (result, occurrence) = self.selection.facts(rank)?;
+            let Some(raw) = self.value_of(&result, &occurrence) else {
+                continue;
+            };
+            let mut value = String::new();
+            let seen = match self.request.by {
+                By::Name | By::Path => {
+                    let own = self.sweep.own_of(device);
+                    self.lens.look(&raw, own, &mut Vec::new(), &mut value)
+                }
+                _ => {
+                    value.push_str(&raw);
+                    Seen::Text
+                }
+            };
+            let is_hidden = seen == Seen::Hidden;
+            let Some(number) = groups.number(keys.of(&value), &value, is_hidden) else {
+                continue;
+            };
+            groups.add_variant(number, keys.of(&raw));
+            groups.add(
+                number,
+                0,
+                &Holding {
+                    devices: &[device],
+                    hits: 1,
+                    first: First {
+                        rank,
+                        place: (0, 0, 0),
+                    },
+                    last: (rank < self.selection.timed()).then_some(rank),
+                },
+            );
+        }
+        self.sweep.set_hidden(groups.hidden_hits());
+        Ok(groups)
+    }
+
+    /// What a member is stacked by; `None` where it has no such thing.
+    fn value_of(&self, result: &ResultFacts, occurrence: &Occurrence) -> Option<String> {
+        let path = || match occurrence.member.is_empty() {
+            false => Some(occurrence.member.clone()),
+            true => result.path.clone(),
+        };
+        match self.request.by {
+            By::Hash => Some(occurrence.content.to_string()),
+            By::Path => path(),
+            By::Name => path().map(|path| {
+                let name = path.rsplit(['\\', '/']).next();
+                name.unwrap_or(&path).to_string()
+            }),
+            By::Exit => result.exit_code.map(|code| code.to_string()),
+            By::Line | By::Error => None,
+        }
+    }
+
+    fn row(
+        &self,
+        record: &Record,
+        novelty: &Novelty,
+        places: &mut Places<'_>,
+    ) -> Result<StackRow, Failure> {
+        let (value, example) = self.shown(record, places)?;
+        let devices = record.devices.len();
+        let mut rare_words: Vec<String> = Vec::new();
+        if self.is_by_line() && u64::from(devices) < self.asked {
+            let words = novelty.new_words(&value, devices).into_iter();
+            rare_words.extend(words.take(WORDS).map(str::to_string));
+        }
+        let on = record.devices.iter().take(NAMED);
+        Ok(StackRow {
+            value: cut(value),
+            devices: u64::from(devices),
+            of_devices: self.asked,
+            count: record.hits,
+            variants: u64::from(record.variants),
+            first_seen: places.time(Some(record.first.rank))?,
+            last_seen: places.time(record.last)?,
+            on: on.filter_map(|device| places.device(device)).collect(),
+            rare_words,
+            example: example.shown(),
+            raw: Vec::new(),
+            raw_left_out: 0,
+        })
+    }
+
+    /// What stands for a record, and one place of it.
+    fn shown(
+        &self,
+        record: &Record,
+        places: &mut Places<'_>,
+    ) -> Result<(String, Example), Failure> {
+        let rank = record.first.rank;
+        let device = self.sweep.device_of(rank);
+        if self.is_by_line() {
+            let example = places.example(record.first, self.request.context)?;
+            let value = value_at(&self.sweep, self.lens, &example.text, device);
+            return Ok((value, example));
+        }
+        let (result, occurrence) = self.selection.facts(rank)?;
+        let mut example = places.member(rank, None)?;
+        example.text = self.value_of(&result, &occurrence).unwrap_or_default();
+        let value = match self.request.by {
+            By::Name | By::Path => value_at(&self.sweep, self.lens, &example.text, device),
+            _ => example.text.clone(),
+        };
+        Ok((value, example))
+    }
+
+    /// The raw lines of each row, by its place in the list.
+    fn raw_of(
+        &self,
+        scope: &Scope<'_>,
+        records: &[Record],
+    ) -> Result<FxHashMap<usize, RawRecords>, Failure> {
+        let mut found: FxHashMap<usize, RawRecords> = FxHashMap::default();
+        let Some(most) = self.request.raw_max.filter(|_| self.is_by_line()) else {
+            return Ok(found);
+        };
+        let mut places = Places::new(self.selection);
+        let mut wanted = FxHashMap::default();
+        for (n, record) in (0u32..).zip(records) {
+            wanted.insert(self.shown(record, &mut places)?.0, n);
+        }
+        let lens = scope.lens(self.selection)?.for_raw(wanted);
+        let part = (self.request.by == By::Error).then(Layer::errors);
+        let sweep = Sweep::new(self.selection, &lens).of_part(part);
+        let most = most as usize;
+        sweep.each(&mut |_, _| {}, &mut |groups| {
+            for number in groups.numbers() {
+                let row = groups.text(number).split('\n').next();
+                let row: Option<usize> = row.and_then(|row| row.parse().ok());
+                let one = Novelty::record(&groups, number);
+                let (Some(row), Some(one)) = (row, one) else {
+                    continue;
+                };
+                let (lines, left_out) = found.entry(row).or_default();
+                let at = lines.partition_point(|line| line.turn() <= one.turn());
+                lines.insert(at, one);
+                *left_out += lines.len().saturating_sub(most) as u64;
+                lines.truncate(most);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn raw_rows(&self, lines: &[Record], places: &mut Places<'_>) -> Result<Vec<RawRow>, Failure> {
+        let rows = lines.iter().map(|record| {
+            let example = places.example(record.first, 0)?;
+            Ok(RawRow {
+                text: cut(example.text),
+                devices: u64::from(record.devices.len()),
+                count: record.hits,
+                reference: example.place.reference,
+                line: example.line,
+            })
+        });
+        rows.collect()
+    }
+}

@@ -1,0 +1,384 @@
+//! From the index to groups: every distinct line is looked at once, on all
+//! cores, and whoever holds it is noted.
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::analyze::{First, Groups, Holding, Key, Keys};
+use crate::evidence::Layer;
+use crate::index::{FrameLines, Held, Holder, Selection};
+
+use super::lens::{Lens, Seen};
+use crate::app::failure::Failure;
+
+/// **Units**: bytes of groups held at once. Where there are more, texts are
+/// gathered in several passes, each by a part of their hashes.
+const GROUPS_MAX: usize = 128 << 20;
+
+/// Not a number of a group: another pass has it, or nobody asked for it.
+const NONE: u32 = u32::MAX;
+/// Several groups, by who holds the line: the rest is a place in a list.
+const SEVERAL: u32 = 1 << 31;
+
+/// On which side of a comparison a member stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    First,
+    Second,
+    /// On none.
+    Out,
+}
+
+/// What is swept, and how it is looked at.
+pub(super) struct Sweep<'a> {
+    selection: &'a Selection<'a>,
+    lens: &'a Lens,
+    part: Option<Layer>,
+    /// By rank.
+    sides: Vec<Side>,
+    devices: Vec<u32>,
+    /// By device: the number of its name.
+    own: Vec<Option<u32>>,
+    keys: Keys,
+    /// How much of all hashes a pass takes.
+    width: AtomicU64,
+    hidden: AtomicU64,
+    pub(super) threads: usize,
+}
+
+/// A line as a thread looked at it.
+struct Look {
+    line: u32,
+    /// Of the machine that it is said by; of any other where there is none.
+    own: Option<u32>,
+    key: Key,
+    raw: Key,
+    /// Others stand for the same line, by who says it.
+    is_one_of_several: bool,
+    seen: Seen,
+    /// Where its text ends in the batch.
+    end: usize,
+}
+
+/// The lines of a frame.
+#[derive(Default)]
+struct Batch {
+    text: String,
+    looks: Vec<Look>,
+}
+
+/// A line that stands for different texts, by who says it.
+struct Several {
+    raw: Key,
+    others: u32,
+    own: Vec<(u32, u32)>,
+}
+
+impl<'a> Sweep<'a> {
+    pub(super) fn new(selection: &'a Selection<'a>, lens: &'a Lens) -> Self {
+        let names = selection
+            .devices()
+            .iter()
+            .map(|device| device.name.as_deref());
+        Self {
+            selection,
+            lens,
+            part: None,
+            sides: vec![Side::First; selection.len()],
+            devices: selection.ranks().collect(),
+            own: names.map(|name| lens.machine_of(name)).collect(),
+            keys: Keys::default(),
+            width: AtomicU64::new(u64::MAX),
+            hidden: AtomicU64::new(0),
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+        }
+    }
+
+    /// Only of this part of each text.
+    pub(super) fn of_part(mut self, part: Option<Layer>) -> Self {
+        self.part = part;
+        self
+    }
+
+    pub(super) fn with_sides(mut self, sides: Vec<Side>) -> Self {
+        self.sides = sides;
+        self
+    }
+
+    /// On so many threads, in about so many passes.
+    #[cfg(test)]
+    pub(super) fn over(mut self, threads: usize, passes: u64) -> Self {
+        self.threads = threads;
+        self.width = AtomicU64::new(u64::MAX / passes);
+        self
+    }
+
+    /// The number of a device's name.
+    pub(super) fn own_of(&self, device: u32) -> Option<u32> {
+        self.own.get(device as usize).copied().flatten()
+    }
+
+    /// The device of a member.
+    pub(super) fn device_of(&self, rank: u32) -> u32 {
+        self.devices.get(rank as usize).copied().unwrap_or(u32::MAX)
+    }
+
+    /// One pass is enough.
+    pub(super) fn is_whole(&self) -> bool {
+        self.width() == u64::MAX
+    }
+
+    fn width(&self) -> u64 {
+        self.width.load(Ordering::Relaxed)
+    }
+
+    /// For what is gathered without a sweep.
+    pub(super) fn set_hidden(&self, hidden: u64) {
+        self.hidden.store(hidden, Ordering::Relaxed);
+    }
+
+    fn is_full(&self, groups: &Groups) -> bool {
+        groups.bytes() > GROUPS_MAX && self.width() > 1
+    }
+
+    /// Lines that baselines know, each time one stands somewhere.
+    pub(super) fn hidden(&self) -> u64 {
+        self.hidden.load(Ordering::Relaxed)
+    }
+
+    /// Hands out all groups, those of a pass at a time.
+    pub(super) fn each(
+        &self,
+        on_progress: &mut dyn FnMut(u64, u64),
+        take: &mut dyn FnMut(Groups) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut from = 0u64;
+        self.hidden.store(0, Ordering::Relaxed);
+        loop {
+            let to = from.saturating_add(self.width());
+            let Some(groups) = self.pass(from..=to, on_progress)? else {
+                self.width.store(self.width() / 2, Ordering::Relaxed);
+                continue;
+            };
+            self.hidden
+                .fetch_add(groups.hidden_hits(), Ordering::Relaxed);
+            take(groups)?;
+            if to == u64::MAX {
+                return Ok(());
+            }
+            from = to + 1;
+        }
+    }
+
+    /// The groups of some hashes; `None` where they do not fit.
+    fn pass(
+        &self,
+        range: RangeInclusive<u64>,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Option<Groups>, Failure> {
+        let fleet = self.selection.devices().len() as u32;
+        let mut groups = Groups::new(fleet, range);
+        let segments = self.selection.segments();
+        for segment in 0..segments {
+            on_progress(u64::from(segment), u64::from(segments));
+            let held = self.selection.held(segment, self.part.as_ref())?;
+            if held.is_empty() {
+                continue;
+            }
+            let (numbers, several) = self.look_at(&held, &mut groups)?;
+            let mut tally = Tally::default();
+            held.runs(&mut |run| {
+                // What does not fit is gathered again in smaller parts.
+                if self.is_full(&groups) {
+                    return;
+                }
+                tally.of(run.holders, self);
+                for (n, line) in (0u64..).zip(run.lines) {
+                    match numbers.get(*line as usize).copied().unwrap_or(NONE) {
+                        NONE => {}
+                        number if number & SEVERAL == 0 => tally.add(number, n, &mut groups),
+                        number => {
+                            let several = &several[(number & !SEVERAL) as usize];
+                            self.add_several(several, run.holders, n, &mut groups);
+                        }
+                    }
+                }
+            })?;
+            if self.is_full(&groups) {
+                return Ok(None);
+            }
+        }
+        on_progress(u64::from(segments), u64::from(segments));
+        Ok(Some(groups))
+    }
+
+    /// Gives every held line the number of its group.
+    fn look_at(
+        &self,
+        held: &Held<'_>,
+        groups: &mut Groups,
+    ) -> Result<(Vec<u32>, Vec<Several>), Failure> {
+        let mut numbers = vec![NONE; held.line_count() as usize];
+        let mut several: Vec<Several> = Vec::new();
+        let work = |lines: FrameLines<'_>| self.look_at_frame(lines);
+        held.read(self.threads, &work, &mut |batch: Batch| {
+            let mut start = 0;
+            for look in &batch.looks {
+                let text = &batch.text[start..look.end];
+                start = look.end;
+                let is_full = self.is_full(groups);
+                let number = match look.seen {
+                    Seen::Unasked => None,
+                    _ if is_full => None,
+                    seen => groups.number(look.key, text, seen == Seen::Hidden),
+                };
+                let number = number.unwrap_or(NONE);
+                let known = &mut numbers[look.line as usize];
+                match look.own {
+                    None if look.is_one_of_several => {
+                        *known = SEVERAL | several.len() as u32;
+                        several.push(Several {
+                            raw: look.raw,
+                            others: number,
+                            own: Vec::new(),
+                        });
+                    }
+                    None => {
+                        *known = number;
+                        if number != NONE {
+                            groups.add_variant(number, look.raw);
+                        }
+                    }
+                    // The looks at one line follow each other.
+                    Some(own) => {
+                        if let Some(last) = several.last_mut() {
+                            last.own.push((own, number));
+                        }
+                    }
+                }
+            }
+        })?;
+        Ok((numbers, several))
+    }
+
+    fn look_at_frame(&self, lines: FrameLines<'_>) -> Batch {
+        let mut batch = Batch::default();
+        let (mut named, mut others) = (Vec::new(), Vec::new());
+        for (line, text) in lines {
+            named.clear();
+            let raw = self.keys.of(text);
+            let first = batch.looks.len();
+            self.look(&mut batch, (line, text), raw, None, &mut named);
+            for own in &named {
+                self.look(&mut batch, (line, text), raw, Some(*own), &mut others);
+            }
+            for look in &mut batch.looks[first..] {
+                look.is_one_of_several = !named.is_empty();
+            }
+        }
+        batch
+    }
+
+    fn look(
+        &self,
+        batch: &mut Batch,
+        (line, text): (u32, &str),
+        raw: Key,
+        own: Option<u32>,
+        named: &mut Vec<u32>,
+    ) {
+        let from = batch.text.len();
+        let seen = self.lens.look(text, own, named, &mut batch.text);
+        batch.looks.push(Look {
+            line,
+            own,
+            key: self.keys.of(&batch.text[from..]),
+            raw,
+            is_one_of_several: false,
+            seen,
+            end: batch.text.len(),
+        });
+    }
+
+    /// A line whose text depends on who says it: holder by holder.
+    fn add_several(&self, several: &Several, holders: &[Holder], n: u64, groups: &mut Groups) {
+        let mut tally = Tally::default();
+        for holder in holders {
+            let device = self.devices[holder.rank as usize];
+            let own = self.own[device as usize];
+            let own = several.own.iter().find(|(name, _)| Some(*name) == own);
+            tally.of(std::slice::from_ref(holder), self);
+            match own.map_or(several.others, |(_, number)| *number) {
+                NONE => {}
+                number => {
+                    groups.add_variant(number, several.raw);
+                    tally.add(number, n, groups);
+                }
+            }
+        }
+    }
+}
+
+/// Who holds a run, side by side.
+#[derive(Default)]
+struct Tally {
+    sides: [OneSide; 2],
+}
+
+#[derive(Default)]
+struct OneSide {
+    devices: Vec<u32>,
+    hits: u64,
+    first: Option<Holder>,
+    last: Option<u32>,
+}
+
+impl Tally {
+    fn of(&mut self, holders: &[Holder], sweep: &Sweep<'_>) {
+        for side in &mut self.sides {
+            side.devices.clear();
+            (side.hits, side.first, side.last) = (0, None, None);
+        }
+        for holder in holders {
+            let rank = holder.rank;
+            let side = match sweep.sides[rank as usize] {
+                Side::First => &mut self.sides[0],
+                Side::Second => &mut self.sides[1],
+                Side::Out => continue,
+            };
+            side.devices.push(sweep.devices[rank as usize]);
+            side.hits += 1;
+            side.first.get_or_insert(*holder);
+            side.last = side
+                .last
+                .max((rank < sweep.selection.timed()).then_some(rank));
+        }
+        for side in &mut self.sides {
+            side.devices.sort_unstable();
+            side.devices.dedup();
+        }
+    }
+
+    /// Adds the run's `n`th line to a group.
+    fn add(&self, number: u32, n: u64, groups: &mut Groups) {
+        for (which, side) in self.sides.iter().enumerate() {
+            let Some(first) = side.first else {
+                continue;
+            };
+            let spot = first.spot;
+            groups.add(
+                number,
+                which,
+                &Holding {
+                    devices: &side.devices,
+                    hits: side.hits,
+                    first: First {
+                        rank: first.rank,
+                        place: (spot.segment, spot.document, spot.index + n),
+                    },
+                    last: side.last,
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Commands that compare: stack, diff, twins, baseline, templates.
+
+pub mod args;
+mod render;
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::app::{
+    self, CompareRequest, CompareSummary, DiffRequest, Failure, LearnRequest, RULES, RuleSet,
+    SearchRequest, Sides, StackRequest, TwinsRequest, Verdict, Waiting,
+};
+
+use super::args::Global;
+use super::output::{Form, Output, counted, visible, write_visible};
+use super::profile;
+use super::progress::Progress;
+use super::{Exit, archive, say};
+use args::{Baseline, By, Diff, Learn, Select, Stack, Templates, Twins};
+
+pub fn stack(global: &Global, typed: &Stack) -> Result<Exit, Failure> {
+    let request = StackRequest {
+        compare: request(&typed.select, &typed.query, &typed.device)?,
+        by: match typed.by {
+            By::Line => app::By::Line,
+            By::Error => app::By::Error,
+            By::Hash => app::By::Hash,
+            By::Name => app::By::Name,
+            By::Path => app::By::Path,
+            By::Exit => app::By::Exit,
+        },
+        devices_max: typed.max_devices,
+        limit: typed.limit,
+        raw_max: typed.variants,
+        context: typed.context,
+    };
+    let dir = archive(global)?;
+    let form = Form::from(&typed.form);
+    let mut rows = Output::open(typed.form.output.as_deref(), global.no_color)?.rows(form);
+    let watched = Watched::new(global);
+    let summary = app::stack(
+        &dir,
+        &request,
+        &mut |waiting, done, total| watched.wait(waiting, done, total),
+        &mut |done, total| watched.read(done, total),
+        &mut |row| Ok(rows.write(&row)?),
+    )?;
+    drop(watched);
+    rows.finish()?;
+    let what = if typed.max_devices.is_some() {
+        "rare row"
+    } else {
+        "row"
+    };
+    tell(
+        global,
+        form,
+        &summary,
+        &format!(
+            "{} of {} on {} in {}",
+            counted(summary.rows, what),
+            counted(summary.texts, "different text"),
+            counted(summary.devices, "device"),
+            counted(summary.members, "member")
+        ),
+    );
+    Ok(exit(&summary))
+}
+
+pub fn diff(global: &Global, typed: &Diff) -> Result<Exit, Failure> {
+    let a = typed.a.clone();
+    let request = DiffRequest {
+        compare: request(&typed.select, &typed.query, &None)?,
+        sides: match (&typed.b, &typed.split) {
+            (Some(b), _) => Sides::Between(a, b.clone()),
+            (None, Some(at)) => Sides::Since(a, at.clone()),
+            (None, None) if typed.over_time => Sides::OverTime(a),
+            (None, None) => Sides::Rest(a),
+        },
+        all: typed.all,
+        counts: typed.counts,
+        others_max: typed.max_devices,
+        limit: typed.limit,
+        context: typed.context,
+    };
+    let dir = archive(global)?;
+    let form = Form::from(&typed.form);
+    let mut rows = Output::open(typed.form.output.as_deref(), global.no_color)?.rows(form);
+    let watched = Watched::new(global);
+    let summary = app::diff(
+        &dir,
+        &request,
+        &mut |waiting, done, total| watched.wait(waiting, done, total),
+        &mut |done, total| watched.read(done, total),
+        &mut |row| Ok(rows.write(&row)?),
+    )?;
+    drop(watched);
+    rows.finish()?;
+    tell(
+        global,
+        form,
+        &summary,
+        &format!(
+            "{}, {} the same",
+            counted(summary.rows, "difference"),
+            counted(summary.same, "line")
+        ),
+    );
+    Ok(exit(&summary))
+}
+
+pub fn twins(global: &Global, typed: &Twins) -> Result<Exit, Failure> {
+    let request = TwinsRequest {
+        compare: request(&typed.select, &typed.query, &typed.device)?,
+        limit: Some(typed.limit).filter(|limit| *limit > 0),
+        lines: typed.lines,
+    };
+    let dir = archive(global)?;
+    let form = Form::from(&typed.form);
+    let mut rows = Output::open(typed.form.output.as_deref(), global.no_color)?.rows(form);
+    let watched = Watched::new(global);
+    let summary = app::twins(
+        &dir,
+        &request,
+        &mut |waiting, done, total| watched.wait(waiting, done, total),
+        &mut |done, total| watched.read(done, total),
+        &mut |row| Ok(rows.write(&row)?),
+    )?;
+    drop(watched);
+    rows.finish()?;
+    tell(
+        global,
+        form,
+        &summary,
+        &format!(
+            "{} of {}, by {}",
+            counted(summary.rows, "device"),
+            counted(summary.devices, "device"),
+            counted(summary.texts, "different text")
+        ),
+    );
+    Ok(exit(&summary))
+}
+
+pub fn baseline(global: &Global, typed: &Baseline) -> Result<Exit, Failure> {
+    let dir = archive(global)?;
+    match typed {
+        Baseline::Learn(typed) => learn(global, &dir, typed),
+        Baseline::List { form } => {
+            let out = Output::open(form.output.as_deref(), global.no_color)?;
+            let mut rows = out.rows(Form::from(form));
+            for row in app::list_baselines(&dir)? {
+                rows.write(&row)?;
+            }
+            if rows.finish()? == 0 {
+                say(global, "no baselines");
+            }
+            Ok(Exit::Done)
+        }
+        Baseline::Show { name } => {
+            let mut out = Output::open(None, global.no_color)?;
+            let row = app::baseline_templates(&dir, name, &mut |template| {
+                write_visible(&mut out, template)?;
+                Ok(writeln!(out)?)
+            })?;
+            out.flush()?;
+            say(global, &render::baseline(&row));
+            Ok(Exit::Done)
+        }
+        Baseline::Export { name, output } => {
+            let page = app::baseline_page(&dir, name)?;
+            let mut out = Output::open(output.as_deref(), global.no_color)?;
+            out.write_all(&page)?;
+            out.flush()?;
+            Ok(Exit::Done)
+        }
+        Baseline::Import { file, name } => {
+            let row = app::import_baseline(&dir, file, name.as_deref())?;
+            say(global, &render::baseline(&row));
+            Ok(Exit::Done)
+        }
+        Baseline::Delete { name } => {
+            let deleted = app::delete_baseline(&dir, name)?;
+            say(global, &format!("deleted {}", counted(deleted, "version")));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn learn(global: &Global, dir: &Path, typed: &Learn) -> Result<Exit, Failure> {
+    let request = LearnRequest {
+        compare: request(&typed.select, &typed.query, &typed.device)?,
+        name: typed.name.clone(),
+        devices_min: typed.min_devices,
+        more: typed.add,
+    };
+    let watched = Watched::new(global);
+    let row = app::learn_baseline(
+        dir,
+        &request,
+        &mut |waiting, done, total| watched.wait(waiting, done, total),
+        &mut |done, total| watched.read(done, total),
+    )?;
+    drop(watched);
+    match typed.json {
+        true => {
+            let mut out = Output::open(None, global.no_color)?;
+            serde_json::to_writer_pretty(&mut out, &row).map_err(std::io::Error::from)?;
+            writeln!(out)?;
+            out.flush()?;
+        }
+        false => say(global, &render::baseline(&row)),
+    }
+    Ok(Exit::Done)
+}
+
+pub fn templates(global: &Global, typed: &Templates) -> Result<Exit, Failure> {
+    let rules = rules(&typed.keep, false, typed.config.as_deref())?;
+    let mut out = Output::open(None, global.no_color)?;
+    if let Some(line) = &typed.line {
+        writeln!(out, "{}", visible(&app::template_of(&rules, line)?))?;
+    } else {
+        // A rule that is not there is said before anything is listed.
+        app::template_of(&rules, "")?;
+        for (name, pattern) in &rules.more {
+            let name = out.paint.bold(&visible(name));
+            writeln!(out, "{name}  yours: {}", visible(pattern))?;
+        }
+        for rule in RULES {
+            let is_off = rules.off.iter().any(|name| name == rule.name);
+            let off = if is_off { " (switched off)" } else { "" };
+            let (from, to) = rule.example;
+            let name = out.paint.bold(rule.name);
+            writeln!(out, "{name}{off}  {}\n    {from}\n    {to}", rule.what)?;
+        }
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn request(
+    select: &Select,
+    query: &Option<String>,
+    device: &Option<String>,
+) -> Result<CompareRequest, Failure> {
+    Ok(CompareRequest {
+        search: SearchRequest {
+            query: query.clone(),
+            device: device.clone(),
+            since: select.since.clone(),
+            until: select.until.clone(),
+            exclude_baseline: select.exclude_baseline.clone(),
+            wait: select.wait,
+            ..SearchRequest::default()
+        },
+        script: select.script.clone(),
+        rules: rules(&select.keep, select.raw, select.config.as_deref())?,
+    })
+}
+
+/// The rules that hold: all but those that are switched off, typed or in the
+/// config file, and the user's own.
+fn rules(keep: &[String], raw: bool, config: Option<&Path>) -> Result<RuleSet, Failure> {
+    if raw {
+        return Ok(RuleSet::none());
+    }
+    let mut rules = profile::templates(config)?;
+    rules.off.extend_from_slice(keep);
+    rules.off.sort();
+    rules.off.dedup();
+    Ok(rules)
+}
+
+/// What takes its time, on stderr where somebody watches.
+struct Watched<'a> {
+    global: &'a Global,
+    waiting: std::cell::RefCell<Option<Progress>>,
+    reading: Progress,
+}
+
+impl<'a> Watched<'a> {
+    fn new(global: &'a Global) -> Self {
+        Self {
+            global,
+            waiting: std::cell::RefCell::new(None),
+            reading: Progress::of_items(global.quiet, "reading segments"),
+        }
+    }
+
+    fn wait(&self, waiting: Waiting, done: u64, total: u64) {
+        let what = match waiting {
+            Waiting::ForAnother => "waiting for another process to index",
+            Waiting::Indexing => "indexing",
+        };
+        let mut bar = self.waiting.borrow_mut();
+        let bar = bar.get_or_insert_with(|| Progress::of_bytes(self.global.quiet, what));
+        bar.say(what);
+        bar.set(done, total);
+    }
+
+    fn read(&self, done: u64, total: u64) {
+        self.waiting.borrow_mut().take();
+        self.reading.set(done, total);
+    }
+}
+
+/// What a person must know to trust the answer.
+fn tell(global: &Global, form: Form, summary: &CompareSummary, whole: &str) {
+    let notes = [
+        (
+            summary.unindexed,
+            "result",
+            "not indexed yet and not compared; run `index`, or add --wait",
+        ),
+        (
+            summary.undated,
+            "member",
+            "left out for want of a time; leave --since and --until away to see them",
+        ),
+        (summary.hidden, "line", "left out that the baseline knows"),
+        (summary.left_out, "row", "more behind --limit"),
+    ];
+    for (count, thing, what) in notes.iter().filter(|(count, ..)| *count > 0) {
+        say(global, &format!("note: {} {what}", counted(*count, thing)));
+    }
+    if summary.unreadable > 0 && (summary.rows == 0 || global.verbose) {
+        let problems = counted(summary.unreadable, "problem");
+        say(
+            global,
+            &format!("note: {problems} that hide text; `problems` names them"),
+        );
+    }
+    if form == Form::People {
+        say(global, whole);
+    }
+}
+
+fn exit(summary: &CompareSummary) -> Exit {
+    match summary.verdict() {
+        Verdict::Found => Exit::Done,
+        Verdict::Nothing => Exit::Nothing,
+        Verdict::Incomplete => Exit::Incomplete,
+    }
+}

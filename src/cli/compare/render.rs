@@ -1,0 +1,259 @@
+//! Comparisons for people.
+
+use std::io::{self, Write};
+
+use crate::app::{BaselineRow, DiffKind, DiffRow, SideRow, StackRow, TwinRow};
+use crate::cli::output::{Columns, PLACE, Paint, Row, counted, human_count, visible};
+
+/// **Units**: bytes of a line that a terminal shows; JSON and CSV carry more.
+const SHOWN_BYTES: usize = 400;
+/// Variants are counted up to here.
+const VARIANTS_COUNTED: u64 = 32;
+
+const EXAMPLE: [&str; 5] = ["script", "member", "line", "offset", "text"];
+
+fn shown(text: &str) -> String {
+    let mut end = text.len().min(SHOWN_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let more = if end < text.len() { "…" } else { "" };
+    format!("{}{more}", visible(&text[..end]))
+}
+
+/// The same with some words painted.
+fn painted(text: &str, words: &[String], paint: Paint) -> String {
+    let mut shown = shown(text);
+    if paint.on {
+        for word in words.iter().map(|word| visible(word)) {
+            shown = shown.replacen(&word, &paint.hit(&word), 1);
+        }
+    }
+    shown
+}
+
+fn at(reference: &str, line: Option<u64>) -> String {
+    let line = line.map_or(String::new(), |line| {
+        format!("  line {}", human_count(line))
+    });
+    format!("{}{line}", visible(reference))
+}
+
+impl Row for StackRow {
+    const COLUMNS: Columns = &[
+        &[
+            "value",
+            "devices",
+            "of_devices",
+            "count",
+            "variants",
+            "first_seen",
+            "last_seen",
+            "on",
+        ],
+        &PLACE,
+        &EXAMPLE,
+    ];
+
+    /// How rare, the line, and where it stands.
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        let on = self.on.iter().map(|device| visible(device));
+        let mut on = on.collect::<Vec<_>>().join(", ");
+        if self.on.len() as u64 != self.devices {
+            on = String::new();
+        }
+        write!(
+            out,
+            "{} of {}",
+            paint.bold(&human_count(self.devices)),
+            counted(self.of_devices, "device"),
+        )?;
+        if self.count > self.devices {
+            write!(out, "  {} times", human_count(self.count))?;
+        }
+        match self.variants {
+            0 | 1 => {}
+            n if n > VARIANTS_COUNTED => write!(out, "  more than {VARIANTS_COUNTED} forms")?,
+            n => write!(out, "  {n} forms")?,
+        }
+        writeln!(
+            out,
+            "{}{}",
+            if on.is_empty() { "" } else { "  " },
+            paint.dim(&on)
+        )?;
+        for line in &self.example.before {
+            writeln!(out, "    {}", paint.dim(&shown(line)))?;
+        }
+        writeln!(out, "    {}", painted(&self.value, &self.rare_words, paint))?;
+        for line in &self.example.after {
+            writeln!(out, "    {}", paint.dim(&shown(line)))?;
+        }
+        // One form is the line itself.
+        for raw in self.raw.iter().filter(|_| self.variants > 1) {
+            let (count, at) = (human_count(raw.count), at(&raw.reference, raw.line));
+            writeln!(out, "      {count} × {}", shown(&raw.text))?;
+            writeln!(out, "          {}", paint.place(&at))?;
+        }
+        if self.raw_left_out > 0 {
+            writeln!(out, "      … {} more", human_count(self.raw_left_out))?;
+        }
+        let at = at(&self.example.place.reference, self.example.line);
+        writeln!(out, "    {}", paint.place(&at))
+    }
+}
+
+impl Row for DiffRow {
+    const COLUMNS: Columns = &[&[
+        "change",
+        "before",
+        "after",
+        "before_device",
+        "before_devices",
+        "before_count",
+        "before_ref",
+        "before_line",
+        "before_offset",
+        "before_text",
+        "after_device",
+        "after_devices",
+        "after_count",
+        "after_ref",
+        "after_line",
+        "after_offset",
+        "after_text",
+    ]];
+
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        let marks = match self.change {
+            DiffKind::Removed | DiffKind::Added => ["-", "+"],
+            DiffKind::Changed => ["~-", "~+"],
+            DiffKind::Counted => ["#-", "#+"],
+        };
+        if let Some(side) = &self.before {
+            write_side(out, &paint.red(marks[0]), side, self.change, paint)?;
+        }
+        if let Some(side) = &self.after {
+            write_side(out, &paint.green(marks[1]), side, self.change, paint)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_side(
+    out: &mut dyn Write,
+    mark: &str,
+    side: &SideRow,
+    change: DiffKind,
+    paint: Paint,
+) -> io::Result<()> {
+    for line in &side.example.before {
+        writeln!(out, "    {}", paint.dim(&shown(line)))?;
+    }
+    let times = match change {
+        DiffKind::Counted => format!("{} × ", human_count(side.count)),
+        _ => String::new(),
+    };
+    writeln!(out, "{mark} {times}{}", shown(&side.value))?;
+    for line in &side.example.after {
+        writeln!(out, "    {}", paint.dim(&shown(line)))?;
+    }
+    let at = at(&side.example.place.reference, side.example.line);
+    writeln!(out, "    {}", paint.place(&at))
+}
+
+impl Row for TwinRow {
+    const COLUMNS: Columns = &[&[
+        "device",
+        "machine_id",
+        "distance",
+        "nearest",
+        "nearest_distance",
+        "texts",
+        "lines",
+    ]];
+
+    fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
+        let name = self.device.as_ref().or(self.machine_id.as_ref());
+        let name = name.map_or_else(|| "(no device)".into(), |name| visible(name));
+        write!(out, "{:.3}  {}", self.distance, paint.bold(&name))?;
+        if let (Some(nearest), Some(distance)) = (&self.nearest, self.nearest_distance) {
+            write!(out, "  nearest {} at {distance:.3}", visible(nearest))?;
+        }
+        writeln!(out)?;
+        for line in &self.lines {
+            let devices = counted(line.devices, "device");
+            writeln!(out, "    on {devices}: {}", shown(&line.value))?;
+            writeln!(
+                out,
+                "      {}",
+                paint.place(&at(&line.reference, line.line))
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Row for BaselineRow {
+    const COLUMNS: Columns = &[&[
+        "name",
+        "version",
+        "lines",
+        "devices",
+        "members",
+        "learned_at",
+        "learned_by",
+        "learned_from",
+        "rules_off",
+        "rules_more",
+    ]];
+
+    fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
+        writeln!(out, "{}", baseline(self))
+    }
+}
+
+/// A baseline in a line.
+pub fn baseline(row: &BaselineRow) -> String {
+    let mut text = format!(
+        "{}@{}  {} from {} of {}  learned {} by {}",
+        visible(&row.name),
+        row.version,
+        counted(row.lines, "line"),
+        counted(row.members, "member"),
+        counted(row.devices, "device"),
+        visible(row.learned_at.text()),
+        visible(&row.learned_by),
+    );
+    for (what, names) in [("without", &row.rules_off), ("with", &row.rules_more)] {
+        if !names.is_empty() {
+            text.push_str(&format!("  {what} {}", visible(&names.join(", "))));
+        }
+    }
+    if !row.learned_from.is_empty() {
+        text.push_str(&format!("  from: {}", visible(&row.learned_from)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_line_is_short_and_obeys_nothing() {
+        let long = format!("\u{1b}[2J{}é", "x".repeat(SHOWN_BYTES - 5));
+        let text = shown(&long);
+        assert!(
+            text.starts_with("\\u{1b}[2J") && text.ends_with('…'),
+            "{text}"
+        );
+        let words = ["b".to_string()];
+        assert_eq!(painted("a b c b", &words, Paint { on: false }), "a b c b");
+        let paint = Paint { on: true };
+        assert_eq!(
+            painted("a b", &words, paint),
+            format!("a {}", paint.hit("b"))
+        );
+    }
+}

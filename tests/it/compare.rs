@@ -1,0 +1,613 @@
+//! stack, diff, twins and baselines, as a user runs them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::Value;
+
+use super::query::{incident, run_examples};
+use super::support::{Case, real_data, sample_data};
+
+const SCRIPT: &[&str] = &["--script", "Get-Persistence.ps1"];
+
+fn jsonl(case: &Case, args: &[&str]) -> Vec<Value> {
+    case.run(&[args, &["--jsonl"]].concat()).jsonl()
+}
+
+fn text<'v>(row: &'v Value, key: &str) -> &'v str {
+    row[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("{key} of {row}"))
+}
+
+/// Files of lines below a folder a device.
+fn fleet(devices: &[(&str, &str)]) -> Case {
+    let case = Case::new();
+    for (device, lines) in devices {
+        case.write(&format!("in/{device}/out.txt"), lines);
+    }
+    let folder = case.path("in").display().to_string();
+    case.ok(&["import", &folder, "--device-from-folder"]);
+    case
+}
+
+#[test]
+fn the_readme_compares_as_the_program_does() {
+    let case = incident();
+    let commands = run_examples(&case, "## Comparing");
+    assert!(commands > 5, "{commands}");
+}
+
+#[test]
+fn every_row_of_a_stack_is_shown_again_from_its_bytes() {
+    let case = incident();
+    let rows = jsonl(&case, &["stack", "kind:transcript"]);
+    assert!(rows.len() > 500, "{}", rows.len());
+    for row in rows.iter().step_by(41) {
+        let (reference, line) = (text(row, "ref"), row["line"].to_string());
+        let shown = case.ok(&["show", reference, "--at", &line, "--raw"]).stdout;
+        assert_eq!(
+            shown.trim_end_matches(['\n', '\r']),
+            text(row, "text"),
+            "{row}"
+        );
+        let offset = row["offset"].to_string();
+        let by_offset = case.ok(&["show", reference, "--at-offset", &offset, "--raw"]);
+        assert_eq!(by_offset.stdout, shown, "{row}");
+    }
+    // Rare first, and what is planted before what everybody has.
+    let of_script = jsonl(&case, &[&["stack"], SCRIPT].concat());
+    let place = of_script
+        .iter()
+        .position(|row| text(row, "value").contains("ParcelRelay"));
+    assert!(place.is_some_and(|place| place < 10), "{place:?}");
+    let last = of_script.last().unwrap();
+    assert_eq!(last["devices"], last["of_devices"]);
+}
+
+#[test]
+fn a_stack_says_who_when_and_how_often() {
+    let case = fleet(&[
+        ("pc1", "PID: 7 of a.exe\nPID: 8 of a.exe\nall\nonly here\n"),
+        ("pc2", "all\nPID: 9 of a.exe\r\n"),
+        ("pc3", "all\n"),
+    ]);
+    let rows = jsonl(&case, &["stack", "--variants"]);
+    let values: Vec<_> = rows.iter().map(|row| text(row, "value")).collect();
+    assert_eq!(values, ["only here", "PID: <pid> of a.exe", "all"]);
+    assert_eq!(
+        (&rows[1]["devices"], &rows[1]["count"], &rows[1]["variants"]),
+        (&2.into(), &3.into(), &3.into())
+    );
+    let on = rows[1]["on"].as_array().unwrap();
+    assert_eq!(on.len(), 2);
+    assert!(on.contains(&"pc1".into()) && on.contains(&"pc2".into()));
+    let raw: BTreeSet<_> = rows[1]["raw"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|raw| text(raw, "text"))
+        .collect();
+    assert_eq!(
+        raw,
+        BTreeSet::from(["PID: 7 of a.exe", "PID: 8 of a.exe", "PID: 9 of a.exe"])
+    );
+    let few = jsonl(&case, &["stack", "--variants", "1", "--limit", "2"]);
+    assert_eq!((few.len(), &few[1]["raw_left_out"]), (2, &2.into()));
+    let rare = jsonl(&case, &["stack", "--max-devices", "1"]);
+    assert_eq!(rare.len(), 1);
+    let kept = jsonl(&case, &["stack", "--keep", "pids"]);
+    assert_eq!(kept.len(), 5);
+    let found = jsonl(&case, &["stack", "only"]);
+    assert_eq!((found.len(), text(&found[0], "value")), (1, "only here"));
+    assert_eq!(found[0]["of_devices"], 3);
+    let people = case.ok(&["stack", "--limit", "1", "-C", "1"]);
+    assert!(
+        people
+            .stdout
+            .contains("1 of 3 devices  pc1\n    all\n    only here\n"),
+        "{}",
+        people.stdout
+    );
+    assert!(
+        people.stderr.contains("1 row of 3 different texts"),
+        "{}",
+        people.stderr
+    );
+    let csv = case.ok(&["stack", "--csv"]).stdout;
+    assert!(csv.starts_with("value,devices,of_devices,count,"), "{csv}");
+}
+
+#[test]
+fn what_members_are_can_be_stacked_too() {
+    let case = Case::new();
+    case.write("in/pc1/a/tool.exe", "same\n");
+    case.write("in/pc1/a/evil.exe", "other\n");
+    case.write("in/pc2/b/tool.exe", "same\n");
+    case.write("in/pc3/b/tool.exe", "same but not quite\n");
+    let folder = case.path("in").display().to_string();
+    case.ok(&["import", &folder, "--device-from-folder"]);
+    let counts = |by: &str| -> Vec<(String, u64)> {
+        let rows = jsonl(&case, &["stack", "--by", by]);
+        let row = |row: &Value| {
+            (
+                text(row, "value").to_string(),
+                row["devices"].as_u64().unwrap(),
+            )
+        };
+        rows.iter().map(row).collect()
+    };
+    assert_eq!(
+        counts("name"),
+        [("evil.exe".into(), 1), ("tool.exe".into(), 3)]
+    );
+    let hashes: Vec<u64> = counts("hash")
+        .into_iter()
+        .map(|(_, devices)| devices)
+        .collect();
+    assert_eq!(hashes, [1, 1, 2]);
+    assert_eq!(counts("path").len(), 3);
+    let incident = incident();
+    let exits = jsonl(&incident, &["stack", "--by", "exit"]);
+    assert_eq!(text(&exits[0], "value"), "1");
+    let errors = jsonl(&incident, &["stack", "--by", "error"]);
+    assert!(text(&errors[0], "value").contains("denied"), "{errors:?}");
+}
+
+#[test]
+fn a_diff_is_order_free_and_says_what_changed() {
+    let case = fleet(&[
+        (
+            "pc1",
+            "one\ntool version 1.0 of the vendor\ngone\nPID: 4\ntwo\n",
+        ),
+        (
+            "pc2",
+            "two\nPID: 99\none\nnew\ntool version 1.1 of the vendor\n",
+        ),
+        ("pc3", "two\none\ntool version 1.0 of the vendor\nPID: 1\n"),
+    ]);
+    let kinds = |args: &[&str]| -> Vec<String> {
+        let rows = jsonl(&case, args);
+        let row = |row: &Value| {
+            let side = |side: &str| row[side].as_str().unwrap_or("").to_string();
+            format!(
+                "{} {}|{}",
+                text(row, "change"),
+                side("before"),
+                side("after")
+            )
+        };
+        rows.iter().map(row).collect()
+    };
+    assert_eq!(
+        kinds(&["diff", "pc1", "pc2"]),
+        [
+            "changed tool version 1.0 of the vendor|tool version 1.1 of the vendor",
+            "removed gone|",
+            "added |new",
+        ]
+    );
+    assert_eq!(
+        kinds(&["diff", "pc2", "--rest"]),
+        [
+            "changed tool version 1.0 of the vendor|tool version 1.1 of the vendor",
+            "added |new",
+        ]
+    );
+    let context = case.ok(&["diff", "pc1", "pc2", "-C", "1"]).stdout;
+    assert!(
+        context.contains("    tool version 1.0 of the vendor\n- gone\n    PID: 4\n"),
+        "{context}"
+    );
+    let same = fleet(&[("a", "x\ny\n"), ("b", "y\nx\n")]);
+    let ran = same.run(&["diff", "a", "b"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+    let ran = same.run(&["diff", "a", "nobody"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains("nothing of nobody") && ran.stderr.contains("hint:"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_device_is_compared_with_itself_over_time() {
+    let case = Case::new();
+    let transcript = |output: &str| {
+        serde_json::json!({"script_name": "s.ps1", "exit_code": 0, "script_output": output, "script_errors": ""})
+            .to_string()
+    };
+    for (n, hour, output) in [(1, 8, "a\nb\n"), (2, 9, "b\nc\n"), (3, 10, "a\nb\nd\n")] {
+        let id = format!("00000000-0000-4000-8000-00000000000{n}");
+        let action = serde_json::json!({
+            "id": id, "type": "LiveResponse", "status": "Succeeded", "machineId": "0".repeat(40),
+            "computerDnsName": "pc1", "creationDateTimeUtc": format!("2026-02-03T{hour:02}:00:00Z"),
+            "commands": [{"index": 0, "startTime": format!("2026-02-03T{hour:02}:00:00Z"),
+                "endTime": format!("2026-02-03T{hour:02}:00:09Z"), "commandStatus": "Completed",
+                "errors": [], "command": {"type": "RunScript", "params": [{"key": "ScriptName", "value": "s.ps1"}]}}],
+        });
+        case.write(&format!("in/{id}.json"), action.to_string());
+        case.write(&format!("in/{id}/0.json"), transcript(output));
+    }
+    case.ok(&["import", &case.path("in").display().to_string()]);
+    let changes = |args: &[&str]| -> Vec<String> {
+        let rows = jsonl(&case, args);
+        let row = |row: &Value| {
+            let side = |side: &str| row[side].as_str().unwrap_or("").to_string();
+            format!("-{} +{}", side("before"), side("after"))
+        };
+        rows.iter().map(row).collect()
+    };
+    assert_eq!(changes(&["diff", "pc1", "--over-time"]), ["- +d"]);
+    let split = ["diff", "pc1", "--split", "2026-02-03T08:30"];
+    assert_eq!(changes(&split), ["- +d"]);
+    let all = [&split[..], &["--all"]].concat();
+    assert_eq!(changes(&all), ["- +c", "- +d"]);
+    let places = [
+        "00000000-0000-4000-8000-000000000001/0",
+        "00000000-0000-4000-8000-000000000002/0",
+    ];
+    assert_eq!(changes(&["diff", places[0], places[1]]), ["-a +", "- +c"]);
+    let counts = changes(&[
+        "diff",
+        "pc1",
+        "--split",
+        "2026-02-03T08:30",
+        "--all",
+        "--counts",
+    ]);
+    assert_eq!(counts, ["- +c", "- +d", "-b +b"]);
+}
+
+#[test]
+fn the_outlier_comes_first_with_the_lines_that_make_it_one() {
+    let common: String = (0..200)
+        .map(|n| format!("service of everybody {n}\n"))
+        .collect();
+    let odd = format!("{common}evil relay\nother relay\n");
+    let half: String = (0..100).map(|n| format!("its own {n}\n")).collect();
+    let case = fleet(&[
+        ("pc1", &common),
+        ("pc2", &odd),
+        ("pc3", &common),
+        ("pc4", &half),
+        ("pc5", &common),
+    ]);
+    let rows = jsonl(&case, &["twins", "--limit", "0"]);
+    let devices: Vec<_> = rows.iter().map(|row| text(row, "device")).collect();
+    assert_eq!(&devices[..2], ["pc4", "pc2"]);
+    assert!(rows[0]["distance"].as_f64().unwrap() > 0.9, "{}", rows[0]);
+    let lines: Vec<_> = rows[1]["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| text(line, "value"))
+        .collect();
+    assert_eq!(lines, ["evil relay", "other relay"]);
+    let line = &rows[1]["lines"][0];
+    let at = line["line"].to_string();
+    let shown = case
+        .ok(&["show", text(line, "ref"), "--at", &at, "--raw"])
+        .stdout;
+    assert_eq!(shown, "evil relay\n");
+    let few = case.ok(&["twins", "--limit", "1"]);
+    assert!(
+        few.stderr.contains("4 rows more behind --limit"),
+        "{}",
+        few.stderr
+    );
+}
+
+#[test]
+fn a_baseline_is_learned_used_exported_imported_and_deleted() {
+    let case = fleet(&[
+        ("gold", "PID: 1\nknown\nC:\\Users\\a\\x\n"),
+        ("gold2", "known\nsometimes\n"),
+        ("pc1", "PID: 2\nknown\nC:\\Users\\b\\x\nnew\n"),
+    ]);
+    let learn = ["baseline", "learn", "golden", "--device", "gold*"];
+    let row: Value =
+        serde_json::from_str(&case.ok(&[&learn[..], &["--json"]].concat()).stdout).unwrap();
+    assert_eq!(
+        (&row["version"], &row["lines"], &row["devices"]),
+        (&1.into(), &4.into(), &2.into())
+    );
+    let ran = case.run(&["stack", "--exclude-baseline", "golden"]);
+    assert!(
+        ran.stdout.contains("new\n") && !ran.stdout.contains("known"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr
+            .contains("note: 8 lines left out that the baseline knows"),
+        "{}",
+        ran.stderr
+    );
+    // Other rules, the same answer: a line is known by the rules it was learned with.
+    let raw = jsonl(&case, &["stack", "--raw", "--exclude-baseline", "golden"]);
+    assert_eq!(raw.len(), 1, "{raw:?}");
+    let hits = case.run(&[
+        "search",
+        "device:pc1 AND (PID OR new OR known)",
+        "--exclude-baseline",
+        "golden",
+    ]);
+    assert!(
+        hits.stdout.contains("new") && !hits.stdout.contains("PID"),
+        "{}",
+        hits.stdout
+    );
+    assert!(
+        hits.stderr
+            .contains("note: left out 2 hits that the baseline knows"),
+        "{}",
+        hits.stderr
+    );
+    let nothing = case.run(&["search", "known", "--exclude-baseline", "golden"]);
+    assert_eq!(nothing.code, 1);
+    assert!(nothing.stderr.contains("3 hits"), "{}", nothing.stderr);
+    let limited = jsonl(
+        &case,
+        &[
+            "search",
+            "/./",
+            "--exclude-baseline",
+            "golden",
+            "--limit",
+            "1",
+        ],
+    );
+    assert_eq!(limited.len(), 1);
+    let both = case.ok(&["diff", "gold", "pc1", "--exclude-baseline", "golden"]);
+    assert_eq!(both.stdout.matches("+ new").count(), 1, "{}", both.stdout);
+
+    // A second version: only what both have.
+    case.ok(&[&learn[..], &["--min-devices", "2"]].concat());
+    assert_eq!(jsonl(&case, &["baseline", "list"]).len(), 2);
+    assert_eq!(case.ok(&["baseline", "show", "golden"]).stdout, "known\n");
+    assert_eq!(
+        case.ok(&["baseline", "show", "golden@1"])
+            .stdout
+            .lines()
+            .count(),
+        4
+    );
+    let file = case.path("golden.baseline").display().to_string();
+    case.ok(&["baseline", "export", "golden@1", "-o", &file]);
+    let other = fleet(&[("pc9", "PID: 77\nknown\nnot known\n")]);
+    other.ok(&["baseline", "import", &file, "--name", "theirs"]);
+    let rows = jsonl(&other, &["stack", "--exclude-baseline", "theirs"]);
+    assert_eq!(rows.len(), 1);
+    let again = case.path("again").display().to_string();
+    other.ok(&["baseline", "export", "theirs", "-o", &again]);
+    let lines = |path: &str| -> Vec<String> {
+        let page = fs::read_to_string(path).unwrap();
+        page.lines().skip(1).map(str::to_string).collect()
+    };
+    assert_eq!(lines(&file), lines(&again));
+
+    let damaged = fs::read_to_string(&file).unwrap().replace("known", "knows");
+    let path = case.write("damaged", damaged).display().to_string();
+    let ran = case.run(&["baseline", "import", &path]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("damaged"), "{}", ran.stderr);
+
+    case.ok(&["baseline", "delete", "golden@2"]);
+    case.ok(&["baseline", "delete", "golden"]);
+    let ran = case.run(&["stack", "--exclude-baseline", "golden"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains("there is no baseline golden"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(case.run(&["baseline", "learn", "../x"]).code, 2);
+}
+
+#[test]
+fn hostile_lines_are_stacked_like_any_other_and_obey_nobody() {
+    let long = "A".repeat(3 << 20);
+    let case = fleet(&[
+        (
+            "pc1",
+            &format!("\u{1b}[2Jescape\nnul\0here\n\u{202e}bidi\n{long}\n=cmd|' /C calc'!A0\n"),
+        ),
+        ("pc2", "plain\r\n\r\nplain\n<pid>\nPID: <pid>\nPID: 4"),
+    ]);
+    case.write(
+        "bytes/pc3/raw.bin",
+        [0xff, 0xfe, 0x00, 0xd8, 0x41, 0x0a, 0xc3, 0x28, 0x0a],
+    );
+    let folder = case.path("bytes").display().to_string();
+    case.run(&["import", &folder, "--device-from-folder"]);
+    let people = case.ok(&["stack"]).stdout;
+    assert!(
+        !people.contains(['\u{1b}', '\0', '\u{202e}']),
+        "{people:.2000}"
+    );
+    assert!(people.contains("\\u{1b}[2Jescape") && people.len() < 40_000);
+    let csv = case.ok(&["stack", "--csv"]).stdout;
+    assert!(csv.contains("'=cmd") && !csv.contains('\u{1b}'));
+    let rows = jsonl(&case, &["stack"]);
+    assert!(rows.iter().all(|row| text(row, "value").len() <= 64 << 10));
+    let cut: Vec<_> = rows
+        .iter()
+        .filter(|row| row.get("text_truncated").is_some())
+        .collect();
+    assert!(!cut.is_empty());
+    // What stands for a part that is volatile is a word like any other.
+    let pid = rows
+        .iter()
+        .find(|row| text(row, "value") == "PID: <pid>")
+        .unwrap();
+    assert_eq!(pid["variants"], 2);
+    for args in [
+        &["twins"][..],
+        &["diff", "pc1", "pc2"],
+        &["baseline", "learn", "x"],
+    ] {
+        let ran = case.run(args);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(!ran.stdout.contains('\u{1b}'));
+    }
+    assert!(
+        !case
+            .ok(&["baseline", "show", "x"])
+            .stdout
+            .contains('\u{1b}')
+    );
+}
+
+#[test]
+fn an_archive_that_can_only_be_read_is_compared() {
+    let case = fleet(&[("pc1", "a\nb\n"), ("pc2", "a\n")]);
+    case.ok(&["baseline", "learn", "known", "--device", "pc2"]);
+    let mut command = case.command(&["stack", "--exclude-baseline", "known", "--jsonl"]);
+    let archive = case.archive();
+    let set = |mode: bool| {
+        let mut all = vec![
+            archive.clone(),
+            archive.join("baselines"),
+            archive.join("index"),
+        ];
+        all.extend(
+            fs::read_dir(archive.join("index"))
+                .unwrap()
+                .map(|e| e.unwrap().path()),
+        );
+        for path in all {
+            let mut permissions = fs::metadata(&path).unwrap().permissions();
+            permissions.set_readonly(mode);
+            fs::set_permissions(&path, permissions).unwrap();
+        }
+    };
+    set(true);
+    let before = fs::read_dir(archive.join("index")).unwrap().count();
+    let output = command.output().unwrap();
+    let after = fs::read_dir(archive.join("index")).unwrap().count();
+    set(false);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"b\""));
+    // Comparing leaves nothing beside the index.
+    assert_eq!(before, after);
+}
+
+#[test]
+fn rules_are_listed_tried_and_taken_from_the_config_file() {
+    let case = fleet(&[
+        ("pc1", "INC0012345 open\nRunning x\n"),
+        ("pc2", "INC0099999 open\nRunning x\n"),
+    ]);
+    let listed = case.ok(&["templates"]).stdout;
+    for rule in ["guids", "ports", "users", "own", "blanks"] {
+        assert!(listed.contains(&format!("{rule}  ")), "{rule}");
+    }
+    let config = case.write(
+        "c.toml",
+        "[templates]\nkeep = ['times']\n[templates.rules]\nticket = 'INC\\d{7}'\n",
+    );
+    let config = config.display().to_string();
+    let tried = case
+        .ok(&[
+            "templates",
+            "INC0000001 at 10:11:12, PID: 4",
+            "--config",
+            &config,
+        ])
+        .stdout;
+    assert_eq!(tried, "<ticket> at 10:11:12, PID: <pid>\n");
+    assert_eq!(jsonl(&case, &["stack", "--config", &config]).len(), 2);
+    assert_eq!(jsonl(&case, &["stack"]).len(), 3);
+    let ran = case.run(&["stack", "--keep", "nosuch"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains("no rule `nosuch`") && ran.stderr.contains("hint:"),
+        "{}",
+        ran.stderr
+    );
+    let wrong = case
+        .write("wrong.toml", "[templates.rules]\nx = '('\n")
+        .display()
+        .to_string();
+    let ran = case.run(&["stack", "--config", &wrong]);
+    assert!(
+        ran.code == 2 && ran.stderr.contains("`x`"),
+        "{}",
+        ran.stderr
+    );
+    let ran = case.run(&["search", "x", "--exclude-baseline", "nosuch"]);
+    assert!(
+        ran.code == 2 && ran.stderr.contains("no baseline nosuch"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn nothing_to_compare_is_said() {
+    let case = fleet(&[("pc1", "a\n")]);
+    let ran = case.run(&["stack", "nosuchword"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+    assert_eq!(case.run(&["twins", "script:nosuch"]).code, 1);
+    let ran = case.run(&["diff", "pc1", "--rest"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("any other device"), "{}", ran.stderr);
+    let ran = case.run(&["stack", "bogus AND ("]);
+    assert_eq!(ran.code, 2);
+    let undated = case.run(&["stack", "--since", "2026-01-01"]);
+    assert_eq!(undated.code, 3);
+    assert!(
+        undated.stderr.contains("for want of a time"),
+        "{}",
+        undated.stderr
+    );
+    let sample = Case::new();
+    sample.run(&["import", &sample_data().display().to_string(), "--no-index"]);
+    let late = sample.run(&["stack"]);
+    assert_eq!(late.code, 3);
+    assert!(late.stderr.contains("not indexed yet"), "{}", late.stderr);
+}
+
+/// Lines of real outputs that share a template though they differ, reviewed
+/// one by one: they differ in nothing but volatile parts.
+#[test]
+fn templates_of_real_outputs_merge_only_what_was_reviewed() {
+    let Some(real) = real_data() else { return };
+    let case = Case::new();
+    case.run(&["import", &real.join("text").display().to_string()]);
+    let rows = jsonl(&case, &["stack", "--variants", "1000"]);
+    let mut merged: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in &rows {
+        let raw = row["raw"].as_array().into_iter().flatten();
+        // Blanks are no difference.
+        let blank = |raw: &Value| {
+            text(raw, "text")
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let lines: BTreeSet<String> = raw.map(blank).collect();
+        if lines.len() > 1 {
+            merged.insert(text(row, "value").to_string(), lines);
+        }
+    }
+    let reviewed = include_str!("templates-reviewed.txt");
+    let reviewed: BTreeSet<&str> = reviewed
+        .lines()
+        .filter(|line| !line.starts_with("## "))
+        .collect();
+    for (template, lines) in &merged {
+        assert!(
+            reviewed.contains(&template[..]),
+            "not reviewed: {template}\n{lines:#?}"
+        );
+    }
+    assert_eq!(merged.len(), reviewed.len());
+}
