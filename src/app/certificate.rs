@@ -138,6 +138,8 @@ struct NotSearchedCounts {
     gaps: u64,
     pending: u64,
     members_without_a_time: u64,
+    /// Longer matches than a window may be missed in these.
+    texts_searched_by_windows: u64,
 }
 
 #[derive(Serialize)]
@@ -268,6 +270,7 @@ impl Search<'_> {
             gaps: gaps.len() as u64,
             pending: pending.len() as u64,
             members_without_a_time: summary.undated,
+            texts_searched_by_windows: summary.cut,
         };
         let stats = self.searcher.as_ref().map(Searcher::stats);
         let watermark = self.watermark();
@@ -451,6 +454,11 @@ fn caveats(counts: &NotSearchedCounts, stopped: bool) -> Vec<String> {
     say(
         counts.members_without_a_time,
         "members that match but for the time asked for, and have none",
+    );
+    say(
+        counts.texts_searched_by_windows,
+        "lines or texts so long that they were searched window by window, so that a match \
+         longer than a window may be missed",
     );
     say(
         counts.gaps,

@@ -37,6 +37,9 @@ pub struct SearchSummary {
     pub unindexed: u64,
     /// Problems that hide text.
     pub unreadable: u64,
+    /// Lines and texts so long that a pattern which knows no bound was looked
+    /// for in them window by window: a match longer than one may be missed.
+    pub cut: u64,
     /// Hits that a baseline knows, and that were left out.
     pub hidden: u64,
     /// Distinct lines that were read one by one, since neither words nor
@@ -55,7 +58,7 @@ pub struct SearchSummary {
 impl SearchSummary {
     /// Everything there is was searched.
     pub fn is_whole(&self) -> bool {
-        self.unindexed == 0 && self.unreadable == 0 && self.undated == 0
+        self.unindexed == 0 && self.unreadable == 0 && self.undated == 0 && self.cut == 0
     }
 
     pub fn verdict(&self) -> Verdict {
@@ -316,6 +319,7 @@ fn parse_field(word: &str) -> Result<Field, Failure> {
 impl SearchSummary {
     fn note(&mut self, found: &Summary, limit: Option<u64>) {
         self.members = found.searched_members.saturating_sub(self.undated);
+        self.cut = found.cut_lines + found.cut_texts;
         self.built_texts = found.texts.iter().any(|text| text.is_whole);
         self.scanned_lines = found
             .texts

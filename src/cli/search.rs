@@ -130,6 +130,15 @@ fn tell(global: &Global, form: Form, summary: &app::SearchSummary) {
             ),
         );
     }
+    if summary.cut > 0 {
+        let cut = counted(summary.cut, "line or text");
+        say(
+            global,
+            &format!(
+                "note: searched {cut} window by window, being too long for this pattern; a match longer than a window may be missed (`help query`)"
+            ),
+        );
+    }
     if summary.hidden > 0 {
         let hidden = counted(summary.hidden, "hit");
         say(
