@@ -310,7 +310,11 @@ mod tests {
         assert_eq!(order("a").digest("m"), order("a").digest("m"));
         assert_ne!(order("a").digest("m"), order("b").digest("m"));
         assert_ne!(order("a").digest("m"), order("a").digest("n"));
-        assert_eq!(order("a").work("m"), order("b").work("m"));
+        let other = body(&command("GetFile", "Path", "a")).replace("CASE-42", "CASE-43");
+        let other = read(&other).unwrap();
+        assert_ne!(order("a").digest("m"), other.digest("m"));
+        assert_eq!(order("a").work("m"), other.work("m"));
+        assert_ne!(order("a").work("m"), order("b").work("m"));
         assert_ne!(order("a").work("m"), order("a").work("n"));
     }
 }

@@ -366,6 +366,8 @@ mod tests {
         let plan = FleetPlan::new(&request(PAGE), &survey).unwrap();
         assert_eq!(plan.calls().count(), 20_000);
         let taken = begun.elapsed();
-        assert!(taken < Duration::from_secs(1), "{taken:?}");
+        // A build for tests, on machines that do other things too.
+        let most = if cfg!(debug_assertions) { 5 } else { 1 };
+        assert!(taken < Duration::from_secs(most), "{taken:?}");
     }
 }
