@@ -15,6 +15,8 @@ const GROUPS_PART: usize = 2;
 const GROUPS_FEW: usize = 8;
 /// So few lines are verified sooner than their 4-grams are looked up.
 const LINES_FEW: usize = 16;
+/// Lines of a group of 4 KiB, about.
+const GROUP_LINES: u64 = 64;
 
 /// Distinct lines that may hold a text.
 pub(super) enum Candidates {
@@ -70,6 +72,32 @@ pub(super) fn candidates(
         keep_in_groups(segment, &mut lines, &groups);
     }
     Ok((Way::Terms { lines: lines.len() }, Candidates::Lines(lines)))
+}
+
+/// About how many lines a text has to be looked for in.
+///
+/// **Cost**: that of its 4-grams; of its terms a look into the dictionaries.
+pub(super) fn cost(segment: &Segment, leaf: &Leaf) -> Result<u64, IndexError> {
+    if matches!(leaf.matcher, Matcher::Whole(_)) {
+        return Ok(segment.meta.text_bytes);
+    }
+    let needed = &leaf.needed;
+    let mut cost = segment.meta.distinct_lines;
+    if needed.grams.narrows() {
+        let groups = segment.groups(&needed.grams)?.len();
+        cost = cost.min(groups as u64 * GROUP_LINES);
+        if groups <= GROUPS_FEW {
+            return Ok(cost);
+        }
+    }
+    if needed.terms.is_empty() {
+        return Ok(cost);
+    }
+    let mut lines = 0;
+    for part in segment.terms()? {
+        lines += part.frequency(&needed.terms)?;
+    }
+    Ok(cost.min(lines))
 }
 
 /// Keeps the lines that stand in one of the groups: a word's beginning is

@@ -11,7 +11,7 @@ use super::plan::{Leaf, Plan};
 use super::searcher::Searcher;
 use super::segment::Segment;
 use super::whole::{self, Starts};
-use super::within::Within;
+use super::within::{Inside, Within};
 use crate::evidence::{Layer, Sha256};
 
 /// A content with some of the texts.
@@ -146,7 +146,8 @@ impl Matches {
     }
 
     /// Adds what matched in a segment: lines to chunks, chunks to documents,
-    /// documents to contents. Text is not touched.
+    /// documents to contents, of those `inside` where it is given. Text is not
+    /// touched.
     pub(super) fn add(
         &mut self,
         searcher: &Searcher,
@@ -154,8 +155,12 @@ impl Matches {
         mut found: LineSets,
         crossings: Crossings,
         plan: &Plan,
+        inside: Option<&Inside>,
     ) -> Result<(), IndexError> {
         let segment = searcher.segment(number);
+        let has_chunk = |chunk: u32| inside.is_none_or(|inside| inside.has_chunk(chunk));
+        let has_document =
+            |document: u32| inside.is_none_or(|inside| inside.has_document(document));
         let listed = plan.listed();
         let leaf_of = |crossed: &Crossed| 1u64 << plan.phrases[crossed.phrase].leaf;
         self.read.frames += found.read.frames;
@@ -172,7 +177,11 @@ impl Matches {
         for (leaf, set) in found.sets.iter().enumerate() {
             self.lines[leaf] += set.len() as u64;
             for line in set {
-                segment.chunks_of_line(*line, |chunk| chunks.add(chunk, 1 << leaf))?;
+                segment.chunks_of_line(*line, |chunk| {
+                    if has_chunk(chunk) {
+                        chunks.add(chunk, 1 << leaf);
+                    }
+                })?;
             }
             if listed >> leaf & 1 == 1 {
                 lines.extend(set);
@@ -191,7 +200,11 @@ impl Matches {
         }
         let chunks = chunks.ascending();
         for (chunk, mask) in &chunks {
-            segment.documents_of_chunk(*chunk, |document| documents.add(document, *mask))?;
+            segment.documents_of_chunk(*chunk, |document| {
+                if has_document(document) {
+                    documents.add(document, *mask);
+                }
+            })?;
         }
         for (document, mask) in documents.ascending() {
             let content = segment.content(segment.document(document)?.content)?;

@@ -10,6 +10,7 @@ use super::members::Matches;
 use super::plan::{Plan, value_of};
 use super::query::{Field, Query};
 use super::searcher::Searcher;
+use super::within::Inside;
 use super::{IndexError, rarity};
 use crate::evidence::{ResultId, Sha256};
 

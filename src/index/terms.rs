@@ -263,9 +263,18 @@ impl TermPart {
         self.find(needed).map_err(IndexError::terms("read"))
     }
 
-    fn find(&self, needed: &[NeededTerm]) -> Result<Vec<u32>, TantivyError> {
-        let index = self.reader.inverted_index(self.text)?;
-        let mut lists: Vec<(u64, Vec<TermInfo>)> = Vec::with_capacity(needed.len());
+    /// About how many lines these are: as many as hold the rarest term.
+    ///
+    /// **Cost**: looks into the dictionary, reads no list.
+    pub(super) fn frequency(&self, needed: &[NeededTerm]) -> Result<u64, IndexError> {
+        let lists = self.lists(needed).map_err(IndexError::terms("read"))?;
+        Ok(lists.first().map_or(0, |(total, _)| *total))
+    }
+
+    /// The terms that meet each need and how many lines they stand in, the
+    /// rarest first; nothing where a need is met by none.
+    fn lists(&self, needed: &[NeededTerm]) -> Result<Vec<(u64, Vec<TermInfo>)>, TantivyError> {
+        let mut lists = Vec::with_capacity(needed.len());
         for needed in needed {
             let terms = self.terms_of(needed)?;
             if terms.is_empty() {
@@ -275,6 +284,12 @@ impl TermPart {
             lists.push((total, terms));
         }
         lists.sort_by_key(|(total, _)| *total);
+        Ok(lists)
+    }
+
+    fn find(&self, needed: &[NeededTerm]) -> Result<Vec<u32>, TantivyError> {
+        let index = self.reader.inverted_index(self.text)?;
+        let lists = self.lists(needed)?;
         let mut found: Option<Vec<u32>> = None;
         for (_, terms) in &lists {
             let Some(candidates) = found.take() else {

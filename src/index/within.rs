@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::IndexError;
-use super::candidates::{Candidates, candidates, keep_in_groups};
+use super::candidates::{Candidates, cost, keep_in_groups};
 use super::lines::Way;
 use super::plan::{Leaf, Plan};
 use super::searcher::Searcher;
@@ -28,20 +28,42 @@ const RARE_PART: u64 = 1;
 const CONTENTS_MAX: usize = 10_000;
 /// Of the lines of a segment, the part beyond which nothing is gained.
 const LINES_PART: usize = 2;
-/// Lines of a group of 4 KiB, about.
-const GROUP_LINES: u64 = 64;
 
-/// Where to look: contents, and their lines by segment.
+/// Where to look: contents, and what they hold of each segment.
 pub(super) struct Within {
     pub(super) contents: HashSet<Sha256>,
-    /// Ascending; `None` for a segment of which most lines are meant.
-    lines: Vec<Option<Vec<u32>>>,
+    inside: Vec<Inside>,
+}
+
+/// What some contents hold of a segment.
+pub(super) struct Inside {
+    /// Ascending; `None` where that is most of the segment's lines.
+    lines: Option<Vec<u32>>,
+    /// By number: whether it is theirs.
+    chunks: Vec<bool>,
+    documents: Vec<bool>,
 }
 
 impl Within {
-    /// The lines of a segment outside of which nothing is to be looked for.
-    pub(super) fn lines_in(&self, segment: usize) -> Option<&[u32]> {
-        self.lines.get(segment)?.as_deref()
+    /// What is to be looked at in a segment.
+    pub(super) fn inside(&self, segment: usize) -> Option<&Inside> {
+        self.inside.get(segment)
+    }
+}
+
+impl Inside {
+    /// The lines outside of which nothing is to be looked for.
+    pub(super) fn lines(&self) -> Option<&[u32]> {
+        self.lines.as_deref()
+    }
+
+    pub(super) fn has_chunk(&self, chunk: u32) -> bool {
+        self.chunks.get(chunk as usize).copied().unwrap_or(false)
+    }
+
+    pub(super) fn has_document(&self, document: u32) -> bool {
+        let documents = self.documents.get(document as usize);
+        documents.copied().unwrap_or(false)
     }
 }
 
@@ -72,25 +94,15 @@ impl Searcher {
             _ => None,
         };
         match contents {
-            Some(contents) if contents.len() <= CONTENTS_MAX => self.lines_of(contents).map(Some),
+            Some(contents) if contents.len() <= CONTENTS_MAX => self.held_by(contents).map(Some),
             _ => Ok(None),
         }
     }
 
     /// **Units**: candidate lines over all segments, about.
     fn cost(&self, leaf: &Leaf) -> Result<u64, IndexError> {
-        let mut cost = 0u64;
-        for segment in self.segments() {
-            let mut sure = Vec::new();
-            let (way, _) = candidates(segment, leaf, false, &mut sure)?;
-            cost += match way {
-                Way::Terms { lines } | Way::Within { lines } => lines as u64,
-                Way::Grams { groups } => groups as u64 * GROUP_LINES,
-                Way::Scan => segment.meta.distinct_lines,
-                Way::Whole => segment.meta.text_bytes,
-            };
-        }
-        Ok(cost)
+        let costs = self.segments().iter().map(|segment| cost(segment, leaf));
+        costs.sum()
     }
 
     /// The contents of the members that the query's fields select, where these
@@ -119,46 +131,64 @@ impl Searcher {
         Ok(Some(contents))
     }
 
-    fn lines_of(&self, contents: HashSet<Sha256>) -> Result<Within, IndexError> {
+    fn held_by(&self, contents: HashSet<Sha256>) -> Result<Within, IndexError> {
         let mut documents = vec![Vec::new(); self.segments().len()];
         for content in &contents {
             for (segment, document) in self.documents_of(content) {
                 documents[segment as usize].push(document);
             }
         }
-        let lines = self.segments().iter().zip(&documents);
-        let lines = lines.map(|(segment, documents)| lines_of(segment, documents));
+        let inside = self.segments().iter().zip(&documents);
+        let inside = inside.map(|(segment, documents)| Inside::of(segment, documents));
         Ok(Within {
-            lines: lines.collect::<Result<_, _>>()?,
+            inside: inside.collect::<Result<_, _>>()?,
             contents,
         })
     }
 }
 
-fn lines_of(segment: &Segment, documents: &[u32]) -> Result<Option<Vec<u32>>, IndexError> {
-    let mut chunks = Vec::new();
-    for document in documents {
-        chunks.extend(segment.document_chunks(&segment.document(*document)?)?);
+impl Inside {
+    fn of(segment: &Segment, documents: &[u32]) -> Result<Self, IndexError> {
+        let mut inside = Self {
+            lines: None,
+            chunks: vec![false; segment.chunk_count() as usize],
+            documents: vec![false; segment.document_count() as usize],
+        };
+        let mut chunks = Vec::new();
+        for document in documents {
+            is_new(&mut inside.documents, *document);
+            for chunk in segment.document_chunks(&segment.document(*document)?)? {
+                if is_new(&mut inside.chunks, chunk) {
+                    chunks.push(chunk);
+                }
+            }
+        }
+        inside.lines = lines_of(segment, &chunks)?;
+        Ok(inside)
     }
-    chunks.sort_unstable();
-    chunks.dedup();
+}
+
+/// `None` where it is most of all.
+fn lines_of(segment: &Segment, chunks: &[u32]) -> Result<Option<Vec<u32>>, IndexError> {
     let most = segment.meta.distinct_lines as usize / LINES_PART;
     let mut met = vec![false; segment.meta.distinct_lines as usize];
     let mut lines = Vec::new();
     for chunk in chunks {
-        for line in segment.chunk_lines(chunk)? {
-            if let Some(met) = met.get_mut(line as usize)
-                && !std::mem::replace(met, true)
-            {
-                lines.push(line);
-            }
-        }
+        let here = segment.chunk_lines(*chunk)?.into_iter();
+        lines.extend(here.filter(|line| is_new(&mut met, *line)));
         if lines.len() > most {
             return Ok(None);
         }
     }
     lines.sort_unstable();
     Ok(Some(lines))
+}
+
+/// Marks an item; whether it was not marked before. One that is not there
+/// belongs to a damaged segment, and whoever reads it finds that out.
+fn is_new(met: &mut [bool], item: u32) -> bool {
+    let met = met.get_mut(item as usize);
+    met.is_some_and(|met| !std::mem::replace(met, true))
 }
 
 /// Keeps the candidates that stand where to look.
