@@ -239,15 +239,21 @@ impl<'a> Search<'a> {
             self.in_nothing("--count ")?;
             return Ok(Vec::new());
         };
-        if !request.exclude_baseline.is_empty() {
-            return Err(
-                Failure::asked("a baseline hides lines, and --count counts members too")
-                    .hint("`stack --exclude-baseline` counts what a baseline does not know"),
-            );
-        }
+        let known = Known::open(&self.archive, request, searcher)?;
+        let mut hidden = 0;
+        let mut is_new = |hit: &Hit| {
+            let knows = known.as_ref().is_some_and(|known| known.knows(hit));
+            hidden += u64::from(knows);
+            !knows
+        };
+        let keep: Option<&mut dyn FnMut(&Hit) -> bool> = match known {
+            Some(_) => Some(&mut is_new),
+            None => None,
+        };
         let (counts, found) = searcher
-            .count(query, by, false)
+            .count(query, by, false, keep)
             .map_err(|error| request.refused(error, query))?;
+        self.summary.hidden = hidden;
         let mut undated = undated(searcher, query, by)?;
         self.summary.hits = found.hits;
         self.summary.members_hit = found.members;

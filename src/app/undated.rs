@@ -19,11 +19,14 @@ pub(super) fn undated(
     if timeless == *query || searcher.results().all(has_time) {
         return Ok(undated);
     }
-    for count in searcher.count(&timeless.and(no_time()), by, false)?.0 {
+    for count in searcher.count(&timeless.and(no_time()), by, false, None)?.0 {
         undated.insert(count.value, count.members);
     }
     // A time beside an OR leaves out less.
-    for count in searcher.count(&query.clone().and(no_time()), by, false)?.0 {
+    for count in searcher
+        .count(&query.clone().and(no_time()), by, false, None)?
+        .0
+    {
         if let Some(members) = undated.get_mut(&count.value) {
             *members = members.saturating_sub(count.members);
         }

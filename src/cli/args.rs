@@ -252,8 +252,8 @@ pub struct Search {
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     /// Leave out lines that this baseline knows (NAME, or NAME@VERSION); may be repeated. How many
-    /// hits it hides is said.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["certificate", "count"])]
+    /// hits it hides is said. Not with --certificate, which hides nothing.
+    #[arg(long, value_name = "NAME", conflicts_with = "certificate")]
     pub exclude_baseline: Vec<String>,
     /// Print how many instead of which: hits, the members they are in, and members left out for
     /// want of a time.

@@ -26,9 +26,10 @@ pub struct Hit {
     /// Of the first match: bytes in the decoded text (UTF-8), from 0.
     pub offset: u64,
     /// **Units**: bytes of the first match, up to the line's end where a
-    /// phrase goes on behind it; 0 where a member is listed by its
-    /// fields alone.
+    /// phrase goes on behind it.
     pub len: u64,
+    /// The member is listed by its fields alone; its first line stands for it.
+    pub is_bare: bool,
     /// Shared by the hits of the same line.
     pub shown: Arc<Shown>,
     pub before: Vec<String>,
@@ -141,6 +142,20 @@ impl<'a> Lister<'a> {
         self.teller.cutter.stored(found.segment, found.line_id)
     }
 
+    /// How many hits of a member `keep` is true for.
+    pub(super) fn count_kept(
+        &mut self,
+        place: Place,
+        keep: &mut dyn FnMut(&Hit) -> bool,
+    ) -> Result<u64, IndexError> {
+        let mut hits = 0;
+        let _ = self.list(place, &mut |hit| {
+            hits += u64::from(keep(&hit));
+            ControlFlow::Continue(())
+        })?;
+        Ok(hits)
+    }
+
     /// How many hits a content gives at each of its places.
     pub(super) fn count(&mut self, content: &Sha256) -> Result<u64, IndexError> {
         let mut hits = 0u64;
@@ -180,6 +195,7 @@ impl Teller<'_> {
             line: found.line + 1,
             offset: found.offset + cut.start,
             len: cut.len,
+            is_bare: false,
             member,
             shown,
             before,
@@ -195,6 +211,7 @@ impl Teller<'_> {
             line: 1,
             offset: 0,
             len: 0,
+            is_bare: true,
             shown: Arc::new(shown),
             before: Vec::new(),
             after: Vec::new(),

@@ -158,12 +158,17 @@ impl Searcher {
     }
 
     /// Counts hits and members, by the values of a field where one is given:
-    /// most hits first. Text is read only to find the lines.
+    /// most hits first; with `keep` those hits it is true for, and the members
+    /// that have any.
+    ///
+    /// **Cost**: text is read to find the lines, and with `keep` each line
+    /// that is a hit.
     pub fn count(
         &self,
         query: &Query,
         by: Option<Field>,
         scan: bool,
+        mut keep: Option<&mut dyn FnMut(&Hit) -> bool>,
     ) -> Result<(Vec<Count>, Summary), IndexError> {
         let began = Instant::now();
         let plan = Plan::compile(query)?;
@@ -175,14 +180,19 @@ impl Searcher {
         let mut counts: HashMap<String, Count> = HashMap::new();
         for place in places {
             let content = self.content_of(place)?;
-            let hits = match by_content.get(&content) {
-                Some(hits) => *hits,
-                None => {
+            let hits = match (&mut keep, by_content.get(&content)) {
+                (Some(keep), _) => lister.count_kept(place, keep)?,
+                (None, Some(hits)) => *hits,
+                (None, None) => {
                     let hits = lister.count(&content)?;
                     by_content.insert(content, hits);
                     hits
                 }
             };
+            if hits == 0 {
+                summary.members -= 1;
+                continue;
+            }
             summary.hits += hits;
             let value = by.map_or(String::new(), |field| self.value(place, field));
             let count = counts.entry(value.clone()).or_insert(Count {
@@ -248,10 +258,11 @@ impl Searcher {
         };
         let mut matches = Matches::default();
         for (number, segment) in self.segments().iter().enumerate() {
-            let lines = within.as_ref().and_then(|within| within.lines_in(number));
+            let inside = within.as_ref().and_then(|within| within.inside(number));
+            let lines = inside.and_then(Inside::lines);
             let found = lines::find(segment, &plan.leaves, scan, lines)?;
             let crossings = matches.cross(segment, number as u32, plan, scan, lines)?;
-            matches.add(self, number as u32, found, crossings, plan)?;
+            matches.add(self, number as u32, found, crossings, plan, inside)?;
         }
         matches.join(self, plan)?;
         matches.search_long(self, plan, scan, within.as_ref())?;

@@ -361,6 +361,25 @@ fn a_baseline_is_learned_used_exported_imported_and_deleted() {
         ],
     );
     assert_eq!(limited.len(), 1);
+    let unknown = |more: &[&str]| {
+        let search = ["search", "/./", "--exclude-baseline", "golden"];
+        jsonl(&case, &[&search, more].concat())
+    };
+    let listed = unknown(&[]);
+    for count in unknown(&["--count", "--by", "device"]) {
+        let of_device = listed.iter().filter(|hit| hit["device"] == count["value"]);
+        assert_eq!(count["hits"], of_device.count(), "{count}");
+        assert_ne!(count["value"], "gold", "{count}");
+    }
+    let counted = case.ok(&["search", "/./", "--exclude-baseline", "golden", "--count"]);
+    assert!(
+        counted.stderr.contains("that the baseline knows"),
+        "{}",
+        counted.stderr
+    );
+    // A member found by its fields is no line that a baseline could know.
+    let members = ["search", "device:gold", "--exclude-baseline", "golden"];
+    assert!(!jsonl(&case, &members).is_empty());
     let both = case.ok(&["diff", "gold", "pc1", "--exclude-baseline", "golden"]);
     assert_eq!(both.stdout.matches("+ new").count(), 1, "{}", both.stdout);
 

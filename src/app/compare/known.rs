@@ -45,9 +45,9 @@ impl Known {
     }
 
     /// Whether a baseline knows the line of a hit. What is not shown whole
-    /// nobody knows.
+    /// nobody knows, and a member found by its fields is no line.
     pub(in crate::app) fn knows(&self, hit: &Hit) -> bool {
-        if hit.shown.text_truncated {
+        if hit.is_bare || hit.shown.text_truncated {
             return false;
         }
         if let Some(last) = &*self.last.borrow()

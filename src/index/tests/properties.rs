@@ -585,7 +585,9 @@ fn counts_agree_with_the_hits_they_count() {
     let searcher = open(folder.path(), &tiny());
     let query = parse("evil.exe");
     let found = hits(&searcher, &query, &Options::default());
-    let (counts, summary) = searcher.count(&query, Some(Field::Device), false).unwrap();
+    let (counts, summary) = searcher
+        .count(&query, Some(Field::Device), false, None)
+        .unwrap();
     assert_eq!(summary.hits, found.len() as u64);
     for count in counts {
         let here = found
