@@ -8,6 +8,8 @@ use super::shapes;
 const WORDS: usize = 3;
 /// **Units**: bytes. Labels and names of users are short.
 pub(super) const SHORT: usize = 48;
+/// **Units**: bytes of a domain and a user; what is as long is none.
+const USER_MAX: usize = 2 * SHORT + 1;
 
 impl Scan<'_> {
     /// What stands behind a label that is known.
@@ -92,7 +94,10 @@ impl Scan<'_> {
                         b'"' | b'\'' | b',' | b';' | b'<' | b'>' | b'\t' | b'(' | b'|'
                     )
                 };
-                let len = rest.iter().take_while(|b| !stop(b)).count();
+                let mut len = rest.iter().take(USER_MAX).take_while(|b| !stop(b)).count();
+                while !self.line.is_char_boundary(at + len) {
+                    len += 1;
+                }
                 let text = self.text(at, at + len);
                 let wide = text.find("  ").unwrap_or(text.len());
                 let whole = text[..wide].trim_end();
@@ -102,7 +107,7 @@ impl Scan<'_> {
                     true => whole.len(),
                     false => whole.find(' ').unwrap_or(whole.len()),
                 };
-                (end > 0 && end <= 2 * SHORT).then_some(at + end)
+                (1..USER_MAX).contains(&end).then_some(at + end)
             }
             Extent::Rest => {
                 let rest = bytes.get(at..)?;

@@ -1,8 +1,18 @@
 //! One pass over a line: what is volatile is replaced, the rest is copied.
 
+use memchr::memmem;
+
 use super::labels::SHORT;
 use super::rules::{Kind, is_everywhere};
 use super::{Placeholder, Templates, shapes};
+
+/// **Units**: bytes. No file has a longer name, so that nothing is looked for
+/// farther away: a line of 1 MiB may hold a name's end at every fourth byte.
+const FILE_NAME_MAX: usize = 255;
+/// Types of DNS records, behind which a time to live stands.
+const RECORDS: [&[u8]; 9] = [
+    b"A", b"AAAA", b"CNAME", b"PTR", b"SRV", b"TXT", b"NS", b"MX", b"SOA",
+];
 
 pub(super) struct Scan<'a> {
     templates: &'a Templates,
@@ -192,17 +202,23 @@ impl<'a> Scan<'a> {
         if let Some(end) = shapes::kilobytes(self.bytes, end) {
             return self.replace(Kind::Memory, start, end);
         }
-        let before = self.text(0, start);
-        let word = before.trim_end_matches(' ').rsplit(' ').next();
-        let is_record = matches!(
-            word.unwrap_or(""),
-            "A" | "AAAA" | "CNAME" | "PTR" | "SRV" | "TXT" | "NS" | "MX" | "SOA"
-        );
         let next = self.skip_blanks(end);
-        if before.ends_with(' ') && is_record && next > end && next < self.bytes.len() {
+        if next > end && next < self.bytes.len() && self.is_behind_record(start) {
             return self.replace(Kind::Durations, start, end);
         }
         false
+    }
+
+    /// Whether the word before a place is a type of DNS records.
+    fn is_behind_record(&self, at: usize) -> bool {
+        let before = self.bytes.get(..at).unwrap_or(&[]);
+        let end = before.iter().rposition(|b| *b != b' ');
+        let word = end.map_or(before, |end| &before[..=end]);
+        let is = |record: &&[u8]| {
+            let head = word.strip_suffix(*record);
+            head.is_some_and(|head| matches!(head.last(), None | Some(b' ')))
+        };
+        word.len() < before.len() && RECORDS.iter().any(is)
     }
 
     /// What may begin with a letter.
@@ -272,18 +288,20 @@ impl<'a> Scan<'a> {
             return false;
         }
         let rest = self.bytes.get(start..).unwrap_or(&[]);
-        let long = |from: usize, ends: &[&str]| {
-            let name = self.text(start, self.token_end(start));
-            let end = ends.iter().find_map(|end| name.find(end))?;
+        let long = |from: usize, ends: &[&[u8]]| {
+            let name = rest.get(..FILE_NAME_MAX).unwrap_or(rest);
+            let is_blank = |b: &u8| matches!(b, b' ' | b'\t');
+            let name = name.split(is_blank).next()?;
+            let end = ends.iter().find_map(|end| memmem::find(name, end))?;
             (end > from).then_some((start + from, start + end))
         };
         let found = if rest.starts_with(b"_MEI") {
             let len = rest[4..].iter().take_while(|b| b.is_ascii_digit()).count();
             (len > 0).then_some((start + 4, start + 4 + len))
         } else if rest.starts_with(b"__PSScriptPolicyTest_") {
-            long(21, &[".ps1", ".psm1"])
+            long(21, &[b".ps1", b".psm1"])
         } else if rest.starts_with(b"PowerShell_transcript.") {
-            long(22, &[".txt"])
+            long(22, &[b".txt"])
         } else {
             None
         };
@@ -298,11 +316,14 @@ impl<'a> Scan<'a> {
         if !is_tmp || !shapes::ends(self.bytes, dot + 4) || !self.on(Kind::Temp) {
             return;
         }
-        let stops = [
-            '\\', '/', ' ', '\t', '"', '\'', ',', ';', '=', ':', '(', '[', '|',
-        ];
-        let before = self.text(self.copied, dot);
-        let name = before.rfind(stops).map_or(before, |at| &before[at + 1..]);
+        let is_stop = |b: &u8| b"\\/ \t\"',;=:([|".contains(b);
+        let before = self.bytes.get(self.copied..dot).unwrap_or(&[]);
+        let mut back = before.iter().rev().take(FILE_NAME_MAX + 1);
+        let len = back.position(is_stop).unwrap_or(before.len());
+        if len > FILE_NAME_MAX {
+            return;
+        }
+        let name = self.text(dot - len, dot);
         let low = name.to_ascii_lowercase();
         let is_made_up = ["tmp", "~", "wct", "is-", "msi"]
             .into_iter()

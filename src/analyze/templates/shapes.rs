@@ -277,10 +277,14 @@ pub(super) fn duration(bytes: &[u8], at: usize) -> Option<usize> {
     (is_unit && ends(bytes, unit + len)).then_some(unit + len)
 }
 
+/// **Units**: bytes. Numbers are shorter; a list of numbers may go on over the
+/// whole line, and is looked at number by number.
+const NUMBER_MAX: usize = 40;
+
 /// Digits with their commas and points: `1,234.5`.
 pub(super) fn number(bytes: &[u8], at: usize) -> usize {
     let mut len = digits(bytes, at);
-    while len > 0 && b".,".contains(&byte(bytes, at + len)) {
+    while (1..NUMBER_MAX).contains(&len) && b".,".contains(&byte(bytes, at + len)) {
         match digits(bytes, at + len + 1) {
             0 => break,
             more => len += 1 + more,

@@ -198,3 +198,37 @@ fn hostile_lines_are_scanned_like_any_other() {
         assert_eq!(of(&once), once, "{line:?}");
     }
 }
+
+#[test]
+fn a_line_made_to_be_slow_is_not() {
+    // Each of these takes minutes where every part looks through all the rest.
+    for part in [
+        "77,90,144,0,3,",
+        ".tmp",
+        "user:",
+        "user (",
+        "__PSScriptPolicyTest_-",
+        "PowerShell_transcript.-",
+        "00000000-",
+        "A 1",
+        "1 ",
+        "10.0.0.1:",
+        "\\Users\\",
+        "hostname:",
+        "1.",
+        "Feb 3 ",
+        "12345678",
+        "a-",
+        "ä1",
+    ] {
+        let line = part.repeat((256 << 10) / part.len());
+        let started = std::time::Instant::now();
+        let mut named = Vec::new();
+        let machines = ["a-a".to_string(), "user".into()];
+        let templates = Templates::new(&RuleSet::default()).unwrap();
+        let templates = templates.with_machines(machines.iter().map(String::as_str));
+        templates.write(&line, Some(0), &mut named, &mut String::new());
+        let took = started.elapsed();
+        assert!(took.as_secs() < 2, "{part}: {took:?}");
+    }
+}
