@@ -147,7 +147,7 @@ fn shared(a: &[&str], b: &[&str]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::groups::{First, Holding, Keys};
+    use super::super::groups::{Devices, First, Holding, Keys};
     use super::*;
 
     fn groups(sides: [&[&str]; 2]) -> Groups {
@@ -160,7 +160,7 @@ mod tests {
                     number,
                     side,
                     &Holding {
-                        devices: &[side as u32],
+                        devices: &Devices::of([side as u32], 2),
                         hits: 1,
                         first: First {
                             rank: side as u32,

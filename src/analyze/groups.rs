@@ -1,10 +1,10 @@
 //! Texts that are the same, once, and who holds each. A hash finds, the bytes
 //! decide: part of the evidence is an attacker's.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// Where a line stands, for whoever knows what the numbers mean. In the order
 /// of reading.
@@ -22,7 +22,7 @@ const FEW: usize = 6;
 /// Hashes texts; drawn anew by every process, so that nobody can prepare
 /// texts that fall together.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(RandomState);
+pub struct Keys(DefaultHashBuilder);
 
 /// The hash of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,15 @@ impl Default for Devices {
 }
 
 impl Devices {
+    /// Some devices of a fleet of `fleet`.
+    pub fn of(devices: impl IntoIterator<Item = u32>, fleet: u32) -> Self {
+        let mut set = Self::default();
+        devices
+            .into_iter()
+            .for_each(|device| set.add(device, fleet));
+        set
+    }
+
     pub fn len(&self) -> u32 {
         match self {
             Self::Few { len, .. } => u32::from(*len),
@@ -80,18 +89,18 @@ impl Devices {
         }
     }
 
-    /// Adds a device of a fleet of `fleet`. Returns the bytes it took.
-    fn add(&mut self, device: u32, fleet: u32) -> usize {
+    /// Adds a device of a fleet of `fleet`.
+    pub fn add(&mut self, device: u32, fleet: u32) {
         match self {
             Self::Few { len, ids } => {
                 let count = usize::from(*len);
                 if ids[..count].contains(&device) {
-                    return 0;
+                    return;
                 }
                 if count < FEW {
                     ids[count] = device;
                     *len += 1;
-                    return 0;
+                    return;
                 }
                 let largest = ids.iter().copied().max().unwrap_or(0).max(device);
                 let words = (fleet.max(largest + 1) as usize).div_ceil(64);
@@ -103,7 +112,6 @@ impl Devices {
                     many.add(id, fleet);
                 }
                 *self = many;
-                words * size_of::<u64>()
             }
             Self::Many { len, bits } => {
                 if let Some(word) = bits.get_mut(device as usize / 64) {
@@ -111,8 +119,34 @@ impl Devices {
                     *len += u32::from(*word & bit == 0);
                     *word |= bit;
                 }
-                0
             }
+        }
+    }
+
+    /// Adds all of another set of the same fleet.
+    pub fn add_all(&mut self, others: &Self, fleet: u32) {
+        match (&mut *self, others) {
+            (Self::Many { len, bits }, Self::Many { bits: others, .. })
+                if bits.len() == others.len() =>
+            {
+                for (word, other) in bits.iter_mut().zip(others) {
+                    *len += (other & !*word).count_ones();
+                    *word |= other;
+                }
+            }
+            (Self::Few { .. }, Self::Many { .. }) => {
+                let few = std::mem::replace(self, others.clone());
+                few.iter().for_each(|device| self.add(device, fleet));
+            }
+            _ => others.iter().for_each(|device| self.add(device, fleet)),
+        }
+    }
+
+    /// **Units**: bytes beside the set's own.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Few { .. } => 0,
+            Self::Many { bits, .. } => size_of_val::<[u64]>(bits),
         }
     }
 }
@@ -128,8 +162,7 @@ pub struct First {
 /// Members that hold a text.
 #[derive(Clone, Copy, Debug)]
 pub struct Holding<'a> {
-    /// Each once.
-    pub devices: &'a [u32],
+    pub devices: &'a Devices,
     /// How many times it is held.
     pub hits: u64,
     pub first: First,
@@ -147,13 +180,15 @@ pub struct Held {
 }
 
 impl Held {
+    /// Returns the bytes it took.
     fn add(&mut self, holding: &Holding<'_>, fleet: u32) -> usize {
+        let before = self.devices.bytes();
         self.hits += holding.hits;
         let first = Some(holding.first);
         self.first = self.first.into_iter().chain(first).min();
         self.last = self.last.max(holding.last);
-        let devices = holding.devices.iter();
-        devices.map(|device| self.devices.add(*device, fleet)).sum()
+        self.devices.add_all(holding.devices, fleet);
+        self.devices.bytes() - before
     }
 }
 
@@ -324,20 +359,36 @@ mod tests {
 
     #[test]
     fn sets_of_devices_hold_what_was_added_once() {
-        let mut set = Devices::default();
-        for device in [9, 3, 9, 70, 1, 2, 4, 130, 130, 199, 0] {
-            set.add(device, 200);
-        }
+        let set = Devices::of([9, 3, 9, 70, 1, 2, 4, 130, 130, 199, 0], 200);
         assert_eq!(
             set.iter().collect::<Vec<_>>(),
             [0, 1, 2, 3, 4, 9, 70, 130, 199]
         );
         assert_eq!(set.len(), 9);
-        let mut few = Devices::default();
-        few.add(7, 200);
-        few.add(5, 200);
+        let few = Devices::of([7, 5], 200);
         assert_eq!(few.iter().collect::<Vec<_>>(), [5, 7]);
         assert_eq!(few.len(), 2);
+    }
+
+    #[test]
+    fn sets_of_devices_are_joined_whatever_their_sizes() {
+        let set = |devices: &[u32]| Devices::of(devices.iter().copied(), 200);
+        let sets: [&[u32]; 5] = [
+            &[],
+            &[7, 199],
+            &[1, 2, 3, 4, 5, 6],
+            &[0, 7, 64, 65, 66, 67, 198, 199],
+            &[9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 128],
+        ];
+        for a in sets {
+            for b in sets {
+                let mut both = set(a);
+                both.add_all(&set(b), 200);
+                let wanted: std::collections::BTreeSet<u32> = a.iter().chain(b).copied().collect();
+                assert_eq!(both.iter().collect::<Vec<_>>(), Vec::from_iter(wanted));
+                assert_eq!(both.len() as usize, both.iter().count());
+            }
+        }
     }
 
     #[test]
@@ -356,8 +407,9 @@ mod tests {
 
     #[test]
     fn the_first_place_is_the_first_whatever_comes_first() {
-        let holding = |rank, device: &'static [u32], last| Holding {
-            devices: device,
+        let [one, two, three] = [vec![1], vec![1, 2], vec![3]].map(|set| Devices::of(set, 4));
+        let holding = |rank, devices, last| Holding {
+            devices,
             hits: 2,
             first: First {
                 rank,
@@ -366,9 +418,9 @@ mod tests {
             last,
         };
         let mut held = Held::default();
-        held.add(&holding(5, &[1], Some(9)), 4);
-        held.add(&holding(2, &[1, 2], None), 4);
-        held.add(&holding(7, &[3], Some(4)), 4);
+        held.add(&holding(5, &one, Some(9)), 4);
+        held.add(&holding(2, &two, None), 4);
+        held.add(&holding(7, &three, Some(4)), 4);
         assert_eq!((held.devices.len(), held.hits), (3, 6));
         assert_eq!(held.first.map(|first| first.rank), Some(2));
         assert_eq!(held.last, Some(9));

@@ -161,13 +161,13 @@ mod tests {
         for (rank, (text, devices)) in (0u32..).zip(lines) {
             let number = groups.number(keys.of(text), text, false).unwrap();
             groups.add_variant(number, keys.of(text));
-            let devices: Vec<u32> = devices.clone().collect();
+            let devices = Devices::of(devices.clone(), 100);
             groups.add(
                 number,
                 0,
                 &Holding {
                     devices: &devices,
-                    hits: devices.len() as u64,
+                    hits: u64::from(devices.len()),
                     first: First {
                         rank,
                         place: (0, 0, u64::from(rank)),

@@ -125,7 +125,7 @@ impl Sketches {
 
 #[cfg(test)]
 mod tests {
-    use super::super::groups::{First, Holding, Keys};
+    use super::super::groups::{Devices, First, Holding, Keys};
     use super::*;
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
                 1 => (0..10).collect(),
                 _ => (10..19).collect(),
             };
-            let devices = if n < 300 { vec![19] } else { devices };
+            let devices = Devices::of(if n < 300 { vec![19] } else { devices }, 20);
             let text = format!("line {n}");
             let number = groups.number(keys.of(&text), &text, false).unwrap();
             groups.add(

@@ -14,8 +14,10 @@ use super::selection::Selection;
 use super::spot::Spot;
 use crate::evidence::Layer;
 
-/// Results of frames that wait for whoever takes them.
+/// Results of frames and batches that wait for whoever takes them.
 const WAITING: usize = 16;
+/// Passages that a thread looks at before it hands out what it found.
+const BATCH: usize = 1024;
 
 /// Lines that stand behind each other, and the members that hold them.
 pub struct Run<'r> {
@@ -201,31 +203,11 @@ impl<'s> Held<'s> {
         work: &(dyn Fn(FrameLines<'_>) -> T + Sync),
         take: &mut dyn FnMut(T),
     ) -> Result<(), IndexError> {
-        let frames = self.frames();
-        let threads = threads.min(frames.len()).max(1);
-        let next = AtomicUsize::new(0);
-        let (done, results) = sync_channel(WAITING);
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                let (done, frames, next) = (done.clone(), &frames, &next);
-                scope.spawn(move || {
-                    while let Some(frame) = frames.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let text = self.segment.frame(*frame);
-                        let worked = text.map(|text| work(self.lines_of(*frame, &text)));
-                        if done.send(worked).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(done);
-            // An error ends the loop and, by the closed channel, the threads.
-            let results = results;
-            results.iter().try_for_each(|worked| {
-                take(worked?);
-                Ok(())
-            })
-        })
+        let work = |frame: &usize| {
+            let text = self.segment.frame(*frame)?;
+            Ok(work(self.lines_of(*frame, &text)))
+        };
+        on_threads(threads, &self.frames(), &work, take)
     }
 
     fn lines_of<'f>(&'f self, frame: usize, text: &'f str) -> FrameLines<'f> {
@@ -236,45 +218,106 @@ impl<'s> Held<'s> {
         }
     }
 
-    /// Hands out who holds which lines.
-    pub fn runs(&self, each: &mut dyn FnMut(Run<'_>)) -> Result<(), IndexError> {
+    /// Who holds which lines: `work` on several threads, `take` on this one,
+    /// in no order.
+    pub fn runs<T: Send>(
+        &self,
+        threads: usize,
+        work: &(dyn Fn(Run<'_>) -> T + Sync),
+        take: &mut dyn FnMut(T),
+    ) -> Result<(), IndexError> {
+        let of_batch = |batch: &&[Passage]| {
+            let runs = batch.chunk_by(|a, b| a.chunk == b.chunk);
+            runs.map(|run| self.run_of(run, work)).collect()
+        };
+        let mut take_all = |batch: Vec<T>| batch.into_iter().for_each(&mut *take);
+        on_threads(threads, &self.batches(), &of_batch, &mut take_all)?;
+        let of_matches =
+            |found: &&[Match]| Ok(found.iter().map(|m| self.match_of(m, work)).collect());
+        let batches: Vec<_> = self.matches.chunks(BATCH).collect();
+        on_threads(threads, &batches, &of_matches, &mut take_all)
+    }
+
+    /// Passages, those of a chunk together.
+    fn batches(&self) -> Vec<&[Passage]> {
+        let mut batches = Vec::new();
+        let mut rest = self.passages.as_slice();
+        while let Some(last) = rest.get(BATCH.min(rest.len()).wrapping_sub(1)) {
+            let end = rest.partition_point(|passage| passage.chunk <= last.chunk);
+            let (batch, behind) = rest.split_at(end);
+            batches.push(batch);
+            rest = behind;
+        }
+        batches
+    }
+
+    fn run_of<T>(&self, same: &[Passage], work: &dyn Fn(Run<'_>) -> T) -> Result<T, IndexError> {
+        let lines = match same.first() {
+            Some(passage) => self.segment.chunk_lines(passage.chunk)?,
+            None => Vec::new(),
+        };
         let mut holders = Vec::new();
-        for same in self.passages.chunk_by(|a, b| a.chunk == b.chunk) {
-            let Some(passage) = same.first() else {
-                continue;
+        for passage in same {
+            let text = self.texts[passage.text as usize];
+            let spot = Spot {
+                segment: self.number,
+                document: text.document,
+                index: u64::from(passage.index),
             };
-            let lines = self.segment.chunk_lines(passage.chunk)?;
-            holders.clear();
-            for passage in same {
-                let text = self.texts[passage.text as usize];
-                let spot = Spot {
-                    segment: self.number,
-                    document: text.document,
-                    index: u64::from(passage.index),
-                };
-                self.hold(text.content, spot, &mut holders);
-            }
-            holders.sort_unstable();
-            each(Run {
-                lines: &lines,
-                holders: &holders,
-            });
+            self.hold(text.content, spot, &mut holders);
         }
-        for found in &self.matches {
-            holders.clear();
-            self.hold(found.content, found.spot, &mut holders);
-            each(Run {
-                lines: &[found.line],
-                holders: &holders,
-            });
-        }
-        Ok(())
+        holders.sort_unstable();
+        Ok(work(Run {
+            lines: &lines,
+            holders: &holders,
+        }))
+    }
+
+    fn match_of<T>(&self, found: &Match, work: &dyn Fn(Run<'_>) -> T) -> T {
+        let mut holders = Vec::new();
+        self.hold(found.content, found.spot, &mut holders);
+        work(Run {
+            lines: &[found.line],
+            holders: &holders,
+        })
     }
 
     fn hold(&self, content: u32, spot: Spot, holders: &mut Vec<Holder>) {
         let ranks = &self.selection.contents()[content as usize].ranks;
         holders.extend(ranks.iter().map(|rank| Holder { rank: *rank, spot }));
     }
+}
+
+/// Works on each part: `work` on several threads, `take` on this one, in no
+/// order.
+fn on_threads<P: Sync, T: Send>(
+    threads: usize,
+    parts: &[P],
+    work: &(dyn Fn(&P) -> Result<T, IndexError> + Sync),
+    take: &mut dyn FnMut(T),
+) -> Result<(), IndexError> {
+    let threads = threads.min(parts.len()).max(1);
+    let next = AtomicUsize::new(0);
+    let (done, results) = sync_channel(WAITING);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (done, next) = (done.clone(), &next);
+            scope.spawn(move || {
+                while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if done.send(work(part)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        // An error ends the loop and, by the closed channel, the threads.
+        let results = results;
+        results.iter().try_for_each(|worked| {
+            take(worked?);
+            Ok(())
+        })
+    })
 }
 
 fn mark(lines: &mut [u64], line: u32) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustc_hash::FxHashMap;
 
-use crate::analyze::{First, Groups, Holding, Keys, Novelty, Record};
+use crate::analyze::{Devices, First, Groups, Holding, Keys, Novelty, Record};
 use crate::evidence::Layer;
 use crate::index::{Occurrence, ResultFacts, Selection};
 
@@ -182,7 +182,7 @@ impl<'a> Stacking<'a> {
                 number,
                 0,
                 &Holding {
-                    devices: &[device],
+                    devices: &Devices::of([device], fleet),
                     hits: 1,
                     first: First {
                         rank,

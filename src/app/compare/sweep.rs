@@ -4,9 +4,9 @@
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::analyze::{First, Groups, Holding, Key, Keys};
+use crate::analyze::{Devices, First, Groups, Holding, Key, Keys};
 use crate::evidence::Layer;
-use crate::index::{FrameLines, Held, Holder, Selection};
+use crate::index::{FrameLines, Held, Holder, Run, Selection};
 
 use super::lens::{Lens, Seen};
 use crate::app::failure::Failure;
@@ -186,22 +186,11 @@ impl<'a> Sweep<'a> {
                 continue;
             }
             let (numbers, several) = self.look_at(&held, &mut groups)?;
-            let mut tally = Tally::default();
-            held.runs(&mut |run| {
+            let work = |run: Run<'_>| self.tallied(&run, &numbers, &several);
+            held.runs(self.threads, &work, &mut |tallied: Tallied| {
                 // What does not fit is gathered again in smaller parts.
-                if self.is_full(&groups) {
-                    return;
-                }
-                tally.of(run.holders, self);
-                for (n, line) in (0u64..).zip(run.lines) {
-                    match numbers.get(*line as usize).copied().unwrap_or(NONE) {
-                        NONE => {}
-                        number if number & SEVERAL == 0 => tally.add(number, n, &mut groups),
-                        number => {
-                            let several = &several[(number & !SEVERAL) as usize];
-                            self.add_several(several, run.holders, n, &mut groups);
-                        }
-                    }
+                if !self.is_full(&groups) {
+                    tallied.add(&mut groups);
                 }
             })?;
             if self.is_full(&groups) {
@@ -300,21 +289,66 @@ impl<'a> Sweep<'a> {
         });
     }
 
-    /// A line whose text depends on who says it: holder by holder.
-    fn add_several(&self, several: &Several, holders: &[Holder], n: u64, groups: &mut Groups) {
-        let mut tally = Tally::default();
-        for holder in holders {
-            let device = self.devices[holder.rank as usize];
-            let own = self.own[device as usize];
-            let own = several.own.iter().find(|(name, _)| Some(*name) == own);
-            tally.of(std::slice::from_ref(holder), self);
-            match own.map_or(several.others, |(_, number)| *number) {
+    fn tallied(&self, run: &Run<'_>, numbers: &[u32], several: &[Several]) -> Tallied {
+        let mut tallied = Tallied {
+            tally: Tally::of(run.holders, self),
+            lines: Vec::with_capacity(run.lines.len()),
+            by_holder: Vec::new(),
+        };
+        for (n, line) in (0u64..).zip(run.lines) {
+            match numbers.get(*line as usize).copied().unwrap_or(NONE) {
                 NONE => {}
+                number if number & SEVERAL == 0 => tallied.lines.push((number, n)),
                 number => {
-                    groups.add_variant(number, several.raw);
-                    tally.add(number, n, groups);
+                    let several = &several[(number & !SEVERAL) as usize];
+                    let each = run.holders.iter();
+                    let each = each.filter_map(|holder| self.said_by(holder, several, n));
+                    tallied.by_holder.extend(each);
                 }
             }
+        }
+        tallied
+    }
+
+    /// A line whose text depends on who says it, as one holder does.
+    fn said_by(&self, holder: &Holder, several: &Several, n: u64) -> Option<Said> {
+        let device = self.devices[holder.rank as usize];
+        let own = self.own[device as usize];
+        let own = several.own.iter().find(|(name, _)| Some(*name) == own);
+        let number = own.map_or(several.others, |(_, number)| *number);
+        (number != NONE).then(|| Said {
+            number,
+            raw: several.raw,
+            n,
+            tally: Tally::of(std::slice::from_ref(holder), self),
+        })
+    }
+}
+
+/// The lines of a run, by their groups, and who holds them.
+struct Tallied {
+    tally: Tally,
+    /// Group, and which line of the run.
+    lines: Vec<(u32, u64)>,
+    /// Lines whose text depends on who says it.
+    by_holder: Vec<Said>,
+}
+
+struct Said {
+    number: u32,
+    raw: Key,
+    n: u64,
+    tally: Tally,
+}
+
+impl Tallied {
+    fn add(&self, groups: &mut Groups) {
+        for (number, n) in &self.lines {
+            self.tally.add(*number, *n, groups);
+        }
+        for said in &self.by_holder {
+            groups.add_variant(said.number, said.raw);
+            said.tally.add(said.number, said.n, groups);
         }
     }
 }
@@ -327,36 +361,31 @@ struct Tally {
 
 #[derive(Default)]
 struct OneSide {
-    devices: Vec<u32>,
+    devices: Devices,
     hits: u64,
     first: Option<Holder>,
     last: Option<u32>,
 }
 
 impl Tally {
-    fn of(&mut self, holders: &[Holder], sweep: &Sweep<'_>) {
-        for side in &mut self.sides {
-            side.devices.clear();
-            (side.hits, side.first, side.last) = (0, None, None);
-        }
+    fn of(holders: &[Holder], sweep: &Sweep<'_>) -> Self {
+        let mut tally = Self::default();
+        let fleet = sweep.selection.devices().len() as u32;
         for holder in holders {
             let rank = holder.rank;
             let side = match sweep.sides[rank as usize] {
-                Side::First => &mut self.sides[0],
-                Side::Second => &mut self.sides[1],
+                Side::First => &mut tally.sides[0],
+                Side::Second => &mut tally.sides[1],
                 Side::Out => continue,
             };
-            side.devices.push(sweep.devices[rank as usize]);
+            side.devices.add(sweep.devices[rank as usize], fleet);
             side.hits += 1;
             side.first.get_or_insert(*holder);
             side.last = side
                 .last
                 .max((rank < sweep.selection.timed()).then_some(rank));
         }
-        for side in &mut self.sides {
-            side.devices.sort_unstable();
-            side.devices.dedup();
-        }
+        tally
     }
 
     /// Adds the run's `n`th line to a group.
