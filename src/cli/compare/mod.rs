@@ -12,7 +12,7 @@ use crate::app::{
 };
 
 use super::args::Global;
-use super::output::{Form, Output, counted, visible, write_visible};
+use super::output::{Form, Output, Row, counted, visible, write_visible};
 use super::profile;
 use super::progress::Progress;
 use super::{Exit, archive, say};
@@ -34,37 +34,29 @@ pub fn stack(global: &Global, typed: &Stack) -> Result<Exit, Failure> {
         raw_max: typed.variants,
         context: typed.context,
     };
-    let dir = archive(global)?;
-    let form = Form::from(&typed.form);
-    let mut rows = Output::open(typed.form.output.as_deref(), global.no_color)?.rows(form);
-    let watched = Watched::new(global);
-    let summary = app::stack(
-        &dir,
-        &request,
-        &mut |waiting, done, total| watched.wait(waiting, done, total),
-        &mut |done, total| watched.read(done, total),
-        &mut |row| Ok(rows.write(&row)?),
-    )?;
-    drop(watched);
-    rows.finish()?;
     let what = if typed.max_devices.is_some() {
         "rare row"
     } else {
         "row"
     };
-    tell(
-        global,
-        form,
-        &summary,
-        &format!(
+    let compared = |summary: &CompareSummary| {
+        format!(
             "{} of {} on {} in {}",
             counted(summary.rows, what),
             counted(summary.texts, "different text"),
             counted(summary.devices, "device"),
             counted(summary.members, "member")
-        ),
-    );
-    Ok(exit(&summary))
+        )
+    };
+    compare(global, &typed.form, &compared, |dir, watched, take| {
+        app::stack(
+            dir,
+            &request,
+            &mut watched.waits(),
+            &mut watched.reads(),
+            take,
+        )
+    })
 }
 
 pub fn diff(global: &Global, typed: &Diff) -> Result<Exit, Failure> {
@@ -83,30 +75,22 @@ pub fn diff(global: &Global, typed: &Diff) -> Result<Exit, Failure> {
         limit: typed.limit,
         context: typed.context,
     };
-    let dir = archive(global)?;
-    let form = Form::from(&typed.form);
-    let mut rows = Output::open(typed.form.output.as_deref(), global.no_color)?.rows(form);
-    let watched = Watched::new(global);
-    let summary = app::diff(
-        &dir,
-        &request,
-        &mut |waiting, done, total| watched.wait(waiting, done, total),
-        &mut |done, total| watched.read(done, total),
-        &mut |row| Ok(rows.write(&row)?),
-    )?;
-    drop(watched);
-    rows.finish()?;
-    tell(
-        global,
-        form,
-        &summary,
-        &format!(
+    let compared = |summary: &CompareSummary| {
+        format!(
             "{}, {} the same",
             counted(summary.rows, "difference"),
             counted(summary.same, "line")
-        ),
-    );
-    Ok(exit(&summary))
+        )
+    };
+    compare(global, &typed.form, &compared, |dir, watched, take| {
+        app::diff(
+            dir,
+            &request,
+            &mut watched.waits(),
+            &mut watched.reads(),
+            take,
+        )
+    })
 }
 
 pub fn twins(global: &Global, typed: &Twins) -> Result<Exit, Failure> {
@@ -115,30 +99,43 @@ pub fn twins(global: &Global, typed: &Twins) -> Result<Exit, Failure> {
         limit: Some(typed.limit).filter(|limit| *limit > 0),
         lines: typed.lines,
     };
-    let dir = archive(global)?;
-    let form = Form::from(&typed.form);
-    let mut rows = Output::open(typed.form.output.as_deref(), global.no_color)?.rows(form);
-    let watched = Watched::new(global);
-    let summary = app::twins(
-        &dir,
-        &request,
-        &mut |waiting, done, total| watched.wait(waiting, done, total),
-        &mut |done, total| watched.read(done, total),
-        &mut |row| Ok(rows.write(&row)?),
-    )?;
-    drop(watched);
-    rows.finish()?;
-    tell(
-        global,
-        form,
-        &summary,
-        &format!(
+    let compared = |summary: &CompareSummary| {
+        format!(
             "{} of {}, by {}",
             counted(summary.rows, "device"),
             counted(summary.devices, "device"),
             counted(summary.texts, "different text")
-        ),
-    );
+        )
+    };
+    compare(global, &typed.form, &compared, |dir, watched, take| {
+        app::twins(
+            dir,
+            &request,
+            &mut watched.waits(),
+            &mut watched.reads(),
+            take,
+        )
+    })
+}
+
+/// Whoever takes the rows.
+type Take<'t, R> = &'t mut dyn FnMut(R) -> Result<(), Failure>;
+
+/// Runs a comparison, writes its rows, and says what it came to.
+fn compare<R: Row>(
+    global: &Global,
+    typed: &super::args::Form,
+    compared: &dyn Fn(&CompareSummary) -> String,
+    run: impl FnOnce(&Path, &Watched<'_>, Take<'_, R>) -> Result<CompareSummary, Failure>,
+) -> Result<Exit, Failure> {
+    let dir = archive(global)?;
+    let form = Form::from(typed);
+    let mut rows = Output::open(typed.output.as_deref(), global.no_color)?.rows(form);
+    let watched = Watched::new(global);
+    let summary = run(&dir, &watched, &mut |row| Ok(rows.write(&row)?))?;
+    drop(watched);
+    rows.finish()?;
+    tell(global, form, &summary, &compared(&summary));
     Ok(exit(&summary))
 }
 
@@ -195,12 +192,7 @@ fn learn(global: &Global, dir: &Path, typed: &Learn) -> Result<Exit, Failure> {
         more: typed.add,
     };
     let watched = Watched::new(global);
-    let row = app::learn_baseline(
-        dir,
-        &request,
-        &mut |waiting, done, total| watched.wait(waiting, done, total),
-        &mut |done, total| watched.read(done, total),
-    )?;
+    let row = app::learn_baseline(dir, &request, &mut watched.waits(), &mut watched.reads())?;
     drop(watched);
     match typed.json {
         true => {
@@ -285,6 +277,14 @@ impl<'a> Watched<'a> {
             waiting: std::cell::RefCell::new(None),
             reading: Progress::of_items(global.quiet, "reading segments"),
         }
+    }
+
+    fn waits(&self) -> impl FnMut(Waiting, u64, u64) + '_ {
+        |waiting, done, total| self.wait(waiting, done, total)
+    }
+
+    fn reads(&self) -> impl FnMut(u64, u64) + '_ {
+        |done, total| self.read(done, total)
     }
 
     fn wait(&self, waiting: Waiting, done: u64, total: u64) {
