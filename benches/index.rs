@@ -305,43 +305,47 @@ fn latencies(criterion: &mut Criterion, name: &str, folder: &std::path::Path, te
     }
 }
 
-/// Words that stand in one text each: how long the rarest takes among many
-/// segments, most of which do not have it.
-fn among_segments(mut texts: Vec<String>) {
-    const SEGMENTS: u64 = 100;
-    const NEEDLES: usize = 50;
-    const ROUNDS: usize = 20;
+const NEEDLES: usize = 50;
+
+/// Adds words that stand in one text each.
+fn plant(texts: &mut [String]) {
     let step = texts.len() / NEEDLES;
     for (n, text) in texts.iter_mut().step_by(step.max(1)).enumerate() {
-        text.push_str(&format!("needle_{n}_in_hay\r\n"));
+        text.push_str(&format!("needle_{n}_in_hay lies here\r\n"));
     }
-    let bytes: usize = texts.iter().map(String::len).sum();
-    let folder = tempfile::tempdir().unwrap();
-    let settings = Settings {
-        text_max: bytes as u64 / SEGMENTS,
-        ..Settings::default()
-    };
-    catch_up("a hundred segments", folder.path(), &texts, settings);
+}
+
+/// How long words and phrases take that stand in one text each.
+fn rare(name: &str, folder: &std::path::Path, texts: &[String], settings: Settings) {
+    const ROUNDS: usize = 20;
+    catch_up(name, folder, texts, settings);
     let now = "2026-03-01T00:00:00Z".parse().unwrap();
-    let ask = |searcher: &Searcher, n: usize| {
+    let ask = |searcher: &Searcher, n: usize, is_phrase: bool| {
         let began = Instant::now();
-        let word = Query::parse(&format!("needle_{n}_in_hay"), now).unwrap();
-        assert_eq!(count(searcher, &word), 1, "{n}");
+        let typed = match is_phrase {
+            true => format!("\"needle_{n}_in_hay lies\""),
+            false => format!("needle_{n}_in_hay"),
+        };
+        let query = Query::parse(&typed, now).unwrap();
+        assert_eq!(count(searcher, &query), 1, "{typed}");
         began.elapsed()
     };
     let opening = Instant::now();
-    let searcher = Searcher::open(folder.path(), None, None).unwrap();
-    ask(&searcher, 0);
+    let searcher = Searcher::open(folder, None, None).unwrap();
+    ask(&searcher, 0, false);
     let first = opening.elapsed();
-    let rounds = (0..ROUNDS).flat_map(|_| 0..NEEDLES);
-    let mut times: Vec<_> = rounds.map(|n| ask(&searcher, n)).collect();
-    times.sort_unstable();
-    println!(
-        "a word in one of {} segments: {first:?} with opening, then median {:?}, 99 of 100 within {:?}",
-        searcher.stats().segments,
-        times[times.len() / 2],
-        times[times.len() * 99 / 100],
-    );
+    for (what, is_phrase) in [("word", false), ("phrase", true)] {
+        let rounds = (0..ROUNDS).flat_map(|_| 0..NEEDLES);
+        let mut times: Vec<_> = rounds.map(|n| ask(&searcher, n, is_phrase)).collect();
+        times.sort_unstable();
+        println!(
+            "{name}, {} segments: a {what} of one text: median {:?}, 99 of 100 within {:?}; \
+             opening and the first word {first:?}",
+            searcher.stats().segments,
+            times[times.len() / 2],
+            times[times.len() * 99 / 100],
+        );
+    }
 }
 
 fn main() {
@@ -355,14 +359,21 @@ fn main() {
         .measurement_time(std::time::Duration::from_secs(1))
         .configure_from_args();
     for (name, seed, volatile) in [("fleet", 1, 105), ("unique", 2, 560)] {
-        let texts = corpus(seed, mb << 20, volatile);
+        let mut texts = corpus(seed, mb << 20, volatile);
+        plant(&mut texts);
         let folder = tempfile::tempdir().unwrap();
         println!("{name}: the corpus itself takes {} MB", peak_mb());
-        catch_up(name, folder.path(), &texts, Settings::default());
+        rare(name, folder.path(), &texts, Settings::default());
         if std::env::args().any(|arg| arg == "catch-up") {
             continue;
         }
         latencies(&mut criterion, name, folder.path(), &texts);
-        among_segments(texts);
+        let bytes: usize = texts.iter().map(String::len).sum();
+        let many = Settings {
+            text_max: bytes as u64 / 100,
+            ..Settings::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        rare(&format!("{name} in parts"), folder.path(), &texts, many);
     }
 }
