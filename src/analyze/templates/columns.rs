@@ -5,8 +5,24 @@ use super::rules::Kind;
 use super::scan::Scan;
 use super::shapes;
 
-/// Numbers that stand before a program's name, at most.
-const NUMBERS: usize = 12;
+/// Numbers of a line of `Get-Process`, with and without its time: handles,
+/// memory three or four times, time, process, session.
+const NUMBERS: std::ops::RangeInclusive<usize> = 6..=8;
+/// States of connections, as `netstat` and `Get-NetTCPConnection` write them,
+/// in small letters and without `_`; a port that is listened on says something.
+const STATES: [&str; 11] = [
+    "established",
+    "timewait",
+    "closewait",
+    "synsent",
+    "synreceived",
+    "finwait1",
+    "finwait2",
+    "closing",
+    "lastack",
+    "closed",
+    "bound",
+];
 
 impl Scan<'_> {
     /// Lines whose columns are known by how they begin.
@@ -46,12 +62,13 @@ impl Scan<'_> {
         self.at = colon;
         self.port();
         let mut next = self.skip_blanks(self.token_end(other));
-        if self.byte(next).is_ascii_uppercase() {
+        let end = self.token_end(next);
+        let state = self.text(next, end).to_ascii_lowercase().replace('_', "");
+        if STATES.contains(&state.as_str()) {
             self.walk_to(next);
-            let end = self.token_end(next);
-            if self.text(next, end) != "LISTENING" {
-                self.replace(Kind::States, next, end);
-            }
+            self.replace(Kind::States, next, end);
+            next = self.skip_blanks(end);
+        } else if matches!(state.as_str(), "listening" | "listen") {
             next = self.skip_blanks(end);
         }
         if let Some(end) = shapes::plain(self.bytes, next) {
@@ -92,36 +109,41 @@ impl Scan<'_> {
         }
     }
 
-    /// A line of a list of processes: numbers, and behind them a program.
+    /// A line of a list of processes: numbers, and behind them a program. Fewer
+    /// numbers before a name may be ports or the numbers of events.
     fn process(&mut self, start: usize) {
         if !self.on(Kind::Pids) {
             return;
         }
         let mut numbers = Vec::new();
         let mut at = start;
-        loop {
-            let len = shapes::number(self.bytes, at);
-            let end = at + len;
-            let is_number = len > 0 && matches!(self.byte(end), b' ' | b'\t');
-            if !is_number || numbers.len() > NUMBERS {
-                break;
+        while let Some(end) = self.column(at) {
+            if numbers.len() == *NUMBERS.end() {
+                return;
             }
             numbers.push((at, end));
             at = self.skip_blanks(end);
         }
-        let name = self.text(at, self.token_end(at));
-        let is_program = name.len() > 4 && name.to_ascii_lowercase().ends_with(".exe");
-        let is_name = name.starts_with(|c: char| c.is_alphabetic());
+        let is_name = self.byte(at).is_ascii_alphabetic();
         let used = self.skip_blanks(self.token_end(at));
         let used = used + shapes::number(self.bytes, used);
-        let has_memory = is_name && shapes::kilobytes(self.bytes, used).is_some();
-        if (is_program || has_memory) && numbers.len() > 1 || is_name && numbers.len() > 4 {
+        let has_memory = shapes::kilobytes(self.bytes, used).is_some() && numbers.len() > 1;
+        if is_name && (has_memory || NUMBERS.contains(&numbers.len())) {
             self.blanks_to(start);
             for (from, to) in numbers {
                 self.walk_to(from);
                 self.put(from, to, Kind::Pids.placeholder());
             }
         }
+    }
+
+    /// A number that is a column: `1,234`, `0.33`, and no address.
+    fn column(&self, at: usize) -> Option<usize> {
+        let end = at + shapes::number(self.bytes, at);
+        let text = self.bytes.get(at..end)?;
+        let points = text.iter().filter(|b| **b == b'.').count();
+        let is_column = end > at && matches!(self.byte(end), b' ' | b'\t') && points < 2;
+        is_column.then_some(end)
     }
 
     /// A line of `tasklist`: program, process, kind of session.

@@ -101,11 +101,15 @@ impl Scan<'_> {
                 let text = self.text(at, at + len);
                 let wide = text.find("  ").unwrap_or(text.len());
                 let whole = text[..wide].trim_end();
-                // One word is a user; more only for the accounts of systems.
                 let name = whole.rsplit('\\').next().unwrap_or(whole);
+                let first = whole.find(' ').unwrap_or(whole.len());
                 let end = match is_everywhere(name) {
                     true => whole.len(),
-                    false => whole.find(' ').unwrap_or(whole.len()),
+                    // The next label follows in the same line.
+                    false if whole.contains(':') => first,
+                    // `Domain Admins` is a group, which says something.
+                    false if goes_on_as_a_name(whole, first) => return None,
+                    false => first,
                 };
                 (1..USER_MAX).contains(&end).then_some(at + end)
             }
@@ -122,6 +126,12 @@ impl Scan<'_> {
             }
         }
     }
+}
+
+/// Whether the word behind the first begins as a name does.
+fn goes_on_as_a_name(value: &str, first: usize) -> bool {
+    let rest = value.get(first..).unwrap_or("").trim_start();
+    rest.starts_with(|c: char| c.is_uppercase())
 }
 
 fn needs_whole_label(kind: Kind) -> bool {

@@ -28,7 +28,7 @@ type Placeholder = &'static str;
 
 /// A rule of the user: what matches becomes `<name>`.
 #[derive(Clone, Debug)]
-struct Own {
+struct Custom {
     name: String,
     pattern: Regex,
 }
@@ -67,10 +67,13 @@ impl RuleSet {
 #[derive(Clone, Debug)]
 pub struct Templates {
     on: [bool; RULES.len()],
-    more: Vec<Own>,
+    more: Vec<Custom>,
     machines: Machines,
 }
 
+/// Machines that a line may name and still be looked at by who says it: each is
+/// a template of its own.
+pub(super) const NAMED_MAX: usize = 16;
 /// **Units**: bytes. A name of a machine is no longer.
 const NAME_MAX: usize = 63;
 
@@ -138,7 +141,7 @@ impl Templates {
                 name: name.clone(),
                 source: Box::new(source),
             })?;
-            templates.more.push(Own {
+            templates.more.push(Custom {
                 name: format!("<{name}>"),
                 pattern,
             });
@@ -165,19 +168,26 @@ impl Templates {
     }
 
     /// Writes the template of a line behind `out`. `own` is the machine that
-    /// said it; others that it names are noted in `named`.
+    /// said it; all that it names are noted in `named`. A line that names more
+    /// than [`NAMED_MAX`] is a list of machines, and says of none that it is
+    /// itself: then none is noted.
     pub fn write(&self, line: &str, own: Option<u32>, named: &mut Vec<u32>, out: &mut String) {
-        if self.more.is_empty() {
-            return scan::Scan::new(self, line, own, named, out).run();
+        let mut line = std::borrow::Cow::Borrowed(line);
+        for custom in &self.more {
+            let name = regex::NoExpand(&custom.name);
+            line = custom.pattern.replace_all(&line, name).into_owned().into();
         }
-        let mut line = line.to_string();
-        for own in &self.more {
-            line = own
-                .pattern
-                .replace_all(&line, regex::NoExpand(&own.name))
-                .into_owned();
-        }
+        let from = out.len();
+        named.clear();
         scan::Scan::new(self, &line, own, named, out).run();
+        if named.len() <= NAMED_MAX {
+            return;
+        }
+        if own.is_some() {
+            out.truncate(from);
+            scan::Scan::new(self, &line, None, named, out).run();
+        }
+        named.clear();
     }
 
     /// The template of a line that `own` said.

@@ -13,7 +13,7 @@ pub struct Rule {
 }
 
 /// Changes with any rule's behaviour: a baseline says with which it was learned.
-pub const RULES_VERSION: u32 = 1;
+pub const RULES_VERSION: u32 = 2;
 
 const fn rule(
     name: &'static str,
@@ -92,7 +92,7 @@ pub const RULES: [Rule; 15] = [
     ),
     rule(
         "own",
-        "what a machine says of itself: its name, addresses, serial numbers, its end of a connection",
+        "what a machine says of itself: its name, addresses, product id, its end of a connection",
         "IPv4 Address. . . . . . . . . . . : 10.20.0.4(Preferred)",
         "IPv4 Address. . . . . . . . . . . : <own>(Preferred)",
     ),
@@ -104,7 +104,7 @@ pub const RULES: [Rule; 15] = [
     ),
     rule(
         "states",
-        "the state of a connection, but LISTENING",
+        "the state of a connection, but that a port is listened on",
         "  TCP    10.20.0.4:50123   198.51.100.7:443   TIME_WAIT   0",
         "TCP <own>:<port> 198.51.100.7:443 <state> <pid>",
     ),
@@ -201,14 +201,12 @@ pub(super) fn labelled(label: &[u8]) -> Option<(Kind, Extent)> {
         b"ttl" | b"timetolive" => (Kind::Durations, Extent::Number),
         b"user" | b"username" | b"accountname" | b"runasuser" | b"targetusername"
         | b"subjectusername" | b"loggedonuser" => (Kind::Users, Extent::User),
-        b"hostname"
-        | b"ipv4address"
+        b"ipv4address"
         | b"ipv6address"
         | b"physicaladdress"
         | b"linklocalipv6address"
         | b"temporaryipv6address"
         | b"productid"
-        | b"serialnumber"
         | b"dhcpv6clientduid"
         | b"dhcpv6iaid" => (Kind::Own, Extent::Rest),
         b"availablephysicalmemory"

@@ -4,11 +4,13 @@ use memchr::memmem;
 
 use super::labels::SHORT;
 use super::rules::{Kind, is_everywhere};
-use super::{Placeholder, Templates, shapes};
+use super::{NAMED_MAX, Placeholder, Templates, shapes};
 
 /// **Units**: bytes. No file has a longer name, so that nothing is looked for
 /// farther away: a line of 1 MiB may hold a name's end at every fourth byte.
 const FILE_NAME_MAX: usize = 255;
+/// **Units**: bytes of the longest address of IPv6.
+const ADDRESS_MAX: usize = 45;
 /// Types of DNS records, behind which a time to live stands.
 const RECORDS: [&[u8]; 9] = [
     b"A", b"AAAA", b"CNAME", b"PTR", b"SRV", b"TXT", b"NS", b"MX", b"SOA",
@@ -171,7 +173,7 @@ impl<'a> Scan<'a> {
         if self.machine(start) {
             return true;
         }
-        if before == b'.' || before == b':' && !self.before(start - 1).is_ascii_alphabetic() {
+        if before == b'.' || before == b':' && !self.is_behind_label(start - 1) {
             return false;
         }
         if let Some(end) = shapes::duration(bytes, start) {
@@ -196,6 +198,21 @@ impl<'a> Scan<'a> {
         self.quantity(start)
     }
 
+    /// Whether a colon ends a word, and not a part of an address: of hex digits
+    /// and colons alone.
+    fn is_behind_label(&self, colon: usize) -> bool {
+        let before = self.bytes.get(..colon).unwrap_or(&[]);
+        let is_part = |b: &&u8| b.is_ascii_hexdigit() || **b == b':';
+        let part = before
+            .iter()
+            .rev()
+            .take(ADDRESS_MAX)
+            .take_while(is_part)
+            .count();
+        let head = before.get(..before.len() - part).unwrap_or(&[]);
+        head.last().is_some_and(|b| b.is_ascii_alphabetic())
+    }
+
     /// Numbers that their neighbours explain.
     fn quantity(&mut self, start: usize) -> bool {
         let end = start + shapes::number(self.bytes, start);
@@ -209,16 +226,18 @@ impl<'a> Scan<'a> {
         false
     }
 
-    /// Whether the word before a place is a type of DNS records.
+    /// Whether the word before a place is a type of DNS records, and the one
+    /// before that a name with a point.
     fn is_behind_record(&self, at: usize) -> bool {
-        let before = self.bytes.get(..at).unwrap_or(&[]);
-        let end = before.iter().rposition(|b| *b != b' ');
-        let word = end.map_or(before, |end| &before[..=end]);
-        let is = |record: &&[u8]| {
-            let head = word.strip_suffix(*record);
-            head.is_some_and(|head| matches!(head.last(), None | Some(b' ')))
-        };
-        word.len() < before.len() && RECORDS.iter().any(is)
+        let from = at.saturating_sub(FILE_NAME_MAX);
+        let before = self.bytes.get(from..at).unwrap_or(&[]);
+        let mut words = before.rsplit(|b| *b == b' ');
+        if words.next() != Some(b"") {
+            return false;
+        }
+        let mut words = words.filter(|word| !word.is_empty());
+        let is_record = words.next().is_some_and(|word| RECORDS.contains(&word));
+        is_record && words.next().is_some_and(|name| name.contains(&b'.'))
     }
 
     /// What may begin with a letter.
@@ -255,8 +274,8 @@ impl<'a> Scan<'a> {
         self.machine(start) || self.made_up(start)
     }
 
-    /// The name of a machine of the fleet: replaced where it is the one that
-    /// is asked, noted otherwise.
+    /// The name of a machine of the fleet: noted, and replaced where it is the
+    /// one that is asked.
     fn machine(&mut self, start: usize) -> bool {
         if !self.on(Kind::Own) || self.before(start) == b'-' {
             return false;
@@ -272,11 +291,11 @@ impl<'a> Scan<'a> {
         let Some(name) = self.templates.machine(self.text(start, start + len)) else {
             return false;
         };
+        if self.named.len() <= NAMED_MAX && !self.named.contains(&name) {
+            self.named.push(name);
+        }
         if self.own == Some(name) {
             return self.replace(Kind::Own, start, start + len);
-        }
-        if !self.named.contains(&name) {
-            self.named.push(name);
         }
         self.at = start + len;
         true
@@ -324,12 +343,7 @@ impl<'a> Scan<'a> {
             return;
         }
         let name = self.text(dot - len, dot);
-        let low = name.to_ascii_lowercase();
-        let is_made_up = ["tmp", "~", "wct", "is-", "msi"]
-            .into_iter()
-            .any(|head| low.starts_with(head) && low.len() > head.len())
-            || low.bytes().any(|b| b.is_ascii_digit());
-        if !name.is_empty() && is_made_up {
+        if is_made_up(&name.to_ascii_lowercase()) {
             self.replace(Kind::Temp, dot - name.len(), dot);
         }
     }
@@ -354,14 +368,17 @@ impl<'a> Scan<'a> {
                 b'\\' | b'/' | b'"' | b'\'' | b',' | b';' | b'<' | b'>' | b'|' | b':' | b'*'
             )
         };
-        let mut len = rest.iter().take_while(|b| !stop(**b)).count();
+        let is_blank = |b: &u8| matches!(b, b' ' | b'\t');
+        let mut len = rest
+            .iter()
+            .take(SHORT + 1)
+            .take_while(|b| !stop(**b))
+            .count();
+        let name = rest.get(..len).unwrap_or(&[]);
         // A name may hold blanks where the path goes on behind it.
-        if !matches!(rest.get(len), Some(b'\\' | b'/')) {
-            len = rest
-                .iter()
-                .take(len)
-                .take_while(|b| **b != b' ' && **b != b'\t')
-                .count();
+        let goes_on = matches!(rest.get(len), Some(b'\\' | b'/'));
+        if !goes_on || name.last().is_some_and(is_blank) {
+            len = name.iter().take_while(|b| !is_blank(b)).count();
         }
         let user = self.text(at + 1, at + 1 + len);
         if !user.is_empty() && user.len() <= SHORT && !is_everywhere(user) {
@@ -375,6 +392,22 @@ impl<'a> Scan<'a> {
             self.port();
         }
     }
+}
+
+/// Whether a temporary file's name, in small letters, looks drawn: what makes
+/// them begins with up to three letters of its own and goes on in hex.
+fn is_made_up(name: &str) -> bool {
+    let heads = ["tmp", "~", "wct", "is-", "msi"];
+    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+    let has_digit = name.bytes().any(|b| b.is_ascii_digit());
+    let drawn = (0..=3usize.min(name.len())).any(|at| {
+        let tail = name.get(at..).unwrap_or("-");
+        is_hex(tail) && (1..=4).contains(&tail.len())
+    });
+    heads
+        .iter()
+        .any(|head| name.len() > head.len() && name.starts_with(head))
+        || has_digit && (drawn || name.len() >= 8 && is_hex(name))
 }
 
 /// Letters, digits, `_` and what is not ASCII.

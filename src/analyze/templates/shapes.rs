@@ -244,7 +244,9 @@ pub(super) fn named_time(bytes: &[u8], at: usize) -> Option<usize> {
 /// `1.02:03:04.5`, `250 ms`, `3.5s`, `PT5M3S`
 pub(super) fn duration(bytes: &[u8], at: usize) -> Option<usize> {
     if bytes.get(at..)?.starts_with(b"PT") && byte(bytes, at + 2).is_ascii_digit() {
-        let len = count(bytes, at, |b| b.is_ascii_digit() || b"PTHMS.".contains(&b));
+        let part = bytes.get(at..).unwrap_or(&[]).iter().take(NUMBER_MAX);
+        let is_part = |b: &&u8| b.is_ascii_digit() || b"PTHMS.".contains(b);
+        let len = part.take_while(is_part).count();
         return ends(bytes, at + len).then_some(at + len);
     }
     let whole = Some(digits(bytes, at)).filter(|len| *len > 0)?;

@@ -49,6 +49,44 @@ fn what_differs_for_a_reason_stays_apart() {
         [r"CORP\Domain Admins", r"CORP\Enterprise Admins"],
         ["Account Name: SYSTEM", "Account Name: bob"],
         ["RemoteHost Name 1", "RemoteHost Name 2"],
+        [
+            "10.0.0.1 198.51.100.7 443 chrome.exe",
+            "10.0.0.1 203.0.113.9 4444 chrome.exe",
+        ],
+        [
+            "203.0.113.7 4444 powershell.exe",
+            "198.51.100.2 443 powershell.exe",
+        ],
+        ["4688 1 cmd.exe", "4689 1 cmd.exe"],
+        ["445 0 0 0 0 Listening", "4444 0 0 0 0 Listening"],
+        [
+            "0.0.0.0 0.0.0.0 203.0.113.9 10.0.0.5 25 if",
+            "0.0.0.0 0.0.0.0 203.0.113.8 10.0.0.5 25 if",
+        ],
+        [
+            "TCP 10.0.0.4:50123 198.51.100.7:443 Teams",
+            "TCP 10.0.0.4:50123 198.51.100.7:443 Mimikatz",
+        ],
+        [
+            "UDP 10.0.0.1:53 1.2.3.4:53 Evil.exe 44",
+            "UDP 10.0.0.1:53 1.2.3.4:53 Good.exe 44",
+        ],
+        [
+            "TCP 0.0.0.0:4444 0.0.0.0:0 LISTENING 4",
+            "TCP 0.0.0.0:4444 0.0.0.0:0 TIME_WAIT 4",
+        ],
+        ["2001:db8::abcd:12:34", "2001:db8::abcd:13:45"],
+        ["aa:bb:cc:12:34:56", "aa:bb:cc:12:35:57"],
+        ["dead:10:20", "dead:10:21"],
+        ["HostName : 203.0.113.7", "HostName : 203.0.113.8"],
+        ["Serial Number: 0badc0de", "Serial Number: 0badc0df"],
+        [
+            "Account Name: Domain Admins",
+            "Account Name: Enterprise Admins",
+        ],
+        ["mimikatz64.tmp", "a1.tmp"],
+        ["Plan A 4444 tcp", "Plan A 80 tcp"],
+        [r"x C:\Users\bob /x", r"x C:\Users\bob/x"],
         ["rapid: 5", "rapid: 6"],
         ["4624 120 Logon", "4625 120 Logon"],
         ["tool 1.2.3.4", "tool 1.2.3.5"],
@@ -124,10 +162,25 @@ fn a_machine_is_volatile_in_what_it_says_of_itself_alone() {
         out,
         r"<own>\admin asks dc-01.corp for fin-ws-071 and pre-fin-ws-07"
     );
-    assert_eq!(named, [templates.machine_of("DC-01").unwrap()]);
-    named.clear();
+    let both = [own.unwrap(), templates.machine_of("DC-01").unwrap()];
+    assert_eq!(named, both);
     templates.write(line, None, &mut named, &mut String::new());
-    assert_eq!(named.len(), 2);
+    assert_eq!(named, both);
+}
+
+#[test]
+fn a_list_of_machines_says_of_none_that_it_is_itself() {
+    let names: Vec<String> = (0..40).map(|n| format!("ws-{n:02}")).collect();
+    let templates = Templates::new(&RuleSet::default()).unwrap();
+    let templates = templates.with_machines(names.iter().map(String::as_str));
+    let own = templates.machine_of("ws-00");
+    let mut named = Vec::new();
+    for (count, noted) in [(NAMED_MAX, NAMED_MAX), (NAMED_MAX + 1, 0), (40, 0)] {
+        let line = names[..count].join(" ");
+        templates.write(&line, own, &mut named, &mut String::new());
+        assert_eq!(named.len(), noted);
+        assert_eq!(templates.of(&line, own) == line, noted == 0, "{count}");
+    }
 }
 
 #[test]

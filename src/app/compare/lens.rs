@@ -85,9 +85,12 @@ impl Lens {
             if baseline.facts().rules == self.rules {
                 return baseline.has(template);
             }
-            // The same machines have the same numbers under all rules.
-            let mut theirs = String::new();
-            baseline.maker().write(line, own, named, &mut theirs);
+            // The same machines have the same numbers under all rules, and some
+            // rules tell machines apart where others do not.
+            let (mut theirs, mut others) = (String::new(), Vec::new());
+            baseline.maker().write(line, own, &mut others, &mut theirs);
+            others.retain(|machine| !named.contains(machine));
+            named.append(&mut others);
             baseline.has(&theirs)
         })
     }
