@@ -9,6 +9,8 @@ use super::groups::Groups;
 const ALIKE: f64 = 0.7;
 /// A word that stands in more of the lines tells nothing about a pair.
 const COMMON: usize = 64;
+/// Texts that are compared with one, those that share the most rare words.
+const CANDIDATES: usize = 32;
 /// Lines looked through for pairs; beyond that each stands alone. A side that
 /// differs in more lines has not changed, it is another thing.
 const PAIRED_MAX: usize = 20_000;
@@ -42,6 +44,8 @@ pub struct Differing {
     pub changes: Vec<Change>,
     /// Texts that both sides have.
     pub same: u64,
+    /// There were too many to look for pairs.
+    pub unpaired: bool,
 }
 
 /// Finds what differs: changed, then removed, added and counted, each in the
@@ -53,7 +57,8 @@ pub fn differing(groups: &Groups, how: &Pairing) -> Differing {
     let (mut removed, mut added, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     for number in groups.numbers() {
         let sides = [groups.held(number, 0), groups.held(number, 1)];
-        let on = sides.map(|side| side.devices.len());
+        // A side may be a member of no known device.
+        let on = sides.map(|side| side.devices.len().max(u32::from(side.hits > 0)));
         let is_both = sides.iter().all(|side| side.hits > 0);
         if on[0] >= how.min[0] && on[1] <= how.max[1] {
             removed.push(number);
@@ -69,7 +74,11 @@ pub fn differing(groups: &Groups, how: &Pairing) -> Differing {
     removed.sort_by_key(place(0));
     added.sort_by_key(place(1));
     counted.sort_by_key(place(0));
-    let pairs = pairs(groups, &removed, &added);
+    found.unpaired = removed.len().max(added.len()) > PAIRED_MAX;
+    let pairs = match found.unpaired {
+        true => Vec::new(),
+        false => pairs(groups, &removed, &added),
+    };
     let paired: FxHashSet<u32> = pairs.iter().flat_map(|(a, b)| [*a, *b]).collect();
     let alone = |number: &&u32| !paired.contains(*number);
     let mut changes: Vec<Change> = pairs.iter().map(|(a, b)| Change::Changed(*a, *b)).collect();
@@ -83,30 +92,24 @@ pub fn differing(groups: &Groups, how: &Pairing) -> Differing {
 /// Pairs of texts that look like one text changed: the most alike first, each
 /// once, in the order of the first side.
 fn pairs(groups: &Groups, removed: &[u32], added: &[u32]) -> Vec<(u32, u32)> {
-    if removed.len().max(added.len()) > PAIRED_MAX {
-        return Vec::new();
-    }
-    let mut holding: FxHashMap<&str, Vec<usize>> = FxHashMap::default();
-    for (n, number) in removed.iter().enumerate() {
-        for word in distinct_words(groups.text(*number)) {
-            holding.entry(word).or_default().push(n);
+    let mut ids: FxHashMap<&str, u32> = FxHashMap::default();
+    let removed_words = words_of(groups, removed, &mut ids);
+    let added_words = words_of(groups, added, &mut ids);
+    let mut holding: Vec<Vec<u32>> = vec![Vec::new(); ids.len()];
+    for (n, words) in (0u32..).zip(&removed_words) {
+        for word in words {
+            holding[*word as usize].push(n);
         }
     }
     let mut alike: Vec<(f64, usize, usize)> = Vec::new();
-    for (n, number) in added.iter().enumerate() {
-        let words = distinct_words(groups.text(*number));
-        let mut near: Vec<usize> = words
-            .iter()
-            .filter_map(|word| holding.get(word).filter(|at| at.len() <= COMMON))
-            .flatten()
-            .copied()
-            .collect();
-        near.sort_unstable();
-        near.dedup();
-        alike.extend(near.into_iter().filter_map(|other| {
-            let share = shared(&distinct_words(groups.text(removed[other])), &words);
-            (share >= ALIKE).then_some((share, other, n))
-        }));
+    let mut shares = vec![0u32; removed.len()];
+    for (n, words) in added_words.iter().enumerate() {
+        for other in likely(words, &holding, &mut shares) {
+            let share = shared(&removed_words[other], words);
+            if share >= ALIKE {
+                alike.push((share, other, n));
+            }
+        }
     }
     alike.sort_by(|a, b| {
         b.0.total_cmp(&a.0)
@@ -127,22 +130,54 @@ fn pairs(groups: &Groups, removed: &[u32], added: &[u32]) -> Vec<(u32, u32)> {
         .collect()
 }
 
-fn distinct_words(text: &str) -> Vec<&str> {
+/// The distinct words of each text, as numbers, sorted.
+fn words_of<'g>(
+    groups: &'g Groups,
+    numbers: &[u32],
+    ids: &mut FxHashMap<&'g str, u32>,
+) -> Vec<Vec<u32>> {
     let is_end =
         |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '"' | '\\' | '=' | '<' | '>');
-    let mut words: Vec<&str> = text.split(is_end).filter(|word| !word.is_empty()).collect();
-    words.sort_unstable();
-    words.dedup();
-    words
+    let of = |number: &u32| {
+        let words = groups.text(*number).split(is_end);
+        let words = words.filter(|word| !word.is_empty()).map(|word| {
+            let next = ids.len() as u32;
+            *ids.entry(word).or_insert(next)
+        });
+        let mut words: Vec<u32> = words.collect();
+        words.sort_unstable();
+        words.dedup();
+        words
+    };
+    numbers.iter().map(of).collect()
+}
+
+/// The texts that share most of the words which few have, ascending.
+fn likely(words: &[u32], holding: &[Vec<u32>], shares: &mut [u32]) -> Vec<usize> {
+    let few = words.iter().map(|word| &holding[*word as usize]);
+    let mut met = Vec::new();
+    for other in few.filter(|texts| texts.len() <= COMMON).flatten() {
+        let share = &mut shares[*other as usize];
+        if *share == 0 {
+            met.push(*other as usize);
+        }
+        *share += 1;
+    }
+    met.sort_unstable_by_key(|other| (std::cmp::Reverse(shares[*other]), *other));
+    met.iter().for_each(|other| shares[*other] = 0);
+    met.truncate(CANDIDATES);
+    met.sort_unstable();
+    met
 }
 
 /// The part of their words that two texts share; both are sorted.
-fn shared(a: &[&str], b: &[&str]) -> f64 {
-    let both = a
-        .iter()
-        .filter(|word| b.binary_search(word).is_ok())
-        .count();
-    2.0 * both as f64 / (a.len() + b.len()).max(1) as f64
+fn shared(a: &[u32], b: &[u32]) -> f64 {
+    let (mut both, mut rest) = (0, b.iter().peekable());
+    for word in a {
+        while rest.next_if(|other| *other < word).is_some() {}
+        both += u32::from(rest.next_if_eq(&word).is_some());
+    }
+    2.0 * f64::from(both) / (a.len() + b.len()).max(1) as f64
 }
 
 #[cfg(test)]
