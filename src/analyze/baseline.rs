@@ -58,17 +58,25 @@ impl Learner {
     /// **Errors**: where there would be more than fits.
     pub fn add(&mut self, template: &str) -> Result<(), AnalyzeError> {
         self.bytes += template.len() + 1;
-        if self.bytes > BYTES_MAX {
-            return Err(AnalyzeError::BaselineTooLarge { limit: BYTES_MAX });
-        }
         self.lines.push(template.into());
-        Ok(())
+        if self.bytes > BYTES_MAX {
+            self.keep_distinct();
+        }
+        match self.bytes > BYTES_MAX {
+            true => Err(AnalyzeError::BaselineTooLarge { limit: BYTES_MAX }),
+            false => Ok(()),
+        }
+    }
+
+    fn keep_distinct(&mut self) {
+        self.lines.sort_unstable();
+        self.lines.dedup();
+        self.bytes = self.lines.iter().map(|line| line.len() + 1).sum();
     }
 
     /// The baseline that knows them.
     pub fn learned(mut self, facts: BaselineFacts) -> Result<Baseline, AnalyzeError> {
-        self.lines.sort_unstable();
-        self.lines.dedup();
+        self.keep_distinct();
         let mut body = String::with_capacity(self.bytes);
         for line in self.lines {
             body.push_str(&line);
@@ -99,8 +107,11 @@ impl Baseline {
         }
         let hasher = RandomState::new();
         let mut table = HashTable::new();
-        let mut at = 0;
+        let (mut at, mut before) = (0, None);
         for line in body.split_terminator('\n') {
+            if before.replace(line).is_some_and(|before| before >= line) {
+                return Err(damaged("its lines are not in order, each once"));
+            }
             let hash = hasher.hash_one(line);
             table.insert_unique(hash, at as u32, |at| hasher.hash_one(line_at(&body, *at)));
             at += line.len() + 1;

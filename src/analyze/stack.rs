@@ -7,10 +7,6 @@
 //! takes its turn as if it stood on no fewer devices than an eighth of those
 //! on which its rarest word stands.
 
-use std::hash::Hasher;
-
-use rustc_hash::FxHasher;
-
 use super::groups::{Devices, First, Groups, Held};
 
 /// A word is as rare as a text where it stands on at most this many times as
@@ -18,6 +14,8 @@ use super::groups::{Devices, First, Groups, Held};
 const AS_RARE: u32 = 2;
 /// Known words put together anew count as this part of how common they are.
 const KNOWN_WORDS: u32 = 8;
+/// New words of a text that are told.
+const NEW_MAX: usize = 32;
 
 /// A text in its turn, without the text: whoever shows it knows the way back.
 ///
@@ -48,7 +46,8 @@ impl Record {
     /// What it is ordered by, first to last: rare first, of those the ones
     /// with the rarest word, of those the oldest.
     pub fn turn(&self) -> (u32, u32, u32, First) {
-        let devices = self.devices.len();
+        // What stands on no known device stands on one that is not known.
+        let devices = self.devices.len().max(1);
         let weight = devices.max(self.rarest / KNOWN_WORDS);
         // A word that stands in several lines of its own devices is new too.
         let is_new = self.rarest <= devices.saturating_mul(AS_RARE);
@@ -60,40 +59,81 @@ impl Record {
 /// Counters of a row of the sketch: what a fleet's words need, few of which
 /// then share one.
 const COUNTERS: usize = 1 << 21;
+/// Of a counter's 64 bits so many may be set and still tell how many devices
+/// set them, to about a tenth.
+const BITS_TOLD: u32 = 48;
 
-/// On how many devices words stand, about: summed over the texts that hold
-/// them, and never too small. Only the order depends on it.
+/// Counters of words: a bit for each device by its hash, and how many devices
+/// the texts with them stand on, summed.
+#[derive(Debug)]
+struct Counters {
+    bits: Vec<u64>,
+    sums: Vec<u32>,
+}
+
+impl Counters {
+    fn new() -> Self {
+        Self {
+            bits: vec![0; COUNTERS],
+            sums: vec![0; COUNTERS],
+        }
+    }
+
+    fn add(&mut self, at: usize, bits: u64, devices: u32) {
+        self.bits[at] |= bits;
+        self.sums[at] = self.sums[at].saturating_add(devices);
+    }
+
+    /// On how many devices, about.
+    fn spread(&self, at: usize) -> u32 {
+        let set = self.bits[at].count_ones();
+        if set > BITS_TOLD {
+            return self.sums[at];
+        }
+        let free = f64::from(64 - set) / 64.0;
+        (-64.0 * free.ln()).round() as u32
+    }
+}
+
+/// On how many devices words stand: of the few that matter nearly right, of
+/// words that many have about. Only the order depends on it.
 ///
-/// **Memory**: 16 MiB, whatever there is.
+/// **Memory**: 48 MiB, whatever there is.
 #[derive(Debug)]
 pub struct Novelty {
-    rows: [Vec<u32>; 2],
+    rows: [Counters; 2],
     fleet: u32,
+    seed: [u8; 16],
 }
 
 impl Novelty {
-    pub fn new(fleet: u32) -> Self {
+    /// `seed` is the archive's own, so that nobody can prepare words that share
+    /// counters with common ones.
+    pub fn new(fleet: u32, seed: [u8; 16]) -> Self {
         Self {
-            rows: [vec![0; COUNTERS], vec![0; COUNTERS]],
+            rows: [Counters::new(), Counters::new()],
             fleet,
+            seed,
         }
     }
 
     /// Learns the words of all texts, hidden ones too.
     pub fn learn(&mut self, groups: &Groups) {
         for number in groups.all() {
-            let devices = groups.held(number, 0).devices.len();
+            let devices = &groups.held(number, 0).devices;
+            let bits = devices.iter().fold(0, |bits, device| bits | bit(device));
             for word in words(groups.text(number)) {
-                for (row, at) in self.rows.iter_mut().zip(places(word)) {
-                    row[at] = row[at].saturating_add(devices);
+                for (row, at) in self.rows.iter_mut().zip(places(&self.seed, word)) {
+                    row.add(at, bits, devices.len());
                 }
             }
         }
     }
 
     fn spread(&self, word: &str) -> u32 {
-        let counts = self.rows.iter().zip(places(word)).map(|(row, at)| row[at]);
-        counts.min().unwrap_or(0).min(self.fleet)
+        let places = places(&self.seed, word);
+        let spreads = self.rows.iter().zip(places).map(|(row, at)| row.spread(at));
+        spreads.min().unwrap_or(0).min(self.fleet)
     }
 
     /// On how many devices the rarest word of a text stands at least; on as
@@ -103,12 +143,16 @@ impl Novelty {
         rarest.unwrap_or(devices).max(devices)
     }
 
-    /// The words of a text that hardly anybody else has.
+    /// The words of a text that hardly anybody else has, each once.
     pub fn new_words<'t>(&self, text: &'t str, devices: u32) -> Vec<&'t str> {
-        let most = devices.saturating_mul(AS_RARE);
-        words(text)
-            .filter(|word| self.spread(word) <= most)
-            .collect()
+        let most = devices.max(1).saturating_mul(AS_RARE);
+        let mut new: Vec<&str> = Vec::new();
+        for word in words(text).filter(|word| self.spread(word) <= most) {
+            if new.len() < NEW_MAX && !new.contains(&word) {
+                new.push(word);
+            }
+        }
+        new
     }
 
     /// The record of a text whose words do not count.
@@ -119,10 +163,7 @@ impl Novelty {
 
     /// The records of all texts that stand on no more than so many devices.
     pub fn records(&self, groups: &Groups, devices_max: u32) -> Vec<Record> {
-        let few = |number: &u32| {
-            let devices = groups.held(*number, 0).devices.len();
-            (1..=devices_max).contains(&devices)
-        };
+        let few = |number: &u32| groups.held(*number, 0).devices.len() <= devices_max;
         let records = groups.numbers().filter(few).filter_map(|number| {
             let held = groups.held(number, 0);
             let rarest = self.rarest(groups.text(number), held.devices.len());
@@ -142,12 +183,21 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A word's counter in each row.
-fn places(word: &str) -> [usize; 2] {
-    let mut hasher = FxHasher::default();
-    hasher.write(word.as_bytes());
-    let hash = hasher.finish();
-    let mixed = (hash ^ hash >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    [mixed as usize % COUNTERS, (mixed >> 32) as usize % COUNTERS]
+fn places(seed: &[u8; 16], word: &str) -> [usize; 2] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(seed).update(word.as_bytes());
+    let hash = hasher.finalize();
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    [[a, b, c, d], [e, f, g, h]].map(|part| u32::from_le_bytes(part) as usize % COUNTERS)
+}
+
+/// The bit of a device in a counter.
+fn bit(device: u32) -> u64 {
+    // As if drawn: numbers in a row must not fall side by side.
+    let mut mixed = u64::from(device).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    1 << (mixed >> 58)
 }
 
 #[cfg(test)]
@@ -180,6 +230,22 @@ mod tests {
     }
 
     #[test]
+    fn who_says_much_of_something_new_does_not_make_it_common() {
+        let lines: Vec<String> = (0..400).map(|n| format!("evilsvc alpha{n}")).collect();
+        let mut texts: Vec<_> = lines.iter().map(|line| (line.as_str(), 7..8)).collect();
+        texts.push(("Running Tool", 0..40));
+        texts.push(("Running BITS", 0..99));
+        let groups = groups(&texts);
+        let mut novelty = Novelty::new(100, [7; 16]);
+        novelty.learn(&groups);
+        assert_eq!(novelty.new_words("evilsvc Running", 1), ["evilsvc"]);
+        let spread = novelty.spread("Tool");
+        assert!((30..=50).contains(&spread), "{spread}");
+        let spread = novelty.spread("Running");
+        assert!((75..=100).contains(&spread), "{spread}");
+    }
+
+    #[test]
     fn what_is_new_comes_before_known_words_put_together_anew() {
         let groups = groups(&[
             ("Running Spooler", 0..99),
@@ -188,7 +254,7 @@ mod tests {
             ("Running Evil relay", 3..6),
             ("Running Tool", 0..40),
         ]);
-        let mut novelty = Novelty::new(100);
+        let mut novelty = Novelty::new(100, [7; 16]);
         novelty.learn(&groups);
         let mut records = novelty.records(&groups, u32::MAX);
         records.sort_by_key(Record::turn);
