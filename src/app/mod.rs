@@ -42,8 +42,8 @@ pub use collecting::{CollectReport, check_collect, collect_into, until_interrupt
 pub use compare::{
     ANALYZERS, BaselineRow, By, CompareRequest, CompareSummary, DiffKind, DiffRequest, DiffRow,
     LearnRequest, RULES, RawRow, Rule, RuleSet, SideRow, Sides, StackRequest, StackRow, TwinLine,
-    TwinRow, TwinsRequest, baseline_page, baseline_templates, delete_baseline, diff,
-    import_baseline, learn_baseline, list_baselines, stack, template_of, twins,
+    TwinRow, TwinsRequest, VARIANTS_COUNTED, baseline_page, baseline_templates, delete_baseline,
+    diff, import_baseline, learn_baseline, list_baselines, stack, template_of, twins,
 };
 #[cfg(feature = "emulator")]
 pub use demo::{DemoView, demo};

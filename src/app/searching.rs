@@ -172,6 +172,10 @@ impl<'a> Search<'a> {
         &self.summary
     }
 
+    pub(super) fn archive_id(&self) -> [u8; 16] {
+        self.tail.archive_id()
+    }
+
     /// Asks for more that must hold.
     pub(super) fn narrow(&mut self, more: Query) {
         let query = std::mem::replace(&mut self.query, Query::All);

@@ -23,11 +23,23 @@ pub struct Device {
     pub name: Option<String>,
 }
 
+impl Device {
+    /// Whether both are one: the machine id tells, else the name, in any case.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+
+    fn key(&self) -> Option<String> {
+        let key = self.machine_id.as_ref().or(self.name.as_ref())?;
+        Some(key.to_lowercase())
+    }
+}
+
 /// A selected member.
 #[derive(Clone, Copy)]
 struct Member {
     place: Place,
-    device: u32,
+    device: Option<u32>,
 }
 
 /// A content and the members that are one, by rank, ascending.
@@ -90,26 +102,21 @@ impl Searcher {
 }
 
 impl<'a> Selection<'a> {
-    fn device_of(&mut self, result: &ResultFacts, known: &mut HashMap<Option<String>, u32>) -> u32 {
-        let key = result.machine_id.clone().or_else(|| result.device.clone());
+    /// The device of a result: by its machine id, else by its name, in which
+    /// case does not count; `None` where neither is known.
+    fn device_of(&mut self, result: &ResultFacts, known: &mut HashMap<String, u32>) -> Option<u32> {
         let device = Device {
             machine_id: result.machine_id.clone(),
             name: result.device.clone(),
         };
-        match known.get(&key) {
-            Some(number) => {
-                if device.name.is_some() {
-                    self.devices[*number as usize] = device;
-                }
-                *number
-            }
-            None => {
-                let number = self.devices.len() as u32;
-                known.insert(key, number);
-                self.devices.push(device);
-                number
-            }
+        let next = self.devices.len() as u32;
+        let number = *known.entry(device.key()?).or_insert(next);
+        if number == next {
+            self.devices.push(device);
+        } else if device.name.is_some() {
+            self.devices[number as usize] = device;
         }
+        Some(number)
     }
 
     /// Every device, in the order of the first rank.
@@ -117,8 +124,8 @@ impl<'a> Selection<'a> {
         &self.devices
     }
 
-    /// The device of every member, by rank.
-    pub fn ranks(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
+    /// The device of every member, by rank; `None` where it is not known.
+    pub fn ranks(&self) -> impl ExactSizeIterator<Item = Option<u32>> + '_ {
         self.members.iter().map(|member| member.device)
     }
 
@@ -133,6 +140,11 @@ impl<'a> Selection<'a> {
     /// Members of a rank below this have a time.
     pub fn timed(&self) -> u32 {
         self.timed
+    }
+
+    /// Lines and texts in which a match longer than a window may be missed.
+    pub fn cut(&self) -> u64 {
+        self.matches.cut_lines + self.matches.cut_texts
     }
 
     pub fn facts(&self, rank: u32) -> Result<(ResultFacts, Occurrence), IndexError> {

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use rustc_hash::FxHashMap;
 
 use super::IndexError;
+use super::border::floor;
 use super::held::own_text;
 use super::selection::Selection;
-use super::shown::Cutter;
+use super::shown::{Cutter, TEXT_MAX};
 use crate::evidence::Layer;
 
 /// A line at its place in a document.
@@ -104,7 +105,8 @@ impl<'s> Spots<'s> {
         })
     }
 
-    /// The lines around a spot: up to `lines` before it and behind it.
+    /// The lines around a spot: up to `lines` before it and behind it, as much
+    /// of each as a hit shows.
     pub fn around(
         &mut self,
         spot: Spot,
@@ -125,10 +127,11 @@ impl<'s> Spots<'s> {
                     continue;
                 }
                 let stored = self.cutter.stored(spot.segment, id)?;
-                let text = own_text(segment, id, &stored).to_string();
+                let text = own_text(segment, id, &stored);
+                let text = &text[..floor(text, TEXT_MAX)];
                 match index < spot.index {
-                    true => before.push(text),
-                    false => after.push(text),
+                    true => before.push(text.to_string()),
+                    false => after.push(text.to_string()),
                 }
             }
         }

@@ -19,7 +19,7 @@ use crate::analyze::{Baseline, BaselineFacts, HEAD_MAX, Learner, PAGE_MAX};
 use crate::evidence::Time;
 use crate::store::Tail;
 
-use super::scope::{CompareRequest, Scope};
+use super::scope::{CompareRequest, CompareSummary, Scope};
 use super::sweep::Sweep;
 use crate::app::custody;
 use crate::app::failure::{Failure, Kind};
@@ -27,6 +27,9 @@ use crate::app::waiting::Waiting;
 
 const FOLDER: &str = "baselines";
 const LOCK: &str = "lock";
+/// The end of a version's file, and of what stands for a deleted one.
+const KEPT: &str = "zst";
+const GONE: &str = "gone";
 /// What is written and not named yet; a crash may leave some.
 const NEW: &str = "new";
 /// **Units**: characters of a name.
@@ -82,7 +85,7 @@ impl BaselineRow {
     }
 }
 
-/// Learns what selected members hold.
+/// Learns what selected members hold; says what was left out of that, too.
 ///
 /// **Memory**: the groups of a pass and the templates learned, 128 MiB each.
 pub fn learn_baseline(
@@ -90,7 +93,7 @@ pub fn learn_baseline(
     request: &LearnRequest,
     on_wait: &mut dyn FnMut(Waiting, u64, u64),
     on_progress: &mut dyn FnMut(u64, u64),
-) -> Result<BaselineRow, Failure> {
+) -> Result<(BaselineRow, CompareSummary), Failure> {
     check_name(&request.name)?;
     let scope = Scope::open(archive, &request.compare, on_wait)?;
     let Some(selection) = scope.select()?.filter(|selection| !selection.is_empty()) else {
@@ -102,9 +105,11 @@ pub fn learn_baseline(
     let lens = scope.lens(&selection)?;
     let sweep = Sweep::new(&selection, &lens);
     let mut learner = Learner::default();
+    // Then what stands on no known device is learned, too.
+    let is_one_enough = request.devices_min <= 1;
     sweep.each(on_progress, &mut |groups| {
         for number in groups.numbers() {
-            if groups.held(number, 0).devices.len() >= request.devices_min.max(1) {
+            if groups.held(number, 0).devices.len() >= request.devices_min || is_one_enough {
                 learner.add(groups.text(number))?;
             }
         }
@@ -112,9 +117,18 @@ pub fn learn_baseline(
     })?;
     let shelf = Shelf::lock(archive)?;
     let rules = request.compare.rules.clone();
+    let mut from = scope.said();
+    if request.devices_min > 1 {
+        from.push_str(&format!(" --min-devices {}", request.devices_min));
+    }
+    let (mut devices, mut members) = (selection.devices().len() as u64, selection.len() as u64);
     if request.more {
         let before = load(archive, &request.name)?;
-        if before.facts().rules != rules {
+        let facts = before.facts();
+        devices += facts.devices;
+        members += facts.members;
+        from = format!("{from}, added to {}@{}", facts.name, facts.version);
+        if facts.rules != rules {
             return Err(Failure::asked(format!(
                 "{} was learned with other rules for volatile parts",
                 request.name
@@ -131,35 +145,46 @@ pub fn learn_baseline(
         version: shelf.next(&request.name)?,
         learned_at: Time::from_instant(Timestamp::now()),
         learned_by: format!("{} on {}", event.who, event.host),
-        learned_from: scope.said(),
-        devices: selection.devices().len() as u64,
-        members: selection.len() as u64,
+        learned_from: from.trim_start().to_string(),
+        devices,
+        members,
         rules,
     };
     let row = shelf.put(&learner.learned(facts)?)?;
-    note(
-        archive,
-        &format!("baseline learn {} {}", named(&row), scope.said()),
-    );
-    Ok(row)
+    let what = format!("baseline learn {} {}", named(&row), row.learned_from);
+    note(archive, &what);
+    let mut summary = scope.summary(Some(&selection))?;
+    summary.hidden = sweep.hidden();
+    summary.rows = row.lines;
+    Ok((row, summary))
 }
 
 fn named(row: &BaselineRow) -> String {
     format!("{}@{}", row.name, row.version)
 }
 
-/// Every version of every baseline, by name.
-pub fn list_baselines(archive: &Path) -> Result<Vec<BaselineRow>, Failure> {
+/// Every version of every baseline, by name; `broken` is told those that cannot
+/// be read.
+pub fn list_baselines(
+    archive: &Path,
+    broken: &mut dyn FnMut(&str, Failure),
+) -> Result<Vec<BaselineRow>, Failure> {
     custody::open_to_read(archive)?;
     let mut rows = Vec::new();
     for (name, version) in versions(archive)? {
-        let mut head = Vec::new();
-        let mut page = open(archive, &name, version)?.take(HEAD_MAX as u64);
-        page.read_to_end(&mut head).map_err(unreadable(&name))?;
-        let (facts, lines) = Baseline::read_facts(&head)?;
-        rows.push(BaselineRow::of(&facts, lines));
+        match head_of(archive, &name, version) {
+            Ok((facts, lines)) => rows.push(BaselineRow::of(&facts, lines)),
+            Err(failure) => broken(&format!("{name}@{version}"), failure),
+        }
     }
     Ok(rows)
+}
+
+fn head_of(archive: &Path, name: &str, version: u32) -> Result<(BaselineFacts, u64), Failure> {
+    let mut head = Vec::new();
+    let mut page = open(archive, name, version)?.take(HEAD_MAX as u64);
+    page.read_to_end(&mut head).map_err(unreadable(name))?;
+    Ok(Baseline::read_facts(&head)?)
 }
 
 /// A baseline as it is exported: text that can be read and imported.
@@ -214,7 +239,9 @@ pub fn delete_baseline(archive: &Path, name: &str) -> Result<u64, Failure> {
     let mut deleted = 0;
     for (name, version) in all {
         let path = path_of(archive, &name, version);
-        fs::remove_file(&path).map_err(unwritable(&name))?;
+        let gone = path.with_extension(GONE);
+        let delete = || File::create(&gone).and_then(|_| fs::remove_file(&path));
+        delete().map_err(unwritable(&name))?;
         deleted += 1;
     }
     if deleted == 0 {
@@ -237,7 +264,14 @@ pub(super) fn load(archive: &Path, name: &str) -> Result<Baseline, Failure> {
     let mut page = Vec::new();
     let mut limited = open(archive, &name, version)?.take(PAGE_MAX as u64 + 1);
     limited.read_to_end(&mut page).map_err(unreadable(&name))?;
-    Ok(Baseline::read(&page)?)
+    let called = format!("{name}@{version}");
+    Baseline::read(&page).map_err(|e| {
+        Failure::caused(
+            Kind::World,
+            format!("could not use the baseline {called}"),
+            e,
+        )
+    })
 }
 
 fn missing(archive: &Path, name: &str) -> Failure {
@@ -277,10 +311,14 @@ fn check_name(name: &str) -> Result<(), Failure> {
 fn path_of(archive: &Path, name: &str, version: u32) -> PathBuf {
     archive
         .join(FOLDER)
-        .join(format!("{version:04}-{name}.zst"))
+        .join(format!("{version:04}-{name}.{KEPT}"))
 }
 
 fn versions(archive: &Path) -> Result<Vec<(String, u32)>, Failure> {
+    versions_that_are(archive, KEPT)
+}
+
+fn versions_that_are(archive: &Path, end: &str) -> Result<Vec<(String, u32)>, Failure> {
     let entries = match fs::read_dir(archive.join(FOLDER)) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -289,7 +327,8 @@ fn versions(archive: &Path) -> Result<Vec<(String, u32)>, Failure> {
     let mut found: Vec<(String, u32)> = entries
         .filter_map(|entry| {
             let name = entry.ok()?.file_name().into_string().ok()?;
-            let (version, name) = name.strip_suffix(".zst")?.split_once('-')?;
+            let name = name.strip_suffix(end)?.strip_suffix('.')?;
+            let (version, name) = name.split_once('-')?;
             Some((name.to_string(), version.parse().ok()?))
         })
         .collect();
@@ -345,7 +384,9 @@ impl Shelf {
     }
 
     fn next(&self, name: &str) -> Result<u32, Failure> {
-        let all = versions(&self.archive)?.into_iter();
+        // A version that was deleted is named in custody and reports.
+        let gone = versions_that_are(&self.archive, GONE)?;
+        let all = versions(&self.archive)?.into_iter().chain(gone);
         let last = all
             .filter(|(known, _)| known == name)
             .map(|(_, version)| version);

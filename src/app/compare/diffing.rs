@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::analyze::{Change, Differing, Groups, Pairing, differing};
-use crate::evidence::{Layer, Locator, ResultId};
+use crate::evidence::{Layer, Locator, ResultId, ResultKind};
 use crate::index::{Field, Query, Selection};
 
 use super::rows::{DiffKind, DiffRow, SideRow};
@@ -42,6 +42,20 @@ pub struct DiffRequest {
     pub context: u32,
 }
 
+impl DiffRequest {
+    /// For the custody log.
+    fn said(&self) -> String {
+        let sides = match &self.sides {
+            Sides::Between(a, b) => format!("{a} {b}"),
+            Sides::Rest(device) => format!("{device} --rest"),
+            Sides::Since(device, at) => format!("{device} --split {at}"),
+            Sides::OverTime(device) => format!("{device} --over-time"),
+        };
+        let all = if self.all { " --all" } else { "" };
+        format!("{sides}{all} ")
+    }
+}
+
 /// What most of the rest have is missing where a device has it not: nine of
 /// ten.
 const MOST: (u64, u64) = (9, 10);
@@ -68,8 +82,12 @@ pub fn diff(
         return scope.summary(None);
     };
     let mut summary = scope.summary(Some(&selection))?;
-    let sides = Picking::new(&scope, &selection, &specs)?.sides(request)?;
-    check(&sides, &specs, request)?;
+    let picking = Picking::new(&scope, &selection, &specs)?;
+    let Picked { sides, left_out } = picking.sides(request)?;
+    check(&sides, &specs, request, &picking)?;
+    summary.older = left_out.older;
+    summary.undated += left_out.undated;
+    summary.deviceless = left_out.deviceless;
     let lens = scope.lens(&selection)?;
     let pairing = pairing(request, &sides, &selection);
     let sweep = Sweep::new(&selection, &lens).with_sides(sides);
@@ -82,7 +100,12 @@ pub fn diff(
         false => Err(Failure::asked(GROUPS_TOO_MANY).hint("compare one --script at a time")),
     })?;
     let groups = groups.unwrap_or_else(|| Groups::new(0, 0..=0));
-    let Differing { mut changes, same } = differing(&groups, &pairing);
+    let Differing {
+        mut changes,
+        same,
+        unpaired,
+    } = differing(&groups, &pairing);
+    summary.unpaired = unpaired;
     summary.hidden = sweep.hidden();
     summary.texts = groups.numbers().count() as u64;
     summary.same = same;
@@ -100,7 +123,7 @@ pub fn diff(
         summary.rows += 1;
         take(row)?;
     }
-    scope.note("diff");
+    scope.note(&format!("diff {}", request.said()));
     Ok(summary)
 }
 
@@ -116,7 +139,7 @@ fn pairing(request: &DiffRequest, sides: &[Side], selection: &Selection<'_>) -> 
     let ranks = selection.ranks().zip(sides);
     let others: HashSet<u32> = ranks
         .filter(|(_, side)| **side == Side::First)
-        .map(|(device, _)| device)
+        .filter_map(|(device, _)| device)
         .collect();
     let most = (others.len() as u64 * MOST.0).div_ceil(MOST.1).max(1);
     Pairing {
@@ -163,6 +186,26 @@ impl Spec {
 
 type MemberId = (ResultId, Vec<Layer>);
 
+/// Which of the runs of one command these are, on one device.
+type Command = (Option<u32>, ResultKind, String);
+
+/// The side of each member, by rank, and what stands on none.
+struct Picked {
+    sides: Vec<Side>,
+    left_out: LeftOut,
+}
+
+/// What a diff leaves out.
+#[derive(Default)]
+struct LeftOut {
+    /// Results of a command that was run again later.
+    older: u64,
+    /// Members that have no time where times part the sides.
+    undated: u64,
+    /// Members of no known device where devices do.
+    deviceless: u64,
+}
+
 /// Puts members on sides.
 struct Picking<'s> {
     selection: &'s Selection<'s>,
@@ -193,17 +236,22 @@ impl<'s> Picking<'s> {
         Ok(Self { selection, members })
     }
 
-    fn sides(&self, request: &DiffRequest) -> Result<Vec<Side>, Failure> {
+    /// Whether some members are of both specs.
+    fn overlaps(&self) -> bool {
+        matches!(self.members.as_slice(), [a, b] if !a.is_disjoint(b))
+    }
+
+    fn sides(&self, request: &DiffRequest) -> Result<Picked, Failure> {
         let now = jiff::Timestamp::now();
         let split = match &request.sides {
             Sides::Since(_, at) => Some(parse_time(at, now, false)?),
             _ => None,
         };
         let mut sides = vec![Side::Out; self.selection.len()];
-        let mut commands: HashMap<(u32, String, String), Vec<usize>> = HashMap::new();
+        let mut commands: HashMap<Command, Vec<(usize, ResultId)>> = HashMap::new();
+        let mut left_out = LeftOut::default();
         for (rank, device) in self.selection.ranks().enumerate() {
             let (result, occurrence) = self.selection.facts(rank as u32)?;
-            let what = result.script.or(result.path).unwrap_or_default();
             let time = result.time.and_then(|time| time.instant());
             let member = (result.id, occurrence.layers);
             let is_of = |n: usize| self.members.get(n).is_some_and(|all| all.contains(&member));
@@ -212,25 +260,33 @@ impl<'s> Picking<'s> {
                 Sides::Between(..) if is_of(1) => Side::Second,
                 Sides::Between(..) => Side::Out,
                 Sides::Rest(_) if is_of(0) => Side::Second,
+                Sides::Rest(_) if device.is_none() => {
+                    left_out.deviceless += 1;
+                    Side::Out
+                }
                 Sides::Rest(_) => Side::First,
-                Sides::Since(..) => match (time, split) {
-                    (Some(time), Some(split)) if time < split => Side::First,
-                    (Some(_), _) => Side::Second,
-                    (None, _) => Side::Out,
-                },
-                Sides::OverTime(_) => Side::Second,
+                Sides::Since(..) | Sides::OverTime(_) if time.is_none() => {
+                    left_out.undated += 1;
+                    Side::Out
+                }
+                Sides::Since(..) if time < split => Side::First,
+                Sides::Since(..) | Sides::OverTime(_) => Side::Second,
             };
-            let key = (device, what, occurrence.member);
-            commands.entry(key).or_default().push(rank);
-        }
-        for ranks in commands.values() {
-            match &request.sides {
-                Sides::OverTime(_) => oldest_and_newest(ranks, &mut sides),
-                _ if request.all => {}
-                _ => newest_of_each_side(ranks, &mut sides),
+            if sides[rank] != Side::Out && time.is_some() {
+                let what = result.script.or(result.path).unwrap_or_default();
+                let runs = commands.entry((device, result.kind, what)).or_default();
+                runs.push((rank, result.id));
             }
         }
-        Ok(sides)
+        // The members of dated results, the oldest first.
+        for runs in commands.values() {
+            match &request.sides {
+                Sides::OverTime(_) => oldest_and_newest(runs, &mut sides),
+                _ if request.all => {}
+                _ => left_out.older += newest_of_each_side(runs, &mut sides),
+            }
+        }
+        Ok(Picked { sides, left_out })
     }
 }
 
@@ -250,25 +306,45 @@ impl Spec {
     }
 }
 
-fn newest_of_each_side(ranks: &[usize], sides: &mut [Side]) {
+/// Leaves the newest result of each side, with all its members; returns how
+/// many others there were. What has no time is no older than another.
+fn newest_of_each_side(dated: &[(usize, ResultId)], sides: &mut [Side]) -> u64 {
+    let mut older = HashSet::new();
     for wanted in [Side::First, Side::Second] {
-        let mut here = ranks.iter().rev().filter(|rank| sides[**rank] == wanted);
-        here.next();
-        let older: Vec<usize> = here.copied().collect();
-        older.into_iter().for_each(|rank| sides[rank] = Side::Out);
+        let here = dated.iter().filter(|(rank, _)| sides[*rank] == wanted);
+        let here: Vec<(usize, ResultId)> = here.copied().collect();
+        let newest = here.last().map(|(_, id)| *id);
+        for (rank, id) in here {
+            if Some(id) != newest {
+                older.insert(id);
+                sides[rank] = Side::Out;
+            }
+        }
     }
+    older.len() as u64
 }
 
-fn oldest_and_newest(ranks: &[usize], sides: &mut [Side]) {
-    ranks.iter().for_each(|rank| sides[*rank] = Side::Out);
-    if let [oldest, .., newest] = ranks {
-        sides[*oldest] = Side::First;
-        sides[*newest] = Side::Second;
+fn oldest_and_newest(dated: &[(usize, ResultId)], sides: &mut [Side]) {
+    let (oldest, newest) = (dated.first(), dated.last());
+    let (Some((_, oldest)), Some((_, newest))) = (oldest, newest) else {
+        return;
+    };
+    for (rank, id) in dated {
+        sides[*rank] = match (id == oldest, id == newest) {
+            (true, false) => Side::First,
+            (false, true) => Side::Second,
+            _ => Side::Out,
+        };
     }
 }
 
 /// Both sides must have something.
-fn check(sides: &[Side], specs: &[Spec], request: &DiffRequest) -> Result<(), Failure> {
+fn check(
+    sides: &[Side],
+    specs: &[Spec],
+    request: &DiffRequest,
+    picking: &Picking<'_>,
+) -> Result<(), Failure> {
     let name = |n: usize| specs.get(n).map_or(String::new(), Spec::said);
     let (first, second) = match &request.sides {
         Sides::Between(..) => (name(0), name(1)),
@@ -283,13 +359,21 @@ fn check(sides: &[Side], specs: &[Spec], request: &DiffRequest) -> Result<(), Fa
         }
     };
     for (side, said) in [(Side::First, first), (Side::Second, second)] {
-        if !sides.contains(&side) {
-            return Err(Failure::new(
-                Kind::NotThere,
-                format!("there is nothing of {said} to compare"),
-            )
-            .hint("`list` shows what there is; --script, --since and the query narrow it"));
+        if sides.contains(&side) {
+            continue;
         }
+        if picking.overlaps() {
+            return Err(Failure::asked(format!(
+                "{} and {} are the same: there is nothing to compare",
+                name(0),
+                name(1)
+            )));
+        }
+        return Err(Failure::new(
+            Kind::NotThere,
+            format!("there is nothing of {said} to compare"),
+        )
+        .hint("`list` shows what there is; --script, --since and the query narrow it"));
     }
     Ok(())
 }

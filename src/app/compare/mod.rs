@@ -28,7 +28,7 @@ use crate::analyze::AnalyzeError;
 
 use super::failure::{Failure, Kind};
 
-pub use crate::analyze::{ANALYZERS, RULES, Rule, RuleSet};
+pub use crate::analyze::{ANALYZERS, RULES, Rule, RuleSet, VARIANTS_COUNTED};
 
 impl From<AnalyzeError> for Failure {
     fn from(error: AnalyzeError) -> Self {

@@ -154,10 +154,11 @@ impl Serialize for DiffRow {
             put("line", example.and_then(|example| example.line).into())?;
             put("offset", example.and_then(|example| example.offset).into())?;
             put("text", example.map(|example| example.text.clone()).into())?;
-            if let Some(example) = example.filter(|e| e.before.len() + e.after.len() > 0) {
-                put("context_before", example.before.clone().into())?;
-                put("context_after", example.after.clone().into())?;
-            }
+            let context = |lines: fn(&Example) -> &Vec<String>| {
+                serde_json::Value::from(example.map(|example| lines(example).clone()))
+            };
+            put("lines_above", context(|example| &example.before))?;
+            put("lines_below", context(|example| &example.after))?;
         }
         row.end()
     }

@@ -47,13 +47,26 @@ pub struct CompareSummary {
     pub unreadable: u64,
     /// Members left out since they have no time.
     pub undated: u64,
+    /// Members left out since their device is not known, where devices are
+    /// compared.
+    pub deviceless: u64,
+    /// Results of a diff left out, since their command was run again later.
+    pub older: u64,
+    /// There were too many differences of a diff to pair those that are one
+    /// line changed.
+    pub unpaired: bool,
+    /// Lines and texts too long for a pattern without bound: as in a search.
+    pub cut: u64,
+    /// Words of the query that look like a field and are text.
+    pub seeming_fields: Vec<String>,
     /// Texts that both sides of a diff have.
     pub same: u64,
 }
 
 impl CompareSummary {
     pub fn verdict(&self) -> Verdict {
-        let is_whole = self.unindexed == 0 && self.unreadable == 0 && self.undated == 0;
+        let left_out = [self.unindexed, self.unreadable, self.undated, self.cut];
+        let is_whole = left_out.iter().all(|count| *count == 0);
         match (self.rows, is_whole) {
             (1.., _) => Verdict::Found,
             (0, true) => Verdict::Nothing,
@@ -127,11 +140,13 @@ impl<'a> Scope<'a> {
         let mut summary = CompareSummary {
             unindexed: known.unindexed,
             unreadable: known.unreadable,
+            seeming_fields: known.seeming_fields.clone(),
             ..CompareSummary::default()
         };
         if let (Some(selection), Some(searcher)) = (selection, &self.search.searcher) {
             summary.members = selection.len() as u64;
             summary.devices = selection.devices().len() as u64;
+            summary.cut = selection.cut();
             let undated = undated(searcher, &self.search.query, None)?;
             summary.undated = undated.values().sum();
         }
@@ -140,18 +155,22 @@ impl<'a> Scope<'a> {
 
     /// What was asked for, as it was typed.
     pub(super) fn said(&self) -> String {
-        let script = self.request.script.as_ref();
-        let script = script.map_or(String::new(), |script| format!("--script {script} "));
-        format!("{script}{}", self.request.search.said())
+        format!("{}{}", self.script(), self.request.search.said())
             .trim_end()
             .to_string()
     }
 
-    /// Comparing is part of the custody.
+    /// Comparing is part of the custody. `command` ends with a blank.
     pub(super) fn note(&self, command: &str) {
+        let rules = self.request.rules.off.iter();
+        let kept: String = rules.map(|rule| format!("--keep {rule} ")).collect();
+        self.search
+            .note_as(&format!("{command}{kept}{}", self.script()));
+    }
+
+    fn script(&self) -> String {
         let script = self.request.script.as_ref();
-        let script = script.map_or(String::new(), |script| format!("--script {script} "));
-        self.search.note_as(&format!("{command} {script}"));
+        script.map_or(String::new(), |script| format!("--script {script} "))
     }
 }
 
@@ -198,8 +217,7 @@ impl<'s> Places<'s> {
         example.line = Some(found.line);
         example.offset = Some(found.offset);
         example.text = found.text;
-        example.before = before.into_iter().map(cut).collect();
-        example.after = after.into_iter().map(cut).collect();
+        (example.before, example.after) = (before, after);
         Ok(example)
     }
 
@@ -242,7 +260,7 @@ pub(super) fn cut(mut text: String) -> String {
     text
 }
 
-/// The texts that stand for some places.
-pub(super) fn value_at(sweep: &Sweep<'_>, lens: &Lens, text: &str, device: u32) -> String {
+/// What stands for a line that a device said.
+pub(super) fn value_at(sweep: &Sweep<'_>, lens: &Lens, text: &str, device: Option<u32>) -> String {
     lens.text(text, sweep.own_of(device))
 }

@@ -44,6 +44,23 @@ pub struct StackRequest {
     pub context: u32,
 }
 
+impl StackRequest {
+    /// For the custody log.
+    fn said(&self) -> String {
+        let by = match self.by {
+            By::Line => "",
+            By::Error => "--by error ",
+            By::Hash => "--by hash ",
+            By::Name => "--by name ",
+            By::Path => "--by path ",
+            By::Exit => "--by exit ",
+        };
+        let most = self.devices_max;
+        let most = most.map_or(String::new(), |most| format!("--max-devices {most} "));
+        format!("stack {by}{most}")
+    }
+}
+
 /// Devices named in a row.
 const NAMED: usize = 8;
 /// Rare words named in a row.
@@ -51,7 +68,8 @@ const WORDS: usize = 8;
 
 /// Stacks, and hands out the rows, rare first.
 ///
-/// **Memory**: the groups of a pass (128 MiB) and about 90 bytes a row.
+/// **Memory**: the groups of a pass (128 MiB), 48 MiB of how rare words are,
+/// and about 90 bytes a row with a bit for each device where many have it.
 pub fn stack(
     archive: &Path,
     request: &StackRequest,
@@ -59,6 +77,13 @@ pub fn stack(
     on_progress: &mut dyn FnMut(u64, u64),
     take: &mut dyn FnMut(StackRow) -> Result<(), Failure>,
 ) -> Result<CompareSummary, Failure> {
+    let knows_lines = matches!(request.by, By::Line | By::Error);
+    if !knows_lines && !request.compare.search.exclude_baseline.is_empty() {
+        return Err(
+            Failure::asked("a baseline knows lines, and no files or codes")
+                .hint("leave --exclude-baseline away, or stack by line or error"),
+        );
+    }
     let scope = Scope::open(archive, &request.compare, on_wait)?;
     let Some(selection) = scope.select()? else {
         return scope.summary(None);
@@ -66,11 +91,11 @@ pub fn stack(
     let mut summary = scope.summary(Some(&selection))?;
     let lens = scope.lens(&selection)?;
     let asked = scope.asked(&selection)?;
-    let stacking = Stacking::new(request, &selection, &lens, asked);
-    let (mut records, novelty) = stacking.records(on_progress)?;
+    let seed = scope.search.archive_id();
+    let stacking = Stacking::new(request, &selection, &lens, asked, seed);
+    let (mut records, novelty, texts) = stacking.records(on_progress)?;
     summary.hidden = stacking.sweep.hidden();
-    summary.texts = records.len() as u64;
-    records.retain(|record| record.devices.len() <= request.devices_max.unwrap_or(u32::MAX));
+    summary.texts = texts;
     records.sort_unstable_by_key(Record::turn);
     if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
         summary.left_out = records.len().saturating_sub(limit) as u64;
@@ -87,7 +112,7 @@ pub fn stack(
         summary.rows += 1;
         take(row)?;
     }
-    scope.note("stack");
+    scope.note(&request.said());
     Ok(summary)
 }
 
@@ -101,6 +126,7 @@ struct Stacking<'a> {
     sweep: Sweep<'a>,
     /// Devices that were asked.
     asked: u64,
+    seed: [u8; 16],
 }
 
 impl<'a> Stacking<'a> {
@@ -109,6 +135,7 @@ impl<'a> Stacking<'a> {
         selection: &'a Selection<'a>,
         lens: &'a Lens,
         asked: u64,
+        seed: [u8; 16],
     ) -> Self {
         let part = (request.by == By::Error).then(Layer::errors);
         Self {
@@ -117,6 +144,7 @@ impl<'a> Stacking<'a> {
             lens,
             sweep: Sweep::new(selection, lens).of_part(part),
             asked,
+            seed,
         }
     }
 
@@ -124,32 +152,38 @@ impl<'a> Stacking<'a> {
         matches!(self.request.by, By::Line | By::Error)
     }
 
+    /// Those that are asked for, how rare their words are, and how many texts
+    /// there are in all.
     fn records(
         &self,
         on_progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<(Vec<Record>, Novelty), Failure> {
-        let mut novelty = Novelty::new(self.selection.devices().len() as u32);
+    ) -> Result<(Vec<Record>, Novelty, u64), Failure> {
+        let fleet = self.selection.devices().len() as u32;
+        let mut novelty = Novelty::new(fleet, self.seed);
+        let most = self.request.devices_max.unwrap_or(u32::MAX);
         if !self.is_by_line() {
             let groups = self.by_member()?;
             // Values are whole: none of their words is looked at.
-            return Ok((novelty.records(&groups, u32::MAX), novelty));
+            let texts = groups.numbers().count() as u64;
+            return Ok((novelty.records(&groups, most), novelty, texts));
         }
-        let mut only = None;
+        let (mut only, mut texts) = (None, 0);
         self.sweep.each(on_progress, &mut |groups| {
             novelty.learn(&groups);
+            texts += groups.numbers().count() as u64;
             only = self.sweep.is_whole().then_some(groups);
             Ok(())
         })?;
         let mut records = Vec::new();
         match only {
-            Some(groups) => records = novelty.records(&groups, u32::MAX),
+            Some(groups) => records = novelty.records(&groups, most),
             // How rare a word is was known only after the last pass.
             None => self.sweep.each(on_progress, &mut |groups| {
-                records.extend(novelty.records(&groups, u32::MAX));
+                records.extend(novelty.records(&groups, most));
                 Ok(())
             })?,
         }
-        Ok((records, novelty))
+        Ok((records, novelty, texts))
     }
 
     /// Groups of what members are, not of what they hold.
@@ -182,7 +216,7 @@ impl<'a> Stacking<'a> {
                 number,
                 0,
                 &Holding {
-                    devices: &Devices::of([device], fleet),
+                    devices: &Devices::of(device, fleet),
                     hits: 1,
                     first: First {
                         rank,

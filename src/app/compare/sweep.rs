@@ -36,7 +36,7 @@ pub(super) struct Sweep<'a> {
     part: Option<Layer>,
     /// By rank.
     sides: Vec<Side>,
-    devices: Vec<u32>,
+    devices: Vec<Option<u32>>,
     /// By device: the number of its name.
     own: Vec<Option<u32>>,
     keys: Keys,
@@ -114,13 +114,13 @@ impl<'a> Sweep<'a> {
     }
 
     /// The number of a device's name.
-    pub(super) fn own_of(&self, device: u32) -> Option<u32> {
-        self.own.get(device as usize).copied().flatten()
+    pub(super) fn own_of(&self, device: Option<u32>) -> Option<u32> {
+        self.own.get(device? as usize).copied().flatten()
     }
 
     /// The device of a member.
-    pub(super) fn device_of(&self, rank: u32) -> u32 {
-        self.devices.get(rank as usize).copied().unwrap_or(u32::MAX)
+    pub(super) fn device_of(&self, rank: u32) -> Option<u32> {
+        self.devices.get(rank as usize).copied().flatten()
     }
 
     /// One pass is enough.
@@ -301,27 +301,34 @@ impl<'a> Sweep<'a> {
                 number if number & SEVERAL == 0 => tallied.lines.push((number, n)),
                 number => {
                     let several = &several[(number & !SEVERAL) as usize];
-                    let each = run.holders.iter();
-                    let each = each.filter_map(|holder| self.said_by(holder, several, n));
-                    tallied.by_holder.extend(each);
+                    self.add_several(run.holders, several, n, &mut tallied.by_holder);
                 }
             }
         }
         tallied
     }
 
-    /// A line whose text depends on who says it, as one holder does.
-    fn said_by(&self, holder: &Holder, several: &Several, n: u64) -> Option<Said> {
-        let device = self.devices[holder.rank as usize];
-        let own = self.own[device as usize];
-        let own = several.own.iter().find(|(name, _)| Some(*name) == own);
-        let number = own.map_or(several.others, |(_, number)| *number);
-        (number != NONE).then(|| Said {
-            number,
-            raw: several.raw,
-            n,
-            tally: Tally::of(std::slice::from_ref(holder), self),
-        })
+    /// A line whose text depends on who says it: those together who say the
+    /// same, of whom there are no more than machines it names, and all others.
+    fn add_several(&self, holders: &[Holder], several: &Several, n: u64, said: &mut Vec<Said>) {
+        let first = said.len();
+        for holder in holders {
+            let own = self.own_of(self.device_of(holder.rank));
+            let own = several.own.iter().find(|(name, _)| Some(*name) == own);
+            let number = own.map_or(several.others, |(_, number)| *number);
+            if number == NONE {
+                continue;
+            }
+            match said[first..].iter_mut().find(|said| said.number == number) {
+                Some(said) => said.tally.add_holder(holder, self),
+                None => said.push(Said {
+                    number,
+                    raw: several.raw,
+                    n,
+                    tally: Tally::of(std::slice::from_ref(holder), self),
+                }),
+            }
+        }
     }
 }
 
@@ -370,22 +377,27 @@ struct OneSide {
 impl Tally {
     fn of(holders: &[Holder], sweep: &Sweep<'_>) -> Self {
         let mut tally = Self::default();
-        let fleet = sweep.selection.devices().len() as u32;
-        for holder in holders {
-            let rank = holder.rank;
-            let side = match sweep.sides[rank as usize] {
-                Side::First => &mut tally.sides[0],
-                Side::Second => &mut tally.sides[1],
-                Side::Out => continue,
-            };
-            side.devices.add(sweep.devices[rank as usize], fleet);
-            side.hits += 1;
-            side.first.get_or_insert(*holder);
-            side.last = side
-                .last
-                .max((rank < sweep.selection.timed()).then_some(rank));
-        }
+        holders
+            .iter()
+            .for_each(|holder| tally.add_holder(holder, sweep));
         tally
+    }
+
+    /// Holders come in the order of their ranks.
+    fn add_holder(&mut self, holder: &Holder, sweep: &Sweep<'_>) {
+        let (rank, selection) = (holder.rank, sweep.selection);
+        let side = match sweep.sides[rank as usize] {
+            Side::First => &mut self.sides[0],
+            Side::Second => &mut self.sides[1],
+            Side::Out => return,
+        };
+        let fleet = selection.devices().len() as u32;
+        if let Some(device) = sweep.device_of(rank) {
+            side.devices.add(device, fleet);
+        }
+        side.hits += 1;
+        side.first.get_or_insert(*holder);
+        side.last = side.last.max((rank < selection.timed()).then_some(rank));
     }
 
     /// Adds the run's `n`th line to a group.

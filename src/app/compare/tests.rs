@@ -170,7 +170,7 @@ fn indexed(members: &[Member]) -> (tempfile::TempDir, Searcher) {
 /// the number of its line in the first member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Said {
-    devices: BTreeSet<Option<String>>,
+    devices: BTreeSet<String>,
     hits: u64,
     first: Option<u32>,
     last: Option<u32>,
@@ -206,7 +206,7 @@ fn read(ranked: &[&Member], templates: &Templates, keep: &dyn Fn(&str) -> bool) 
                     continue;
                 }
                 let said = answer.entry(templates.of(line, own)).or_default();
-                said.devices.insert(member.device.clone());
+                said.devices.extend(member.device.clone());
                 said.hits += 1;
                 said.variants.insert(line.to_string());
                 if said.first.is_none() {
@@ -239,7 +239,7 @@ fn told(selection: &Selection<'_>, groups: &Groups, into: &mut Answer) {
         let devices = held.devices.iter();
         let said = Said {
             devices: devices
-                .map(|device| selection.devices()[device as usize].name.clone())
+                .filter_map(|device| selection.devices()[device as usize].name.clone())
                 .collect(),
             hits: held.hits,
             first: Some(first.rank),

@@ -1,16 +1,16 @@
 //! Twins: a fleet as distances, the outlier first, with the lines that make
 //! it one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::analyze::{First, Groups, Sketches};
-use crate::index::{Field, Query, Selection};
+use crate::index::{Device, Field, Query, Selection};
 
 use super::lens::Lens;
 use super::rows::{TwinLine, TwinRow};
 use super::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
-use super::sweep::Sweep;
+use super::sweep::{Side, Sweep};
 use crate::app::failure::Failure;
 use crate::app::waiting::Waiting;
 
@@ -41,6 +41,7 @@ pub fn twins(
     let lens = scope.lens(&selection)?;
     let sweep = Sweep::new(&selection, &lens);
     let fleet = selection.devices().len();
+    summary.deviceless = selection.ranks().filter(Option::is_none).count() as u64;
     let mut sketches = Sketches::new(fleet);
     let mut rarest = Rarest::new(fleet, request.lines as usize);
     sweep.each(on_progress, &mut |groups| {
@@ -59,10 +60,9 @@ pub fn twins(
     for twin in ranked {
         let device = selection.devices()[twin.device as usize].clone();
         let wanted = std::mem::take(&mut rarest.lines[twin.device as usize]);
-        let called = device.machine_id.clone().or_else(|| device.name.clone());
         summary.rows += 1;
         take(TwinRow {
-            lines: lines_of(&scope, &lens, called.as_deref(), wanted)?,
+            lines: lines_of(&scope, &lens, &device, wanted)?,
             device: device.name,
             machine_id: device.machine_id,
             distance: rounded(twin.distance),
@@ -71,7 +71,7 @@ pub fn twins(
             texts: u64::from(twin.texts),
         })?;
     }
-    scope.note("twins");
+    scope.note("twins ");
     Ok(summary)
 }
 
@@ -80,13 +80,19 @@ fn rounded(distance: f64) -> f64 {
     (distance * 1_000.0).round() / 1_000.0
 }
 
-/// A line by how many devices have it.
-type Rare = (u32, First, String);
+/// A line by how many devices have it: the hash of its template stands for it.
+type Rare = (u32, First, [u8; 32]);
 
 /// The rarest lines of each device.
+///
+/// **Memory**: 64 bytes a line.
 struct Rarest {
     lines: Vec<Vec<Rare>>,
     most: usize,
+}
+
+fn hash_of(text: &str) -> [u8; 32] {
+    *blake3::hash(text.as_bytes()).as_bytes()
 }
 
 impl Rarest {
@@ -113,12 +119,13 @@ impl Rarest {
             let Some((count, first)) = turn(&number) else {
                 continue;
             };
+            let mut hash = None;
             for device in groups.held(number, 0).devices.iter() {
                 let device = device as usize;
                 if added[device] < self.most {
                     added[device] += 1;
-                    let text = groups.text(number).to_string();
-                    self.lines[device].push((count, first, text));
+                    let hash = *hash.get_or_insert_with(|| hash_of(groups.text(number)));
+                    self.lines[device].push((count, first, hash));
                 }
             }
         }
@@ -133,25 +140,26 @@ impl Rarest {
 fn lines_of(
     scope: &Scope<'_>,
     lens: &Lens,
-    device: Option<&str>,
+    device: &Device,
     wanted: Vec<Rare>,
 ) -> Result<Vec<TwinLine>, Failure> {
-    let (Some(device), Some(searcher)) = (device, &scope.search.searcher) else {
+    let called = device.machine_id.as_ref().or(device.name.as_ref());
+    let (Some(called), Some(searcher)) = (called, &scope.search.searcher) else {
         return Ok(Vec::new());
     };
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let query = Query::Field(Field::Device, device.to_string());
+    let query = Query::Field(Field::Device, called.clone());
     let selection = searcher.select(&scope.search.query.clone().and(query))?;
-    let firsts = firsts_of(&selection, lens, &wanted)?;
+    let mut firsts = firsts_of(&selection, lens, device, &wanted)?;
     let mut places = Places::new(&selection);
     let mut lines = Vec::new();
-    for (devices, _, value) in wanted {
-        let Some((_, first)) = firsts.iter().find(|(text, _)| *text == value) else {
+    for (devices, _, hash) in wanted {
+        let Some((value, first)) = firsts.remove(&hash) else {
             continue;
         };
-        let example = places.example(*first, 0)?;
+        let example = places.example(first, 0)?;
         lines.push(TwinLine {
             value: cut(value),
             devices: u64::from(devices),
@@ -162,21 +170,35 @@ fn lines_of(
     Ok(lines)
 }
 
+/// The templates of some lines, and where the device has each first. A name
+/// selects other devices, too, whose short name it is.
 fn firsts_of(
     selection: &Selection<'_>,
     lens: &Lens,
+    device: &Device,
     wanted: &[Rare],
-) -> Result<Vec<(String, First)>, Failure> {
-    let wanted: HashSet<&str> = wanted.iter().map(|(_, _, text)| text.as_str()).collect();
-    let mut firsts = Vec::new();
-    Sweep::new(selection, lens).each(&mut |_, _| {}, &mut |groups| {
-        let numbers = groups
-            .numbers()
-            .filter(|n| wanted.contains(groups.text(*n)));
-        firsts.extend(numbers.filter_map(|number| {
-            let first = groups.held(number, 0).first?;
-            Some((groups.text(number).to_string(), first))
-        }));
+) -> Result<HashMap<[u8; 32], (String, First)>, Failure> {
+    let own = selection
+        .devices()
+        .iter()
+        .position(|one| one.is_same(device));
+    let sides = selection
+        .ranks()
+        .map(|of| match own == of.map(|n| n as usize) {
+            true => Side::First,
+            false => Side::Out,
+        });
+    let wanted: HashSet<[u8; 32]> = wanted.iter().map(|(_, _, hash)| *hash).collect();
+    let mut firsts = HashMap::new();
+    let sweep = Sweep::new(selection, lens).with_sides(sides.collect());
+    sweep.each(&mut |_, _| {}, &mut |groups| {
+        for number in groups.numbers() {
+            let text = groups.text(number);
+            let (hash, first) = (hash_of(text), groups.held(number, 0).first);
+            if let Some(first) = first.filter(|_| wanted.contains(&hash)) {
+                firsts.insert(hash, (text.to_string(), first));
+            }
+        }
         Ok(())
     })?;
     Ok(firsts)
