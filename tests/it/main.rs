@@ -23,4 +23,5 @@ mod query;
 mod search;
 #[cfg(feature = "emulator")]
 mod service;
+mod sides;
 mod wait;

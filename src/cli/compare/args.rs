@@ -19,7 +19,7 @@ pub struct Select {
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     /// Leave out lines that this baseline knows (NAME, or NAME@VERSION); may be repeated. How many
-    /// it hides is said.
+    /// it hides is said, also with --quiet. A baseline knows lines: not with --by hash and its like.
     #[arg(long, value_name = "NAME")]
     pub exclude_baseline: Vec<String>,
     /// Switch a rule for volatile parts off, so that it keeps lines apart; may be repeated.
@@ -63,11 +63,12 @@ pub struct Stack {
     /// Only what stands on at most so many devices.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_devices: Option<u32>,
-    /// List the lines as they are below each row, the rarest first: up to N [default: 5].
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// List the lines as they are below each row, the rarest first: up to N [default: 5]; a
+    /// table of CSV has no place for them.
+    #[arg(long, value_name = "N", conflicts_with = "csv", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub variants: Option<u32>,
-    /// Lines of context around each row's place.
-    #[arg(short = 'C', long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000))]
+    /// Lines of context around each row's place; not in CSV.
+    #[arg(short = 'C', long, value_name = "N", default_value_t = 0, conflicts_with = "csv", value_parser = clap::value_parser!(u32).range(..=1000))]
     pub context: u32,
     /// At most this many rows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -129,10 +130,10 @@ pub struct Diff {
     #[arg(long, conflicts_with = "over_time")]
     pub all: bool,
     /// Also lines that both sides have, but not as often (`#`).
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rest")]
     pub counts: bool,
-    /// Lines of context around each line.
-    #[arg(short = 'C', long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000))]
+    /// Lines of context around each line; not in CSV.
+    #[arg(short = 'C', long, value_name = "N", default_value_t = 0, conflicts_with = "csv", value_parser = clap::value_parser!(u32).range(..=1000))]
     pub context: u32,
     /// At most this many rows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

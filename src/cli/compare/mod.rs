@@ -3,7 +3,7 @@
 pub mod args;
 mod render;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use crate::app::{
@@ -146,13 +146,21 @@ pub fn baseline(global: &Global, typed: &Baseline) -> Result<Exit, Failure> {
         Baseline::List { form } => {
             let out = Output::open(form.output.as_deref(), global.no_color)?;
             let mut rows = out.rows(Form::from(form));
-            for row in app::list_baselines(&dir)? {
+            let mut broken = 0u64;
+            let listed = app::list_baselines(&dir, &mut |name, failure| {
+                broken += 1;
+                eprintln!("warning: {name} cannot be used: {failure}");
+            })?;
+            for row in listed {
                 rows.write(&row)?;
             }
-            if rows.finish()? == 0 {
+            if rows.finish()? == 0 && broken == 0 {
                 say(global, "no baselines");
             }
-            Ok(Exit::Done)
+            Ok(match broken {
+                0 => Exit::Done,
+                _ => Exit::Incomplete,
+            })
         }
         Baseline::Show { name } => {
             let mut out = Output::open(None, global.no_color)?;
@@ -165,6 +173,12 @@ pub fn baseline(global: &Global, typed: &Baseline) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Baseline::Export { name, output } => {
+            if output.is_none() && std::io::stdout().is_terminal() {
+                return Err(
+                    Failure::asked("an export holds evidence, raw: no terminal takes it")
+                        .hint("give it a file (-o FILE), or see it with `baseline show`"),
+                );
+            }
             let page = app::baseline_page(&dir, name)?;
             let mut out = Output::open(output.as_deref(), global.no_color)?;
             out.write_all(&page)?;
@@ -192,8 +206,10 @@ fn learn(global: &Global, dir: &Path, typed: &Learn) -> Result<Exit, Failure> {
         more: typed.add,
     };
     let watched = Watched::new(global);
-    let row = app::learn_baseline(dir, &request, &mut watched.waits(), &mut watched.reads())?;
+    let (row, summary) =
+        app::learn_baseline(dir, &request, &mut watched.waits(), &mut watched.reads())?;
     drop(watched);
+    tell(global, Form::Json, &summary, "");
     match typed.json {
         true => {
             let mut out = Output::open(None, global.no_color)?;
@@ -317,17 +333,48 @@ fn tell(global: &Global, form: Form, summary: &CompareSummary, whole: &str) {
             "member",
             "left out for want of a time; leave --since and --until away to see them",
         ),
-        (summary.hidden, "line", "left out that the baseline knows"),
+        (
+            summary.deviceless,
+            "member",
+            "left out, since their device is not known",
+        ),
+        (
+            summary.older,
+            "older result",
+            "of a command that was run again left out; --all compares them",
+        ),
+        (
+            summary.unreadable,
+            "problem",
+            "that hide text: what is told of devices may be wrong for theirs; `problems` names them",
+        ),
+        (
+            summary.cut,
+            "line or text",
+            "searched window by window, being too long for this pattern; a longer match may be missed",
+        ),
         (summary.left_out, "row", "more behind --limit"),
     ];
+    // Nobody asks for quiet about what was kept from him.
+    if summary.hidden > 0 {
+        let hidden = counted(summary.hidden, "line");
+        eprintln!("note: {hidden} left out that the baseline knows");
+    }
     for (count, thing, what) in notes.iter().filter(|(count, ..)| *count > 0) {
         say(global, &format!("note: {} {what}", counted(*count, thing)));
     }
-    if summary.unreadable > 0 && (summary.rows == 0 || global.verbose) {
-        let problems = counted(summary.unreadable, "problem");
+    if summary.unpaired {
         say(
             global,
-            &format!("note: {problems} that hide text; `problems` names them"),
+            "note: too many differences to tell which are one line changed: each stands alone",
+        );
+    }
+    for name in summary.seeming_fields.iter().filter(|_| summary.rows == 0) {
+        say(
+            global,
+            &format!(
+                "note: there is no field {name}:, searched as text; `help query` lists the fields"
+            ),
         );
     }
     if form == Form::People {

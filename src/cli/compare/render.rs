@@ -2,13 +2,11 @@
 
 use std::io::{self, Write};
 
-use crate::app::{BaselineRow, DiffKind, DiffRow, SideRow, StackRow, TwinRow};
+use crate::app::{BaselineRow, DiffKind, DiffRow, SideRow, StackRow, TwinRow, VARIANTS_COUNTED};
 use crate::cli::output::{Columns, PLACE, Paint, Row, counted, human_count, visible};
 
 /// **Units**: bytes of a line that a terminal shows; JSON and CSV carry more.
 const SHOWN_BYTES: usize = 400;
-/// Variants are counted up to here.
-const VARIANTS_COUNTED: u64 = 32;
 
 const EXAMPLE: [&str; 5] = ["script", "member", "line", "offset", "text"];
 
@@ -21,15 +19,34 @@ fn shown(text: &str) -> String {
     format!("{}{more}", visible(&text[..end]))
 }
 
-/// The same with some words painted.
+/// The same with some words painted, each at its first place.
 fn painted(text: &str, words: &[String], paint: Paint) -> String {
-    let mut shown = shown(text);
-    if paint.on {
-        for word in words.iter().map(|word| visible(word)) {
-            shown = shown.replacen(&word, &paint.hit(&word), 1);
+    let shown = shown(text);
+    if !paint.on {
+        return shown;
+    }
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let place = |word: &String| {
+        let word = visible(word);
+        let is_whole = |at: &usize| {
+            let (before, behind) = (&shown[..*at], &shown[at + word.len()..]);
+            !before.ends_with(is_part) && !behind.starts_with(is_part)
+        };
+        let mut places = shown.match_indices(word.as_ref() as &str).map(|(at, _)| at);
+        let at = places.find(is_whole)?;
+        Some(at..at + word.len())
+    };
+    let mut places: Vec<_> = words.iter().filter_map(place).collect();
+    places.sort_by_key(|place| place.start);
+    let (mut out, mut done) = (String::new(), 0);
+    for place in places {
+        if place.start >= done {
+            out.push_str(&shown[done..place.start]);
+            out.push_str(&paint.hit(&shown[place.clone()]));
+            done = place.end;
         }
     }
-    shown
+    out + &shown[done..]
 }
 
 fn at(reference: &str, line: Option<u64>) -> String {
@@ -62,18 +79,23 @@ impl Row for StackRow {
         if self.on.len() as u64 != self.devices {
             on = String::new();
         }
-        write!(
-            out,
-            "{} of {}",
-            paint.bold(&human_count(self.devices)),
-            counted(self.of_devices, "device"),
-        )?;
+        match self.devices {
+            0 => write!(out, "{}", paint.bold("on no known device"))?,
+            devices => write!(
+                out,
+                "{} of {}",
+                paint.bold(&human_count(devices)),
+                counted(self.of_devices, "device"),
+            )?,
+        }
         if self.count > self.devices {
             write!(out, "  {} times", human_count(self.count))?;
         }
         match self.variants {
             0 | 1 => {}
-            n if n > VARIANTS_COUNTED => write!(out, "  more than {VARIANTS_COUNTED} forms")?,
+            n if n > VARIANTS_COUNTED as u64 => {
+                write!(out, "  more than {VARIANTS_COUNTED} forms")?
+            }
             n => write!(out, "  {n} forms")?,
         }
         writeln!(
@@ -254,6 +276,12 @@ mod tests {
         assert_eq!(
             painted("a b", &words, paint),
             format!("a {}", paint.hit("b"))
+        );
+        // The code of a colour is no place of `31`.
+        let words = ["evil".to_string(), "31".into(), "vil".into()];
+        assert_eq!(
+            painted("evil 31 31", &words, paint),
+            format!("{} {} 31", paint.hit("evil"), paint.hit("31"))
         );
     }
 }
