@@ -4,11 +4,11 @@ use std::path::Path;
 
 use rustc_hash::FxHashMap;
 
-use crate::analyze::{Devices, First, Groups, Holding, Keys, Novelty, Record};
+use crate::analyze::{Devices, First, Groups, Holding, Novelty, Record};
 use crate::evidence::Layer;
 use crate::index::{Occurrence, ResultFacts, Selection};
 
-use super::lens::{Lens, Seen};
+use super::lens::Lens;
 use super::rows::{Example, RawRow, StackRow};
 use super::scope::{CompareRequest, CompareSummary, Places, Scope, cut, value_at};
 use super::sweep::Sweep;
@@ -161,13 +161,18 @@ impl<'a> Stacking<'a> {
         let fleet = self.selection.devices().len() as u32;
         let mut novelty = Novelty::new(fleet, self.seed);
         let most = self.request.devices_max.unwrap_or(u32::MAX);
-        if !self.is_by_line() {
-            let groups = self.by_member()?;
-            // Values are whole: none of their words is looked at.
-            let texts = groups.numbers().count() as u64;
-            return Ok((novelty.records(&groups, most), novelty, texts));
-        }
         let (mut only, mut texts) = (None, 0);
+        if !self.is_by_line() {
+            let mut records = Vec::new();
+            // Values are whole: none of their words is looked at.
+            self.sweep
+                .passes(&mut |groups| self.by_member(groups), &mut |groups| {
+                    texts += groups.numbers().count() as u64;
+                    records.extend(novelty.records(&groups, most));
+                    Ok(())
+                })?;
+            return Ok((records, novelty, texts));
+        }
         self.sweep.each(on_progress, &mut |groups| {
             novelty.learn(&groups);
             texts += groups.numbers().count() as u64;
@@ -187,28 +192,22 @@ impl<'a> Stacking<'a> {
     }
 
     /// Groups of what members are, not of what they hold.
-    fn by_member(&self) -> Result<Groups, Failure> {
+    fn by_member(&self, groups: &mut Groups) -> Result<(), Failure> {
         let fleet = self.selection.devices().len() as u32;
-        let keys = Keys::default();
-        let mut groups = Groups::new(fleet, 0..=u64::MAX);
+        let keys = &self.sweep.keys;
         for (rank, device) in (0u32..).zip(self.selection.ranks()) {
+            if self.sweep.is_full(groups) {
+                return Ok(());
+            }
             let (result, occurrence) = self.selection.facts(rank)?;
             let Some(raw) = self.value_of(&result, &occurrence) else {
                 continue;
             };
-            let mut value = String::new();
-            let seen = match self.request.by {
-                By::Name | By::Path => {
-                    let own = self.sweep.own_of(device);
-                    self.lens.look(&raw, own, &mut Vec::new(), &mut value)
-                }
-                _ => {
-                    value.push_str(&raw);
-                    Seen::Text
-                }
+            let value = match self.request.by {
+                By::Name | By::Path => self.lens.text(&raw, self.sweep.own_of(device)),
+                _ => raw.clone(),
             };
-            let is_hidden = seen == Seen::Hidden;
-            let Some(number) = groups.number(keys.of(&value), &value, is_hidden) else {
+            let Some(number) = groups.number(keys.of(&value), &value, false) else {
                 continue;
             };
             groups.add_variant(number, keys.of(&raw));
@@ -226,8 +225,7 @@ impl<'a> Stacking<'a> {
                 },
             );
         }
-        self.sweep.set_hidden(groups.hidden_hits());
-        Ok(groups)
+        Ok(())
     }
 
     /// What a member is stacked by; `None` where it has no such thing.

@@ -1,7 +1,6 @@
 //! From the index to groups: every distinct line is looked at once, on all
 //! cores, and whoever holds it is noted.
 
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::analyze::{Devices, First, Groups, Holding, Key, Keys};
@@ -39,7 +38,7 @@ pub(super) struct Sweep<'a> {
     devices: Vec<Option<u32>>,
     /// By device: the number of its name.
     own: Vec<Option<u32>>,
-    keys: Keys,
+    pub(super) keys: Keys,
     /// How much of all hashes a pass takes.
     width: AtomicU64,
     hidden: AtomicU64,
@@ -132,12 +131,7 @@ impl<'a> Sweep<'a> {
         self.width.load(Ordering::Relaxed)
     }
 
-    /// For what is gathered without a sweep.
-    pub(super) fn set_hidden(&self, hidden: u64) {
-        self.hidden.store(hidden, Ordering::Relaxed);
-    }
-
-    fn is_full(&self, groups: &Groups) -> bool {
+    pub(super) fn is_full(&self, groups: &Groups) -> bool {
         groups.bytes() > GROUPS_MAX && self.width() > 1
     }
 
@@ -152,11 +146,25 @@ impl<'a> Sweep<'a> {
         on_progress: &mut dyn FnMut(u64, u64),
         take: &mut dyn FnMut(Groups) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        self.passes(&mut |groups| self.gather(groups, on_progress), take)
+    }
+
+    /// Hands out all groups, those of a pass at a time. `gather` fills them,
+    /// and may stop as soon as they are full.
+    pub(super) fn passes(
+        &self,
+        gather: &mut dyn FnMut(&mut Groups) -> Result<(), Failure>,
+        take: &mut dyn FnMut(Groups) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let fleet = self.selection.devices().len() as u32;
         let mut from = 0u64;
         self.hidden.store(0, Ordering::Relaxed);
         loop {
             let to = from.saturating_add(self.width());
-            let Some(groups) = self.pass(from..=to, on_progress)? else {
+            let mut groups = Groups::new(fleet, from..=to);
+            gather(&mut groups)?;
+            // What does not fit is gathered again in smaller parts.
+            if self.is_full(&groups) {
                 self.width.store(self.width() / 2, Ordering::Relaxed);
                 continue;
             };
@@ -170,14 +178,12 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// The groups of some hashes; `None` where they do not fit.
-    fn pass(
+    /// Every line that is held, as far as the groups have room.
+    fn gather(
         &self,
-        range: RangeInclusive<u64>,
+        groups: &mut Groups,
         on_progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Option<Groups>, Failure> {
-        let fleet = self.selection.devices().len() as u32;
-        let mut groups = Groups::new(fleet, range);
+    ) -> Result<(), Failure> {
         let segments = self.selection.segments();
         for segment in 0..segments {
             on_progress(u64::from(segment), u64::from(segments));
@@ -185,20 +191,19 @@ impl<'a> Sweep<'a> {
             if held.is_empty() {
                 continue;
             }
-            let (numbers, several) = self.look_at(&held, &mut groups)?;
+            let (numbers, several) = self.look_at(&held, groups)?;
             let work = |run: Run<'_>| self.tallied(&run, &numbers, &several);
             held.runs(self.threads, &work, &mut |tallied: Tallied| {
-                // What does not fit is gathered again in smaller parts.
-                if !self.is_full(&groups) {
-                    tallied.add(&mut groups);
+                if !self.is_full(groups) {
+                    tallied.add(groups);
                 }
             })?;
-            if self.is_full(&groups) {
-                return Ok(None);
+            if self.is_full(groups) {
+                return Ok(());
             }
         }
         on_progress(u64::from(segments), u64::from(segments));
-        Ok(Some(groups))
+        Ok(())
     }
 
     /// Gives every held line the number of its group.
