@@ -21,7 +21,7 @@ const BATCH: usize = 1024;
 
 /// Lines that stand behind each other, and the members that hold them.
 pub struct Run<'r> {
-    pub lines: &'r [u32],
+    pub lines: Vec<u32>,
     /// By rank, ascending; one that holds the run twice is named twice.
     pub holders: &'r [Holder],
 }
@@ -227,8 +227,10 @@ impl<'s> Held<'s> {
         take: &mut dyn FnMut(T),
     ) -> Result<(), IndexError> {
         let of_batch = |batch: &&[Passage]| {
+            let mut holders = Vec::new();
             let runs = batch.chunk_by(|a, b| a.chunk == b.chunk);
-            runs.map(|run| self.run_of(run, work)).collect()
+            runs.map(|run| self.run_of(run, &mut holders, work))
+                .collect()
         };
         let mut take_all = |batch: Vec<T>| batch.into_iter().for_each(&mut *take);
         on_threads(threads, &self.batches(), &of_batch, &mut take_all)?;
@@ -251,12 +253,17 @@ impl<'s> Held<'s> {
         batches
     }
 
-    fn run_of<T>(&self, same: &[Passage], work: &dyn Fn(Run<'_>) -> T) -> Result<T, IndexError> {
+    fn run_of<T>(
+        &self,
+        same: &[Passage],
+        holders: &mut Vec<Holder>,
+        work: &dyn Fn(Run<'_>) -> T,
+    ) -> Result<T, IndexError> {
         let lines = match same.first() {
             Some(passage) => self.segment.chunk_lines(passage.chunk)?,
             None => Vec::new(),
         };
-        let mut holders = Vec::new();
+        holders.clear();
         for passage in same {
             let text = self.texts[passage.text as usize];
             let spot = Spot {
@@ -264,20 +271,17 @@ impl<'s> Held<'s> {
                 document: text.document,
                 index: u64::from(passage.index),
             };
-            self.hold(text.content, spot, &mut holders);
+            self.hold(text.content, spot, holders);
         }
         holders.sort_unstable();
-        Ok(work(Run {
-            lines: &lines,
-            holders: &holders,
-        }))
+        Ok(work(Run { lines, holders }))
     }
 
     fn match_of<T>(&self, found: &Match, work: &dyn Fn(Run<'_>) -> T) -> T {
         let mut holders = Vec::new();
         self.hold(found.content, found.spot, &mut holders);
         work(Run {
-            lines: &[found.line],
+            lines: vec![found.line],
             holders: &holders,
         })
     }

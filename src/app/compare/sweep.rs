@@ -192,7 +192,7 @@ impl<'a> Sweep<'a> {
                 continue;
             }
             let (numbers, several) = self.look_at(&held, groups)?;
-            let work = |run: Run<'_>| self.tallied(&run, &numbers, &several);
+            let work = |run: Run<'_>| self.tallied(run, &numbers, &several);
             held.runs(self.threads, &work, &mut |tallied: Tallied| {
                 if !self.is_full(groups) {
                     tallied.add(groups);
@@ -294,23 +294,24 @@ impl<'a> Sweep<'a> {
         });
     }
 
-    fn tallied(&self, run: &Run<'_>, numbers: &[u32], several: &[Several]) -> Tallied {
-        let mut tallied = Tallied {
-            tally: Tally::of(run.holders, self),
-            lines: Vec::with_capacity(run.lines.len()),
-            by_holder: Vec::new(),
-        };
-        for (n, line) in (0u64..).zip(run.lines) {
-            match numbers.get(*line as usize).copied().unwrap_or(NONE) {
-                NONE => {}
-                number if number & SEVERAL == 0 => tallied.lines.push((number, n)),
+    fn tallied(&self, run: Run<'_>, numbers: &[u32], several: &[Several]) -> Tallied {
+        let mut by_holder = Vec::new();
+        let mut groups = run.lines;
+        for (n, line) in (0u64..).zip(&mut groups) {
+            *line = match numbers.get(*line as usize).copied().unwrap_or(NONE) {
+                number if number == NONE || number & SEVERAL == 0 => number,
                 number => {
                     let several = &several[(number & !SEVERAL) as usize];
-                    self.add_several(run.holders, several, n, &mut tallied.by_holder);
+                    self.add_several(run.holders, several, n, &mut by_holder);
+                    NONE
                 }
-            }
+            };
         }
-        tallied
+        Tallied {
+            tally: Tally::of(run.holders, self),
+            groups,
+            by_holder,
+        }
     }
 
     /// A line whose text depends on who says it: those together who say the
@@ -340,8 +341,8 @@ impl<'a> Sweep<'a> {
 /// The lines of a run, by their groups, and who holds them.
 struct Tallied {
     tally: Tally,
-    /// Group, and which line of the run.
-    lines: Vec<(u32, u64)>,
+    /// Of each line of the run; none where that depends on who says it.
+    groups: Vec<u32>,
     /// Lines whose text depends on who says it.
     by_holder: Vec<Said>,
 }
@@ -355,8 +356,10 @@ struct Said {
 
 impl Tallied {
     fn add(&self, groups: &mut Groups) {
-        for (number, n) in &self.lines {
-            self.tally.add(*number, *n, groups);
+        for (n, number) in (0u64..).zip(&self.groups) {
+            if *number != NONE {
+                self.tally.add(*number, n, groups);
+            }
         }
         for said in &self.by_holder {
             groups.add_variant(said.number, said.raw);
