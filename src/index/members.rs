@@ -11,7 +11,7 @@ use super::plan::{Leaf, Plan};
 use super::searcher::Searcher;
 use super::segment::Segment;
 use super::whole::{self, Starts};
-use super::within::{Inside, Within};
+use super::within::{FirstLook, Inside, Within};
 use crate::evidence::{Layer, Sha256};
 
 /// A content with some of the texts.
@@ -117,6 +117,20 @@ impl Matches {
             return None;
         }
         self.whole.get(&(*content, part.cloned()))
+    }
+
+    /// Adds what looking for the rarest text everywhere took, and what it did
+    /// not see.
+    pub(super) fn take_first_look(&mut self, first: &FirstLook) {
+        for (ways, way) in self.ways.iter_mut().zip(&first.ways) {
+            if let Some(known) = ways.get_mut(first.leaf) {
+                *known = way.and(*known);
+            }
+        }
+        self.read.frames += first.read.frames;
+        self.read.bytes += first.read.bytes;
+        self.cut_lines = self.cut_lines.max(first.cut_lines);
+        self.cut_texts = self.cut_texts.max(first.cut_texts);
     }
 
     /// Finds where phrases cross line ends in a segment.

@@ -276,3 +276,55 @@ fn a_line_of_any_length_is_found_in_at_its_places() {
     }
     assert!(answers(&searcher, &phrase("found needle1.exe")).is_empty());
 }
+
+/// Members that hold a common word each, one of them with a line that is too
+/// long for what is sought in it.
+fn beside_common_ones(line: &str) -> (tempfile::TempDir, Settings) {
+    let mut members = vec![long_member(&format!("common\n{line}"))];
+    for n in 2..30 {
+        let texts = vec![(None, format!("common line {n}\ncommon again {n}\n"))];
+        members.push(Member {
+            id: id(n),
+            content: content(&texts),
+            texts,
+            ..long_member("")
+        });
+    }
+    let (folder, settings) = (tempfile::tempdir().unwrap(), Settings::default());
+    build(folder.path(), &members, settings.clone(), 30);
+    (folder, settings)
+}
+
+#[test]
+fn what_a_window_cannot_show_is_said_where_a_rarer_text_says_where_to_look() {
+    let line = format!("alphaq{}omegaq", "z".repeat(5_500_000));
+    let (folder, settings) = beside_common_ones(&line);
+    let searcher = open(folder.path(), &settings);
+    for query in ["alphaq*omegaq", "common alphaq*omegaq"] {
+        let query = parse(query);
+        let summary = searcher.search(&query, &Options::default(), &mut |_| {
+            ControlFlow::Continue(())
+        });
+        let summary = summary.unwrap();
+        assert_eq!((summary.hits, summary.cut_lines), (0, 1), "{query:?}");
+    }
+}
+
+#[test]
+fn reading_every_line_for_the_rarest_text_is_said() {
+    let (folder, settings) = beside_common_ones("other q7.");
+    let searcher = open(folder.path(), &settings);
+    let said = |query: &str| {
+        let query = parse(query);
+        let summary = searcher.search(&query, &Options::default(), &mut |_| {
+            ControlFlow::Continue(())
+        });
+        summary.unwrap()
+    };
+    let alone = said(r"/q.\./");
+    assert!(alone.scanned && alone.hits == 1);
+    let all = said(r"/q.\./ /c..m.n/ /m.n a/");
+    assert!(all.scanned && all.hits == 0, "{:?}", all.texts);
+    assert!(all.texts[1].within_lines > 0, "{:?}", all.texts);
+    assert!(all.frames > alone.frames, "{}", all.frames);
+}

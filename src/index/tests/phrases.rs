@@ -212,7 +212,7 @@ fn a_phrase_that_crosses_joins_with_the_rest_of_the_query() {
     assert_eq!((hit.line, hit.offset, hit.len), (1, 2, 3));
     assert_eq!(hit.shown.spans, std::slice::from_ref(&(2..5)));
     let (counts, summary) = searcher
-        .count(&parse("\"new service\""), Some(Field::Device), false)
+        .count(&parse("\"new service\""), Some(Field::Device), false, None)
         .unwrap();
     assert_eq!((counts.len(), summary.hits), (2, 2));
 }
