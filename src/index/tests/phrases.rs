@@ -230,7 +230,7 @@ fn a_phrase_goes_on_behind_more_blanks_than_a_part_holds() {
         format!("p one\n{}z two y\n", blanks(1_200_000)),
         format!("{head}{}\nthree\n", blanks(65_400)),
     ];
-    let members: Vec<Member> = (0..).zip(texts).map(|(n, text)| {
+    let members = (0..).zip(texts).map(|(n, text)| {
         let texts = vec![(None, text)];
         Member {
             id: id(n),
@@ -241,7 +241,7 @@ fn a_phrase_goes_on_behind_more_blanks_than_a_part_holds() {
             texts,
         }
     });
-    let members = members.collect::<Vec<_>>();
+    let members: Vec<Member> = members.collect();
     let folder = tempfile::tempdir().unwrap();
     build(folder.path(), &members, Settings::default(), 9);
     let searcher = open(folder.path(), &Settings::default());
