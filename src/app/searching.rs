@@ -64,8 +64,8 @@ impl SearchSummary {
     pub fn verdict(&self) -> Verdict {
         match (self.hits, self.is_whole()) {
             (1.., _) => Verdict::Found,
-            (0, true) => Verdict::Nothing,
-            (0, false) => Verdict::Incomplete,
+            (0, true) if self.hidden == 0 => Verdict::Nothing,
+            (0, _) => Verdict::Incomplete,
         }
     }
 }
@@ -76,7 +76,8 @@ pub enum Verdict {
     Found,
     /// Not found in everything there is.
     Nothing,
-    /// Not found, but not everything could be searched.
+    /// Not found, but not everything could be searched, or what was found is
+    /// hidden by a baseline.
     Incomplete,
 }
 
@@ -433,11 +434,16 @@ fn member_row(member: &HitMember) -> MemberRow {
         layers: member.layers.clone(),
         ..Locator::of_result(member.id)
     };
+    // A loose file is its own member, and the path of it says which.
+    let path = match (member.path.as_str(), &member.result_path) {
+        ("", Some(path)) => path.clone(),
+        (path, _) => path.to_string(),
+    };
     MemberRow {
         place: Place::of(&at, member.device.clone(), member.machine_id.clone()),
         script: member.script.clone(),
         time: member.time.clone(),
-        member: member.path.clone(),
+        member: path,
         member_sha256: member.content,
     }
 }

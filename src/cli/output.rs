@@ -235,6 +235,9 @@ fn write_cells<R: Row>(out: &mut dyn Write, row: &R) -> io::Result<()> {
         let cell = match value.get(column) {
             None | Some(serde_json::Value::Null) => String::new(),
             Some(serde_json::Value::String(text)) => disarm(&visible_lines(text)?),
+            Some(list @ (serde_json::Value::Array(_) | serde_json::Value::Object(_))) => {
+                disarm(&visible_lines(&list.to_string())?)
+            }
             Some(other) => other.to_string(),
         };
         write_cell(out, &cell)?;
@@ -242,13 +245,23 @@ fn write_cells<R: Row>(out: &mut dyn Write, row: &R) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// A text that a spreadsheet would run as a formula gets a quote before it.
+/// What a spreadsheet would run as a formula gets a quote before it: at the
+/// beginning of a cell, and where one begins for a spreadsheet that parts cells
+/// by `;` or tabs and so takes no quotes around this one for such.
 fn disarm(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
-        format!("'{text}")
-    } else {
-        text.to_string()
+    let mut disarmed = String::with_capacity(text.len() + 1);
+    if text.starts_with(['\t', '\r', '\n']) {
+        disarmed.push('\'');
     }
+    let mut begins = true;
+    for c in text.chars() {
+        if begins && matches!(c, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') {
+            disarmed.push('\'');
+        }
+        begins = matches!(c, ';' | '\t' | '\n');
+        disarmed.push(c);
+    }
+    disarmed
 }
 
 fn write_cell(out: &mut dyn Write, cell: &str) -> io::Result<()> {
@@ -337,9 +350,31 @@ pub fn write_visible(out: &mut dyn Write, text: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Controls, and all that Unicode counts among formats (Cf) and the ends of
+/// lines and paragraphs (Zl, Zp).
 fn is_unsafe(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(c,
+            '\u{ad}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{890}'..='\u{891}'
+            | '\u{8e2}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{110bd}'
+            | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0001}'
+            | '\u{e0020}'..='\u{e007f}')
 }
 
 /// A typed text with a caret under the character at fault, on two lines fit
@@ -434,6 +469,40 @@ mod tests {
     }
 
     #[test]
+    fn a_formula_is_disarmed_wherever_a_cell_may_begin() {
+        assert_eq!(csv("foo;=cmd|x"), "foo;'=cmd|x,\n");
+        assert_eq!(csv("foo\t@x;y"), "foo\t'@x;y,\n");
+        assert_eq!(csv("foo\n-1"), "\"foo\n'-1\",\n");
+        for formula in ["＝1", "＋1", "－1", "＠x"] {
+            assert_eq!(csv(formula), format!("'{formula},\n"));
+        }
+        assert_eq!(csv("a=b c-d; e"), "a=b c-d; e,\n");
+    }
+
+    #[test]
+    fn lists_in_a_cell_show_their_escape_codes() {
+        #[derive(Serialize)]
+        struct Listing {
+            a: Vec<&'static str>,
+            b: i32,
+        }
+        impl Row for Listing {
+            const COLUMNS: Columns = &[&["a", "b"]];
+
+            fn write_line(&self, _: &mut dyn Write, _: Paint) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut out = Vec::new();
+        let a = vec!["x\u{9b}2J\u{202e}", "y;=cmd"];
+        write_cells(&mut out, &Listing { a, b: -5 }).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "\"[\"\"x\\u{9b}2J\\u{202e}\"\",\"\"y;'=cmd\"\"]\",-5\n"
+        );
+    }
+
+    #[test]
     fn a_cell_keeps_its_lines_and_shows_its_escape_codes() {
         assert_eq!(
             csv("a\x1b[2J\r\nb\u{9b}\u{202e}\tc\rd"),
@@ -450,6 +519,15 @@ mod tests {
         let mut out = Vec::new();
         write_visible(&mut out, "one\r\ntwo\x07\nthree").unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "one\ntwo\\u{7}\nthree");
+    }
+
+    #[test]
+    fn whatever_formats_or_ends_a_line_is_shown() {
+        let unseen = regex::Regex::new(r"[\p{Cf}\p{Zl}\p{Zp}]").unwrap();
+        for c in ('\0'..=char::MAX).filter(|c| unseen.is_match(c.encode_utf8(&mut [0; 4]))) {
+            assert!(is_unsafe(c), "{}", c.escape_unicode());
+        }
+        assert_eq!(visible("a\u{61c}b\u{e0041}c"), "a\\u{61c}b\\u{e0041}c");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Addresses within a network, found in text as they are usually written.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
+use super::matcher::{Take, first_of};
 use super::token::is_word;
 
 /// A network: the addresses that share its first bits.
@@ -64,40 +65,85 @@ impl Network {
 
     /// The first address of a line that lies in it and begins from `from` on.
     pub(super) fn find(&self, text: &str, from: usize) -> Option<(usize, usize)> {
+        first_of(|take| self.each(text, from, take))
+    }
+
+    /// Every such address of a line.
+    pub(super) fn each(&self, text: &str, from: usize, take: Take<'_>) -> ControlFlow<()> {
         let bytes = text.as_bytes();
         let mut at = run_start(bytes, from.min(bytes.len()));
-        while let Some(begin) = bytes.get(at..)?.iter().position(|b| is_part(*b)) {
+        while let Some(begin) = bytes[at..].iter().position(|b| is_part(*b)) {
             let start = at + begin;
             let len = bytes[start..].iter().take_while(|b| is_part(**b)).count();
             at = start + len;
-            if let Some(found) = self.find_in_run(text, start..at, from) {
-                return Some(found);
+            if may_hold_one(&bytes[start..at]) {
+                self.each_in_run(text, start..at, from, take)?;
             }
         }
-        None
+        ControlFlow::Continue(())
     }
 
-    /// The first address in a run of digits, dots and colons that begins from
+    /// Every address in a run of digits, dots and colons that begins from
     /// `from` on: at the run's beginning, or behind a dot or colon that is no
     /// part of it, such as that of a label before it.
-    fn find_in_run(&self, text: &str, run: Range<usize>, from: usize) -> Option<(usize, usize)> {
+    fn each_in_run(
+        &self,
+        text: &str,
+        run: Range<usize>,
+        from: usize,
+        take: Take<'_>,
+    ) -> ControlFlow<()> {
         let bytes = text.as_bytes();
-        let mut start = run.start;
+        let mut start = match self.address {
+            IpAddr::V4(_) => run.start.max(from),
+            // Where an address begins depends on those before it.
+            IpAddr::V6(_) => run.start,
+        };
         while start < run.end {
             let behind = start == run.start || matches!(bytes[start - 1], b'.' | b':');
-            if behind && let Some((end, address)) = read_address(text, start..run.end) {
-                if start >= from && self.holds(address) {
-                    return Some((start, end));
+            let address = match behind {
+                true => self.read_address(text, start..run.end),
+                false => None,
+            };
+            start = match address {
+                Some((end, address)) if self.holds(address) => {
+                    if start >= from {
+                        take(start, end)?;
+                    }
+                    end
                 }
                 // A part of an IPv6 address is none; IPv4 may end one.
-                if address.is_ipv6() && self.address.is_ipv6() {
-                    start = end;
-                    continue;
+                Some((end, address)) if address.is_ipv6() && self.address.is_ipv6() => {
+                    behind_label(&bytes[start..end]).map_or(end, |label| start + label)
                 }
-            }
-            start += 1;
+                _ => start + 1,
+            };
         }
-        None
+        ControlFlow::Continue(())
+    }
+
+    /// The longest address that begins with a run of digits, dots and colons,
+    /// and where it ends; of those that can lie in the network.
+    fn read_address(&self, text: &str, run: Range<usize>) -> Option<(usize, IpAddr)> {
+        let before = text.get(..run.start)?.chars().next_back();
+        if before.is_some_and(is_word) {
+            return None;
+        }
+        let mut ends = Ends::of(text.as_bytes(), &run);
+        ends.longest_first().find_map(|(end, is_v6)| {
+            let after = text.get(end..)?.chars().next();
+            let written = text.get(run.start..end)?;
+            let address = if after.is_some_and(is_word) {
+                None
+            } else if !is_v6 {
+                read_ipv4(written, &text[..run.start], &text[end..]).map(IpAddr::V4)
+            } else if self.address.is_ipv4() && !is_mapped(written) {
+                None
+            } else {
+                written.parse().ok().map(IpAddr::V6)
+            };
+            address.map(|address| (end, address))
+        })
     }
 }
 
@@ -107,29 +153,84 @@ const MAPPED: &str = "ffff";
 /// an IPv4 address behind it.
 const ADDRESS_MAX: usize = 45;
 
-/// The longest address that begins with a run of digits, dots and colons, and
-/// where it ends.
-fn read_address(text: &str, run: Range<usize>) -> Option<(usize, IpAddr)> {
-    let before = text.get(..run.start)?.chars().next_back();
-    if before.is_some_and(is_word) {
-        return None;
+/// The most ends there are: of eight groups, and the digits of an IPv4 address
+/// in place of the last two.
+const ENDS_MAX: usize = 12;
+
+/// Where an address may end, by its dots and colons, and whether it is IPv6.
+#[derive(Default)]
+struct Ends {
+    known: [(usize, bool); ENDS_MAX],
+    len: usize,
+}
+
+impl Ends {
+    fn of(bytes: &[u8], run: &Range<usize>) -> Self {
+        let mut ends = Self::default();
+        let (mut colons, mut dots, mut is_short) = (0, 0, false);
+        let last = run.end.min(run.start + ADDRESS_MAX);
+        for at in run.start..=last {
+            let byte = bytes.get(at).filter(|_| at < run.end);
+            let is_end = at > run.start && byte.is_none_or(|b| matches!(b, b'.' | b':'));
+            if is_end && let Some(is_v6) = shape(colons, dots, is_short) {
+                ends.push(at, is_v6);
+            }
+            match byte {
+                Some(b':') => {
+                    is_short |= at > run.start && bytes[at - 1] == b':';
+                    colons += 1;
+                }
+                Some(b'.') => dots += 1,
+                _ => {}
+            }
+            // An address that is written short has a colon more.
+            if colons > 8 || dots > 3 {
+                break;
+            }
+        }
+        ends
     }
-    let bytes = text.as_bytes();
-    let last = run.end.min(run.start + ADDRESS_MAX);
-    let is_end = |end: &usize| *end == run.end || matches!(bytes[*end], b'.' | b':');
-    let mut ends = (run.start + 1..=last).rev().filter(is_end);
-    ends.find_map(|end| {
-        let after = text.get(end..)?.chars().next();
-        let written = text.get(run.start..end)?;
-        let address = if after.is_some_and(is_word) {
-            None
-        } else if written.contains(':') {
-            written.parse().ok().map(IpAddr::V6)
-        } else {
-            read_ipv4(written, &text[..run.start], &text[end..]).map(IpAddr::V4)
-        };
-        address.map(|address| (end, address))
-    })
+
+    fn push(&mut self, end: usize, is_v6: bool) {
+        if let Some(next) = self.known.get_mut(self.len) {
+            *next = (end, is_v6);
+            self.len += 1;
+        }
+    }
+
+    fn longest_first(&mut self) -> impl Iterator<Item = (usize, bool)> {
+        self.known[..self.len].iter().rev().copied()
+    }
+}
+
+/// Whether something with so many colons and dots may be an IPv6 address, or an
+/// IPv4 one; `None` where it is neither. `is_short`: it holds `::`.
+fn shape(colons: usize, dots: usize, is_short: bool) -> Option<bool> {
+    match (colons, dots) {
+        (0, 3) => Some(false),
+        (7, 0) | (6, 3) => Some(true),
+        (2..=8, 0 | 3) if is_short => Some(true),
+        _ => None,
+    }
+}
+
+/// Whether a run of digits, dots and colons is long enough for an address.
+fn may_hold_one(run: &[u8]) -> bool {
+    let parts = run.iter().filter(|b| matches!(b, b'.' | b':'));
+    parts.take(2).count() == 2
+}
+
+fn is_mapped(written: &str) -> bool {
+    let mut groups = written.split(':');
+    groups.any(|group| group.eq_ignore_ascii_case(MAPPED))
+}
+
+/// How long the first group of an IPv6 address is with its colon, where it may
+/// as well be a label before one: `face:2001:db8::1`.
+fn behind_label(address: &[u8]) -> Option<usize> {
+    let colon = address.iter().position(|b| *b == b':')?;
+    let is_label = colon > 0 && address[..colon].iter().all(u8::is_ascii_alphabetic);
+    is_label.then_some(colon + 1)
 }
 
 /// Four decimal parts of up to three digits each, that are not part of a
@@ -208,6 +309,18 @@ mod tests {
             ("fe80::/10", "at fe80::1:https.", "fe80::1"),
             ("fe80::/10", "from fe80::1.", "fe80::1"),
             ("::1/128", "local:::1", "::1"),
+            ("fe80::/10", "feed:fe80::1", "fe80::1"),
+            ("2001:db8::/32", "face:2001:db8::1", "2001:db8::1"),
+            ("fe80::/10", "fe80:1:2:3:4:5:6::", "fe80:1:2:3:4:5:6::"),
+            ("fe80::/10", "fe80:1:2:3:4:5:6:7:8", "fe80:1:2:3:4:5:6:7"),
+            ("::/0", "::2:3:4:5:6:7:8", "::2:3:4:5:6:7:8"),
+            ("::/0", "1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:1.2.3.4"),
+            ("::/0", "2::1.2.3.4.5", "2::1.2.3.4"),
+            (
+                "10.0.0.0/8",
+                "0:0:0:0:0:ffff:10.1.2.3",
+                "0:0:0:0:0:ffff:10.1.2.3",
+            ),
         ] {
             assert_eq!(finds(network, text).as_deref(), Some(found), "{text}");
         }
@@ -226,12 +339,93 @@ mod tests {
         }
     }
 
+    /// Every place and every length, the first place and there the longest.
+    fn slow(network: &Network, text: &str) -> Option<(usize, usize)> {
+        let wordly = |c: Option<char>| c.is_some_and(is_word);
+        (0..text.len()).find_map(|start| {
+            let before = text[..start].chars().next_back();
+            let ends = (start + 1..=text.len()).rev();
+            let mut ends = ends.filter(|end| !wordly(text[*end..].chars().next()));
+            let read = |end: usize| -> Option<IpAddr> {
+                let written = &text[start..end];
+                match written.contains(':') {
+                    true => written.parse().ok().map(IpAddr::V6),
+                    false => read_ipv4(written, &text[..start], &text[end..]).map(IpAddr::V4),
+                }
+            };
+            let address = ends.find_map(|end| Some((end, read(end)?)));
+            let (end, address) = address.filter(|_| !wordly(before))?;
+            network.holds(address).then_some((start, end))
+        })
+    }
+
+    #[test]
+    fn an_address_is_found_wherever_trying_every_place_finds_one() {
+        let mut random = super::super::tests::Random(12);
+        let pieces = [
+            "10", "1", "fe80", "ffff", "0", ":", ":", "::", ".", ".", " ", "10.0.0.1", "x", "300",
+        ];
+        let four = Network::read("10.0.0.0/8").unwrap();
+        let six = Network::read("::/0").unwrap();
+        let mut found = 0;
+        for _ in 0..30_000 {
+            let text: String = (0..random.below(16))
+                .map(|_| random.pick(&pieces))
+                .collect();
+            let expected = slow(&four, &text);
+            assert_eq!(four.find(&text, 0), expected, "{text}");
+            // Whatever is an address lies in it, so nothing is jumped over.
+            assert_eq!(
+                six.find(&text, 0).is_some(),
+                slow(&six, &text).is_some(),
+                "{text}"
+            );
+            found += usize::from(expected.is_some());
+        }
+        assert!(found > 1_000, "only {found}");
+    }
+
+    #[test]
+    fn a_dump_of_bytes_takes_no_long_time() {
+        let mut random = super::super::tests::Random(13);
+        let dump: Vec<String> = (0..1_000_000)
+            .map(|_| format!("{:02x}", random.below(256)))
+            .collect();
+        let dump = dump.join(":");
+        for network in ["fe80::/10", "10.0.0.0/8", "0.0.0.0/0"] {
+            let network = Network::read(network).unwrap();
+            let began = std::time::Instant::now();
+            assert_eq!(network.find(&dump, 0), None);
+            let took = began.elapsed();
+            assert!(took.as_millis() < 400, "{network} took {took:?}");
+        }
+    }
+
     #[test]
     fn a_long_run_takes_no_long_time() {
         let network = Network::read("10.0.0.0/8").unwrap();
         for run in ["1.", ":", "a:", "::a", "10.0.0."] {
             let text = run.repeat(5_000);
             assert_eq!(network.find(&text, 0), None, "{run}");
+        }
+    }
+
+    #[test]
+    fn many_addresses_of_a_line_are_told_in_one_walk() {
+        for (network, address) in [
+            ("10.0.0.0/8", "10.1.2.3"),
+            ("fe80::/10", "fe80::1:2:3:4:5:6"),
+        ] {
+            let network = Network::read(network).unwrap();
+            let line = [address; 20_000].join(",.");
+            let line = format!("{line}:{}", [address; 1_000].join("."));
+            let (mut count, mut last) = (0, 0);
+            let _ = network.each(&line, 0, &mut |start, end| {
+                assert!(start >= last && network.holds(line[start..end].parse().unwrap()));
+                (count, last) = (count + 1, end);
+                ControlFlow::Continue(())
+            });
+            assert!(count >= 20_000, "{count}");
         }
     }
 

@@ -252,17 +252,24 @@ impl Searcher {
     /// Everything the texts of a query match; with `scan` by reading every
     /// distinct line.
     pub(super) fn matches(&self, plan: &Plan, scan: bool) -> Result<Matches, IndexError> {
-        let within = match scan {
-            true => None,
+        let (within, first) = match scan {
+            true => (None, None),
             false => self.within(plan)?,
         };
         let mut matches = Matches::default();
         for (number, segment) in self.segments().iter().enumerate() {
-            let inside = within.as_ref().and_then(|within| within.inside(number));
-            let lines = inside.and_then(Inside::lines);
+            let inside = match &within {
+                Some(within) => Some(within.inside(segment, number)?),
+                None => None,
+            };
+            let lines = inside.as_ref().and_then(Inside::lines);
             let found = lines::find(segment, &plan.leaves, scan, lines)?;
             let crossings = matches.cross(segment, number as u32, plan, scan, lines)?;
-            matches.add(self, number as u32, found, crossings, plan, inside)?;
+            matches.note(&found, &crossings);
+            matches.add(self, number as u32, found, crossings, plan, inside.as_ref())?;
+        }
+        if let Some(first) = first {
+            matches.take_first_look(&first);
         }
         matches.join(self, plan)?;
         matches.search_long(self, plan, scan, within.as_ref())?;

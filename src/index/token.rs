@@ -45,6 +45,9 @@ pub(super) fn is_word(c: char) -> bool {
 /// several stays as it is; what has several lower forms has one here, so that
 /// whatever is taken for one another in any case folds to the same.
 pub(super) fn fold(c: char) -> char {
+    if c.is_ascii() {
+        return c.to_ascii_lowercase();
+    }
     let mut lower = c.to_lowercase();
     match (lower.next(), lower.next()) {
         (Some(one), None) => one_form(one),
@@ -86,21 +89,63 @@ fn one_form(c: char) -> char {
 /// A text in simple lower case. Its length in bytes may differ where the text
 /// is not ASCII; its characters correspond one to one.
 pub(super) fn fold_text(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase();
+    let mut folded = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let ascii = rest.bytes().position(|byte| !byte.is_ascii());
+        let (run, more) = rest.split_at(ascii.unwrap_or(rest.len()));
+        let at = folded.len();
+        folded.push_str(run);
+        folded[at..].make_ascii_lowercase();
+        let wide = more.find(|c: char| c.is_ascii()).unwrap_or(more.len());
+        folded.extend(more[..wide].chars().map(fold));
+        rest = &more[wide..];
     }
-    text.chars().map(fold).collect()
+    folded
+}
+
+/// Leads from places of one text to those of another whose characters
+/// correspond one to one, going forward over both.
+pub(super) struct Unfolding<'a> {
+    to: &'a str,
+    from: &'a str,
+    /// A place of the one is the same of the other.
+    is_same: bool,
+    at_to: usize,
+    at_from: usize,
+}
+
+impl<'a> Unfolding<'a> {
+    /// To places of `to` from those of `from`.
+    pub(super) fn new(to: &'a str, from: &'a str) -> Self {
+        Self {
+            to,
+            from,
+            is_same: std::ptr::eq(to, from) || to.is_ascii() && from.is_ascii(),
+            at_to: 0,
+            at_from: 0,
+        }
+    }
+
+    /// Where byte `at` of the one stands in the other; never before the place
+    /// that was asked for last.
+    pub(super) fn to(&mut self, at: usize) -> usize {
+        if self.is_same {
+            return at;
+        }
+        let passed = self.from.get(self.at_from..at);
+        let characters = passed.map_or(0, |passed| passed.chars().count());
+        let rest = self.to.get(self.at_to..).unwrap_or("");
+        let bytes = rest.char_indices().nth(characters);
+        self.at_to += bytes.map_or(rest.len(), |(bytes, _)| bytes);
+        self.at_from = at;
+        self.at_to
+    }
 }
 
 /// Where byte `at` of the folded text stands in the text itself.
 pub(super) fn unfold(text: &str, folded: &str, at: usize) -> usize {
-    if text.len() == folded.len() && text.is_ascii() {
-        return at;
-    }
-    let characters = folded.get(..at).map_or(0, |head| head.chars().count());
-    text.char_indices()
-        .nth(characters)
-        .map_or(text.len(), |(place, _)| place)
+    Unfolding::new(text, folded).to(at)
 }
 
 /// For each ASCII byte its lower case where it belongs to a word, else 0.
@@ -313,11 +358,25 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_folded_character_by_character() {
+        for text in ["", "ABC", "É", "aÉB", "ÉÀ xY éZ ẞ", "K\u{212a}İẞé東x"] {
+            let each: String = text.chars().map(fold).collect();
+            assert_eq!(fold_text(text), each);
+        }
+    }
+
+    #[test]
     fn a_folded_place_leads_back_to_its_text() {
         let text = "K\u{212a}İẞé東x";
         let folded = fold_text(text);
         for ((at, _), (place, _)) in folded.char_indices().zip(text.char_indices()) {
             assert_eq!(unfold(text, &folded, at), place);
         }
+        let mut forward = Unfolding::new(text, &folded);
+        for ((at, _), (place, _)) in folded.char_indices().zip(text.char_indices()) {
+            assert_eq!(forward.to(at), place);
+            assert_eq!(forward.to(at), place);
+        }
+        assert_eq!(forward.to(folded.len()), text.len());
     }
 }

@@ -1,13 +1,15 @@
 //! The members a query can match in at all: those that hold the rarest text
-//! every match must hold, or that its fields select. All else it asks for is
-//! looked for only there.
+//! every match must hold, or that its fields select. All it asks for is looked
+//! for only there, the rarest text a second time: where it stands in them was
+//! not kept. What the first look read, and what it could not see, is.
 
 use std::collections::{HashMap, HashSet};
 
 use super::IndexError;
 use super::candidates::{Candidates, cost, keep_in_groups};
-use super::lines::Way;
-use super::plan::{Leaf, Plan};
+use super::lines::{Read, Way};
+use super::members::Matches;
+use super::plan::{Fields, Leaf, Plan};
 use super::searcher::Searcher;
 use super::segment::Segment;
 use crate::evidence::Sha256;
@@ -29,10 +31,22 @@ const CONTENTS_MAX: usize = 10_000;
 /// Of the lines of a segment, the part beyond which nothing is gained.
 const LINES_PART: usize = 2;
 
-/// Where to look: contents, and what they hold of each segment.
+/// Where to look: contents, and their documents.
 pub(super) struct Within {
     pub(super) contents: HashSet<Sha256>,
-    inside: Vec<Inside>,
+    /// By segment.
+    documents: Vec<Vec<u32>>,
+}
+
+/// What looking for the rarest text everywhere took, and what it did not see:
+/// a member that was too long for that is not among those to look into.
+pub(super) struct FirstLook {
+    pub(super) leaf: usize,
+    /// By segment.
+    pub(super) ways: Vec<Way>,
+    pub(super) read: Read,
+    pub(super) cut_lines: u64,
+    pub(super) cut_texts: u64,
 }
 
 /// What some contents hold of a segment.
@@ -46,8 +60,24 @@ pub(super) struct Inside {
 
 impl Within {
     /// What is to be looked at in a segment.
-    pub(super) fn inside(&self, segment: usize) -> Option<&Inside> {
-        self.inside.get(segment)
+    ///
+    /// **Memory**: 4 bytes for each of up to half of its distinct lines.
+    pub(super) fn inside(&self, segment: &Segment, number: usize) -> Result<Inside, IndexError> {
+        let documents = self.documents.get(number);
+        Inside::of(segment, documents.map_or(&[], Vec::as_slice))
+    }
+}
+
+impl FirstLook {
+    fn new(leaf: usize, matches: Matches) -> Self {
+        let ways = matches.ways.iter();
+        Self {
+            leaf,
+            ways: ways.filter_map(|ways| ways.first().copied()).collect(),
+            read: matches.read,
+            cut_lines: matches.cut_lines,
+            cut_texts: matches.cut_texts,
+        }
     }
 }
 
@@ -68,13 +98,17 @@ impl Inside {
 }
 
 impl Searcher {
-    /// `None` where everything is to be looked through.
-    pub(super) fn within(&self, plan: &Plan) -> Result<Option<Within>, IndexError> {
+    /// Where to look, `None` where everything is to be looked through; and what
+    /// finding that out took where a text was looked for.
+    pub(super) fn within(
+        &self,
+        plan: &Plan,
+    ) -> Result<(Option<Within>, Option<FirstLook>), IndexError> {
         let required = plan.required();
-        let by_fields = plan.requires_fields();
-        if plan.leaves.is_empty() || (!by_fields && (required.is_empty() || plan.leaves.len() < 2))
-        {
-            return Ok(None);
+        let fields = plan.required_fields();
+        let by_texts = !required.is_empty() && plan.leaves.len() > 1;
+        if plan.leaves.is_empty() || (fields.is_none() && !by_texts) {
+            return Ok((None, None));
         }
         let costs = plan.leaves.iter().map(|leaf| self.cost(leaf));
         let costs = costs.collect::<Result<Vec<u64>, _>>()?;
@@ -82,21 +116,24 @@ impl Searcher {
             .iter()
             .fold(0, |sum: u64, cost| sum.saturating_add(*cost));
         if total < LINES_FEW {
-            return Ok(None);
+            return Ok((None, None));
         }
         let rarest = required.into_iter().min_by_key(|leaf| costs[*leaf]);
-        let contents = match rarest {
-            Some(leaf) if costs[leaf].saturating_mul(RARE_PART) < total - costs[leaf] => {
-                let matches = self.matches(&plan.only(leaf), false)?;
-                Some(matches.contents.into_keys().collect())
+        let (contents, first) = match (rarest, fields) {
+            (Some(leaf), _) if costs[leaf].saturating_mul(RARE_PART) < total - costs[leaf] => {
+                let mut matches = self.matches(&plan.only(leaf), false)?;
+                let contents = std::mem::take(&mut matches.contents).into_keys().collect();
+                (Some(contents), Some(FirstLook::new(leaf, matches)))
             }
-            _ if by_fields => self.selected(plan)?,
-            _ => None,
+            (_, Some(fields)) => (self.selected(&fields)?, None),
+            (_, None) => (None, None),
         };
-        match contents {
-            Some(contents) if contents.len() <= CONTENTS_MAX => self.held_by(contents).map(Some),
-            _ => Ok(None),
-        }
+        let few = contents.filter(|contents: &HashSet<_>| contents.len() <= CONTENTS_MAX);
+        let within = few.map(|contents| Within {
+            documents: self.documents_by_segment(&contents),
+            contents,
+        });
+        Ok((within, first))
     }
 
     /// **Units**: candidate lines over all segments, about.
@@ -105,9 +142,8 @@ impl Searcher {
         costs.sum()
     }
 
-    /// The contents of the members that the query's fields select, where these
-    /// are few.
-    fn selected(&self, plan: &Plan) -> Result<Option<HashSet<Sha256>>, IndexError> {
+    /// The contents of the members that fields select, where these are few.
+    fn selected(&self, fields: &Fields<'_>) -> Result<Option<HashSet<Sha256>>, IndexError> {
         let mut contents = HashSet::new();
         for segment in self.segments() {
             let facts = segment.facts();
@@ -119,7 +155,7 @@ impl Searcher {
                     .entry(place.result)
                     .or_insert_with(|| facts.result(place.result));
                 let result = result.as_ref().ok_or_else(damaged)?;
-                if !plan.selects(result, &|| facts.occurrence(row)) {
+                if !fields.are_of(result, &|| facts.occurrence(row)) {
                     continue;
                 }
                 contents.insert(facts.content_at(row).ok_or_else(damaged)?);
@@ -131,19 +167,14 @@ impl Searcher {
         Ok(Some(contents))
     }
 
-    fn held_by(&self, contents: HashSet<Sha256>) -> Result<Within, IndexError> {
+    fn documents_by_segment(&self, contents: &HashSet<Sha256>) -> Vec<Vec<u32>> {
         let mut documents = vec![Vec::new(); self.segments().len()];
-        for content in &contents {
+        for content in contents {
             for (segment, document) in self.documents_of(content) {
                 documents[segment as usize].push(document);
             }
         }
-        let inside = self.segments().iter().zip(&documents);
-        let inside = inside.map(|(segment, documents)| Inside::of(segment, documents));
-        Ok(Within {
-            inside: inside.collect::<Result<_, _>>()?,
-            contents,
-        })
+        documents
     }
 }
 

@@ -83,7 +83,7 @@ fn one_word_of_several_parts_is_one_word() {
             Query::fixed("BEEFWASG", true),
         ],
     );
-    assert_eq!(found[0], [(2, 7, whole)]);
+    assert_eq!(found[0], [(2, 7 + 2_400_004, 8)]);
     assert_eq!(found[1], []);
     assert_eq!(found[2], [(2, 7, 2_400_000 + 11)]);
     assert_eq!(found[3], [(2, 7, 2_400_000 + 9)]);
@@ -158,7 +158,7 @@ fn a_line_in_parts_is_listed_once_at_its_first_match() {
             Query::regex("needle.*word $", false),
         ],
     );
-    assert_eq!(found[0], [(2, 7 + 1_200_000, 9)]);
+    assert_eq!(found[0], [(2, 7 + 1_200_001, 8)]);
     assert_eq!(found[1], [(2, 7, 4)]);
     assert_eq!(found[2].len(), 1);
     assert_eq!(found[2][0].1, 7 + 2_000_010);
@@ -266,7 +266,7 @@ fn a_line_of_any_length_is_found_in_at_its_places() {
                 name.len() + 3,
             ),
             (phrase(&format!("{upper} found")), 0, name.len() + 7),
-            (parse(&format!("*dle{}.e?e", n + 1)), 0, name.len()),
+            (parse(&format!("*dle{}.e?e", n + 1)), 3, name.len() - 3),
             (parse(&format!("\"found {name}\"~0")), 0, name.len() + 7),
         ] {
             let found = answers(&searcher, &query);
@@ -275,4 +275,112 @@ fn a_line_of_any_length_is_found_in_at_its_places() {
         }
     }
     assert!(answers(&searcher, &phrase("found needle1.exe")).is_empty());
+}
+
+#[test]
+fn a_word_of_any_length_is_seen_into() {
+    let mut line = "0123456789abcdef".repeat(600_000);
+    line.insert_str(6_000_000, "evilz");
+    let member = long_member(&line);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::default();
+    build(folder.path(), &[member], settings.clone(), 1);
+    let searcher = open(folder.path(), &settings);
+    for query in ["*evilz*", "*EVILZ0*", "*?vilz*"] {
+        let mut found = Vec::new();
+        let query = parse(query);
+        let options = Options::default();
+        let summary = searcher.search(&query, &options, &mut |hit| {
+            found.push((
+                hit.offset,
+                hit.shown.text[hit.shown.spans[0].clone()].to_string(),
+            ));
+            ControlFlow::Continue(())
+        });
+        assert_eq!(summary.unwrap().cut_lines, 0, "{query:?}");
+        assert_eq!(found.len(), 1, "{query:?}");
+        assert!(
+            (7 + 5_999_999..=7 + 6_000_000).contains(&found[0].0),
+            "{found:?}"
+        );
+        assert!(found[0].1.contains("vilz"), "{found:?}");
+    }
+}
+
+#[test]
+fn the_neighbours_of_a_long_line_are_lines() {
+    let line = format!("{} needle {}", "a ".repeat(600_000), "b ".repeat(600_000));
+    let member = long_member(&format!("second\n{line}\nfourth"));
+    for settings in [Settings::default(), small()] {
+        let folder = tempfile::tempdir().unwrap();
+        let members = std::slice::from_ref(&member);
+        build(folder.path(), members, settings.clone(), 1);
+        let searcher = open(folder.path(), &settings);
+        let options = Options {
+            context: 2,
+            ..Options::default()
+        };
+        let hits_of = |query: &str| hits(&searcher, &parse(query), &options);
+        let hit = &hits_of("needle")[0];
+        assert_eq!(
+            (hit.line, &hit.before[..]),
+            (3, &["first", "second"].map(String::from)[..])
+        );
+        assert_eq!(hit.after, ["fourth", "end"]);
+        let hit = &hits_of("fourth")[0];
+        assert_eq!((hit.before.len(), &hit.before[0][..]), (2, "second"));
+        assert!(hit.before[1].starts_with("a a") && hit.after == ["end"]);
+    }
+}
+
+/// Members that hold a common word each, one of them with a line that is too
+/// long for what is sought in it.
+fn beside_common_ones(line: &str) -> (tempfile::TempDir, Settings) {
+    let mut members = vec![long_member(&format!("common\n{line}"))];
+    for n in 2..30 {
+        let texts = vec![(None, format!("common line {n}\ncommon again {n}\n"))];
+        members.push(Member {
+            id: id(n),
+            content: content(&texts),
+            texts,
+            ..long_member("")
+        });
+    }
+    let (folder, settings) = (tempfile::tempdir().unwrap(), Settings::default());
+    build(folder.path(), &members, settings.clone(), 30);
+    (folder, settings)
+}
+
+#[test]
+fn what_a_window_cannot_show_is_said_where_a_rarer_text_says_where_to_look() {
+    let line = format!("alphaq{}omegaq", "z".repeat(5_500_000));
+    let (folder, settings) = beside_common_ones(&line);
+    let searcher = open(folder.path(), &settings);
+    for query in ["alphaq*omegaq", "common alphaq*omegaq"] {
+        let query = parse(query);
+        let summary = searcher.search(&query, &Options::default(), &mut |_| {
+            ControlFlow::Continue(())
+        });
+        let summary = summary.unwrap();
+        assert_eq!((summary.hits, summary.cut_lines), (0, 1), "{query:?}");
+    }
+}
+
+#[test]
+fn reading_every_line_for_the_rarest_text_is_said() {
+    let (folder, settings) = beside_common_ones("other q7.");
+    let searcher = open(folder.path(), &settings);
+    let said = |query: &str| {
+        let query = parse(query);
+        let summary = searcher.search(&query, &Options::default(), &mut |_| {
+            ControlFlow::Continue(())
+        });
+        summary.unwrap()
+    };
+    let alone = said(r"/q.\./");
+    assert!(alone.scanned && alone.hits == 1);
+    let all = said(r"/q.\./ /c..m.n/ /m.n a/");
+    assert!(all.scanned && all.hits == 0, "{:?}", all.texts);
+    assert!(all.texts[1].within_lines > 0, "{:?}", all.texts);
+    assert!(all.frames > alone.frames, "{}", all.frames);
 }
