@@ -40,6 +40,8 @@ struct Kept {
     notes: BTreeMap<u32, serde_json::Value>,
     orders: Vec<FleetOrder>,
     vault: Option<MemoryVault>,
+    /// What says that the run is cancelled is not kept.
+    refuses_cancelled: bool,
 }
 
 impl MemoryRecord {
@@ -62,12 +64,21 @@ impl MemoryRecord {
 
 impl FleetRecord for MemoryRecord {
     fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), VaultError> {
-        self.0.lock().unwrap().notes.extend(notes.iter().cloned());
+        let mut kept = self.0.lock().unwrap();
+        if kept.refuses_cancelled && notes.iter().any(|(_, note)| note["is_cancelled"] == true) {
+            return Err(VaultError::failed(std::io::Error::other("the disk")));
+        }
+        kept.notes.extend(notes.iter().cloned());
         Ok(())
     }
 
-    fn take_orders(&self, _: RunId) -> Result<Vec<FleetOrder>, VaultError> {
-        Ok(std::mem::take(&mut self.0.lock().unwrap().orders))
+    fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, VaultError> {
+        Ok(self.0.lock().unwrap().orders.clone())
+    }
+
+    fn drop_orders(&self, _: RunId, count: usize) -> Result<(), VaultError> {
+        self.0.lock().unwrap().orders.drain(..count);
+        Ok(())
     }
 
     fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError> {
@@ -334,6 +345,28 @@ async fn a_run_is_paused_gone_on_with_and_cancelled() {
     assert!(report.is_over, "{report:?}");
     assert!(report.outcomes[&Outcome::Cancelled] > 20, "{report:?}");
     judged(&emulator, &vault, &report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_could_not_be_recorded_is_obeyed_when_the_run_is_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = start(devices(3), "");
+    let settings = fleet_settings(&emulator, dir.path());
+    let state = planned(&settings, FleetRules::default()).await;
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&state, &vault);
+    record.order(FleetOrder::Cancel);
+    record.0.lock().unwrap().refuses_cancelled = true;
+    let (_stop, stopped) = watch::channel(false);
+    let (report, failure) = go_on(settings.clone(), &record, &vault, stopped).await;
+    assert!(failure.is_some() && !report.is_over, "{report:?}");
+    record.0.lock().unwrap().refuses_cancelled = false;
+    let (_stop, stopped) = watch::channel(false);
+    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!(report.outcomes[&Outcome::Cancelled], 3, "{report:?}");
+    assert_eq!(record.orders(state.run.id).unwrap(), []);
+    assert!(record.state().run.is_cancelled);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -63,7 +63,7 @@ pub fn resume_fleet(
     archive: &Path,
     settings: Settings,
     run: Option<&str>,
-    order: Option<FleetOrder>,
+    order: FleetOrder,
     events: Events,
 ) -> Result<FleetEnded, Failure> {
     let id = find_run(&custody::open_to_read(archive)?, run)?.run.id;
@@ -85,9 +85,9 @@ pub fn resume_fleet(
     }
     custody::note(&store, &format!("fleet resume {}", state.run.id))?;
     match &order {
-        Some(FleetOrder::Cancel) => {}
+        FleetOrder::Cancel => state.run.is_cancelled = true,
         // To leave one device out is no word to start the others.
-        Some(FleetOrder::CancelDevice(name)) => {
+        FleetOrder::CancelDevice(name) => {
             find_device(&state, name)?;
             state.run.is_paused = true;
         }
@@ -98,17 +98,12 @@ pub fn resume_fleet(
     }
     let record = StoreRecord::new(&store, archive);
     record.write(id, &[state.head()])?;
-    let left = orders::take(archive, id)?;
-    // What was left while nobody was at it: going on overrules a pause.
-    for order in left.into_iter().chain(order).filter(decides) {
+    // What else was left by a process that ended before it was heard stands.
+    orders::overrule(archive, id)?;
+    if order != FleetOrder::Resume {
         orders::leave(archive, id, order)?;
     }
     go_on(store, settings, state, record, events)
-}
-
-/// Says more than whether to go on.
-fn decides(order: &FleetOrder) -> bool {
-    !matches!(order, FleetOrder::Pause | FleetOrder::Resume)
 }
 
 fn go_on(
@@ -223,8 +218,12 @@ impl FleetRecord for StoreRecord {
             .map_err(crate::app::collecting::refused)
     }
 
-    fn take_orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError> {
-        orders::take(&self.dir, run).map_err(VaultError::failed)
+    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError> {
+        orders::read(&self.dir, run).map_err(VaultError::failed)
+    }
+
+    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), VaultError> {
+        orders::remove(&self.dir, run, count).map_err(VaultError::failed)
     }
 
     fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError> {

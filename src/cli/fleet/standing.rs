@@ -117,7 +117,7 @@ fn go_on(global: &Global, typed: &args::Going, order: FleetOrder) -> Result<Exit
     let view = View::new(global, u64::from(run.devices));
     let id = run.run.to_string();
     let events = view.clone().events();
-    let ended = app::resume_fleet(&dir, settings, Some(&id), Some(order), events);
+    let ended = app::resume_fleet(&dir, settings, Some(&id), order, events);
     view.end();
     finish(global, &dir, ended?, &typed.watch, typed.json)
 }

@@ -58,9 +58,13 @@ pub trait FleetRecord: Send + Sync + 'static {
     /// Keeps these places of a run; durable when it returns.
     fn note(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), VaultError>;
 
-    /// What a person has ordered since the last time, from this process or
-    /// another.
-    fn take_orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError>;
+    /// What a person has ordered, from this process or another, in order. It
+    /// stands until it is dropped; obeying it twice is harmless.
+    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError>;
+
+    /// Drops the first so many of them: what was done about them is in the
+    /// record.
+    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), VaultError>;
 
     /// An action as last kept.
     fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError>;

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use super::{Fleet, looking};
 use crate::collect::api::{Ask, CallError};
 use crate::collect::clock::Moment;
-use crate::collect::fleet::{Cancelling, Counts, FleetOrder};
+use crate::collect::fleet::{Cancelling, Counts, FleetOrder, FleetRecord, RunId};
 use crate::collect::pump::Run;
-use crate::collect::{Call, CollectError, Progress};
+use crate::collect::{Call, CollectError, Progress, VaultError};
 use crate::evidence::Time;
 
 /// Everything besides starting, until the run halts or is at rest.
@@ -33,7 +33,7 @@ async fn tend_all(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
 async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     let mut told = Counts::default();
     loop {
-        take_orders(run, fleet).await?;
+        hear(run, fleet).await?;
         fleet.has_heard.store(true, Ordering::Release);
         fleet.keep(run).await?;
         let (notices, counts) = {
@@ -75,12 +75,10 @@ async fn end(run: &Run, fleet: &Fleet) -> Result<(), CollectError> {
     fleet.keep_head(run).await
 }
 
-async fn take_orders(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    let (record, id) = (fleet.record.clone(), fleet.lock().id);
-    let orders = tokio::task::spawn_blocking(move || record.take_orders(id))
-        .await
-        .map_err(|e| CollectError::Worker(e.to_string()))?
-        .map_err(|e| CollectError::vault("read what was ordered", e))?;
+/// Obeys what was ordered. An order goes once what was done about it is in
+/// the record: a kill in between has it obeyed again, never forgotten.
+async fn hear(run: &Run, fleet: &Fleet) -> Result<(), CollectError> {
+    let orders = fleet.asked(FleetRecord::orders).await?;
     if orders.is_empty() {
         return Ok(());
     }
@@ -90,11 +88,28 @@ async fn take_orders(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> 
     }
     fleet.keep_head(run).await?;
     fleet.keep(run).await?;
+    let count = orders.len();
+    fleet
+        .asked(move |record, id| record.drop_orders(id, count))
+        .await?;
     fleet.happened.notify_waiters();
     Ok(())
 }
 
 impl Fleet {
+    /// A verb of the record about what a person ordered, off the async
+    /// threads.
+    async fn asked<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&dyn FleetRecord, RunId) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, CollectError> {
+        let (record, id) = (self.record.clone(), self.lock().id);
+        tokio::task::spawn_blocking(move || verb(record.as_ref(), id))
+            .await
+            .map_err(|e| CollectError::Worker(e.to_string()))?
+            .map_err(|e| CollectError::vault("hear what was ordered", e))
+    }
+
     /// Does what a person says; returns what is to be told.
     fn obey(&self, order: &FleetOrder, now: Moment) -> String {
         let (mut schedule, mut head) = (self.lock(), self.lock_head());

@@ -120,8 +120,6 @@ struct Device {
     lists: u32,
     /// When its machine's own list is asked for next.
     look_again_at: Moment,
-    /// A person wants it started again, should no list show it.
-    may_repost: bool,
     cancel_again_at: Moment,
     /// Starts met with another session on the device.
     busy: u32,
@@ -216,7 +214,6 @@ impl Schedule {
             shown: Moment::default(),
             lists: 0,
             look_again_at: Moment::default(),
-            may_repost: false,
             cancel_again_at: Moment::default(),
             busy: 0,
             busy_since: None,
