@@ -42,6 +42,9 @@ struct Kept {
     vault: Option<MemoryVault>,
     /// What says that the run is cancelled is not kept.
     refuses_cancelled: bool,
+    /// Left just as nobody would hear it any more.
+    last_order: Option<FleetOrder>,
+    is_deaf: bool,
 }
 
 impl MemoryRecord {
@@ -74,6 +77,15 @@ impl FleetRecord for MemoryRecord {
 
     fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, VaultError> {
         Ok(self.0.lock().unwrap().orders.clone())
+    }
+
+    fn hear(&self, _: RunId, hears: bool) -> Result<bool, VaultError> {
+        let mut kept = self.0.lock().unwrap();
+        let last = kept.last_order.take_if(|_| !hears);
+        kept.orders.extend(last);
+        let is_done = hears || kept.orders.is_empty();
+        kept.is_deaf = is_done && !hears;
+        Ok(is_done)
     }
 
     fn drop_orders(&self, _: RunId, count: usize) -> Result<(), VaultError> {
@@ -367,6 +379,24 @@ async fn an_order_that_could_not_be_recorded_is_obeyed_when_the_run_is_gone_on_w
     assert_eq!(report.outcomes[&Outcome::Cancelled], 3, "{report:?}");
     assert_eq!(record.orders(state.run.id).unwrap(), []);
     assert!(record.state().run.is_cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_heard_until_nothing_more_can_be_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = start(devices(4), "");
+    let settings = fleet_settings(&emulator, dir.path());
+    let state = planned(&settings, FleetRules::default()).await;
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&state, &vault);
+    record.order(FleetOrder::Pause);
+    record.0.lock().unwrap().last_order = Some(FleetOrder::Resume);
+    let (_stop, stopped) = watch::channel(false);
+    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!(report.outcomes[&Outcome::Done], 4, "{report:?}");
+    assert!(record.0.lock().unwrap().is_deaf);
+    assert!(record.state().run.over.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

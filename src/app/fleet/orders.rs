@@ -19,23 +19,34 @@ const BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Serialize, Deserialize)]
 struct Line {
     run: RunId,
-    order: FleetOrder,
+    /// Without one: whoever is at the run hears none any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<FleetOrder>,
 }
 
 /// Leaves an order.
+///
+/// **Errors**: also where whoever is at the run hears none any more.
 pub(super) fn leave(archive: &Path, run: RunId, order: FleetOrder) -> Result<(), Failure> {
-    let left = Held::open(archive).and_then(|mut held| {
-        held.lines.push(Line { run, order });
-        held.write()
-    });
-    left.map_err(|e| Failure::caused(Kind::World, "could not leave an order for the run", e))
+    let world = |e| Failure::caused(Kind::World, "could not leave an order for the run", e);
+    let mut held = Held::open(archive).map_err(world)?;
+    if held.lines.iter().any(|line| line.is_end(run)) {
+        let message =
+            format!("run {run} starts nothing more: the process at it collects what is left");
+        return Err(Failure::asked(message).hint(
+            "`fleet resume` goes on when that is done; Ctrl-C there ends it now and loses nothing",
+        ));
+    }
+    let order = Some(order);
+    held.lines.push(Line { run, order });
+    held.write().map_err(world)
 }
 
 /// What was ordered of a run, in order.
 pub(super) fn read(archive: &Path, run: RunId) -> io::Result<Vec<FleetOrder>> {
     let lines = Held::open(archive)?.lines.into_iter();
     let ours = lines.filter(|line| line.run == run);
-    Ok(ours.map(|line| line.order).collect())
+    Ok(ours.filter_map(|line| line.order).collect())
 }
 
 /// Drops the first `count` orders of a run: orders are added behind them, and
@@ -44,7 +55,7 @@ pub(super) fn remove(archive: &Path, run: RunId, count: usize) -> io::Result<()>
     let mut held = Held::open(archive)?;
     let mut left = count;
     held.lines.retain(|line| {
-        let goes = line.run == run && left > 0;
+        let goes = line.is_order(run) && left > 0;
         left -= usize::from(goes);
         !goes
     });
@@ -56,10 +67,37 @@ pub(super) fn remove(archive: &Path, run: RunId, count: usize) -> io::Result<()>
 pub(super) fn overrule(archive: &Path, run: RunId) -> io::Result<()> {
     let mut held = Held::open(archive)?;
     held.lines.retain(|line| {
-        let is_about_going_on = matches!(line.order, FleetOrder::Pause | FleetOrder::Resume);
-        line.run != run || !is_about_going_on
+        let going = matches!(line.order, Some(FleetOrder::Pause | FleetOrder::Resume));
+        line.run != run || !going
     });
     held.write()
+}
+
+/// Whether orders to a run are heard from now on. Not to hear them brings
+/// `false` where some wait to be heard.
+pub(super) fn hear(archive: &Path, run: RunId, hears: bool) -> io::Result<bool> {
+    let mut held = Held::open(archive)?;
+    if !hears && held.lines.iter().any(|line| line.is_order(run)) {
+        return Ok(false);
+    }
+    // One process at a time is at an archive: other runs' ends are of none
+    // that lives.
+    held.lines.retain(|line| line.order.is_some());
+    if !hears {
+        held.lines.push(Line { run, order: None });
+    }
+    held.write()?;
+    Ok(true)
+}
+
+impl Line {
+    fn is_order(&self, run: RunId) -> bool {
+        self.run == run && self.order.is_some()
+    }
+
+    fn is_end(&self, run: RunId) -> bool {
+        self.run == run && self.order.is_none()
+    }
 }
 
 /// The file, locked against other processes as long as this lives. A line
@@ -129,6 +167,22 @@ mod tests {
         remove(dir.path(), ONE, 1).unwrap();
         assert_eq!(read(dir.path(), ONE).unwrap(), []);
         assert_eq!(read(dir.path(), OTHER).unwrap(), [FleetOrder::Cancel]);
+    }
+
+    #[test]
+    fn no_order_is_left_where_nobody_hears_it() {
+        let dir = tempfile::tempdir().unwrap();
+        leave(dir.path(), ONE, FleetOrder::Resume).unwrap();
+        assert!(!hear(dir.path(), ONE, false).unwrap(), "one waits");
+        remove(dir.path(), ONE, 1).unwrap();
+        assert!(hear(dir.path(), ONE, false).unwrap());
+        let refused = leave(dir.path(), ONE, FleetOrder::Resume).unwrap_err();
+        assert!(refused.chain().contains("starts nothing more"));
+        assert_eq!(read(dir.path(), ONE).unwrap(), []);
+        // Another process goes on with it.
+        assert!(hear(dir.path(), ONE, true).unwrap());
+        leave(dir.path(), ONE, FleetOrder::Resume).unwrap();
+        assert_eq!(read(dir.path(), ONE).unwrap(), [FleetOrder::Resume]);
     }
 
     #[test]

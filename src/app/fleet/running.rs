@@ -12,8 +12,7 @@ use crate::app::collecting::{StoreVault, runtime_until_interrupted};
 use crate::app::custody;
 use crate::app::failure::Failure;
 use crate::collect::fleet::{
-    self, DeviceRecord, FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRules, RunId,
-    RunState,
+    self, FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRules, RunId, RunState,
 };
 use crate::collect::{Events, Settings, VaultError};
 use crate::evidence::{Action, ActionId, Time};
@@ -93,11 +92,9 @@ pub fn resume_fleet(
         }
         _ => state.run.is_paused = false,
     }
-    if state.devices.iter().any(DeviceRecord::is_unresolved) {
-        state.run.over = None;
-    }
     let record = StoreRecord::new(&store, archive);
     record.write(id, &[state.head()])?;
+    orders::hear(archive, id, true)?;
     // What else was left by a process that ended before it was heard stands.
     orders::overrule(archive, id)?;
     if order != FleetOrder::Resume {
@@ -131,7 +128,8 @@ fn go_on(
 /// `false` where there is none: then a pause stands in the record, and all
 /// else is for [`resume_fleet`].
 ///
-/// **Errors**: also where the archive is held by something else than this run.
+/// **Errors**: also where the archive is held by something else than this run,
+/// and where the process that is at it starts nothing more.
 pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Result<bool, Failure> {
     let id = find_run(&custody::open_to_read(archive)?, run)?.run.id;
     let store = match custody::open_to_write(archive, "fleet order") {
@@ -141,11 +139,6 @@ pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Resu
     };
     let catalogue = custody::open_to_read(archive)?;
     let mut state = find_run(&catalogue, Some(&id.to_string()))?;
-    // Going on fetches what is still missing of a run whose sessions are over.
-    let goes_on = matches!(order, FleetOrder::Resume | FleetOrder::Repost);
-    if state.run.over.is_some() && !goes_on {
-        return Err(Failure::asked(format!("run {id} is over")));
-    }
     if let FleetOrder::CancelDevice(name) = &order {
         find_device(&state, name)?;
     }
@@ -153,6 +146,11 @@ pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Resu
         orders::leave(archive, id, order)?;
         return Ok(true);
     };
+    // Going on fetches what is still missing of a run whose sessions are over.
+    let goes_on = matches!(order, FleetOrder::Resume | FleetOrder::Repost);
+    if state.run.over.is_some() && !goes_on {
+        return Err(Failure::asked(format!("run {id} is over")));
+    }
     if order == FleetOrder::Pause {
         state.run.is_paused = true;
         StoreRecord::new(&store, archive).write(id, &[state.head()])?;
@@ -220,6 +218,10 @@ impl FleetRecord for StoreRecord {
 
     fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError> {
         orders::read(&self.dir, run).map_err(VaultError::failed)
+    }
+
+    fn hear(&self, run: RunId, hears: bool) -> Result<bool, VaultError> {
+        orders::hear(&self.dir, run, hears).map_err(VaultError::failed)
     }
 
     fn drop_orders(&self, run: RunId, count: usize) -> Result<(), VaultError> {

@@ -66,6 +66,10 @@ pub trait FleetRecord: Send + Sync + 'static {
     /// record.
     fn drop_orders(&self, run: RunId, count: usize) -> Result<(), VaultError>;
 
+    /// Whether orders are heard. To end the hearing brings `false` where some
+    /// wait to be heard: nobody can leave one unheard between.
+    fn hear(&self, run: RunId, hears: bool) -> Result<bool, VaultError>;
+
     /// An action as last kept.
     fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError>;
 }

@@ -29,13 +29,14 @@ async fn tend_all(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     }
 }
 
-/// Ends with the run.
+/// Ends when nothing more can be started.
 async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     let mut told = Counts::default();
     loop {
         hear(run, fleet).await?;
-        fleet.has_heard.store(true, Ordering::Release);
         fleet.keep(run).await?;
+        mark_end(run, fleet).await?;
+        hear_on_or_end(fleet).await?;
         let (notices, counts) = {
             let mut schedule = fleet.lock();
             (schedule.take_notices(), schedule.counts())
@@ -44,9 +45,6 @@ async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError
         if counts != told {
             told = counts;
             run.tally.tell(Progress::Fleet(counts));
-        }
-        if fleet.lock().is_over() {
-            return end(run, fleet).await;
         }
         if run.queue.is_closed() {
             return Ok(());
@@ -69,15 +67,37 @@ async fn act(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     }
 }
 
-async fn end(run: &Run, fleet: &Fleet) -> Result<(), CollectError> {
-    let over = Time::from_instant(run.clock.now().timestamp());
-    fleet.lock_head().over.get_or_insert(over);
+/// That the last device is settled, or one is not after all.
+async fn mark_end(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+    let is_over = fleet.lock().is_over();
+    if fleet.lock_head().over.is_some() == is_over {
+        return Ok(());
+    }
+    let now = Time::from_instant(run.clock.now().timestamp());
+    fleet.lock_head().over = is_over.then_some(now);
     fleet.keep_head(run).await
+}
+
+/// Results may be collected for hours after the last session. Nothing is
+/// started any more by then, so whoever leaves an order is to be told that
+/// nobody hears it.
+async fn hear_on_or_end(fleet: &Fleet) -> Result<(), CollectError> {
+    let hears = !fleet.lock().is_at_rest();
+    if hears == fleet.hears.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    if fleet
+        .asked(move |record, id| record.hear(id, hears))
+        .await?
+    {
+        fleet.hears.store(hears, Ordering::Release);
+    }
+    Ok(())
 }
 
 /// Obeys what was ordered. An order goes once what was done about it is in
 /// the record: a kill in between has it obeyed again, never forgotten.
-async fn hear(run: &Run, fleet: &Fleet) -> Result<(), CollectError> {
+async fn hear(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     let orders = fleet.asked(FleetRecord::orders).await?;
     if orders.is_empty() {
         return Ok(());
