@@ -281,6 +281,85 @@ fn a_run_is_paused_and_one_device_or_all_of_it_cancelled() {
     assert!(judged(&emulator).runs.started < 30);
 }
 
+/// Links are asked for 100 times a minute: 480 of them take five after the
+/// sessions, which are three seconds here.
+#[test]
+fn a_run_is_not_over_while_its_results_are_still_to_come() {
+    let case = Case::new();
+    let emulator = emulator(quick(8));
+    let mut command = run(&case, &emulator, &["--no-index"]);
+    for n in 0..58 {
+        command.args(["--get", &format!("C:\\Temp\\{n}.zip")]);
+    }
+    let mut child = spawned(command);
+    settled_or_late(&case, "collecting");
+    let row = status(&case);
+    let here = row["results"].as_u64().expect("a number");
+    let to_come = row["results_to_come"].as_u64().expect("a number");
+    assert!(here < 480 && to_come > 0, "{row}");
+    assert!(row["left_s"].as_u64().expect("a time") >= 60, "{row}");
+    // Nothing can be paused, cancelled or gone on with: said, and not obeyed.
+    let mut refused = vec![case.run(&["fleet", "pause"])];
+    for order in ["cancel", "resume"] {
+        refused.push(Ran::of(fleet(&case, &emulator, &["fleet", order], &[])));
+    }
+    for ran in refused {
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("collects what is left"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let told = case.ok(&["fleet", "status"]).stderr;
+    assert!(told.contains("is collecting"), "{told}");
+    // Killed now it is nobody's.
+    child.kill().expect("a kill");
+    child.wait().expect("an end");
+    let row = status(&case);
+    assert_eq!(
+        (&row["state"], &row["left_s"]),
+        (&"left".into(), &Value::Null)
+    );
+    let ran = Ran::of(fleet(
+        &case,
+        &emulator,
+        &["fleet", "resume"],
+        &["--no-index", "--json"],
+    ));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(status(&case)["state"], "over");
+    assert_eq!(status(&case)["results"], 480);
+    // The time it took ends with the last result.
+    let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
+    let took = report["took"]["secs"].as_u64().expect("seconds");
+    assert!(took >= 240, "{took} s");
+    judged(&emulator);
+}
+
+#[test]
+fn a_killed_run_is_left_and_promises_no_end() {
+    let case = Case::new();
+    let emulator = emulator(quick(30));
+    let mut child = spawned(run(&case, &emulator, &["--no-index"]));
+    let late = Instant::now() + Duration::from_secs(20);
+    while emulator.judgement().runs.started < 5 && Instant::now() < late {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    settled_or_late(&case, "running");
+    assert!(status(&case)["left_s"].as_u64().expect("a time") > 0);
+    child.kill().expect("a kill");
+    child.wait().expect("an end");
+    assert_eq!(status(&case)["state"], "left");
+    assert_eq!(status(&case)["left_s"], Value::Null);
+    let told = case.ok(&["fleet", "status", "--open", "--jsonl"]);
+    assert!(told.stderr.contains("nobody is at it"), "{}", told.stderr);
+    for row in told.jsonl() {
+        let waits_for = row["waits_for"].as_str().expect("a reason");
+        assert!(waits_for.contains("fleet resume"), "{row}");
+    }
+}
+
 #[test]
 fn an_order_is_refused_where_something_else_holds_the_archive() {
     let case = Case::new();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::cell::{Cell, CellState, judge};
+use super::cell::{Brought, Cell, CellState, brought, judge};
 use super::standing::{every_run, find_run, run_cells};
 use crate::app::collecting::runtime;
 use crate::app::custody;
@@ -114,7 +114,8 @@ fn cell_of(
     catalogue: &Catalogue,
 ) -> Option<Cell> {
     let step = step_of(command)?;
-    let (state, detail) = judge(action, command, gaps, |key| catalogue.has_result(key));
+    let has_result = |key| catalogue.has_result(key);
+    let (state, detail) = judge(action, command, gaps, &has_result);
     let name = action.device.as_ref().or(action.machine_id.as_ref())?;
     Some(Cell {
         device: name.clone(),
@@ -125,7 +126,7 @@ fn cell_of(
         state,
         detail,
         time: command.ended.clone(),
-        has_result: command.has_result(),
+        result: brought(action, command, gaps, &has_result),
         is_meant: true,
         step,
     })
@@ -172,7 +173,7 @@ fn with_never_run(mut latest: BTreeMap<Place, Cell>) -> Vec<Cell> {
                 state: CellState::NeverRun,
                 detail: String::new(),
                 time: None,
-                has_result: step.has_result(),
+                result: Brought::not_run(step),
                 is_meant: false,
                 step: step.clone(),
             });
@@ -207,7 +208,8 @@ fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
         let actions: BTreeSet<_> = holes.map(|cell| cell.action_id).collect();
         // Files put for what is missing, not those of other sessions.
         let is_needed = |cell: &&Cell| {
-            let is_put = cell.is_meant && !cell.has_result && actions.contains(&cell.action_id);
+            let is_put = cell.is_meant && cell.result == Brought::Nothing;
+            let is_put = is_put && actions.contains(&cell.action_id);
             is_hole(cell) || is_put
         };
         let mut steps: Vec<Step> = cells
@@ -238,7 +240,7 @@ mod tests {
             state,
             detail: String::new(),
             time: Some(Time::from_text("2026-01-01T00:00:00Z")),
-            has_result: step.has_result(),
+            result: Brought::not_run(&step),
             is_meant: true,
             step,
         }

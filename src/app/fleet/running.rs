@@ -149,7 +149,8 @@ pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Resu
     // Going on fetches what is still missing of a run whose sessions are over.
     let goes_on = matches!(order, FleetOrder::Resume | FleetOrder::Repost);
     if state.run.over.is_some() && !goes_on {
-        return Err(Failure::asked(format!("run {id} is over")));
+        return Err(Failure::asked(format!("run {id} is over"))
+            .hint("`fleet resume` fetches what is still missing"));
     }
     if order == FleetOrder::Pause {
         state.run.is_paused = true;
@@ -164,11 +165,16 @@ fn at_run(doing: &str, run: RunId) -> String {
     format!("{doing} {run}")
 }
 
+/// Whether it does: see [`at_run`].
+pub(super) fn is_at_run(doing: &str, run: RunId) -> bool {
+    doing.ends_with(&run.to_string())
+}
+
 /// Whether the archive is held by a process that is at this run.
 fn is_at(failure: &Failure, run: RunId) -> bool {
     let cause = std::error::Error::source(failure);
     let error = cause.and_then(|cause| cause.downcast_ref::<StoreError>());
-    matches!(error, Some(StoreError::Locked { command, .. }) if command.ends_with(&run.to_string()))
+    matches!(error, Some(StoreError::Locked { command, .. }) if is_at_run(command, run))
 }
 
 fn find_device(state: &RunState, name: &str) -> Result<(), Failure> {

@@ -75,13 +75,14 @@ impl Row for RunRow {
         "counts",
         "results",
         "results_expected",
+        "results_to_come",
         "left_s",
     ]];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
-            "{}  {}  {:<9}  {:>6} devices  {} of {} results  {}",
+            "{}  {}  {:<10}  {:>6} devices  {} of {} results  {}",
             paint.place(&self.run.to_string()),
             visible(self.created.text()),
             self.state,

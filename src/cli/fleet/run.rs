@@ -149,6 +149,16 @@ fn tell(global: &Global, ended: &FleetEnded) {
             ),
         );
     }
+    let missing = report.collected.left;
+    if missing > 0 {
+        say(
+            global,
+            &format!(
+                "to come    {:>6}  results not fetched yet; `fleet resume` goes on",
+                human_count(missing)
+            ),
+        );
+    }
     say(
         global,
         &format!(

@@ -62,16 +62,27 @@ fn tell(global: &Global, run: &RunRow) {
             counted(run.results_expected, "result"),
         ),
     );
-    if let Some(left) = run.left_s {
-        say(
-            global,
-            &format!(
-                "not over before {:.0}, in {}",
-                in_seconds(left),
-                human_time(Duration::from_secs(left))
-            ),
-        );
+    match (run.state, run.left_s) {
+        ("left", _) => say(global, "nobody is at it: `fleet resume` goes on"),
+        ("paused", _) => say(global, "`fleet resume` goes on"),
+        (_, Some(left)) => say(global, &time_left(run, left)),
+        _ => {}
     }
+}
+
+fn time_left(run: &RunRow, left: u64) -> String {
+    let to_come = match run.state {
+        "collecting" => format!(
+            "its sessions are over, {} still to come: ",
+            counted(run.results_to_come, "result")
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "{to_come}not done before {:.0}, in {}",
+        in_seconds(left),
+        human_time(Duration::from_secs(left))
+    )
 }
 
 fn order(global: &Global, typed: &args::Named, order: FleetOrder) -> Result<Exit, Failure> {
