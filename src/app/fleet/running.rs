@@ -18,6 +18,9 @@ use crate::collect::{Events, Settings, VaultError};
 use crate::evidence::{Action, ActionId, Time};
 use crate::store::{FleetNote, Store, StoreError};
 
+/// Devices of one name that are listed.
+const SHOWN_MAX: usize = 5;
+
 /// What a run, or a part of one, came to.
 #[derive(Debug, serde::Serialize)]
 pub struct FleetEnded {
@@ -82,14 +85,12 @@ pub fn resume_fleet(
         ))
         .hint("one host of the service does not show what another started; name the same one"));
     }
+    let order = by_id(&state, order)?;
     custody::note(&store, &format!("fleet resume {}", state.run.id))?;
     match &order {
         FleetOrder::Cancel => state.run.is_cancelled = true,
         // To leave one device out is no word to start the others.
-        FleetOrder::CancelDevice(name) => {
-            find_device(&state, name)?;
-            state.run.is_paused = true;
-        }
+        FleetOrder::CancelDevice(_) => state.run.is_paused = true,
         _ => state.run.is_paused = false,
     }
     let record = StoreRecord::new(&store, archive);
@@ -139,9 +140,7 @@ pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Resu
     };
     let catalogue = custody::open_to_read(archive)?;
     let mut state = find_run(&catalogue, Some(&id.to_string()))?;
-    if let FleetOrder::CancelDevice(name) = &order {
-        find_device(&state, name)?;
-    }
+    let order = by_id(&state, order)?;
     let Some(store) = store else {
         orders::leave(archive, id, order)?;
         return Ok(true);
@@ -177,13 +176,28 @@ fn is_at(failure: &Failure, run: RunId) -> bool {
     matches!(error, Some(StoreError::Locked { command, .. }) if is_at_run(command, run))
 }
 
-fn find_device(state: &RunState, name: &str) -> Result<(), Failure> {
-    let mut devices = state.devices.iter();
-    if devices.any(|device| device.planned.is_called(name)) {
-        return Ok(());
+/// The order with its device by id: as in planning, a name of two devices
+/// means neither.
+fn by_id(state: &RunState, order: FleetOrder) -> Result<FleetOrder, Failure> {
+    let FleetOrder::CancelDevice(name) = &order else {
+        return Ok(order);
+    };
+    let devices = state.devices.iter().map(|device| &device.planned);
+    let called: Vec<_> = devices.filter(|device| device.is_called(name)).collect();
+    match called.as_slice() {
+        [device] => Ok(FleetOrder::CancelDevice(device.machine_id.clone())),
+        [] => {
+            let message = format!("run {} has no device {name}", state.run.id);
+            Err(Failure::asked(message).hint("`fleet status` lists them"))
+        }
+        many => {
+            let shown = many.iter().take(SHOWN_MAX);
+            let shown = shown.map(|device| format!("{} ({})", device.name, device.machine_id));
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            let message = format!("{} devices are called {name}: {shown}", many.len());
+            Err(Failure::asked(message).hint("name the one that is meant by its id"))
+        }
     }
-    let message = format!("run {} has no device {name}", state.run.id);
-    Err(Failure::asked(message).hint("`fleet status` lists them"))
 }
 
 /// The archive as a fleet run sees it.
@@ -238,5 +252,47 @@ impl FleetRecord for StoreRecord {
         self.store
             .action(id)
             .map_err(crate::app::collecting::refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::fleet::PlannedDevice;
+
+    fn state(names: &[&str]) -> RunState {
+        let planned = |name: &&str| PlannedDevice {
+            machine_id: format!("id-of-{name}"),
+            name: name.to_string(),
+            steps: Vec::new(),
+            likely_away: false,
+            last_seen: None,
+        };
+        let plan = FleetPlan {
+            id: RunId::from_bytes([1; 8]),
+            comment: "c".into(),
+            devices: names.iter().map(planned).collect(),
+            bound: fleet::Bound::of(fleet::Needs::default()),
+            warnings: Vec::new(),
+        };
+        let created = Time::from_text("2026-02-04T12:00:00Z");
+        RunState::new(plan, FleetRules::default(), "h".into(), created)
+    }
+
+    #[test]
+    fn a_name_of_two_devices_cancels_neither_and_lists_both() {
+        let state = state(&["ws-1.a.example", "ws-1.b.example", "ws-2.a.example"]);
+        let cancel = |name: &str| by_id(&state, FleetOrder::CancelDevice(name.into()));
+        let refused = cancel("ws-1").unwrap_err().chain();
+        for name in ["ws-1.a.example (id-of-ws-1.a.example)", "ws-1.b.example"] {
+            assert!(refused.contains(name), "{refused}");
+        }
+        for (name, id) in [
+            ("WS-1.b.example", "id-of-ws-1.b.example"),
+            ("ws-2", "id-of-ws-2.a.example"),
+        ] {
+            assert_eq!(cancel(name).unwrap(), FleetOrder::CancelDevice(id.into()));
+        }
+        assert!(cancel("ws-3").unwrap_err().chain().contains("no device"));
     }
 }

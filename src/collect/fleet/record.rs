@@ -45,7 +45,7 @@ pub enum FleetOrder {
     Resume,
     /// Everything that is not over.
     Cancel,
-    /// One device, by id, full or short name.
+    /// One device, by its id.
     CancelDevice(String),
     /// Starts again what was started, answered by nothing and found by no
     /// list: after one more look.
