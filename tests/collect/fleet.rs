@@ -400,6 +400,25 @@ async fn an_order_is_heard_until_nothing_more_can_be_started() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_is_over_is_not_said_to_be_cancelled() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = start(devices(2), "");
+    let settings = fleet_settings(&emulator, dir.path());
+    let state = planned(&settings, FleetRules::default()).await;
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&state, &vault);
+    let (_stop, stopped) = watch::channel(false);
+    let (report, _) = go_on(settings.clone(), &record, &vault, stopped.clone()).await;
+    assert_eq!(report.outcomes[&Outcome::Done], 2, "{report:?}");
+    let planned = &state.devices[0].planned;
+    record.order(FleetOrder::CancelDevice(planned.machine_id.clone()));
+    let (report, _) = go_on(settings, &record, &vault, stopped).await;
+    let told = format!("{} is over already: done", planned.name);
+    assert!(report.collected.notices.contains(&told), "{report:?}");
+    assert_eq!(report.outcomes[&Outcome::Done], 2, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn devices_that_are_away_stop_nobody_and_are_worked_on_when_they_are_back() {
     let made = Made {
         away: 0.4,

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use super::{Fleet, looking};
 use crate::collect::api::{Ask, CallError};
 use crate::collect::clock::Moment;
-use crate::collect::fleet::{Cancelling, Counts, FleetOrder, FleetRecord, RunId};
+use crate::collect::fleet::schedule::Schedule;
+use crate::collect::fleet::{Cancelling, Counts, DeviceState, FleetOrder, FleetRecord, RunId};
 use crate::collect::pump::Run;
 use crate::collect::{Call, CollectError, Progress, VaultError};
 use crate::evidence::Time;
@@ -147,16 +148,7 @@ impl Fleet {
                 schedule.cancel_all(now);
                 "cancelled: sessions under way are being cancelled".into()
             }
-            FleetOrder::CancelDevice(name) => {
-                let places = schedule.places_of(name);
-                places
-                    .iter()
-                    .for_each(|place| schedule.cancel_device(*place, now));
-                match places.len() {
-                    0 => format!("no device {name} in this run"),
-                    _ => format!("{name} is cancelled"),
-                }
-            }
+            FleetOrder::CancelDevice(id) => cancel_named(&mut schedule, id, now),
             FleetOrder::Repost => {
                 (schedule.is_paused, head.is_paused) = (false, false);
                 match schedule.repost_lost() {
@@ -166,6 +158,24 @@ impl Fleet {
             }
         }
     }
+}
+
+/// Cancels the one device of that id; returns what is to be told.
+fn cancel_named(schedule: &mut Schedule, id: &str, now: Moment) -> String {
+    let &[place] = schedule.places_of(id).as_slice() else {
+        return format!("no device of this run alone is {id}");
+    };
+    let mut devices = schedule.devices();
+    let device = devices.nth(place.saturating_sub(1) as usize);
+    let told = device.map(|device| match &device.state {
+        DeviceState::Settled { outcome, .. } => {
+            format!("{} is over already: {outcome}", device.planned.name)
+        }
+        _ => format!("{} is cancelled", device.planned.name),
+    });
+    drop(devices);
+    schedule.cancel_device(place, now);
+    told.unwrap_or_default()
 }
 
 /// One call each; what fails is due again in a minute.
