@@ -400,6 +400,34 @@ async fn an_order_is_heard_until_nothing_more_can_be_started() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_that_hangs_holds_no_other_up() {
+    let dir = tempfile::tempdir().unwrap();
+    // Real seconds: longer than any session lasts here.
+    let emulator = start(devices(6), "cancel.hang=1@5");
+    let settings = fleet_settings(&emulator, dir.path());
+    let state = planned(&settings, FleetRules::default()).await;
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&state, &vault);
+    let ordering = record.clone();
+    tokio::spawn(async move {
+        while !ordering
+            .state()
+            .devices
+            .iter()
+            .all(|device| device.is_open())
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        ordering.order(FleetOrder::Cancel);
+    });
+    let (_stop, stopped) = watch::channel(false);
+    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    assert!(failure.is_none() && report.is_over, "{failure:?}");
+    assert!(report.outcomes[&Outcome::Cancelled] >= 5, "{report:?}");
+    judged(&emulator, &vault, &report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_is_over_is_not_said_to_be_cancelled() {
     let dir = tempfile::tempdir().unwrap();
     let emulator = start(devices(2), "");

@@ -4,14 +4,20 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::task::{JoinError, JoinSet};
+
 use super::{Fleet, looking};
 use crate::collect::api::{Ask, CallError};
 use crate::collect::clock::Moment;
-use crate::collect::fleet::schedule::Schedule;
+use crate::collect::fleet::schedule::{Cancel, Schedule};
 use crate::collect::fleet::{Cancelling, Counts, DeviceState, FleetOrder, FleetRecord, RunId};
 use crate::collect::pump::Run;
 use crate::collect::{Call, CollectError, Progress, VaultError};
 use crate::evidence::Time;
+
+/// Cancellations under way at a time: a hundred a minute may leave, and one
+/// that hangs takes two minutes.
+const CANCELS_MAX: usize = 8;
 
 /// Everything besides starting, until the run halts or is at rest.
 pub(in crate::collect) async fn tend(run: Arc<Run>, fleet: Arc<Fleet>) {
@@ -22,11 +28,12 @@ pub(in crate::collect) async fn tend(run: Arc<Run>, fleet: Arc<Fleet>) {
 }
 
 /// A person is heard and the record kept while calls wait for their budgets.
-async fn tend_all(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+async fn tend_all(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     fleet.check_owner(run).await?;
     tokio::select! {
         ended = keep_and_tell(run, fleet) => ended,
-        failed = act(run, fleet) => failed,
+        failed = cancel_due(run, fleet) => failed,
+        () = look(run, fleet) => Ok(()),
     }
 }
 
@@ -54,11 +61,11 @@ async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError
     }
 }
 
-/// Calls that are due, each waiting for its own budget; never ends by itself.
-async fn act(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+/// What lists do not tell, each call waiting for its own budget; never ends by
+/// itself.
+async fn look(run: &Run, fleet: &Arc<Fleet>) {
     let mut machines_at = Moment::default();
     loop {
-        cancel(run, fleet).await?;
         looking::look_at_unseen(run, fleet).await;
         looking::look_for_lost(run, fleet).await;
         if run.clock.now() >= machines_at {
@@ -178,31 +185,54 @@ fn cancel_named(schedule: &mut Schedule, id: &str, now: Moment) -> String {
     told.unwrap_or_default()
 }
 
-/// One call each; what fails is due again in a minute.
-async fn cancel(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    let due = fleet.lock().due_to_cancel(run.clock.now());
-    if due.is_empty() {
-        return Ok(());
-    }
-    fleet.keep(run).await?;
-    for cancel in due {
-        let url = run
-            .api
-            .url(&format!("machineactions/{}/cancel", cancel.action));
-        let comment = serde_json::json!({"Comment": fleet.cancel_comment(cancel.why)});
-        let ask = Ask::post(Call::Cancel, url, comment.to_string().into_bytes());
-        match run.api.call(&ask).await {
-            Err(CallError::Fatal(error)) => return Err(error),
-            Err(CallError::Service(e)) if e.status == 403 => {
-                run.tally
-                    .notice(format!("action {} cannot be cancelled: {e}", cancel.action));
-                fleet.lock().cancel_refused(cancel.place);
-            }
-            // Done, or over already, or to be tried again: the list tells.
-            Ok(_) | Err(_) => {}
+/// Cancels what is due, a few at a time: a person's word and the sessions that
+/// parking frees wait neither for the looking nor behind a call that hangs.
+/// Never ends by itself.
+async fn cancel_due(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+    let mut under_way = JoinSet::new();
+    loop {
+        let due = fleet.lock().due_to_cancel(run.clock.now());
+        if !due.is_empty() {
+            fleet.keep(run).await?;
         }
+        for due in due {
+            while under_way.len() >= CANCELS_MAX {
+                done(under_way.join_next().await)?;
+            }
+            under_way.spawn(cancel(run.clone(), fleet.clone(), due));
+        }
+        while let Some(ended) = under_way.try_join_next() {
+            done(Some(ended))?;
+        }
+        fleet.pause(run.clock).await;
     }
-    Ok(())
+}
+
+fn done(ended: Option<Result<Result<(), CollectError>, JoinError>>) -> Result<(), CollectError> {
+    match ended {
+        Some(Err(panic)) => Err(CollectError::Worker(panic.to_string())),
+        Some(Ok(cancelled)) => cancelled,
+        None => Ok(()),
+    }
+}
+
+/// One call; what fails is due again in a minute.
+async fn cancel(run: Arc<Run>, fleet: Arc<Fleet>, due: Cancel) -> Result<(), CollectError> {
+    let path = format!("machineactions/{}/cancel", due.action);
+    let comment = serde_json::json!({"Comment": fleet.cancel_comment(due.why)});
+    let body = comment.to_string().into_bytes();
+    let ask = Ask::post(Call::Cancel, run.api.url(&path), body);
+    match run.api.call(&ask).await {
+        Err(CallError::Fatal(error)) => Err(error),
+        Err(CallError::Service(e)) if e.status == 403 => {
+            run.tally
+                .notice(format!("action {} cannot be cancelled: {e}", due.action));
+            fleet.lock().cancel_refused(due.place);
+            Ok(())
+        }
+        // Done, or over already, or to be tried again: the list tells.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 impl Fleet {

@@ -33,6 +33,7 @@ use crate::collect::clock::{Clock, Moment};
 use crate::evidence::{ActionId, Time};
 
 pub(in crate::collect) use lost::Look;
+pub(in crate::collect) use parking::Cancel;
 pub(in crate::collect) use starting::{Answer, Start};
 
 /// How devices that are away are treated, service time.
