@@ -411,6 +411,43 @@ fn holes_become_runs_until_nothing_is_missing() {
 }
 
 #[test]
+fn a_command_that_stands_twice_in_a_session_is_shown_and_run_twice() {
+    let case = Case::new();
+    let emulator = emulator(Settings {
+        pace: Pace {
+            failing: 1.0,
+            ..quick(1).pace
+        },
+        ..quick(1)
+    });
+    let what = ["--devices", "health:Active", "--comment", "CASE-42"];
+    let mut command = fleet(&case, &emulator, &["run"], &what);
+    for script in ["inventory.ps1", "collect.ps1", "inventory.ps1"] {
+        command.args(["--script", script]);
+    }
+    Ran::of(command);
+    let grid = case.run(&["coverage"]).stdout;
+    for column in [
+        "1  run inventory.ps1\n",
+        "2  run collect.ps1\n",
+        "3  run inventory.ps1 (time 2)\n",
+    ] {
+        assert!(grid.contains(column), "{grid}");
+    }
+    let retry = ["--retry-missing", "--comment", "C", "--dry-run", "--json"];
+    let ran = Ran::of(fleet(&case, &emulator, &["coverage"], &retry));
+    let plan: Value = serde_json::from_str(&ran.stdout).expect("a plan");
+    let commands = plan["requests"][0]["body"]["Commands"]
+        .as_array()
+        .expect("commands");
+    let scripts: Vec<_> = commands
+        .iter()
+        .map(|command| command["params"][0]["value"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(scripts, ["inventory.ps1", "collect.ps1", "inventory.ps1"]);
+}
+
+#[test]
 fn a_run_of_another_tenant_is_not_gone_on_with() {
     let case = Case::new();
     let first = emulator(quick(12));

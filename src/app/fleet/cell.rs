@@ -134,6 +134,9 @@ pub struct Cell {
     pub is_meant: bool,
     #[serde(skip)]
     pub step: Step,
+    /// How many of this step stand before it in its session.
+    #[serde(skip)]
+    pub repeats: u32,
 }
 
 impl Cell {
@@ -169,8 +172,16 @@ impl Cell {
             result,
             is_meant: true,
             step: step.clone(),
+            repeats: repeats(&device.planned.steps, index),
         }
     }
+}
+
+fn repeats(steps: &[Step], index: CommandIndex) -> u32 {
+    let at = index.0 as usize;
+    let before = steps.iter().take(at);
+    let same = before.filter(|before| steps.get(at) == Some(*before));
+    u32::try_from(same.count()).unwrap_or(u32::MAX)
 }
 
 /// What the device's own state says of a command no session has run.

@@ -13,7 +13,7 @@ use crate::app::custody;
 use crate::app::failure::Failure;
 use crate::collect::Settings;
 use crate::collect::fleet::{self, FleetPlan, Step, Wrong};
-use crate::evidence::{Action, Command, CommandKind, GapReason, ResultKey, Time};
+use crate::evidence::{Action, Command, CommandIndex, CommandKind, GapReason, ResultKey, Time};
 use crate::store::Catalogue;
 
 /// What coverage is asked of.
@@ -53,8 +53,20 @@ fn mark_old(cell: &mut Cell, before: Timestamp) {
     }
 }
 
-/// A device by its id, else its name; and what was run on it.
-type Place = (String, Step);
+/// A device by its id, else its name; what was run on it, and for the how
+/// manieth time in its session.
+type Place = (String, Step, u32);
+
+/// Where a command stands among those of its device: sessions in the order of
+/// their creation, what is planned behind them, and each in its own order.
+type Order = (usize, u32);
+
+/// The latest of each command.
+type Latest = BTreeMap<Place, (Order, Cell)>;
+
+fn place_of(cell: &Cell) -> Place {
+    (cell.machine_id.clone(), cell.step.clone(), cell.repeats)
+}
 
 /// The latest of each command on each device, and what runs have planned and
 /// not started.
@@ -66,28 +78,30 @@ fn archive_cells(catalogue: &Catalogue) -> Result<Vec<Cell>, Failure> {
         .collect();
     let mut actions = catalogue.actions()?;
     actions.sort_by(|a, b| a.created.cmp(&b.created));
-    let mut latest: BTreeMap<Place, Cell> = BTreeMap::new();
-    for action in &actions {
-        for command in &action.commands {
-            let Some(cell) = cell_of(action, command, &gaps, catalogue) else {
-                continue;
-            };
-            let place = (cell.machine_id.clone(), cell.step.clone());
-            let is_done = |cell: &Cell| cell.state == CellState::Done;
-            // What was done once is done, whatever was tried later.
-            if latest.get(&place).is_none_or(|known| !is_done(known)) || is_done(&cell) {
-                latest.insert(place, cell);
-            }
+    let mut latest = Latest::new();
+    for (nth, action) in actions.iter().enumerate() {
+        for cell in cells_of(action, &gaps, catalogue) {
+            add_run(&mut latest, nth, cell);
         }
     }
-    for run in every_run(catalogue)? {
-        for device in run_cells(catalogue, &run)? {
+    for (nth, run) in every_run(catalogue)?.iter().enumerate() {
+        for device in run_cells(catalogue, run)? {
             let not_run = device.cells.into_iter();
             let not_run = not_run.filter(|c| c.action_id.is_none() || is_open(c));
-            not_run.for_each(|cell| add_planned(&mut latest, cell));
+            not_run.for_each(|cell| add_planned(&mut latest, actions.len() + nth, cell));
         }
     }
     Ok(with_never_run(latest))
+}
+
+/// What was done once is done, whatever was tried later.
+fn add_run(latest: &mut Latest, nth: usize, cell: Cell) {
+    let place = place_of(&cell);
+    let is_done = |cell: &Cell| cell.state == CellState::Done;
+    let known = latest.get(&place);
+    if known.is_none_or(|(_, known)| !is_done(known)) || is_done(&cell) {
+        latest.insert(place, ((nth, cell.command_index.0), cell));
+    }
 }
 
 fn is_open(cell: &Cell) -> bool {
@@ -96,15 +110,32 @@ fn is_open(cell: &Cell) -> bool {
 
 /// What is still to be started, or may have been, says more than how an
 /// earlier try ended.
-fn add_planned(latest: &mut BTreeMap<Place, Cell>, cell: Cell) {
-    let place = (cell.machine_id.clone(), cell.step.clone());
+fn add_planned(latest: &mut Latest, nth: usize, cell: Cell) {
+    let place = place_of(&cell);
     let adds = match latest.get(&place) {
         None => true,
-        Some(known) => is_open(&cell) && known.state.is_hole(),
+        Some((_, known)) => is_open(&cell) && known.state.is_hole(),
     };
     if adds {
-        latest.insert(place, cell);
+        latest.insert(place, ((nth, cell.command_index.0), cell));
     }
+}
+
+/// An action's commands, in its order.
+fn cells_of(
+    action: &Action,
+    gaps: &BTreeMap<ResultKey, GapReason>,
+    catalogue: &Catalogue,
+) -> Vec<Cell> {
+    let mut met: BTreeMap<Step, u32> = BTreeMap::new();
+    let cells = action.commands.iter().filter_map(|command| {
+        let mut cell = cell_of(action, command, gaps, catalogue)?;
+        let met = met.entry(cell.step.clone()).or_default();
+        cell.repeats = *met;
+        *met += 1;
+        Some(cell)
+    });
+    cells.collect()
 }
 
 fn cell_of(
@@ -129,6 +160,7 @@ fn cell_of(
         result: brought(action, command, gaps, &has_result),
         is_meant: true,
         step,
+        repeats: 0,
     })
 }
 
@@ -151,24 +183,24 @@ fn step_of(command: &Command) -> Option<Step> {
 /// Adds each command that at least two devices share to the others, as never
 /// run. One that a single device had alone, such as with values of its own, is
 /// no gap of the rest; so the cells stay few.
-fn with_never_run(mut latest: BTreeMap<Place, Cell>) -> Vec<Cell> {
+fn with_never_run(mut latest: Latest) -> Vec<Cell> {
     let devices: BTreeMap<String, String> = latest
         .values()
-        .map(|cell| (cell.machine_id.clone(), cell.device.clone()))
+        .map(|(_, cell)| (cell.machine_id.clone(), cell.device.clone()))
         .collect();
-    let mut shared: BTreeMap<Step, u32> = BTreeMap::new();
-    for (_, step) in latest.keys() {
-        *shared.entry(step.clone()).or_default() += 1;
+    let mut shared: BTreeMap<(Step, u32), u32> = BTreeMap::new();
+    for (_, step, repeats) in latest.keys() {
+        *shared.entry((step.clone(), *repeats)).or_default() += 1;
     }
     shared.retain(|_, devices| *devices > 1);
     for (machine_id, device) in devices {
-        for (step, index) in shared.keys().zip(0..) {
-            let place = (machine_id.clone(), step.clone());
-            latest.entry(place).or_insert_with(|| Cell {
+        for ((step, repeats), index) in shared.keys().zip(0..) {
+            let place = (machine_id.clone(), step.clone(), *repeats);
+            let never_run = || Cell {
                 device: device.clone(),
                 machine_id: machine_id.clone(),
                 action_id: None,
-                command_index: crate::evidence::CommandIndex(index),
+                command_index: CommandIndex(index),
                 command: step.to_string(),
                 state: CellState::NeverRun,
                 detail: String::new(),
@@ -176,10 +208,23 @@ fn with_never_run(mut latest: BTreeMap<Place, Cell>) -> Vec<Cell> {
                 result: Brought::not_run(step),
                 is_meant: false,
                 step: step.clone(),
-            });
+                repeats: *repeats,
+            };
+            let behind_all = (usize::MAX, index);
+            latest
+                .entry(place)
+                .or_insert_with(|| (behind_all, never_run()));
         }
     }
-    latest.into_values().collect()
+    in_order(latest)
+}
+
+/// By device, and of each in the order in which it was run: scripts may rely
+/// on those before them.
+fn in_order(latest: Latest) -> Vec<Cell> {
+    let mut cells: Vec<(Order, Cell)> = latest.into_values().collect();
+    cells.sort_by(|(a, one), (b, other)| (&one.machine_id, a).cmp(&(&other.machine_id, b)));
+    cells.into_iter().map(|(_, cell)| cell).collect()
 }
 
 /// A run of what is missing: of each device with holes those commands, and the
@@ -228,7 +273,6 @@ fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::CommandIndex;
 
     fn cell(machine: &str, step: Step, state: CellState) -> Cell {
         Cell {
@@ -243,6 +287,7 @@ mod tests {
             result: Brought::not_run(&step),
             is_meant: true,
             step,
+            repeats: 0,
         }
     }
 
@@ -275,7 +320,7 @@ mod tests {
             cell("b", get("/shared"), CellState::Failed),
             cell("c", get("/c.zip"), CellState::Done),
         ];
-        let latest = cells.map(|c| ((c.machine_id.clone(), c.step.clone()), c));
+        let latest = cells.map(|c| (place_of(&c), ((0, 0), c)));
         let cells = with_never_run(latest.into_iter().collect());
         let states: Vec<_> = cells
             .iter()
@@ -305,6 +350,29 @@ mod tests {
         ];
         let steps = missing_steps(&cells);
         assert_eq!(steps, [("a".to_string(), vec![put(), get("/gone")])]);
+    }
+
+    /// Not in the alphabet's order, and one of them twice.
+    #[test]
+    fn what_is_missing_is_run_again_in_the_order_of_its_sessions() {
+        let run = |script: &str| Step::Run {
+            script: script.into(),
+            args: None,
+        };
+        let mut latest = Latest::new();
+        for (nth, script) in ["stop", "collect", "stop"].into_iter().enumerate() {
+            let mut failed = cell("a", run(script), CellState::CutOff);
+            failed.command_index = CommandIndex(nth as u32);
+            failed.repeats = u32::from(nth == 2);
+            add_run(&mut latest, 7, failed);
+        }
+        // An older session's comes first, whatever its place was there.
+        let mut older = cell("a", run("inventory"), CellState::Failed);
+        older.command_index = CommandIndex(9);
+        add_run(&mut latest, 3, older);
+        let steps = missing_steps(&with_never_run(latest));
+        let scripts = ["inventory", "stop", "collect", "stop"].map(run);
+        assert_eq!(steps, [("a".to_string(), scripts.to_vec())]);
     }
 
     #[test]

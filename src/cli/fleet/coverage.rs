@@ -9,7 +9,7 @@ use crate::cli::output::{Form, Output, counted, human_count, unwritable};
 use crate::cli::{Exit, archive, connect, say};
 
 use super::args::Coverage;
-use super::grid::{Devices, Grid};
+use super::grid::{Column, Devices, Grid};
 use super::run::{self, Launch};
 
 pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
@@ -129,10 +129,14 @@ fn page(cells: &[Cell]) -> Vec<u8> {
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Coverage</title><style>body{font:14px system-ui,sans-serif}table{border-collapse:collapse}th,td{border:1px solid #999;padding:2px 8px;text-align:left}.done{background:#cfc}.pending,.old{background:#ffc}.hole{background:#fcc}</style><h1>Coverage</h1><table><tr><th>Device";
 
-fn write_page(page: &mut Vec<u8>, commands: &[&str], devices: &Devices<'_>) -> std::io::Result<()> {
+fn write_page(
+    page: &mut Vec<u8>,
+    commands: &[Column<'_>],
+    devices: &Devices<'_>,
+) -> std::io::Result<()> {
     write!(page, "{HEAD}")?;
     for command in commands {
-        write!(page, "<th>{}", escaped(command))?;
+        write!(page, "<th>{}", escaped(&command.to_string()))?;
     }
     for ((device, id), cells) in devices {
         write!(
