@@ -63,12 +63,8 @@ fn retry(global: &Global, typed: &Coverage, cells: &[Cell]) -> Result<Exit, Fail
             &format!("{devices} left out, unresolved: `fleet resume --repost-lost` decides"),
         );
     }
-    if !cells
-        .iter()
-        .any(|cell| cell.is_meant && cell.state.is_hole())
-    {
-        say(global, "nothing is missing");
-        return Ok(Exit::Done);
+    if !has_holes(cells) {
+        return Ok(nothing_missing(global, cells));
     }
     let comment = comment(global, typed)?;
     let settings = connect::settings(&typed.connect)?;
@@ -80,6 +76,31 @@ fn retry(global: &Global, typed: &Coverage, cells: &[Cell]) -> Result<Exit, Fail
         json: typed.form.json,
     };
     run::launch(global, settings, plan, &launch)
+}
+
+/// Worth another run.
+fn has_holes(cells: &[Cell]) -> bool {
+    let mut cells = cells.iter();
+    cells.any(|cell| cell.is_meant && cell.state.is_hole())
+}
+
+/// What is unresolved or still to come is not done, and no work for a retry.
+fn nothing_missing(global: &Global, cells: &[Cell]) -> Exit {
+    let count = |state| cells.iter().filter(|cell| cell.state == state).count() as u64;
+    let pending = count(CellState::Pending);
+    if pending > 0 {
+        let commands = counted(pending, "command");
+        say(
+            global,
+            &format!("{commands} still to come: `fleet status` says why"),
+        );
+    }
+    if pending + count(CellState::Unresolved) > 0 {
+        say(global, "nothing else is missing");
+        return Exit::Incomplete;
+    }
+    say(global, "nothing is missing");
+    Exit::Done
 }
 
 /// As typed, else that of the run whose holes these are.
@@ -109,10 +130,7 @@ fn tell(global: &Global, cells: &[Cell]) {
         false => format!(": {}", counts.join(", ")),
     };
     say(global, &format!("{all}{counts}"));
-    if cells
-        .iter()
-        .any(|cell| cell.is_meant && cell.state.is_hole())
-    {
+    if has_holes(cells) {
         say(global, "--retry-missing makes a run of what is missing");
     }
 }
