@@ -64,8 +64,8 @@ pub use row::{CountRow, GapRow, HitRow, ListRow, MemberRow, Place, ProblemRow, S
 pub use searching::{Explained, Search, SearchSummary, TextWay, Verdict};
 pub use showing::{View, ViewMember, show, show_raw};
 pub use single::{
-    action_as_sent, delete_from_library, finish_package, list_library, secret_from_command,
-    start_package, upload_to_library,
+    PackageEnded, action_as_sent, delete_from_library, finish_package, list_library,
+    secret_from_command, start_package, upload_to_library,
 };
 pub use typed::{parse_action, parse_reference, parse_time};
 pub use verifying::{DamageRow, VerifyReport, verify};

@@ -65,7 +65,7 @@ fn settled_or_late(case: &Case, state: &str) {
     }
 }
 
-fn started_or_late(emulator: &Emulator, sessions: u64) {
+fn started_or_late(emulator: &Emulator, sessions: usize) {
     let late = Instant::now() + Duration::from_secs(20);
     while emulator.judgement().runs.started < sessions && Instant::now() < late {
         std::thread::sleep(Duration::from_millis(5));
