@@ -103,6 +103,11 @@ fn a_run_is_shown_started_collected_and_covered() {
     assert_eq!(emulator.judgement().runs.started, 0);
     let ran = Ran::of(run(&case, &emulator, &[]));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("6 devices, not done in less than "),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(judged(&emulator).runs.started, 6);
     assert_eq!(status(&case)["state"], "over");
     assert_eq!(status(&case)["results"], 12);

@@ -56,7 +56,7 @@ pub fn launch(
     say(
         global,
         &format!(
-            "fleet run {}: {}, not over before {} ({})",
+            "fleet run {}: {}, not done in less than {} ({})",
             plan.id,
             counted(plan.devices.len() as u64, "device"),
             human_time(plan.bound.longest()),
