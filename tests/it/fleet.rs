@@ -255,6 +255,8 @@ fn a_run_is_paused_and_one_device_or_all_of_it_cancelled() {
     let started = emulator.judgement().runs.started;
     assert!((5..30).contains(&started), "{started}");
     settled_or_late(&case, "paused");
+    let again = case.ok(&["fleet", "pause"]).stderr;
+    assert!(again.contains("paused already"), "{again}");
     let rows = case.ok(&["fleet", "status", "--open", "--jsonl"]).jsonl();
     let waiting = rows.first().expect("a row that waits");
     assert!(

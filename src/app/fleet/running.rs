@@ -125,13 +125,27 @@ fn go_on(
     })
 }
 
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordered {
+    /// The process that is at the run was told.
+    Told,
+    /// No process is at it: a pause stands in the record, and all else is for
+    /// [`resume_fleet`].
+    Nobody,
+    /// It is paused already.
+    Already,
+}
+
 /// Tells a run something: the process that is at it, where there is one.
-/// `false` where there is none: then a pause stands in the record, and all
-/// else is for [`resume_fleet`].
 ///
 /// **Errors**: also where the archive is held by something else than this run,
 /// and where the process that is at it starts nothing more.
-pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Result<bool, Failure> {
+pub fn order_fleet(
+    archive: &Path,
+    run: Option<&str>,
+    order: FleetOrder,
+) -> Result<Ordered, Failure> {
     let id = find_run(&custody::open_to_read(archive)?, run)?.run.id;
     let store = match custody::open_to_write(archive, "fleet order") {
         Ok(store) => Some(Arc::new(store)),
@@ -141,9 +155,14 @@ pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Resu
     let catalogue = custody::open_to_read(archive)?;
     let mut state = find_run(&catalogue, Some(&id.to_string()))?;
     let order = by_id(&state, order)?;
+    let is_pause = order == FleetOrder::Pause;
     let Some(store) = store else {
+        // Going on may have been ordered and not been heard yet.
+        if is_pause && state.run.is_paused && orders::read(archive, id)?.is_empty() {
+            return Ok(Ordered::Already);
+        }
         orders::leave(archive, id, order)?;
-        return Ok(true);
+        return Ok(Ordered::Told);
     };
     // Going on fetches what is still missing of a run whose sessions are over.
     let goes_on = matches!(order, FleetOrder::Resume | FleetOrder::Repost);
@@ -151,12 +170,16 @@ pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Resu
         return Err(Failure::asked(format!("run {id} is over"))
             .hint("`fleet resume` fetches what is still missing"));
     }
-    if order == FleetOrder::Pause {
+    let is_paused = is_pause && state.run.is_paused;
+    if is_pause && !is_paused {
         state.run.is_paused = true;
         StoreRecord::new(&store, archive).write(id, &[state.head()])?;
     }
     store.close()?;
-    Ok(false)
+    Ok(match is_paused {
+        true => Ordered::Already,
+        false => Ordered::Nobody,
+    })
 }
 
 /// What a process that is at a run says it is doing: others find it by that.

@@ -190,7 +190,6 @@ fn request(typed: &What) -> Result<FleetRequest, Failure> {
         devices: app::read_devices(&typed.devices)?,
         comment: typed.comment.clone(),
         encode_args: typed.encode_args,
-        session_usual: None,
     })
 }
 

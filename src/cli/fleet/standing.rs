@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::app::collect::fleet::FleetOrder;
-use crate::app::{self, Failure, RunRow, in_seconds};
+use crate::app::{self, Failure, Ordered, RunRow, in_seconds};
 use crate::cli::args::Global;
 use crate::cli::output::{Form, Output, counted, human_count, visible};
 use crate::cli::{Exit, archive, connect, say};
@@ -9,6 +9,8 @@ use crate::cli::{Exit, archive, connect, say};
 use super::args::{self, Fleet};
 use super::run::{finish, human_time, watched};
 use super::view::View;
+
+const TOLD: &str = "told the process that is at it, which obeys within seconds";
 
 pub fn fleet(global: &Global, typed: &Fleet) -> Result<Exit, Failure> {
     match typed {
@@ -86,11 +88,11 @@ fn time_left(run: &RunRow, left: u64) -> String {
 }
 
 fn order(global: &Global, typed: &args::Named, order: FleetOrder) -> Result<Exit, Failure> {
-    let taken = app::order_fleet(&archive(global)?, typed.run.as_deref(), order)?;
-    let told = if taken {
-        "told the process that is at it, which obeys within seconds"
-    } else {
-        "no process is at it: it stands in the record"
+    let ordered = app::order_fleet(&archive(global)?, typed.run.as_deref(), order)?;
+    let told = match ordered {
+        Ordered::Told => TOLD,
+        Ordered::Nobody => "no process is at it: it stands in the record",
+        Ordered::Already => "it is paused already",
     };
     say(global, told);
     Ok(Exit::Done)
@@ -116,11 +118,8 @@ fn cancel(global: &Global, typed: &args::Cancel) -> Result<Exit, Failure> {
 fn go_on(global: &Global, typed: &args::Going, order: FleetOrder) -> Result<Exit, Failure> {
     let dir = archive(global)?;
     let run = typed.named.run.as_deref();
-    if app::order_fleet(&dir, run, order.clone())? {
-        say(
-            global,
-            "told the process that is at it, which obeys within seconds",
-        );
+    if app::order_fleet(&dir, run, order.clone())? == Ordered::Told {
+        say(global, TOLD);
         return Ok(Exit::Done);
     }
     let settings = watched(connect::settings(&typed.connect)?, &typed.watch);
