@@ -186,6 +186,19 @@ mod tests {
     }
 
     #[test]
+    fn a_torn_line_swallows_no_order() {
+        let dir = tempfile::tempdir().unwrap();
+        leave(dir.path(), ONE, FleetOrder::Pause).unwrap();
+        let path = dir.path().join(NAME);
+        let mut torn = std::fs::read(&path).unwrap();
+        torn.extend_from_slice(b"{\"run\":\"0101");
+        std::fs::write(&path, torn).unwrap();
+        leave(dir.path(), ONE, FleetOrder::Cancel).unwrap();
+        let both = [FleetOrder::Pause, FleetOrder::Cancel];
+        assert_eq!(read(dir.path(), ONE).unwrap(), both);
+    }
+
+    #[test]
     fn going_on_overrules_a_pause_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         for order in [FleetOrder::Pause, FleetOrder::Repost, FleetOrder::Resume] {
