@@ -49,9 +49,9 @@ pub use compare::{
 pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};
 pub use fleet::{
-    Cell, CellState, CoverageRequest, FleetEnded, FleetRow, Ordered, RunRow, coverage, fleet_runs,
-    fleet_status, in_seconds, order_fleet, plan_fleet, plan_missing, read_config, read_devices,
-    read_playbook, resume_fleet, start_fleet,
+    Cell, CellState, CoverageRequest, Covered, FleetEnded, FleetRow, Ordered, RunRow, coverage,
+    fleet_runs, fleet_status, in_seconds, order_fleet, plan_fleet, plan_missing, read_config,
+    read_devices, read_playbook, resume_fleet, start_fleet, unreadable_runs,
 };
 pub use importing::{DeviceFrom, ImportReport, import};
 pub use listing::{

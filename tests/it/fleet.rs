@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use afteraction::emulator::{Emulator, Faults, Fleet, Made, Pace, Settings};
+use afteraction::store::{FleetNote, OpenOptions, Store};
 use serde_json::Value;
 
 use super::support::{Case, Ran, speaking};
@@ -456,6 +457,42 @@ fn a_command_that_stands_twice_in_a_session_is_shown_and_run_twice() {
         .map(|command| command["params"][0]["value"].as_str().expect("a name"))
         .collect();
     assert_eq!(scripts, ["inventory.ps1", "collect.ps1", "inventory.ps1"]);
+}
+
+#[test]
+fn a_run_that_cannot_be_read_says_why_and_hides_no_other() {
+    let case = Case::new();
+    let emulator = emulator(quick(2));
+    let ran = Ran::of(run(&case, &emulator, &["--no-index"]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let garbled = |run, place| FleetNote {
+        run: [run; 8],
+        place,
+        value: serde_json::json!({"of": "another build"}),
+    };
+    let options = OpenOptions {
+        create: false,
+        command: "test".into(),
+    };
+    let store = Store::open(&case.archive(), options).expect("the archive");
+    store.note_fleet(&[garbled(0xab, 0)]).expect("a note");
+    store.close().expect("an end");
+    let rows = case.ok(&["fleet", "status", "--all", "--jsonl"]).jsonl();
+    let states: Vec<_> = rows.iter().map(|row| row["state"].clone()).collect();
+    assert_eq!(states, ["over", "unreadable"]);
+    let why = rows[1]["why"].as_str().expect("a reason");
+    assert!(why.contains("abababababababab: its head"), "{why}");
+    let told = case.ok(&["fleet", "status"]).stderr;
+    assert!(told.contains("is over") && told.contains("abab"), "{told}");
+    let covered = case.run(&["coverage"]);
+    assert_eq!(covered.code, 3, "{}", covered.stderr);
+    assert!(
+        covered.stderr.contains("4 commands: 4 done"),
+        "{}",
+        covered.stderr
+    );
+    assert!(covered.stderr.contains("abab"), "{}", covered.stderr);
+    assert_eq!(case.run(&["fleet", "status", "abab"]).code, 4);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 
 use super::cell::{Brought, Cell, CellState, brought, judge};
-use super::standing::{every_run, find_run, run_cells};
+use super::runs::{every_run, find_run};
+use super::standing::{RunRow, run_cells};
 use crate::app::collecting::runtime;
 use crate::app::custody;
 use crate::app::failure::Failure;
@@ -25,25 +26,34 @@ pub struct CoverageRequest {
     pub older_than: Option<SignedDuration>,
 }
 
-/// Every command on every device, ordered by device and command.
-pub fn coverage(archive: &Path, request: &CoverageRequest) -> Result<Vec<Cell>, Failure> {
+/// What has been run where.
+#[derive(Debug, Default)]
+pub struct Covered {
+    /// Every command on every device, ordered by device and command.
+    pub cells: Vec<Cell>,
+    /// Runs that cannot be read: what they planned is not among the cells.
+    pub unreadable: Vec<RunRow>,
+}
+
+pub fn coverage(archive: &Path, request: &CoverageRequest) -> Result<Covered, Failure> {
     let catalogue = custody::open_to_read(archive)?;
-    let mut cells = match &request.run {
+    let mut covered = match &request.run {
         Some(run) => {
             let state = find_run(&catalogue, Some(run))?;
-            let devices = run_cells(&catalogue, &state)?;
-            devices
-                .into_iter()
-                .flat_map(|device| device.cells)
-                .collect()
+            let devices = run_cells(&catalogue, &state)?.into_iter();
+            Covered {
+                cells: devices.flat_map(|device| device.cells).collect(),
+                unreadable: Vec::new(),
+            }
         }
         None => archive_cells(&catalogue)?,
     };
     if let Some(age) = request.older_than {
         let before = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
-        cells.iter_mut().for_each(|cell| mark_old(cell, before));
+        let cells = covered.cells.iter_mut();
+        cells.for_each(|cell| mark_old(cell, before));
     }
-    Ok(cells)
+    Ok(covered)
 }
 
 fn mark_old(cell: &mut Cell, before: Timestamp) {
@@ -70,7 +80,7 @@ fn place_of(cell: &Cell) -> Place {
 
 /// The latest of each command on each device, and what runs have planned and
 /// not started.
-fn archive_cells(catalogue: &Catalogue) -> Result<Vec<Cell>, Failure> {
+fn archive_cells(catalogue: &Catalogue) -> Result<Covered, Failure> {
     let gaps: BTreeMap<ResultKey, GapReason> = catalogue
         .gaps()?
         .into_iter()
@@ -84,14 +94,18 @@ fn archive_cells(catalogue: &Catalogue) -> Result<Vec<Cell>, Failure> {
             add_run(&mut latest, nth, cell);
         }
     }
-    for (nth, run) in every_run(catalogue)?.iter().enumerate() {
+    let (runs, unreadable) = every_run(catalogue)?;
+    for (nth, run) in runs.iter().enumerate() {
         for device in run_cells(catalogue, run)? {
             let not_run = device.cells.into_iter();
             let not_run = not_run.filter(|c| c.action_id.is_none() || is_open(c));
             not_run.for_each(|cell| add_planned(&mut latest, actions.len() + nth, cell));
         }
     }
-    Ok(with_never_run(latest))
+    Ok(Covered {
+        cells: with_never_run(latest),
+        unreadable: unreadable.into_iter().map(RunRow::of).collect(),
+    })
 }
 
 /// What was done once is done, whatever was tried later.

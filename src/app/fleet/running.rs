@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::orders;
-use super::standing::find_run;
+use super::runs::find_run;
 use crate::app::collecting::{StoreVault, runtime_until_interrupted};
 use crate::app::custody;
 use crate::app::failure::Failure;

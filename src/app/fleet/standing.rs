@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::cell::{Brought, Cell};
 use super::running::is_at_run;
+use super::runs::{Unreadable, every_run, find_run, heads};
 use crate::app::custody;
-use crate::app::failure::{Failure, Kind};
+use crate::app::failure::Failure;
 use crate::collect::fleet::{
-    Bound, DeviceRecord, DeviceState, Needs, RunId, RunRecord, RunState, SESSION_USUAL,
+    Bound, DeviceRecord, DeviceState, Needs, RunId, RunState, SESSION_USUAL,
 };
 use crate::evidence::{Action, Time};
 use crate::store::{Catalogue, writer};
@@ -22,13 +23,15 @@ use crate::store::{Catalogue, writer};
 pub struct RunRow {
     pub run: RunId,
     pub comment: String,
-    pub created: Time,
+    pub created: Option<Time>,
     pub host: String,
     pub devices: u32,
     /// `running`; `paused`; `cancelled`, while its sessions end; `collecting`,
     /// while only results are still to come; `left`, where somebody must go on
-    /// with it; `over`.
+    /// with it; `over`; `unreadable`.
     pub state: &'static str,
+    /// Why it cannot be read, where it cannot.
+    pub why: Option<String>,
     /// Devices by where they stand.
     pub counts: BTreeMap<&'static str, u64>,
     /// Results that are here, and those of all its commands.
@@ -56,75 +59,44 @@ pub struct FleetRow {
     pub attempts: usize,
 }
 
-/// Finds a run by the beginning of its id; the newest where none is named.
-pub(super) fn find_run(catalogue: &Catalogue, typed: Option<&str>) -> Result<RunState, Failure> {
-    let heads = heads(catalogue)?;
-    let wanted = typed.unwrap_or("").to_ascii_lowercase();
-    let mut fit: Vec<&RunRecord> = heads
-        .iter()
-        .filter(|head| head.id.to_string().starts_with(&wanted))
-        .collect();
-    fit.sort_by(|a, b| a.created.cmp(&b.created));
-    let head = match (fit.as_slice(), typed) {
-        ([], None) => {
-            return Err(
-                Failure::new(Kind::NotThere, "the archive holds no fleet run")
-                    .hint("`run --devices … --script …` makes one"),
-            );
-        }
-        ([], Some(typed)) => {
-            return Err(
-                Failure::new(Kind::NotThere, format!("no fleet run is called {typed}"))
-                    .hint("`fleet status --all` lists them"),
-            );
-        }
-        ([head], _) => *head,
-        ([.., newest], None) => *newest,
-        (many, Some(typed)) => {
-            let message = format!("{} fleet runs begin with {typed}", many.len());
-            return Err(Failure::asked(message).hint("type more of its id"));
-        }
-    };
-    read_run(catalogue, head.id)
-}
-
-fn heads(catalogue: &Catalogue) -> Result<Vec<RunRecord>, Failure> {
-    let notes = catalogue.fleet_runs()?;
-    let read = notes.into_iter().map(|note| {
-        serde_json::from_value(note.value)
-            .map_err(|e| Failure::caused(Kind::Damaged, "could not read a fleet run", e))
-    });
-    read.collect()
-}
-
-fn read_run(catalogue: &Catalogue, id: RunId) -> Result<RunState, Failure> {
-    let notes = catalogue.fleet(*id.as_bytes())?;
-    let notes = notes.into_iter().map(|note| (note.place, note.value));
-    RunState::read(notes.collect()).map_err(|why| {
-        Failure::new(
-            Kind::Damaged,
-            format!("could not read fleet run {id}: {why}"),
-        )
-    })
-}
-
-/// Every run of the archive, oldest first.
+/// Every run of the archive, oldest first; those that cannot be read behind
+/// them, saying why.
 pub fn fleet_runs(archive: &Path) -> Result<Vec<RunRow>, Failure> {
     let catalogue = custody::open_to_read(archive)?;
-    let runs = every_run(&catalogue)?;
+    let (runs, unreadable) = every_run(&catalogue)?;
     let rows = runs.iter().map(|run| {
         let is_attended = is_attended(archive, run.run.id);
         Ok(status_of(&catalogue, run, is_attended)?.0)
     });
-    rows.collect()
+    let lost = unreadable.into_iter().map(|lost| Ok(RunRow::of(lost)));
+    rows.chain(lost).collect()
 }
 
-/// The same, whole.
-pub(super) fn every_run(catalogue: &Catalogue) -> Result<Vec<RunState>, Failure> {
-    let mut heads = heads(catalogue)?;
-    heads.sort_by(|a, b| a.created.cmp(&b.created));
-    let runs = heads.iter().map(|head| read_run(catalogue, head.id));
-    runs.collect()
+/// Runs of which nothing can be read, not even how old they are.
+///
+/// **Cost**: a read a run.
+pub fn unreadable_runs(archive: &Path) -> Result<Vec<RunRow>, Failure> {
+    let (_, unreadable) = heads(&custody::open_to_read(archive)?)?;
+    Ok(unreadable.into_iter().map(RunRow::of).collect())
+}
+
+impl RunRow {
+    pub(super) fn of(lost: Unreadable) -> Self {
+        Self {
+            run: lost.run,
+            comment: String::new(),
+            created: None,
+            host: String::new(),
+            devices: 0,
+            state: "unreadable",
+            why: Some(lost.why),
+            counts: BTreeMap::new(),
+            results: 0,
+            results_expected: 0,
+            results_to_come: 0,
+            left_s: None,
+        }
+    }
 }
 
 /// A run and each command on each of its devices.
@@ -176,10 +148,11 @@ fn row_of(state: &RunState, cells: &[DeviceCells], is_attended: bool) -> RunRow 
     RunRow {
         run: run.id,
         comment: run.comment.clone(),
-        created: run.created.clone(),
+        created: Some(run.created.clone()),
         host: run.host.clone(),
         devices: run.devices,
         state: word,
+        why: None,
         counts,
         results: count(&[Brought::Here]),
         results_expected: count(&[Brought::Here, Brought::ToCome, Brought::NotHere]),

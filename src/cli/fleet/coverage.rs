@@ -3,7 +3,7 @@ use std::io::Write;
 
 use jiff::SignedDuration;
 
-use crate::app::{self, Cell, CellState, CoverageRequest, Failure};
+use crate::app::{self, Cell, CellState, CoverageRequest, Covered, Failure};
 use crate::cli::args::Global;
 use crate::cli::output::{Form, Output, counted, human_count, unwritable};
 use crate::cli::{Exit, archive, connect, say};
@@ -11,6 +11,7 @@ use crate::cli::{Exit, archive, connect, say};
 use super::args::Coverage;
 use super::grid::{Column, Devices, Grid};
 use super::run::{self, Launch};
+use super::standing::tell_unreadable;
 
 pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
     let dir = archive(global)?;
@@ -20,7 +21,10 @@ pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
             .older_than
             .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
     };
-    let cells = app::coverage(&dir, &request)?;
+    let Covered { cells, unreadable } = app::coverage(&dir, &request)?;
+    for run in &unreadable {
+        tell_unreadable(global, run);
+    }
     if typed.retry_missing {
         return retry(global, typed, &cells);
     }
@@ -43,7 +47,11 @@ pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
     }
     tell(global, &cells);
     let holes = cells.iter().any(|cell| cell.state != CellState::Done);
-    Ok(if holes { Exit::Incomplete } else { Exit::Done })
+    Ok(if holes || !unreadable.is_empty() {
+        Exit::Incomplete
+    } else {
+        Exit::Done
+    })
 }
 
 /// Of the terminal; elsewhere there is no end to a line.

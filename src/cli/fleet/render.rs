@@ -72,6 +72,7 @@ impl Row for RunRow {
         "host",
         "devices",
         "state",
+        "why",
         "counts",
         "results",
         "results_expected",
@@ -84,12 +85,12 @@ impl Row for RunRow {
             out,
             "{}  {}  {:<10}  {:>6} devices  {} of {} results  {}",
             paint.place(&self.run.to_string()),
-            visible(self.created.text()),
+            visible(self.created.as_ref().map_or("-", |time| time.text())),
             self.state,
             human_count(u64::from(self.devices)),
             human_count(self.results),
             human_count(self.results_expected),
-            visible(&self.comment)
+            visible(self.why.as_ref().unwrap_or(&self.comment))
         )
     }
 }

@@ -42,7 +42,18 @@ fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
     }
     rows.finish()?;
     tell(global, &run);
+    if typed.named.run.is_none() {
+        for lost in app::unreadable_runs(&archive(global)?)? {
+            tell_unreadable(global, &lost);
+        }
+    }
     Ok(Exit::Done)
+}
+
+/// A run that cannot be read hides nothing by that.
+pub fn tell_unreadable(global: &Global, run: &RunRow) {
+    let why = run.why.as_deref().unwrap_or_default();
+    say(global, &format!("note: {}", visible(why)));
 }
 
 fn tell(global: &Global, run: &RunRow) {
