@@ -112,6 +112,18 @@ impl Brought {
             false => Self::Nothing,
         }
     }
+
+    /// Of a session that was parked nothing comes: another follows it.
+    fn on(self, device: &DeviceState) -> Self {
+        let is_current = matches!(
+            device,
+            DeviceState::Open { .. } | DeviceState::Settled { .. }
+        );
+        match self {
+            Self::ToCome if !is_current => Self::NotHere,
+            _ => self,
+        }
+    }
 }
 
 /// A command on a device.
@@ -169,7 +181,7 @@ impl Cell {
             state,
             detail,
             time: command.and_then(|c| c.ended.clone()),
-            result,
+            result: result.on(&device.state),
             is_meant: true,
             step: step.clone(),
             repeats: repeats(&device.planned.steps, index),

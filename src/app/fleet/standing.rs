@@ -62,12 +62,12 @@ pub struct FleetRow {
 /// Every run of the archive, oldest first; those that cannot be read behind
 /// them, saying why.
 pub fn fleet_runs(archive: &Path) -> Result<Vec<RunRow>, Failure> {
+    let attended = Attended::look(archive);
     let catalogue = custody::open_to_read(archive)?;
     let (runs, unreadable) = every_run(&catalogue)?;
-    let rows = runs.iter().map(|run| {
-        let is_attended = is_attended(archive, run.run.id);
-        Ok(status_of(&catalogue, run, is_attended)?.0)
-    });
+    let rows = runs
+        .iter()
+        .map(|run| Ok(status_of(&catalogue, run, &attended)?.0));
     let lost = unreadable.into_iter().map(|lost| Ok(RunRow::of(lost)));
     rows.chain(lost).collect()
 }
@@ -101,23 +101,33 @@ impl RunRow {
 
 /// A run and each command on each of its devices.
 pub fn fleet_status(archive: &Path, run: Option<&str>) -> Result<(RunRow, Vec<FleetRow>), Failure> {
+    let attended = Attended::look(archive);
     let catalogue = custody::open_to_read(archive)?;
     let state = find_run(&catalogue, run)?;
-    status_of(&catalogue, &state, is_attended(archive, state.run.id))
+    status_of(&catalogue, &state, &attended)
 }
 
-/// A process is at the run.
-fn is_attended(archive: &Path, run: RunId) -> bool {
-    writer(archive).is_some_and(|doing| is_at_run(&doing, run))
+/// What the process at the archive does. Looked at before the records are
+/// read: a run that ends in between has its end in them.
+struct Attended(Option<String>);
+
+impl Attended {
+    fn look(archive: &Path) -> Self {
+        Self(writer(archive))
+    }
+
+    fn is(&self, run: RunId) -> bool {
+        self.0.as_ref().is_some_and(|doing| is_at_run(doing, run))
+    }
 }
 
 fn status_of(
     catalogue: &Catalogue,
     state: &RunState,
-    is_attended: bool,
+    attended: &Attended,
 ) -> Result<(RunRow, Vec<FleetRow>), Failure> {
     let cells = run_cells(catalogue, state)?;
-    let row = row_of(state, &cells, is_attended);
+    let row = row_of(state, &cells, attended.is(state.run.id));
     let mut rows = Vec::new();
     let mut before = 0;
     for (device, cells) in state.devices.iter().zip(cells) {
