@@ -50,9 +50,9 @@ pub use compare::{
 pub use demo::{DemoView, demo};
 pub use failure::{Failure, Kind};
 pub use fleet::{
-    Cell, CellState, CoverageRequest, FleetEnded, FleetRow, RunRow, coverage, fleet_runs,
-    fleet_status, in_seconds, order_fleet, plan_fleet, plan_missing, read_config, read_devices,
-    read_playbook, resume_fleet, start_fleet,
+    Cell, CellState, CoverageRequest, Covered, FleetEnded, FleetRow, Ordered, RunRow, coverage,
+    fleet_runs, fleet_status, in_seconds, order_fleet, plan_fleet, plan_missing, read_config,
+    read_devices, read_playbook, resume_fleet, start_fleet, unreadable_runs,
 };
 pub use importing::{DeviceFrom, ImportReport, import};
 pub use listing::{
@@ -65,8 +65,8 @@ pub use row::{CountRow, GapRow, HitRow, ListRow, MemberRow, Place, ProblemRow, S
 pub use searching::{Explained, Search, SearchSummary, TextWay, Verdict};
 pub use showing::{View, ViewMember, show, show_raw};
 pub use single::{
-    action_as_sent, delete_from_library, finish_package, list_library, secret_from_command,
-    start_package, upload_to_library,
+    PackageEnded, action_as_sent, delete_from_library, finish_package, list_library,
+    secret_from_command, start_package, upload_to_library,
 };
 pub use typed::{parse_action, parse_reference, parse_time};
 pub use verifying::{DamageRow, VerifyReport, verify};

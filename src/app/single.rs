@@ -5,7 +5,7 @@ use std::path::Path;
 use super::collecting::{CollectReport, collect_into, runtime, runtime_until_interrupted};
 use super::failure::{Failure, Kind};
 use crate::collect::{self, Events, Library, LibraryFile, Settings, Upload};
-use crate::evidence::ActionId;
+use crate::evidence::{Action, ActionId};
 
 pub fn list_library(settings: &Settings) -> Result<Vec<LibraryFile>, Failure> {
     Ok(runtime()?.block_on(async { Library::open(settings).await?.list().await })?)
@@ -56,14 +56,22 @@ pub fn start_package(
     Ok(runtime()?.block_on(collect::start_package(settings, device, comment))?)
 }
 
-/// Waits until a package is ready and archives it. `None` where a person
+/// What became of a package.
+#[derive(Debug)]
+pub struct PackageEnded {
+    pub collected: CollectReport,
+    /// As the service ended it.
+    pub action: Action,
+}
+
+/// Waits until a package is over and archives it. `None` where a person
 /// stopped the waiting.
 pub fn finish_package(
     archive: &Path,
     mut settings: Settings,
     id: ActionId,
     events: Events,
-) -> Result<Option<CollectReport>, Failure> {
+) -> Result<Option<PackageEnded>, Failure> {
     let waited = runtime_until_interrupted(|mut stopped| {
         let (settings, events) = (settings.clone(), events.clone());
         async move {
@@ -76,10 +84,11 @@ pub fn finish_package(
     let Some(waited) = waited else {
         return Ok(None);
     };
-    waited?;
+    let action = waited?;
     settings.filter.packages = true;
     settings.filter.actions = vec![id];
-    collect_into(archive, settings, events).map(Some)
+    let collected = collect_into(archive, settings, events)?;
+    Ok(Some(PackageEnded { collected, action }))
 }
 
 /// What a command prints as the client secret.

@@ -137,13 +137,19 @@ fn environment(name: &str) -> Option<String> {
     value.filter(|value| !value.trim().is_empty())
 }
 
-/// Where neither a person nor a profile says so: a variable left over from
-/// another tenant must not be mixed into a profile.
+/// Where neither a person nor a profile says so. Hosts are taken both or none,
+/// and never for a profile: a variable left over from another tenant must not
+/// say where its secret goes.
 fn with_environment(mut typed: Connect, variable: impl Fn(&str) -> Option<String>) -> Connect {
     let or = |known: Option<String>, name: &str| known.or_else(|| variable(name));
-    if typed.cloud.is_none() && typed.region.is_none() {
-        typed.api_base = or(typed.api_base, "AFTERACTION_API_BASE");
-        typed.login_base = or(typed.login_base, "AFTERACTION_LOGIN_BASE");
+    let says_where = typed.profile.is_some()
+        || typed.cloud.is_some()
+        || typed.region.is_some()
+        || typed.api_base.is_some()
+        || typed.login_base.is_some();
+    if !says_where {
+        typed.api_base = variable("AFTERACTION_API_BASE");
+        typed.login_base = variable("AFTERACTION_LOGIN_BASE");
     }
     typed.tenant = or(typed.tenant, "AFTERACTION_TENANT");
     typed.client_id = or(typed.client_id, "AFTERACTION_CLIENT_ID");
@@ -270,5 +276,10 @@ mod tests {
         let said = with_environment(typed(&["--tenant", "t", "--region", "uk"]), variable);
         assert_eq!(said.tenant.as_deref(), Some("t"));
         assert_eq!((said.api_base, said.login_base), (None, None));
+        // A profile without hosts means those of its cloud.
+        let profile = with_environment(typed(&["--profile", "contoso"]), variable);
+        assert_eq!((profile.api_base, profile.login_base), (None, None));
+        let one = with_environment(typed(&["--login-base", "https://l.example"]), variable);
+        assert_eq!(one.api_base, None);
     }
 }

@@ -12,7 +12,7 @@ use super::output::{
 };
 use super::{Exit, archive, say};
 use crate::app::collect::{LibraryFile, Progress as Step};
-use crate::app::{self, Failure};
+use crate::app::{self, Failure, PackageEnded};
 
 /// Scripts and tools that sessions put and run.
 #[derive(Debug, Subcommand)]
@@ -108,23 +108,36 @@ pub fn package(global: &Global, typed: &Package) -> Result<Exit, Failure> {
         );
         return Ok(Exit::Incomplete);
     };
-    if let Some(failure) = ended.failed.take() {
+    if let Some(failure) = ended.collected.failed.take() {
         return Err(failure);
     }
-    let report = &ended.report;
-    say(
-        global,
-        &format!(
-            "archived {} ({}); `index` makes it searchable",
-            counted(report.sealed, "package"),
-            human_bytes(report.bytes)
-        ),
-    );
-    Ok(if report.is_complete() {
+    say(global, &told(&ended));
+    Ok(if ended.collected.report.is_complete() {
         Exit::Done
     } else {
         Exit::Incomplete
     })
+}
+
+/// What became of the package, and what can be done about it.
+fn told(ended: &PackageEnded) -> String {
+    let (report, action) = (&ended.collected.report, &ended.action);
+    if report.sealed > 0 {
+        return format!(
+            "archived {} ({}); `index` makes it searchable",
+            counted(report.sealed, "package"),
+            human_bytes(report.bytes)
+        );
+    }
+    if report.already_there > 0 {
+        return format!("package {} is in the archive already", action.id);
+    }
+    let comment = action.comment.as_deref().unwrap_or("no comment");
+    let told = format!(
+        "package {} ended as {} ({comment}): nothing was archived; `action {}` shows what the service says",
+        action.id, action.status, action.id
+    );
+    visible(&told)
 }
 
 pub fn library(global: &Global, typed: &Library) -> Result<Exit, Failure> {

@@ -79,7 +79,9 @@ impl Upload {
     }
 
     fn payload(&self) -> Payload {
-        let boundary = format!("afteraction{}", Sha256::of(&self.bytes));
+        // At most 70 characters (RFC 2046).
+        let hash = Sha256::of(&self.bytes).to_string();
+        let boundary = format!("afteraction{}", hash.get(..32).unwrap_or_default());
         let mut body = Vec::with_capacity(self.bytes.len() + 2_048);
         let mut part = |head: &str, bytes: &[u8]| {
             let head = format!("--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n");
@@ -229,6 +231,7 @@ mod tests {
         assert!(body.contains("name=\"OverrideIfExists\"\r\n\r\ntrue\r\n"));
         assert!(body.contains("name=\"HasParameters\"\r\n\r\nfalse\r\n"));
         let boundary = payload.content_type.split("boundary=").nth(1).unwrap();
+        assert!((20..=70).contains(&boundary.len()), "{boundary}");
         assert!(body.ends_with(&format!("--{boundary}--\r\n")));
     }
 }

@@ -42,7 +42,8 @@ pub async fn cancel_action(
         .map_err(|error| error.into_fatal(Call::Cancel, &api.host))
 }
 
-/// Waits until a package is over, telling where it stands.
+/// Waits until a package is over, telling where it stands; returns it as it
+/// ended.
 ///
 /// **Errors**: also where the action is none, and where the service still does
 /// not know it when a fresh one would be visible.
@@ -50,7 +51,7 @@ pub async fn await_package(
     settings: &Settings,
     id: ActionId,
     events: Events,
-) -> Result<(), CollectError> {
+) -> Result<Action, CollectError> {
     let api = open(settings).await?;
     let ask = Ask::get(Call::Action, api.url(&format!("machineactions/{id}")));
     let fatal = |error: CallError| error.into_fatal(Call::Action, &api.host);
@@ -80,7 +81,7 @@ pub async fn await_package(
             });
         }
         if action.is_final() {
-            return Ok(());
+            return Ok(action);
         }
         if told != action.status {
             told.clone_from(&action.status);

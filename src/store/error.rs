@@ -62,7 +62,7 @@ impl StoreError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoArchive { .. } => {
-                Some("name another folder with --archive, or let collect or import create one")
+                Some("name another folder with --archive, or let collect, import or run create one")
             }
             Self::Locked { .. } => Some("wait for it or stop it; reading works meanwhile"),
             Self::DiskFull { .. } => Some("make room; sealed results are kept"),

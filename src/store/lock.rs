@@ -57,16 +57,46 @@ impl WriterLock {
     }
 }
 
+/// What the writer says it does; `None` where there is none, or nobody can
+/// tell. Only looks: a writer that comes meanwhile has the patience.
+pub(super) fn writer(dir: &Path) -> Option<String> {
+    let file = File::open(dir.join(layout::LOCK)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(named(dir).command),
+        _ => None,
+    }
+}
+
 fn holder(dir: &Path) -> StoreError {
-    let writer = fs::read(dir.join(layout::WRITER))
+    let writer = named(dir);
+    StoreError::Locked {
+        pid: writer.pid,
+        command: writer.command,
+    }
+}
+
+fn named(dir: &Path) -> Writer {
+    fs::read(dir.join(layout::WRITER))
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or(Writer {
             pid: 0,
             command: "which has not said what it does".into(),
-        });
-    StoreError::Locked {
-        pid: writer.pid,
-        command: writer.command,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_is_named_while_it_lives_and_looking_stops_none() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(writer(dir.path()), None);
+        let lock = WriterLock::acquire(dir.path(), "collect").unwrap();
+        assert_eq!(writer(dir.path()).as_deref(), Some("collect"));
+        drop(lock);
+        assert_eq!(writer(dir.path()), None, "what it said stays behind");
+        WriterLock::acquire(dir.path(), "index").unwrap();
     }
 }

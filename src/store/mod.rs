@@ -61,6 +61,12 @@ pub use store::{ACTION_JSON_MAX, Latest, OpenOptions, SMALL_MAX, Sealing, Store,
 pub use tail::Tail;
 pub use verify::{Checked, Progress};
 
+/// What the process that writes an archive says it does; `None` where there
+/// is none.
+pub fn writer(dir: &std::path::Path) -> Option<String> {
+    lock::writer(dir)
+}
+
 /// What the disk under `dir` has free for this user.
 ///
 /// **Units**: bytes.

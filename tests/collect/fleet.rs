@@ -40,6 +40,11 @@ struct Kept {
     notes: BTreeMap<u32, serde_json::Value>,
     orders: Vec<FleetOrder>,
     vault: Option<MemoryVault>,
+    /// What says that the run is cancelled is not kept.
+    refuses_cancelled: bool,
+    /// Left just as nobody would hear it any more.
+    last_order: Option<FleetOrder>,
+    is_deaf: bool,
 }
 
 impl MemoryRecord {
@@ -62,12 +67,30 @@ impl MemoryRecord {
 
 impl FleetRecord for MemoryRecord {
     fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), VaultError> {
-        self.0.lock().unwrap().notes.extend(notes.iter().cloned());
+        let mut kept = self.0.lock().unwrap();
+        if kept.refuses_cancelled && notes.iter().any(|(_, note)| note["is_cancelled"] == true) {
+            return Err(VaultError::failed(std::io::Error::other("the disk")));
+        }
+        kept.notes.extend(notes.iter().cloned());
         Ok(())
     }
 
-    fn take_orders(&self, _: RunId) -> Result<Vec<FleetOrder>, VaultError> {
-        Ok(std::mem::take(&mut self.0.lock().unwrap().orders))
+    fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, VaultError> {
+        Ok(self.0.lock().unwrap().orders.clone())
+    }
+
+    fn hear(&self, _: RunId, hears: bool) -> Result<bool, VaultError> {
+        let mut kept = self.0.lock().unwrap();
+        let last = kept.last_order.take_if(|_| !hears);
+        kept.orders.extend(last);
+        let is_done = hears || kept.orders.is_empty();
+        kept.is_deaf = is_done && !hears;
+        Ok(is_done)
+    }
+
+    fn drop_orders(&self, _: RunId, count: usize) -> Result<(), VaultError> {
+        self.0.lock().unwrap().orders.drain(..count);
+        Ok(())
     }
 
     fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError> {
@@ -334,6 +357,93 @@ async fn a_run_is_paused_gone_on_with_and_cancelled() {
     assert!(report.is_over, "{report:?}");
     assert!(report.outcomes[&Outcome::Cancelled] > 20, "{report:?}");
     judged(&emulator, &vault, &report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_could_not_be_recorded_is_obeyed_when_the_run_is_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = start(devices(3), "");
+    let settings = fleet_settings(&emulator, dir.path());
+    let state = planned(&settings, FleetRules::default()).await;
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&state, &vault);
+    record.order(FleetOrder::Cancel);
+    record.0.lock().unwrap().refuses_cancelled = true;
+    let (_stop, stopped) = watch::channel(false);
+    let (report, failure) = go_on(settings.clone(), &record, &vault, stopped).await;
+    assert!(failure.is_some() && !report.is_over, "{report:?}");
+    record.0.lock().unwrap().refuses_cancelled = false;
+    let (_stop, stopped) = watch::channel(false);
+    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!(report.outcomes[&Outcome::Cancelled], 3, "{report:?}");
+    assert_eq!(record.orders(state.run.id).unwrap(), []);
+    assert!(record.state().run.is_cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_heard_until_nothing_more_can_be_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = start(devices(4), "");
+    let settings = fleet_settings(&emulator, dir.path());
+    let state = planned(&settings, FleetRules::default()).await;
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&state, &vault);
+    record.order(FleetOrder::Pause);
+    record.0.lock().unwrap().last_order = Some(FleetOrder::Resume);
+    let (_stop, stopped) = watch::channel(false);
+    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!(report.outcomes[&Outcome::Done], 4, "{report:?}");
+    assert!(record.0.lock().unwrap().is_deaf);
+    assert!(record.state().run.over.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_that_hangs_holds_no_other_up() {
+    let dir = tempfile::tempdir().unwrap();
+    // Real seconds: longer than any session lasts here.
+    let emulator = start(devices(6), "cancel.hang=1@5");
+    let settings = fleet_settings(&emulator, dir.path());
+    let state = planned(&settings, FleetRules::default()).await;
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&state, &vault);
+    let ordering = record.clone();
+    tokio::spawn(async move {
+        while !ordering
+            .state()
+            .devices
+            .iter()
+            .all(|device| device.is_open())
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        ordering.order(FleetOrder::Cancel);
+    });
+    let (_stop, stopped) = watch::channel(false);
+    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    assert!(failure.is_none() && report.is_over, "{failure:?}");
+    assert!(report.outcomes[&Outcome::Cancelled] >= 5, "{report:?}");
+    judged(&emulator, &vault, &report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_is_over_is_not_said_to_be_cancelled() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = start(devices(2), "");
+    let settings = fleet_settings(&emulator, dir.path());
+    let state = planned(&settings, FleetRules::default()).await;
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&state, &vault);
+    let (_stop, stopped) = watch::channel(false);
+    let (report, _) = go_on(settings.clone(), &record, &vault, stopped.clone()).await;
+    assert_eq!(report.outcomes[&Outcome::Done], 2, "{report:?}");
+    let planned = &state.devices[0].planned;
+    record.order(FleetOrder::CancelDevice(planned.machine_id.clone()));
+    let (report, _) = go_on(settings, &record, &vault, stopped).await;
+    let told = format!("{} is over already: done", planned.name);
+    assert!(report.collected.notices.contains(&told), "{report:?}");
+    assert_eq!(report.outcomes[&Outcome::Done], 2, "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use afteraction::emulator::{Emulator, Faults, Fleet, Made, Pace, Settings};
+use afteraction::store::{FleetNote, OpenOptions, Store};
 use serde_json::Value;
 
 use super::support::{Case, Ran, speaking};
@@ -65,6 +66,13 @@ fn settled_or_late(case: &Case, state: &str) {
     }
 }
 
+fn started_or_late(emulator: &Emulator, sessions: usize) {
+    let late = Instant::now() + Duration::from_secs(20);
+    while emulator.judgement().runs.started < sessions && Instant::now() < late {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 pub fn spawned(mut command: Command) -> Child {
     command
         .stdout(Stdio::null())
@@ -96,6 +104,11 @@ fn a_run_is_shown_started_collected_and_covered() {
     assert_eq!(emulator.judgement().runs.started, 0);
     let ran = Ran::of(run(&case, &emulator, &[]));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("6 devices, not done in less than "),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(judged(&emulator).runs.started, 6);
     assert_eq!(status(&case)["state"], "over");
     assert_eq!(status(&case)["results"], 12);
@@ -211,11 +224,10 @@ fn a_start_in_doubt_is_shown_and_sent_again_by_a_persons_word_alone() {
     let run_id = status(&case)["run"].as_str().expect("an id").to_string();
     let retry = ["--retry-missing", "--run", &run_id, "--dry-run"];
     let retried = Ran::of(fleet(&case, &emulator, &["coverage"], &retry));
-    assert!(
-        retried.stderr.contains("left out, unresolved"),
-        "{}",
-        retried.stderr
-    );
+    assert_eq!(retried.code, 3, "{}", retried.stderr);
+    for part in ["left out, unresolved", "nothing else is missing"] {
+        assert!(retried.stderr.contains(part), "{}", retried.stderr);
+    }
     let again = Ran::of(fleet(&case, &emulator, &["fleet", "resume"], &[]));
     assert_eq!(again.code, 3, "{}", again.stderr);
     assert_eq!(judged(&emulator).runs.started, 3);
@@ -244,6 +256,8 @@ fn a_run_is_paused_and_one_device_or_all_of_it_cancelled() {
     let started = emulator.judgement().runs.started;
     assert!((5..30).contains(&started), "{started}");
     settled_or_late(&case, "paused");
+    let again = case.ok(&["fleet", "pause"]).stderr;
+    assert!(again.contains("paused already"), "{again}");
     let rows = case.ok(&["fleet", "status", "--open", "--jsonl"]).jsonl();
     let waiting = rows.first().expect("a row that waits");
     assert!(
@@ -279,6 +293,83 @@ fn a_run_is_paused_and_one_device_or_all_of_it_cancelled() {
     child.wait().expect("an end");
     assert_eq!(status(&case)["state"], "over");
     assert!(judged(&emulator).runs.started < 30);
+}
+
+/// Links are asked for 100 times a minute: 480 of them take five after the
+/// sessions, which are three seconds here.
+#[test]
+fn a_run_is_not_over_while_its_results_are_still_to_come() {
+    let case = Case::new();
+    let emulator = emulator(quick(8));
+    let mut command = run(&case, &emulator, &["--no-index"]);
+    for n in 0..58 {
+        command.args(["--get", &format!("C:\\Temp\\{n}.zip")]);
+    }
+    let mut child = spawned(command);
+    started_or_late(&emulator, 1);
+    settled_or_late(&case, "collecting");
+    let row = status(&case);
+    let here = row["results"].as_u64().expect("a number");
+    let to_come = row["results_to_come"].as_u64().expect("a number");
+    assert!(here < 480 && to_come > 0, "{row}");
+    assert!(row["left_s"].as_u64().expect("a time") >= 60, "{row}");
+    // Nothing can be paused, cancelled or gone on with: said, and not obeyed.
+    let mut refused = vec![case.run(&["fleet", "pause"])];
+    for order in ["cancel", "resume"] {
+        refused.push(Ran::of(fleet(&case, &emulator, &["fleet", order], &[])));
+    }
+    for ran in refused {
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("collects what is left"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let told = case.ok(&["fleet", "status"]).stderr;
+    assert!(told.contains("is collecting"), "{told}");
+    // Killed now it is nobody's.
+    child.kill().expect("a kill");
+    child.wait().expect("an end");
+    let row = status(&case);
+    assert_eq!(
+        (&row["state"], &row["left_s"]),
+        (&"left".into(), &Value::Null)
+    );
+    let ran = Ran::of(fleet(
+        &case,
+        &emulator,
+        &["fleet", "resume"],
+        &["--no-index", "--json"],
+    ));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(status(&case)["state"], "over");
+    assert_eq!(status(&case)["results"], 480);
+    // The time it took ends with the last result.
+    let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
+    let took = report["took"]["secs"].as_u64().expect("seconds");
+    assert!(took >= 240, "{took} s");
+    judged(&emulator);
+}
+
+#[test]
+fn a_killed_run_is_left_and_promises_no_end() {
+    let case = Case::new();
+    let emulator = emulator(quick(30));
+    let mut child = spawned(run(&case, &emulator, &["--no-index"]));
+    started_or_late(&emulator, 5);
+    settled_or_late(&case, "running");
+    assert!(status(&case)["left_s"].as_u64().expect("a time") > 0);
+    child.kill().expect("a kill");
+    child.wait().expect("an end");
+    assert_eq!(status(&case)["state"], "left");
+    assert_eq!(status(&case)["left_s"], Value::Null);
+    let told = case.ok(&["fleet", "status", "--open", "--jsonl"]);
+    assert!(told.stderr.contains("nobody is at it"), "{}", told.stderr);
+    for row in told.jsonl() {
+        let waits_for = row["waits_for"].as_str().expect("a reason");
+        assert!(waits_for.contains("fleet resume"), "{row}");
+    }
 }
 
 #[test]
@@ -329,6 +420,79 @@ fn holes_become_runs_until_nothing_is_missing() {
     }
     assert!(rounds >= 1);
     assert_eq!(emulator.judgement().violations.len(), 0);
+}
+
+#[test]
+fn a_command_that_stands_twice_in_a_session_is_shown_and_run_twice() {
+    let case = Case::new();
+    let emulator = emulator(Settings {
+        pace: Pace {
+            failing: 1.0,
+            ..quick(1).pace
+        },
+        ..quick(1)
+    });
+    let what = ["--devices", "health:Active", "--comment", "CASE-42"];
+    let mut command = fleet(&case, &emulator, &["run"], &what);
+    for script in ["inventory.ps1", "collect.ps1", "inventory.ps1"] {
+        command.args(["--script", script]);
+    }
+    Ran::of(command);
+    let grid = case.run(&["coverage"]).stdout;
+    for column in [
+        "1  run inventory.ps1\n",
+        "2  run collect.ps1\n",
+        "3  run inventory.ps1 (time 2)\n",
+    ] {
+        assert!(grid.contains(column), "{grid}");
+    }
+    let retry = ["--retry-missing", "--comment", "C", "--dry-run", "--json"];
+    let ran = Ran::of(fleet(&case, &emulator, &["coverage"], &retry));
+    let plan: Value = serde_json::from_str(&ran.stdout).expect("a plan");
+    let commands = plan["requests"][0]["body"]["Commands"]
+        .as_array()
+        .expect("commands");
+    let scripts: Vec<_> = commands
+        .iter()
+        .map(|command| command["params"][0]["value"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(scripts, ["inventory.ps1", "collect.ps1", "inventory.ps1"]);
+}
+
+#[test]
+fn a_run_that_cannot_be_read_says_why_and_hides_no_other() {
+    let case = Case::new();
+    let emulator = emulator(quick(2));
+    let ran = Ran::of(run(&case, &emulator, &["--no-index"]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let garbled = |run, place| FleetNote {
+        run: [run; 8],
+        place,
+        value: serde_json::json!({"of": "another build"}),
+    };
+    let options = OpenOptions {
+        create: false,
+        command: "test".into(),
+    };
+    let store = Store::open(&case.archive(), options).expect("the archive");
+    store.note_fleet(&[garbled(0xab, 0)]).expect("a note");
+    store.close().expect("an end");
+    let rows = case.ok(&["fleet", "status", "--all", "--jsonl"]).jsonl();
+    let states: Vec<_> = rows.iter().map(|row| row["state"].clone()).collect();
+    assert_eq!(states, ["over", "unreadable"]);
+    let why = rows[1]["why"].as_str().expect("a reason");
+    assert!(why.contains("abababababababab: its head"), "{why}");
+    let told = case.ok(&["fleet", "status"]).stderr;
+    assert!(told.contains("is over") && told.contains("abab"), "{told}");
+    let covered = case.run(&["coverage"]);
+    assert_eq!(covered.code, 3, "{}", covered.stderr);
+    assert!(
+        covered.stderr.contains("4 commands: 4 done"),
+        "{}",
+        covered.stderr
+    );
+    assert!(covered.stderr.contains("abab"), "{}", covered.stderr);
+    assert_eq!(case.run(&["fleet", "status", "abab"]).code, 4);
 }
 
 #[test]

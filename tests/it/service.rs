@@ -108,6 +108,25 @@ fn a_package_is_started_waited_for_and_archived() {
     assert_eq!(nowhere.code, 2);
 }
 
+#[test]
+fn a_package_that_was_cancelled_is_not_said_to_be_archived() {
+    let case = Case::new();
+    let emulator = emulator(made(1));
+    let name = devices(&emulator).remove(0);
+    let started = asked(&case, &emulator, &["package", &name, "--no-wait"]);
+    let words: Vec<_> = started.stderr.split_whitespace().collect();
+    let id = words.get(1).expect("an id");
+    asked(&case, &emulator, &["action", id, "--cancel", "no longer"]);
+    let ended = asked(&case, &emulator, &["package", "--action", id]);
+    assert_eq!(ended.code, 3, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("ended as Cancelled"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains("archived 0"), "{}", ended.stderr);
+}
+
 /// The names of the made-up fleet's machines.
 fn devices(emulator: &Emulator) -> Vec<String> {
     let case = Case::new();

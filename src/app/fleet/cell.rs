@@ -92,6 +92,40 @@ impl CellState {
     }
 }
 
+/// Where the result of a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brought {
+    /// Nothing comes of it by nature: a file was put.
+    Nothing,
+    Here,
+    /// The command is over, and its result neither here nor given up.
+    ToCome,
+    /// The command is not over, or its result was given up.
+    NotHere,
+}
+
+impl Brought {
+    /// Of a step that no session has run.
+    pub(super) fn not_run(step: &Step) -> Self {
+        match step.has_result() {
+            true => Self::NotHere,
+            false => Self::Nothing,
+        }
+    }
+
+    /// Of a session that was parked nothing comes: another follows it.
+    fn on(self, device: &DeviceState) -> Self {
+        let is_current = matches!(
+            device,
+            DeviceState::Open { .. } | DeviceState::Settled { .. }
+        );
+        match self {
+            Self::ToCome if !is_current => Self::NotHere,
+            _ => self,
+        }
+    }
+}
+
 /// A command on a device.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cell {
@@ -106,12 +140,15 @@ pub struct Cell {
     /// When the command ended.
     pub time: Option<Time>,
     #[serde(skip)]
-    pub has_result: bool,
+    pub result: Brought,
     /// Somebody wanted it there: an action or a run names it.
     #[serde(skip)]
     pub is_meant: bool,
     #[serde(skip)]
     pub step: Step,
+    /// How many of this step stand before it in its session.
+    #[serde(skip)]
+    pub repeats: u32,
 }
 
 impl Cell {
@@ -127,8 +164,12 @@ impl Cell {
         let index = CommandIndex(index);
         let command = action.and_then(|a| a.commands.iter().find(|c| c.index == index));
         let (state, detail) = match (action, command) {
-            (Some(action), Some(command)) => judge(action, command, gaps, has_result),
+            (Some(action), Some(command)) => judge(action, command, gaps, &has_result),
             _ => (CellState::NeverRun, String::new()),
+        };
+        let result = match (action, command) {
+            (Some(action), Some(command)) => brought(action, command, gaps, &has_result),
+            _ => Brought::not_run(step),
         };
         let (state, detail) = without_session(device, state, detail);
         Self {
@@ -140,11 +181,19 @@ impl Cell {
             state,
             detail,
             time: command.and_then(|c| c.ended.clone()),
-            has_result: step.has_result(),
+            result: result.on(&device.state),
             is_meant: true,
             step: step.clone(),
+            repeats: repeats(&device.planned.steps, index),
         }
     }
+}
+
+fn repeats(steps: &[Step], index: CommandIndex) -> u32 {
+    let at = index.0 as usize;
+    let before = steps.iter().take(at);
+    let same = before.filter(|before| steps.get(at) == Some(*before));
+    u32::try_from(same.count()).unwrap_or(u32::MAX)
 }
 
 /// What the device's own state says of a command no session has run.
@@ -169,12 +218,32 @@ fn without_session(device: &DeviceRecord, state: CellState, detail: String) -> (
     }
 }
 
+/// Where a command's result is. That of a failed script is worth having, too.
+pub(super) fn brought(
+    action: &Action,
+    command: &Command,
+    gaps: &BTreeMap<ResultKey, GapReason>,
+    has_result: &impl Fn(ResultKey) -> bool,
+) -> Brought {
+    let key = action.key(command);
+    let is_over = command.is_completed() || action.is_final();
+    if !command.has_result() {
+        Brought::Nothing
+    } else if has_result(key) {
+        Brought::Here
+    } else if is_over && !gaps.contains_key(&key) {
+        Brought::ToCome
+    } else {
+        Brought::NotHere
+    }
+}
+
 /// What became of a command, by what the service said and what is here.
 pub(super) fn judge(
     action: &Action,
     command: &Command,
     gaps: &BTreeMap<ResultKey, GapReason>,
-    has_result: impl Fn(ResultKey) -> bool,
+    has_result: &impl Fn(ResultKey) -> bool,
 ) -> (CellState, String) {
     let key = action.key(command);
     let said = |word: &str| action.status.eq_ignore_ascii_case(word);

@@ -6,14 +6,15 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::cell::{Cell, CellState, judge};
-use super::standing::{every_run, find_run, run_cells};
+use super::cell::{Brought, Cell, CellState, brought, judge};
+use super::runs::{every_run, find_run};
+use super::standing::{RunRow, run_cells};
 use crate::app::collecting::runtime;
 use crate::app::custody;
 use crate::app::failure::Failure;
 use crate::collect::Settings;
 use crate::collect::fleet::{self, FleetPlan, Step, Wrong};
-use crate::evidence::{Action, Command, CommandKind, GapReason, ResultKey, Time};
+use crate::evidence::{Action, Command, CommandIndex, CommandKind, GapReason, ResultKey, Time};
 use crate::store::Catalogue;
 
 /// What coverage is asked of.
@@ -25,25 +26,34 @@ pub struct CoverageRequest {
     pub older_than: Option<SignedDuration>,
 }
 
-/// Every command on every device, ordered by device and command.
-pub fn coverage(archive: &Path, request: &CoverageRequest) -> Result<Vec<Cell>, Failure> {
+/// What has been run where.
+#[derive(Debug, Default)]
+pub struct Covered {
+    /// Every command on every device, ordered by device and command.
+    pub cells: Vec<Cell>,
+    /// Runs that cannot be read: what they planned is not among the cells.
+    pub unreadable: Vec<RunRow>,
+}
+
+pub fn coverage(archive: &Path, request: &CoverageRequest) -> Result<Covered, Failure> {
     let catalogue = custody::open_to_read(archive)?;
-    let mut cells = match &request.run {
+    let mut covered = match &request.run {
         Some(run) => {
             let state = find_run(&catalogue, Some(run))?;
-            let devices = run_cells(&catalogue, &state)?;
-            devices
-                .into_iter()
-                .flat_map(|device| device.cells)
-                .collect()
+            let devices = run_cells(&catalogue, &state)?.into_iter();
+            Covered {
+                cells: devices.flat_map(|device| device.cells).collect(),
+                unreadable: Vec::new(),
+            }
         }
         None => archive_cells(&catalogue)?,
     };
     if let Some(age) = request.older_than {
         let before = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
-        cells.iter_mut().for_each(|cell| mark_old(cell, before));
+        let cells = covered.cells.iter_mut();
+        cells.for_each(|cell| mark_old(cell, before));
     }
-    Ok(cells)
+    Ok(covered)
 }
 
 fn mark_old(cell: &mut Cell, before: Timestamp) {
@@ -53,12 +63,24 @@ fn mark_old(cell: &mut Cell, before: Timestamp) {
     }
 }
 
-/// A device by its id, else its name; and what was run on it.
-type Place = (String, Step);
+/// A device by its id, else its name; what was run on it, and for the how
+/// manieth time in its session.
+type Place = (String, Step, u32);
+
+/// Where a command stands among those of its device: sessions in the order of
+/// their creation, what is planned behind them, and each in its own order.
+type Order = (usize, u32);
+
+/// The latest of each command.
+type Latest = BTreeMap<Place, (Order, Cell)>;
+
+fn place_of(cell: &Cell) -> Place {
+    (cell.machine_id.clone(), cell.step.clone(), cell.repeats)
+}
 
 /// The latest of each command on each device, and what runs have planned and
 /// not started.
-fn archive_cells(catalogue: &Catalogue) -> Result<Vec<Cell>, Failure> {
+fn archive_cells(catalogue: &Catalogue) -> Result<Covered, Failure> {
     let gaps: BTreeMap<ResultKey, GapReason> = catalogue
         .gaps()?
         .into_iter()
@@ -66,28 +88,34 @@ fn archive_cells(catalogue: &Catalogue) -> Result<Vec<Cell>, Failure> {
         .collect();
     let mut actions = catalogue.actions()?;
     actions.sort_by(|a, b| a.created.cmp(&b.created));
-    let mut latest: BTreeMap<Place, Cell> = BTreeMap::new();
-    for action in &actions {
-        for command in &action.commands {
-            let Some(cell) = cell_of(action, command, &gaps, catalogue) else {
-                continue;
-            };
-            let place = (cell.machine_id.clone(), cell.step.clone());
-            let is_done = |cell: &Cell| cell.state == CellState::Done;
-            // What was done once is done, whatever was tried later.
-            if latest.get(&place).is_none_or(|known| !is_done(known)) || is_done(&cell) {
-                latest.insert(place, cell);
-            }
+    let mut latest = Latest::new();
+    for (nth, action) in actions.iter().enumerate() {
+        for cell in cells_of(action, &gaps, catalogue) {
+            add_run(&mut latest, nth, cell);
         }
     }
-    for run in every_run(catalogue)? {
-        for device in run_cells(catalogue, &run)? {
+    let (runs, unreadable) = every_run(catalogue)?;
+    for (nth, run) in runs.iter().enumerate() {
+        for device in run_cells(catalogue, run)? {
             let not_run = device.cells.into_iter();
             let not_run = not_run.filter(|c| c.action_id.is_none() || is_open(c));
-            not_run.for_each(|cell| add_planned(&mut latest, cell));
+            not_run.for_each(|cell| add_planned(&mut latest, actions.len() + nth, cell));
         }
     }
-    Ok(with_never_run(latest))
+    Ok(Covered {
+        cells: with_never_run(latest),
+        unreadable: unreadable.into_iter().map(RunRow::of).collect(),
+    })
+}
+
+/// What was done once is done, whatever was tried later.
+fn add_run(latest: &mut Latest, nth: usize, cell: Cell) {
+    let place = place_of(&cell);
+    let is_done = |cell: &Cell| cell.state == CellState::Done;
+    let known = latest.get(&place);
+    if known.is_none_or(|(_, known)| !is_done(known)) || is_done(&cell) {
+        latest.insert(place, ((nth, cell.command_index.0), cell));
+    }
 }
 
 fn is_open(cell: &Cell) -> bool {
@@ -96,15 +124,32 @@ fn is_open(cell: &Cell) -> bool {
 
 /// What is still to be started, or may have been, says more than how an
 /// earlier try ended.
-fn add_planned(latest: &mut BTreeMap<Place, Cell>, cell: Cell) {
-    let place = (cell.machine_id.clone(), cell.step.clone());
+fn add_planned(latest: &mut Latest, nth: usize, cell: Cell) {
+    let place = place_of(&cell);
     let adds = match latest.get(&place) {
         None => true,
-        Some(known) => is_open(&cell) && known.state.is_hole(),
+        Some((_, known)) => is_open(&cell) && known.state.is_hole(),
     };
     if adds {
-        latest.insert(place, cell);
+        latest.insert(place, ((nth, cell.command_index.0), cell));
     }
+}
+
+/// An action's commands, in its order.
+fn cells_of(
+    action: &Action,
+    gaps: &BTreeMap<ResultKey, GapReason>,
+    catalogue: &Catalogue,
+) -> Vec<Cell> {
+    let mut met: BTreeMap<Step, u32> = BTreeMap::new();
+    let cells = action.commands.iter().filter_map(|command| {
+        let mut cell = cell_of(action, command, gaps, catalogue)?;
+        let met = met.entry(cell.step.clone()).or_default();
+        cell.repeats = *met;
+        *met += 1;
+        Some(cell)
+    });
+    cells.collect()
 }
 
 fn cell_of(
@@ -114,7 +159,8 @@ fn cell_of(
     catalogue: &Catalogue,
 ) -> Option<Cell> {
     let step = step_of(command)?;
-    let (state, detail) = judge(action, command, gaps, |key| catalogue.has_result(key));
+    let has_result = |key| catalogue.has_result(key);
+    let (state, detail) = judge(action, command, gaps, &has_result);
     let name = action.device.as_ref().or(action.machine_id.as_ref())?;
     Some(Cell {
         device: name.clone(),
@@ -125,9 +171,10 @@ fn cell_of(
         state,
         detail,
         time: command.ended.clone(),
-        has_result: command.has_result(),
+        result: brought(action, command, gaps, &has_result),
         is_meant: true,
         step,
+        repeats: 0,
     })
 }
 
@@ -150,35 +197,48 @@ fn step_of(command: &Command) -> Option<Step> {
 /// Adds each command that at least two devices share to the others, as never
 /// run. One that a single device had alone, such as with values of its own, is
 /// no gap of the rest; so the cells stay few.
-fn with_never_run(mut latest: BTreeMap<Place, Cell>) -> Vec<Cell> {
+fn with_never_run(mut latest: Latest) -> Vec<Cell> {
     let devices: BTreeMap<String, String> = latest
         .values()
-        .map(|cell| (cell.machine_id.clone(), cell.device.clone()))
+        .map(|(_, cell)| (cell.machine_id.clone(), cell.device.clone()))
         .collect();
-    let mut shared: BTreeMap<Step, u32> = BTreeMap::new();
-    for (_, step) in latest.keys() {
-        *shared.entry(step.clone()).or_default() += 1;
+    let mut shared: BTreeMap<(Step, u32), u32> = BTreeMap::new();
+    for (_, step, repeats) in latest.keys() {
+        *shared.entry((step.clone(), *repeats)).or_default() += 1;
     }
     shared.retain(|_, devices| *devices > 1);
     for (machine_id, device) in devices {
-        for (step, index) in shared.keys().zip(0..) {
-            let place = (machine_id.clone(), step.clone());
-            latest.entry(place).or_insert_with(|| Cell {
+        for ((step, repeats), index) in shared.keys().zip(0..) {
+            let place = (machine_id.clone(), step.clone(), *repeats);
+            let never_run = || Cell {
                 device: device.clone(),
                 machine_id: machine_id.clone(),
                 action_id: None,
-                command_index: crate::evidence::CommandIndex(index),
+                command_index: CommandIndex(index),
                 command: step.to_string(),
                 state: CellState::NeverRun,
                 detail: String::new(),
                 time: None,
-                has_result: step.has_result(),
+                result: Brought::not_run(step),
                 is_meant: false,
                 step: step.clone(),
-            });
+                repeats: *repeats,
+            };
+            let behind_all = (usize::MAX, index);
+            latest
+                .entry(place)
+                .or_insert_with(|| (behind_all, never_run()));
         }
     }
-    latest.into_values().collect()
+    in_order(latest)
+}
+
+/// By device, and of each in the order in which it was run: scripts may rely
+/// on those before them.
+fn in_order(latest: Latest) -> Vec<Cell> {
+    let mut cells: Vec<(Order, Cell)> = latest.into_values().collect();
+    cells.sort_by(|(a, one), (b, other)| (&one.machine_id, a).cmp(&(&other.machine_id, b)));
+    cells.into_iter().map(|(_, cell)| cell).collect()
 }
 
 /// A run of what is missing: of each device with holes those commands, and the
@@ -207,7 +267,8 @@ fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
         let actions: BTreeSet<_> = holes.map(|cell| cell.action_id).collect();
         // Files put for what is missing, not those of other sessions.
         let is_needed = |cell: &&Cell| {
-            let is_put = cell.is_meant && !cell.has_result && actions.contains(&cell.action_id);
+            let is_put = cell.is_meant && cell.result == Brought::Nothing;
+            let is_put = is_put && actions.contains(&cell.action_id);
             is_hole(cell) || is_put
         };
         let mut steps: Vec<Step> = cells
@@ -226,7 +287,6 @@ fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::CommandIndex;
 
     fn cell(machine: &str, step: Step, state: CellState) -> Cell {
         Cell {
@@ -238,9 +298,10 @@ mod tests {
             state,
             detail: String::new(),
             time: Some(Time::from_text("2026-01-01T00:00:00Z")),
-            has_result: step.has_result(),
+            result: Brought::not_run(&step),
             is_meant: true,
             step,
+            repeats: 0,
         }
     }
 
@@ -273,7 +334,7 @@ mod tests {
             cell("b", get("/shared"), CellState::Failed),
             cell("c", get("/c.zip"), CellState::Done),
         ];
-        let latest = cells.map(|c| ((c.machine_id.clone(), c.step.clone()), c));
+        let latest = cells.map(|c| (place_of(&c), ((0, 0), c)));
         let cells = with_never_run(latest.into_iter().collect());
         let states: Vec<_> = cells
             .iter()
@@ -303,6 +364,29 @@ mod tests {
         ];
         let steps = missing_steps(&cells);
         assert_eq!(steps, [("a".to_string(), vec![put(), get("/gone")])]);
+    }
+
+    /// Not in the alphabet's order, and one of them twice.
+    #[test]
+    fn what_is_missing_is_run_again_in_the_order_of_its_sessions() {
+        let run = |script: &str| Step::Run {
+            script: script.into(),
+            args: None,
+        };
+        let mut latest = Latest::new();
+        for (nth, script) in ["stop", "collect", "stop"].into_iter().enumerate() {
+            let mut failed = cell("a", run(script), CellState::CutOff);
+            failed.command_index = CommandIndex(nth as u32);
+            failed.repeats = u32::from(nth == 2);
+            add_run(&mut latest, 7, failed);
+        }
+        // An older session's comes first, whatever its place was there.
+        let mut older = cell("a", run("inventory"), CellState::Failed);
+        older.command_index = CommandIndex(9);
+        add_run(&mut latest, 3, older);
+        let steps = missing_steps(&with_never_run(latest));
+        let scripts = ["inventory", "stop", "collect", "stop"].map(run);
+        assert_eq!(steps, [("a".to_string(), scripts.to_vec())]);
     }
 
     #[test]

@@ -7,17 +7,19 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::orders;
-use super::standing::find_run;
+use super::runs::find_run;
 use crate::app::collecting::{StoreVault, runtime_until_interrupted};
 use crate::app::custody;
 use crate::app::failure::Failure;
 use crate::collect::fleet::{
-    self, DeviceRecord, FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRules, RunId,
-    RunState,
+    self, FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRules, RunId, RunState,
 };
 use crate::collect::{Events, Settings, VaultError};
 use crate::evidence::{Action, ActionId, Time};
 use crate::store::{FleetNote, Store, StoreError};
+
+/// Devices of one name that are listed.
+const SHOWN_MAX: usize = 5;
 
 /// What a run, or a part of one, came to.
 #[derive(Debug, serde::Serialize)]
@@ -63,7 +65,7 @@ pub fn resume_fleet(
     archive: &Path,
     settings: Settings,
     run: Option<&str>,
-    order: Option<FleetOrder>,
+    order: FleetOrder,
     events: Events,
 ) -> Result<FleetEnded, Failure> {
     let id = find_run(&custody::open_to_read(archive)?, run)?.run.id;
@@ -83,32 +85,23 @@ pub fn resume_fleet(
         ))
         .hint("one host of the service does not show what another started; name the same one"));
     }
+    let order = by_id(&state, order)?;
     custody::note(&store, &format!("fleet resume {}", state.run.id))?;
     match &order {
-        Some(FleetOrder::Cancel) => {}
+        FleetOrder::Cancel => state.run.is_cancelled = true,
         // To leave one device out is no word to start the others.
-        Some(FleetOrder::CancelDevice(name)) => {
-            find_device(&state, name)?;
-            state.run.is_paused = true;
-        }
+        FleetOrder::CancelDevice(_) => state.run.is_paused = true,
         _ => state.run.is_paused = false,
-    }
-    if state.devices.iter().any(DeviceRecord::is_unresolved) {
-        state.run.over = None;
     }
     let record = StoreRecord::new(&store, archive);
     record.write(id, &[state.head()])?;
-    let left = orders::take(archive, id)?;
-    // What was left while nobody was at it: going on overrules a pause.
-    for order in left.into_iter().chain(order).filter(decides) {
+    orders::hear(archive, id, true)?;
+    // What else was left by a process that ended before it was heard stands.
+    orders::overrule(archive, id)?;
+    if order != FleetOrder::Resume {
         orders::leave(archive, id, order)?;
     }
     go_on(store, settings, state, record, events)
-}
-
-/// Says more than whether to go on.
-fn decides(order: &FleetOrder) -> bool {
-    !matches!(order, FleetOrder::Pause | FleetOrder::Resume)
 }
 
 fn go_on(
@@ -132,12 +125,27 @@ fn go_on(
     })
 }
 
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordered {
+    /// The process that is at the run was told.
+    Told,
+    /// No process is at it: a pause stands in the record, and all else is for
+    /// [`resume_fleet`].
+    Nobody,
+    /// It is paused already.
+    Already,
+}
+
 /// Tells a run something: the process that is at it, where there is one.
-/// `false` where there is none: then a pause stands in the record, and all
-/// else is for [`resume_fleet`].
 ///
-/// **Errors**: also where the archive is held by something else than this run.
-pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Result<bool, Failure> {
+/// **Errors**: also where the archive is held by something else than this run,
+/// and where the process that is at it starts nothing more.
+pub fn order_fleet(
+    archive: &Path,
+    run: Option<&str>,
+    order: FleetOrder,
+) -> Result<Ordered, Failure> {
     let id = find_run(&custody::open_to_read(archive)?, run)?.run.id;
     let store = match custody::open_to_write(archive, "fleet order") {
         Ok(store) => Some(Arc::new(store)),
@@ -146,24 +154,32 @@ pub fn order_fleet(archive: &Path, run: Option<&str>, order: FleetOrder) -> Resu
     };
     let catalogue = custody::open_to_read(archive)?;
     let mut state = find_run(&catalogue, Some(&id.to_string()))?;
+    let order = by_id(&state, order)?;
+    let is_pause = order == FleetOrder::Pause;
+    let Some(store) = store else {
+        // Going on may have been ordered and not been heard yet.
+        if is_pause && state.run.is_paused && orders::read(archive, id)?.is_empty() {
+            return Ok(Ordered::Already);
+        }
+        orders::leave(archive, id, order)?;
+        return Ok(Ordered::Told);
+    };
     // Going on fetches what is still missing of a run whose sessions are over.
     let goes_on = matches!(order, FleetOrder::Resume | FleetOrder::Repost);
     if state.run.over.is_some() && !goes_on {
-        return Err(Failure::asked(format!("run {id} is over")));
+        return Err(Failure::asked(format!("run {id} is over"))
+            .hint("`fleet resume` fetches what is still missing"));
     }
-    if let FleetOrder::CancelDevice(name) = &order {
-        find_device(&state, name)?;
-    }
-    let Some(store) = store else {
-        orders::leave(archive, id, order)?;
-        return Ok(true);
-    };
-    if order == FleetOrder::Pause {
+    let is_paused = is_pause && state.run.is_paused;
+    if is_pause && !is_paused {
         state.run.is_paused = true;
         StoreRecord::new(&store, archive).write(id, &[state.head()])?;
     }
     store.close()?;
-    Ok(false)
+    Ok(match is_paused {
+        true => Ordered::Already,
+        false => Ordered::Nobody,
+    })
 }
 
 /// What a process that is at a run says it is doing: others find it by that.
@@ -171,20 +187,40 @@ fn at_run(doing: &str, run: RunId) -> String {
     format!("{doing} {run}")
 }
 
+/// Whether it does: see [`at_run`].
+pub(super) fn is_at_run(doing: &str, run: RunId) -> bool {
+    doing.ends_with(&run.to_string())
+}
+
 /// Whether the archive is held by a process that is at this run.
 fn is_at(failure: &Failure, run: RunId) -> bool {
     let cause = std::error::Error::source(failure);
     let error = cause.and_then(|cause| cause.downcast_ref::<StoreError>());
-    matches!(error, Some(StoreError::Locked { command, .. }) if command.ends_with(&run.to_string()))
+    matches!(error, Some(StoreError::Locked { command, .. }) if is_at_run(command, run))
 }
 
-fn find_device(state: &RunState, name: &str) -> Result<(), Failure> {
-    let mut devices = state.devices.iter();
-    if devices.any(|device| device.planned.is_called(name)) {
-        return Ok(());
+/// The order with its device by id: as in planning, a name of two devices
+/// means neither.
+fn by_id(state: &RunState, order: FleetOrder) -> Result<FleetOrder, Failure> {
+    let FleetOrder::CancelDevice(name) = &order else {
+        return Ok(order);
+    };
+    let devices = state.devices.iter().map(|device| &device.planned);
+    let called: Vec<_> = devices.filter(|device| device.is_called(name)).collect();
+    match called.as_slice() {
+        [device] => Ok(FleetOrder::CancelDevice(device.machine_id.clone())),
+        [] => {
+            let message = format!("run {} has no device {name}", state.run.id);
+            Err(Failure::asked(message).hint("`fleet status` lists them"))
+        }
+        many => {
+            let shown = many.iter().take(SHOWN_MAX);
+            let shown = shown.map(|device| format!("{} ({})", device.name, device.machine_id));
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            let message = format!("{} devices are called {name}: {shown}", many.len());
+            Err(Failure::asked(message).hint("name the one that is meant by its id"))
+        }
     }
-    let message = format!("run {} has no device {name}", state.run.id);
-    Err(Failure::asked(message).hint("`fleet status` lists them"))
 }
 
 /// The archive as a fleet run sees it.
@@ -223,13 +259,63 @@ impl FleetRecord for StoreRecord {
             .map_err(crate::app::collecting::refused)
     }
 
-    fn take_orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError> {
-        orders::take(&self.dir, run).map_err(VaultError::failed)
+    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError> {
+        orders::read(&self.dir, run).map_err(VaultError::failed)
+    }
+
+    fn hear(&self, run: RunId, hears: bool) -> Result<bool, VaultError> {
+        orders::hear(&self.dir, run, hears).map_err(VaultError::failed)
+    }
+
+    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), VaultError> {
+        orders::remove(&self.dir, run, count).map_err(VaultError::failed)
     }
 
     fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError> {
         self.store
             .action(id)
             .map_err(crate::app::collecting::refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::fleet::PlannedDevice;
+
+    fn state(names: &[&str]) -> RunState {
+        let planned = |name: &&str| PlannedDevice {
+            machine_id: format!("id-of-{name}"),
+            name: name.to_string(),
+            steps: Vec::new(),
+            likely_away: false,
+            last_seen: None,
+        };
+        let plan = FleetPlan {
+            id: RunId::from_bytes([1; 8]),
+            comment: "c".into(),
+            devices: names.iter().map(planned).collect(),
+            bound: fleet::Bound::of(fleet::Needs::default()),
+            warnings: Vec::new(),
+        };
+        let created = Time::from_text("2026-02-04T12:00:00Z");
+        RunState::new(plan, FleetRules::default(), "h".into(), created)
+    }
+
+    #[test]
+    fn a_name_of_two_devices_cancels_neither_and_lists_both() {
+        let state = state(&["ws-1.a.example", "ws-1.b.example", "ws-2.a.example"]);
+        let cancel = |name: &str| by_id(&state, FleetOrder::CancelDevice(name.into()));
+        let refused = cancel("ws-1").unwrap_err().chain();
+        for name in ["ws-1.a.example (id-of-ws-1.a.example)", "ws-1.b.example"] {
+            assert!(refused.contains(name), "{refused}");
+        }
+        for (name, id) in [
+            ("WS-1.b.example", "id-of-ws-1.b.example"),
+            ("ws-2", "id-of-ws-2.a.example"),
+        ] {
+            assert_eq!(cancel(name).unwrap(), FleetOrder::CancelDevice(id.into()));
+        }
+        assert!(cancel("ws-3").unwrap_err().chain().contains("no device"));
     }
 }

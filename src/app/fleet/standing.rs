@@ -7,34 +7,41 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::cell::{Cell, CellState};
+use super::cell::{Brought, Cell};
+use super::running::is_at_run;
+use super::runs::{Unreadable, every_run, find_run, heads};
 use crate::app::custody;
-use crate::app::failure::{Failure, Kind};
+use crate::app::failure::Failure;
 use crate::collect::fleet::{
-    Bound, DeviceRecord, DeviceState, Needs, RunId, RunRecord, RunState, SESSION_USUAL,
+    Bound, DeviceRecord, DeviceState, Needs, RunId, RunState, SESSION_USUAL,
 };
 use crate::evidence::{Action, Time};
-use crate::store::Catalogue;
+use crate::store::{Catalogue, writer};
 
 /// A run in a list of them, and at the head of its status.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunRow {
     pub run: RunId,
     pub comment: String,
-    pub created: Time,
+    pub created: Option<Time>,
     pub host: String,
     pub devices: u32,
-    /// `running`, `paused`, `cancelled`, `over`; a run nobody is at is
-    /// `running` too.
+    /// `running`; `paused`; `cancelled`, while its sessions end; `collecting`,
+    /// while only results are still to come; `left`, where somebody must go on
+    /// with it; `over`; `unreadable`.
     pub state: &'static str,
+    /// Why it cannot be read, where it cannot.
+    pub why: Option<String>,
     /// Devices by where they stand.
     pub counts: BTreeMap<&'static str, u64>,
-    /// Results that are here, and those that are to be.
+    /// Results that are here, and those of all its commands.
     pub results: u64,
     pub results_expected: u64,
-    /// When it could be over, had it all the service allows.
+    /// Of commands that are over, and neither here nor given up.
+    pub results_to_come: u64,
+    /// The least time to its end, had it all the service allows.
     ///
-    /// **Units**: seconds of service time from now; none where it is over.
+    /// **Units**: seconds of service time from now; none where nothing goes on.
     pub left_s: Option<u64>,
 }
 
@@ -52,143 +59,170 @@ pub struct FleetRow {
     pub attempts: usize,
 }
 
-/// Finds a run by the beginning of its id; the newest where none is named.
-pub(super) fn find_run(catalogue: &Catalogue, typed: Option<&str>) -> Result<RunState, Failure> {
-    let heads = heads(catalogue)?;
-    let wanted = typed.unwrap_or("").to_ascii_lowercase();
-    let mut fit: Vec<&RunRecord> = heads
-        .iter()
-        .filter(|head| head.id.to_string().starts_with(&wanted))
-        .collect();
-    fit.sort_by(|a, b| a.created.cmp(&b.created));
-    let head = match (fit.as_slice(), typed) {
-        ([], None) => {
-            return Err(
-                Failure::new(Kind::NotThere, "the archive holds no fleet run")
-                    .hint("`run --devices … --script …` makes one"),
-            );
-        }
-        ([], Some(typed)) => {
-            return Err(
-                Failure::new(Kind::NotThere, format!("no fleet run is called {typed}"))
-                    .hint("`fleet status --all` lists them"),
-            );
-        }
-        ([head], _) => *head,
-        ([.., newest], None) => *newest,
-        (many, Some(typed)) => {
-            let message = format!("{} fleet runs begin with {typed}", many.len());
-            return Err(Failure::asked(message).hint("type more of its id"));
-        }
-    };
-    read_run(catalogue, head.id)
-}
-
-fn heads(catalogue: &Catalogue) -> Result<Vec<RunRecord>, Failure> {
-    let notes = catalogue.fleet_runs()?;
-    let read = notes.into_iter().map(|note| {
-        serde_json::from_value(note.value)
-            .map_err(|e| Failure::caused(Kind::Damaged, "could not read a fleet run", e))
-    });
-    read.collect()
-}
-
-fn read_run(catalogue: &Catalogue, id: RunId) -> Result<RunState, Failure> {
-    let notes = catalogue.fleet(*id.as_bytes())?;
-    let notes = notes.into_iter().map(|note| (note.place, note.value));
-    RunState::read(notes.collect()).map_err(|why| {
-        Failure::new(
-            Kind::Damaged,
-            format!("could not read fleet run {id}: {why}"),
-        )
-    })
-}
-
-/// Every run of the archive, oldest first.
+/// Every run of the archive, oldest first; those that cannot be read behind
+/// them, saying why.
 pub fn fleet_runs(archive: &Path) -> Result<Vec<RunRow>, Failure> {
+    let attended = Attended::look(archive);
     let catalogue = custody::open_to_read(archive)?;
-    let runs = every_run(&catalogue)?;
-    let rows = runs.iter().map(|run| Ok(status_of(&catalogue, run)?.0));
-    rows.collect()
+    let (runs, unreadable) = every_run(&catalogue)?;
+    let rows = runs
+        .iter()
+        .map(|run| Ok(status_of(&catalogue, run, &attended)?.0));
+    let lost = unreadable.into_iter().map(|lost| Ok(RunRow::of(lost)));
+    rows.chain(lost).collect()
 }
 
-/// The same, whole.
-pub(super) fn every_run(catalogue: &Catalogue) -> Result<Vec<RunState>, Failure> {
-    let mut heads = heads(catalogue)?;
-    heads.sort_by(|a, b| a.created.cmp(&b.created));
-    let runs = heads.iter().map(|head| read_run(catalogue, head.id));
-    runs.collect()
+/// Runs of which nothing can be read, not even how old they are.
+///
+/// **Cost**: a read a run.
+pub fn unreadable_runs(archive: &Path) -> Result<Vec<RunRow>, Failure> {
+    let (_, unreadable) = heads(&custody::open_to_read(archive)?)?;
+    Ok(unreadable.into_iter().map(RunRow::of).collect())
+}
+
+impl RunRow {
+    pub(super) fn of(lost: Unreadable) -> Self {
+        Self {
+            run: lost.run,
+            comment: String::new(),
+            created: None,
+            host: String::new(),
+            devices: 0,
+            state: "unreadable",
+            why: Some(lost.why),
+            counts: BTreeMap::new(),
+            results: 0,
+            results_expected: 0,
+            results_to_come: 0,
+            left_s: None,
+        }
+    }
 }
 
 /// A run and each command on each of its devices.
 pub fn fleet_status(archive: &Path, run: Option<&str>) -> Result<(RunRow, Vec<FleetRow>), Failure> {
+    let attended = Attended::look(archive);
     let catalogue = custody::open_to_read(archive)?;
     let state = find_run(&catalogue, run)?;
-    status_of(&catalogue, &state)
+    status_of(&catalogue, &state, &attended)
 }
 
-fn status_of(catalogue: &Catalogue, state: &RunState) -> Result<(RunRow, Vec<FleetRow>), Failure> {
+/// What the process at the archive does. Looked at before the records are
+/// read: a run that ends in between has its end in them.
+struct Attended(Option<String>);
+
+impl Attended {
+    fn look(archive: &Path) -> Self {
+        Self(writer(archive))
+    }
+
+    fn is(&self, run: RunId) -> bool {
+        self.0.as_ref().is_some_and(|doing| is_at_run(doing, run))
+    }
+}
+
+fn status_of(
+    catalogue: &Catalogue,
+    state: &RunState,
+    attended: &Attended,
+) -> Result<(RunRow, Vec<FleetRow>), Failure> {
     let cells = run_cells(catalogue, state)?;
-    let mut counts = BTreeMap::new();
+    let row = row_of(state, &cells, attended.is(state.run.id));
     let mut rows = Vec::new();
     let mut before = 0;
     for (device, cells) in state.devices.iter().zip(cells) {
-        let word = word(&device.state, cells.action.as_ref());
-        *counts.entry(word).or_insert(0) += 1;
-        let waits_for = waits_for(device, before);
+        let waits_for = match row.state {
+            LEFT => Some("`fleet resume`: nobody is at the run".into()),
+            _ => waits_for(device, before),
+        };
         before += u64::from(matches!(device.state, DeviceState::Waiting { .. }));
-        let is_running = word == RUNNING;
-        let mut under_way: Option<String> = None;
-        for cell in cells.cells {
-            let waits_for = match (is_running, &under_way) {
-                (true, _) if cell.time.is_some() => Some("its result".into()),
-                (true, Some(command)) => Some(command.clone()),
-                (true, None) => Some("its end".into()),
-                (false, _) => waits_for.clone(),
-            };
-            if is_running && cell.time.is_none() {
-                under_way.get_or_insert_with(|| cell.command.clone());
-            }
-            rows.push(FleetRow {
-                waits_for: waits_for.filter(|_| !cell.state.is_end()),
-                cell,
-                run: state.run.id,
-                device_state: word,
-                attempts: device.attempts.len(),
-            });
-        }
+        add_rows(&mut rows, &row, device, cells, waits_for);
     }
-    let with_result = rows.iter().filter(|row| row.cell.has_result);
-    let row = RunRow {
-        run: state.run.id,
-        comment: state.run.comment.clone(),
-        created: state.run.created.clone(),
-        host: state.run.host.clone(),
-        devices: state.run.devices,
-        state: run_word(&state.run),
-        counts,
-        results_expected: with_result.clone().count() as u64,
-        results: with_result
-            .filter(|row| row.cell.state == CellState::Done)
-            .count() as u64,
-        left_s: state
-            .run
-            .over
-            .is_none()
-            .then(|| left(&state.devices).as_secs()),
-    };
     Ok((row, rows))
 }
 
-fn run_word(run: &RunRecord) -> &'static str {
-    if run.over.is_some() {
+fn row_of(state: &RunState, cells: &[DeviceCells], is_attended: bool) -> RunRow {
+    let run = &state.run;
+    let mut counts = BTreeMap::new();
+    for (device, cells) in state.devices.iter().zip(cells) {
+        let word = word(&device.state, cells.action.as_ref());
+        *counts.entry(word).or_insert(0) += 1;
+    }
+    let count = |brought: &[Brought]| {
+        let all = cells.iter().flat_map(|device| &device.cells);
+        all.filter(|cell| brought.contains(&cell.result)).count() as u64
+    };
+    let to_come = count(&[Brought::ToCome]);
+    let word = run_word(state, to_come, is_attended);
+    let goes_on = [RUNNING, CANCELLED, COLLECTING].contains(&word);
+    RunRow {
+        run: run.id,
+        comment: run.comment.clone(),
+        created: Some(run.created.clone()),
+        host: run.host.clone(),
+        devices: run.devices,
+        state: word,
+        why: None,
+        counts,
+        results: count(&[Brought::Here]),
+        results_expected: count(&[Brought::Here, Brought::ToCome, Brought::NotHere]),
+        results_to_come: to_come,
+        left_s: goes_on.then(|| left(&state.devices, cells).as_secs()),
+    }
+}
+
+const RUNNING: &str = "running";
+const CANCELLED: &str = "cancelled";
+const COLLECTING: &str = "collecting";
+const LEFT: &str = "left";
+
+fn run_word(state: &RunState, to_come: u64, is_attended: bool) -> &'static str {
+    let is_settled = state.devices.iter().all(DeviceRecord::is_settled);
+    let is_under_way = to_come > 0 || state.devices.iter().any(DeviceRecord::is_open);
+    let run = &state.run;
+    if is_settled && to_come == 0 {
         "over"
+    } else if !is_attended && (is_under_way || !run.is_paused) {
+        LEFT
+    } else if is_settled {
+        COLLECTING
     } else if run.is_cancelled {
-        "cancelled"
+        CANCELLED
     } else if run.is_paused {
         "paused"
     } else {
-        "running"
+        RUNNING
+    }
+}
+
+/// A row a command.
+fn add_rows(
+    rows: &mut Vec<FleetRow>,
+    run: &RunRow,
+    device: &DeviceRecord,
+    cells: DeviceCells,
+    waits_for: Option<String>,
+) {
+    let device_state = word(&device.state, cells.action.as_ref());
+    let is_running = device_state == RUNNING && run.state != LEFT;
+    let mut under_way: Option<String> = None;
+    for cell in cells.cells {
+        let waits_for = match (is_running, &under_way) {
+            (true, _) if cell.time.is_some() => Some("its result".into()),
+            (true, Some(command)) => Some(command.clone()),
+            (true, None) => Some("its end".into()),
+            (false, _) => waits_for.clone(),
+        };
+        if is_running && cell.time.is_none() {
+            under_way.get_or_insert_with(|| cell.command.clone());
+        }
+        rows.push(FleetRow {
+            waits_for: waits_for.filter(|_| !cell.state.is_end()),
+            cell,
+            run: run.run,
+            device_state,
+            attempts: device.attempts.len(),
+        });
     }
 }
 
@@ -227,9 +261,6 @@ pub(super) fn run_cells(
     state.devices.iter().map(of_device).collect()
 }
 
-/// The session of a device is in progress.
-const RUNNING: &str = "running";
-
 fn word(state: &DeviceState, action: Option<&Action>) -> &'static str {
     match state {
         DeviceState::Waiting { .. } => "waiting",
@@ -267,25 +298,33 @@ fn waits_for(device: &DeviceRecord, before: u64) -> Option<String> {
 }
 
 /// The least time the rest takes, service time.
-fn left(devices: &[DeviceRecord]) -> Duration {
-    let open = devices.iter().filter(|device| !device.is_settled());
+fn left(devices: &[DeviceRecord], cells: &[DeviceCells]) -> Duration {
     let mut needs = Needs::default();
-    for device in open {
-        needs.starts += u64::from(!device.is_open());
-        needs.links += device
-            .planned
-            .steps
-            .iter()
-            .filter(|s| s.has_result())
-            .count() as u64;
-        needs.session_time += SESSION_USUAL;
+    let mut last = Duration::ZERO;
+    for (device, cells) in devices.iter().zip(cells) {
+        let is_settled = device.is_settled();
+        let may_come = |cell: &&Cell| match cell.result {
+            Brought::ToCome => true,
+            Brought::NotHere => !is_settled,
+            Brought::Nothing | Brought::Here => false,
+        };
+        needs.links += cells.cells.iter().filter(may_come).count() as u64;
+        if !is_settled {
+            let session = session_left(device);
+            needs.starts += u64::from(!device.is_open());
+            needs.session_time += session;
+            last = last.max(session);
+        }
     }
-    let last = if needs.session_time.is_zero() {
-        Duration::ZERO
-    } else {
-        SESSION_USUAL
-    };
     Bound::of(needs).longest().max(last)
+}
+
+/// What is left of a usual session.
+fn session_left(device: &DeviceRecord) -> Duration {
+    let sent = device.attempts.last().filter(|_| device.is_open());
+    let since = sent.map(|attempt| Timestamp::now().duration_since(attempt.sent.timestamp()));
+    let past = since.and_then(|since| Duration::try_from(since).ok());
+    SESSION_USUAL.saturating_sub(past.unwrap_or_default())
 }
 
 /// The instant so many seconds from now.

@@ -3,14 +3,15 @@ use std::io::Write;
 
 use jiff::SignedDuration;
 
-use crate::app::{self, Cell, CellState, CoverageRequest, Failure};
+use crate::app::{self, Cell, CellState, CoverageRequest, Covered, Failure};
 use crate::cli::args::Global;
 use crate::cli::output::{Form, Output, counted, human_count, unwritable};
 use crate::cli::{Exit, archive, connect, say};
 
 use super::args::Coverage;
-use super::grid::{Devices, Grid};
+use super::grid::{Column, Devices, Grid};
 use super::run::{self, Launch};
+use super::standing::tell_unreadable;
 
 pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
     let dir = archive(global)?;
@@ -20,7 +21,10 @@ pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
             .older_than
             .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
     };
-    let cells = app::coverage(&dir, &request)?;
+    let Covered { cells, unreadable } = app::coverage(&dir, &request)?;
+    for run in &unreadable {
+        tell_unreadable(global, run);
+    }
     if typed.retry_missing {
         return retry(global, typed, &cells);
     }
@@ -43,7 +47,11 @@ pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
     }
     tell(global, &cells);
     let holes = cells.iter().any(|cell| cell.state != CellState::Done);
-    Ok(if holes { Exit::Incomplete } else { Exit::Done })
+    Ok(if holes || !unreadable.is_empty() {
+        Exit::Incomplete
+    } else {
+        Exit::Done
+    })
 }
 
 /// Of the terminal; elsewhere there is no end to a line.
@@ -63,12 +71,8 @@ fn retry(global: &Global, typed: &Coverage, cells: &[Cell]) -> Result<Exit, Fail
             &format!("{devices} left out, unresolved: `fleet resume --repost-lost` decides"),
         );
     }
-    if !cells
-        .iter()
-        .any(|cell| cell.is_meant && cell.state.is_hole())
-    {
-        say(global, "nothing is missing");
-        return Ok(Exit::Done);
+    if !has_holes(cells) {
+        return Ok(nothing_missing(global, cells));
     }
     let comment = comment(global, typed)?;
     let settings = connect::settings(&typed.connect)?;
@@ -80,6 +84,31 @@ fn retry(global: &Global, typed: &Coverage, cells: &[Cell]) -> Result<Exit, Fail
         json: typed.form.json,
     };
     run::launch(global, settings, plan, &launch)
+}
+
+/// Worth another run.
+fn has_holes(cells: &[Cell]) -> bool {
+    let mut cells = cells.iter();
+    cells.any(|cell| cell.is_meant && cell.state.is_hole())
+}
+
+/// What is unresolved or still to come is not done, and no work for a retry.
+fn nothing_missing(global: &Global, cells: &[Cell]) -> Exit {
+    let count = |state| cells.iter().filter(|cell| cell.state == state).count() as u64;
+    let pending = count(CellState::Pending);
+    if pending > 0 {
+        let commands = counted(pending, "command");
+        say(
+            global,
+            &format!("{commands} still to come: `fleet status` says why"),
+        );
+    }
+    if pending + count(CellState::Unresolved) > 0 {
+        say(global, "nothing else is missing");
+        return Exit::Incomplete;
+    }
+    say(global, "nothing is missing");
+    Exit::Done
 }
 
 /// As typed, else that of the run whose holes these are.
@@ -109,10 +138,7 @@ fn tell(global: &Global, cells: &[Cell]) {
         false => format!(": {}", counts.join(", ")),
     };
     say(global, &format!("{all}{counts}"));
-    if cells
-        .iter()
-        .any(|cell| cell.is_meant && cell.state.is_hole())
-    {
+    if has_holes(cells) {
         say(global, "--retry-missing makes a run of what is missing");
     }
 }
@@ -129,10 +155,14 @@ fn page(cells: &[Cell]) -> Vec<u8> {
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Coverage</title><style>body{font:14px system-ui,sans-serif}table{border-collapse:collapse}th,td{border:1px solid #999;padding:2px 8px;text-align:left}.done{background:#cfc}.pending,.old{background:#ffc}.hole{background:#fcc}</style><h1>Coverage</h1><table><tr><th>Device";
 
-fn write_page(page: &mut Vec<u8>, commands: &[&str], devices: &Devices<'_>) -> std::io::Result<()> {
+fn write_page(
+    page: &mut Vec<u8>,
+    commands: &[Column<'_>],
+    devices: &Devices<'_>,
+) -> std::io::Result<()> {
     write!(page, "{HEAD}")?;
     for command in commands {
-        write!(page, "<th>{}", escaped(command))?;
+        write!(page, "<th>{}", escaped(&command.to_string()))?;
     }
     for ((device, id), cells) in devices {
         write!(

@@ -2,13 +2,31 @@
 //! command, one word or, where the terminal is too narrow, one letter a cell.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Write};
 
 use crate::app::{Cell, CellState};
 use crate::cli::output::{Output, Paint, human_count, visible};
 
 /// By name and machine id, then by command.
-pub type Devices<'a> = BTreeMap<(&'a str, &'a str), BTreeMap<&'a str, &'a Cell>>;
+pub type Devices<'a> = BTreeMap<(&'a str, &'a str), BTreeMap<Column<'a>, &'a Cell>>;
+
+/// A command, and how many like it stand before it in its session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Column<'a> {
+    command: &'a str,
+    repeats: u32,
+}
+
+impl fmt::Display for Column<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.command)?;
+        match self.repeats {
+            0 => Ok(()),
+            n => write!(f, " (time {})", u64::from(n) + 1),
+        }
+    }
+}
 
 /// Reasons told below the grid: the commonest say what to do.
 const REASONS_MAX: usize = 10;
@@ -19,10 +37,10 @@ const SPACE: usize = 2;
 
 pub struct Grid<'a> {
     /// In the order of the session, as far as it is one.
-    pub commands: Vec<&'a str>,
+    pub commands: Vec<Column<'a>>,
     pub devices: Devices<'a>,
-    counts: BTreeMap<(CellState, &'a str), u64>,
-    reasons: BTreeMap<(CellState, &'a str, &'a str), u64>,
+    counts: BTreeMap<(CellState, Column<'a>), u64>,
+    reasons: BTreeMap<(CellState, Column<'a>, &'a str), u64>,
 }
 
 /// What stands in a cell.
@@ -35,11 +53,14 @@ enum Script {
 impl<'a> Grid<'a> {
     /// `holes` leaves out devices on which all is done; they are counted.
     pub fn of(cells: &'a [Cell], holes: bool) -> Self {
-        let mut ranks: BTreeMap<&str, (u8, u32)> = BTreeMap::new();
+        let mut ranks: BTreeMap<Column<'_>, (u8, u32)> = BTreeMap::new();
         let mut devices = Devices::new();
         let (mut counts, mut reasons) = (BTreeMap::new(), BTreeMap::new());
         for cell in cells {
-            let command = cell.command.as_str();
+            let command = Column {
+                command: &cell.command,
+                repeats: cell.repeats,
+            };
             let rank = (cell.step.rank(), cell.command_index.0);
             ranks.entry(command).or_insert(rank);
             let device = devices.entry((&cell.device, &cell.machine_id)).or_default();
@@ -51,12 +72,12 @@ impl<'a> Grid<'a> {
             }
         }
         if holes {
-            let has_hole = |cells: &BTreeMap<&str, &Cell>| {
+            let has_hole = |cells: &BTreeMap<Column<'_>, &Cell>| {
                 cells.values().any(|cell| cell.state != CellState::Done)
             };
             devices.retain(|_, cells| has_hole(cells));
         }
-        let mut commands: Vec<&str> = ranks.keys().copied().collect();
+        let mut commands: Vec<Column<'_>> = ranks.keys().copied().collect();
         commands.sort_by_key(|command| (ranks.get(command).copied(), *command));
         Self {
             commands,
@@ -70,7 +91,7 @@ impl<'a> Grid<'a> {
     pub fn write(&self, out: &mut Output, width: Option<usize>) -> io::Result<()> {
         let paint = out.paint;
         for (command, number) in self.commands.iter().zip(1..) {
-            writeln!(out, "{number:>4}  {}", visible(command))?;
+            writeln!(out, "{number:>4}  {}", visible(&command.to_string()))?;
         }
         let name = self.name_width();
         let fits = |cell: usize| match width {
@@ -143,7 +164,7 @@ impl<'a> Grid<'a> {
         }
         for (total, is_done) in [("done", true), ("not done", false)] {
             let counts = commands.iter().map(|command| {
-                let count = human_count(self.count(command, is_done));
+                let count = human_count(self.count(*command, is_done));
                 format!("{count:<cell$}")
             });
             write_row(out, paint.bold(&format!("{total:<name$}")), counts)?;
@@ -152,7 +173,7 @@ impl<'a> Grid<'a> {
     }
 
     /// Devices on which a command is done, or is not.
-    fn count(&self, command: &str, is_done: bool) -> u64 {
+    fn count(&self, command: Column<'_>, is_done: bool) -> u64 {
         let counts = self.counts.iter();
         counts
             .filter(|((state, of), _)| *of == command && (*state == CellState::Done) == is_done)
@@ -172,7 +193,7 @@ impl<'a> Grid<'a> {
                 "{:>6}  {}  {}: {}",
                 human_count(**count),
                 painted(Some(*state), state.as_str(), paint),
-                visible(command),
+                visible(&command.to_string()),
                 visible(detail)
             )?;
         }

@@ -72,23 +72,25 @@ impl Row for RunRow {
         "host",
         "devices",
         "state",
+        "why",
         "counts",
         "results",
         "results_expected",
+        "results_to_come",
         "left_s",
     ]];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
-            "{}  {}  {:<9}  {:>6} devices  {} of {} results  {}",
+            "{}  {}  {:<10}  {:>6} devices  {} of {} results  {}",
             paint.place(&self.run.to_string()),
-            visible(self.created.text()),
+            visible(self.created.as_ref().map_or("-", |time| time.text())),
             self.state,
             human_count(u64::from(self.devices)),
             human_count(self.results),
             human_count(self.results_expected),
-            visible(&self.comment)
+            visible(self.why.as_ref().unwrap_or(&self.comment))
         )
     }
 }

@@ -56,7 +56,7 @@ pub fn launch(
     say(
         global,
         &format!(
-            "fleet run {}: {}, not over before {} ({})",
+            "fleet run {}: {}, not done in less than {} ({})",
             plan.id,
             counted(plan.devices.len() as u64, "device"),
             human_time(plan.bound.longest()),
@@ -149,6 +149,16 @@ fn tell(global: &Global, ended: &FleetEnded) {
             ),
         );
     }
+    let missing = report.collected.left;
+    if missing > 0 {
+        say(
+            global,
+            &format!(
+                "to come    {:>6}  results not fetched yet; `fleet resume` goes on",
+                human_count(missing)
+            ),
+        );
+    }
     say(
         global,
         &format!(
@@ -180,7 +190,6 @@ fn request(typed: &What) -> Result<FleetRequest, Failure> {
         devices: app::read_devices(&typed.devices)?,
         comment: typed.comment.clone(),
         encode_args: typed.encode_args,
-        session_usual: None,
     })
 }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::app::collect::fleet::FleetOrder;
-use crate::app::{self, Failure, RunRow, in_seconds};
+use crate::app::{self, Failure, Ordered, RunRow, in_seconds};
 use crate::cli::args::Global;
 use crate::cli::output::{Form, Output, counted, human_count, visible};
 use crate::cli::{Exit, archive, connect, say};
@@ -9,6 +9,8 @@ use crate::cli::{Exit, archive, connect, say};
 use super::args::{self, Fleet};
 use super::run::{finish, human_time, watched};
 use super::view::View;
+
+const TOLD: &str = "told the process that is at it, which obeys within seconds";
 
 pub fn fleet(global: &Global, typed: &Fleet) -> Result<Exit, Failure> {
     match typed {
@@ -40,7 +42,18 @@ fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
     }
     rows.finish()?;
     tell(global, &run);
+    if typed.named.run.is_none() {
+        for lost in app::unreadable_runs(&archive(global)?)? {
+            tell_unreadable(global, &lost);
+        }
+    }
     Ok(Exit::Done)
+}
+
+/// A run that cannot be read hides nothing by that.
+pub fn tell_unreadable(global: &Global, run: &RunRow) {
+    let why = run.why.as_deref().unwrap_or_default();
+    say(global, &format!("note: {}", visible(why)));
 }
 
 fn tell(global: &Global, run: &RunRow) {
@@ -62,24 +75,35 @@ fn tell(global: &Global, run: &RunRow) {
             counted(run.results_expected, "result"),
         ),
     );
-    if let Some(left) = run.left_s {
-        say(
-            global,
-            &format!(
-                "not over before {:.0}, in {}",
-                in_seconds(left),
-                human_time(Duration::from_secs(left))
-            ),
-        );
+    match (run.state, run.left_s) {
+        ("left", _) => say(global, "nobody is at it: `fleet resume` goes on"),
+        ("paused", _) => say(global, "`fleet resume` goes on"),
+        (_, Some(left)) => say(global, &time_left(run, left)),
+        _ => {}
     }
 }
 
+fn time_left(run: &RunRow, left: u64) -> String {
+    let to_come = match run.state {
+        "collecting" => format!(
+            "its sessions are over, {} still to come: ",
+            counted(run.results_to_come, "result")
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "{to_come}not done before {:.0}, in {}",
+        in_seconds(left),
+        human_time(Duration::from_secs(left))
+    )
+}
+
 fn order(global: &Global, typed: &args::Named, order: FleetOrder) -> Result<Exit, Failure> {
-    let taken = app::order_fleet(&archive(global)?, typed.run.as_deref(), order)?;
-    let told = if taken {
-        "told the process that is at it, which obeys within seconds"
-    } else {
-        "no process is at it: it stands in the record"
+    let ordered = app::order_fleet(&archive(global)?, typed.run.as_deref(), order)?;
+    let told = match ordered {
+        Ordered::Told => TOLD,
+        Ordered::Nobody => "no process is at it: it stands in the record",
+        Ordered::Already => "it is paused already",
     };
     say(global, told);
     Ok(Exit::Done)
@@ -105,11 +129,8 @@ fn cancel(global: &Global, typed: &args::Cancel) -> Result<Exit, Failure> {
 fn go_on(global: &Global, typed: &args::Going, order: FleetOrder) -> Result<Exit, Failure> {
     let dir = archive(global)?;
     let run = typed.named.run.as_deref();
-    if app::order_fleet(&dir, run, order.clone())? {
-        say(
-            global,
-            "told the process that is at it, which obeys within seconds",
-        );
+    if app::order_fleet(&dir, run, order.clone())? == Ordered::Told {
+        say(global, TOLD);
         return Ok(Exit::Done);
     }
     let settings = watched(connect::settings(&typed.connect)?, &typed.watch);
@@ -117,7 +138,7 @@ fn go_on(global: &Global, typed: &args::Going, order: FleetOrder) -> Result<Exit
     let view = View::new(global, u64::from(run.devices));
     let id = run.run.to_string();
     let events = view.clone().events();
-    let ended = app::resume_fleet(&dir, settings, Some(&id), Some(order), events);
+    let ended = app::resume_fleet(&dir, settings, Some(&id), order, events);
     view.end();
     finish(global, &dir, ended?, &typed.watch, typed.json)
 }

@@ -1,27 +1,63 @@
 //! What a person sees while a fleet run goes on.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::app::collect::{Events, Progress as Step};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::app::collect::fleet::Counts;
+use crate::app::collect::{Call, Events, Progress as Step};
 use crate::cli::args::Global;
 use crate::cli::output::{human_bytes, visible};
 use crate::cli::progress::Progress;
 
+/// A wait longer than a minute's budget: said where nobody sees a bar, too.
+const LONG_WAIT: SignedDuration = SignedDuration::from_secs(120);
+
 pub struct View {
     verbose: bool,
+    quiet: bool,
     bar: Mutex<Option<Progress>>,
     devices: u64,
-    sealed: AtomicU64,
+    shown: Mutex<Shown>,
+}
+
+/// What a person sees of a run.
+#[derive(Default)]
+struct Shown {
+    counts: Counts,
+    sealed: u64,
+    /// What a budget holds back, and until when.
+    waiting: Option<(Call, Timestamp)>,
+}
+
+impl Shown {
+    fn line(&self, now: Timestamp) -> String {
+        let counts = self.counts;
+        let (open, waiting, away) = (counts.open, counts.waiting, counts.away);
+        let sealed = self.sealed;
+        let stands = format!("{open} open, {waiting} waiting, {away} away, {sealed} results");
+        match self.waiting.filter(|(_, until)| *until > now) {
+            Some((call, until)) => format!("{stands}; {}", held_back(call, until)),
+            None => stands,
+        }
+    }
+}
+
+fn held_back(call: Call, until: Timestamp) -> String {
+    format!(
+        "waiting for the budget to {} until {until:.0}",
+        call.doing()
+    )
 }
 
 impl View {
     pub fn new(global: &Global, devices: u64) -> Arc<Self> {
         Arc::new(Self {
             verbose: global.verbose,
+            quiet: global.quiet,
             bar: Mutex::new(Some(Progress::of_items(global.quiet, "starting"))),
             devices,
-            sealed: AtomicU64::new(0),
+            shown: Mutex::default(),
         })
     }
 
@@ -31,17 +67,9 @@ impl View {
 
     fn hear(&self, step: Step) {
         match step {
-            Step::Fleet(counts) => self.with_bar(|bar| {
-                let sealed = self.sealed.load(Ordering::Relaxed);
-                bar.say(format!(
-                    "{} open, {} waiting, {} away, {sealed} results",
-                    counts.open, counts.waiting, counts.away
-                ));
-                bar.set(counts.settled as u64, self.devices);
-            }),
-            Step::Sealed { .. } => {
-                self.sealed.fetch_add(1, Ordering::Relaxed);
-            }
+            Step::Fleet(counts) => self.show(|shown| shown.counts = counts),
+            Step::Sealed { .. } => self.show(|shown| shown.sealed += 1),
+            Step::Waiting { call, until } => self.wait(call, until),
             Step::DiskFull { needed } => self.line(&format!(
                 "the disk is full: make room for {}; the run goes on by itself",
                 human_bytes(needed)
@@ -51,6 +79,23 @@ impl View {
             Step::Notice(text) => self.with_bar(|bar| bar.say(visible(&text))),
             _ => {}
         }
+    }
+
+    fn wait(&self, call: Call, until: Timestamp) {
+        let wait = until.duration_since(Timestamp::now());
+        if wait > LONG_WAIT && !self.quiet {
+            self.line(&held_back(call, until));
+        }
+        self.show(|shown| shown.waiting = Some((call, until)));
+    }
+
+    fn show(&self, change: impl FnOnce(&mut Shown)) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut shown);
+        self.with_bar(|bar| {
+            bar.say(shown.line(Timestamp::now()));
+            bar.set(shown.counts.settled as u64, self.devices);
+        });
     }
 
     fn with_bar(&self, draw: impl FnOnce(&Progress)) {
@@ -69,5 +114,25 @@ impl View {
         if let Ok(mut bar) = self.bar.lock() {
             *bar = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_stands_still_says_what_it_waits_for() {
+        let until: Timestamp = "2026-02-04T12:30:00Z".parse().unwrap();
+        let shown = Shown {
+            waiting: Some((Call::Link, until)),
+            ..Shown::default()
+        };
+        let before = shown.line(until - SignedDuration::from_mins(30));
+        assert!(
+            before.contains("a result's link until 2026-02-04T12:30:00Z"),
+            "{before}"
+        );
+        assert_eq!(shown.line(until), "0 open, 0 waiting, 0 away, 0 results");
     }
 }

@@ -37,6 +37,14 @@ pub struct Attempt {
     /// Why it was to be cancelled: stands here before that is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelling: Option<Cancelling>,
+    /// It is in doubt, and a person wants the device started again, should no
+    /// list show it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub repost: bool,
+}
+
+fn is_false(told: &bool) -> bool {
+    !told
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

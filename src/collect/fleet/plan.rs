@@ -2,13 +2,12 @@
 //! is wrong is known before the first call that changes anything.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::bound::{Bound, Needs};
+use super::bound::{Bound, Needs, SESSION_USUAL};
 use super::check_plan::{
     check_comment, check_library, check_permissions, check_variables_names, comment,
 };
@@ -29,8 +28,6 @@ pub struct FleetRequest {
     pub comment: Option<String>,
     /// Send arguments as one base64 word.
     pub encode_args: bool,
-    /// How long a session is taken to last, service time.
-    pub session_usual: Option<Duration>,
 }
 
 /// What the service said before the plan was made.
@@ -95,7 +92,7 @@ impl FleetPlan {
         let devices = plan_devices(request, survey, &mut wrong);
         wrong.extend(check_library(&devices, request, survey));
         wrong.extend(check_permissions(survey));
-        Self::checked(comment(request), devices, request.session_usual, wrong)
+        Self::checked(comment(request), devices, wrong)
     }
 
     /// A plan of these steps on these machines, by their ids.
@@ -131,13 +128,12 @@ impl FleetPlan {
         wrong.extend(of_steps);
         wrong.extend(check_library(&devices, &request, survey));
         wrong.extend(check_permissions(survey));
-        Self::checked(comment, devices, None, wrong)
+        Self::checked(comment, devices, wrong)
     }
 
     fn checked(
         comment: &str,
         devices: Vec<PlannedDevice>,
-        session_usual: Option<Duration>,
         mut wrong: Vec<Wrong>,
     ) -> Result<Self, Vec<Wrong>> {
         let id = RunId::random().unwrap_or_else(|error| {
@@ -151,7 +147,7 @@ impl FleetPlan {
         Ok(Self {
             id,
             comment: comment.trim().to_string(),
-            bound: Bound::of(needs(&devices, session_usual)),
+            bound: Bound::of(needs(&devices)),
             devices,
             warnings,
         })
@@ -176,18 +172,17 @@ impl FleetPlan {
 }
 
 /// What a run of these devices needs at least.
-pub(super) fn needs(devices: &[PlannedDevice], session_usual: Option<Duration>) -> Needs {
+pub(super) fn needs(devices: &[PlannedDevice]) -> Needs {
     let links = devices
         .iter()
         .flat_map(|device| &device.steps)
         .filter(|step| step.has_result())
         .count();
     let starts = devices.len() as u64;
-    let usual = session_usual.unwrap_or(super::bound::SESSION_USUAL);
     Needs {
         starts,
         links: links as u64,
-        session_time: usual.saturating_mul(u32::try_from(starts).unwrap_or(u32::MAX)),
+        session_time: SESSION_USUAL.saturating_mul(u32::try_from(starts).unwrap_or(u32::MAX)),
     }
 }
 
@@ -368,6 +363,6 @@ mod tests {
         let taken = begun.elapsed();
         // A build for tests, on machines that do other things too.
         let most = if cfg!(debug_assertions) { 5 } else { 1 };
-        assert!(taken < Duration::from_secs(most), "{taken:?}");
+        assert!(taken < std::time::Duration::from_secs(most), "{taken:?}");
     }
 }

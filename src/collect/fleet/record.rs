@@ -45,7 +45,7 @@ pub enum FleetOrder {
     Resume,
     /// Everything that is not over.
     Cancel,
-    /// One device, by id, full or short name.
+    /// One device, by its id.
     CancelDevice(String),
     /// Starts again what was started, answered by nothing and found by no
     /// list: after one more look.
@@ -58,9 +58,17 @@ pub trait FleetRecord: Send + Sync + 'static {
     /// Keeps these places of a run; durable when it returns.
     fn note(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), VaultError>;
 
-    /// What a person has ordered since the last time, from this process or
-    /// another.
-    fn take_orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError>;
+    /// What a person has ordered, from this process or another, in order. It
+    /// stands until it is dropped; obeying it twice is harmless.
+    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError>;
+
+    /// Drops the first so many of them: what was done about them is in the
+    /// record.
+    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), VaultError>;
+
+    /// Whether orders are heard. To end the hearing brings `false` where some
+    /// wait to be heard: nobody can leave one unheard between.
+    fn hear(&self, run: RunId, hears: bool) -> Result<bool, VaultError>;
 
     /// An action as last kept.
     fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError>;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::schedule::Schedule;
 use super::{Bound, Counts, DeviceRecord, DeviceState, Needs, Outcome, RunId, RunRecord};
 use crate::collect::Report;
-use crate::collect::clock::Clock;
+use crate::collect::clock::{Clock, Moment};
 
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]
@@ -22,7 +22,8 @@ pub struct FleetReport {
     pub starts: u64,
     /// The least time this work could have taken.
     pub bound: Bound,
-    /// From the first start to the last device settled.
+    /// From the first start to the last result, or to the last device settled
+    /// where no result came after it.
     ///
     /// **Units**: service time.
     pub took: Duration,
@@ -44,7 +45,8 @@ pub(super) fn report(
     collected: Report,
 ) -> FleetReport {
     let devices: Vec<&DeviceRecord> = schedule.devices().collect();
-    let (bound, took) = measured(&devices, clock);
+    let collected_until = (collected.sealed > 0).then(|| clock.now());
+    let (bound, took) = measured(&devices, collected_until, clock);
     FleetReport {
         run: head.id,
         devices: devices.len() as u64,
@@ -60,9 +62,13 @@ pub(super) fn report(
 }
 
 /// The bound of what was done, and the time it took, service time.
-fn measured(devices: &[&DeviceRecord], clock: Clock) -> (Bound, Duration) {
+fn measured(
+    devices: &[&DeviceRecord],
+    collected_until: Option<Moment>,
+    clock: Clock,
+) -> (Bound, Duration) {
     let mut session_time = Duration::ZERO;
-    let (mut first, mut last) = (None, None);
+    let (mut first, mut last) = (None, collected_until);
     let (mut starts, mut links) = (0, 0);
     for device in devices {
         starts += device.attempts.len() as u64;

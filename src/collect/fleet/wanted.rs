@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{Machine, Wrong};
 
-/// Machines named when a name fits several.
+/// Machines named when a name fits several, and values when none is the one.
 const SHOWN_MAX: usize = 5;
 
 /// A word that means devices.
@@ -44,13 +44,20 @@ impl Wanted {
         }
     }
 
-    fn takes(&self, machine: &Machine) -> bool {
+    /// What a machine has in that field.
+    fn values<'a>(&self, machine: &'a Machine) -> Vec<&'a str> {
         match self {
-            Self::Named(_) => false,
-            Self::Tagged(tag) => machine.tags.iter().any(|t| t.eq_ignore_ascii_case(tag)),
-            Self::Grouped(group) => machine.group.eq_ignore_ascii_case(group),
-            Self::Health(health) => machine.health.eq_ignore_ascii_case(health),
+            Self::Named(_) => Vec::new(),
+            Self::Tagged(_) => machine.tags.iter().map(String::as_str).collect(),
+            Self::Grouped(_) => vec![&machine.group],
+            Self::Health(_) => vec![&machine.health],
         }
+    }
+
+    fn takes(&self, machine: &Machine) -> bool {
+        let (_, wanted) = self.field();
+        let mut values = self.values(machine).into_iter();
+        values.any(|value| value.eq_ignore_ascii_case(wanted))
     }
 }
 
@@ -148,9 +155,28 @@ fn find(names: &Names<'_>, wanted: &Wanted) -> Result<Vec<usize>, Wrong> {
         return Err(Wrong::new(
             format!("devices {field}:{value}"),
             format!("no machine has that {field}"),
-        ));
+        )
+        .hint(there_are(names.machines, wanted)));
     }
     Ok(places)
+}
+
+/// What stands there instead.
+fn there_are(machines: &[Machine], wanted: &Wanted) -> String {
+    let values: BTreeSet<&str> = machines
+        .iter()
+        .flat_map(|machine| wanted.values(machine))
+        .filter(|value| !value.is_empty())
+        .collect();
+    let shown: Vec<&str> = values.iter().take(SHOWN_MAX).copied().collect();
+    let more = match values.len().saturating_sub(SHOWN_MAX) {
+        0 => String::new(),
+        n => format!(" and {n} others"),
+    };
+    match shown.is_empty() {
+        true => "no machine has any".into(),
+        false => format!("there are {}{more}", shown.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -195,5 +221,12 @@ mod tests {
         );
         assert!(wrong[1].contains("no such machine"), "{wrong:?}");
         assert!(wrong[2].contains("tag:none"), "{wrong:?}");
+    }
+
+    #[test]
+    fn who_misspells_a_tag_reads_those_there_are() {
+        let hint = |typed: &str| resolve(&[typed.into()], &fleet()).1.remove(0).hint;
+        assert_eq!(hint("tag:incident").as_deref(), Some("there are vip"));
+        assert_eq!(hint("health:gone").as_deref(), Some("there are Active"));
     }
 }

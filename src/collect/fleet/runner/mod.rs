@@ -50,8 +50,8 @@ pub(in crate::collect) struct Fleet {
     writing: tokio::sync::Mutex<()>,
     in_flight: Arc<Semaphore>,
     refused_tokens: AtomicU32,
-    /// What a person had ordered before this process began is known.
-    has_heard: AtomicBool,
+    /// Whether what a person orders is heard: while anything may be started.
+    hears: AtomicBool,
     /// Set once the run is known to be of the tenant we are signed in to.
     owned: tokio::sync::OnceCell<()>,
 }
@@ -79,7 +79,7 @@ pub async fn run_fleet(
         writing: tokio::sync::Mutex::default(),
         in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
         refused_tokens: AtomicU32::new(0),
-        has_heard: AtomicBool::new(false),
+        hears: AtomicBool::new(true),
         owned: tokio::sync::OnceCell::new(),
     });
     let (collected, failure) = pump::pump(settings, vault, events, stop, Some(fleet.clone())).await;
@@ -121,9 +121,9 @@ impl Fleet {
         self.happened.notify_waiters();
     }
 
-    /// Nothing is under way and nothing will be.
+    /// Nothing is under way and nothing will be, whatever a person orders.
     pub fn is_at_rest(&self) -> bool {
-        self.has_heard.load(Ordering::Acquire) && self.lock().is_at_rest()
+        !self.hears.load(Ordering::Acquire) && self.lock().is_at_rest()
     }
 
     /// How long after a command's end its link is asked for: at once, where

@@ -4,13 +4,20 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::task::{JoinError, JoinSet};
+
 use super::{Fleet, looking};
 use crate::collect::api::{Ask, CallError};
 use crate::collect::clock::Moment;
-use crate::collect::fleet::{Cancelling, Counts, FleetOrder};
+use crate::collect::fleet::schedule::{Cancel, Schedule};
+use crate::collect::fleet::{Cancelling, Counts, DeviceState, FleetOrder, FleetRecord, RunId};
 use crate::collect::pump::Run;
-use crate::collect::{Call, CollectError, Progress};
+use crate::collect::{Call, CollectError, Progress, VaultError};
 use crate::evidence::Time;
+
+/// Cancellations under way at a time: a hundred a minute may leave, and one
+/// that hangs takes two minutes.
+const CANCELS_MAX: usize = 8;
 
 /// Everything besides starting, until the run halts or is at rest.
 pub(in crate::collect) async fn tend(run: Arc<Run>, fleet: Arc<Fleet>) {
@@ -21,21 +28,23 @@ pub(in crate::collect) async fn tend(run: Arc<Run>, fleet: Arc<Fleet>) {
 }
 
 /// A person is heard and the record kept while calls wait for their budgets.
-async fn tend_all(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+async fn tend_all(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     fleet.check_owner(run).await?;
     tokio::select! {
         ended = keep_and_tell(run, fleet) => ended,
-        failed = act(run, fleet) => failed,
+        failed = cancel_due(run, fleet) => failed,
+        () = look(run, fleet) => Ok(()),
     }
 }
 
-/// Ends with the run.
+/// Ends when nothing more can be started.
 async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     let mut told = Counts::default();
     loop {
-        take_orders(run, fleet).await?;
-        fleet.has_heard.store(true, Ordering::Release);
+        hear(run, fleet).await?;
         fleet.keep(run).await?;
+        mark_end(run, fleet).await?;
+        hear_on_or_end(fleet).await?;
         let (notices, counts) = {
             let mut schedule = fleet.lock();
             (schedule.take_notices(), schedule.counts())
@@ -45,9 +54,6 @@ async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError
             told = counts;
             run.tally.tell(Progress::Fleet(counts));
         }
-        if fleet.lock().is_over() {
-            return end(run, fleet).await;
-        }
         if run.queue.is_closed() {
             return Ok(());
         }
@@ -55,11 +61,11 @@ async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError
     }
 }
 
-/// Calls that are due, each waiting for its own budget; never ends by itself.
-async fn act(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+/// What lists do not tell, each call waiting for its own budget; never ends by
+/// itself.
+async fn look(run: &Run, fleet: &Arc<Fleet>) {
     let mut machines_at = Moment::default();
     loop {
-        cancel(run, fleet).await?;
         looking::look_at_unseen(run, fleet).await;
         looking::look_for_lost(run, fleet).await;
         if run.clock.now() >= machines_at {
@@ -69,18 +75,38 @@ async fn act(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     }
 }
 
-async fn end(run: &Run, fleet: &Fleet) -> Result<(), CollectError> {
-    let over = Time::from_instant(run.clock.now().timestamp());
-    fleet.lock_head().over.get_or_insert(over);
+/// That the last device is settled, or one is not after all.
+async fn mark_end(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+    let is_over = fleet.lock().is_over();
+    if fleet.lock_head().over.is_some() == is_over {
+        return Ok(());
+    }
+    let now = Time::from_instant(run.clock.now().timestamp());
+    fleet.lock_head().over = is_over.then_some(now);
     fleet.keep_head(run).await
 }
 
-async fn take_orders(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    let (record, id) = (fleet.record.clone(), fleet.lock().id);
-    let orders = tokio::task::spawn_blocking(move || record.take_orders(id))
-        .await
-        .map_err(|e| CollectError::Worker(e.to_string()))?
-        .map_err(|e| CollectError::vault("read what was ordered", e))?;
+/// Results may be collected for hours after the last session. Nothing is
+/// started any more by then, so whoever leaves an order is to be told that
+/// nobody hears it.
+async fn hear_on_or_end(fleet: &Fleet) -> Result<(), CollectError> {
+    let hears = !fleet.lock().is_at_rest();
+    if hears == fleet.hears.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    if fleet
+        .asked(move |record, id| record.hear(id, hears))
+        .await?
+    {
+        fleet.hears.store(hears, Ordering::Release);
+    }
+    Ok(())
+}
+
+/// Obeys what was ordered. An order goes once what was done about it is in
+/// the record: a kill in between has it obeyed again, never forgotten.
+async fn hear(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+    let orders = fleet.asked(FleetRecord::orders).await?;
     if orders.is_empty() {
         return Ok(());
     }
@@ -90,11 +116,28 @@ async fn take_orders(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> 
     }
     fleet.keep_head(run).await?;
     fleet.keep(run).await?;
+    let count = orders.len();
+    fleet
+        .asked(move |record, id| record.drop_orders(id, count))
+        .await?;
     fleet.happened.notify_waiters();
     Ok(())
 }
 
 impl Fleet {
+    /// A verb of the record about what a person ordered, off the async
+    /// threads.
+    async fn asked<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&dyn FleetRecord, RunId) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, CollectError> {
+        let (record, id) = (self.record.clone(), self.lock().id);
+        tokio::task::spawn_blocking(move || verb(record.as_ref(), id))
+            .await
+            .map_err(|e| CollectError::Worker(e.to_string()))?
+            .map_err(|e| CollectError::vault("hear what was ordered", e))
+    }
+
     /// Does what a person says; returns what is to be told.
     fn obey(&self, order: &FleetOrder, now: Moment) -> String {
         let (mut schedule, mut head) = (self.lock(), self.lock_head());
@@ -112,16 +155,7 @@ impl Fleet {
                 schedule.cancel_all(now);
                 "cancelled: sessions under way are being cancelled".into()
             }
-            FleetOrder::CancelDevice(name) => {
-                let places = schedule.places_of(name);
-                places
-                    .iter()
-                    .for_each(|place| schedule.cancel_device(*place, now));
-                match places.len() {
-                    0 => format!("no device {name} in this run"),
-                    _ => format!("{name} is cancelled"),
-                }
-            }
+            FleetOrder::CancelDevice(id) => cancel_named(&mut schedule, id, now),
             FleetOrder::Repost => {
                 (schedule.is_paused, head.is_paused) = (false, false);
                 match schedule.repost_lost() {
@@ -133,31 +167,72 @@ impl Fleet {
     }
 }
 
-/// One call each; what fails is due again in a minute.
-async fn cancel(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    let due = fleet.lock().due_to_cancel(run.clock.now());
-    if due.is_empty() {
-        return Ok(());
-    }
-    fleet.keep(run).await?;
-    for cancel in due {
-        let url = run
-            .api
-            .url(&format!("machineactions/{}/cancel", cancel.action));
-        let comment = serde_json::json!({"Comment": fleet.cancel_comment(cancel.why)});
-        let ask = Ask::post(Call::Cancel, url, comment.to_string().into_bytes());
-        match run.api.call(&ask).await {
-            Err(CallError::Fatal(error)) => return Err(error),
-            Err(CallError::Service(e)) if e.status == 403 => {
-                run.tally
-                    .notice(format!("action {} cannot be cancelled: {e}", cancel.action));
-                fleet.lock().cancel_refused(cancel.place);
-            }
-            // Done, or over already, or to be tried again: the list tells.
-            Ok(_) | Err(_) => {}
+/// Cancels the one device of that id; returns what is to be told.
+fn cancel_named(schedule: &mut Schedule, id: &str, now: Moment) -> String {
+    let &[place] = schedule.places_of(id).as_slice() else {
+        return format!("no device of this run alone is {id}");
+    };
+    let mut devices = schedule.devices();
+    let device = devices.nth(place.saturating_sub(1) as usize);
+    let told = device.map(|device| match &device.state {
+        DeviceState::Settled { outcome, .. } => {
+            format!("{} is over already: {outcome}", device.planned.name)
         }
+        _ => format!("{} is cancelled", device.planned.name),
+    });
+    drop(devices);
+    schedule.cancel_device(place, now);
+    told.unwrap_or_default()
+}
+
+/// Cancels what is due, a few at a time: a person's word and the sessions that
+/// parking frees wait neither for the looking nor behind a call that hangs.
+/// Never ends by itself.
+async fn cancel_due(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+    let mut under_way = JoinSet::new();
+    loop {
+        let due = fleet.lock().due_to_cancel(run.clock.now());
+        if !due.is_empty() {
+            fleet.keep(run).await?;
+        }
+        for due in due {
+            while under_way.len() >= CANCELS_MAX {
+                done(under_way.join_next().await)?;
+            }
+            under_way.spawn(cancel(run.clone(), fleet.clone(), due));
+        }
+        while let Some(ended) = under_way.try_join_next() {
+            done(Some(ended))?;
+        }
+        fleet.pause(run.clock).await;
     }
-    Ok(())
+}
+
+fn done(ended: Option<Result<Result<(), CollectError>, JoinError>>) -> Result<(), CollectError> {
+    match ended {
+        Some(Err(panic)) => Err(CollectError::Worker(panic.to_string())),
+        Some(Ok(cancelled)) => cancelled,
+        None => Ok(()),
+    }
+}
+
+/// One call; what fails is due again in a minute.
+async fn cancel(run: Arc<Run>, fleet: Arc<Fleet>, due: Cancel) -> Result<(), CollectError> {
+    let path = format!("machineactions/{}/cancel", due.action);
+    let comment = serde_json::json!({"Comment": fleet.cancel_comment(due.why)});
+    let body = comment.to_string().into_bytes();
+    let ask = Ask::post(Call::Cancel, run.api.url(&path), body);
+    match run.api.call(&ask).await {
+        Err(CallError::Fatal(error)) => Err(error),
+        Err(CallError::Service(e)) if e.status == 403 => {
+            run.tally
+                .notice(format!("action {} cannot be cancelled: {e}", due.action));
+            fleet.lock().cancel_refused(due.place);
+            Ok(())
+        }
+        // Done, or over already, or to be tried again: the list tells.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 impl Fleet {

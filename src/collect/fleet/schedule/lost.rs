@@ -100,8 +100,8 @@ impl Schedule {
             return;
         }
         let name = device.record.planned.name.clone();
-        if device.may_repost && !device.cancel_asked {
-            device.may_repost = false;
+        let is_wanted = device.record.attempts.last().is_some_and(|a| a.repost);
+        if is_wanted && !device.cancel_asked {
             self.notices.push(format!(
                 "no list shows the session on {name} whose start was not answered: it is started again, as asked for"
             ));
@@ -118,7 +118,7 @@ impl Schedule {
     }
 
     /// A person wants what is in doubt started again, should one more look not
-    /// show it. Returns how many devices that are.
+    /// show it: that stands in its record. Returns how many devices that are.
     pub fn repost_lost(&mut self) -> usize {
         let places: Vec<u32> = self.open.union(&self.unresolved).copied().collect();
         let in_doubt = places.into_iter().filter(|place| self.doubt(*place));
@@ -134,14 +134,17 @@ impl Schedule {
         if !is_unresolved && !matches!(device.record.state, DeviceState::Lost { .. }) {
             return false;
         }
-        device.may_repost = true;
         device.look_again_at = Moment::default();
         device.lists = 0;
+        let Some(attempt) = device.record.attempts.last_mut() else {
+            return false;
+        };
+        attempt.repost = true;
+        let since = attempt.sent;
         if is_unresolved {
-            let sent = device.record.attempts.last().map(|a| a.sent);
-            let since = sent.unwrap_or_default();
             self.set(place, DeviceState::Lost { since });
         }
+        self.changed.insert(place);
         true
     }
 }

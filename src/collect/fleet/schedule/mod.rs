@@ -33,6 +33,7 @@ use crate::collect::clock::{Clock, Moment};
 use crate::evidence::{ActionId, Time};
 
 pub(in crate::collect) use lost::Look;
+pub(in crate::collect) use parking::Cancel;
 pub(in crate::collect) use starting::{Answer, Start};
 
 /// How devices that are away are treated, service time.
@@ -120,8 +121,6 @@ struct Device {
     lists: u32,
     /// When its machine's own list is asked for next.
     look_again_at: Moment,
-    /// A person wants it started again, should no list show it.
-    may_repost: bool,
     cancel_again_at: Moment,
     /// Starts met with another session on the device.
     busy: u32,
@@ -216,7 +215,6 @@ impl Schedule {
             shown: Moment::default(),
             lists: 0,
             look_again_at: Moment::default(),
-            may_repost: false,
             cancel_again_at: Moment::default(),
             busy: 0,
             busy_since: None,

@@ -51,6 +51,7 @@ impl Schedule {
             action: None,
             created: None,
             cancelling: None,
+            repost: false,
         });
         device.is_pending = true;
         device.lists = 0;

@@ -130,6 +130,13 @@ fn schedule(devices: usize) -> Schedule {
 }
 
 fn schedule_of(devices: usize, rules: FleetRules) -> Schedule {
+    let state = state_of(devices, rules);
+    let mut schedule = Schedule::new(&state.run, state.devices, Clock::new(1.0), second(0));
+    schedule.listed(None, second(0), second(0));
+    schedule
+}
+
+fn state_of(devices: usize, rules: FleetRules) -> RunState {
     let planned = |n| PlannedDevice {
         machine_id: format!("{n:040x}"),
         name: format!("ws-{n}.contoso.example"),
@@ -145,10 +152,7 @@ fn schedule_of(devices: usize, rules: FleetRules) -> Schedule {
         warnings: Vec::new(),
     };
     let created = Time::from_text("2026-02-04T12:00:00Z");
-    let state = RunState::new(plan, rules, "h".into(), created);
-    let mut schedule = Schedule::new(&state.run, state.devices, Clock::new(1.0), second(0));
-    schedule.listed(None, second(0), second(0));
-    schedule
+    RunState::new(plan, rules, "h".into(), created)
 }
 
 fn second(n: u64) -> Moment {
@@ -268,6 +272,26 @@ fn a_person_has_what_is_unresolved_started_again_after_one_more_look() {
     schedule.saw(&action(&again, 8, "Succeeded"), second(930));
     schedule.saw(&action(&other, 7, "Succeeded"), second(930));
     assert!(schedule.is_over());
+}
+
+#[test]
+fn that_a_person_wants_it_started_again_outlives_a_kill() {
+    let mut before = schedule(1);
+    let start = before.next_start(second(0)).unwrap();
+    before.answered(start.place, Answer::Lost, second(120));
+    look_in_vain(&mut before, 135, 900);
+    before.take_changed();
+    assert_eq!(before.repost_lost(), 1);
+    let kept = crate::collect::fleet::record::to_value(&before.take_changed()[0].1);
+    let kept = vec![serde_json::from_value(kept).unwrap()];
+    let run = state_of(1, FleetRules::default()).run;
+    let mut after = Schedule::new(&run, kept, Clock::new(1.0), second(900));
+    for n in [901, 902, 903].map(second) {
+        after.listed(None, n, n);
+    }
+    let look = after.due_to_look(second(904)).remove(0);
+    after.looked(look.place, second(904), second(904));
+    assert!(after.next_start(second(905)).is_some());
 }
 
 #[test]
