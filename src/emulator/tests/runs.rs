@@ -327,6 +327,30 @@ async fn a_fresh_run_is_not_visible_yet() {
 }
 
 #[tokio::test]
+async fn one_run_is_hidden_everywhere_from_lists_or_from_its_machines_own() {
+    let own = format!(
+        "machineactions?$filter=machineId eq '{}'",
+        machine_id("ws-0")
+    );
+    for (faults, get, list, of_machine) in [
+        ("not-visible=1", 404, 1, 0),
+        ("list.not-visible=1", 200, 1, 0),
+        ("not-listed=1", 200, 1, 1),
+        ("not-listed-own=1", 200, 2, 0),
+    ] {
+        let (_emulator, plain) = with_faults(faults).await;
+        let action = plain.started("ws-0", &order("CASE-42")).await;
+        plain.started("ws-1", &order("CASE-42")).await;
+        let listed = |page: Value| page["value"].as_array().unwrap().len();
+        assert_eq!(listed(plain.json("machineactions").await), list, "{faults}");
+        assert_eq!(listed(plain.json(&own).await), of_machine, "{faults}");
+        let id = action["id"].as_str().unwrap();
+        let got = plain.call(&format!("machineactions/{id}")).await;
+        assert_eq!(got.status(), get, "{faults}");
+    }
+}
+
+#[tokio::test]
 async fn each_call_needs_its_own_role() {
     let emulator = Emulator::start_blocking(Settings {
         roles: vec!["Machine.ReadWrite.All".into()],
