@@ -20,7 +20,7 @@ use super::outage::{Endless, Lost, Outage};
 use super::sign_in::Signer;
 use super::system;
 use super::tally::Tally;
-use super::{Call, CollectError, Secret, ServiceError, Settings, SignIn};
+use super::{Call, CollectError, Secret, ServiceError, Settings};
 use crate::evidence::{ActionId, ResultKey};
 
 /// A page holds at most 10,000 actions of a few KiB each.
@@ -393,18 +393,8 @@ impl Api {
 /// The call log's name: tenant and application own the budget, whichever host
 /// of the service is asked. Emulators each have one of their own.
 async fn log_name(settings: &Settings, signer: &Signer) -> Result<String, CollectError> {
-    let claims = signer.claims().await?;
-    let (tenant, client) = match &settings.sign_in {
-        SignIn::Client {
-            tenant, client_id, ..
-        }
-        | SignIn::Certificate {
-            tenant, client_id, ..
-        } => (tenant.as_str(), client_id.as_str()),
-        SignIn::Token(_) => ("", ""),
-    };
-    let tenant = claims.tenant.as_deref().unwrap_or(tenant);
-    let client = claims.application.as_deref().unwrap_or(client);
+    let (tenant, client) = signer.identity().await?;
+    let (tenant, client) = (tenant.unwrap_or_default(), client.unwrap_or_default());
     let emulator = if http::is_loopback(&settings.api_base) {
         format!("{} x{}", settings.api_host(), settings.pace.time_scale)
     } else {

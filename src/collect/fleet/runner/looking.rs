@@ -9,7 +9,7 @@ use crate::collect::api::{Ask, CallError};
 use crate::collect::clock::Moment;
 use crate::collect::fleet::schedule::Look;
 use crate::collect::fleet::survey;
-use crate::collect::list::IDS_PER_QUERY;
+use crate::collect::list::{IDS_PER_QUERY, quoted};
 use crate::collect::lister::LOOK_BACK;
 use crate::collect::pump::Run;
 use crate::collect::{Call, CollectError};
@@ -68,7 +68,7 @@ pub async fn look_for_parked(run: &Run, fleet: &Arc<Fleet>) -> Moment {
 fn any_id(ids: &[String]) -> String {
     let any: Vec<_> = ids
         .iter()
-        .map(|id| format!("id eq '{}'", id.replace('\'', "''")))
+        .map(|id| format!("id eq {}", quoted(id)))
         .collect();
     any.join(" or ")
 }
@@ -88,7 +88,7 @@ pub async fn look_for_lost(run: &Run, fleet: &Fleet) {
 /// Shows the schedule what was created on a machine since shortly before a
 /// start.
 async fn show_created_on(run: &Run, fleet: &Fleet, look: &Look) -> Result<(), CollectError> {
-    let mut filter = format!("machineId eq '{}'", look.machine_id.replace('\'', "''"));
+    let mut filter = format!("machineId eq {}", quoted(&look.machine_id));
     let from = look.from.and_then(|from| from.checked_sub(LOOK_BACK).ok());
     if let Some(from) = from {
         filter.push_str(&format!(" and creationDateTimeUtc ge {from}"));

@@ -22,7 +22,7 @@ use super::{FleetRecord, RunRecord, RunState};
 use crate::collect::budget::STARTS_PER_MINUTE;
 use crate::collect::clock::{Clock, Moment};
 use crate::collect::pump::{self, Run};
-use crate::collect::{CollectError, Events, SeenAction, Settings, SignIn, Vault, VaultError};
+use crate::collect::{CollectError, Events, SeenAction, Settings, Vault, VaultError};
 use crate::evidence::{Action, ActionId};
 
 pub(in crate::collect) use starts::start_all;
@@ -246,19 +246,7 @@ impl Fleet {
 /// Tenant and application as the token tells them, or as was typed; `None`
 /// where neither says.
 async fn owner(run: &Run) -> Result<Option<String>, CollectError> {
-    let claims = run.api.signer.claims().await?;
-    let typed = match &run.settings.sign_in {
-        SignIn::Client {
-            tenant, client_id, ..
-        }
-        | SignIn::Certificate {
-            tenant, client_id, ..
-        } => Some((tenant.clone(), client_id.clone())),
-        SignIn::Token(_) => None,
-    };
-    let (tenant, application) = typed.unzip();
-    let tenant = claims.tenant.or(tenant);
-    let application = claims.application.or(application);
+    let (tenant, application) = run.api.signer.identity().await?;
     let both = tenant.zip(application);
     Ok(both.map(|(tenant, application)| format!("{tenant} {application}").to_ascii_lowercase()))
 }
