@@ -17,6 +17,9 @@ use crate::evidence::{Action, ActionId};
 /// Ids asked for in one list: the address stays well under 2,000 characters.
 pub(super) const IDS_PER_QUERY: usize = 20;
 
+/// Pages of one list: a service that never ends it is cut off here.
+pub(super) const PAGES_MAX: usize = 10_000;
+
 /// What is kept of one action, as received and as read: thousands of times
 /// what the service sends. The vault takes twice as much as a result's facts,
 /// which repeat the action's.

@@ -11,7 +11,7 @@ use url::Url;
 use super::api::CallError;
 use super::backoff::{Tries, Trouble};
 use super::clock::Moment;
-use super::list::{self, Known, Page, Reach, Round};
+use super::list::{self, Known, PAGES_MAX, Page, Reach, Round};
 use super::plan::{self, FirstAsk, Plan};
 use super::pump::Run;
 use super::settings::is_on;
@@ -22,8 +22,6 @@ use crate::evidence::{Gap, GapReason, Origin};
 const ROUNDS_MAX: u32 = 40;
 /// Rounds without a new id after which a count is taken for wrong.
 const IDLE_ROUNDS_MAX: u32 = 3;
-/// Pages of one round: a service that never ends its list is cut off here.
-const PAGES_MAX: usize = 10_000;
 /// A poll asks from so long before the oldest action not yet final.
 pub(super) const LOOK_BACK: Duration = Duration::from_secs(600);
 /// A watch lists everything again after this long, service time: absence from

@@ -87,6 +87,9 @@ pub async fn look_for_lost(run: &Run, fleet: &Fleet) {
 
 /// Shows the schedule what was created on a machine since shortly before a
 /// start.
+///
+/// **Errors**: also where the list was not read to its end, since what stands
+/// behind may be what is looked for.
 async fn show_created_on(run: &Run, fleet: &Fleet, look: &Look) -> Result<(), CollectError> {
     let mut filter = format!("machineId eq {}", quoted(&look.machine_id));
     let from = look.from.and_then(|from| from.checked_sub(LOOK_BACK).ok());
