@@ -16,6 +16,7 @@ use super::budget::{Budget, Ticket};
 use super::clock::{Clock, Moment};
 use super::http::{self, Fault, Http, SharedHttp, Unread};
 use super::link::{BadLink, Link};
+use super::list;
 use super::outage::{Endless, Lost, Outage};
 use super::sign_in::Signer;
 use super::system;
@@ -25,6 +26,8 @@ use crate::evidence::{ActionId, ResultKey};
 
 /// A page holds at most 10,000 actions of a few KiB each.
 const PAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// An answer with one action in it, of which no more is kept.
+const ACTION_BYTES_MAX: usize = 2 * list::ACTION_BYTES_MAX;
 /// An answer with one link in it.
 const LINK_BYTES_MAX: usize = 256 * 1024;
 /// Tokens a call is tried with: one renewed just before it was revoked again
@@ -135,7 +138,8 @@ impl Ask {
     pub fn get(call: Call, url: Url) -> Self {
         let max = match call {
             Call::Link | Call::PackageLink => LINK_BYTES_MAX,
-            _ => PAGE_BYTES_MAX,
+            Call::Run | Call::Action | Call::Cancel | Call::Package => ACTION_BYTES_MAX,
+            Call::List | Call::Machines | Call::Library => PAGE_BYTES_MAX,
         };
         Self {
             call,

@@ -25,7 +25,7 @@ pub(super) const PAGES_MAX: usize = 10_000;
 /// which repeat the action's.
 ///
 /// **Units**: bytes of JSON.
-const ACTION_BYTES_MAX: usize = 512 * 1024;
+pub(super) const ACTION_BYTES_MAX: usize = 512 * 1024;
 
 /// One page, its actions byte for byte.
 #[derive(Deserialize)]
@@ -195,7 +195,7 @@ impl Known {
         {
             return true;
         }
-        if json.len() > ACTION_BYTES_MAX || read_bytes(&action) > ACTION_BYTES_MAX {
+        if !fits(&action, json) {
             return false;
         }
         let action = Arc::new(action);
@@ -246,6 +246,11 @@ impl Known {
             .filter_map(|action| action.created.as_ref()?.instant())
             .min()
     }
+}
+
+/// Whether an action can be kept.
+pub(super) fn fits(action: &Action, json: &[u8]) -> bool {
+    json.len() <= ACTION_BYTES_MAX && read_bytes(action) <= ACTION_BYTES_MAX
 }
 
 /// A command of two bytes reads as a hundred.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use afteraction::collect::fleet::survey;
-use afteraction::collect::{CollectError, Library, Upload, start_package};
+use afteraction::collect::{CollectError, Library, Upload, look_at_action, start_package};
 use serde_json::json;
 
 use super::stub::{Reply, Stub};
@@ -45,6 +45,17 @@ async fn a_package_whose_answer_was_lost_is_found_when_it_shows() {
     let look = seen.iter().find(|r| is_list(r)).unwrap();
     let target = look.target.replace("%20", " ").replace("%27", "'");
     assert!(target.ends_with("machineId eq 'm''1'"), "{target}");
+}
+
+#[tokio::test]
+async fn an_action_that_never_ends_is_not_read_to_its_end() {
+    let state = tempfile::tempdir().unwrap();
+    let long = json!({"id": id(1), "title": "x".repeat(3 << 20)}).to_string();
+    let stub = Stub::serve(move |_, _| Reply::new(200, long.clone()));
+    let settings = settings(&stub, state.path());
+    let looked = look_at_action(&settings, id(1).parse().unwrap()).await;
+    let error = looked.unwrap_err().to_string();
+    assert!(error.contains("longer than 1048576 bytes"), "{error}");
 }
 
 #[tokio::test]
