@@ -32,6 +32,7 @@ pub(in crate::collect) use tending::tend;
 const IN_FLIGHT_MAX: usize = STARTS_PER_MINUTE;
 /// Between two looks at what could be started, service time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// A result was seen to be there about a minute after its command's end;
 /// asking before costs a call of the scarcest budget.
 const RESULT_USUAL: Duration = Duration::from_secs(60);
@@ -46,8 +47,9 @@ pub(in crate::collect) struct Fleet {
     /// Something happened that may let a session start or a cancellation be
     /// due.
     happened: Notify,
-    /// Held while the record is written, so that it is written in order.
-    writing: tokio::sync::Mutex<()>,
+    /// Held while the record is written, so that it is written in order: by
+    /// the thread that writes, which goes on when nobody waits for it any more.
+    writing: Mutex<()>,
     in_flight: Arc<Semaphore>,
     refused_tokens: AtomicU32,
     /// What a person had ordered before this process began is known.
@@ -70,18 +72,7 @@ pub async fn run_fleet(
     let clock = Clock::new(settings.pace.time_scale);
     let mut settings = settings;
     settings.filter.comment = Some(state.run.id.mark());
-    let schedule = Schedule::new(&state.run, state.devices, clock, clock.now());
-    let fleet = Arc::new(Fleet {
-        schedule: Mutex::new(schedule),
-        head: Mutex::new(state.run),
-        record,
-        happened: Notify::new(),
-        writing: tokio::sync::Mutex::default(),
-        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-        refused_tokens: AtomicU32::new(0),
-        has_heard: AtomicBool::new(false),
-        owned: tokio::sync::OnceCell::new(),
-    });
+    let fleet = Arc::new(Fleet::new(state, record, clock));
     let (collected, failure) = pump::pump(settings, vault, events, stop, Some(fleet.clone())).await;
     let head = fleet.lock_head().clone();
     let report = report(&head, &fleet.lock(), clock, collected);
@@ -89,6 +80,21 @@ pub async fn run_fleet(
 }
 
 impl Fleet {
+    fn new(state: RunState, record: Arc<dyn FleetRecord>, clock: Clock) -> Self {
+        let schedule = Schedule::new(&state.run, state.devices, clock, clock.now());
+        Self {
+            schedule: Mutex::new(schedule),
+            head: Mutex::new(state.run),
+            record,
+            happened: Notify::new(),
+            writing: Mutex::default(),
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            refused_tokens: AtomicU32::new(0),
+            has_heard: AtomicBool::new(false),
+            owned: tokio::sync::OnceCell::new(),
+        }
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,7 +174,7 @@ impl Fleet {
 
     /// Notes whose run it is, or refuses one of another tenant or application:
     /// there its sessions would look forgotten and its machines unknown.
-    async fn check_owner(&self, run: &Run) -> Result<(), CollectError> {
+    async fn check_owner(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
         let check = || async {
             let Some(owner) = owner(run).await? else {
                 return Ok(());
@@ -190,36 +196,52 @@ impl Fleet {
     }
 
     /// Writes what has changed; returns once it is durable.
-    async fn keep(&self, run: &Run) -> Result<(), CollectError> {
-        let _order = self.writing.lock().await;
-        let changed = self.lock().take_changed();
-        let notes: Vec<_> = changed
-            .iter()
-            .map(|(place, record)| (*place, to_value(record)))
-            .collect();
-        self.note(run, notes).await
+    async fn keep(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
+        self.write(run, Self::write_changed).await
     }
 
-    async fn keep_head(&self, run: &Run) -> Result<(), CollectError> {
-        let _order = self.writing.lock().await;
-        let head = to_value(&*self.lock_head());
-        self.note(run, vec![(0, head)]).await
+    async fn keep_head(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
+        self.write(run, Self::write_head).await
     }
 
-    async fn note(
-        &self,
-        run: &Run,
-        notes: Vec<(u32, serde_json::Value)>,
-    ) -> Result<(), CollectError> {
-        if notes.is_empty() {
+    fn write_changed(&self) -> Result<(), VaultError> {
+        let _order = self.lock_writing();
+        let (id, changed) = {
+            let mut schedule = self.lock();
+            (schedule.id, schedule.take_changed())
+        };
+        if changed.is_empty() {
             return Ok(());
         }
-        let (record, id) = (self.record.clone(), self.lock().id);
-        let notes = Arc::new(notes);
+        let notes = changed.iter().map(|(place, r)| (*place, to_value(r)));
+        let noted = self.record.note(id, &notes.collect::<Vec<_>>());
+        if noted.is_err() {
+            let places = changed.iter().map(|(place, _)| *place);
+            self.lock().put_changed_back(places);
+        }
+        noted
+    }
+
+    fn write_head(&self) -> Result<(), VaultError> {
+        let _order = self.lock_writing();
+        let (id, head) = (self.lock().id, to_value(&*self.lock_head()));
+        self.record.note(id, &[(0, head)])
+    }
+
+    fn lock_writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes on a thread of its own, waiting while the disk is full.
+    async fn write(
+        self: &Arc<Self>,
+        run: &Run,
+        write: fn(&Self) -> Result<(), VaultError>,
+    ) -> Result<(), CollectError> {
         loop {
-            let (record, notes) = (record.clone(), notes.clone());
-            let noted = tokio::task::spawn_blocking(move || record.note(id, &notes)).await;
-            match noted.map_err(|e| CollectError::Worker(e.to_string()))? {
+            let fleet = self.clone();
+            let written = tokio::task::spawn_blocking(move || write(&fleet)).await;
+            match written.map_err(|e| CollectError::Worker(e.to_string()))? {
                 Ok(()) => return Ok(()),
                 Err(VaultError::DiskFull) if !run.is_halted() => run.wait_for_room(0).await,
                 Err(error) => {
@@ -262,5 +284,79 @@ async fn note_action(run: &Run, action: &Action, json: Vec<u8>) {
     });
     if let Err(error) = noted.await {
         run.fail(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::fleet::schedule::Answer;
+    use crate::collect::fleet::{
+        Bound, FleetOrder, FleetPlan, FleetRules, Needs, PlannedDevice, RunId,
+    };
+    use crate::evidence::Time;
+
+    /// Takes what it is given, unless it is full.
+    #[derive(Default)]
+    struct Notes {
+        is_full: AtomicBool,
+        kept: Mutex<Vec<(u32, serde_json::Value)>>,
+    }
+
+    impl FleetRecord for Notes {
+        fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), VaultError> {
+            if self.is_full.load(Ordering::SeqCst) {
+                return Err(VaultError::DiskFull);
+            }
+            self.kept.lock().unwrap().extend_from_slice(notes);
+            Ok(())
+        }
+
+        fn take_orders(&self, _: RunId) -> Result<Vec<FleetOrder>, VaultError> {
+            Ok(Vec::new())
+        }
+
+        fn action(&self, _: ActionId) -> Result<Option<Action>, VaultError> {
+            Ok(None)
+        }
+    }
+
+    /// A run of one device, before its first list.
+    fn with_record(record: Arc<Notes>) -> Arc<Fleet> {
+        let plan = FleetPlan {
+            id: RunId::from_bytes([1; 8]),
+            comment: "c".into(),
+            devices: vec![PlannedDevice {
+                machine_id: "m".into(),
+                name: "ws".into(),
+                steps: Vec::new(),
+                likely_away: false,
+                last_seen: None,
+            }],
+            bound: Bound::of(Needs::default()),
+            warnings: Vec::new(),
+        };
+        let created = Time::from_text("2026-02-04T12:00:00Z");
+        let state = RunState::new(plan, FleetRules::default(), "h".into(), created);
+        Arc::new(Fleet::new(state, record, Clock::new(1.0)))
+    }
+
+    #[test]
+    fn a_change_that_could_not_be_written_is_written_the_next_time() {
+        let (record, clock) = (Arc::new(Notes::default()), Clock::new(1.0));
+        let fleet = with_record(record.clone());
+        fleet.listed(None, clock.now(), clock.now());
+        let start = fleet.lock().next_start(clock.now()).unwrap();
+        record.is_full.store(true, Ordering::SeqCst);
+        assert!(fleet.write_changed().is_err());
+        fleet
+            .lock()
+            .answered(start.place, Answer::Lost, clock.now());
+        record.is_full.store(false, Ordering::SeqCst);
+        fleet.write_changed().unwrap();
+        fleet.write_changed().unwrap();
+        let kept = record.kept.lock().unwrap();
+        assert_eq!(kept.len(), 1, "what is written is not written again");
+        assert_eq!(kept[0].1["state"]["state"], "lost");
     }
 }

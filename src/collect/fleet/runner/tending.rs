@@ -69,7 +69,7 @@ async fn act(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     }
 }
 
-async fn end(run: &Run, fleet: &Fleet) -> Result<(), CollectError> {
+async fn end(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     let over = Time::from_instant(run.clock.now().timestamp());
     fleet.lock_head().over.get_or_insert(over);
     fleet.keep_head(run).await

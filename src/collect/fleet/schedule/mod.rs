@@ -303,6 +303,11 @@ impl Schedule {
             .collect()
     }
 
+    /// They could not be kept: they are in what is taken next.
+    pub fn put_changed_back(&mut self, places: impl Iterator<Item = u32>) {
+        self.changed.extend(places);
+    }
+
     /// What a person should know, said once.
     pub fn take_notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
