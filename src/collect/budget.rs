@@ -20,6 +20,9 @@ use super::clock::{Clock, Moment};
 const RETRY_AFTER_USUAL: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+/// Since its leave an unanswered call is counted for its timeout and a minute:
+/// one that leaves within half of that is answered or given up while it counts.
+const LEAVE_GOOD_FOR: Duration = Duration::from_secs(30);
 
 /// The kinds of calls; each has a budget of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -181,6 +184,8 @@ pub(super) struct Ticket {
     budget: Arc<Budget>,
     call: Call,
     id: u64,
+    /// When the log noted it.
+    at: Moment,
 }
 
 impl Budget {
@@ -225,24 +230,25 @@ impl Budget {
     ) -> Result<Ticket, CollectError> {
         let mut held_until = self.door(call).lock().await;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        loop {
+        let at = loop {
             let now = self.pace.clock.now();
             let until = match &self.log {
                 Some(log) => self.ask(log.clone(), call, id, now).await?.max(*held_until),
                 None => *held_until,
             };
             if until <= now {
-                break;
+                break now;
             }
             tell(until);
             self.pace.clock.sleep_until(until).await;
-        }
+        };
         *held_until = Moment::default();
         self.counter(call).fetch_add(1, Ordering::Relaxed);
         Ok(Ticket {
             budget: self.clone(),
             call,
             id,
+            at,
         })
     }
 
@@ -314,6 +320,12 @@ impl Budget {
 }
 
 impl Ticket {
+    /// Whether a request that leaves now is counted until it is over.
+    pub fn is_good(&self) -> bool {
+        let clock = self.budget.pace.clock;
+        clock.now() <= self.at.after(clock.real(LEAVE_GOOD_FOR))
+    }
+
     /// The answer is here, or will never be.
     pub fn answered(self) {
         let at = self.budget.pace.clock.now();

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use afteraction::collect::fleet::{
-    FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRequest, FleetRules, Outcome, Playbook,
-    RunId, RunState, run_fleet, survey,
+    DeviceState, FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRequest, FleetRules,
+    Outcome, Playbook, RunId, RunState, run_fleet, survey,
 };
 use afteraction::collect::{CollectError, Settings, VaultError};
 use afteraction::emulator::{self, Emulator, Faults, Fleet, Made};
@@ -40,7 +40,11 @@ struct Kept {
     notes: BTreeMap<u32, serde_json::Value>,
     orders: Vec<FleetOrder>,
     vault: Option<MemoryVault>,
+    on_sending: Option<Hook>,
 }
+
+/// Met once, by the first note that tells of a start about to leave.
+type Hook = Box<dyn FnOnce() + Send>;
 
 impl MemoryRecord {
     fn of(state: &RunState, vault: &MemoryVault) -> Self {
@@ -62,6 +66,11 @@ impl MemoryRecord {
 
 impl FleetRecord for MemoryRecord {
     fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), VaultError> {
+        let sending = |note: &serde_json::Value| note["state"]["state"] == "sending";
+        if notes.iter().any(|(_, note)| sending(note)) {
+            let hook = self.0.lock().unwrap().on_sending.take();
+            hook.into_iter().for_each(|hook| hook());
+        }
         self.0.lock().unwrap().notes.extend(notes.iter().cloned());
         Ok(())
     }
@@ -190,6 +199,61 @@ async fn a_fleet_is_run_to_its_last_result_within_every_limit() {
     let (report, _) = survive(devices(30), "").await;
     assert_eq!(report.outcomes[&Outcome::Done], 30, "{report:?}");
     assert!(report.is_complete(), "{report:?}");
+}
+
+/// Sessions that are over soon.
+fn brisk(devices: usize, faults: &str) -> emulator::Settings {
+    let span = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
+    let made = Made {
+        devices: devices as _,
+        ..Made::default()
+    };
+    emulator::Settings {
+        time_scale: SCALE,
+        faults: Faults::parse(faults).unwrap(),
+        pace: emulator::Pace {
+            queued: span(5, 20),
+            settling: span(5, 10),
+            upload: span(2, 10),
+            ..emulator::Pace::default()
+        },
+        ..emulator::Settings::serving(Fleet::made(&made))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starts_that_waited_for_a_token_do_not_leave_together() {
+    // The login host is out of breath for five minutes, longer than the
+    // budget counts a call that has no answer.
+    let emulator = Emulator::start_blocking(emulator::Settings {
+        token_life: Duration::from_secs(70),
+        ..brisk(40, "token.503=11+2")
+    });
+    let (report, emulator) = survive_on(emulator.unwrap(), "token", FleetRules::default()).await;
+    assert_eq!(report.outcomes[&Outcome::Done], 40, "{report:?}");
+    assert_eq!(emulator.faults().fired(emulator::Fault::Unavailable), 11);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_had_not_left_when_the_run_was_stopped_is_in_no_doubt() {
+    let emulator = Emulator::start_blocking(brisk(3, "")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let settings = fleet_settings(&emulator, dir.path());
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&planned(&settings, FleetRules::default()).await, &vault);
+    let (stop, stopped) = watch::channel(false);
+    // Stopped while the intention is being written, which takes its time.
+    record.0.lock().unwrap().on_sending = Some(Box::new(move || {
+        stop.send_replace(true);
+        std::thread::sleep(Duration::from_millis(300));
+    }));
+    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!(emulator.ran(), []);
+    assert_eq!(report.starts, 0, "{report:?}");
+    let states = record.state().devices.into_iter().map(|d| d.state);
+    let in_doubt = states.filter(|s| !matches!(s, DeviceState::Waiting { .. }));
+    assert_eq!(in_doubt.count(), 0, "what was written last counts");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
