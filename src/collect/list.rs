@@ -213,13 +213,20 @@ impl Known {
         true
     }
 
-    /// Takes in an action that was kept by an earlier process.
-    pub fn recall(&mut self, action: Action) {
+    /// Takes in an action that was kept outside of lists, or by an earlier
+    /// process; what is known already may be later.
+    pub fn recall(&mut self, mut action: Action) {
+        package::add_command(&mut action);
+        let known = self.actions.get(&action.id);
+        if known.is_some_and(|known| is_older(&action, &known.action)) {
+            return;
+        }
+        let action = Arc::new(action);
         let seen = Seen {
-            action: Arc::new(action),
+            action: action.clone(),
             digest: 0,
         };
-        self.actions.entry(seen.action.id).or_insert(seen);
+        self.actions.insert(action.id, seen);
     }
 
     pub fn get(&self, id: ActionId) -> Option<&Action> {

@@ -60,6 +60,7 @@ impl Run {
             let was_at_rest = self.is_at_rest();
             match self.tick(&mut known, self.reach(from)).await {
                 Ok(ticked) if was_at_rest && ticked.soon == 0 && self.is_at_rest() => {
+                    self.note_unknown(&known);
                     return Ok(());
                 }
                 Ok(Ticked { listed_at, .. }) => from = look_from(&known, listed_at).or(from),
@@ -110,6 +111,14 @@ impl Run {
 
     fn is_at_rest(&self) -> bool {
         self.fleet.as_ref().is_some_and(|fleet| fleet.is_at_rest())
+    }
+
+    /// A session of the run that never came to be planned leaves it incomplete.
+    fn note_unknown(&self, known: &Known) {
+        let sessions = self.fleet.iter().flat_map(|fleet| fleet.sessions());
+        let unknown = sessions.filter(|id| known.get(*id).is_none());
+        let unmatched: Vec<_> = unknown.map(|id| id.to_string()).collect();
+        self.tally.count(|report| report.unmatched = unmatched);
     }
 
     /// A fresh action stays invisible for minutes: looks again for those asked
@@ -178,6 +187,9 @@ impl Run {
         }
         if let Some(fleet) = &self.fleet {
             fleet.listed(listed_at, began, self.clock.now());
+            // Found outside of lists, and perhaps over: no list need show them.
+            let found = fleet.take_found();
+            found.into_iter().for_each(|action| known.recall(action));
         }
         self.note_unreadable(known.unreadable);
         self.tally.count(|report| report.actions = known.len());

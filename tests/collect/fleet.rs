@@ -235,6 +235,23 @@ async fn starts_that_waited_for_a_token_do_not_leave_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_of_a_session_that_lists_never_show_are_collected() {
+    // Its answer is lost; its machine's own list shows it when it is over.
+    let faults = "lost-answer=1,not-visible=1@200,not-listed=1@100000";
+    let emulator = Emulator::start_blocking(brisk(4, faults)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let settings = fleet_settings(&emulator, dir.path());
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&planned(&settings, FleetRules::default()).await, &vault);
+    let (_stop, stopped) = watch::channel(false);
+    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!(report.outcomes[&Outcome::Done], 4, "{report:?}");
+    judged(&emulator, &vault, &report);
+    assert!(report.is_complete(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_had_not_left_when_the_run_was_stopped_is_in_no_doubt() {
     let emulator = Emulator::start_blocking(brisk(3, "")).unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Fleet, note_action};
+use super::Fleet;
 use crate::collect::api::{Ask, CallError};
 use crate::collect::clock::Moment;
 use crate::collect::fleet::schedule::Look;
@@ -29,7 +29,7 @@ pub async fn look_at_unseen(run: &Run, fleet: &Arc<Fleet>) {
         match run.api.call(&ask).await {
             Ok(answer) => {
                 if let Ok(action) = Action::from_json(&answer.body) {
-                    note_action(run, &action, answer.body).await;
+                    fleet.keep_found(run, &action, answer.body).await;
                     fleet.lock().saw(&action, run.clock.now());
                 }
             }
@@ -104,7 +104,8 @@ async fn show_created_on(run: &Run, fleet: &Fleet, look: &Look) -> Result<(), Co
             continue;
         };
         if fleet.lock().is_ours(&action) {
-            note_action(run, &action, value.to_string().into_bytes()).await;
+            let json = value.to_string().into_bytes();
+            fleet.keep_found(run, &action, json).await;
             fleet.lock().saw(&action, run.clock.now());
         }
     }

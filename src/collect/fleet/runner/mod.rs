@@ -4,6 +4,7 @@
 //! [`start_all`] starts sessions, [`tend`] cancels, parks, looks for what was
 //! lost, takes a person's orders and keeps the record.
 
+mod found;
 mod looking;
 mod starts;
 mod tending;
@@ -22,9 +23,10 @@ use super::{FleetRecord, RunRecord, RunState};
 use crate::collect::budget::STARTS_PER_MINUTE;
 use crate::collect::clock::{Clock, Moment};
 use crate::collect::pump::{self, Run};
-use crate::collect::{CollectError, Events, SeenAction, Settings, Vault, VaultError};
+use crate::collect::{CollectError, Events, Settings, Vault, VaultError};
 use crate::evidence::{Action, ActionId};
 
+use found::Inbox;
 pub(in crate::collect) use starts::start_all;
 pub(in crate::collect) use tending::tend;
 
@@ -50,6 +52,8 @@ pub(in crate::collect) struct Fleet {
     /// Held while the record is written, so that it is written in order: by
     /// the thread that writes, which goes on when nobody waits for it any more.
     writing: Mutex<()>,
+    /// Found outside of lists, for the lister.
+    inbox: Inbox,
     in_flight: Arc<Semaphore>,
     refused_tokens: AtomicU32,
     /// What a person had ordered before this process began is known.
@@ -88,6 +92,7 @@ impl Fleet {
             record,
             happened: Notify::new(),
             writing: Mutex::default(),
+            inbox: Inbox::default(),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             refused_tokens: AtomicU32::new(0),
             has_heard: AtomicBool::new(false),
@@ -106,6 +111,11 @@ impl Fleet {
     /// From when on the next list must reach back, by the service's clock.
     pub fn look_from(&self) -> Option<Timestamp> {
         self.lock().look_from()
+    }
+
+    /// The sessions of devices that are over.
+    pub fn sessions(&self) -> Vec<ActionId> {
+        self.lock().sessions_over().collect()
     }
 
     pub fn owns(&self, action: ActionId) -> bool {
@@ -127,9 +137,11 @@ impl Fleet {
         self.happened.notify_waiters();
     }
 
-    /// Nothing is under way and nothing will be.
+    /// Nothing is under way, nothing will be, and the lister knows it all.
     pub fn is_at_rest(&self) -> bool {
-        self.has_heard.load(Ordering::Acquire) && self.lock().is_at_rest()
+        // What is found reaches the inbox before the schedule.
+        let rests = self.has_heard.load(Ordering::Acquire) && self.lock().is_at_rest();
+        rests && self.inbox.is_empty()
     }
 
     /// How long after a command's end its link is asked for: at once, where
@@ -273,20 +285,6 @@ async fn owner(run: &Run) -> Result<Option<String>, CollectError> {
     Ok(both.map(|(tenant, application)| format!("{tenant} {application}").to_ascii_lowercase()))
 }
 
-/// The answer to a start is evidence, too.
-async fn note_action(run: &Run, action: &Action, json: Vec<u8>) {
-    let seen = [SeenAction {
-        action: Arc::new(action.clone()),
-        json: json.into(),
-    }];
-    let noted = run.with_vault("keep an action as received", move |vault| {
-        vault.note_actions(&seen)
-    });
-    if let Err(error) = noted.await {
-        run.fail(error);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,6 +320,10 @@ mod tests {
     }
 
     /// A run of one device, before its first list.
+    pub fn fleet() -> Arc<Fleet> {
+        with_record(Arc::new(Notes::default()))
+    }
+
     fn with_record(record: Arc<Notes>) -> Arc<Fleet> {
         let plan = FleetPlan {
             id: RunId::from_bytes([1; 8]),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Fleet, IN_FLIGHT_MAX, note_action};
+use super::{Fleet, IN_FLIGHT_MAX};
 use crate::collect::api::{Ask, CallError};
 use crate::collect::budget::Ticket;
 use crate::collect::fleet::schedule::{Answer, Start};
@@ -107,7 +107,8 @@ async fn send(run: &Run, fleet: &Arc<Fleet>, start: Start, ticket: Ticket, token
     let answer = match ask_once(run, fleet, &ask, ticket, token).await {
         Ok(body) => match Action::from_json(&body) {
             Ok(action) => {
-                note_action(run, &action, body).await;
+                // The answer to a start is evidence, too.
+                fleet.keep_found(run, &action, body).await;
                 Answer::Created(Box::new(action))
             }
             Err(_) => Answer::Lost,

@@ -351,6 +351,12 @@ impl Schedule {
         }
     }
 
+    /// The last sessions of devices that are over.
+    pub fn sessions_over(&self) -> impl Iterator<Item = ActionId> {
+        let over = self.devices().filter(|device| device.is_settled());
+        over.filter_map(|device| device.actions().last())
+    }
+
     /// How many devices have come to each end.
     pub fn outcomes(&self) -> BTreeMap<Outcome, u64> {
         let mut outcomes = BTreeMap::new();
