@@ -248,10 +248,13 @@ impl Known {
 
     /// When the oldest action was created that may still change.
     pub fn oldest_open(&self) -> Option<Timestamp> {
-        self.actions()
-            .filter(|action| !action.is_final())
-            .filter_map(|action| action.created.as_ref()?.instant())
-            .min()
+        self.open_since().min()
+    }
+
+    /// When actions were created that may still change.
+    pub fn open_since(&self) -> impl Iterator<Item = Timestamp> {
+        let open = self.actions().filter(|action| !action.is_final());
+        open.filter_map(|action| action.created.as_ref()?.instant())
     }
 }
 

@@ -58,7 +58,8 @@ impl Run {
             }
             // What ends during a tick may end after its plan was made.
             let was_at_rest = self.is_at_rest();
-            match self.tick(&mut known, self.reach(from)).await {
+            let reach = self.reach(from, &known);
+            match self.tick(&mut known, reach).await {
                 Ok(ticked) if was_at_rest && ticked.soon == 0 && self.is_at_rest() => {
                     self.note_unknown(&known);
                     return Ok(());
@@ -94,7 +95,7 @@ impl Run {
     }
 
     /// A fleet run needs what its own sessions need, and everybody's open ones.
-    fn reach(&self, from: Option<Timestamp>) -> Reach {
+    fn reach(&self, from: Option<Timestamp>, known: &Known) -> Reach {
         match &self.fleet {
             None => Reach {
                 from,
@@ -102,7 +103,7 @@ impl Run {
             },
             Some(fleet) => Reach {
                 from: fleet
-                    .look_from()
+                    .look_from(known.open_since())
                     .and_then(|from| from.checked_sub(LOOK_BACK).ok()),
                 with_open: true,
             },

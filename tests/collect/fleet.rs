@@ -252,6 +252,54 @@ async fn results_of_a_session_that_lists_never_show_are_collected() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resumed_run_finds_what_was_unresolved_and_ended_meanwhile() {
+    let emulator = Emulator::start_blocking(brisk(3, "not-visible@100000")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let settings = fleet_settings(&emulator, dir.path());
+    let vault = MemoryVault::new();
+    let record = MemoryRecord::of(&planned(&settings, FleetRules::default()).await, &vault);
+    let (stop, stopped) = watch::channel(false);
+    let going = tokio::spawn({
+        let (settings, record, vault) = (settings.clone(), record.clone(), vault.clone());
+        async move { go_on(settings, &record, &vault, stopped).await }
+    });
+    while record
+        .state()
+        .devices
+        .iter()
+        .any(|d| d.actions().count() == 0)
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.send_replace(true);
+    going.await.unwrap();
+    // As half an hour of looking in vain would leave them.
+    for (place, note) in &mut record.0.lock().unwrap().notes {
+        if *place > 0 {
+            let at = note["state"]["since"].clone();
+            note["state"] =
+                serde_json::json!({"state": "settled", "outcome": "unresolved", "at": at});
+        }
+    }
+    emulator
+        .faults()
+        .set(Faults::parse("not-listed=all@100000").unwrap());
+    while emulator
+        .ran()
+        .iter()
+        .any(|ran| emulator.clock().now() < ran.over)
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (_stop, stopped) = watch::channel(false);
+    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!(report.outcomes[&Outcome::Done], 3, "{report:?}");
+    judged(&emulator, &vault, &report);
+    assert!(report.is_complete(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_had_not_left_when_the_run_was_stopped_is_in_no_doubt() {
     let emulator = Emulator::start_blocking(brisk(3, "")).unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ pub async fn look_at_unseen(run: &Run, fleet: &Arc<Fleet>) {
                 }
             }
             Err(CallError::Service(e)) if e.status == 404 => {
-                fleet.lock().forgotten(place, run.clock.now());
+                fleet.lock().unknown(place, run.clock.now());
             }
             Err(_) => {}
         }

@@ -109,8 +109,9 @@ impl Fleet {
     }
 
     /// From when on the next list must reach back, by the service's clock.
-    pub fn look_from(&self) -> Option<Timestamp> {
-        self.lock().look_from()
+    /// `open`: when sessions were created that are known to be open.
+    pub fn look_from(&self, open: impl Iterator<Item = Timestamp>) -> Option<Timestamp> {
+        self.lock().look_from(open)
     }
 
     /// The sessions of devices that are over.
