@@ -438,6 +438,26 @@ fn a_device_that_began_just_as_it_was_parked_is_told_from_a_persons_cancel() {
 }
 
 #[test]
+fn twenty_thousand_machines_are_looked_up_for_thousands_of_parked_devices_in_no_time() {
+    let mut schedule = schedule(2_000);
+    for place in 1..=2_000 {
+        let (since, last_seen) = (second(1), None);
+        schedule.set(place, DeviceState::Away { since, last_seen });
+    }
+    let machine = |n: usize| {
+        let json =
+            serde_json::json!({"id": format!("{n:040X}"), "lastSeen": "2026-02-04T12:00:00Z"});
+        Machine::from_value(&json).unwrap()
+    };
+    let machines: Vec<_> = (0..20_000).rev().map(machine).collect();
+    let begun = Instant::now();
+    schedule.saw_machines(&machines);
+    assert!(begun.elapsed().as_millis() < 200, "{:?}", begun.elapsed());
+    let seen = |d: &DeviceRecord| matches!(&d.state, DeviceState::Away { last_seen, .. } if last_seen.is_some());
+    assert_eq!(schedule.devices().filter(|d| seen(d)).count(), 2_000);
+}
+
+#[test]
 fn answers_lost_one_after_the_other_hold_the_next_start_back() {
     let mut schedule = schedule(9);
     let together = [0, 0].map(|n| schedule.next_start(second(n)).unwrap());
