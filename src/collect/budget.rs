@@ -3,6 +3,8 @@
 //! windows from its sending until 60 s and 3,600 s after its answer, or after
 //! the time by which it would have been given up.
 
+mod room;
+
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
@@ -15,6 +17,8 @@ use tokio::sync::Mutex;
 use super::CollectError;
 use super::call_log::{CallLog, Entry, Ledger};
 use super::clock::{Clock, Moment};
+
+pub(super) use room::{Room, rooms};
 
 /// What a 429 without `Retry-After` holds: half a window.
 const RETRY_AFTER_USUAL: Duration = Duration::from_secs(30);
@@ -140,15 +144,7 @@ pub(super) struct Pace {
 /// When the next call may leave. In flight means not yet answered: its end is
 /// not known, so what is said then is the earliest it could be.
 pub(super) fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Moment {
-    let mut ends: Vec<Moment> = ledger
-        .calls
-        .iter()
-        .filter(|c| c.call == call)
-        .map(|c| {
-            c.answered
-                .unwrap_or(c.sent.after(pace.call_timeout).min(now))
-        })
-        .collect();
+    let mut ends = ends(ledger, call, now, pace);
     ends.sort_unstable();
     let free = call
         .limits()
@@ -166,6 +162,17 @@ pub(super) fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> 
         .map(|(_, until)| *until)
         .max();
     free.max(held).unwrap_or(now).max(now)
+}
+
+/// When the calls of a kind were over, or will be.
+fn ends(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Vec<Moment> {
+    let of_kind = ledger.calls.iter().filter(|c| c.call == call);
+    of_kind
+        .map(|c| {
+            c.answered
+                .unwrap_or(c.sent.after(pace.call_timeout).min(now))
+        })
+        .collect()
 }
 
 /// Lets calls go when their windows have room.
@@ -274,6 +281,23 @@ impl Budget {
         }
     }
 
+    /// What may leave in the time to come, calls of other processes counted;
+    /// nothing where the log cannot be read, which the next call meets.
+    pub async fn rooms(&self, call: Call) -> Vec<Room> {
+        let (log, pace) = (self.log.clone(), self.pace);
+        let now = pace.clock.now();
+        let looked = tokio::task::spawn_blocking(move || match log {
+            Some(log) => log.decide(now, |ledger| (rooms(ledger, call, now, pace), None)),
+            None => Ok(rooms(&Ledger::default(), call, now, pace)),
+        });
+        let none = Room {
+            within: HOUR,
+            calls: 0,
+        };
+        let known = looked.await.ok().and_then(Result::ok);
+        known.unwrap_or_else(|| vec![none])
+    }
+
     /// Calls sent by this run.
     pub fn count(&self, call: Call) -> u64 {
         self.counter(call).load(Ordering::Relaxed)
@@ -367,20 +391,20 @@ fn log_error(path: &Path, source: io::Error) -> CollectError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::collect::call_log::Logged;
 
     const TIMEOUT: Duration = Duration::from_secs(120);
 
-    fn pace() -> Pace {
+    pub fn pace() -> Pace {
         Pace {
             clock: Clock::new(1.0),
             call_timeout: TIMEOUT,
         }
     }
 
-    fn answered(at_s: u64) -> Logged {
+    pub fn answered(at_s: u64) -> Logged {
         Logged {
             id: at_s,
             call: Call::Link,
@@ -389,7 +413,7 @@ mod tests {
         }
     }
 
-    fn seconds(s: u64) -> Moment {
+    pub fn seconds(s: u64) -> Moment {
         Moment(s * 1_000_000)
     }
 

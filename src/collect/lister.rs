@@ -60,11 +60,11 @@ impl Run {
             let was_at_rest = self.is_at_rest();
             let reach = self.reach(from, &known);
             match self.tick(&mut known, reach).await {
-                Ok(ticked) if was_at_rest && ticked.soon == 0 && self.is_at_rest() => {
+                Ok(_) if was_at_rest && self.is_at_rest() => {
                     self.note_unknown(&known);
                     return Ok(());
                 }
-                Ok(Ticked { listed_at, .. }) => from = look_from(&known, listed_at).or(from),
+                Ok(listed_at) => from = look_from(&known, listed_at).or(from),
                 Err(error) if self.settings.watch.is_some() && may_pass(&error) => {
                     self.tally
                         .notice(format!("{error}; the next poll tries again"));
@@ -178,7 +178,12 @@ impl Run {
     }
 
     /// One look at the service: everything listed is kept, planned, queued.
-    async fn tick(&self, known: &mut Known, reach: Reach) -> Result<Ticked, CollectError> {
+    /// Returns the service's clock when it began.
+    async fn tick(
+        &self,
+        known: &mut Known,
+        reach: Reach,
+    ) -> Result<Option<Timestamp>, CollectError> {
         let mut listed_at = None;
         let began = self.clock.now();
         known.unreadable = 0;
@@ -197,8 +202,9 @@ impl Run {
         self.tally.tell(Progress::Listed {
             actions: known.len(),
         });
-        let soon = self.plan(known, listed_at).await?;
-        Ok(Ticked { listed_at, soon })
+        let first_ask = self.first_ask(listed_at, began).await;
+        self.plan(known, first_ask).await?;
+        Ok(listed_at)
     }
 
     /// Polls meet the same entries again: told when there are more than ever.
@@ -332,15 +338,21 @@ impl Run {
         }
     }
 
-    /// Queues what can be fetched; returns how much will be soon.
-    async fn plan(&self, known: &Known, now: Option<Timestamp>) -> Result<u64, CollectError> {
-        let first_ask = FirstAsk {
+    /// A fleet run, which lists every few seconds, knows of commands before
+    /// their results are there.
+    async fn first_ask(&self, listed: Option<Timestamp>, now: Moment) -> Option<FirstAsk> {
+        let fleet = self.fleet.as_ref()?;
+        let rooms = self.api.budget.rooms(Call::Link).await;
+        Some(FirstAsk {
+            after: fleet.pace_asking(&rooms, self.queue.left()),
+            listed: listed?,
             now,
-            after: self
-                .fleet
-                .as_ref()
-                .map_or(Duration::ZERO, |f| f.first_ask_after()),
-        };
+            clock: self.clock,
+        })
+    }
+
+    /// Queues what can be fetched.
+    async fn plan(&self, known: &Known, first_ask: Option<FirstAsk>) -> Result<(), CollectError> {
         let (indexes, again) = (self.settings.filter.indexes.clone(), self.settings.again);
         // A parked session is to be started again: nothing of it is missing.
         let is_parked = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.is_parked(id));
@@ -376,7 +388,7 @@ impl Run {
             already_there: plan.already_there,
         });
         self.queue.add(plan.wants);
-        Ok(plan.soon)
+        Ok(())
     }
 
     async fn with_vault_once<R: Send + 'static>(
@@ -421,14 +433,6 @@ impl Run {
         }
         Ok(())
     }
-}
-
-/// What one look at the service came to.
-struct Ticked {
-    /// The service's clock when it began.
-    listed_at: Option<Timestamp>,
-    /// Results to be asked for at a later poll.
-    soon: u64,
 }
 
 #[derive(Default)]

@@ -33,6 +33,10 @@ async fn a_run_goes_from_pending_to_the_results_of_its_commands() {
     let transcript = plain.blob(&plain.link(result(&action, 1)).await).await;
     let transcript: Value = transcript.json().await.unwrap();
     assert_eq!(transcript["script_name"], "a.ps1");
+    let late = emulator.lateness();
+    assert_eq!(late.len(), 1, "one result was linked to");
+    // Ready five seconds after its end, ten before the action was over.
+    assert!((3..60).contains(&late[0].as_secs()), "{late:?}");
     let file = plain.blob(&plain.link(result(&action, 2)).await).await;
     assert!(header(&file, "content-disposition").contains("out.txt.gz"));
     let file = file.bytes().await.unwrap();

@@ -16,11 +16,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::bound::SESSIONS_MAX;
 use super::record::to_value;
 use super::report::{FleetReport, report};
 use super::schedule::Schedule;
-use super::{FleetRecord, RunRecord, RunState};
-use crate::collect::budget::STARTS_PER_MINUTE;
+use super::{FleetRecord, RunRecord, RunState, SESSION_USUAL};
+use crate::collect::asking::{self, Delay, ToCome};
+use crate::collect::budget::{Room, STARTS_PER_MINUTE};
 use crate::collect::clock::{Clock, Moment};
 use crate::collect::pump::{self, Run};
 use crate::collect::{CollectError, Events, Settings, Vault, VaultError};
@@ -35,12 +37,6 @@ const IN_FLIGHT_MAX: usize = STARTS_PER_MINUTE;
 /// Between two looks at what could be started, service time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A result was seen to be there about a minute after its command's end;
-/// asking before costs a call of the scarcest budget.
-const RESULT_USUAL: Duration = Duration::from_secs(60);
-/// So many results can each be asked for several times within an hour.
-const FEW_RESULTS: usize = 300;
-
 /// A run and its record, shared by the parts of the collector.
 pub(in crate::collect) struct Fleet {
     schedule: Mutex<Schedule>,
@@ -54,12 +50,20 @@ pub(in crate::collect) struct Fleet {
     writing: Mutex<()>,
     /// Found outside of lists, for the lister.
     inbox: Inbox,
+    asking: Mutex<Asking>,
     in_flight: Arc<Semaphore>,
     refused_tokens: AtomicU32,
     /// What a person had ordered before this process began is known.
     has_heard: AtomicBool,
     /// Set once the run is known to be of the tenant we are signed in to.
     owned: tokio::sync::OnceCell<()>,
+}
+
+/// How results are asked for.
+#[derive(Default)]
+struct Asking {
+    every: Duration,
+    delay: Delay,
 }
 
 /// Runs a fleet to its end and collects what comes of it; the same for a run
@@ -93,6 +97,7 @@ impl Fleet {
             happened: Notify::new(),
             writing: Mutex::default(),
             inbox: Inbox::default(),
+            asking: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             refused_tokens: AtomicU32::new(0),
             has_heard: AtomicBool::new(false),
@@ -145,20 +150,33 @@ impl Fleet {
         rests && self.inbox.is_empty()
     }
 
-    /// How long after a command's end its link is asked for: at once, where
-    /// the hour has calls to spare.
-    pub fn first_ask_after(&self) -> Duration {
-        let schedule = self.lock();
-        let steps = schedule.devices().flat_map(|device| &device.planned.steps);
-        let few = steps
-            .filter(|step| step.has_result())
-            .take(FEW_RESULTS + 1)
-            .count();
-        if few <= FEW_RESULTS {
-            Duration::ZERO
-        } else {
-            RESULT_USUAL
-        }
+    /// Works out anew how results are asked for: so long after a command's
+    /// end, and then as often. `queued`: results of commands that are over.
+    pub fn pace_asking(&self, rooms: &[Room], queued: u64) -> Duration {
+        let (devices, results) = self.lock().to_come();
+        let sessions_a_minute = SESSIONS_MAX as f64 * 60.0 / SESSION_USUAL.as_secs_f64();
+        let to_come = ToCome {
+            queued,
+            later: results,
+            a_minute: sessions_a_minute * results as f64 / devices.max(1) as f64,
+        };
+        let mut asking = self.lock_asking();
+        asking.every = asking::step(rooms, to_come, asking.delay.mean());
+        asking.every
+    }
+
+    pub fn ask_every(&self) -> Duration {
+        self.lock_asking().every
+    }
+
+    /// A result was there so long after its command's end, and not yet when it
+    /// was asked for `in_vain`.
+    pub fn met(&self, in_vain: Option<Duration>, there: Duration) {
+        self.lock_asking().delay.met(in_vain, there);
+    }
+
+    fn lock_asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Actions of devices that are over: their results may still be missing.

@@ -380,6 +380,18 @@ impl Schedule {
         }
     }
 
+    /// Devices that are not over, and how many results they may still bring.
+    pub fn to_come(&self) -> (u64, u64) {
+        let coming = self.devices().filter(|device| !device.is_settled());
+        let results = coming.map(|device| {
+            let steps = device.planned.steps.iter();
+            steps.filter(|step| step.has_result()).count() as u64
+        });
+        results.fold((0, 0), |(devices, all), results| {
+            (devices + 1, all + results)
+        })
+    }
+
     /// The last sessions of devices that are over.
     pub fn sessions_over(&self) -> impl Iterator<Item = ActionId> {
         let over = self.devices().filter(|device| device.is_settled());
