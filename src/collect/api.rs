@@ -16,15 +16,18 @@ use super::budget::{Budget, Ticket};
 use super::clock::{Clock, Moment};
 use super::http::{self, Fault, Http, SharedHttp, Unread};
 use super::link::{BadLink, Link};
+use super::list;
 use super::outage::{Endless, Lost, Outage};
 use super::sign_in::Signer;
 use super::system;
 use super::tally::Tally;
-use super::{Call, CollectError, Secret, ServiceError, Settings, SignIn};
+use super::{Call, CollectError, Secret, ServiceError, Settings};
 use crate::evidence::{ActionId, ResultKey};
 
 /// A page holds at most 10,000 actions of a few KiB each.
 const PAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// An answer with one action in it, of which no more is kept.
+const ACTION_BYTES_MAX: usize = 2 * list::ACTION_BYTES_MAX;
 /// An answer with one link in it.
 const LINK_BYTES_MAX: usize = 256 * 1024;
 /// Tokens a call is tried with: one renewed just before it was revoked again
@@ -135,7 +138,8 @@ impl Ask {
     pub fn get(call: Call, url: Url) -> Self {
         let max = match call {
             Call::Link | Call::PackageLink => LINK_BYTES_MAX,
-            _ => PAGE_BYTES_MAX,
+            Call::Run | Call::Action | Call::Cancel | Call::Package => ACTION_BYTES_MAX,
+            Call::List | Call::Machines | Call::Library => PAGE_BYTES_MAX,
         };
         Self {
             call,
@@ -393,18 +397,8 @@ impl Api {
 /// The call log's name: tenant and application own the budget, whichever host
 /// of the service is asked. Emulators each have one of their own.
 async fn log_name(settings: &Settings, signer: &Signer) -> Result<String, CollectError> {
-    let claims = signer.claims().await?;
-    let (tenant, client) = match &settings.sign_in {
-        SignIn::Client {
-            tenant, client_id, ..
-        }
-        | SignIn::Certificate {
-            tenant, client_id, ..
-        } => (tenant.as_str(), client_id.as_str()),
-        SignIn::Token(_) => ("", ""),
-    };
-    let tenant = claims.tenant.as_deref().unwrap_or(tenant);
-    let client = claims.application.as_deref().unwrap_or(client);
+    let (tenant, client) = signer.identity().await?;
+    let (tenant, client) = (tenant.unwrap_or_default(), client.unwrap_or_default());
     let emulator = if http::is_loopback(&settings.api_base) {
         format!("{} x{}", settings.api_host(), settings.pace.time_scale)
     } else {

@@ -77,10 +77,19 @@ impl Trouble {
     }
 }
 
+/// Uploads were seen to take a minute: so long pauses may be even.
+const EVEN_FOR: Duration = Duration::from_secs(60);
+/// The longest pause after that, and of all together: as long as doubling ones
+/// are waited for.
+const EVEN_LONGEST: Duration = Duration::from_secs(160);
+const EVEN_IN_ALL: Duration = Duration::from_secs(475);
+
 /// How often what has been met so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tries {
     met: HashMap<Trouble, u32>,
+    /// All even pauses together.
+    waited: Duration,
 }
 
 impl Tries {
@@ -100,6 +109,16 @@ impl Tries {
         self.next(trouble).or(longest)
     }
 
+    /// The next of even pauses of `step`, which double when a minute of them
+    /// was in vain; `None` when patience is at its end.
+    ///
+    /// **Units**: service time.
+    pub fn next_even(&mut self, step: Duration) -> Option<Duration> {
+        let wait = even(step, self.waited)?;
+        self.waited += wait;
+        Some(wait)
+    }
+
     pub fn forget(&mut self, trouble: Trouble) {
         self.met.remove(&trouble);
     }
@@ -113,6 +132,16 @@ fn wait(patience: Patience, nth: u32, jitter: f64) -> Option<Duration> {
     }
     let doubled = patience.first.saturating_mul(1 << (nth - 1).min(20));
     Some(doubled.min(patience.most).mul_f64(1.0 + jitter / 4.0))
+}
+
+fn even(step: Duration, waited: Duration) -> Option<Duration> {
+    if waited >= EVEN_IN_ALL {
+        None
+    } else if waited < EVEN_FOR {
+        Some(step)
+    } else {
+        Some(waited.min(EVEN_LONGEST).max(step))
+    }
 }
 
 /// From 0 to 1; the standard library's hasher keys are random enough for it.
@@ -134,6 +163,19 @@ mod tests {
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 160]);
         let jittered = wait(Trouble::NotReady.patience(), 1, 1.0).unwrap();
         assert_eq!(jittered, Duration::from_millis(6_250));
+    }
+
+    #[test]
+    fn even_pauses_double_after_a_minute_and_end_as_late_as_the_others() {
+        let pauses = |step| {
+            let mut tries = Tries::default();
+            let next = || tries.next_even(Duration::from_secs(step));
+            let all = std::iter::from_fn(next).map(|wait| wait.as_secs());
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(pauses(20), [20, 20, 20, 60, 120, 160, 160]);
+        assert_eq!(pauses(5)[11..], [5, 60, 120, 160, 160]);
+        assert_eq!(pauses(200), [200, 200, 200]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! windows from its sending until 60 s and 3,600 s after its answer, or after
 //! the time by which it would have been given up.
 
+mod room;
+
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
@@ -16,10 +18,15 @@ use super::CollectError;
 use super::call_log::{CallLog, Entry, Ledger};
 use super::clock::{Clock, Moment};
 
+pub(super) use room::{Room, rooms};
+
 /// What a 429 without `Retry-After` holds: half a window.
 const RETRY_AFTER_USUAL: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+/// Since its leave an unanswered call is counted for its timeout and a minute:
+/// one that leaves within half of that is answered or given up while it counts.
+const LEAVE_GOOD_FOR: Duration = Duration::from_secs(30);
 
 /// The kinds of calls; each has a budget of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -137,15 +144,7 @@ pub(super) struct Pace {
 /// When the next call may leave. In flight means not yet answered: its end is
 /// not known, so what is said then is the earliest it could be.
 pub(super) fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Moment {
-    let mut ends: Vec<Moment> = ledger
-        .calls
-        .iter()
-        .filter(|c| c.call == call)
-        .map(|c| {
-            c.answered
-                .unwrap_or(c.sent.after(pace.call_timeout).min(now))
-        })
-        .collect();
+    let mut ends = ends(ledger, call, now, pace);
     ends.sort_unstable();
     let free = call
         .limits()
@@ -165,6 +164,17 @@ pub(super) fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> 
     free.max(held).unwrap_or(now).max(now)
 }
 
+/// When the calls of a kind were over, or will be.
+fn ends(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Vec<Moment> {
+    let of_kind = ledger.calls.iter().filter(|c| c.call == call);
+    of_kind
+        .map(|c| {
+            c.answered
+                .unwrap_or(c.sent.after(pace.call_timeout).min(now))
+        })
+        .collect()
+}
+
 /// Lets calls go when their windows have room.
 pub(super) struct Budget {
     pace: Pace,
@@ -181,6 +191,8 @@ pub(super) struct Ticket {
     budget: Arc<Budget>,
     call: Call,
     id: u64,
+    /// When the log noted it.
+    at: Moment,
 }
 
 impl Budget {
@@ -225,24 +237,25 @@ impl Budget {
     ) -> Result<Ticket, CollectError> {
         let mut held_until = self.door(call).lock().await;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        loop {
+        let at = loop {
             let now = self.pace.clock.now();
             let until = match &self.log {
                 Some(log) => self.ask(log.clone(), call, id, now).await?.max(*held_until),
                 None => *held_until,
             };
             if until <= now {
-                break;
+                break now;
             }
             tell(until);
             self.pace.clock.sleep_until(until).await;
-        }
+        };
         *held_until = Moment::default();
         self.counter(call).fetch_add(1, Ordering::Relaxed);
         Ok(Ticket {
             budget: self.clone(),
             call,
             id,
+            at,
         })
     }
 
@@ -266,6 +279,23 @@ impl Budget {
             Some(log) => survey(log, self.pace.clock),
             None => Ok(None),
         }
+    }
+
+    /// What may leave in the time to come, calls of other processes counted;
+    /// nothing where the log cannot be read, which the next call meets.
+    pub async fn rooms(&self, call: Call) -> Vec<Room> {
+        let (log, pace) = (self.log.clone(), self.pace);
+        let now = pace.clock.now();
+        let looked = tokio::task::spawn_blocking(move || match log {
+            Some(log) => log.decide(now, |ledger| (rooms(ledger, call, now, pace), None)),
+            None => Ok(rooms(&Ledger::default(), call, now, pace)),
+        });
+        let none = Room {
+            within: HOUR,
+            calls: 0,
+        };
+        let known = looked.await.ok().and_then(Result::ok);
+        known.unwrap_or_else(|| vec![none])
     }
 
     /// Calls sent by this run.
@@ -314,6 +344,12 @@ impl Budget {
 }
 
 impl Ticket {
+    /// Whether a request that leaves now is counted until it is over.
+    pub fn is_good(&self) -> bool {
+        let clock = self.budget.pace.clock;
+        clock.now() <= self.at.after(clock.real(LEAVE_GOOD_FOR))
+    }
+
     /// The answer is here, or will never be.
     pub fn answered(self) {
         let at = self.budget.pace.clock.now();
@@ -355,20 +391,20 @@ fn log_error(path: &Path, source: io::Error) -> CollectError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::collect::call_log::Logged;
 
     const TIMEOUT: Duration = Duration::from_secs(120);
 
-    fn pace() -> Pace {
+    pub fn pace() -> Pace {
         Pace {
             clock: Clock::new(1.0),
             call_timeout: TIMEOUT,
         }
     }
 
-    fn answered(at_s: u64) -> Logged {
+    pub fn answered(at_s: u64) -> Logged {
         Logged {
             id: at_s,
             call: Call::Link,
@@ -377,7 +413,7 @@ mod tests {
         }
     }
 
-    fn seconds(s: u64) -> Moment {
+    pub fn seconds(s: u64) -> Moment {
         Moment(s * 1_000_000)
     }
 

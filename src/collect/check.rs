@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::clock::{Clock, between};
 use super::http::{self, Http};
-use super::jwt;
+use super::jwt::{self, TO_FETCH, TO_LIST};
 use super::list;
 use super::outage::Endless;
 use super::sign_in::Signer;
@@ -123,14 +123,7 @@ fn permissions(token: &Secret) -> CheckLine {
             "the token cannot be read, so they are unknown",
         );
     };
-    let has = |name: &str| {
-        claims
-            .permissions
-            .iter()
-            .any(|p| p.eq_ignore_ascii_case(name))
-    };
-    let list = has("Machine.Read.All") || has("Machine.Read") || has("Machine.ReadWrite.All");
-    let link = has("Machine.ReadWrite.All") || has("Machine.ReadWrite");
+    let (list, link) = (claims.hold_any(TO_LIST), claims.hold_any(TO_FETCH));
     let held = if claims.permissions.is_empty() {
         "none".to_string()
     } else {

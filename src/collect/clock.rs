@@ -23,6 +23,10 @@ impl Moment {
         Self(self.0.saturating_add(micros(wait)))
     }
 
+    pub fn before(self, wait: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(wait)))
+    }
+
     /// Zero where `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

@@ -17,7 +17,7 @@ use super::package;
 use super::pump::Run;
 use super::queue::Want;
 use super::writer::{End, Ended, Gone, Opened, Terms, Writer};
-use super::{CollectError, Progress, VaultError};
+use super::{CollectError, Progress, ServiceError, VaultError};
 use crate::evidence::{Facts, GapReason, ResultKey};
 
 /// An error body is a few lines of XML.
@@ -124,12 +124,17 @@ async fn pull_all(run: &Run, want: &mut Want, mut link: Link, body: &mut Body) -
     }
 }
 
-async fn ask_link(run: &Run, want: &Want) -> Result<Link, Step> {
+async fn ask_link(run: &Run, want: &mut Want) -> Result<Link, Step> {
     let asked = if package::is_package(want.action()) {
         run.api.package_link(want.key().action).await
     } else {
         run.api.link(want.key()).await
     };
+    match &asked {
+        Ok(_) => run.note_there(want),
+        Err(CallError::Service(e)) if is_not_ready(e) => want.in_vain = Some(run.clock.now()),
+        Err(_) => {}
+    }
     asked.map_err(|error| match error {
         CallError::Throttled => Step::Again(Trouble::Throttled, "held back (429)".into(), None),
         CallError::Broken(why) => Step::Again(Trouble::Broken, why, None),
@@ -141,13 +146,17 @@ async fn ask_link(run: &Run, want: &Want) -> Result<Link, Step> {
         CallError::BadLink(bad) => Step::Again(Trouble::Server, bad.to_string(), None),
         CallError::Fatal(error) => Step::Fatal(error),
         CallError::Service(e) => match e.status {
-            400 | 409 => Step::Again(Trouble::NotReady, e.to_string(), None),
+            _ if is_not_ready(&e) => Step::Again(Trouble::NotReady, e.to_string(), None),
             404 | 410 => Step::Again(Trouble::NotFound, e.to_string(), None),
             408 | 500..=599 => Step::Again(Trouble::Server, e.to_string(), None),
             403 => Step::Gap(GapReason::Refused, format!("the link was refused: {e}")),
             _ => Step::Again(Trouble::Server, e.to_string(), None),
         },
     })
+}
+
+fn is_not_ready(refused: &ServiceError) -> bool {
+    matches!(refused.status, 400 | 409)
 }
 
 async fn open(run: &Run, want: &Want) -> Result<Body, Step> {

@@ -16,6 +16,18 @@ pub(super) struct Claims {
     pub permissions: Vec<String>,
 }
 
+/// Any of these lists machines and actions.
+pub(super) const TO_LIST: &[&str] = &["Machine.Read.All", "Machine.ReadWrite.All", "Machine.Read"];
+/// Any of these has links to results.
+pub(super) const TO_FETCH: &[&str] = &["Machine.ReadWrite.All", "Machine.ReadWrite"];
+
+impl Claims {
+    pub fn hold_any(&self, names: &[&str]) -> bool {
+        let mut held = self.permissions.iter();
+        held.any(|held| names.iter().any(|name| held.eq_ignore_ascii_case(name)))
+    }
+}
+
 pub(super) fn claims(token: &Secret) -> Option<Claims> {
     let payload = token.expose().split('.').nth(1)?;
     let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;

@@ -17,12 +17,15 @@ use crate::evidence::{Action, ActionId};
 /// Ids asked for in one list: the address stays well under 2,000 characters.
 pub(super) const IDS_PER_QUERY: usize = 20;
 
+/// Pages of one list: a service that never ends it is cut off here.
+pub(super) const PAGES_MAX: usize = 10_000;
+
 /// What is kept of one action, as received and as read: thousands of times
 /// what the service sends. The vault takes twice as much as a result's facts,
 /// which repeat the action's.
 ///
 /// **Units**: bytes of JSON.
-const ACTION_BYTES_MAX: usize = 512 * 1024;
+pub(super) const ACTION_BYTES_MAX: usize = 512 * 1024;
 
 /// One page, its actions byte for byte.
 #[derive(Deserialize)]
@@ -192,7 +195,7 @@ impl Known {
         {
             return true;
         }
-        if json.len() > ACTION_BYTES_MAX || read_bytes(&action) > ACTION_BYTES_MAX {
+        if !fits(&action, json) {
             return false;
         }
         let action = Arc::new(action);
@@ -210,13 +213,20 @@ impl Known {
         true
     }
 
-    /// Takes in an action that was kept by an earlier process.
-    pub fn recall(&mut self, action: Action) {
+    /// Takes in an action that was kept outside of lists, or by an earlier
+    /// process; what is known already may be later.
+    pub fn recall(&mut self, mut action: Action) {
+        package::add_command(&mut action);
+        let known = self.actions.get(&action.id);
+        if known.is_some_and(|known| is_older(&action, &known.action)) {
+            return;
+        }
+        let action = Arc::new(action);
         let seen = Seen {
-            action: Arc::new(action),
+            action: action.clone(),
             digest: 0,
         };
-        self.actions.entry(seen.action.id).or_insert(seen);
+        self.actions.insert(action.id, seen);
     }
 
     pub fn get(&self, id: ActionId) -> Option<&Action> {
@@ -238,11 +248,19 @@ impl Known {
 
     /// When the oldest action was created that may still change.
     pub fn oldest_open(&self) -> Option<Timestamp> {
-        self.actions()
-            .filter(|action| !action.is_final())
-            .filter_map(|action| action.created.as_ref()?.instant())
-            .min()
+        self.open_since().min()
     }
+
+    /// When actions were created that may still change.
+    pub fn open_since(&self) -> impl Iterator<Item = Timestamp> {
+        let open = self.actions().filter(|action| !action.is_final());
+        open.filter_map(|action| action.created.as_ref()?.instant())
+    }
+}
+
+/// Whether an action can be kept.
+pub(super) fn fits(action: &Action, json: &[u8]) -> bool {
+    json.len() <= ACTION_BYTES_MAX && read_bytes(action) <= ACTION_BYTES_MAX
 }
 
 /// A command of two bytes reads as a hundred.

@@ -11,7 +11,7 @@ use url::Url;
 use super::api::CallError;
 use super::backoff::{Tries, Trouble};
 use super::clock::Moment;
-use super::list::{self, Known, Page, Reach, Round};
+use super::list::{self, Known, PAGES_MAX, Page, Reach, Round};
 use super::plan::{self, FirstAsk, Plan};
 use super::pump::Run;
 use super::settings::is_on;
@@ -22,8 +22,6 @@ use crate::evidence::{Gap, GapReason, Origin};
 const ROUNDS_MAX: u32 = 40;
 /// Rounds without a new id after which a count is taken for wrong.
 const IDLE_ROUNDS_MAX: u32 = 3;
-/// Pages of one round: a service that never ends its list is cut off here.
-const PAGES_MAX: usize = 10_000;
 /// A poll asks from so long before the oldest action not yet final.
 pub(super) const LOOK_BACK: Duration = Duration::from_secs(600);
 /// A watch lists everything again after this long, service time: absence from
@@ -60,11 +58,13 @@ impl Run {
             }
             // What ends during a tick may end after its plan was made.
             let was_at_rest = self.is_at_rest();
-            match self.tick(&mut known, self.reach(from)).await {
-                Ok(ticked) if was_at_rest && ticked.soon == 0 && self.is_at_rest() => {
+            let reach = self.reach(from, &known);
+            match self.tick(&mut known, reach).await {
+                Ok(_) if was_at_rest && self.is_at_rest() => {
+                    self.note_unknown(&known);
                     return Ok(());
                 }
-                Ok(Ticked { listed_at, .. }) => from = look_from(&known, listed_at).or(from),
+                Ok(listed_at) => from = look_from(&known, listed_at).or(from),
                 Err(error) if self.settings.watch.is_some() && may_pass(&error) => {
                     self.tally
                         .notice(format!("{error}; the next poll tries again"));
@@ -95,7 +95,7 @@ impl Run {
     }
 
     /// A fleet run needs what its own sessions need, and everybody's open ones.
-    fn reach(&self, from: Option<Timestamp>) -> Reach {
+    fn reach(&self, from: Option<Timestamp>, known: &Known) -> Reach {
         match &self.fleet {
             None => Reach {
                 from,
@@ -103,7 +103,7 @@ impl Run {
             },
             Some(fleet) => Reach {
                 from: fleet
-                    .look_from()
+                    .look_from(known.open_since())
                     .and_then(|from| from.checked_sub(LOOK_BACK).ok()),
                 with_open: true,
             },
@@ -112,6 +112,14 @@ impl Run {
 
     fn is_at_rest(&self) -> bool {
         self.fleet.as_ref().is_some_and(|fleet| fleet.is_at_rest())
+    }
+
+    /// A session of the run that never came to be planned leaves it incomplete.
+    fn note_unknown(&self, known: &Known) {
+        let sessions = self.fleet.iter().flat_map(|fleet| fleet.sessions());
+        let unknown = sessions.filter(|id| known.get(*id).is_none());
+        let unmatched: Vec<_> = unknown.map(|id| id.to_string()).collect();
+        self.tally.count(|report| report.unmatched = unmatched);
     }
 
     /// A fresh action stays invisible for minutes: looks again for those asked
@@ -170,7 +178,12 @@ impl Run {
     }
 
     /// One look at the service: everything listed is kept, planned, queued.
-    async fn tick(&self, known: &mut Known, reach: Reach) -> Result<Ticked, CollectError> {
+    /// Returns the service's clock when it began.
+    async fn tick(
+        &self,
+        known: &mut Known,
+        reach: Reach,
+    ) -> Result<Option<Timestamp>, CollectError> {
         let mut listed_at = None;
         let began = self.clock.now();
         known.unreadable = 0;
@@ -180,14 +193,18 @@ impl Run {
         }
         if let Some(fleet) = &self.fleet {
             fleet.listed(listed_at, began, self.clock.now());
+            // Found outside of lists, and perhaps over: no list need show them.
+            let found = fleet.take_found();
+            found.into_iter().for_each(|action| known.recall(action));
         }
         self.note_unreadable(known.unreadable);
         self.tally.count(|report| report.actions = known.len());
         self.tally.tell(Progress::Listed {
             actions: known.len(),
         });
-        let soon = self.plan(known, listed_at).await?;
-        Ok(Ticked { listed_at, soon })
+        let first_ask = self.first_ask(listed_at, began).await;
+        self.plan(known, first_ask).await?;
+        Ok(listed_at)
     }
 
     /// Polls meet the same entries again: told when there are more than ever.
@@ -321,15 +338,21 @@ impl Run {
         }
     }
 
-    /// Queues what can be fetched; returns how much will be soon.
-    async fn plan(&self, known: &Known, now: Option<Timestamp>) -> Result<u64, CollectError> {
-        let first_ask = FirstAsk {
+    /// A fleet run, which lists every few seconds, knows of commands before
+    /// their results are there.
+    async fn first_ask(&self, listed: Option<Timestamp>, now: Moment) -> Option<FirstAsk> {
+        let fleet = self.fleet.as_ref()?;
+        let rooms = self.api.budget.rooms(Call::Link).await;
+        Some(FirstAsk {
+            after: fleet.pace_asking(&rooms, self.queue.left()),
+            listed: listed?,
             now,
-            after: self
-                .fleet
-                .as_ref()
-                .map_or(Duration::ZERO, |f| f.first_ask_after()),
-        };
+            clock: self.clock,
+        })
+    }
+
+    /// Queues what can be fetched.
+    async fn plan(&self, known: &Known, first_ask: Option<FirstAsk>) -> Result<(), CollectError> {
         let (indexes, again) = (self.settings.filter.indexes.clone(), self.settings.again);
         // A parked session is to be started again: nothing of it is missing.
         let is_parked = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.is_parked(id));
@@ -365,7 +388,7 @@ impl Run {
             already_there: plan.already_there,
         });
         self.queue.add(plan.wants);
-        Ok(plan.soon)
+        Ok(())
     }
 
     async fn with_vault_once<R: Send + 'static>(
@@ -410,14 +433,6 @@ impl Run {
         }
         Ok(())
     }
-}
-
-/// What one look at the service came to.
-struct Ticked {
-    /// The service's clock when it began.
-    listed_at: Option<Timestamp>,
-    /// Results to be asked for at a later poll.
-    soon: u64,
 }
 
 #[derive(Default)]

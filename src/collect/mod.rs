@@ -17,6 +17,7 @@
 //! `writer` thread → the vault seals → `tally` counts.
 
 mod api;
+mod asking;
 mod backoff;
 mod blob;
 mod budget;

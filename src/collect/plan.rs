@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Standing;
-use super::clock::between;
+use super::clock::{Clock, Moment, between};
 use super::error::clean;
 use super::queue::{Rank, Want};
 use super::taken::Taken;
@@ -36,8 +36,6 @@ pub(super) enum Promise {
     Nothing,
     /// The service may still finish it.
     Later,
-    /// Over so lately that its result is hardly there yet.
-    Soon,
     /// There never will be one.
     Never,
     Fetch,
@@ -84,23 +82,32 @@ pub(super) fn never_detail(action: &Action, command: &Command) -> String {
 }
 
 /// When the first link is asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct FirstAsk {
-    /// The service's clock.
-    pub now: Option<Timestamp>,
-    /// So long after a command's end; zero asks at once.
+    /// The service's clock, and ours at that moment.
+    pub listed: Timestamp,
+    pub now: Moment,
+    pub clock: Clock,
+    /// So long after a command's end, service time.
     pub after: Duration,
 }
 
 impl FirstAsk {
-    /// Whether a command ended too lately. One without an end is asked for at
-    /// once, and so is one that ended in the future: whose clock that was
-    /// nobody knows, and it may never come.
-    fn is_early(self, command: &Command) -> bool {
-        let ended = command.ended.as_ref().and_then(|time| time.instant());
-        match (ended, self.now) {
-            (Some(ended), Some(now)) => between(ended, now).is_some_and(|since| since < self.after),
-            _ => false,
+    /// When a command ended, by our clock. Nothing where it does not say, or
+    /// says a time to come: whose clock that was nobody knows.
+    fn end_of(self, command: &Command) -> Option<Moment> {
+        let ended = command.ended.as_ref()?.instant()?;
+        let since = between(ended, self.listed)?;
+        Some(self.now.before(self.clock.real(since)))
+    }
+
+    /// A want that waits for its time; one whose end is unknown is asked for
+    /// at once.
+    fn put_off(self, want: Want) -> Want {
+        let ended = want.command().and_then(|command| self.end_of(command));
+        match ended {
+            Some(ended) => want.that_ended(ended, ended.after(self.clock.real(self.after))),
+            None => want,
         }
     }
 }
@@ -115,9 +122,8 @@ pub(super) struct Plan {
     pub known_gaps: Vec<ResultKey>,
     pub already_there: u64,
     pub pending: u64,
-    /// To be asked for at a later poll.
-    pub soon: u64,
-    pub first_ask: FirstAsk,
+    /// `None` asks at once.
+    pub first_ask: Option<FirstAsk>,
     /// Only commands in these places, where there are any.
     pub indexes: Vec<u32>,
     /// What is sealed is wanted once more.
@@ -135,17 +141,13 @@ impl Plan {
     ) -> Result<(), super::VaultError> {
         for (place, command) in action.commands.iter().enumerate() {
             let key = action.key(command);
-            let mut promise = judge(action, command);
-            if promise == Promise::Fetch && self.first_ask.is_early(command) {
-                promise = Promise::Soon;
-            }
+            let promise = judge(action, command);
             let is_meant = self.indexes.is_empty() || self.indexes.contains(&key.index.0);
             if promise == Promise::Nothing || !is_meant || taken.holds(key) {
                 continue;
             }
-            if promise == Promise::Later || promise == Promise::Soon {
+            if promise == Promise::Later {
                 self.pending += 1;
-                self.soon += u64::from(promise == Promise::Soon);
                 continue;
             }
             taken.take(key);
@@ -166,7 +168,10 @@ impl Plan {
                         key,
                     };
                     let want = Want::new(action.clone(), place, rank, known_gap);
-                    self.wants.push(want);
+                    self.wants.push(match self.first_ask {
+                        Some(first_ask) => first_ask.put_off(want),
+                        None => want,
+                    });
                 }
             }
         }
@@ -240,22 +245,27 @@ mod tests {
             "Succeeded",
             &[("GetFile", "Completed", "2026-01-01T00:00:00Z")],
         );
-        let soon = |now: &str| {
+        let put_off_for = |listed: &str| {
+            let now = Moment(1_000_000_000);
             let mut plan = Plan {
-                first_ask: FirstAsk {
-                    now: now.parse().ok(),
+                first_ask: Some(FirstAsk {
+                    listed: listed.parse().unwrap(),
+                    now,
+                    clock: Clock::new(10.0),
                     after: Duration::from_secs(60),
-                },
+                }),
                 ..Plan::default()
             };
             let absent = |_| Ok(Standing::Absent);
             plan.add(&action, &mut Taken::default(), absent).unwrap();
-            (plan.soon, plan.wants.len())
+            let want = plan.wants.remove(0);
+            want.not_before.map(|at| at.since(now).as_millis())
         };
-        assert_eq!(soon("2026-01-01T00:00:59Z"), (1, 0));
-        assert_eq!(soon("2026-01-01T00:01:00Z"), (0, 1));
+        assert_eq!(put_off_for("2026-01-01T00:00:50Z"), Some(1_000));
+        assert_eq!(put_off_for("2026-01-01T00:00:00Z"), Some(6_000));
+        assert_eq!(put_off_for("2026-01-01T00:01:00Z"), Some(0));
         // Ended in the future, by another clock.
-        assert_eq!(soon("2025-12-31T23:59:59Z"), (0, 1));
+        assert_eq!(put_off_for("2025-12-31T23:59:59Z"), None);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::api::{Api, LOOK_FOR_ROOM};
 use super::backoff::Trouble;
-use super::clock::Clock;
+use super::clock::{Clock, Moment};
 use super::download::{self, Body, Step};
 use super::fleet::{self, Fleet};
 use super::lister;
@@ -269,7 +269,11 @@ impl Run {
     /// Puts a want back with its trouble counted, or settles it as a gap.
     async fn again(&self, mut want: Want, trouble: Trouble, why: String, asked: Option<Duration>) {
         let endless = trouble == Trouble::Lost && self.api.endless.get();
-        if let Some(wait) = want.tries.next_or_longest(trouble, endless) {
+        let wait = match &self.fleet {
+            Some(fleet) if trouble == Trouble::NotReady => want.tries.next_even(fleet.ask_every()),
+            _ => want.tries.next_or_longest(trouble, endless),
+        };
+        if let Some(wait) = wait {
             let wait = asked.map_or(wait, |asked| asked.max(wait));
             let at = self.clock.now().after(self.clock.real(wait));
             return self.queue.put_back(want, at);
@@ -291,6 +295,14 @@ impl Run {
             _ => GapReason::Unreachable,
         };
         self.give_up(want, reason, why).await;
+    }
+
+    /// A fleet run learns from it how long its results take.
+    pub fn note_there(&self, want: &mut Want) {
+        if let (Some(fleet), Some(ended)) = (&self.fleet, want.ended.take()) {
+            let since = |at: Moment| self.clock.service(at.since(ended));
+            fleet.met(want.in_vain.map(since), since(self.clock.now()));
+        }
     }
 
     /// The service is still at it: a later poll finds it again. The queue lets

@@ -28,6 +28,13 @@ pub(super) struct Want {
     /// What the vault has noted about it already.
     pub known_gap: Option<GapReason>,
     pub tries: Tries,
+    /// When its command ended, where that is known and nothing was learned
+    /// from it yet.
+    pub ended: Option<Moment>,
+    /// Asked for last, and it was not there.
+    pub in_vain: Option<Moment>,
+    /// The first ask waits until then.
+    pub not_before: Option<Moment>,
 }
 
 impl Want {
@@ -43,6 +50,17 @@ impl Want {
             rank,
             known_gap,
             tries: Tries::default(),
+            ended: None,
+            in_vain: None,
+            not_before: None,
+        }
+    }
+
+    pub fn that_ended(self, ended: Moment, not_before: Moment) -> Self {
+        Self {
+            ended: Some(ended),
+            not_before: Some(not_before),
+            ..self
         }
     }
 
@@ -92,6 +110,13 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn put_off(&mut self, want: Want, not_before: Moment) {
+        self.arrivals += 1;
+        self.later.insert((not_before, self.arrivals), want);
+    }
+}
+
 enum Next {
     Take(Box<Want>),
     WaitUntil(Moment),
@@ -113,7 +138,10 @@ impl Queue {
         let mut state = self.lock();
         for want in wants {
             if state.held.insert(want.key()) {
-                state.ready.insert(want.rank, want);
+                match want.not_before {
+                    Some(at) => state.put_off(want, at),
+                    None => drop(state.ready.insert(want.rank, want)),
+                }
             }
         }
         drop(state);
@@ -122,11 +150,7 @@ impl Queue {
 
     /// Puts a taken want back, to be taken again at `not_before`.
     pub fn put_back(&self, want: Want, not_before: Moment) {
-        let mut state = self.lock();
-        state.arrivals += 1;
-        let place = (not_before, state.arrivals);
-        state.later.insert(place, want);
-        drop(state);
+        self.lock().put_off(want, not_before);
         self.changed.notify_waiters();
     }
 

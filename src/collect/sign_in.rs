@@ -133,7 +133,23 @@ impl Signer {
         }
     }
 
-    pub async fn claims(&self) -> Result<Claims, CollectError> {
+    /// Tenant and application as the token tells them, or as was typed.
+    pub async fn identity(&self) -> Result<(Option<String>, Option<String>), CollectError> {
+        let claims = self.claims().await?;
+        let typed = match &self.how {
+            SignIn::Client {
+                tenant, client_id, ..
+            }
+            | SignIn::Certificate {
+                tenant, client_id, ..
+            } => Some((tenant.clone(), client_id.clone())),
+            SignIn::Token(_) => None,
+        };
+        let (tenant, application) = typed.unzip();
+        Ok((claims.tenant.or(tenant), claims.application.or(application)))
+    }
+
+    async fn claims(&self) -> Result<Claims, CollectError> {
         Ok(jwt::claims(&self.bearer().await?).unwrap_or_default())
     }
 

@@ -1,5 +1,6 @@
 //! The calls that read: machines, actions and the links to results.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -112,7 +113,14 @@ pub(super) fn machine(asked: &Asked<'_>, id: &str) -> Reply {
 
 pub(super) fn actions(asked: &Asked<'_>) -> Reply {
     let stock = asked.service.stock();
-    let visible = stock.actions.iter().filter(|a| is_visible(asked, a));
+    // Lists of one machine's actions come by another way.
+    let left_out = match asked.query().contains("machineId") {
+        true => Fault::NotListedOwn,
+        false => Fault::NotListed,
+    };
+    // Each fault meets every action, so that the first is the first to both.
+    let is_listed = |a: &&Arc<Placed>| is_visible(asked, a) & !is_hidden(asked, a, left_out);
+    let visible = stock.actions.iter().filter(is_listed);
     let entities = visible.map(|action| action.json(asked.now)).collect();
     list(asked, ACTIONS, "machineactions", "MachineActions", entities)
 }
@@ -148,12 +156,17 @@ pub(super) fn context(asked: &Asked<'_>, set: &str) -> String {
 
 /// A young action is not known everywhere yet.
 pub(super) fn is_visible(asked: &Asked<'_>, action: &Placed) -> bool {
+    action.is_visible(asked.now) && !is_hidden(asked, action, Fault::NotVisible)
+}
+
+/// Whether a fault keeps an action from this call, for now.
+fn is_hidden(asked: &Asked<'_>, action: &Placed, fault: Fault) -> bool {
     let service = asked.service;
-    let hidden = service.faults.holds(Fault::NotVisible).map(|struck| {
+    let struck = service.faults.marks(fault, asked.kind, action.id);
+    struck.is_some_and(|struck| {
         let from = action.created().max(service.clock.origin().emulated);
-        later(from, Duration::from_secs(struck.value(120)))
-    });
-    action.is_visible(asked.now) && hidden.is_none_or(|until| asked.now >= until)
+        asked.now < later(from, Duration::from_secs(struck.value(120)))
+    })
 }
 
 /// The link to one command's result, or why there is none.

@@ -4,7 +4,7 @@
 //!
 //! [`Emulator::judgement`]: super::Emulator::judgement
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use serde::Serialize;
 use super::api;
 use super::asked::Reply;
 use super::clock::api_time;
-use super::course::State;
+use super::course::{State, Step};
+use super::fleet::key;
 use super::journal::{CallKind, Violation};
 use super::placed::Placed;
 use super::server::Service;
@@ -228,6 +229,27 @@ pub(super) fn ran(service: &Service) -> Vec<Ran> {
         })
     };
     every_run(&stock).filter_map(ran).collect()
+}
+
+/// By result, how long it had been there when its link was first handed out.
+pub(super) fn lateness(service: &Service) -> Vec<Duration> {
+    let mut linked = HashMap::new();
+    for call in service.journal.calls() {
+        if let (CallKind::Link, 200, Some(key)) = (call.kind, call.status, call.key) {
+            linked.entry(key).or_insert(call.at);
+        }
+    }
+    let stock = service.stock();
+    let of_run = |run: &Arc<Placed>| {
+        let steps = run.course().map_or(&[][..], |course| &course.steps);
+        let of_step = |(index, step): (u32, &Option<Step>)| {
+            let at = linked.get(&key(run.id, index))?;
+            Duration::try_from(at.duration_since(step.as_ref()?.ready)).ok()
+        };
+        let indexes = run.indexes().into_iter();
+        indexes.zip(steps).filter_map(of_step).collect::<Vec<_>>()
+    };
+    every_run(&stock).flat_map(of_run).collect()
 }
 
 fn again(runs: &[Arc<Placed>], now: Timestamp) -> RunAgain {

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt;
@@ -124,6 +125,12 @@ impl Emulator {
     /// Every session that clients started.
     pub fn ran(&self) -> Vec<Ran> {
         judgement::ran(&self.service)
+    }
+
+    /// How late each result of a session was linked to, emulated time: since
+    /// it could be.
+    pub fn lateness(&self) -> Vec<Duration> {
+        judgement::lateness(&self.service)
     }
 
     /// The results that can be linked to by now, and their bytes.
@@ -297,7 +304,7 @@ fn serve(
         });
         // Bodies under way are dropped with their connections; a file being
         // read is not waited for.
-        runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+        runtime.shutdown_timeout(Duration::from_millis(200));
     };
     std::thread::Builder::new()
         .name("emulator".into())

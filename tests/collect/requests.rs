@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use afteraction::collect::{CollectError, Library, Upload, start_package};
+use afteraction::collect::fleet::survey;
+use afteraction::collect::{CollectError, Library, Upload, look_at_action, start_package};
 use serde_json::json;
 
 use super::stub::{Reply, Stub};
@@ -44,6 +45,32 @@ async fn a_package_whose_answer_was_lost_is_found_when_it_shows() {
     let look = seen.iter().find(|r| is_list(r)).unwrap();
     let target = look.target.replace("%20", " ").replace("%27", "'");
     assert!(target.ends_with("machineId eq 'm''1'"), "{target}");
+}
+
+#[tokio::test]
+async fn an_action_that_never_ends_is_not_read_to_its_end() {
+    let state = tempfile::tempdir().unwrap();
+    let long = json!({"id": id(1), "title": "x".repeat(3 << 20)}).to_string();
+    let stub = Stub::serve(move |_, _| Reply::new(200, long.clone()));
+    let settings = settings(&stub, state.path());
+    let looked = look_at_action(&settings, id(1).parse().unwrap()).await;
+    let error = looked.unwrap_err().to_string();
+    assert!(error.contains("longer than 1048576 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_that_leads_back_to_its_own_page_is_not_taken_for_whole() {
+    let state = tempfile::tempdir().unwrap();
+    let stub = Stub::serve(|request, base| {
+        let next = format!("{base}{}", request.target);
+        let machine = json!({"id": "m1", "computerDnsName": "ws-1"});
+        let list = json!({"value": [machine], "@odata.nextLink": next});
+        Reply::new(200, list.to_string())
+    });
+    let settings = settings(&stub, state.path());
+    let surveyed = survey(&settings, Arc::new(|_| ())).await;
+    let error = format!("{:?}", surveyed.unwrap_err());
+    assert!(error.contains("does not end"), "{error}");
 }
 
 #[tokio::test]

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::collect::budget;
+
 /// The service's own limit on sessions of a tenant, Pending ones counted.
 pub(crate) const SESSIONS_MAX: usize = 25;
 /// Starts in any minute.
-const STARTS_PER_MINUTE: u64 = crate::collect::budget::STARTS_PER_MINUTE as u64;
-const LINKS_PER_MINUTE: u64 = 100;
-const LINKS_PER_HOUR: u64 = 1_500;
+const STARTS_PER_MINUTE: u64 = budget::STARTS_PER_MINUTE as u64;
+const LINKS_PER_MINUTE: u64 = budget::CALLS_PER_MINUTE as u64;
+const LINKS_PER_HOUR: u64 = budget::CALLS_PER_HOUR as u64;
 /// Two minutes in the queue, some seconds of work, 37 s until the service says
 /// so: as seen on a tenant.
 pub const SESSION_USUAL: Duration = Duration::from_secs(160);

@@ -11,19 +11,17 @@ use url::Url;
 use super::{Machine, Survey, wanted};
 use crate::collect::api::{Api, Ask, CallError};
 use crate::collect::clock::Clock;
-use crate::collect::list;
+use crate::collect::jwt::{self, TO_LIST};
+use crate::collect::list::{self, PAGES_MAX};
 use crate::collect::tally::Tally;
-use crate::collect::{Call, CollectError, Events, Settings, jwt};
+use crate::collect::{Call, CollectError, Events, Settings};
 
-/// Ten thousand machines a page: more pages than any tenant has.
-const PAGES_MAX: usize = 1_000;
+/// More machines, files or actions of one machine than there are; a list that
+/// goes on holds some hundred bytes of each.
+const ENTITIES_MAX: usize = 300_000;
 
 /// A permission, and those that hold it as well.
-const NEEDED: [&[&str]; 3] = [
-    &["Machine.LiveResponse"],
-    &["Machine.Read.All", "Machine.ReadWrite.All", "Machine.Read"],
-    &["Library.Manage"],
-];
+const NEEDED: [&[&str]; 3] = [&["Machine.LiveResponse"], TO_LIST, &["Library.Manage"]];
 
 /// Looks before the first call that changes anything.
 pub async fn survey(settings: &Settings, events: Events) -> Result<Survey, CollectError> {
@@ -49,11 +47,7 @@ async fn missing_permissions(api: &Api) -> Result<Vec<String>, CollectError> {
     let Some(claims) = jwt::claims(&token) else {
         return Ok(Vec::new());
     };
-    let holds = |name: &&str| {
-        let held = &claims.permissions;
-        held.iter().any(|p| p.eq_ignore_ascii_case(name))
-    };
-    let missing = NEEDED.iter().filter(|any| !any.iter().any(holds));
+    let missing = NEEDED.iter().filter(|any| !claims.hold_any(any));
     Ok(missing
         .filter_map(|any| any.first())
         .map(ToString::to_string)
@@ -69,13 +63,13 @@ pub(in crate::collect) async fn machines(
     if let Some(filter) = filter {
         url.set_query(Some(&format!("$filter={filter}")));
     }
-    let (values, date) = entities(api, Call::Machines, url).await?;
-    let mut seen = HashSet::new();
-    let machines = values.iter().filter_map(Machine::from_value);
-    Ok((
-        machines.filter(|m| seen.insert(m.id.clone())).collect(),
-        date,
-    ))
+    let (mut machines, mut seen) = (Vec::new(), HashSet::new());
+    let date = each_entity(api, Call::Machines, url, |value| {
+        let machine = Machine::from_value(&value);
+        machines.extend(machine.filter(|m| seen.insert(m.id.clone())));
+    });
+    let date = date.await?;
+    Ok((machines, date))
 }
 
 /// The id of the one machine that is called that.
@@ -114,18 +108,40 @@ async fn library_names(api: &Api) -> Result<Option<Vec<String>>, CollectError> {
     }
 }
 
-/// All pages of a list, and the service's clock when it answered first.
+/// All entities of a list, and the service's clock when it answered first.
 pub(in crate::collect) async fn entities(
     api: &Api,
     call: Call,
     first: Url,
 ) -> Result<(Vec<Value>, Option<Timestamp>), CollectError> {
-    let (mut values, mut date) = (Vec::new(), None);
+    let mut values = Vec::new();
+    let date = each_entity(api, call, first, |value| values.push(value)).await?;
+    Ok((values, date))
+}
+
+/// Reads a list to its end, page by page.
+///
+/// **Errors**: also where it has none: what would stand there may be what is
+/// looked for.
+async fn each_entity(
+    api: &Api,
+    call: Call,
+    first: Url,
+    mut take: impl FnMut(Value),
+) -> Result<Option<Timestamp>, CollectError> {
+    let (mut date, mut taken) = (None, 0);
     let mut next = Some(first);
     let mut visited = HashSet::new();
     while let Some(url) = next.take() {
-        if visited.len() >= PAGES_MAX || !visited.insert(url.clone()) {
-            break;
+        let goes_on = taken > ENTITIES_MAX || visited.len() >= PAGES_MAX;
+        if goes_on || !visited.insert(url.clone()) {
+            return Err(CollectError::Answer {
+                call: call.doing(),
+                why: format!(
+                    "the list does not end: {taken} entries on {} pages",
+                    visited.len()
+                ),
+            });
         }
         let fatal = |error: CallError| error.into_fatal(call, &api.host);
         let answer = api
@@ -137,10 +153,11 @@ pub(in crate::collect) async fn entities(
             call: call.doing(),
             why,
         })?;
-        values.extend(page.0);
+        taken += page.0.len();
+        page.0.into_iter().for_each(&mut take);
         next = page.1.and_then(|next| list::next_page(&api.base, &next));
     }
-    Ok((values, date))
+    Ok(date)
 }
 
 fn read_page(body: &[u8]) -> Result<(Vec<Value>, Option<String>), String> {

@@ -32,6 +32,8 @@ pub enum Fault {
     LostAnswer,
     LateError,
     // lists
+    NotListed,
+    NotListedOwn,
     SmallPages,
     Reordered,
     Duplicates,
@@ -91,7 +93,7 @@ use Times::{All, Each, Total};
 
 #[rustfmt::skip]
 const KNOWN: &[Known] = &[
-    known("not-visible", Fault::NotVisible, All, Some(120), "actions answer 404 and are not listed until @ emulated seconds after their creation or the start"),
+    known("not-visible", Fault::NotVisible, All, Some(120), "TIMES actions answer 404 and are not listed until @ emulated seconds after their creation or the start"),
     known("not-ready", Fault::NotReady, Each(1), None, "link: 400, the result is not there yet"),
     known("429", Fault::Throttle, Total(1), Some(5), "429 with Retry-After: @ emulated seconds"),
     known("429-date", Fault::ThrottleDate, Total(1), Some(5), "429 with Retry-After as an HTTP date, @ emulated seconds ahead"),
@@ -103,6 +105,8 @@ const KNOWN: &[Known] = &[
     known("lost-call", Fault::LostCall, Total(1), None, "the connection ends with no answer, and nothing was done"),
     known("lost-answer", Fault::LostAnswer, Total(1), None, "what was asked for is done, and the connection ends with no answer"),
     known("500-late", Fault::LateError, Total(1), None, "what was asked for is done, and the answer is an internal server error"),
+    known("not-listed", Fault::NotListed, Total(1), Some(120), "lists that name no machine leave out TIMES actions until @ emulated seconds after their creation or the start"),
+    known("not-listed-own", Fault::NotListedOwn, Total(1), Some(120), "the same for lists of one machine's actions"),
     known("small-pages", Fault::SmallPages, All, None, "lists: pages of 1 to @ entries (a quarter of all), whatever was asked"),
     known("reordered", Fault::Reordered, All, None, "lists: another order at each call, unless $orderby is given"),
     known("duplicates", Fault::Duplicates, All, Some(2), "lists: a page begins with the last @ entries of the one before"),

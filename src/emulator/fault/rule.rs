@@ -170,10 +170,13 @@ impl Faults {
     }
 
     /// Every fault a good client survives with every byte as it was, each with
-    /// its defaults. Left out: what is missing or refused for good, what takes
+    /// its defaults. Left out: what is missing or refused for good, what hides one action
+    /// among others from who lists once, what takes
     /// minutes of real time, and bodies that are other bytes.
     pub fn survivable() -> Self {
         let spared = [
+            Fault::NotListed,
+            Fault::NotListedOwn,
             Fault::Refuse,
             Fault::Missing,
             Fault::Hang,

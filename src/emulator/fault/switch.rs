@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Times::{All, Each, Total};
 use super::{Fault, Faults, Rule};
 use crate::emulator::journal::CallKind;
-use crate::evidence::ResultKey;
+use crate::evidence::{ActionId, CommandIndex, ResultKey};
 
 #[derive(Debug, Default)]
 struct Count {
@@ -23,6 +23,8 @@ struct Armed {
     next: u64,
     counts: HashMap<(u64, Option<ResultKey>), Count>,
     fired: HashMap<u64, u64>,
+    /// What was decided for actions when they were first met.
+    marked: HashMap<(u64, ActionId), bool>,
 }
 
 /// The faults of a running emulator; may be changed at any time. Every clone
@@ -44,6 +46,7 @@ impl FaultSwitch {
         armed.rules.clear();
         armed.counts.clear();
         armed.fired.clear();
+        armed.marked.clear();
         for rule in faults.rules {
             armed.add(rule);
         }
@@ -98,6 +101,26 @@ impl FaultSwitch {
         })
     }
 
+    /// Whether a fault that belongs to whole actions belongs to this one: as
+    /// decided when it was first met, so that TIMES counts actions, not calls.
+    pub(in crate::emulator) fn marks(
+        &self,
+        fault: Fault,
+        kind: CallKind,
+        action: ActionId,
+    ) -> Option<Struck> {
+        let mut armed = self.armed();
+        let meant = armed
+            .rules
+            .iter()
+            .filter(|(_, rule)| rule.fault == fault && rule.meets(kind, None));
+        let meant: Vec<(u64, Rule)> = meant.copied().collect();
+        meant
+            .iter()
+            .find(|(number, rule)| armed.marks(*number, rule, action))
+            .map(|(_, rule)| Struck { value: rule.value })
+    }
+
     /// The value of a rule that holds always, such as a page size.
     pub(in crate::emulator) fn holds(&self, fault: Fault) -> Option<Struck> {
         let armed = self.armed();
@@ -128,6 +151,24 @@ impl Armed {
     fn add(&mut self, rule: Rule) {
         self.rules.push((self.next, rule));
         self.next += 1;
+    }
+
+    fn marks(&mut self, number: u64, rule: &Rule, action: ActionId) -> bool {
+        if let Some(known) = self.marked.get(&(number, action)) {
+            return *known;
+        }
+        let count = self.counts.entry((number, None)).or_default();
+        count.seen += 1;
+        let key = ResultKey::new(action, CommandIndex(0));
+        let hit = count.seen > rule.after
+            && !matches!(rule.times, Total(most) if count.fired >= most)
+            && lot(self.seed, number, Some(key), 0) < rule.chance;
+        if hit {
+            count.fired += 1;
+            *self.fired.entry(number).or_default() += 1;
+        }
+        self.marked.insert((number, action), hit);
+        hit
     }
 
     fn fires(&mut self, number: u64, rule: &Rule, key: Option<ResultKey>) -> bool {
@@ -221,6 +262,29 @@ mod tests {
             assert!(switch.stands(Fault::Missing, key(1), 1));
             assert!(!switch.stands(Fault::Missing, key(2), 2));
         }
+    }
+
+    #[test]
+    fn a_fault_of_whole_actions_hits_as_many_as_it_says_and_the_same_at_every_call() {
+        let action = |n: u32| -> ResultKey {
+            format!("5382f7ea-7557-4ab7-9782-{n:012x}/0")
+                .parse()
+                .unwrap()
+        };
+        let marks = |faults: &str| -> Vec<bool> {
+            let switch = FaultSwitch::new(1, Faults::parse(faults).unwrap());
+            let list = CallKind::List;
+            let mark = |n| switch.marks(Fault::NotVisible, list, action(n).action);
+            let first: Vec<_> = (0..200).map(|n| mark(n).is_some()).collect();
+            let again: Vec<_> = (0..200).map(|n| mark(n).is_some()).collect();
+            assert_eq!(first, again);
+            first
+        };
+        assert_eq!(marks("not-visible=2+1")[..4], [false, true, true, false]);
+        assert!(marks("not-visible").iter().all(|hit| *hit));
+        assert!(!marks("get.not-visible").iter().any(|hit| *hit));
+        let quarter = marks("not-visible%25").iter().filter(|hit| **hit).count();
+        assert!((30..70).contains(&quarter), "{quarter}");
     }
 
     #[test]

@@ -33,6 +33,10 @@ async fn a_run_goes_from_pending_to_the_results_of_its_commands() {
     let transcript = plain.blob(&plain.link(result(&action, 1)).await).await;
     let transcript: Value = transcript.json().await.unwrap();
     assert_eq!(transcript["script_name"], "a.ps1");
+    let late = emulator.lateness();
+    assert_eq!(late.len(), 1, "one result was linked to");
+    // Ready five seconds after its end, ten before the action was over.
+    assert!((3..60).contains(&late[0].as_secs()), "{late:?}");
     let file = plain.blob(&plain.link(result(&action, 2)).await).await;
     assert!(header(&file, "content-disposition").contains("out.txt.gz"));
     let file = file.bytes().await.unwrap();
@@ -324,6 +328,30 @@ async fn a_fresh_run_is_not_visible_yet() {
     assert_eq!(plain.json("machineactions").await["value"], json!([]));
     tokio::time::sleep(Duration::from_millis(620)).await;
     assert_eq!(plain.call(&get).await.status(), 200);
+}
+
+#[tokio::test]
+async fn one_run_is_hidden_everywhere_from_lists_or_from_its_machines_own() {
+    let own = format!(
+        "machineactions?$filter=machineId eq '{}'",
+        machine_id("ws-0")
+    );
+    for (faults, get, list, of_machine) in [
+        ("not-visible=1", 404, 1, 0),
+        ("list.not-visible=1", 200, 1, 0),
+        ("not-listed=1", 200, 1, 1),
+        ("not-listed-own=1", 200, 2, 0),
+    ] {
+        let (_emulator, plain) = with_faults(faults).await;
+        let action = plain.started("ws-0", &order("CASE-42")).await;
+        plain.started("ws-1", &order("CASE-42")).await;
+        let listed = |page: Value| page["value"].as_array().unwrap().len();
+        assert_eq!(listed(plain.json("machineactions").await), list, "{faults}");
+        assert_eq!(listed(plain.json(&own).await), of_machine, "{faults}");
+        let id = action["id"].as_str().unwrap();
+        let got = plain.call(&format!("machineactions/{id}")).await;
+        assert_eq!(got.status(), get, "{faults}");
+    }
 }
 
 #[tokio::test]

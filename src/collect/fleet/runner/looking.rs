@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Fleet, note_action};
+use super::Fleet;
 use crate::collect::api::{Ask, CallError};
 use crate::collect::clock::Moment;
 use crate::collect::fleet::schedule::Look;
 use crate::collect::fleet::survey;
-use crate::collect::list::IDS_PER_QUERY;
+use crate::collect::list::{IDS_PER_QUERY, quoted};
 use crate::collect::lister::LOOK_BACK;
 use crate::collect::pump::Run;
 use crate::collect::{Call, CollectError};
@@ -29,12 +29,12 @@ pub async fn look_at_unseen(run: &Run, fleet: &Arc<Fleet>) {
         match run.api.call(&ask).await {
             Ok(answer) => {
                 if let Ok(action) = Action::from_json(&answer.body) {
-                    note_action(run, &action, answer.body).await;
+                    fleet.keep_found(run, &action, answer.body).await;
                     fleet.lock().saw(&action, run.clock.now());
                 }
             }
             Err(CallError::Service(e)) if e.status == 404 => {
-                fleet.lock().forgotten(place, run.clock.now());
+                fleet.lock().unknown(place, run.clock.now());
             }
             Err(_) => {}
         }
@@ -68,7 +68,7 @@ pub async fn look_for_parked(run: &Run, fleet: &Arc<Fleet>) -> Moment {
 fn any_id(ids: &[String]) -> String {
     let any: Vec<_> = ids
         .iter()
-        .map(|id| format!("id eq '{}'", id.replace('\'', "''")))
+        .map(|id| format!("id eq {}", quoted(id)))
         .collect();
     any.join(" or ")
 }
@@ -87,8 +87,11 @@ pub async fn look_for_lost(run: &Run, fleet: &Fleet) {
 
 /// Shows the schedule what was created on a machine since shortly before a
 /// start.
+///
+/// **Errors**: also where the list was not read to its end, since what stands
+/// behind may be what is looked for.
 async fn show_created_on(run: &Run, fleet: &Fleet, look: &Look) -> Result<(), CollectError> {
-    let mut filter = format!("machineId eq '{}'", look.machine_id.replace('\'', "''"));
+    let mut filter = format!("machineId eq {}", quoted(&look.machine_id));
     let from = look.from.and_then(|from| from.checked_sub(LOOK_BACK).ok());
     if let Some(from) = from {
         filter.push_str(&format!(" and creationDateTimeUtc ge {from}"));
@@ -101,7 +104,8 @@ async fn show_created_on(run: &Run, fleet: &Fleet, look: &Look) -> Result<(), Co
             continue;
         };
         if fleet.lock().is_ours(&action) {
-            note_action(run, &action, value.to_string().into_bytes()).await;
+            let json = value.to_string().into_bytes();
+            fleet.keep_found(run, &action, json).await;
             fleet.lock().saw(&action, run.clock.now());
         }
     }

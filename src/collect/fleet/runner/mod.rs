@@ -4,6 +4,7 @@
 //! [`start_all`] starts sessions, [`tend`] cancels, parks, looks for what was
 //! lost, takes a person's orders and keeps the record.
 
+mod found;
 mod looking;
 mod starts;
 mod tending;
@@ -15,16 +16,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::bound::SESSIONS_MAX;
 use super::record::to_value;
 use super::report::{FleetReport, report};
 use super::schedule::Schedule;
-use super::{FleetRecord, RunRecord, RunState};
-use crate::collect::budget::STARTS_PER_MINUTE;
+use super::{FleetRecord, RunRecord, RunState, SESSION_USUAL};
+use crate::collect::asking::{self, Delay, ToCome};
+use crate::collect::budget::{Room, STARTS_PER_MINUTE};
 use crate::collect::clock::{Clock, Moment};
 use crate::collect::pump::{self, Run};
-use crate::collect::{CollectError, Events, SeenAction, Settings, SignIn, Vault, VaultError};
+use crate::collect::{CollectError, Events, Settings, Vault, VaultError};
 use crate::evidence::{Action, ActionId};
 
+use found::Inbox;
 pub(in crate::collect) use starts::start_all;
 pub(in crate::collect) use tending::tend;
 
@@ -32,11 +36,6 @@ pub(in crate::collect) use tending::tend;
 const IN_FLIGHT_MAX: usize = STARTS_PER_MINUTE;
 /// Between two looks at what could be started, service time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A result was seen to be there about a minute after its command's end;
-/// asking before costs a call of the scarcest budget.
-const RESULT_USUAL: Duration = Duration::from_secs(60);
-/// So many results can each be asked for several times within an hour.
-const FEW_RESULTS: usize = 300;
 
 /// A run and its record, shared by the parts of the collector.
 pub(in crate::collect) struct Fleet {
@@ -46,14 +45,25 @@ pub(in crate::collect) struct Fleet {
     /// Something happened that may let a session start or a cancellation be
     /// due.
     happened: Notify,
-    /// Held while the record is written, so that it is written in order.
-    writing: tokio::sync::Mutex<()>,
+    /// Held while the record is written, so that it is written in order: by
+    /// the thread that writes, which goes on when nobody waits for it any more.
+    writing: Mutex<()>,
+    /// Found outside of lists, for the lister.
+    inbox: Inbox,
+    asking: Mutex<Asking>,
     in_flight: Arc<Semaphore>,
     refused_tokens: AtomicU32,
     /// Whether what a person orders is heard: while anything may be started.
     hears: AtomicBool,
     /// Set once the run is known to be of the tenant we are signed in to.
     owned: tokio::sync::OnceCell<()>,
+}
+
+/// How results are asked for.
+#[derive(Default)]
+struct Asking {
+    every: Duration,
+    delay: Delay,
 }
 
 /// Runs a fleet to its end and collects what comes of it; the same for a run
@@ -70,18 +80,7 @@ pub async fn run_fleet(
     let clock = Clock::new(settings.pace.time_scale);
     let mut settings = settings;
     settings.filter.comment = Some(state.run.id.mark());
-    let schedule = Schedule::new(&state.run, state.devices, clock, clock.now());
-    let fleet = Arc::new(Fleet {
-        schedule: Mutex::new(schedule),
-        head: Mutex::new(state.run),
-        record,
-        happened: Notify::new(),
-        writing: tokio::sync::Mutex::default(),
-        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-        refused_tokens: AtomicU32::new(0),
-        hears: AtomicBool::new(true),
-        owned: tokio::sync::OnceCell::new(),
-    });
+    let fleet = Arc::new(Fleet::new(state, record, clock));
     let (collected, failure) = pump::pump(settings, vault, events, stop, Some(fleet.clone())).await;
     let head = fleet.lock_head().clone();
     let report = report(&head, &fleet.lock(), clock, collected);
@@ -89,6 +88,23 @@ pub async fn run_fleet(
 }
 
 impl Fleet {
+    fn new(state: RunState, record: Arc<dyn FleetRecord>, clock: Clock) -> Self {
+        let schedule = Schedule::new(&state.run, state.devices, clock, clock.now());
+        Self {
+            schedule: Mutex::new(schedule),
+            head: Mutex::new(state.run),
+            record,
+            happened: Notify::new(),
+            writing: Mutex::default(),
+            inbox: Inbox::default(),
+            asking: Mutex::default(),
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            refused_tokens: AtomicU32::new(0),
+            hears: AtomicBool::new(true),
+            owned: tokio::sync::OnceCell::new(),
+        }
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,8 +114,14 @@ impl Fleet {
     }
 
     /// From when on the next list must reach back, by the service's clock.
-    pub fn look_from(&self) -> Option<Timestamp> {
-        self.lock().look_from()
+    /// `open`: when sessions were created that are known to be open.
+    pub fn look_from(&self, open: impl Iterator<Item = Timestamp>) -> Option<Timestamp> {
+        self.lock().look_from(open)
+    }
+
+    /// The sessions of devices that are over.
+    pub fn sessions(&self) -> Vec<ActionId> {
+        self.lock().sessions_over().collect()
     }
 
     pub fn owns(&self, action: ActionId) -> bool {
@@ -121,25 +143,41 @@ impl Fleet {
         self.happened.notify_waiters();
     }
 
-    /// Nothing is under way and nothing will be, whatever a person orders.
+    /// Nothing is under way, nothing will be, whatever a person orders, and the
+    /// lister knows it all.
     pub fn is_at_rest(&self) -> bool {
-        !self.hears.load(Ordering::Acquire) && self.lock().is_at_rest()
+        // What is found reaches the inbox before the schedule.
+        let rests = !self.hears.load(Ordering::Acquire) && self.lock().is_at_rest();
+        rests && self.inbox.is_empty()
     }
 
-    /// How long after a command's end its link is asked for: at once, where
-    /// the hour has calls to spare.
-    pub fn first_ask_after(&self) -> Duration {
-        let schedule = self.lock();
-        let steps = schedule.devices().flat_map(|device| &device.planned.steps);
-        let few = steps
-            .filter(|step| step.has_result())
-            .take(FEW_RESULTS + 1)
-            .count();
-        if few <= FEW_RESULTS {
-            Duration::ZERO
-        } else {
-            RESULT_USUAL
-        }
+    /// Works out anew how results are asked for: so long after a command's
+    /// end, and then as often. `queued`: results of commands that are over.
+    pub fn pace_asking(&self, rooms: &[Room], queued: u64) -> Duration {
+        let (devices, results) = self.lock().to_come();
+        let sessions_a_minute = SESSIONS_MAX as f64 * 60.0 / SESSION_USUAL.as_secs_f64();
+        let to_come = ToCome {
+            queued,
+            later: results,
+            a_minute: sessions_a_minute * results as f64 / devices.max(1) as f64,
+        };
+        let mut asking = self.lock_asking();
+        asking.every = asking::step(rooms, to_come, asking.delay.mean());
+        asking.every
+    }
+
+    pub fn ask_every(&self) -> Duration {
+        self.lock_asking().every
+    }
+
+    /// A result was there so long after its command's end, and not yet when it
+    /// was asked for `in_vain`.
+    pub fn met(&self, in_vain: Option<Duration>, there: Duration) {
+        self.lock_asking().delay.met(in_vain, there);
+    }
+
+    fn lock_asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Actions of devices that are over: their results may still be missing.
@@ -168,7 +206,7 @@ impl Fleet {
 
     /// Notes whose run it is, or refuses one of another tenant or application:
     /// there its sessions would look forgotten and its machines unknown.
-    async fn check_owner(&self, run: &Run) -> Result<(), CollectError> {
+    async fn check_owner(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
         let check = || async {
             let Some(owner) = owner(run).await? else {
                 return Ok(());
@@ -190,36 +228,52 @@ impl Fleet {
     }
 
     /// Writes what has changed; returns once it is durable.
-    async fn keep(&self, run: &Run) -> Result<(), CollectError> {
-        let _order = self.writing.lock().await;
-        let changed = self.lock().take_changed();
-        let notes: Vec<_> = changed
-            .iter()
-            .map(|(place, record)| (*place, to_value(record)))
-            .collect();
-        self.note(run, notes).await
+    async fn keep(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
+        self.write(run, Self::write_changed).await
     }
 
-    async fn keep_head(&self, run: &Run) -> Result<(), CollectError> {
-        let _order = self.writing.lock().await;
-        let head = to_value(&*self.lock_head());
-        self.note(run, vec![(0, head)]).await
+    async fn keep_head(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
+        self.write(run, Self::write_head).await
     }
 
-    async fn note(
-        &self,
-        run: &Run,
-        notes: Vec<(u32, serde_json::Value)>,
-    ) -> Result<(), CollectError> {
-        if notes.is_empty() {
+    fn write_changed(&self) -> Result<(), VaultError> {
+        let _order = self.lock_writing();
+        let (id, changed) = {
+            let mut schedule = self.lock();
+            (schedule.id, schedule.take_changed())
+        };
+        if changed.is_empty() {
             return Ok(());
         }
-        let (record, id) = (self.record.clone(), self.lock().id);
-        let notes = Arc::new(notes);
+        let notes = changed.iter().map(|(place, r)| (*place, to_value(r)));
+        let noted = self.record.note(id, &notes.collect::<Vec<_>>());
+        if noted.is_err() {
+            let places = changed.iter().map(|(place, _)| *place);
+            self.lock().put_changed_back(places);
+        }
+        noted
+    }
+
+    fn write_head(&self) -> Result<(), VaultError> {
+        let _order = self.lock_writing();
+        let (id, head) = (self.lock().id, to_value(&*self.lock_head()));
+        self.record.note(id, &[(0, head)])
+    }
+
+    fn lock_writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes on a thread of its own, waiting while the disk is full.
+    async fn write(
+        self: &Arc<Self>,
+        run: &Run,
+        write: fn(&Self) -> Result<(), VaultError>,
+    ) -> Result<(), CollectError> {
         loop {
-            let (record, notes) = (record.clone(), notes.clone());
-            let noted = tokio::task::spawn_blocking(move || record.note(id, &notes)).await;
-            match noted.map_err(|e| CollectError::Worker(e.to_string()))? {
+            let fleet = self.clone();
+            let written = tokio::task::spawn_blocking(move || write(&fleet)).await;
+            match written.map_err(|e| CollectError::Worker(e.to_string()))? {
                 Ok(()) => return Ok(()),
                 Err(VaultError::DiskFull) if !run.is_halted() => run.wait_for_room(0).await,
                 Err(error) => {
@@ -246,33 +300,93 @@ impl Fleet {
 /// Tenant and application as the token tells them, or as was typed; `None`
 /// where neither says.
 async fn owner(run: &Run) -> Result<Option<String>, CollectError> {
-    let claims = run.api.signer.claims().await?;
-    let typed = match &run.settings.sign_in {
-        SignIn::Client {
-            tenant, client_id, ..
-        }
-        | SignIn::Certificate {
-            tenant, client_id, ..
-        } => Some((tenant.clone(), client_id.clone())),
-        SignIn::Token(_) => None,
-    };
-    let (tenant, application) = typed.unzip();
-    let tenant = claims.tenant.or(tenant);
-    let application = claims.application.or(application);
+    let (tenant, application) = run.api.signer.identity().await?;
     let both = tenant.zip(application);
     Ok(both.map(|(tenant, application)| format!("{tenant} {application}").to_ascii_lowercase()))
 }
 
-/// The answer to a start is evidence, too.
-async fn note_action(run: &Run, action: &Action, json: Vec<u8>) {
-    let seen = [SeenAction {
-        action: Arc::new(action.clone()),
-        json: json.into(),
-    }];
-    let noted = run.with_vault("keep an action as received", move |vault| {
-        vault.note_actions(&seen)
-    });
-    if let Err(error) = noted.await {
-        run.fail(error);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::fleet::schedule::Answer;
+    use crate::collect::fleet::{
+        Bound, FleetOrder, FleetPlan, FleetRules, Needs, PlannedDevice, RunId,
+    };
+    use crate::evidence::Time;
+
+    /// Takes what it is given, unless it is full.
+    #[derive(Default)]
+    struct Notes {
+        is_full: AtomicBool,
+        kept: Mutex<Vec<(u32, serde_json::Value)>>,
+    }
+
+    impl FleetRecord for Notes {
+        fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), VaultError> {
+            if self.is_full.load(Ordering::SeqCst) {
+                return Err(VaultError::DiskFull);
+            }
+            self.kept.lock().unwrap().extend_from_slice(notes);
+            Ok(())
+        }
+
+        fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, VaultError> {
+            Ok(Vec::new())
+        }
+
+        fn drop_orders(&self, _: RunId, _: usize) -> Result<(), VaultError> {
+            Ok(())
+        }
+
+        fn hear(&self, _: RunId, _: bool) -> Result<bool, VaultError> {
+            Ok(true)
+        }
+
+        fn action(&self, _: ActionId) -> Result<Option<Action>, VaultError> {
+            Ok(None)
+        }
+    }
+
+    /// A run of one device, before its first list.
+    pub fn fleet() -> Arc<Fleet> {
+        with_record(Arc::new(Notes::default()))
+    }
+
+    fn with_record(record: Arc<Notes>) -> Arc<Fleet> {
+        let plan = FleetPlan {
+            id: RunId::from_bytes([1; 8]),
+            comment: "c".into(),
+            devices: vec![PlannedDevice {
+                machine_id: "m".into(),
+                name: "ws".into(),
+                steps: Vec::new(),
+                likely_away: false,
+                last_seen: None,
+            }],
+            bound: Bound::of(Needs::default()),
+            warnings: Vec::new(),
+        };
+        let created = Time::from_text("2026-02-04T12:00:00Z");
+        let state = RunState::new(plan, FleetRules::default(), "h".into(), created);
+        Arc::new(Fleet::new(state, record, Clock::new(1.0)))
+    }
+
+    #[test]
+    fn a_change_that_could_not_be_written_is_written_the_next_time() {
+        let (record, clock) = (Arc::new(Notes::default()), Clock::new(1.0));
+        let fleet = with_record(record.clone());
+        fleet.listed(None, clock.now(), clock.now());
+        let start = fleet.lock().next_start(clock.now()).unwrap();
+        record.is_full.store(true, Ordering::SeqCst);
+        assert!(fleet.write_changed().is_err());
+        fleet
+            .lock()
+            .answered(start.place, Answer::Lost, clock.now());
+        record.is_full.store(false, Ordering::SeqCst);
+        fleet.write_changed().unwrap();
+        fleet.write_changed().unwrap();
+        let kept = record.kept.lock().unwrap();
+        assert_eq!(kept.len(), 1, "what is written is not written again");
+        assert_eq!(kept[0].1["state"]["state"], "lost");
     }
 }

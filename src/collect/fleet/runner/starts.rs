@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Fleet, IN_FLIGHT_MAX, note_action};
+use super::{Fleet, IN_FLIGHT_MAX};
 use crate::collect::api::{Ask, CallError};
 use crate::collect::budget::Ticket;
 use crate::collect::fleet::schedule::{Answer, Start};
 use crate::collect::fleet::step::start_path;
 use crate::collect::pump::Run;
-use crate::collect::{Call, CollectError, ServiceError};
+use crate::collect::{Call, CollectError, Secret, ServiceError};
 use crate::evidence::Action;
 
 /// When stopped, answers under way have so long, real time: what has none by
@@ -41,19 +41,30 @@ async fn start_each(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectErr
             continue;
         }
         let permit = fleet.in_flight.clone().acquire_owned().await;
-        let admitted = run.api.admit(Call::Run).await;
-        let ticket = admitted.map_err(|e| e.into_fatal(Call::Run, &run.api.host))?;
+        // The token first: what waits for one keeps no place in the budget,
+        // which would be over by the time it leaves.
+        let ready = run.api.ready(Call::Run).await;
+        let (ticket, token) = ready.map_err(|e| e.into_fatal(Call::Run, &run.api.host))?;
         // What could be started when the wait began may not be now.
         let Some(start) = fleet.lock().next_start(run.clock.now()) else {
             ticket.unsent();
             continue;
         };
+        let held = Held {
+            run: run.clone(),
+            fleet: fleet.clone(),
+            place: start.place,
+            ticket: Some(ticket),
+        };
         fleet.keep(run).await?;
+        let Some(ticket) = held.leave() else {
+            continue;
+        };
         let (run, fleet) = (run.clone(), fleet.clone());
         tokio::spawn(async move {
             let _permit = permit;
             tokio::select! {
-                () = send(&run, &fleet, start, ticket) => {}
+                () = send(&run, &fleet, start, ticket, &token) => {}
                 () = run.halted_for(LAST_ANSWERS) => {}
             }
         });
@@ -61,15 +72,43 @@ async fn start_each(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectErr
     Ok(())
 }
 
+/// A start between its decision and its request. Where it is dropped before
+/// it leaves, it never was sent, and nobody need look for it.
+struct Held {
+    run: Arc<Run>,
+    fleet: Arc<Fleet>,
+    place: u32,
+    ticket: Option<Ticket>,
+}
+
+impl Held {
+    /// `None` where the record took so long that the budget would no longer
+    /// count the request.
+    fn leave(mut self) -> Option<Ticket> {
+        self.ticket.take_if(|ticket| ticket.is_good())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.unsent();
+            let now = self.run.clock.now();
+            self.fleet.lock().answered(self.place, Answer::Unsent, now);
+        }
+    }
+}
+
 /// Sends one start and tells the schedule what came of it.
-async fn send(run: &Run, fleet: &Fleet, start: Start, ticket: Ticket) {
+async fn send(run: &Run, fleet: &Arc<Fleet>, start: Start, ticket: Ticket, token: &Secret) {
     let body = start.body.to_string().into_bytes();
     let url = run.api.url(&start_path(&start.machine_id));
     let ask = Ask::post(Call::Run, url, body);
-    let answer = match ask_once(run, fleet, &ask, ticket).await {
+    let answer = match ask_once(run, fleet, &ask, ticket, token).await {
         Ok(body) => match Action::from_json(&body) {
             Ok(action) => {
-                note_action(run, &action, body).await;
+                // The answer to a start is evidence, too.
+                fleet.keep_found(run, &action, body).await;
                 Answer::Created(Box::new(action))
             }
             Err(_) => Answer::Lost,
@@ -84,19 +123,18 @@ async fn send(run: &Run, fleet: &Fleet, start: Start, ticket: Ticket) {
     fleet.happened.notify_waiters();
 }
 
-async fn ask_once(run: &Run, fleet: &Fleet, ask: &Ask, ticket: Ticket) -> Result<Vec<u8>, Answer> {
+async fn ask_once(
+    run: &Run,
+    fleet: &Fleet,
+    ask: &Ask,
+    ticket: Ticket,
+    token: &Secret,
+) -> Result<Vec<u8>, Answer> {
     let fatal = |error: CollectError, answer: Answer| {
         run.fail(error);
         answer
     };
-    let token = match run.api.signer.bearer().await {
-        Ok(token) => token,
-        Err(error) => {
-            ticket.unsent();
-            return Err(fatal(error, Answer::Unsent));
-        }
-    };
-    let error = match run.api.send(ask, ticket, &token).await {
+    let error = match run.api.send(ask, ticket, token).await {
         Ok(answer) => {
             fleet.refused_tokens.store(0, Ordering::Relaxed);
             return Ok(answer.body);
@@ -110,7 +148,7 @@ async fn ask_once(run: &Run, fleet: &Fleet, ask: &Ask, ticket: Ticket) -> Result
         CallError::Fatal(error) => fatal(error, Answer::Unsent),
         CallError::Service(e) if e.status == 401 => {
             let refused = fleet.refused_tokens.fetch_add(1, Ordering::Relaxed);
-            match run.api.signer.renew(&token).await {
+            match run.api.signer.renew(token).await {
                 Ok(_) if refused < REFUSED_TOKENS_MAX => Answer::Unsent,
                 Ok(_) => fatal(CollectError::TokenSpent, Answer::Unsent),
                 Err(error) => fatal(error, Answer::Unsent),

@@ -8,6 +8,7 @@
 
 use jiff::Timestamp;
 
+use super::watching::UNKNOWN;
 use super::{DeviceState, LISTS_MIN, LOST_DOUBLINGS_MAX, Moment, Outcome, Schedule};
 use crate::evidence::Time;
 
@@ -100,17 +101,20 @@ impl Schedule {
             return;
         }
         let name = device.record.planned.name.clone();
-        let is_wanted = device.record.attempts.last().is_some_and(|a| a.repost);
+        let last = device.record.attempts.last();
+        let had_session = last.is_some_and(|attempt| attempt.action.is_some());
+        let is_wanted = last.is_some_and(|attempt| attempt.repost);
+        let why = if had_session { UNKNOWN } else { UNRESOLVED };
         if is_wanted && !device.cancel_asked {
             self.notices.push(format!(
-                "no list shows the session on {name} whose start was not answered: it is started again, as asked for"
+                "no list shows the session on {name}: it is started again, as asked for"
             ));
             return self.wait(place, None, None);
         }
         self.notices.push(format!(
-            "{name} is unresolved: {UNRESOLVED}; `fleet resume --repost-lost` starts it again"
+            "{name} is unresolved: {why}; `fleet resume --repost-lost` starts it again"
         ));
-        self.settle(place, Outcome::Unresolved, UNRESOLVED, now);
+        self.settle(place, Outcome::Unresolved, why, now);
         let look_again_at = now.after(lost_for);
         if let Some(device) = self.device_mut(place) {
             device.look_again_at = look_again_at;

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::device::{Attempt, Cancelling, DeviceRecord, DeviceState, Outcome};
 use super::sessions::Sessions;
 use super::{RunId, RunRecord};
-use crate::collect::clock::{Clock, Moment};
+use crate::collect::clock::{Clock, Moment, between};
 use crate::evidence::{ActionId, Time};
 
 pub(in crate::collect) use lost::Look;
@@ -78,6 +78,11 @@ pub(in crate::collect) struct Times {
     pub look_every: Duration,
     /// A session no list has shown for so long is asked for by its id.
     pub unseen_for: Duration,
+    /// One that is not known by its id either for so long is for a person to
+    /// decide.
+    pub unknown_for: Duration,
+    /// Lists reach back to starts that are no older.
+    pub listed_for: Duration,
     /// A device that was busy, and a cancellation without effect, are tried
     /// again after this long.
     pub again_after: Duration,
@@ -86,6 +91,15 @@ pub(in crate::collect) struct Times {
 /// Lists that must not have shown a lost start, besides the time and the
 /// machine's own list.
 const LISTS_MIN: u32 = 3;
+/// Times the service must not have known a session by its id.
+const UNKNOWN_MIN: u32 = 4;
+/// So many sessions that lists do not show hold starts back: what is started
+/// then would not be seen either.
+const UNSEEN_MAX: usize = 3;
+/// Older sessions are listed while they are open, and asked for by their ids
+/// when they no longer are: one that waits for days is not to make every list
+/// reach back for days.
+const LISTED_FOR: Duration = Duration::from_secs(3_600);
 /// A device held by others is tried again after a minute, then two, four…
 const BUSY_DOUBLINGS_MAX: u32 = 4;
 /// So are starts while one answer after the other is lost: an hour's outage
@@ -103,6 +117,8 @@ impl Times {
             lost_for: clock.real(rules.lost_for),
             look_every: minutes(2),
             unseen_for: minutes(10),
+            unknown_for: minutes(30),
+            listed_for: clock.real(LISTED_FOR),
             again_after: minutes(1),
         }
     }
@@ -117,6 +133,10 @@ struct Device {
     is_pending: bool,
     /// When a list or an answer last showed its session.
     shown: Moment,
+    /// Times since then that the service did not know it by its id.
+    unknown: u32,
+    /// When it is asked for by its id next.
+    ask_again_at: Moment,
     /// Lists that might have shown a lost start.
     lists: u32,
     /// When its machine's own list is asked for next.
@@ -150,8 +170,12 @@ pub(in crate::collect) struct Schedule {
     lost_in_a_row: u32,
     last_lost: Moment,
     hold_until: Moment,
+    /// Sessions given up in a row as not known to the service.
+    unknown_in_a_row: usize,
     /// Before the first list nobody knows who holds sessions.
     has_listed: bool,
+    /// When the last list began.
+    list_began: Moment,
     /// The service's clock at the last list.
     listed_at: Option<Timestamp>,
     pub is_paused: bool,
@@ -183,7 +207,9 @@ impl Schedule {
             lost_in_a_row: 0,
             last_lost: Moment::default(),
             hold_until: Moment::default(),
+            unknown_in_a_row: 0,
             has_listed: false,
+            list_began: Moment::default(),
             listed_at: None,
             is_paused: run.is_paused,
             is_cancelled: false,
@@ -213,6 +239,8 @@ impl Schedule {
             record,
             is_pending: false,
             shown: Moment::default(),
+            unknown: 0,
+            ask_again_at: Moment::default(),
             lists: 0,
             look_again_at: Moment::default(),
             cancel_again_at: Moment::default(),
@@ -301,6 +329,11 @@ impl Schedule {
             .collect()
     }
 
+    /// They could not be kept: they are in what is taken next.
+    pub fn put_changed_back(&mut self, places: impl Iterator<Item = u32>) {
+        self.changed.extend(places);
+    }
+
     /// What a person should know, said once.
     pub fn take_notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
@@ -316,7 +349,8 @@ impl Schedule {
         self.is_over() || (self.is_paused && self.open.is_empty())
     }
 
-    /// Sessions open, ours and those of others that are listed.
+    /// Sessions open, ours and those of others that are listed; among those
+    /// are earlier ones of ours whose devices have another by now.
     pub fn sessions_open(&self) -> usize {
         self.open.len() + self.others.len()
     }
@@ -344,6 +378,24 @@ impl Schedule {
         }
     }
 
+    /// Devices that are not over, and how many results they may still bring.
+    pub fn to_come(&self) -> (u64, u64) {
+        let coming = self.devices().filter(|device| !device.is_settled());
+        let results = coming.map(|device| {
+            let steps = device.planned.steps.iter();
+            steps.filter(|step| step.has_result()).count() as u64
+        });
+        results.fold((0, 0), |(devices, all), results| {
+            (devices + 1, all + results)
+        })
+    }
+
+    /// The last sessions of devices that are over.
+    pub fn sessions_over(&self) -> impl Iterator<Item = ActionId> {
+        let over = self.devices().filter(|device| device.is_settled());
+        over.filter_map(|device| device.actions().last())
+    }
+
     /// How many devices have come to each end.
     pub fn outcomes(&self) -> BTreeMap<Outcome, u64> {
         let mut outcomes = BTreeMap::new();
@@ -356,14 +408,21 @@ impl Schedule {
     }
 
     /// From when on lists must reach back: before the oldest start that may
-    /// still change, by the service's clock. `None` before the first list.
-    pub fn look_from(&self) -> Option<Timestamp> {
+    /// still change, by the service's clock, but for old ones once a list was
+    /// read. `open`: sessions known to be open. `None` before the first list.
+    pub fn look_from(&self, open: impl Iterator<Item = Timestamp>) -> Option<Timestamp> {
         let starts = self.open.iter().filter_map(|place| {
             let attempt = self.attempt(*place)?;
             let known = attempt.listed_before.as_ref().or(attempt.created.as_ref());
             known.and_then(Time::instant)
         });
-        starts.chain(self.listed_at).min()
+        let Some(listed_at) = self.listed_at else {
+            return starts.min();
+        };
+        let is_young =
+            |start: &Timestamp| between(*start, listed_at).is_none_or(|age| age < LISTED_FOR);
+        let young = starts.chain(open).filter(is_young);
+        young.chain([listed_at]).min()
     }
 }
 

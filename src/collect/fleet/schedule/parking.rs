@@ -1,5 +1,7 @@
 //! Devices that are away, and sessions to be cancelled.
 
+use std::collections::HashMap;
+
 use super::{DeviceState, Moment, Outcome, Schedule};
 use crate::collect::fleet::Machine;
 use crate::collect::fleet::device::Cancelling;
@@ -130,11 +132,14 @@ impl Schedule {
     /// Machines as the service describes them now: who was seen since it was
     /// parked is queued again.
     pub fn saw_machines(&mut self, machines: &[Machine]) {
+        let seen =
+            |machine: &Machine| Some((machine.id.to_ascii_lowercase(), machine.last_seen.clone()?));
+        let seen: HashMap<String, Time> = machines.iter().filter_map(seen).collect();
         let away: Vec<u32> = self.away.iter().copied().collect();
         for place in away {
             let id = self.device(place).map(|d| &d.record.planned.machine_id);
-            let machine = id.and_then(|id| machines.iter().find(|m| m.id.eq_ignore_ascii_case(id)));
-            if let Some(seen) = machine.and_then(|machine| machine.last_seen.clone()) {
+            let seen = id.and_then(|id| seen.get(&id.to_ascii_lowercase()));
+            if let Some(seen) = seen.cloned() {
                 self.saw_parked(place, seen);
             }
         }

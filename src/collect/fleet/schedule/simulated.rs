@@ -409,9 +409,12 @@ impl World {
     }
 
     fn list(&mut self) {
-        let from = self.schedule.look_from().map_or(0, |from| {
-            (from.as_second() - BEGIN as i64 - 600).max(0) as u64
-        });
+        let from = self
+            .schedule
+            .look_from(std::iter::empty())
+            .map_or(0, |from| {
+                (from.as_second() - BEGIN as i64 - 600).max(0) as u64
+            });
         while self
             .sessions
             .get(self.settled_before)

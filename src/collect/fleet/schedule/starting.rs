@@ -76,6 +76,9 @@ impl Schedule {
         if self.is_paused || !self.has_listed || !has_room || now < self.hold_until {
             return None;
         }
+        if self.is_blind(now) {
+            return None;
+        }
         let has_room_for_away = self.waiting_away() < self.times.parked_max;
         // Few are held by others at a time: they have 25 sessions at most.
         let mut candidates = self.ready.iter();

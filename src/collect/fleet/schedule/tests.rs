@@ -274,6 +274,193 @@ fn a_person_has_what_is_unresolved_started_again_after_one_more_look() {
     assert!(schedule.is_over());
 }
 
+/// Starts a session that is answered and never listed.
+fn start_unlisted(schedule: &mut Schedule, n: u64, at: u64) -> Start {
+    let start = schedule.next_start(second(at)).unwrap();
+    let created = Answer::Created(Box::new(action(&start, n, "InProgress")));
+    schedule.answered(start.place, created, second(at));
+    start
+}
+
+/// Lists that show nothing, and looks by id that find nothing, until `last`.
+fn ask_in_vain(schedule: &mut Schedule, from: u64, last: u64) -> usize {
+    let mut looks = 0;
+    for n in (from..=last).step_by(5).map(second) {
+        schedule.listed(None, n, n);
+        for (place, _) in schedule.take_unseen(n) {
+            looks += 1;
+            schedule.unknown(place, n);
+        }
+    }
+    looks
+}
+
+#[test]
+fn a_session_the_service_does_not_know_is_looked_for_until_a_person_decides() {
+    let mut schedule = schedule(1);
+    let start = start_unlisted(&mut schedule, 9, 0);
+    assert_eq!(ask_in_vain(&mut schedule, 5, 1_795), 10);
+    assert_eq!(schedule.counts().open, 1, "it may hold a session");
+    ask_in_vain(&mut schedule, 1_800, 1_900);
+    assert_eq!(schedule.outcomes()[&Outcome::Unresolved], 1);
+    let notices = schedule.take_notices();
+    assert!(notices[0].contains("does not show"), "{notices:?}");
+    // Its machine's own list is looked at, now and after a resume.
+    assert_eq!(schedule.due_to_look(second(2_600)).len(), 1);
+    let records: Vec<_> = schedule.devices().cloned().collect();
+    schedule.saw(&action(&start, 9, "Succeeded"), second(2_600));
+    assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
+    let mut resumed = resume(records);
+    resumed.saw(&action(&start, 9, "InProgress"), second(3_000));
+    assert_eq!(resumed.counts().open, 1);
+    resumed.saw(&action(&start, 9, "Succeeded"), second(3_100));
+    assert_eq!(resumed.outcomes()[&Outcome::Done], 1);
+}
+
+#[test]
+fn a_session_that_shows_again_is_not_given_up_for_what_was_before() {
+    let mut schedule = schedule(1);
+    let start = start_unlisted(&mut schedule, 9, 0);
+    ask_in_vain(&mut schedule, 5, 1_700);
+    schedule.saw(&action(&start, 9, "InProgress"), second(1_705));
+    assert_eq!(ask_in_vain(&mut schedule, 1_710, 2_300), 0);
+    ask_in_vain(&mut schedule, 2_305, 3_500);
+    assert_eq!(schedule.counts().open, 1);
+}
+
+#[test]
+fn while_lists_show_no_session_no_more_than_one_at_a_time_is_tried() {
+    let mut schedule = schedule(9);
+    let starts: Vec<_> = (0..3)
+        .map(|n| start_unlisted(&mut schedule, n, n))
+        .collect();
+    ask_in_vain(&mut schedule, 5, 595);
+    assert!(
+        schedule.could_start(second(599)),
+        "a fresh one is not listed"
+    );
+    ask_in_vain(&mut schedule, 600, 1_795);
+    assert!(!schedule.could_start(second(1_796)));
+    ask_in_vain(&mut schedule, 1_800, 1_950);
+    assert_eq!(schedule.outcomes()[&Outcome::Unresolved], 3);
+    let probe = start_unlisted(&mut schedule, 5, 1_951);
+    assert!(!schedule.could_start(second(1_952)), "one is enough");
+    schedule.saw(&action(&probe, 5, "Pending"), second(1_960));
+    assert!(schedule.could_start(second(1_961)), "lists show it");
+    schedule.saw(&action(&starts[0], 0, "Succeeded"), second(1_970));
+    assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
+}
+
+fn resume(devices: Vec<DeviceRecord>) -> Schedule {
+    let plan = FleetPlan {
+        id: RunId::from_bytes([1; 8]),
+        comment: "c".into(),
+        devices: devices.iter().map(|d| d.planned.clone()).collect(),
+        bound: Bound::of(Needs::default()),
+        warnings: Vec::new(),
+    };
+    let created = Time::from_text("2026-02-04T12:00:00Z");
+    let state = RunState::new(plan, FleetRules::default(), "h".into(), created);
+    Schedule::new(&state.run, devices, Clock::new(1.0), second(0))
+}
+
+#[test]
+fn a_session_that_waits_for_days_does_not_make_lists_reach_back_for_days() {
+    let stamp = |n: u64| Some(second(n).timestamp());
+    let from = |schedule: &Schedule| schedule.look_from(std::iter::empty());
+    let mut schedule = schedule(2);
+    schedule.listed(stamp(1), second(1), second(1));
+    let start = start_unlisted(&mut schedule, 9, 2);
+    for n in (5..3_600).step_by(5) {
+        schedule.saw(&action(&start, 9, "Pending"), second(n));
+        schedule.listed(stamp(n), second(n), second(n));
+        assert_eq!(from(&schedule), stamp(1));
+    }
+    let open = action(&start, 9, "Pending");
+    for n in (3_605..90_000).step_by(600) {
+        schedule.saw(&open, second(n));
+        schedule.listed(stamp(n), second(n), second(n));
+        assert_eq!(schedule.take_unseen(second(n)), [], "it is listed, open");
+    }
+    assert_eq!(from(&schedule), schedule.listed_at);
+    let known = [second(89_000).timestamp(), second(9).timestamp()];
+    let since = schedule.look_from(known.into_iter());
+    assert_eq!(since, stamp(89_000), "a young one is reached back to");
+    // A list leaves it out: it is over, and its id tells how.
+    schedule.listed(stamp(90_000), second(90_000), second(90_000));
+    assert_eq!(
+        schedule.take_unseen(second(90_001)),
+        [(start.place, open.id)]
+    );
+    // A resumed run begins with a list that reaches back to it.
+    let resumed = resume(schedule.devices().cloned().collect());
+    assert_eq!(from(&resumed), stamp(1));
+}
+
+#[test]
+fn a_session_given_up_and_there_after_all_takes_a_place_until_it_is_over() {
+    let mut schedule = schedule(40);
+    let first = schedule.next_start(second(0)).unwrap();
+    schedule.answered(first.place, Answer::Lost, second(120));
+    schedule.repost_lost();
+    for n in [125, 130, 135, 725].map(second) {
+        schedule.listed(None, n, n);
+    }
+    schedule.due_to_look(second(726));
+    schedule.looked(first.place, second(726), second(726));
+    start_unlisted(&mut schedule, 8, 730);
+    let list = |schedule: &mut Schedule, status, at| {
+        schedule.saw(&action(&first, 9, status), at);
+        schedule.listed(None, at, at);
+        schedule.sessions_open()
+    };
+    assert_eq!(list(&mut schedule, "Pending", second(735)), 2);
+    let more = std::iter::from_fn(|| schedule.next_start(second(740))).count();
+    assert_eq!(more, 23);
+    assert_eq!(list(&mut schedule, "Succeeded", second(745)), 24);
+}
+
+#[test]
+fn a_device_that_began_just_as_it_was_parked_is_told_from_a_persons_cancel() {
+    let mut schedule = schedule(1);
+    let start = schedule.next_start(second(0)).unwrap();
+    let created = Answer::Created(Box::new(action(&start, 1, "Pending")));
+    schedule.answered(start.place, created, second(1));
+    assert_eq!(schedule.due_to_cancel(second(950)).len(), 1);
+    let mut midway = action(&start, 1, "Cancelled");
+    midway.commands[0].started = Some(Time::from_text("2026-02-04T12:00:00Z"));
+    schedule.saw(&midway, second(960));
+    let record = schedule.devices().next().unwrap();
+    let DeviceState::Settled {
+        outcome, detail, ..
+    } = &record.state
+    else {
+        panic!("{record:?}");
+    };
+    assert_eq!(*outcome, Outcome::Cancelled);
+    assert!(detail.contains("as it was parked"), "{detail}");
+}
+
+#[test]
+fn twenty_thousand_machines_are_looked_up_for_thousands_of_parked_devices_in_no_time() {
+    let mut schedule = schedule(2_000);
+    for place in 1..=2_000 {
+        let (since, last_seen) = (second(1), None);
+        schedule.set(place, DeviceState::Away { since, last_seen });
+    }
+    let machine = |n: usize| {
+        let json =
+            serde_json::json!({"id": format!("{n:040X}"), "lastSeen": "2026-02-04T12:00:00Z"});
+        Machine::from_value(&json).unwrap()
+    };
+    let machines: Vec<_> = (0..20_000).rev().map(machine).collect();
+    let begun = Instant::now();
+    schedule.saw_machines(&machines);
+    assert!(begun.elapsed().as_millis() < 200, "{:?}", begun.elapsed());
+    let seen = |d: &DeviceRecord| matches!(&d.state, DeviceState::Away { last_seen, .. } if last_seen.is_some());
+    assert_eq!(schedule.devices().filter(|d| seen(d)).count(), 2_000);
+}
+
 #[test]
 fn that_a_person_wants_it_started_again_outlives_a_kill() {
     let mut before = schedule(1);
@@ -355,6 +542,9 @@ fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
         .collect();
     assert_eq!(many, [1, 2, 3, 4, 5, 6], "two of the eight may wait");
     assert_eq!(schedule.due_to_cancel(second(320)), [], "asked for already");
+    for (start, n) in starts.iter().zip(0..) {
+        schedule.saw(&action(start, n, "Pending"), second(900));
+    }
     let late: Vec<_> = schedule
         .due_to_cancel(second(910))
         .iter()

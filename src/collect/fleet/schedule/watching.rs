@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{DeviceState, Moment, Outcome, Schedule};
+use super::{DeviceState, Moment, Outcome, Schedule, UNKNOWN_MIN, UNSEEN_MAX};
 use crate::collect::fleet::device::Cancelling;
 use crate::collect::fleet::run_id::Mark;
 use crate::evidence::{Action, ActionId, Command};
@@ -12,8 +12,14 @@ impl Schedule {
     pub fn saw(&mut self, action: &Action, now: Moment) {
         match self.place_of(action) {
             Some(place) => {
+                self.unknown_in_a_row = 0;
                 self.adopt(place, action, now);
-                self.follow(place, action, now);
+                if self.is_current(place, action.id) {
+                    self.follow(place, action, now);
+                } else {
+                    // Given up, and there after all: it takes a session.
+                    self.saw_other(action);
+                }
             }
             None => self.saw_other(action),
         }
@@ -84,18 +90,40 @@ impl Schedule {
         })
     }
 
+    fn is_current(&self, place: u32, action: ActionId) -> bool {
+        let attempt = self.attempt(place);
+        attempt.is_some_and(|attempt| attempt.action == Some(action))
+    }
+
+    /// The service knows its session again, which had been given up.
+    fn is_back(&self, place: u32) -> bool {
+        let parked = self.attempt(place).is_some_and(|a| a.cancelling.is_some());
+        self.device(place).is_some_and(|device| {
+            let record = &device.record;
+            match record.state {
+                DeviceState::Lost { .. } => true,
+                DeviceState::Waiting { .. } => !parked,
+                _ => record.is_unresolved(),
+            }
+        })
+    }
+
     /// Takes over what the service says of a device's current session.
     pub(super) fn follow(&mut self, place: u32, action: &Action, now: Moment) {
-        let is_current = self
-            .attempt(place)
-            .is_some_and(|a| a.action == Some(action.id));
+        if !self.is_current(place, action.id) {
+            return;
+        }
+        if self.is_back(place) {
+            self.set(place, DeviceState::Open { since: now });
+        }
         let Some(device) = self.device_mut(place) else {
             return;
         };
-        if !is_current || !device.record.is_open() {
+        if !device.record.is_open() {
             return;
         }
         device.shown = now;
+        device.unknown = 0;
         device.is_pending = action.status.eq_ignore_ascii_case("Pending");
         if action.is_final() {
             self.end(place, action, now);
@@ -114,6 +142,8 @@ impl Schedule {
             }
         } else if said("Cancelled") && parked && is_untouched(action) {
             return self.park(place, now);
+        } else if said("Cancelled") && parked {
+            (Outcome::Cancelled, PARKED_MIDWAY.into())
         } else if said("Cancelled") {
             (Outcome::Cancelled, cancelled_detail(action))
         } else if said("TimeOut") && is_untouched(action) {
@@ -132,6 +162,7 @@ impl Schedule {
     pub fn listed(&mut self, date: Option<Timestamp>, began: Moment, now: Moment) {
         self.others = std::mem::take(&mut self.others_listing);
         self.has_listed = true;
+        self.list_began = began;
         self.listed_at = date.or(self.listed_at);
         let open: Vec<u32> = self.open.iter().copied().collect();
         for place in open {
@@ -145,43 +176,83 @@ impl Schedule {
         }
     }
 
-    /// Sessions no list has shown for long: to be asked for by their ids.
+    /// Sessions that lists do not show: to be asked for by their ids. What is
+    /// too old to be listed once it is over is asked for as soon as a list
+    /// leaves it out.
     pub fn take_unseen(&mut self, now: Moment) -> Vec<(u32, ActionId)> {
-        let unseen_for = self.times.unseen_for;
         let open: Vec<u32> = self.open.iter().copied().collect();
-        let mut unseen = Vec::new();
-        for place in open {
-            let Some(device) = self.device_mut(place) else {
-                continue;
-            };
-            let DeviceState::Open { since } = device.record.state else {
-                continue;
-            };
-            let action = device.record.attempts.last().and_then(|a| a.action);
-            if let Some(action) = action
-                && now.since(device.shown.max(since)) >= unseen_for
-            {
-                // Not again before as long.
-                device.shown = now;
-                unseen.push((place, action));
+        let due = open.into_iter().filter_map(|place| {
+            let is_old = self.is_old(place, now) && self.shown(place)? < self.list_began;
+            let look_every = self.times.look_every;
+            if !is_old && !self.is_unseen(place, now) {
+                return None;
             }
-        }
-        unseen
+            let device = self.device_mut(place)?;
+            let action = device.record.attempts.last()?.action?;
+            (now >= device.ask_again_at).then(|| {
+                device.ask_again_at = now.after(look_every);
+                (place, action)
+            })
+        });
+        due.collect()
     }
 
-    /// The service no longer knows a session of ours.
-    pub fn forgotten(&mut self, place: u32, now: Moment) {
-        let is_open = self.device(place).is_some_and(|d| d.record.is_open());
-        if is_open {
-            self.settle(
-                place,
-                Outcome::Failed,
-                "the service no longer knows its session",
-                now,
-            );
+    /// When an open session was last known to be there.
+    fn shown(&self, place: u32) -> Option<Moment> {
+        let device = self.device(place)?;
+        match device.record.state {
+            DeviceState::Open { since } => Some(device.shown.max(since)),
+            _ => None,
         }
     }
+
+    fn is_unseen(&self, place: u32, now: Moment) -> bool {
+        let shown = self.shown(place);
+        shown.is_some_and(|shown| now.since(shown) >= self.times.unseen_for)
+    }
+
+    fn is_old(&self, place: u32, now: Moment) -> bool {
+        let attempt = self.attempt(place);
+        attempt.is_some_and(|attempt| now.since(attempt.sent) >= self.times.listed_for)
+    }
+
+    /// Whether lists leave out too many of our sessions for another to be
+    /// started. Where many were given up for it, one at a time is tried.
+    pub(super) fn is_blind(&self, now: Moment) -> bool {
+        let open = self.open.iter();
+        let unseen = open.filter(|place| self.is_unseen(**place, now)).count();
+        unseen >= UNSEEN_MAX || (self.unknown_in_a_row >= UNSEEN_MAX && !self.open.is_empty())
+    }
+
+    /// The service does not know a session of ours by its id. A fresh one is
+    /// known to nobody for minutes, so it takes several looks, long after it
+    /// was last there, until it is a person's to decide.
+    pub fn unknown(&mut self, place: u32, now: Moment) {
+        let Some(shown) = self.shown(place) else {
+            return;
+        };
+        let (unknown_for, lost_for) = (self.times.unknown_for, self.times.lost_for);
+        let Some(device) = self.device_mut(place) else {
+            return;
+        };
+        device.unknown += 1;
+        if device.unknown < UNKNOWN_MIN || now.since(shown) < unknown_for {
+            return;
+        }
+        device.look_again_at = now.after(lost_for);
+        let name = device.record.planned.name.clone();
+        self.unknown_in_a_row += 1;
+        self.notices.push(format!(
+            "{name} is unresolved: {UNKNOWN}; `fleet resume` looks for it again"
+        ));
+        self.settle(place, Outcome::Unresolved, UNKNOWN, now);
+    }
 }
+
+/// What a person reads of a session that is gone.
+pub(super) const UNKNOWN: &str = "the service does not show its session: it may have run";
+const PARKED_MIDWAY: &str =
+    "its device was away and began just as it was parked: what was completed is collected";
 
 /// No command was begun.
 fn is_untouched(action: &Action) -> bool {
