@@ -10,10 +10,10 @@ use regex::Regex;
 use serde::Serialize;
 
 use crate::evidence::{
-    ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultKey, ResultKind, Sha256,
+    ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultId, ResultKey, ResultKind, Sha256,
     Sha256Sum, Time,
 };
-use crate::store::{Announced, SMALL_MAX, Sealing, Store, StoreError, Ticket};
+use crate::store::{Announced, Catalogue, SMALL_MAX, Sealing, Store, StoreError, Ticket};
 
 use super::custody;
 use super::failure::{Failure, Kind};
@@ -116,7 +116,9 @@ pub fn import(
     let store = custody::open_to_write(archive, "import")?;
     custody::note(&store, &format!("import {}", names(paths)))?;
     let mut import = Import {
+        archive,
         store: &store,
+        known: None,
         plan: &plan,
         device,
         report: ImportReport {
@@ -154,7 +156,10 @@ fn names(paths: &[PathBuf]) -> String {
 }
 
 struct Import<'a> {
+    archive: &'a Path,
     store: &'a Store,
+    /// What was there before, opened where it has to be looked at.
+    known: Option<Catalogue>,
     plan: &'a Plan,
     device: &'a DeviceFrom,
     report: ImportReport,
@@ -206,7 +211,9 @@ impl Import<'_> {
         let is_small = head.len() <= SMALL_MAX;
         let key = match found.key {
             Keyed::Exactly(key) => key,
-            Keyed::ByContent => key_by_content(hash(&head, &mut file, is_small)?, &found.below),
+            Keyed::ByContent => {
+                self.key_by_content(hash(&head, &mut file, is_small)?, &found.below)?
+            }
         };
         let facts = self.facts(key, found, &head);
         self.report.of.insert(key.action);
@@ -215,6 +222,28 @@ impl Import<'_> {
         } else {
             self.stream(key, &facts, File::open(&found.file)?)
         }
+    }
+
+    /// Where no device was part of the key yet, a result stays the one it was
+    /// where it is of the same device.
+    fn key_by_content(&mut self, sha256: Sha256, below: &str) -> Result<ResultKey, StoreError> {
+        let device = self.device.of(below);
+        let key = key_by_content(sha256, below, device.as_deref());
+        let before = key_by_content(sha256, below, None);
+        let is_the_one = key != before && device == self.device_of_sealed(before)?;
+        Ok(if is_the_one { before } else { key })
+    }
+
+    fn device_of_sealed(&mut self, key: ResultKey) -> Result<Option<String>, StoreError> {
+        let Some(latest) = self.store.latest(key)? else {
+            return Ok(None);
+        };
+        let known = match &mut self.known {
+            Some(known) => known,
+            none => none.insert(Catalogue::open(self.archive)?),
+        };
+        let record = known.record(ResultId::new(key, latest.version))?;
+        Ok(record.and_then(|record| record.facts.device))
     }
 
     fn submit(&mut self, key: ResultKey, facts: &Facts, body: &[u8]) -> Result<(), StoreError> {
@@ -360,13 +389,18 @@ fn hash(head: &[u8], rest: &mut File, is_small: bool) -> io::Result<Sha256> {
     Ok(hasher.finish())
 }
 
-/// The same bytes at the same path below what was named are the same result,
-/// wherever that is mounted.
-fn key_by_content(sha256: Sha256, below: &str) -> ResultKey {
+/// The same bytes of the same device at the same path below what was named are
+/// the same result, wherever that is mounted.
+fn key_by_content(sha256: Sha256, below: &str, device: Option<&str>) -> ResultKey {
     let mut name = Sha256Sum::default();
     name.update(b"afteraction import\0");
     name.update(&sha256.0);
     name.update(below.as_bytes());
+    if let Some(device) = device {
+        // No path holds this byte.
+        name.update(b"\0");
+        name.update(device.as_bytes());
+    }
     let Sha256(digest) = name.finish();
     let mut id = [0; 16];
     id.copy_from_slice(&digest[..16]);
@@ -400,11 +434,46 @@ mod tests {
     #[test]
     fn a_loose_file_is_keyed_by_its_bytes_and_its_path() {
         let sha256 = Sha256([7; 32]);
-        let key = key_by_content(sha256, "pc-1/a.gz");
-        assert_eq!(key, key_by_content(sha256, "pc-1/a.gz"));
-        assert_ne!(key, key_by_content(sha256, "pc-2/a.gz"));
-        assert_ne!(key, key_by_content(Sha256([8; 32]), "pc-1/a.gz"));
+        let of = |below| key_by_content(sha256, below, None);
+        let key = of("pc-1/a.gz");
+        assert_eq!(key, of("pc-1/a.gz"));
+        assert_ne!(key, of("pc-2/a.gz"));
+        assert_ne!(key, key_by_content(Sha256([8; 32]), "pc-1/a.gz", None));
         assert_eq!(&key.to_string()[14..15], "8");
+    }
+
+    #[test]
+    fn a_file_of_an_archive_whose_keys_knew_no_device_is_there_for_its_own_device_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (archive, file) = (dir.path().join("case"), dir.path().join("h.txt"));
+        std::fs::write(&file, "marker").unwrap();
+        let store = custody::open_to_write(&archive, "import").unwrap();
+        let key = key_by_content(Sha256::of(b"marker"), "h.txt", None);
+        let origin = Origin::Import {
+            path: "h.txt".into(),
+        };
+        let facts = Facts {
+            device: Some("pc-1".into()),
+            ..Facts::new(ResultKind::File, origin)
+        };
+        let now = Time::from_instant(jiff::Timestamp::now());
+        store.seal(key, &facts, &now, b"marker").unwrap();
+        store.close().unwrap();
+        drop(store);
+        let take = |device: &str| {
+            let device = DeviceFrom::Name(device.into());
+            let report = import(
+                &archive,
+                std::slice::from_ref(&file),
+                &device,
+                &mut |_, _| {},
+            )
+            .unwrap();
+            (report.sealed, report.already_there)
+        };
+        assert_eq!(take("pc-1"), (0, 1));
+        assert_eq!(take("pc-2"), (1, 0));
+        assert_eq!(take("pc-2"), (0, 1));
     }
 
     #[test]

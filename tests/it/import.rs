@@ -25,6 +25,31 @@ fn importing_twice_or_from_another_mount_point_adds_nothing() {
 }
 
 #[test]
+fn the_same_file_of_another_device_is_another_result() {
+    let case = Case::new();
+    for device in ["pc-1", "pc-2"] {
+        case.write(&format!("{device}/hosts.txt"), "marker of both\n");
+        let folder = case.path(device).display().to_string();
+        let told = case.ok(&["import", &folder, "--device", device, "--json"]);
+        let told: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+        assert_eq!(
+            (&told["sealed"], &told["already_there"]),
+            (&1.into(), &0.into())
+        );
+    }
+    let found = |query: &str| case.ok(&["search", query, "--wait", "--jsonl"]).jsonl();
+    assert_eq!(found("marker").len(), 2);
+    assert_eq!(found("marker device:pc-2").len(), 1);
+    let folder = case.path("pc-2").display().to_string();
+    let again = case.ok(&["import", &folder, "--device", "pc-2", "--json"]);
+    let again: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!(
+        (&again["sealed"], &again["already_there"]),
+        (&0.into(), &1.into())
+    );
+}
+
+#[test]
 fn the_layout_of_the_service_is_keyed_exactly() {
     let case = Case::new();
     let ran = case.run(&["import", &sample_data().display().to_string()]);
