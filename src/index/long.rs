@@ -286,7 +286,7 @@ fn first_match(
             }
             None => {
                 let shared = text.get(window.shared()..).unwrap_or("");
-                is_cut |= !window.ended && matcher.may_cover(shared);
+                is_cut = is_cut || !window.ended && matcher.may_cover(shared);
                 ControlFlow::Continue(end)
             }
         }

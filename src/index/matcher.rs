@@ -7,13 +7,14 @@ use regex::Regex;
 
 use super::alike::Alike;
 use super::document::REACH;
+use super::glob::{Glob, as_literal, read_elements, without_ends};
 use super::near::Near;
 use super::needed::{Needed, NeededTerm};
 use super::network::Network;
 use super::pattern::{LinePattern, TextPattern};
 use super::phrase::Crossing;
 use super::query::{SyntaxError, Text};
-use super::token::{fold, fold_text, is_word};
+use super::token::{fold_text, is_word};
 
 /// **Units**: bytes of a text to be found. In any case it may be three times
 /// as long, and lies within one part of a very long line even then.
@@ -22,12 +23,12 @@ const TEXT_MAX: usize = REACH / 4;
 /// Finds one text.
 #[derive(Clone)]
 pub(super) enum Matcher {
-    /// On folded text; with word borders where its ends are word characters.
-    Literal(Finder<'static>),
+    /// On folded text.
+    Literal(Finder<'static>, Borders),
     /// On folded text: a phrase whose blanks are any blanks of the line.
     Phrase(Arc<Crossing>),
     /// On folded text.
-    Glob(Vec<Element>),
+    Glob(Glob),
     Fixed(Finder<'static>),
     /// A substring in any case.
     AnyCase(Regex),
@@ -43,21 +44,34 @@ pub(super) enum Matcher {
     LineEnd(Arc<Crossing>),
 }
 
+/// At which of its ends a text is no piece of a longer word, where a word
+/// character stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Element {
-    Character(char),
-    /// One word character.
-    One,
-    /// Any number of word characters.
-    Any,
+pub(super) struct Borders {
+    pub(super) begin: bool,
+    pub(super) end: bool,
 }
 
-impl Element {
-    pub(super) fn is_wordly(self) -> bool {
-        match self {
-            Self::Character(c) => is_word(c),
-            Self::One | Self::Any => true,
+/// Characters of a word that a match takes in where it is a piece of it: as
+/// many as a part of a very long line keeps before its own text.
+const WORD_MAX: usize = 256;
+
+impl Borders {
+    pub(super) const BOTH: Self = Self {
+        begin: true,
+        end: true,
+    };
+
+    /// A match with the word it is a piece of, not before `from`.
+    fn widen(self, text: &str, from: usize, (start, end): (usize, usize)) -> (usize, usize) {
+        fn bytes(characters: impl Iterator<Item = char>) -> usize {
+            let word = characters.take(WORD_MAX).take_while(|c| is_word(*c));
+            word.map(char::len_utf8).sum()
         }
+        let before = text.get(from..start).filter(|_| !self.begin);
+        let after = text.get(end..).filter(|_| !self.end);
+        let begin = start - before.map_or(0, |before| bytes(before.chars().rev()));
+        (begin, end + after.map_or(0, |after| bytes(after.chars())))
     }
 }
 
@@ -83,9 +97,14 @@ impl Matcher {
             }
             Text::Wildcard(text) => {
                 check(text)?;
-                let elements = read_glob(text);
+                let elements = read_elements(text);
                 let needed = Needed::of_elements(&elements);
-                Ok((Self::Glob(elements), needed))
+                let (inner, borders) = without_ends(&elements);
+                let matcher = match as_literal(inner) {
+                    Some(text) => Self::Literal(Finder::new(&text).into_owned(), borders),
+                    None => Self::Glob(Glob::new(inner, borders)),
+                };
+                Ok((matcher, needed))
             }
             Text::Fixed { text, ignore_case } => {
                 check(text)?;
@@ -133,7 +152,10 @@ impl Matcher {
 
     fn literal(folded: &str) -> (Self, Needed) {
         let finder = Finder::new(folded).into_owned();
-        (Self::Literal(finder), Needed::of_literal(folded))
+        (
+            Self::Literal(finder, Borders::BOTH),
+            Needed::of_literal(folded),
+        )
     }
 
     /// Whether it is given the text in lower case.
@@ -149,9 +171,9 @@ impl Matcher {
     pub(super) fn fits_a_part(&self) -> bool {
         match self {
             Self::Line(pattern) => pattern.len_max.is_some_and(|len| len <= REACH),
-            Self::Glob(elements) => !elements.contains(&Element::Any),
+            Self::Glob(glob) => !glob.is_unbounded(),
             Self::Phrase(_) | Self::Near(_) => false,
-            Self::Literal(_) | Self::Fixed(_) | Self::AnyCase(_) => true,
+            Self::Literal(..) | Self::Fixed(_) | Self::AnyCase(_) => true,
             Self::Alike(_) | Self::Network(_) | Self::LineEnd(_) | Self::Whole(_) => true,
         }
     }
@@ -160,10 +182,7 @@ impl Matcher {
     pub(super) fn may_cover(&self, text: &str) -> bool {
         match self {
             Self::Line(pattern) => pattern.len_max.is_none_or(|len| len >= text.len()),
-            Self::Glob(elements) => {
-                let apart = elements.iter().filter(|element| !element.is_wordly());
-                text.chars().filter(|c| !is_word(*c)).count() <= apart.count()
-            }
+            Self::Glob(glob) => glob.may_cover(text),
             Self::Phrase(crossing) => crossing.may_cover(text),
             Self::Near(near) => near.may_cover(text),
             _ => false,
@@ -191,9 +210,15 @@ impl Matcher {
     /// later. Never spans a line.
     pub(super) fn find(&self, text: &str, from: usize) -> Option<(usize, usize)> {
         match self {
-            Self::Literal(finder) => find_literal(finder, text, from),
+            Self::Literal(finder, borders) => {
+                let found = find_literal(finder, *borders, text, from)?;
+                Some(borders.widen(text, from, found))
+            }
             Self::Phrase(crossing) => crossing.find(text, from),
-            Self::Glob(elements) => find_glob(elements, text, from),
+            Self::Glob(glob) => {
+                let found = glob.find(text, from)?;
+                Some(glob.borders.widen(text, from, found))
+            }
             Self::Alike(alike) => alike.find(text, from),
             Self::Near(near) => near.find(text, from),
             Self::Network(network) => network.find(text, from),
@@ -238,11 +263,11 @@ fn check(text: &str) -> Result<(), SyntaxError> {
     Ok(())
 }
 
-fn char_before(text: &str, at: usize) -> Option<char> {
+pub(super) fn char_before(text: &str, at: usize) -> Option<char> {
     text.get(..at)?.chars().next_back()
 }
 
-fn char_at(text: &str, at: usize) -> Option<char> {
+pub(super) fn char_at(text: &str, at: usize) -> Option<char> {
     text.get(at..)?.chars().next()
 }
 
@@ -251,74 +276,22 @@ pub(super) fn cuts_a_word(text: &str, at: usize) -> bool {
     char_before(text, at).is_some_and(is_word) && char_at(text, at).is_some_and(is_word)
 }
 
-pub(super) fn find_literal(finder: &Finder<'_>, text: &str, from: usize) -> Option<(usize, usize)> {
+pub(super) fn find_literal(
+    finder: &Finder<'_>,
+    borders: Borders,
+    text: &str,
+    from: usize,
+) -> Option<(usize, usize)> {
     let mut from = from;
     loop {
         let start = from + finder.find(text.as_bytes().get(from..)?)?;
         let end = start + finder.needle().len();
-        if !cuts_a_word(text, start) && !cuts_a_word(text, end) {
+        let is_cut =
+            borders.begin && cuts_a_word(text, start) || borders.end && cuts_a_word(text, end);
+        if !is_cut {
             return Some((start, end));
         }
         from = start + char_at(text, start).map_or(1, char::len_utf8);
-    }
-}
-
-fn read_glob(text: &str) -> Vec<Element> {
-    let mut elements: Vec<Element> = text
-        .chars()
-        .map(|c| match c {
-            '*' => Element::Any,
-            '?' => Element::One,
-            c => Element::Character(fold(c)),
-        })
-        .collect();
-    elements.dedup_by(|a, b| *a == Element::Any && *b == Element::Any);
-    elements
-}
-
-fn find_glob(elements: &[Element], text: &str, from: usize) -> Option<(usize, usize)> {
-    let wordly = elements.first().is_some_and(|first| first.is_wordly());
-    let mut before = char_before(text, from);
-    for (place, c) in text.get(from..)?.char_indices() {
-        let start = from + place;
-        let begins = !wordly || !before.is_some_and(is_word);
-        before = Some(c);
-        if begins && let Some(end) = match_glob(elements, text, start) {
-            return Some((start, end));
-        }
-    }
-    None
-}
-
-/// Where a match that begins at `start` ends. Going back to the last `*` is
-/// enough: an earlier one could only have taken more of the same word.
-fn match_glob(elements: &[Element], text: &str, start: usize) -> Option<usize> {
-    let ends_wordly = elements.last().is_some_and(|last| last.is_wordly());
-    let (mut at, mut element) = (start, 0);
-    let mut last_any: Option<(usize, usize)> = None;
-    loop {
-        let c = char_at(text, at);
-        let step = match elements.get(element) {
-            None if !(ends_wordly && cuts_a_word(text, at)) => return Some(at),
-            None => None,
-            Some(Element::Any) => {
-                last_any = Some((element + 1, at));
-                element += 1;
-                continue;
-            }
-            Some(Element::One) => c.filter(|c| is_word(*c)),
-            Some(Element::Character(wanted)) => c.filter(|c| c == wanted),
-        };
-        if let Some(c) = step {
-            at += c.len_utf8();
-            element += 1;
-            continue;
-        }
-        let (after, taken) = last_any?;
-        let more = char_at(text, taken).filter(|c| is_word(*c))?;
-        at = taken + more.len_utf8();
-        element = after;
-        last_any = Some((after, at));
     }
 }
 
@@ -388,7 +361,70 @@ mod tests {
             assert!(!finds(&glob(absent), line), "{absent}");
         }
         let long = "a".repeat(200_000);
-        assert!(!finds(&glob("*a*a*a*a*b"), &long));
+        for slow in [
+            "*a*a*a*a*b",
+            "*a*b",
+            "?*b",
+            "a?*ab",
+            "*?a*b",
+            "*?*?b",
+            "???*ab",
+        ] {
+            assert!(!finds(&glob(slow), &long), "{slow}");
+        }
+    }
+
+    /// Whether a pattern is a text, by trying every length of every `*`.
+    fn covers(pattern: &[char], text: &[char]) -> bool {
+        match (pattern, text) {
+            ([], _) => text.is_empty(),
+            (['*', rest @ ..], _) => {
+                let more = text.split_first().filter(|(c, _)| is_word(**c));
+                covers(rest, text) || more.is_some_and(|(_, more)| covers(pattern, more))
+            }
+            (['?', rest @ ..], [c, more @ ..]) => is_word(*c) && covers(rest, more),
+            ([wanted, rest @ ..], [c, more @ ..]) => wanted == c && covers(rest, more),
+            _ => false,
+        }
+    }
+
+    fn slowly_finds(pattern: &[char], text: &[char]) -> bool {
+        let wordly = |c: Option<&char>| c.is_some_and(|c| is_word(*c) || "*?".contains(*c));
+        let cuts = |at: usize| {
+            let is_wordly = |at: usize| text.get(at).is_some_and(|c| is_word(*c));
+            at > 0 && is_wordly(at - 1) && is_wordly(at)
+        };
+        let ends = 0..=text.len();
+        ends.clone().any(|start| {
+            !(wordly(pattern.first()) && cuts(start))
+                && (start..=text.len()).any(|end| {
+                    !(wordly(pattern.last()) && cuts(end)) && covers(pattern, &text[start..end])
+                })
+        })
+    }
+
+    #[test]
+    fn wildcards_find_what_trying_every_length_finds() {
+        let mut random = super::super::tests::Random(8);
+        let mut found = 0;
+        for _ in 0..20_000 {
+            let mut some = |from: &[char], max: usize| -> Vec<char> {
+                let len = random.below(max);
+                (0..len).map(|_| from[random.below(from.len())]).collect()
+            };
+            let pattern = some(&['a', 'b', 'é', '-', '?', '*', '*'], 7);
+            let text = some(&['a', 'a', 'b', 'é', '-'], 10);
+            let written: String = pattern.iter().collect();
+            let line: String = text.iter().collect();
+            if written.trim_matches('*').is_empty() || !written.contains(['*', '?']) {
+                continue;
+            }
+            let expected = slowly_finds(&pattern, &text);
+            let query = Text::Wildcard(written);
+            assert_eq!(finds(&query, &line), expected, "{query:?} in {line}");
+            found += usize::from(expected);
+        }
+        assert!(found > 2_000, "only {found}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use memchr::memmem::Finder;
 
 use super::border;
-use super::matcher::find_literal;
+use super::matcher::{Borders, find_literal};
 use super::query::SyntaxError;
 use super::token::is_word;
 
@@ -183,7 +183,7 @@ impl Near {
         let mut places = Vec::new();
         for (word, sought) in self.words.iter().enumerate() {
             let (mut at, before) = (0, places.len());
-            while let Some((start, end)) = find_literal(&sought.finder, line, at) {
+            while let Some((start, end)) = find_literal(&sought.finder, Borders::BOTH, line, at) {
                 places.push(Place {
                     start,
                     end,

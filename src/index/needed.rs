@@ -4,8 +4,8 @@
 use regex_syntax::hir::Hir;
 
 use super::alike::Alike;
+use super::glob::Element;
 use super::grams::GramQuery;
-use super::matcher::Element;
 use super::token::{decided_term, fold_text, is_word};
 
 /// What must be among the terms of a matching line.

@@ -45,6 +45,9 @@ pub(super) fn is_word(c: char) -> bool {
 /// several stays as it is; what has several lower forms has one here, so that
 /// whatever is taken for one another in any case folds to the same.
 pub(super) fn fold(c: char) -> char {
+    if c.is_ascii() {
+        return c.to_ascii_lowercase();
+    }
     let mut lower = c.to_lowercase();
     match (lower.next(), lower.next()) {
         (Some(one), None) => one_form(one),
@@ -89,7 +92,19 @@ pub(super) fn fold_text(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    text.chars().map(fold).collect()
+    let mut folded = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let ascii = rest.bytes().position(|byte| !byte.is_ascii());
+        let (run, more) = rest.split_at(ascii.unwrap_or(rest.len()));
+        let at = folded.len();
+        folded.push_str(run);
+        folded[at..].make_ascii_lowercase();
+        let wide = more.find(|c: char| c.is_ascii()).unwrap_or(more.len());
+        folded.extend(more[..wide].chars().map(fold));
+        rest = &more[wide..];
+    }
+    folded
 }
 
 /// Where byte `at` of the folded text stands in the text itself.
@@ -309,6 +324,14 @@ mod tests {
             ("Ωmega", "ωmega"),
         ] {
             assert_eq!(fold_text(one), fold_text(other));
+        }
+    }
+
+    #[test]
+    fn a_text_is_folded_character_by_character() {
+        for text in ["", "ABC", "É", "aÉB", "ÉÀ xY éZ ẞ", "K\u{212a}İẞé東x"] {
+            let each: String = text.chars().map(fold).collect();
+            assert_eq!(fold_text(text), each);
         }
     }
 

@@ -5,8 +5,10 @@ use std::ops::ControlFlow;
 
 use super::border;
 
-/// **Units**: bytes read at a time, and kept for what looks behind.
+/// **Units**: bytes read at a time.
 const STEP: usize = 1 << 20;
+/// **Units**: bytes kept for what looks behind, which is at most a character.
+const BEHIND: usize = 4 << 10;
 
 /// How much of a text is seen at once.
 #[derive(Clone, Copy)]
@@ -62,7 +64,7 @@ impl<R: Read> Window<R> {
                 ControlFlow::Continue(next) if !window.ended => at = next.max(end),
                 _ => return Ok(()),
             }
-            let keep = border::floor(&window.text, at.min(end).saturating_sub(STEP));
+            let keep = border::floor(&window.text, at.min(end).saturating_sub(BEHIND));
             window.drop_before(keep);
             at -= keep;
         }

@@ -83,7 +83,8 @@ fn one_word_of_several_parts_is_one_word() {
             Query::fixed("BEEFWASG", true),
         ],
     );
-    assert_eq!(found[0], [(2, 7, whole)]);
+    // With 256 characters of its word at either end.
+    assert_eq!(found[0], [(2, 7 + 2_400_004 - 256, 256 + 8 + 256)]);
     assert_eq!(found[1], []);
     assert_eq!(found[2], [(2, 7, 2_400_000 + 11)]);
     assert_eq!(found[3], [(2, 7, 2_400_000 + 9)]);
@@ -275,6 +276,33 @@ fn a_line_of_any_length_is_found_in_at_its_places() {
         }
     }
     assert!(answers(&searcher, &phrase("found needle1.exe")).is_empty());
+}
+
+#[test]
+fn a_word_of_any_length_is_seen_into() {
+    let mut line = "0123456789abcdef".repeat(600_000);
+    line.insert_str(6_000_000, "evilz");
+    let member = long_member(&line);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::default();
+    build(folder.path(), &[member], settings.clone(), 1);
+    let searcher = open(folder.path(), &settings);
+    for query in ["*evilz*", "*EVILZ0*", "*?vilz*"] {
+        let mut found = Vec::new();
+        let query = parse(query);
+        let options = Options::default();
+        let summary = searcher.search(&query, &options, &mut |hit| {
+            found.push((
+                hit.offset,
+                hit.shown.text[hit.shown.spans[0].clone()].to_string(),
+            ));
+            ControlFlow::Continue(())
+        });
+        assert_eq!(summary.unwrap().cut_lines, 0, "{query:?}");
+        assert_eq!(found.len(), 1, "{query:?}");
+        assert_eq!(found[0].0, 7 + 6_000_000 - 256, "{query:?}");
+        assert!(found[0].1.contains("vilz"), "{found:?}");
+    }
 }
 
 /// Members that hold a common word each, one of them with a line that is too
