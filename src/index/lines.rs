@@ -4,7 +4,7 @@
 //! rest, in the tests too.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ use super::candidates::{Candidates, candidates};
 use super::matcher::Matcher;
 use super::plan::Leaf;
 use super::segment::Segment;
-use super::token::{fold_text, unfold};
+use super::token::{Unfolding, fold_text};
 use super::within::keep_within;
 use super::{IndexError, border};
 
@@ -354,29 +354,23 @@ pub(super) fn matches_in(
 ) -> Vec<(usize, usize)> {
     let folded = matcher.folds().then(|| fold_text(text));
     let hay = folded.as_deref().unwrap_or(text);
-    let raw = |at: usize| match &folded {
-        Some(folded) => unfold(text, folded, at),
-        None => at,
-    };
-    let mut at = match &folded {
-        Some(folded) => unfold(folded, text, from),
-        None => from,
-    };
+    let mut raw = Unfolding::new(text, hay);
     let mut found = Vec::new();
-    while found.len() < count
-        && let Some((start, end)) = matcher.find(hay, at)
-    {
-        let (raw_start, raw_end) = (raw(start), raw(end));
-        if raw_start >= to {
-            break;
-        }
-        found.push((raw_start, raw_end));
-        at = if end > start {
-            end
-        } else {
-            end + hay[end..].chars().next().map_or(1, char::len_utf8)
-        };
-    }
+    let _ = matcher.each(
+        hay,
+        Unfolding::new(hay, text).to(from),
+        &mut |start, end| {
+            let (start, end) = (raw.to(start), raw.to(end));
+            if start >= to {
+                return ControlFlow::Break(());
+            }
+            found.push((start, end));
+            match found.len() < count {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        },
+    );
     found
 }
 
@@ -397,4 +391,41 @@ pub(super) fn nth_line(text: &str, n: u32) -> &str {
 pub(super) fn without_end(line: &str) -> &str {
     let line = line.strip_suffix('\n').unwrap_or(line);
     line.strip_suffix('\r').unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pattern::PATTERNS_MAX;
+    use super::super::query::{Network, Text};
+    use super::*;
+
+    #[test]
+    fn many_matches_of_a_line_take_no_longer_than_one_look_at_it() {
+        let network = Network::read("10.0.0.0/8").unwrap();
+        let near = Text::Near {
+            words: vec!["a".into(), "b".into()],
+            within: 3,
+        };
+        for (text, line) in [
+            (Text::Network(network), "10.1.2.3:".repeat(7_000)),
+            (near, "a b ".repeat(15_000)),
+            (
+                Text::Term("A".into()),
+                "É".repeat(3 << 20) + &" a".repeat(1_000),
+            ),
+        ] {
+            let (matcher, _) = Matcher::compile(&text, PATTERNS_MAX).unwrap();
+            let began = std::time::Instant::now();
+            let found = matches_in(&matcher, &line, 0, usize::MAX, 1_000);
+            let took = began.elapsed();
+            assert!(took.as_millis() < 1_000, "{text:?} took {took:?}");
+            assert_eq!(found.len(), 1_000);
+            let pieces = found.iter().map(|(start, end)| &line[*start..*end]);
+            assert!(
+                pieces
+                    .clone()
+                    .all(|piece| Some(piece) == pieces.clone().next())
+            );
+        }
+    }
 }

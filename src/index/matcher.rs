@@ -1,5 +1,6 @@
 //! Finding a text in lines, and what a line must hold to be worth a look.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use memchr::memmem::Finder;
@@ -74,6 +75,9 @@ impl Borders {
         (begin, end + after.map_or(0, |after| bytes(after.chars())))
     }
 }
+
+/// Is given matches in order, and says whether it wants more.
+pub(super) type Take<'a> = &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>;
 
 impl Matcher {
     /// The matcher of a text, and what every matching line has. A pattern may
@@ -236,6 +240,37 @@ impl Matcher {
             Self::Line(pattern) => pattern.find(text, from),
         }
     }
+
+    /// Every match in a line that begins at `from` or later, none overlapping
+    /// another.
+    ///
+    /// **Cost**: in proportion to the line, however many there are.
+    pub(super) fn each(&self, text: &str, from: usize, take: Take<'_>) -> ControlFlow<()> {
+        match self {
+            Self::Near(near) => return near.each(text, from, take),
+            Self::Network(network) => return network.each(text, from, take),
+            _ => {}
+        }
+        let mut at = from;
+        while let Some((start, end)) = self.find(text, at) {
+            take(start, end)?;
+            at = match end > start {
+                true => end,
+                false => end + char_at(text, end).map_or(1, char::len_utf8),
+            };
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The first of all matches that are handed out.
+pub(super) fn first_of(each: impl FnOnce(Take<'_>) -> ControlFlow<()>) -> Option<(usize, usize)> {
+    let mut first = None;
+    let _ = each(&mut |start, end| {
+        first = Some((start, end));
+        ControlFlow::Break(())
+    });
+    first
 }
 
 fn any_case(text: &str, size: usize) -> Result<Regex, SyntaxError> {

@@ -1,9 +1,11 @@
 //! Several words close to each other in a line, in any order.
 
+use std::ops::ControlFlow;
+
 use memchr::memmem::Finder;
 
 use super::border;
-use super::matcher::{Borders, find_literal};
+use super::matcher::{Borders, Take, find_literal, first_of};
 use super::query::SyntaxError;
 use super::token::is_word;
 
@@ -96,86 +98,42 @@ impl Near {
 
     /// The first such place in a line of folded text that begins from `from`.
     pub(super) fn find(&self, text: &str, from: usize) -> Option<(usize, usize)> {
-        let mut at =
-            memchr::memrchr(b'\n', text.as_bytes().get(..from)?).map_or(0, |feed| feed + 1);
-        loop {
-            let rest = text.get(at..)?;
-            let end = memchr::memchr(b'\n', rest.as_bytes()).map(|feed| at + feed);
-            let line = text.get(at..end.unwrap_or(text.len()))?;
-            if let Some((start, end)) = self.find_in_line(line, from.saturating_sub(at)) {
-                return Some((at + start, at + end));
-            }
-            at = end? + 1;
-        }
+        first_of(|take| self.each(text, from, take))
     }
 
-    fn find_in_line(&self, line: &str, from: usize) -> Option<(usize, usize)> {
-        let places = self.places(line)?;
-        let mut by_end: Vec<u32> = (0..places.len() as u32).collect();
-        by_end.sort_by_key(|place| places[*place as usize].end);
-        let mut ends = vec![usize::MAX; self.states()];
-        let mut found: Option<(usize, usize)> = None;
-        for first in places.iter().filter(|place| place.start >= from) {
-            if found.is_some_and(|(start, _)| start < first.start) {
+    /// Every such place that begins from `from`, none overlapping another.
+    ///
+    /// **Memory**: 40 bytes for each place of a word in one line.
+    pub(super) fn each(&self, text: &str, from: usize, take: Take<'_>) -> ControlFlow<()> {
+        let before = text.as_bytes().get(..from).unwrap_or(&[]);
+        let mut at = memchr::memrchr(b'\n', before).map_or(0, |feed| feed + 1);
+        while let Some(rest) = text.get(at..) {
+            let feed = memchr::memchr(b'\n', rest.as_bytes());
+            let line = &rest[..feed.unwrap_or(rest.len())];
+            let mut give = |start, end| take(at + start, at + end);
+            self.each_in_line(line, from.saturating_sub(at), &mut give)?;
+            let Some(feed) = feed else {
                 break;
-            }
-            let later = by_end.partition_point(|place| places[*place as usize].end <= first.end);
-            let later = by_end[later..].iter().map(|place| &places[*place as usize]);
-            let later = later.take_while(|place| self.is_in_reach(first, place));
-            if self.may_begin(first, later.clone())
-                && let Some(end) = self.find_from(first, later, &mut ends)
-            {
-                let here = (first.start, end);
-                found = Some(found.map_or(here, |known| known.min(here)));
-            }
+            };
+            at += feed + 1;
         }
-        found
+        ControlFlow::Continue(())
+    }
+
+    fn each_in_line(&self, line: &str, mut from: usize, take: Take<'_>) -> ControlFlow<()> {
+        let Some(places) = self.places(line) else {
+            return ControlFlow::Continue(());
+        };
+        let mut walk = Walk::new(self, places);
+        while let Some((start, end)) = walk.first_from(from) {
+            take(start, end)?;
+            from = end;
+        }
+        ControlFlow::Continue(())
     }
 
     fn is_in_reach(&self, first: &Place, last: &Place) -> bool {
         last.first_run + self.words[last.word].runs <= first.first_run + self.reach()
-    }
-
-    /// Whether all the words are there often enough, however they lie: spares
-    /// nearly every place the closer look.
-    fn may_begin<'a>(&self, first: &'a Place, later: impl Iterator<Item = &'a Place>) -> bool {
-        let mut missing: Vec<usize> = self.words.iter().map(|word| word.times).collect();
-        for place in std::iter::once(first).chain(later) {
-            missing[place.word] = missing[place.word].saturating_sub(1);
-            if missing.iter().all(|missing| *missing == 0) {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Where all the words end that begin with `first`, given the places that
-    /// end behind it, in that order. For each state the first end is kept: what
-    /// ends sooner leaves more to the rest, so nothing is overlooked where one
-    /// word begins another.
-    fn find_from<'a>(
-        &self,
-        first: &Place,
-        later: impl Iterator<Item = &'a Place>,
-        ends: &mut [usize],
-    ) -> Option<usize> {
-        let all = ends.len() - 1;
-        ends.fill(usize::MAX);
-        ends[self.words[first.word].weight] = first.end;
-        for place in later {
-            let word = &self.words[place.word];
-            if ends[all] != usize::MAX {
-                break;
-            }
-            for state in (0..all).rev() {
-                let taken = state / word.weight % (word.times + 1);
-                if taken < word.times && ends[state] <= place.start {
-                    let next = &mut ends[state + word.weight];
-                    *next = (*next).min(place.end);
-                }
-            }
-        }
-        Some(ends[all]).filter(|end| *end != usize::MAX)
     }
 
     /// Every place of every word in order; `None` where one is missing.
@@ -207,6 +165,108 @@ impl Near {
             (at, place.first_run) = (place.start, runs);
         }
         Some(places)
+    }
+}
+
+/// Walks along the places of one line.
+struct Walk<'a> {
+    near: &'a Near,
+    /// By where they begin.
+    places: Vec<Place>,
+    /// The same by where they end.
+    by_end: Vec<u32>,
+    /// Of each word how often it stands within reach of the place at hand:
+    /// among the places from `low` on and, by their ends, before `high`.
+    counts: Vec<usize>,
+    low: usize,
+    high: usize,
+    /// For each state where its words end.
+    ends: Vec<usize>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(near: &'a Near, places: Vec<Place>) -> Self {
+        let mut by_end: Vec<u32> = (0..places.len() as u32).collect();
+        by_end.sort_by_key(|place| places[*place as usize].end);
+        Self {
+            counts: vec![0; near.words.len()],
+            ends: vec![usize::MAX; near.states()],
+            near,
+            places,
+            by_end,
+            low: 0,
+            high: 0,
+        }
+    }
+
+    /// The first match that begins from `from` on, which never goes back.
+    fn first_from(&mut self, from: usize) -> Option<(usize, usize)> {
+        let begin = self.places.partition_point(|place| place.start < from);
+        let mut found: Option<(usize, usize)> = None;
+        for first in begin..self.places.len() {
+            let start = self.places[first].start;
+            if found.is_some_and(|(known, _)| known < start) {
+                break;
+            }
+            if self.may_begin(first)
+                && let Some(end) = self.end_from(first)
+            {
+                let here = (start, end);
+                found = Some(found.map_or(here, |known| known.min(here)));
+            }
+        }
+        found
+    }
+
+    /// Whether all the words are there often enough, however they lie: spares
+    /// nearly every place the closer look.
+    fn may_begin(&mut self, first: usize) -> bool {
+        let begin = self.places[first];
+        while let Some(next) = self.by_end.get(self.high) {
+            let place = &self.places[*next as usize];
+            if !self.near.is_in_reach(&begin, place) {
+                break;
+            }
+            self.counts[place.word] += 1;
+            self.high += 1;
+        }
+        // What begins no later than the place at hand is within its reach, so
+        // it was counted.
+        for passed in &self.places[self.low..first.max(self.low)] {
+            self.counts[passed.word] -= 1;
+        }
+        self.low = self.low.max(first);
+        let words = self.near.words.iter().zip(&self.counts);
+        words.into_iter().all(|(word, count)| *count >= word.times)
+    }
+
+    /// Where all the words end that begin with a place. Among the places that
+    /// end behind it, in that order, the first end is kept for each state: what
+    /// ends sooner leaves more to the rest, so nothing is overlooked where one
+    /// word begins another.
+    fn end_from(&mut self, first: usize) -> Option<usize> {
+        let (near, places, ends) = (self.near, &self.places, &mut self.ends);
+        let first = &places[first];
+        let place = |n: &u32| &places[*n as usize];
+        let later = self.by_end.partition_point(|n| place(n).end <= first.end);
+        let later = self.by_end[later..].iter().map(place);
+        let all = ends.len() - 1;
+        ends.fill(usize::MAX);
+        ends[near.words[first.word].weight] = first.end;
+        for place in later.take_while(|place| near.is_in_reach(first, place)) {
+            let word = &near.words[place.word];
+            if ends[all] != usize::MAX {
+                break;
+            }
+            for state in (0..all).rev() {
+                let taken = state / word.weight % (word.times + 1);
+                if taken < word.times && ends[state] <= place.start {
+                    let next = &mut ends[state + word.weight];
+                    *next = (*next).min(place.end);
+                }
+            }
+        }
+        Some(ends[all]).filter(|end| *end != usize::MAX)
     }
 }
 
@@ -273,6 +333,31 @@ mod tests {
         let line = "xxnew service new one";
         assert_eq!(near.find(line, 2), Some((6, 17)));
         assert_eq!(near.find(line, 7), None);
+    }
+
+    #[test]
+    fn many_matches_of_a_line_are_told_in_one_walk() {
+        let near = Near::new(&["a".into(), "b".into()], 3).unwrap();
+        let line = "a b ".repeat(100_000);
+        let mut count = 0;
+        let _ = near.each(&line, 0, &mut |start, end| {
+            assert_eq!((start, end), (count * 4, count * 4 + 3));
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        assert_eq!(count, 100_000);
+    }
+
+    #[test]
+    fn a_word_far_behind_many_others_takes_no_long_time() {
+        let words = ["a", "b", "c"].map(String::from);
+        let near = Near::new(&words, 1_000).unwrap();
+        let line = "a b ".repeat(300_000);
+        let began = std::time::Instant::now();
+        let end = near.find(&format!("{line}c"), 0).unwrap().1;
+        assert_eq!(end, line.len() + 1);
+        let took = began.elapsed();
+        assert!(took.as_millis() < 2_000, "{took:?}");
     }
 
     /// By trying every choice of places.

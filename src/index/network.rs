@@ -1,8 +1,9 @@
 //! Addresses within a network, found in text as they are usually written.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
+use super::matcher::{Take, first_of};
 use super::token::is_word;
 
 /// A network: the addresses that share its first bits.
@@ -64,40 +65,57 @@ impl Network {
 
     /// The first address of a line that lies in it and begins from `from` on.
     pub(super) fn find(&self, text: &str, from: usize) -> Option<(usize, usize)> {
+        first_of(|take| self.each(text, from, take))
+    }
+
+    /// Every such address of a line.
+    pub(super) fn each(&self, text: &str, from: usize, take: Take<'_>) -> ControlFlow<()> {
         let bytes = text.as_bytes();
         let mut at = run_start(bytes, from.min(bytes.len()));
-        while let Some(begin) = bytes.get(at..)?.iter().position(|b| is_part(*b)) {
+        while let Some(begin) = bytes[at..].iter().position(|b| is_part(*b)) {
             let start = at + begin;
             let len = bytes[start..].iter().take_while(|b| is_part(**b)).count();
             at = start + len;
-            if let Some(found) = self.find_in_run(text, start..at, from) {
-                return Some(found);
-            }
+            self.each_in_run(text, start..at, from, take)?;
         }
-        None
+        ControlFlow::Continue(())
     }
 
-    /// The first address in a run of digits, dots and colons that begins from
+    /// Every address in a run of digits, dots and colons that begins from
     /// `from` on: at the run's beginning, or behind a dot or colon that is no
     /// part of it, such as that of a label before it.
-    fn find_in_run(&self, text: &str, run: Range<usize>, from: usize) -> Option<(usize, usize)> {
+    fn each_in_run(
+        &self,
+        text: &str,
+        run: Range<usize>,
+        from: usize,
+        take: Take<'_>,
+    ) -> ControlFlow<()> {
         let bytes = text.as_bytes();
-        let mut start = run.start;
+        let mut start = match self.address {
+            IpAddr::V4(_) => run.start.max(from),
+            // Where an address begins depends on those before it.
+            IpAddr::V6(_) => run.start,
+        };
         while start < run.end {
             let behind = start == run.start || matches!(bytes[start - 1], b'.' | b':');
-            if behind && let Some((end, address)) = read_address(text, start..run.end) {
-                if start >= from && self.holds(address) {
-                    return Some((start, end));
+            let address = match behind {
+                true => read_address(text, start..run.end),
+                false => None,
+            };
+            start = match address {
+                Some((end, address)) if self.holds(address) => {
+                    if start >= from {
+                        take(start, end)?;
+                    }
+                    end
                 }
                 // A part of an IPv6 address is none; IPv4 may end one.
-                if address.is_ipv6() && self.address.is_ipv6() {
-                    start = end;
-                    continue;
-                }
-            }
-            start += 1;
+                Some((end, address)) if address.is_ipv6() && self.address.is_ipv6() => end,
+                _ => start + 1,
+            };
         }
-        None
+        ControlFlow::Continue(())
     }
 }
 
@@ -232,6 +250,25 @@ mod tests {
         for run in ["1.", ":", "a:", "::a", "10.0.0."] {
             let text = run.repeat(5_000);
             assert_eq!(network.find(&text, 0), None, "{run}");
+        }
+    }
+
+    #[test]
+    fn many_addresses_of_a_line_are_told_in_one_walk() {
+        for (network, address) in [
+            ("10.0.0.0/8", "10.1.2.3"),
+            ("fe80::/10", "fe80::1:2:3:4:5:6"),
+        ] {
+            let network = Network::read(network).unwrap();
+            let line = [address; 20_000].join(",.");
+            let line = format!("{line}:{}", [address; 1_000].join("."));
+            let (mut count, mut last) = (0, 0);
+            let _ = network.each(&line, 0, &mut |start, end| {
+                assert!(start >= last && network.holds(line[start..end].parse().unwrap()));
+                (count, last) = (count + 1, end);
+                ControlFlow::Continue(())
+            });
+            assert!(count >= 20_000, "{count}");
         }
     }
 

@@ -107,15 +107,48 @@ pub(super) fn fold_text(text: &str) -> String {
     folded
 }
 
+/// Leads from places of one text to those of another whose characters
+/// correspond one to one, going forward over both.
+pub(super) struct Unfolding<'a> {
+    to: &'a str,
+    from: &'a str,
+    /// A place of the one is the same of the other.
+    is_same: bool,
+    at_to: usize,
+    at_from: usize,
+}
+
+impl<'a> Unfolding<'a> {
+    /// To places of `to` from those of `from`.
+    pub(super) fn new(to: &'a str, from: &'a str) -> Self {
+        Self {
+            to,
+            from,
+            is_same: std::ptr::eq(to, from) || to.is_ascii() && from.is_ascii(),
+            at_to: 0,
+            at_from: 0,
+        }
+    }
+
+    /// Where byte `at` of the one stands in the other; never before the place
+    /// that was asked for last.
+    pub(super) fn to(&mut self, at: usize) -> usize {
+        if self.is_same {
+            return at;
+        }
+        let passed = self.from.get(self.at_from..at);
+        let characters = passed.map_or(0, |passed| passed.chars().count());
+        let rest = self.to.get(self.at_to..).unwrap_or("");
+        let bytes = rest.char_indices().nth(characters);
+        self.at_to += bytes.map_or(rest.len(), |(bytes, _)| bytes);
+        self.at_from = at;
+        self.at_to
+    }
+}
+
 /// Where byte `at` of the folded text stands in the text itself.
 pub(super) fn unfold(text: &str, folded: &str, at: usize) -> usize {
-    if text.len() == folded.len() && text.is_ascii() {
-        return at;
-    }
-    let characters = folded.get(..at).map_or(0, |head| head.chars().count());
-    text.char_indices()
-        .nth(characters)
-        .map_or(text.len(), |(place, _)| place)
+    Unfolding::new(text, folded).to(at)
 }
 
 /// For each ASCII byte its lower case where it belongs to a word, else 0.
@@ -342,5 +375,11 @@ mod tests {
         for ((at, _), (place, _)) in folded.char_indices().zip(text.char_indices()) {
             assert_eq!(unfold(text, &folded, at), place);
         }
+        let mut forward = Unfolding::new(text, &folded);
+        for ((at, _), (place, _)) in folded.char_indices().zip(text.char_indices()) {
+            assert_eq!(forward.to(at), place);
+            assert_eq!(forward.to(at), place);
+        }
+        assert_eq!(forward.to(folded.len()), text.len());
     }
 }
