@@ -76,7 +76,9 @@ impl Network {
             let start = at + begin;
             let len = bytes[start..].iter().take_while(|b| is_part(**b)).count();
             at = start + len;
-            self.each_in_run(text, start..at, from, take)?;
+            if may_hold_one(&bytes[start..at]) {
+                self.each_in_run(text, start..at, from, take)?;
+            }
         }
         ControlFlow::Continue(())
     }
@@ -92,6 +94,7 @@ impl Network {
         take: Take<'_>,
     ) -> ControlFlow<()> {
         let bytes = text.as_bytes();
+        let v6 = self.address.is_ipv6() || holds_mapped(&bytes[run.clone()]);
         let mut start = match self.address {
             IpAddr::V4(_) => run.start.max(from),
             // Where an address begins depends on those before it.
@@ -100,7 +103,7 @@ impl Network {
         while start < run.end {
             let behind = start == run.start || matches!(bytes[start - 1], b'.' | b':');
             let address = match behind {
-                true => read_address(text, start..run.end),
+                true => read_address(text, start..run.end, v6),
                 false => None,
             };
             start = match address {
@@ -111,7 +114,9 @@ impl Network {
                     end
                 }
                 // A part of an IPv6 address is none; IPv4 may end one.
-                Some((end, address)) if address.is_ipv6() && self.address.is_ipv6() => end,
+                Some((end, address)) if address.is_ipv6() && self.address.is_ipv6() => {
+                    behind_label(&bytes[start..end]).map_or(end, |label| start + label)
+                }
                 _ => start + 1,
             };
         }
@@ -126,28 +131,108 @@ const MAPPED: &str = "ffff";
 const ADDRESS_MAX: usize = 45;
 
 /// The longest address that begins with a run of digits, dots and colons, and
-/// where it ends.
-fn read_address(text: &str, run: Range<usize>) -> Option<(usize, IpAddr)> {
+/// where it ends; IPv6 only where `v6`.
+fn read_address(text: &str, run: Range<usize>, v6: bool) -> Option<(usize, IpAddr)> {
     let before = text.get(..run.start)?.chars().next_back();
     if before.is_some_and(is_word) {
         return None;
     }
-    let bytes = text.as_bytes();
-    let last = run.end.min(run.start + ADDRESS_MAX);
-    let is_end = |end: &usize| *end == run.end || matches!(bytes[*end], b'.' | b':');
-    let mut ends = (run.start + 1..=last).rev().filter(is_end);
-    ends.find_map(|end| {
+    let ends = Ends::of(text.as_bytes(), &run, v6);
+    ends.longest_first().find_map(|(end, is_v6)| {
         let after = text.get(end..)?.chars().next();
         let written = text.get(run.start..end)?;
         let address = if after.is_some_and(is_word) {
             None
-        } else if written.contains(':') {
+        } else if is_v6 {
             written.parse().ok().map(IpAddr::V6)
         } else {
             read_ipv4(written, &text[..run.start], &text[end..]).map(IpAddr::V4)
         };
         address.map(|address| (end, address))
     })
+}
+
+/// The most ends there are: of eight groups, and the digits of an IPv4 address
+/// in place of the last two.
+const ENDS_MAX: usize = 12;
+
+/// Where an address may end, by its dots and colons, and whether it is IPv6.
+#[derive(Default)]
+struct Ends {
+    known: [(usize, bool); ENDS_MAX],
+    len: usize,
+}
+
+impl Ends {
+    fn of(bytes: &[u8], run: &Range<usize>, v6: bool) -> Self {
+        let mut ends = Self::default();
+        let (mut colons, mut dots, mut is_short) = (0, 0, false);
+        let last = run.end.min(run.start + ADDRESS_MAX);
+        for at in run.start..=last {
+            let byte = bytes.get(at).filter(|_| at < run.end);
+            let is_end = at > run.start && byte.is_none_or(|b| matches!(b, b'.' | b':'));
+            if is_end && let Some(is_v6) = shape(colons, dots, is_short) {
+                ends.push(at, is_v6);
+            }
+            match byte {
+                // Behind the digits of an IPv4 address is nothing more.
+                Some(b':') if dots > 0 || !v6 => break,
+                Some(b':') => {
+                    is_short |= at > run.start && bytes[at - 1] == b':';
+                    colons += 1;
+                }
+                Some(b'.') => dots += 1,
+                _ => {}
+            }
+            // An address that is written short has a colon more.
+            if colons > 8 || dots > 3 {
+                break;
+            }
+        }
+        ends
+    }
+
+    fn push(&mut self, end: usize, is_v6: bool) {
+        if let Some(next) = self.known.get_mut(self.len) {
+            *next = (end, is_v6);
+            self.len += 1;
+        }
+    }
+
+    fn longest_first(&self) -> impl Iterator<Item = (usize, bool)> {
+        self.known[..self.len].iter().rev().copied()
+    }
+}
+
+/// Whether something with so many colons and dots may be an IPv6 address, or an
+/// IPv4 one; `None` where it is neither. `is_short`: it holds `::`.
+fn shape(colons: usize, dots: usize, is_short: bool) -> Option<bool> {
+    match (colons, dots) {
+        (0, 3) => Some(false),
+        (7, 0) | (6, 3) => Some(true),
+        (2..=8, 0 | 3) if is_short => Some(true),
+        _ => None,
+    }
+}
+
+/// Whether a run of digits, dots and colons is long enough for an address.
+fn may_hold_one(run: &[u8]) -> bool {
+    let parts = run.iter().filter(|b| matches!(b, b'.' | b':'));
+    parts.take(2).count() == 2
+}
+
+/// Whether an IPv4 address may stand in a run in IPv6's digits.
+fn holds_mapped(run: &[u8]) -> bool {
+    let mut pieces = run.windows(MAPPED.len());
+    pieces.any(|piece| piece.eq_ignore_ascii_case(MAPPED.as_bytes()))
+}
+
+/// How long the first group of an IPv6 address is with its colon, where it may
+/// as well be a label before one: `face:2001:db8::1`.
+fn behind_label(address: &[u8]) -> Option<usize> {
+    let colon = address.iter().position(|b| *b == b':')?;
+    let is_label = colon > 0 && address[..colon].iter().all(u8::is_ascii_alphabetic);
+    is_label.then_some(colon + 1)
 }
 
 /// Four decimal parts of up to three digits each, that are not part of a
@@ -226,6 +311,18 @@ mod tests {
             ("fe80::/10", "at fe80::1:https.", "fe80::1"),
             ("fe80::/10", "from fe80::1.", "fe80::1"),
             ("::1/128", "local:::1", "::1"),
+            ("fe80::/10", "feed:fe80::1", "fe80::1"),
+            ("2001:db8::/32", "face:2001:db8::1", "2001:db8::1"),
+            ("fe80::/10", "fe80:1:2:3:4:5:6::", "fe80:1:2:3:4:5:6::"),
+            ("fe80::/10", "fe80:1:2:3:4:5:6:7:8", "fe80:1:2:3:4:5:6:7"),
+            ("::/0", "::2:3:4:5:6:7:8", "::2:3:4:5:6:7:8"),
+            ("::/0", "1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:1.2.3.4"),
+            ("::/0", "2::1.2.3.4.5", "2::1.2.3.4"),
+            (
+                "10.0.0.0/8",
+                "0:0:0:0:0:ffff:10.1.2.3",
+                "0:0:0:0:0:ffff:10.1.2.3",
+            ),
         ] {
             assert_eq!(finds(network, text).as_deref(), Some(found), "{text}");
         }
@@ -241,6 +338,68 @@ mod tests {
             ("fe80::/10", "face::1 12:30:45"),
         ] {
             assert_eq!(finds(network, text), None, "{text}");
+        }
+    }
+
+    /// Every place and every length, the first place and there the longest.
+    fn slow(network: &Network, text: &str) -> Option<(usize, usize)> {
+        let wordly = |c: Option<char>| c.is_some_and(is_word);
+        (0..text.len()).find_map(|start| {
+            let before = text[..start].chars().next_back();
+            let ends = (start + 1..=text.len()).rev();
+            let mut ends = ends.filter(|end| !wordly(text[*end..].chars().next()));
+            let read = |end: usize| -> Option<IpAddr> {
+                let written = &text[start..end];
+                match written.contains(':') {
+                    true => written.parse().ok().map(IpAddr::V6),
+                    false => read_ipv4(written, &text[..start], &text[end..]).map(IpAddr::V4),
+                }
+            };
+            let address = ends.find_map(|end| Some((end, read(end)?)));
+            let (end, address) = address.filter(|_| !wordly(before))?;
+            network.holds(address).then_some((start, end))
+        })
+    }
+
+    #[test]
+    fn an_address_is_found_wherever_trying_every_place_finds_one() {
+        let mut random = super::super::tests::Random(12);
+        let pieces = [
+            "10", "1", "fe80", "ffff", "0", ":", ":", "::", ".", ".", " ", "10.0.0.1", "x", "300",
+        ];
+        let four = Network::read("10.0.0.0/8").unwrap();
+        let six = Network::read("::/0").unwrap();
+        let mut found = 0;
+        for _ in 0..30_000 {
+            let text: String = (0..random.below(16))
+                .map(|_| random.pick(&pieces))
+                .collect();
+            let expected = slow(&four, &text);
+            assert_eq!(four.find(&text, 0), expected, "{text}");
+            // Whatever is an address lies in it, so nothing is jumped over.
+            assert_eq!(
+                six.find(&text, 0).is_some(),
+                slow(&six, &text).is_some(),
+                "{text}"
+            );
+            found += usize::from(expected.is_some());
+        }
+        assert!(found > 1_000, "only {found}");
+    }
+
+    #[test]
+    fn a_dump_of_bytes_takes_no_long_time() {
+        let mut random = super::super::tests::Random(13);
+        let dump: Vec<String> = (0..1_000_000)
+            .map(|_| format!("{:02x}", random.below(256)))
+            .collect();
+        let dump = dump.join(":");
+        for network in ["fe80::/10", "10.0.0.0/8", "0.0.0.0/0"] {
+            let network = Network::read(network).unwrap();
+            let began = std::time::Instant::now();
+            assert_eq!(network.find(&dump, 0), None);
+            let took = began.elapsed();
+            assert!(took.as_millis() < 400, "{network} took {took:?}");
         }
     }
 
