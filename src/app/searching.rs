@@ -64,8 +64,8 @@ impl SearchSummary {
     pub fn verdict(&self) -> Verdict {
         match (self.hits, self.is_whole()) {
             (1.., _) => Verdict::Found,
-            (0, true) => Verdict::Nothing,
-            (0, false) => Verdict::Incomplete,
+            (0, true) if self.hidden == 0 => Verdict::Nothing,
+            (0, _) => Verdict::Incomplete,
         }
     }
 }
@@ -76,7 +76,8 @@ pub enum Verdict {
     Found,
     /// Not found in everything there is.
     Nothing,
-    /// Not found, but not everything could be searched.
+    /// Not found, but not everything could be searched, or what was found is
+    /// hidden by a baseline.
     Incomplete,
 }
 

@@ -347,7 +347,11 @@ fn a_baseline_is_learned_used_exported_imported_and_deleted() {
         hits.stderr
     );
     let nothing = case.run(&["search", "known", "--exclude-baseline", "golden"]);
-    assert_eq!(nothing.code, 1);
+    assert_eq!(nothing.code, 3, "what is hidden was found");
+    let counted = case.run(&["search", "known", "--count", "--exclude-baseline", "golden"]);
+    assert_eq!(counted.code, 3);
+    let absent = case.run(&["search", "nosuchword", "--exclude-baseline", "golden"]);
+    assert_eq!(absent.code, 1);
     assert!(nothing.stderr.contains("3 hits"), "{}", nothing.stderr);
     let limited = jsonl(
         &case,
