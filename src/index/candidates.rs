@@ -95,9 +95,9 @@ pub(super) fn cost(segment: &Segment, leaf: &Leaf) -> Result<u64, IndexError> {
     }
     let mut lines = 0;
     for part in segment.terms()? {
-        lines += part.frequency(&needed.terms)?;
+        lines += part.frequency(&needed.terms, cost - lines)?;
     }
-    Ok(cost.min(lines))
+    Ok(lines)
 }
 
 /// Keeps the lines that stand in one of the groups: a word's beginning is

@@ -2,7 +2,7 @@
 //! bundled into the segment's file and read back from the mapped bytes.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -257,18 +257,30 @@ impl TermPart {
         })
     }
 
-    /// Lines that hold every needed term, ascending. `None` where nothing is
-    /// needed: every line is a candidate.
+    /// Lines that hold every needed term, ascending; none where nothing is
+    /// needed, which says nothing of any line.
     pub(super) fn lines(&self, needed: &[NeededTerm]) -> Result<Vec<u32>, IndexError> {
         self.find(needed).map_err(IndexError::terms("read"))
     }
 
-    /// About how many lines these are: as many as hold the rarest term.
+    /// About how many lines these are: as many as hold the rarest term, and
+    /// `most` where it is in no fewer.
     ///
-    /// **Cost**: looks into the dictionary, reads no list.
-    pub(super) fn frequency(&self, needed: &[NeededTerm]) -> Result<u64, IndexError> {
-        let lists = self.lists(needed).map_err(IndexError::terms("read"))?;
-        Ok(lists.first().map_or(0, |(total, _)| *total))
+    /// **Cost**: looks into the dictionary, reads no list and keeps nothing; the
+    /// terms that begin with a text are counted up to `most`.
+    pub(super) fn frequency(&self, needed: &[NeededTerm], most: u64) -> Result<u64, IndexError> {
+        let rarest = needed.iter().try_fold(most, |rarest, needed| {
+            let mut total = 0;
+            self.each_term(needed, &mut |term| {
+                total += u64::from(term.doc_freq);
+                match total < rarest {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            })?;
+            Ok(rarest.min(total))
+        });
+        rarest.map_err(IndexError::terms("read"))
     }
 
     /// The terms that meet each need and how many lines they stand in, the
@@ -331,34 +343,50 @@ impl TermPart {
     }
 
     fn terms_of(&self, needed: &NeededTerm) -> Result<Vec<TermInfo>, TantivyError> {
+        let mut terms = Vec::new();
+        self.each_term(needed, &mut |term| {
+            terms.push(term.clone());
+            ControlFlow::Continue(())
+        })?;
+        Ok(terms)
+    }
+
+    /// Hands out the terms that meet a need.
+    fn each_term(
+        &self,
+        needed: &NeededTerm,
+        take: &mut dyn FnMut(&TermInfo) -> ControlFlow<()>,
+    ) -> Result<(), TantivyError> {
         let index = self.reader.inverted_index(self.text)?;
+        let terms = index.terms();
+        let mut known = Vec::new();
         match needed {
-            NeededTerm::Term(term) => Ok(index.terms().get(term)?.into_iter().collect()),
+            NeededTerm::Term(term) => known.extend(terms.get(term)?),
             NeededTerm::Any(any) => {
-                let mut terms = Vec::new();
                 for term in any {
-                    terms.extend(index.terms().get(term)?);
+                    known.extend(terms.get(term)?);
                 }
-                Ok(terms)
             }
             NeededTerm::Prefix(prefix) => {
-                let mut terms = Vec::new();
-                let mut stream = index.terms().range().ge(prefix).into_stream()?;
+                let mut stream = terms.range().ge(prefix).into_stream()?;
                 while stream.advance() && stream.key().starts_with(prefix.as_bytes()) {
-                    terms.push(stream.value().clone());
-                }
-                Ok(terms)
-            }
-            NeededTerm::Alike(alike) => {
-                let mut terms = Vec::new();
-                let mut stream = index.terms().search(alike.clone()).into_stream()?;
-                while stream.advance() {
-                    if std::str::from_utf8(stream.key()).is_ok_and(|term| alike.may_be(term)) {
-                        terms.push(stream.value().clone());
+                    if take(stream.value()).is_break() {
+                        break;
                     }
                 }
-                Ok(terms)
+            }
+            NeededTerm::Alike(alike) => {
+                let mut stream = terms.search(alike.clone()).into_stream()?;
+                while stream.advance() {
+                    let term = std::str::from_utf8(stream.key());
+                    if term.is_ok_and(|term| alike.may_be(term)) && take(stream.value()).is_break()
+                    {
+                        break;
+                    }
+                }
             }
         }
+        let _ = known.iter().try_for_each(take);
+        Ok(())
     }
 }

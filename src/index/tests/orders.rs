@@ -115,3 +115,30 @@ fn the_rarest_lines_come_first() {
         "lines with and without an end"
     );
 }
+
+#[test]
+fn how_common_a_word_is_is_counted_as_far_as_asked() {
+    use super::needed::NeededTerm;
+    let folder = tempfile::tempdir().unwrap();
+    let lines: String = (0..50).map(|n| format!("evil{} x{n}y\n", n % 7)).collect();
+    let texts = vec![(None, lines)];
+    let member = Member {
+        id: id(1),
+        layers: Vec::new(),
+        content: content(&texts),
+        device: "pc".into(),
+        time: None,
+        texts,
+    };
+    build(folder.path(), &[member], Settings::default(), 1);
+    let searcher = open(folder.path(), &Settings::default());
+    let part = &searcher.segment(0).terms().unwrap()[0];
+    let begin = || NeededTerm::Prefix("evil".into());
+    let word = |word: &str| NeededTerm::Term(word.into());
+    let frequency = |needed: &[NeededTerm], most| part.frequency(needed, most).unwrap();
+    assert_eq!(frequency(&[begin()], u64::MAX), 50);
+    assert_eq!(frequency(&[begin()], 9), 9);
+    assert_eq!(frequency(&[begin(), word("evil3")], u64::MAX), 7);
+    assert_eq!(frequency(&[word("evil3"), begin()], 5), 5);
+    assert_eq!(frequency(&[begin(), word("absent")], 9), 0);
+}
