@@ -1,7 +1,8 @@
 //! From a matching member to its hits: what is said of each, and the way back
 //! to it.
 
-use std::ops::ControlFlow;
+use std::cmp::Ordering;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use super::IndexError;
@@ -189,7 +190,7 @@ impl Teller<'_> {
         };
         let (before, after) = match self.context {
             0 => (Vec::new(), Vec::new()),
-            lines => self.context(&found, lines as u64)?,
+            lines => self.context(&member.content, &found, lines as u64)?,
         };
         Ok(Hit {
             line: found.line + 1,
@@ -240,6 +241,7 @@ impl Teller<'_> {
         }
         Ok(bare(None, Shown::default()))
     }
+
     fn member(&mut self, place: Place, found: &Found) -> Result<Arc<HitMember>, IndexError> {
         let document = (found.segment, found.document);
         if let Some((at, of, known)) = &self.last
@@ -254,38 +256,61 @@ impl Teller<'_> {
         Ok(member)
     }
 
+    /// The lines before and behind a found one, each cut to what is shown.
     fn context(
         &mut self,
+        content: &Sha256,
         found: &Found,
         lines: u64,
     ) -> Result<(Vec<String>, Vec<String>), IndexError> {
-        let segment = self.searcher.segment(found.segment);
-        let document = segment.document(found.document)?;
-        let from = found.index.saturating_sub(lines);
-        let to = found.index.saturating_add(lines + 1);
+        let part = part_of(self.searcher, found)?;
+        let near = found.line.saturating_sub(lines)..=found.line.saturating_add(lines);
         let (mut before, mut after) = (Vec::new(), Vec::new());
-        let mut index = 0;
-        for chunk in segment.document_chunks(&document)? {
-            let count = segment.chunk(chunk)?.count;
-            if index + count <= from || index >= to {
-                index += count;
+        for (number, document) in self.searcher.documents_of(content) {
+            let document = self.searcher.segment(number).document(document)?;
+            if document.part != part || document.line > *near.end() {
                 continue;
             }
-            for line_id in segment.chunk_lines(chunk)? {
-                if (from..to).contains(&index) && index != found.index {
-                    let text = self.cutter.stored(found.segment, line_id)?;
-                    let text = without_end(&text);
-                    let shown = text[window(text, 0)].to_string();
-                    if index < found.index {
-                        before.push(shown);
-                    } else {
-                        after.push(shown);
-                    }
-                }
-                index += 1;
+            for (line, id) in self.lines_near(number, &document, &near)? {
+                let side = match line.cmp(&found.line) {
+                    Ordering::Less => &mut before,
+                    Ordering::Equal => continue,
+                    Ordering::Greater => &mut after,
+                };
+                let text = self.cutter.stored(number, id)?;
+                let text = without_end(&text);
+                side.push(text[window(text, 0)].to_string());
             }
         }
         Ok((before, after))
+    }
+
+    /// Lines of a document by their number, each with where it is stored: the
+    /// first of its parts where there are several.
+    fn lines_near(
+        &self,
+        number: u32,
+        document: &DocumentView<'_>,
+        near: &RangeInclusive<u64>,
+    ) -> Result<Vec<(u64, u32)>, IndexError> {
+        let segment = self.searcher.segment(number);
+        let (mut line, mut lines) = (document.line, Vec::new());
+        for chunk in segment.document_chunks(document)? {
+            let here = segment.chunk(chunk)?;
+            if line + here.lines < *near.start() || line > *near.end() {
+                line += here.lines;
+                continue;
+            }
+            let _ = segment.chunk_extents(chunk, &mut |extent| {
+                let begins = segment.mark(extent.line).is_none_or(|mark| mark.first);
+                if begins && near.contains(&line) {
+                    lines.push((line, extent.line));
+                }
+                line += extent.ended;
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(lines)
     }
 
     /// The length of a line stored in parts, over all of them.

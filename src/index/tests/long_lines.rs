@@ -305,6 +305,32 @@ fn a_word_of_any_length_is_seen_into() {
     }
 }
 
+#[test]
+fn the_neighbours_of_a_long_line_are_lines() {
+    let line = format!("{} needle {}", "a ".repeat(600_000), "b ".repeat(600_000));
+    let member = long_member(&format!("second\n{line}\nfourth"));
+    for settings in [Settings::default(), small()] {
+        let folder = tempfile::tempdir().unwrap();
+        let members = std::slice::from_ref(&member);
+        build(folder.path(), members, settings.clone(), 1);
+        let searcher = open(folder.path(), &settings);
+        let options = Options {
+            context: 2,
+            ..Options::default()
+        };
+        let hits_of = |query: &str| hits(&searcher, &parse(query), &options);
+        let hit = &hits_of("needle")[0];
+        assert_eq!(
+            (hit.line, &hit.before[..]),
+            (3, &["first", "second"].map(String::from)[..])
+        );
+        assert_eq!(hit.after, ["fourth", "end"]);
+        let hit = &hits_of("fourth")[0];
+        assert_eq!((hit.before.len(), &hit.before[0][..]), (2, "second"));
+        assert!(hit.before[1].starts_with("a a") && hit.after == ["end"]);
+    }
+}
+
 /// Members that hold a common word each, one of them with a line that is too
 /// long for what is sought in it.
 fn beside_common_ones(line: &str) -> (tempfile::TempDir, Settings) {
