@@ -430,11 +430,16 @@ fn member_row(member: &HitMember) -> MemberRow {
         layers: member.layers.clone(),
         ..Locator::of_result(member.id)
     };
+    // A loose file is its own member, and the path of it says which.
+    let path = match (member.path.as_str(), &member.result_path) {
+        ("", Some(path)) => path.clone(),
+        (path, _) => path.to_string(),
+    };
     MemberRow {
         place: Place::of(&at, member.device.clone(), member.machine_id.clone()),
         script: member.script.clone(),
         time: member.time.clone(),
-        member: member.path.clone(),
+        member: path,
         member_sha256: member.content,
     }
 }

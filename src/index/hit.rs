@@ -49,8 +49,10 @@ pub struct HitMember {
     pub machine_id: Option<String>,
     pub script: Option<String>,
     pub time: Option<Time>,
-    /// The member's path as it is printed.
+    /// The member's path as it is printed; empty where it is the result itself.
     pub path: String,
+    /// Where the result was collected or imported from.
+    pub result_path: Option<String>,
 }
 
 impl HitMember {
@@ -66,6 +68,7 @@ impl HitMember {
             script: result.script.clone(),
             time: result.time.clone(),
             path: occurrence.member.clone(),
+            result_path: result.path.clone(),
         })
     }
 }

@@ -50,6 +50,15 @@ fn the_same_file_of_another_device_is_another_result() {
 }
 
 #[test]
+fn a_hit_in_a_loose_file_says_which_file() {
+    let case = Case::new();
+    case.write("in/logs/hosts.txt", "marker\n");
+    case.ok(&["import", &case.path("in").display().to_string()]);
+    let hits = case.ok(&["search", "marker", "--wait", "--jsonl"]).jsonl();
+    assert_eq!(hits[0]["member"], "logs/hosts.txt");
+}
+
+#[test]
 fn the_layout_of_the_service_is_keyed_exactly() {
     let case = Case::new();
     let ran = case.run(&["import", &sample_data().display().to_string()]);
