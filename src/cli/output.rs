@@ -337,9 +337,31 @@ pub fn write_visible(out: &mut dyn Write, text: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Controls, and all that Unicode counts among formats (Cf) and the ends of
+/// lines and paragraphs (Zl, Zp).
 fn is_unsafe(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(c,
+            '\u{ad}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{890}'..='\u{891}'
+            | '\u{8e2}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{110bd}'
+            | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0001}'
+            | '\u{e0020}'..='\u{e007f}')
 }
 
 /// A typed text with a caret under the character at fault, on two lines fit
@@ -450,6 +472,15 @@ mod tests {
         let mut out = Vec::new();
         write_visible(&mut out, "one\r\ntwo\x07\nthree").unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "one\ntwo\\u{7}\nthree");
+    }
+
+    #[test]
+    fn whatever_formats_or_ends_a_line_is_shown() {
+        let unseen = regex::Regex::new(r"[\p{Cf}\p{Zl}\p{Zp}]").unwrap();
+        for c in ('\0'..=char::MAX).filter(|c| unseen.is_match(c.encode_utf8(&mut [0; 4]))) {
+            assert!(is_unsafe(c), "{}", c.escape_unicode());
+        }
+        assert_eq!(visible("a\u{61c}b\u{e0041}c"), "a\\u{61c}b\\u{e0041}c");
     }
 
     #[test]
