@@ -235,6 +235,9 @@ fn write_cells<R: Row>(out: &mut dyn Write, row: &R) -> io::Result<()> {
         let cell = match value.get(column) {
             None | Some(serde_json::Value::Null) => String::new(),
             Some(serde_json::Value::String(text)) => disarm(&visible_lines(text)?),
+            Some(list @ (serde_json::Value::Array(_) | serde_json::Value::Object(_))) => {
+                disarm(&visible_lines(&list.to_string())?)
+            }
             Some(other) => other.to_string(),
         };
         write_cell(out, &cell)?;
@@ -242,13 +245,23 @@ fn write_cells<R: Row>(out: &mut dyn Write, row: &R) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// A text that a spreadsheet would run as a formula gets a quote before it.
+/// What a spreadsheet would run as a formula gets a quote before it: at the
+/// beginning of a cell, and where one begins for a spreadsheet that parts cells
+/// by `;` or tabs and so takes no quotes around this one for such.
 fn disarm(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
-        format!("'{text}")
-    } else {
-        text.to_string()
+    let mut disarmed = String::with_capacity(text.len() + 1);
+    if text.starts_with(['\t', '\r', '\n']) {
+        disarmed.push('\'');
     }
+    let mut begins = true;
+    for c in text.chars() {
+        if begins && matches!(c, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') {
+            disarmed.push('\'');
+        }
+        begins = matches!(c, ';' | '\t' | '\n');
+        disarmed.push(c);
+    }
+    disarmed
 }
 
 fn write_cell(out: &mut dyn Write, cell: &str) -> io::Result<()> {
@@ -453,6 +466,40 @@ mod tests {
         assert_eq!(csv("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0,\n");
         assert_eq!(csv("@SUM(1,2)"), "\"'@SUM(1,2)\",\n");
         assert_eq!(csv("say \"hi\"\n"), "\"say \"\"hi\"\"\n\",\n");
+    }
+
+    #[test]
+    fn a_formula_is_disarmed_wherever_a_cell_may_begin() {
+        assert_eq!(csv("foo;=cmd|x"), "foo;'=cmd|x,\n");
+        assert_eq!(csv("foo\t@x;y"), "foo\t'@x;y,\n");
+        assert_eq!(csv("foo\n-1"), "\"foo\n'-1\",\n");
+        for formula in ["＝1", "＋1", "－1", "＠x"] {
+            assert_eq!(csv(formula), format!("'{formula},\n"));
+        }
+        assert_eq!(csv("a=b c-d; e"), "a=b c-d; e,\n");
+    }
+
+    #[test]
+    fn lists_in_a_cell_show_their_escape_codes() {
+        #[derive(Serialize)]
+        struct Listing {
+            a: Vec<&'static str>,
+            b: i32,
+        }
+        impl Row for Listing {
+            const COLUMNS: Columns = &[&["a", "b"]];
+
+            fn write_line(&self, _: &mut dyn Write, _: Paint) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut out = Vec::new();
+        let a = vec!["x\u{9b}2J\u{202e}", "y;=cmd"];
+        write_cells(&mut out, &Listing { a, b: -5 }).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "\"[\"\"x\\u{9b}2J\\u{202e}\"\",\"\"y;'=cmd\"\"]\",-5\n"
+        );
     }
 
     #[test]
