@@ -23,6 +23,7 @@ use super::custody;
 use super::failure::{Failure, Kind};
 use super::listing::missing;
 use super::searching::{Explained, Search, Verdict};
+use super::system::sync_folder;
 use super::undated::each_undated;
 
 /// Changes whenever a name in the document does.
@@ -501,7 +502,8 @@ impl Fresh {
         self.file.sync_all()?;
         fs::rename(&self.path, target)?;
         self.kept = true;
-        Ok(())
+        let folder = target.parent().filter(|f| !f.as_os_str().is_empty());
+        sync_folder(folder.unwrap_or(Path::new(".")))
     }
 }
 

@@ -25,6 +25,7 @@ mod row;
 mod searching;
 mod showing;
 mod single;
+mod system;
 mod text_sink;
 mod typed;
 mod undated;
