@@ -41,15 +41,32 @@ pub(super) struct Dangling {
     pub(super) document: u32,
     pub(super) nth: u32,
     pub(super) crossed: Crossed,
-    /// The cut that is reached.
-    reached: usize,
+    reached: Reached,
+}
+
+/// How far a phrase is read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Reached {
+    cut: usize,
+    /// In a line of which all parts so far are blank.
+    in_blanks: bool,
+}
+
+impl Reached {
+    /// At the beginning of a line.
+    fn line(cut: usize) -> Self {
+        Self {
+            cut,
+            in_blanks: false,
+        }
+    }
 }
 
 /// What reading on comes to.
 #[derive(Clone, Copy, PartialEq)]
 enum Step {
     Ends,
-    Goes(usize),
+    Goes(Reached),
     Fails,
 }
 
@@ -66,7 +83,7 @@ pub(super) struct Follower<'a> {
     lines: HashMap<u32, String>,
     line_bytes: usize,
     frame: Option<(usize, String)>,
-    chunks: HashMap<(u32, usize), Step>,
+    chunks: HashMap<(u32, Reached), Step>,
 }
 
 impl<'a> Follower<'a> {
@@ -121,7 +138,7 @@ impl<'a> Follower<'a> {
         &mut self,
         chunk: u32,
         heads: &[u32],
-        open: &mut Vec<(Crossed, usize)>,
+        open: &mut Vec<(Crossed, Reached)>,
     ) -> Result<Vec<Crossed>, IndexError> {
         let lines = self.segment.chunk_lines(chunk)?;
         let mut inside = Vec::new();
@@ -138,7 +155,7 @@ impl<'a> Follower<'a> {
                     phrase: self.phrase,
                     cut,
                 };
-                match self.follow(&lines[place + 1..], cut)? {
+                match self.follow(&lines[place + 1..], Reached::line(cut))? {
                     Step::Ends if !ended => {
                         inside.push(crossed);
                         ended = true;
@@ -156,7 +173,7 @@ impl<'a> Follower<'a> {
         &mut self,
         number: u32,
         chunk: u32,
-        open: &mut Vec<(Crossed, usize)>,
+        open: &mut Vec<(Crossed, Reached)>,
         crossings: &mut Crossings,
         dangling: &mut Vec<Dangling>,
     ) -> Result<(), IndexError> {
@@ -168,8 +185,8 @@ impl<'a> Follower<'a> {
             let chunks = self.segment.document_chunks(&view)?;
             let here = chunks.iter().enumerate().filter(|(_, c)| **c == chunk);
             for (nth, _) in here {
-                for (crossed, cut) in open.iter() {
-                    match self.follow_chunks(&chunks[nth + 1..], *cut)? {
+                for (crossed, from) in open.iter() {
+                    match self.follow_chunks(&chunks[nth + 1..], *from)? {
                         Step::Ends => {
                             let between = crossings.between.entry((document, nth as u32));
                             between.or_default().push(*crossed);
@@ -190,54 +207,68 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    fn follow_chunks(&mut self, chunks: &[u32], mut cut: usize) -> Result<Step, IndexError> {
+    fn follow_chunks(&mut self, chunks: &[u32], mut at: Reached) -> Result<Step, IndexError> {
         for chunk in chunks {
-            let known = self.chunks.get(&(*chunk, cut)).copied();
+            let known = self.chunks.get(&(*chunk, at)).copied();
             let step = match known {
                 Some(step) => step,
                 None => {
                     let lines = self.segment.chunk_lines(*chunk)?;
-                    let step = self.follow(&lines, cut)?;
+                    let step = self.follow(&lines, at)?;
                     if self.chunks.len() >= CHUNKS_MAX {
                         self.chunks.clear();
                     }
-                    self.chunks.insert((*chunk, cut), step);
+                    self.chunks.insert((*chunk, at), step);
                     step
                 }
             };
             match step {
-                Step::Goes(reached) => cut = reached,
+                Step::Goes(reached) => at = reached,
                 step => return Ok(step),
             }
         }
-        Ok(Step::Goes(cut))
+        Ok(Step::Goes(at))
     }
 
-    fn follow(&mut self, lines: &[u32], mut cut: usize) -> Result<Step, IndexError> {
+    fn follow(&mut self, lines: &[u32], mut at: Reached) -> Result<Step, IndexError> {
         for line in lines {
-            match self.step(*line, cut)? {
-                Step::Goes(reached) => cut = reached,
+            match self.step(*line, at)? {
+                Step::Goes(reached) => at = reached,
                 step => return Ok(step),
             }
         }
-        Ok(Step::Goes(cut))
+        Ok(Step::Goes(at))
     }
 
-    /// How a line goes on with the phrase from a cut.
-    fn step(&mut self, line: u32, cut: usize) -> Result<Step, IndexError> {
+    /// How a line, or a part of one that begins in blanks, goes on with the
+    /// phrase.
+    fn step(&mut self, line: u32, at: Reached) -> Result<Step, IndexError> {
         let mark = self.segment.mark(line);
-        if mark.is_some_and(|mark| !mark.first) {
+        if mark.is_none_or(|mark| mark.first) == at.in_blanks {
             return Ok(Step::Fails);
         }
         let crossing = self.crossing;
         let text = self.line(line)?;
-        if crossing.tails(text) >> cut & 1 == 1 {
-            return Ok(Step::Ends);
+        let is_tail = |text| crossing.tails(text) >> at.cut & 1 == 1;
+        if mark.is_none_or(|mark| mark.last) {
+            return Ok(match crossing.middle(text, at.cut) {
+                _ if is_tail(text) => Step::Ends,
+                Some(cut) => Step::Goes(Reached::line(cut)),
+                None => Step::Fails,
+            });
         }
-        let is_whole = mark.is_none_or(|mark| mark.last);
-        Ok(match crossing.middle(text, cut).filter(|_| is_whole) {
-            Some(reached) => Step::Goes(reached),
-            None => Step::Fails,
+        // Where a part ends a word may go on: the next one shows that. The line
+        // feed behind it is none of its own.
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let last = text.chars().next_back().map_or(0, char::len_utf8);
+        let goes_on = Reached {
+            in_blanks: true,
+            ..at
+        };
+        Ok(match is_tail(text) {
+            true if is_tail(&text[..text.len() - last]) => Step::Ends,
+            is_tail if is_tail || text.trim().is_empty() => Step::Goes(goes_on),
+            _ => Step::Fails,
         })
     }
 
@@ -282,7 +313,7 @@ pub(super) fn ends_later(
     for chunk in segment.document_chunks(&document)? {
         bytes += segment.chunk(chunk)?.bytes;
     }
-    let mut cut = dangling.reached;
+    let mut at = dangling.reached;
     for (number, other) in searcher.documents_of(&content) {
         let segment = searcher.segment(number);
         let view = segment.document(other)?;
@@ -291,8 +322,8 @@ pub(super) fn ends_later(
         }
         let chunks = segment.document_chunks(&view)?;
         let mut follower = Follower::new(segment, crossing, dangling.crossed.phrase);
-        match follower.follow_chunks(&chunks, cut)? {
-            Step::Goes(reached) => cut = reached,
+        match follower.follow_chunks(&chunks, at)? {
+            Step::Goes(reached) => at = reached,
             step => return Ok(step == Step::Ends),
         }
         for chunk in chunks {

@@ -197,7 +197,7 @@ impl Teller<'_> {
         };
         Ok(Hit {
             line: found.line + 1,
-            offset: found.offset + cut.start,
+            offset: found.offset.saturating_add_signed(cut.start),
             len: cut.len,
             is_bare: false,
             member,

@@ -330,6 +330,8 @@ pub(super) fn first_match(
         _ => text,
     };
     let (from, to) = match mark {
+        // What ends a line ends no part before its last.
+        Some(mark) if mark.last && matches!(matcher, Matcher::LineEnd(_)) => (0, usize::MAX),
         Some(mark) if mark.is_part() => (
             border::ceil(text, mark.own_start as usize),
             if mark.last {

@@ -40,8 +40,9 @@ pub struct Shown {
 /// A line, and where it matches.
 #[derive(Clone)]
 pub(super) struct Cut {
-    /// **Units**: bytes from the line's own first byte to the first match.
-    pub(super) start: u64,
+    /// **Units**: bytes from the line's own first byte to the first match, which
+    /// may lie before it in the part of the line it is a part of.
+    pub(super) start: i64,
     /// **Units**: bytes of the first match.
     pub(super) len: u64,
     /// The line is stored in parts, so that its length is still to be said.
@@ -134,7 +135,7 @@ impl<'a> Cutter<'a> {
         let text_truncated = is_part || window.len() < text.len();
         let spans = self.spans(&text[window.clone()], window.start, start, behind);
         Ok(Cut {
-            start: start.saturating_sub(own_start) as u64,
+            start: start as i64 - own_start as i64,
             len: (end - start) as u64,
             is_part,
             shown: Arc::new(Shown {

@@ -216,3 +216,43 @@ fn a_phrase_that_crosses_joins_with_the_rest_of_the_query() {
         .unwrap();
     assert_eq!((counts.len(), summary.hits), (2, 2));
 }
+
+#[test]
+fn a_phrase_goes_on_behind_more_blanks_than_a_part_holds() {
+    let blanks = |n: usize| " ".repeat(n);
+    // Words end within the first KiB of a last part, blanks follow.
+    let (part, shared) = (1 << 20, 64 << 10);
+    let head = format!("{}two", "x ".repeat((part - shared) / 2 + 200));
+    let texts = [
+        format!("p one\n{}two y\n", blanks(1_200_000)),
+        format!("p one\n{}two", blanks(3_000_000)),
+        format!("p one\n{}twos y\n", blanks(part - 3)),
+        format!("p one\n{}z two y\n", blanks(1_200_000)),
+        format!("{head}{}\nthree\n", blanks(65_400)),
+    ];
+    let members = (0..).zip(texts).map(|(n, text)| {
+        let texts = vec![(None, text)];
+        Member {
+            id: id(n),
+            layers: Vec::new(),
+            content: content(&texts),
+            device: "pc".into(),
+            time: None,
+            texts,
+        }
+    });
+    let members: Vec<Member> = members.collect();
+    let folder = tempfile::tempdir().unwrap();
+    build(folder.path(), &members, Settings::default(), 9);
+    let searcher = open(folder.path(), &Settings::default());
+    let found = |text: &str| {
+        let mut found: Vec<_> = answers(&searcher, &Query::Text(Text::Phrase(text.into())));
+        found.sort_by_key(|hit| hit.3);
+        found
+            .into_iter()
+            .map(|hit| (hit.2, hit.3))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found("one two"), [(1, 2), (1, 2)]);
+    assert_eq!(found("two three"), [(1, head.len() as u64 - 3)]);
+}
