@@ -166,61 +166,50 @@ impl Matches {
         &mut self,
         searcher: &Searcher,
         number: u32,
-        mut found: LineSets,
+        found: LineSets,
         crossings: Crossings,
         plan: &Plan,
         inside: Option<&Inside>,
     ) -> Result<(), IndexError> {
         let segment = searcher.segment(number);
-        let has_chunk = |chunk: u32| inside.is_none_or(|inside| inside.has_chunk(chunk));
-        let has_document =
-            |document: u32| inside.is_none_or(|inside| inside.has_document(document));
-        let listed = plan.listed();
-        let leaf_of = |crossed: &Crossed| 1u64 << plan.phrases[crossed.phrase].leaf;
+        let chunks = chunks_of(segment, &found.sets, &crossings, plan, inside)?;
+        let documents = documents_of(segment, &chunks, &crossings, plan, inside)?;
+        self.add_contents(searcher, number, documents, plan.listed())?;
+        self.listed.push(Listed {
+            lines: listed_lines(&found.sets, plan),
+            chunks: listed_chunks(segment, &chunks, plan),
+            crossings,
+        });
+        Ok(())
+    }
+
+    /// Adds how the texts were looked for in a segment, and how many lines
+    /// matched each.
+    pub(super) fn note(&mut self, found: &LineSets, crossings: &Crossings) {
         self.read.frames += found.read.frames;
         self.read.bytes += found.read.bytes;
+        let mut ways = found.ways.clone();
         for (leaf, way) in &crossings.ways {
-            if let Some(known) = found.ways.get_mut(*leaf) {
+            if let Some(known) = ways.get_mut(*leaf) {
                 *known = known.and(*way);
             }
         }
-        self.ways.push(found.ways);
-        let mut chunks = Masks::new(segment.chunk_count());
-        let mut lines = Vec::new();
+        self.ways.push(ways);
         self.lines.resize(found.sets.len(), 0);
-        for (leaf, set) in found.sets.iter().enumerate() {
-            self.lines[leaf] += set.len() as u64;
-            for line in set {
-                segment.chunks_of_line(*line, |chunk| {
-                    if has_chunk(chunk) {
-                        chunks.add(chunk, 1 << leaf);
-                    }
-                })?;
-            }
-            if listed >> leaf & 1 == 1 {
-                lines.extend(set);
-            }
+        for (lines, set) in self.lines.iter_mut().zip(&found.sets) {
+            *lines += set.len() as u64;
         }
-        lines.sort_unstable();
-        lines.dedup();
-        for (chunk, crossed) in &crossings.inside {
-            let mask = crossed.iter().fold(0, |mask, c| mask | leaf_of(c));
-            chunks.add(*chunk, mask);
-        }
-        let mut documents = Masks::new(segment.document_count());
-        for ((document, _), crossed) in &crossings.between {
-            let mask = crossed.iter().fold(0, |mask, c| mask | leaf_of(c));
-            documents.add(*document, mask);
-        }
-        let chunks = chunks.ascending();
-        for (chunk, mask) in &chunks {
-            segment.documents_of_chunk(*chunk, |document| {
-                if has_document(document) {
-                    documents.add(document, *mask);
-                }
-            })?;
-        }
-        for (document, mask) in documents.ascending() {
+    }
+
+    fn add_contents(
+        &mut self,
+        searcher: &Searcher,
+        number: u32,
+        documents: Vec<(u32, u64)>,
+        listed: u64,
+    ) -> Result<(), IndexError> {
+        let segment = searcher.segment(number);
+        for (document, mask) in documents {
             let content = segment.content(segment.document(document)?.content)?;
             let Some(content) = searcher.resolve(content) else {
                 continue;
@@ -231,17 +220,6 @@ impl Matches {
                 matched.documents.push((number, document));
             }
         }
-        let mut bits = vec![0u64; (segment.chunk_count() as usize).div_ceil(64)];
-        for (chunk, _) in chunks.iter().filter(|(_, mask)| mask & listed != 0) {
-            if let Some(word) = bits.get_mut(*chunk as usize / 64) {
-                *word |= 1 << (chunk % 64);
-            }
-        }
-        self.listed.push(Listed {
-            lines,
-            chunks: bits,
-            crossings,
-        });
         Ok(())
     }
 
@@ -350,4 +328,80 @@ impl Matches {
         }
         Ok(())
     }
+}
+
+/// The chunks that hold matching lines, or in which phrases begin.
+fn chunks_of(
+    segment: &Segment,
+    found: &[Vec<u32>],
+    crossings: &Crossings,
+    plan: &Plan,
+    inside: Option<&Inside>,
+) -> Result<Vec<(u32, u64)>, IndexError> {
+    let is_inside = |chunk: u32| inside.is_none_or(|inside| inside.has_chunk(chunk));
+    let mut chunks = Masks::new(segment.chunk_count());
+    for (leaf, line) in by_leaf(found) {
+        segment.chunks_of_line(line, |chunk| {
+            if is_inside(chunk) {
+                chunks.add(chunk, 1 << leaf);
+            }
+        })?;
+    }
+    let crossed = crossings.inside.iter();
+    for (chunk, crossed) in crossed.filter(|(chunk, _)| is_inside(**chunk)) {
+        chunks.add(*chunk, plan.mask_of(crossed));
+    }
+    Ok(chunks.ascending())
+}
+
+/// The documents that hold such chunks, or in which phrases go from one to the
+/// next.
+fn documents_of(
+    segment: &Segment,
+    chunks: &[(u32, u64)],
+    crossings: &Crossings,
+    plan: &Plan,
+    inside: Option<&Inside>,
+) -> Result<Vec<(u32, u64)>, IndexError> {
+    let is_inside = |document: u32| inside.is_none_or(|inside| inside.has_document(document));
+    let mut documents = Masks::new(segment.document_count());
+    let crossed = crossings.between.iter();
+    for ((document, _), crossed) in crossed.filter(|((document, _), _)| is_inside(*document)) {
+        documents.add(*document, plan.mask_of(crossed));
+    }
+    for (chunk, mask) in chunks {
+        segment.documents_of_chunk(*chunk, |document| {
+            if is_inside(document) {
+                documents.add(document, *mask);
+            }
+        })?;
+    }
+    Ok(documents.ascending())
+}
+
+fn by_leaf(found: &[Vec<u32>]) -> impl Iterator<Item = (usize, u32)> {
+    let sets = found.iter().enumerate();
+    sets.flat_map(|(leaf, set)| set.iter().map(move |line| (leaf, *line)))
+}
+
+/// The lines that are hits, ascending.
+fn listed_lines(found: &[Vec<u32>], plan: &Plan) -> Vec<u32> {
+    let listed = plan.listed();
+    let lines = by_leaf(found).filter(|(leaf, _)| listed >> leaf & 1 == 1);
+    let mut lines: Vec<u32> = lines.map(|(_, line)| line).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines
+}
+
+/// The chunks that hold hits: a bit each.
+fn listed_chunks(segment: &Segment, chunks: &[(u32, u64)], plan: &Plan) -> Vec<u64> {
+    let listed = plan.listed();
+    let mut bits = vec![0u64; (segment.chunk_count() as usize).div_ceil(64)];
+    for (chunk, _) in chunks.iter().filter(|(_, mask)| mask & listed != 0) {
+        if let Some(word) = bits.get_mut(*chunk as usize / 64) {
+            *word |= 1 << (chunk % 64);
+        }
+    }
+    bits
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::IndexError;
+use super::crossing::Crossed;
 use super::facts::{Occurrence, ResultFacts};
 use super::matcher::Matcher;
 use super::needed::Needed;
@@ -132,19 +133,17 @@ impl Plan {
         }
     }
 
-    /// Whether every matching member must have certain fields.
-    pub(super) fn requires_fields(&self) -> bool {
-        conjuncts(&self.tree).into_iter().any(Node::is_field)
+    /// The fields every matching member has; `None` where any will do.
+    pub(super) fn required_fields(&self) -> Option<Fields<'_>> {
+        let mut nodes = conjuncts(&self.tree);
+        nodes.retain(|node| node.is_field());
+        (!nodes.is_empty()).then_some(Fields(nodes))
     }
 
-    /// Whether a member has the fields that every matching one must have.
-    pub(super) fn selects(
-        &self,
-        result: &ResultFacts,
-        occurrence: &dyn Fn() -> Option<Occurrence>,
-    ) -> bool {
-        let fields = conjuncts(&self.tree).into_iter().filter(|n| n.is_field());
-        fields.into_iter().all(|n| judge(n, 0, result, occurrence))
+    /// Bits of the texts whose phrases these are.
+    pub(super) fn mask_of(&self, crossed: &[Crossed]) -> u64 {
+        let leaves = crossed.iter().map(|c| self.phrases[c.phrase].leaf);
+        leaves.fold(0, |mask, leaf| mask | 1 << leaf)
     }
 
     /// Bits of the texts whose lines are hits.
@@ -152,6 +151,20 @@ impl Plan {
         let bits = self.leaves.iter().enumerate();
         bits.filter(|(_, leaf)| leaf.lists)
             .fold(0, |mask, (n, _)| mask | 1 << n)
+    }
+}
+
+/// Fields that must all be as asked for.
+pub(super) struct Fields<'a>(Vec<&'a Node>);
+
+impl Fields<'_> {
+    pub(super) fn are_of(
+        &self,
+        result: &ResultFacts,
+        occurrence: &dyn Fn() -> Option<Occurrence>,
+    ) -> bool {
+        let mut fields = self.0.iter();
+        fields.all(|node| judge(node, 0, result, occurrence))
     }
 }
 

@@ -265,6 +265,7 @@ impl Searcher {
             let lines = inside.as_ref().and_then(Inside::lines);
             let found = lines::find(segment, &plan.leaves, scan, lines)?;
             let crossings = matches.cross(segment, number as u32, plan, scan, lines)?;
+            matches.note(&found, &crossings);
             matches.add(self, number as u32, found, crossings, plan, inside.as_ref())?;
         }
         if let Some(first) = first {

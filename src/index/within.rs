@@ -9,7 +9,7 @@ use super::IndexError;
 use super::candidates::{Candidates, cost, keep_in_groups};
 use super::lines::{Read, Way};
 use super::members::Matches;
-use super::plan::{Leaf, Plan};
+use super::plan::{Fields, Leaf, Plan};
 use super::searcher::Searcher;
 use super::segment::Segment;
 use crate::evidence::Sha256;
@@ -105,9 +105,9 @@ impl Searcher {
         plan: &Plan,
     ) -> Result<(Option<Within>, Option<FirstLook>), IndexError> {
         let required = plan.required();
-        let by_fields = plan.requires_fields();
-        if plan.leaves.is_empty() || (!by_fields && (required.is_empty() || plan.leaves.len() < 2))
-        {
+        let fields = plan.required_fields();
+        let by_texts = !required.is_empty() && plan.leaves.len() > 1;
+        if plan.leaves.is_empty() || (fields.is_none() && !by_texts) {
             return Ok((None, None));
         }
         let costs = plan.leaves.iter().map(|leaf| self.cost(leaf));
@@ -119,14 +119,14 @@ impl Searcher {
             return Ok((None, None));
         }
         let rarest = required.into_iter().min_by_key(|leaf| costs[*leaf]);
-        let (contents, first) = match rarest {
-            Some(leaf) if costs[leaf].saturating_mul(RARE_PART) < total - costs[leaf] => {
+        let (contents, first) = match (rarest, fields) {
+            (Some(leaf), _) if costs[leaf].saturating_mul(RARE_PART) < total - costs[leaf] => {
                 let mut matches = self.matches(&plan.only(leaf), false)?;
                 let contents = std::mem::take(&mut matches.contents).into_keys().collect();
                 (Some(contents), Some(FirstLook::new(leaf, matches)))
             }
-            _ if by_fields => (self.selected(plan)?, None),
-            _ => (None, None),
+            (_, Some(fields)) => (self.selected(&fields)?, None),
+            (_, None) => (None, None),
         };
         let few = contents.filter(|contents: &HashSet<_>| contents.len() <= CONTENTS_MAX);
         let within = few.map(|contents| Within {
@@ -142,9 +142,8 @@ impl Searcher {
         costs.sum()
     }
 
-    /// The contents of the members that the query's fields select, where these
-    /// are few.
-    fn selected(&self, plan: &Plan) -> Result<Option<HashSet<Sha256>>, IndexError> {
+    /// The contents of the members that fields select, where these are few.
+    fn selected(&self, fields: &Fields<'_>) -> Result<Option<HashSet<Sha256>>, IndexError> {
         let mut contents = HashSet::new();
         for segment in self.segments() {
             let facts = segment.facts();
@@ -156,7 +155,7 @@ impl Searcher {
                     .entry(place.result)
                     .or_insert_with(|| facts.result(place.result));
                 let result = result.as_ref().ok_or_else(damaged)?;
-                if !plan.selects(result, &|| facts.occurrence(row)) {
+                if !fields.are_of(result, &|| facts.occurrence(row)) {
                     continue;
                 }
                 contents.insert(facts.content_at(row).ok_or_else(damaged)?);
