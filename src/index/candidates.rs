@@ -3,6 +3,7 @@
 use super::IndexError;
 use super::lines::Way;
 use super::matcher::Matcher;
+use super::needed::Needed;
 use super::plan::Leaf;
 use super::segment::Segment;
 
@@ -39,21 +40,19 @@ pub(super) fn candidates(
         return Ok((Way::Whole, Candidates::Lines(Vec::new())));
     }
     let needed = &leaf.needed;
-    let groups = match !scan && needed.grams.narrows() {
-        true => Some(segment.groups(&needed.grams)?),
-        false => None,
+    let groups = match scan {
+        true => None,
+        false => by_grams(segment, needed)?,
     };
-    let few = if needed.terms.is_empty() {
-        segment.group_count() as usize / GROUPS_PART
-    } else {
-        GROUPS_FEW
+    let groups = match groups {
+        Some(ByGrams { groups, is_best }) if is_best => {
+            let way = Way::Grams {
+                groups: groups.len(),
+            };
+            return Ok((way, Candidates::Groups(groups)));
+        }
+        groups => groups.map(|by_grams| by_grams.groups),
     };
-    if let Some(groups) = groups.as_ref().filter(|groups| groups.len() <= few) {
-        let way = Way::Grams {
-            groups: groups.len(),
-        };
-        return Ok((way, Candidates::Groups(groups.clone())));
-    }
     if scan || needed.terms.is_empty() {
         return Ok((Way::Scan, Candidates::All));
     }
@@ -74,6 +73,28 @@ pub(super) fn candidates(
     Ok((Way::Terms { lines: lines.len() }, Candidates::Lines(lines)))
 }
 
+/// What the 4-grams leave of a segment.
+struct ByGrams {
+    /// Groups of lines, ascending.
+    groups: Vec<u32>,
+    /// So few that no other way is asked.
+    is_best: bool,
+}
+
+/// `None` where a text has none.
+fn by_grams(segment: &Segment, needed: &Needed) -> Result<Option<ByGrams>, IndexError> {
+    if !needed.grams.narrows() {
+        return Ok(None);
+    }
+    let groups = segment.groups(&needed.grams)?;
+    let few = match needed.terms.is_empty() {
+        true => segment.group_count() as usize / GROUPS_PART,
+        false => GROUPS_FEW,
+    };
+    let is_best = groups.len() <= few;
+    Ok(Some(ByGrams { groups, is_best }))
+}
+
 /// About how many lines a text has to be looked for in.
 ///
 /// **Cost**: that of its 4-grams; of its terms a look into the dictionaries.
@@ -82,15 +103,11 @@ pub(super) fn cost(segment: &Segment, leaf: &Leaf) -> Result<u64, IndexError> {
         return Ok(segment.meta.text_bytes);
     }
     let needed = &leaf.needed;
-    let mut cost = segment.meta.distinct_lines;
-    if needed.grams.narrows() {
-        let groups = segment.groups(&needed.grams)?.len();
-        cost = cost.min(groups as u64 * GROUP_LINES);
-        if groups <= GROUPS_FEW {
-            return Ok(cost);
-        }
-    }
-    if needed.terms.is_empty() {
+    let by_grams = by_grams(segment, needed)?;
+    let lines = |by: &ByGrams| by.groups.len() as u64 * GROUP_LINES;
+    let all = segment.meta.distinct_lines;
+    let cost = by_grams.as_ref().map_or(all, |by| all.min(lines(by)));
+    if needed.terms.is_empty() || by_grams.is_some_and(|by| by.is_best) {
         return Ok(cost);
     }
     let mut lines = 0;

@@ -8,6 +8,8 @@ use super::*;
 enum Tree {
     Text(Query, Wanted),
     Device(String),
+    /// Of this second and later.
+    Since(&'static str),
     And(Vec<Tree>),
     Or(Vec<Tree>),
     Not(Box<Tree>),
@@ -18,6 +20,10 @@ impl Tree {
         match self {
             Self::Text(query, _) => query.clone(),
             Self::Device(name) => Query::Field(Field::Device, name.clone()),
+            Self::Since(time) => Query::Time {
+                since: time.parse().ok(),
+                until: None,
+            },
             Self::And(trees) => Query::And(trees.iter().map(Self::query).collect()),
             Self::Or(trees) => Query::Or(trees.iter().map(Self::query).collect()),
             Self::Not(tree) => Query::Not(Box::new(tree.query())),
@@ -28,6 +34,10 @@ impl Tree {
         match self {
             Self::Text(_, wanted) => wanted.is_in(member),
             Self::Device(name) => member.device.starts_with(&format!("{name}.")),
+            Self::Since(since) => {
+                let since = Time::from_text(*since);
+                member.time.as_ref().is_some_and(|time| *time >= since)
+            }
             Self::And(trees) => trees.iter().all(|tree| tree.judges(member)),
             Self::Or(trees) => trees.iter().any(|tree| tree.judges(member)),
             Self::Not(tree) => !tree.judges(member),
@@ -38,7 +48,7 @@ impl Tree {
     fn listed(&self, lists: bool) -> Vec<&Wanted> {
         match self {
             Self::Text(_, wanted) if lists => vec![wanted],
-            Self::Text(..) | Self::Device(_) => Vec::new(),
+            Self::Text(..) | Self::Device(_) | Self::Since(_) => Vec::new(),
             Self::And(trees) | Self::Or(trees) => {
                 trees.iter().flat_map(|tree| tree.listed(lists)).collect()
             }
@@ -52,11 +62,12 @@ impl Tree {
                 .map(|_| Self::random(random, depth - 1, text))
                 .collect()
         };
-        match random.below(if depth == 0 { 5 } else { 11 }) {
+        match random.below(if depth == 0 { 5 } else { 12 }) {
             0 => Self::Device(format!("PC{}", random.below(5))),
             1..5 => text(random),
             5..9 => Self::And(some(random)),
             9 => Self::Or(some(random)),
+            10 => Self::Since("2026-02-04T15:37:25Z"),
             _ => Self::Not(Box::new(Self::random(random, depth - 1, text))),
         }
     }
