@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::evidence::{Layer, Locator, Problem};
 use crate::extract::{self, Head, Sink, TranscriptFacts};
+use crate::index::TEXT_MAX;
 
 use super::failure::{Failure, Kind};
 use super::reading::layer_of;
@@ -40,7 +41,7 @@ pub trait Lines {
 
 /// **Units**: bytes of a line of context, and of what is kept of a line before
 /// an offset in it is reached: what a hit shows of a line.
-const LINE_BYTES_MAX: usize = 64 << 10;
+const LINE_BYTES_MAX: usize = TEXT_MAX;
 /// **Units**: bytes before an offset that are shown of a longer line.
 const BEFORE_BYTES: usize = 16 << 10;
 /// **Units**: bytes behind an offset that are shown.

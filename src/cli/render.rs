@@ -426,7 +426,7 @@ fn way(text: &TextWay) -> String {
         ways.push("by building every text again".into());
     }
     if ways.is_empty() {
-        ways.push("by words and 4-grams: no candidate".into());
+        ways.push("no candidate".into());
     }
     let matching = counted(text.lines_matching, "distinct line");
     let verb = if text.lines_matching == 1 {

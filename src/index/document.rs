@@ -12,7 +12,7 @@ use crate::evidence::{Layer, Sha256};
 pub(super) const LINE_MAX: usize = 1 << 20;
 /// **Units**: bytes that neighbouring parts share. What may match over more is
 /// looked for in the line put together again.
-pub const OVERLAP: usize = 64 << 10;
+const OVERLAP: usize = 64 << 10;
 /// **Units**: bytes of context a part keeps before its own text, so that what
 /// looks behind sees what was there.
 const MARGIN: usize = 1 << 10;

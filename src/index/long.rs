@@ -139,7 +139,9 @@ impl LongLines {
     /// be where it was not seen: its matches may be longer than a window shows,
     /// which a line was too long for.
     ///
-    /// **Memory**: one window.
+    /// **Memory**: one window of 32 MiB for patterns; of 4 MiB for words, and as
+    /// much again in lower case, and 40 bytes for each place of words near each
+    /// other.
     pub(super) fn find(
         &self,
         searcher: &Searcher,

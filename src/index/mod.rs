@@ -78,7 +78,6 @@ mod window;
 mod within;
 mod writer;
 
-pub use document::OVERLAP;
 pub use error::IndexError;
 pub use facts::{Occurrence, PlacedProblem, ResultFacts};
 pub use held::{FrameLines, Held, Holder, Run};

@@ -48,16 +48,6 @@ pub struct Stats {
     pub parts: Vec<(&'static str, u64)>,
 }
 
-impl Stats {
-    /// The share of text that repeats: every speed depends on it.
-    pub fn repeated_share(&self) -> f64 {
-        if self.text_bytes == 0 {
-            return 0.0;
-        }
-        1.0 - self.distinct_bytes.min(self.text_bytes) as f64 / self.text_bytes as f64
-    }
-}
-
 impl Searcher {
     /// Opens the index in `folder`, of `identity` where one is given.
     ///
@@ -200,16 +190,6 @@ impl Searcher {
             (0..facts.results.len())
                 .filter_map(move |row| facts.result(row))
                 .filter(|result| self.counts(segment, result.id))
-        })
-    }
-
-    /// Every place of every content.
-    pub fn occurrences(&self) -> impl Iterator<Item = Occurrence> {
-        self.segments.iter().flat_map(|segment| {
-            let facts = segment.facts();
-            (0..facts.occurrences.len())
-                .filter_map(move |row| facts.occurrence(row))
-                .filter(|occurrence| self.counts(segment, occurrence.id))
         })
     }
 
