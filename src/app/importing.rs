@@ -462,7 +462,13 @@ mod tests {
         drop(store);
         let take = |device: &str| {
             let device = DeviceFrom::Name(device.into());
-            let report = import(&archive, &[file.clone()], &device, &mut |_, _| {}).unwrap();
+            let report = import(
+                &archive,
+                std::slice::from_ref(&file),
+                &device,
+                &mut |_, _| {},
+            )
+            .unwrap();
             (report.sealed, report.already_there)
         };
         assert_eq!(take("pc-1"), (0, 1));

@@ -257,7 +257,9 @@ impl<'a> Follower<'a> {
                 None => Step::Fails,
             });
         }
-        // Where a part ends a word may go on: the next one shows that.
+        // Where a part ends a word may go on: the next one shows that. The line
+        // feed behind it is none of its own.
+        let text = text.strip_suffix('\n').unwrap_or(text);
         let last = text.chars().next_back().map_or(0, char::len_utf8);
         let goes_on = Reached {
             in_blanks: true,

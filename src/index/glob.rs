@@ -69,7 +69,7 @@ pub(super) struct Glob {
     head: Vec<Element>,
     /// From there on; none where there is no `*`.
     tail: Vec<Element>,
-    borders: Borders,
+    pub(super) borders: Borders,
     /// How many `?` the head begins with, and the characters behind them: a
     /// match is looked for by these.
     ones: usize,

@@ -53,11 +53,27 @@ pub(super) struct Borders {
     pub(super) end: bool,
 }
 
+/// Characters of a word that a match takes in where it is a piece of it: as
+/// many as a part of a very long line keeps before its own text.
+const WORD_MAX: usize = 256;
+
 impl Borders {
     pub(super) const BOTH: Self = Self {
         begin: true,
         end: true,
     };
+
+    /// A match with the word it is a piece of, not before `from`.
+    fn widen(self, text: &str, from: usize, (start, end): (usize, usize)) -> (usize, usize) {
+        fn bytes(characters: impl Iterator<Item = char>) -> usize {
+            let word = characters.take(WORD_MAX).take_while(|c| is_word(*c));
+            word.map(char::len_utf8).sum()
+        }
+        let before = text.get(from..start).filter(|_| !self.begin);
+        let after = text.get(end..).filter(|_| !self.end);
+        let begin = start - before.map_or(0, |before| bytes(before.chars().rev()));
+        (begin, end + after.map_or(0, |after| bytes(after.chars())))
+    }
 }
 
 /// Is given matches in order, and says whether it wants more.
@@ -198,9 +214,15 @@ impl Matcher {
     /// later. Never spans a line.
     pub(super) fn find(&self, text: &str, from: usize) -> Option<(usize, usize)> {
         match self {
-            Self::Literal(finder, borders) => find_literal(finder, *borders, text, from),
+            Self::Literal(finder, borders) => {
+                let found = find_literal(finder, *borders, text, from)?;
+                Some(borders.widen(text, from, found))
+            }
             Self::Phrase(crossing) => crossing.find(text, from),
-            Self::Glob(glob) => glob.find(text, from),
+            Self::Glob(glob) => {
+                let found = glob.find(text, from)?;
+                Some(glob.borders.widen(text, from, found))
+            }
             Self::Alike(alike) => alike.find(text, from),
             Self::Near(near) => near.find(text, from),
             Self::Network(network) => network.find(text, from),

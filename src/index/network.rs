@@ -94,6 +94,7 @@ impl Network {
         take: Take<'_>,
     ) -> ControlFlow<()> {
         let bytes = text.as_bytes();
+        let v6 = self.address.is_ipv6() || holds_mapped(&bytes[run.clone()]);
         let mut start = match self.address {
             IpAddr::V4(_) => run.start.max(from),
             // Where an address begins depends on those before it.
@@ -102,7 +103,7 @@ impl Network {
         while start < run.end {
             let behind = start == run.start || matches!(bytes[start - 1], b'.' | b':');
             let address = match behind {
-                true => self.read_address(text, start..run.end),
+                true => read_address(text, start..run.end, v6),
                 false => None,
             };
             start = match address {
@@ -121,30 +122,6 @@ impl Network {
         }
         ControlFlow::Continue(())
     }
-
-    /// The longest address that begins with a run of digits, dots and colons,
-    /// and where it ends; of those that can lie in the network.
-    fn read_address(&self, text: &str, run: Range<usize>) -> Option<(usize, IpAddr)> {
-        let before = text.get(..run.start)?.chars().next_back();
-        if before.is_some_and(is_word) {
-            return None;
-        }
-        let mut ends = Ends::of(text.as_bytes(), &run);
-        ends.longest_first().find_map(|(end, is_v6)| {
-            let after = text.get(end..)?.chars().next();
-            let written = text.get(run.start..end)?;
-            let address = if after.is_some_and(is_word) {
-                None
-            } else if !is_v6 {
-                read_ipv4(written, &text[..run.start], &text[end..]).map(IpAddr::V4)
-            } else if self.address.is_ipv4() && !is_mapped(written) {
-                None
-            } else {
-                written.parse().ok().map(IpAddr::V6)
-            };
-            address.map(|address| (end, address))
-        })
-    }
 }
 
 /// What an IPv4 address in IPv6's digits always has.
@@ -152,6 +129,28 @@ const MAPPED: &str = "ffff";
 /// **Units**: bytes of the longest address there is, `::ffff:` written out and
 /// an IPv4 address behind it.
 const ADDRESS_MAX: usize = 45;
+
+/// The longest address that begins with a run of digits, dots and colons, and
+/// where it ends; IPv6 only where `v6`.
+fn read_address(text: &str, run: Range<usize>, v6: bool) -> Option<(usize, IpAddr)> {
+    let before = text.get(..run.start)?.chars().next_back();
+    if before.is_some_and(is_word) {
+        return None;
+    }
+    let ends = Ends::of(text.as_bytes(), &run, v6);
+    ends.longest_first().find_map(|(end, is_v6)| {
+        let after = text.get(end..)?.chars().next();
+        let written = text.get(run.start..end)?;
+        let address = if after.is_some_and(is_word) {
+            None
+        } else if is_v6 {
+            written.parse().ok().map(IpAddr::V6)
+        } else {
+            read_ipv4(written, &text[..run.start], &text[end..]).map(IpAddr::V4)
+        };
+        address.map(|address| (end, address))
+    })
+}
 
 /// The most ends there are: of eight groups, and the digits of an IPv4 address
 /// in place of the last two.
@@ -165,7 +164,7 @@ struct Ends {
 }
 
 impl Ends {
-    fn of(bytes: &[u8], run: &Range<usize>) -> Self {
+    fn of(bytes: &[u8], run: &Range<usize>, v6: bool) -> Self {
         let mut ends = Self::default();
         let (mut colons, mut dots, mut is_short) = (0, 0, false);
         let last = run.end.min(run.start + ADDRESS_MAX);
@@ -176,6 +175,8 @@ impl Ends {
                 ends.push(at, is_v6);
             }
             match byte {
+                // Behind the digits of an IPv4 address is nothing more.
+                Some(b':') if dots > 0 || !v6 => break,
                 Some(b':') => {
                     is_short |= at > run.start && bytes[at - 1] == b':';
                     colons += 1;
@@ -198,7 +199,7 @@ impl Ends {
         }
     }
 
-    fn longest_first(&mut self) -> impl Iterator<Item = (usize, bool)> {
+    fn longest_first(&self) -> impl Iterator<Item = (usize, bool)> {
         self.known[..self.len].iter().rev().copied()
     }
 }
@@ -220,9 +221,10 @@ fn may_hold_one(run: &[u8]) -> bool {
     parts.take(2).count() == 2
 }
 
-fn is_mapped(written: &str) -> bool {
-    let mut groups = written.split(':');
-    groups.any(|group| group.eq_ignore_ascii_case(MAPPED))
+/// Whether an IPv4 address may stand in a run in IPv6's digits.
+fn holds_mapped(run: &[u8]) -> bool {
+    let mut pieces = run.windows(MAPPED.len());
+    pieces.any(|piece| piece.eq_ignore_ascii_case(MAPPED.as_bytes()))
 }
 
 /// How long the first group of an IPv6 address is with its colon, where it may

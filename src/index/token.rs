@@ -89,6 +89,9 @@ fn one_form(c: char) -> char {
 /// A text in simple lower case. Its length in bytes may differ where the text
 /// is not ASCII; its characters correspond one to one.
 pub(super) fn fold_text(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     let mut folded = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
