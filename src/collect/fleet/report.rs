@@ -52,7 +52,7 @@ pub(super) fn report(
         devices: devices.len() as u64,
         outcomes: schedule.outcomes(),
         counts: schedule.counts(),
-        is_over: head.over.is_some(),
+        is_over: schedule.is_over(),
         is_paused: schedule.is_paused,
         starts: devices.iter().map(|d| d.attempts.len() as u64).sum(),
         bound,
