@@ -172,6 +172,8 @@ pub(in crate::collect) struct Schedule {
     hold_until: Moment,
     /// Sessions given up in a row as not known to the service.
     unknown_in_a_row: usize,
+    /// That lists leave out our sessions is told once.
+    is_blind_told: bool,
     /// Before the first list nobody knows who holds sessions.
     has_listed: bool,
     /// When the last list began.
@@ -208,6 +210,7 @@ impl Schedule {
             last_lost: Moment::default(),
             hold_until: Moment::default(),
             unknown_in_a_row: 0,
+            is_blind_told: false,
             has_listed: false,
             list_began: Moment::default(),
             listed_at: None,

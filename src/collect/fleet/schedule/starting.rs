@@ -77,6 +77,7 @@ impl Schedule {
             return None;
         }
         if self.is_blind(now) {
+            self.tell_blind();
             return None;
         }
         let has_room_for_away = self.waiting_away() < self.times.parked_max;
@@ -87,6 +88,14 @@ impl Schedule {
                 (!likely_away || has_room_for_away) && !self.is_held_by_others(*place)
             })
             .map(|(_, place)| *place)
+    }
+
+    fn tell_blind(&mut self) {
+        if !std::mem::replace(&mut self.is_blind_told, true) {
+            let why = "lists of the service leave out sessions that were started: \
+                few more are started until they show them";
+            self.notices.push(why.into());
+        }
     }
 
     /// Devices whose time has come are ready.
