@@ -52,25 +52,21 @@ pub(super) fn read(archive: &Path, run: RunId) -> io::Result<Vec<FleetOrder>> {
 /// Drops the first `count` orders of a run: orders are added behind them, and
 /// nobody else drops any.
 pub(super) fn remove(archive: &Path, run: RunId, count: usize) -> io::Result<()> {
-    let mut held = Held::open(archive)?;
     let mut left = count;
-    held.lines.retain(|line| {
+    Held::open(archive)?.retain(|line| {
         let goes = line.is_order(run) && left > 0;
         left -= usize::from(goes);
         !goes
-    });
-    held.write()
+    })
 }
 
 /// Drops what was left about whether to go on: whoever goes on with a run, or
 /// does not, decides that anew.
 pub(super) fn overrule(archive: &Path, run: RunId) -> io::Result<()> {
-    let mut held = Held::open(archive)?;
-    held.lines.retain(|line| {
+    Held::open(archive)?.retain(|line| {
         let going = matches!(line.order, Some(FleetOrder::Pause | FleetOrder::Resume));
         line.run != run || !going
-    });
-    held.write()
+    })
 }
 
 /// Whether orders to a run are heard from now on. Not to hear them brings
@@ -80,13 +76,14 @@ pub(super) fn hear(archive: &Path, run: RunId, hears: bool) -> io::Result<bool> 
     if !hears && held.lines.iter().any(|line| line.is_order(run)) {
         return Ok(false);
     }
-    // One process at a time is at an archive: other runs' ends are of none
-    // that lives.
-    held.lines.retain(|line| line.order.is_some());
-    if !hears {
+    if hears {
+        // One process at a time is at an archive: other runs' ends are of
+        // none that lives.
+        held.retain(|line| line.order.is_some())?;
+    } else {
         held.lines.push(Line { run, order: None });
+        held.write()?;
     }
-    held.write()?;
     Ok(true)
 }
 
@@ -121,6 +118,16 @@ impl Held {
             lines: lines.collect(),
             file,
         })
+    }
+
+    /// Writes only where a line goes.
+    fn retain(mut self, stays: impl FnMut(&Line) -> bool) -> io::Result<()> {
+        let before = self.lines.len();
+        self.lines.retain(stays);
+        match self.lines.len() < before {
+            true => self.write(),
+            false => Ok(()),
+        }
     }
 
     /// Lines move towards the beginning at most, and what is behind them is
