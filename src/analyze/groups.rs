@@ -138,6 +138,10 @@ impl Devices {
                 let few = std::mem::replace(self, others.clone());
                 few.iter().for_each(|device| self.add(device, fleet));
             }
+            (_, Self::Few { len, ids }) => {
+                let ids = &ids[..usize::from(*len)];
+                ids.iter().for_each(|device| self.add(*device, fleet));
+            }
             _ => others.iter().for_each(|device| self.add(device, fleet)),
         }
     }

@@ -62,6 +62,8 @@ const COUNTERS: usize = 1 << 21;
 /// Of a counter's 64 bits so many may be set and still tell how many devices
 /// set them, to about a tenth.
 const BITS_TOLD: u32 = 48;
+/// So many devices set nearly all of them.
+const ALL_BITS: u32 = 256;
 
 /// Counters of words: a bit for each device by its hash, and how many devices
 /// the texts with them stand on, summed.
@@ -121,7 +123,10 @@ impl Novelty {
     pub fn learn(&mut self, groups: &Groups) {
         for number in groups.all() {
             let devices = &groups.held(number, 0).devices;
-            let bits = devices.iter().fold(0, |bits, device| bits | bit(device));
+            let bits = match devices.len() > ALL_BITS {
+                true => u64::MAX,
+                false => devices.iter().fold(0, |bits, device| bits | bit(device)),
+            };
             for word in words(groups.text(number)) {
                 for (row, at) in self.rows.iter_mut().zip(places(&self.seed, word)) {
                     row.add(at, bits, devices.len());
