@@ -5,6 +5,7 @@
 //! (who learned it, from what, with which rules, and a SHA-256 of the rest),
 //! then the templates, sorted, a line each.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
@@ -50,35 +51,31 @@ struct Head {
 /// Collects the templates of a baseline.
 #[derive(Debug, Default)]
 pub struct Learner {
-    lines: Vec<Box<str>>,
+    /// Each once: who learns more than before brings most of it again.
+    lines: HashSet<Box<str>>,
     bytes: usize,
 }
 
 impl Learner {
     /// **Errors**: where there would be more than fits.
     pub fn add(&mut self, template: &str) -> Result<(), AnalyzeError> {
+        if self.lines.contains(template) {
+            return Ok(());
+        }
         self.bytes += template.len() + 1;
-        self.lines.push(template.into());
         if self.bytes > BYTES_MAX {
-            self.keep_distinct();
+            return Err(AnalyzeError::BaselineTooLarge { limit: BYTES_MAX });
         }
-        match self.bytes > BYTES_MAX {
-            true => Err(AnalyzeError::BaselineTooLarge { limit: BYTES_MAX }),
-            false => Ok(()),
-        }
-    }
-
-    fn keep_distinct(&mut self) {
-        self.lines.sort_unstable();
-        self.lines.dedup();
-        self.bytes = self.lines.iter().map(|line| line.len() + 1).sum();
+        self.lines.insert(template.into());
+        Ok(())
     }
 
     /// The baseline that knows them.
-    pub fn learned(mut self, facts: BaselineFacts) -> Result<Baseline, AnalyzeError> {
-        self.keep_distinct();
+    pub fn learned(self, facts: BaselineFacts) -> Result<Baseline, AnalyzeError> {
+        let mut lines: Vec<_> = self.lines.into_iter().collect();
+        lines.sort_unstable();
         let mut body = String::with_capacity(self.bytes);
-        for line in self.lines {
+        for line in lines {
             body.push_str(&line);
             body.push('\n');
         }
@@ -258,6 +255,17 @@ mod tests {
             rules: RuleSet::default(),
         };
         learner.learned(facts).unwrap()
+    }
+
+    #[test]
+    fn what_is_learned_again_takes_no_room() {
+        let half = "x".repeat(BYTES_MAX / 2 + 1);
+        let mut learner = Learner::default();
+        for _ in 0..1_000 {
+            learner.add(&half).unwrap();
+        }
+        let other = half.replace('x', "y");
+        assert!(learner.add(&other).is_err());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::scope::{CompareRequest, CompareSummary, Scope};
 use super::sweep::Sweep;
 use crate::app::custody;
 use crate::app::failure::{Failure, Kind};
+use crate::app::system::sync_folder;
 use crate::app::waiting::Waiting;
 
 const FOLDER: &str = "baselines";
@@ -150,12 +151,12 @@ pub fn learn_baseline(
         members,
         rules,
     };
-    let row = shelf.put(&learner.learned(facts)?)?;
-    let what = format!("baseline learn {} {}", named(&row), row.learned_from);
-    note(archive, &what);
     let mut summary = scope.summary(Some(&selection))?;
     summary.hidden = sweep.hidden();
+    let row = shelf.put(&learner.learned(facts)?)?;
     summary.rows = row.lines;
+    let what = format!("baseline learn {} {}", named(&row), row.learned_from);
+    note(archive, &what);
     Ok((row, summary))
 }
 
@@ -240,7 +241,12 @@ pub fn delete_baseline(archive: &Path, name: &str) -> Result<u64, Failure> {
     for (name, version) in all {
         let path = path_of(archive, &name, version);
         let gone = path.with_extension(GONE);
-        let delete = || File::create(&gone).and_then(|_| fs::remove_file(&path));
+        let delete = || {
+            File::create(&gone)?;
+            // The number is taken before its lines go.
+            sync_folder(&archive.join(FOLDER))?;
+            fs::remove_file(&path)
+        };
         delete().map_err(unwritable(&name))?;
         deleted += 1;
     }
@@ -393,17 +399,19 @@ impl Shelf {
         Ok(last.max().unwrap_or(0).saturating_add(1))
     }
 
-    /// Writes a version: whole and synced before it has its name.
+    /// Writes a version: whole and synced before it has its name, which lasts.
     fn put(&self, baseline: &Baseline) -> Result<BaselineRow, Failure> {
         let facts = baseline.facts();
-        let new = self.archive.join(FOLDER).join(NEW);
+        let folder = self.archive.join(FOLDER);
+        let new = folder.join(NEW);
         let target = path_of(&self.archive, &facts.name, facts.version);
         let write = || {
             let packed = zstd::bulk::compress(&baseline.page(), 3)?;
             let mut file = File::create(&new)?;
             file.write_all(&packed)?;
             file.sync_all()?;
-            fs::rename(&new, &target)
+            fs::rename(&new, &target)?;
+            sync_folder(&folder)
         };
         write().map_err(unwritable(&facts.name))?;
         Ok(BaselineRow::of(facts, baseline.lines()))
