@@ -396,9 +396,13 @@ mod tests {
         let dump = dump.join(":");
         for network in ["fe80::/10", "10.0.0.0/8", "0.0.0.0/0"] {
             let network = Network::read(network).unwrap();
-            let began = std::time::Instant::now();
-            assert_eq!(network.find(&dump, 0), None);
-            let took = began.elapsed();
+            let look = || {
+                let began = std::time::Instant::now();
+                assert_eq!(network.find(&dump, 0), None);
+                began.elapsed()
+            };
+            // Whoever else is at the machine slows some looks and not the code.
+            let took = (0..5).map(|_| look()).min().unwrap();
             assert!(took.as_millis() < 400, "{network} took {took:?}");
         }
     }
