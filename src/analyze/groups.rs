@@ -184,12 +184,23 @@ pub struct Held {
 }
 
 impl Held {
+    /// All of it; `None` where nobody holds it.
+    pub fn holding(&self) -> Option<Holding<'_>> {
+        Some(Holding {
+            devices: &self.devices,
+            hits: self.hits,
+            first: self.first?,
+            last: self.last,
+        })
+    }
+
     /// Returns the bytes it took.
-    fn add(&mut self, holding: &Holding<'_>, fleet: u32) -> usize {
+    pub fn add(&mut self, holding: &Holding<'_>, fleet: u32) -> usize {
         let before = self.devices.bytes();
         self.hits += holding.hits;
-        let first = Some(holding.first);
-        self.first = self.first.into_iter().chain(first).min();
+        if self.first.is_none_or(|first| holding.first < first) {
+            self.first = Some(holding.first);
+        }
         self.last = self.last.max(holding.last);
         self.devices.add_all(holding.devices, fleet);
         self.devices.bytes() - before

@@ -3,7 +3,7 @@
 //! hundreds of holders.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use super::IndexError;
@@ -80,6 +80,7 @@ impl<'s> Held<'s> {
         selection: &'s Selection<'s>,
         number: u32,
         part: Option<&Layer>,
+        threads: usize,
     ) -> Result<Self, IndexError> {
         let segment = selection.searcher.segment(number);
         let mut held = Self {
@@ -93,7 +94,7 @@ impl<'s> Held<'s> {
         };
         held.add_documents(part)?;
         held.passages.sort_unstable();
-        held.mark_passages()?;
+        held.mark_passages(threads)?;
         Ok(held)
     }
 
@@ -162,15 +163,27 @@ impl<'s> Held<'s> {
         Ok(())
     }
 
-    fn mark_passages(&mut self) -> Result<(), IndexError> {
-        let mut last = None;
-        for passage in &self.passages {
-            if last.replace(passage.chunk) != Some(passage.chunk) {
-                for line in self.segment.chunk_lines(passage.chunk)? {
-                    mark(&mut self.lines, line);
+    fn mark_passages(&mut self, threads: usize) -> Result<(), IndexError> {
+        let chunks = self.passages.chunk_by(|a, b| a.chunk == b.chunk).count();
+        if chunks == self.segment.chunk_count() as usize {
+            // Every line stands in one of them.
+            self.lines.fill(u64::MAX);
+            return Ok(());
+        }
+        let held = std::mem::take(&mut self.lines).into_iter();
+        let lines: Vec<AtomicU64> = held.map(AtomicU64::new).collect();
+        let mark = |batch: &&[Passage]| {
+            for same in batch.chunk_by(|a, b| a.chunk == b.chunk) {
+                for line in self.segment.chunk_lines(same[0].chunk)? {
+                    if let Some(word) = lines.get(line as usize / 64) {
+                        word.fetch_or(1 << (line % 64), Ordering::Relaxed);
+                    }
                 }
             }
-        }
+            Ok(())
+        };
+        on_threads(threads, &self.batches(), &mark, &mut |()| ())?;
+        self.lines = lines.into_iter().map(AtomicU64::into_inner).collect();
         Ok(())
     }
 
@@ -211,33 +224,45 @@ impl<'s> Held<'s> {
     }
 
     fn lines_of<'f>(&'f self, frame: usize, text: &'f str) -> FrameLines<'f> {
+        let lines = self.segment.frame_start(frame)..self.segment.frame_start(frame + 1);
         FrameLines {
             held: self,
-            next: self.segment.frame_start(frame),
+            next: lines.start,
+            is_plain: !self.segment.has_marks(&lines),
             rest: text,
         }
     }
 
-    /// Who holds which lines: `work` on several threads, `take` on this one,
-    /// in no order.
-    pub fn runs<T: Send>(
+    /// Who holds which lines: `work` on several threads, which gathers some runs
+    /// in one place, `take` on this one, in no order.
+    pub fn runs<T: Default + Send>(
         &self,
         threads: usize,
-        work: &(dyn Fn(Run<'_>) -> T + Sync),
+        work: &(dyn Fn(&mut T, Run<'_>) + Sync),
         take: &mut dyn FnMut(T),
     ) -> Result<(), IndexError> {
         let of_batch = |batch: &&[Passage]| {
-            let mut holders = Vec::new();
-            let runs = batch.chunk_by(|a, b| a.chunk == b.chunk);
-            runs.map(|run| self.run_of(run, &mut holders, work))
-                .collect()
+            let (mut holders, mut gathered) = (Vec::new(), T::default());
+            for same in batch.chunk_by(|a, b| a.chunk == b.chunk) {
+                let lines = self.hold_run(same, &mut holders)?;
+                let holders = &holders;
+                work(&mut gathered, Run { lines, holders });
+            }
+            Ok(gathered)
         };
-        let mut take_all = |batch: Vec<T>| batch.into_iter().for_each(&mut *take);
-        on_threads(threads, &self.batches(), &of_batch, &mut take_all)?;
-        let of_matches =
-            |found: &&[Match]| Ok(found.iter().map(|m| self.match_of(m, work)).collect());
+        on_threads(threads, &self.batches(), &of_batch, take)?;
+        let of_matches = |found: &&[Match]| {
+            let (mut holders, mut gathered) = (Vec::new(), T::default());
+            for found in found.iter() {
+                holders.clear();
+                self.hold(found.content, found.spot, &mut holders);
+                let (lines, holders) = (vec![found.line], &holders);
+                work(&mut gathered, Run { lines, holders });
+            }
+            Ok(gathered)
+        };
         let batches: Vec<_> = self.matches.chunks(BATCH).collect();
-        on_threads(threads, &batches, &of_matches, &mut take_all)
+        on_threads(threads, &batches, &of_matches, take)
     }
 
     /// Passages, those of a chunk together.
@@ -253,16 +278,12 @@ impl<'s> Held<'s> {
         batches
     }
 
-    fn run_of<T>(
+    /// The lines of a chunk, and all that hold it.
+    fn hold_run(
         &self,
         same: &[Passage],
         holders: &mut Vec<Holder>,
-        work: &dyn Fn(Run<'_>) -> T,
-    ) -> Result<T, IndexError> {
-        let lines = match same.first() {
-            Some(passage) => self.segment.chunk_lines(passage.chunk)?,
-            None => Vec::new(),
-        };
+    ) -> Result<Vec<u32>, IndexError> {
         holders.clear();
         for passage in same {
             let text = self.texts[passage.text as usize];
@@ -274,16 +295,10 @@ impl<'s> Held<'s> {
             self.hold(text.content, spot, holders);
         }
         holders.sort_unstable();
-        Ok(work(Run { lines, holders }))
-    }
-
-    fn match_of<T>(&self, found: &Match, work: &dyn Fn(Run<'_>) -> T) -> T {
-        let mut holders = Vec::new();
-        self.hold(found.content, found.spot, &mut holders);
-        work(Run {
-            lines: vec![found.line],
-            holders: &holders,
-        })
+        match same.first() {
+            Some(passage) => self.segment.chunk_lines(passage.chunk),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn hold(&self, content: u32, spot: Spot, holders: &mut Vec<Holder>) {
@@ -335,6 +350,8 @@ fn mark(lines: &mut [u64], line: u32) {
 pub struct FrameLines<'f> {
     held: &'f Held<'f>,
     next: u32,
+    /// All lines end as most do, and none is a part.
+    is_plain: bool,
     rest: &'f str,
 }
 
@@ -351,7 +368,11 @@ impl<'f> Iterator for FrameLines<'f> {
             (self.rest, self.next) = (rest, line.checked_add(1)?);
             let word = self.held.lines.get(line as usize / 64).copied();
             if word.unwrap_or(0) >> (line % 64) & 1 == 1 {
-                return Some((line, own_text(self.held.segment, line, text)));
+                let own = match self.is_plain {
+                    true => without_end(text),
+                    false => own_text(self.held.segment, line, text),
+                };
+                return Some((line, own));
             }
         }
         None

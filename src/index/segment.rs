@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -172,7 +172,7 @@ impl<'a> Lengths<'a> {
 fn read_ids(bytes: &mut Bytes<'_>, count: u64) -> Option<Vec<u32>> {
     let mut ids = Vec::with_capacity(count.min(1 << 20) as usize);
     bytes.runs(count, |start, len| {
-        ids.extend((0..len).filter_map(|n| start.checked_add(n)))
+        ids.extend(start..start.saturating_add(len));
     })?;
     Some(ids)
 }
@@ -300,6 +300,20 @@ impl Segment {
             }
         }
         None
+    }
+
+    /// Whether any of these lines is marked.
+    pub(super) fn has_marks(&self, lines: &Range<u32>) -> bool {
+        let (mut low, mut high) = (0, self.mark_count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.nth_mark(middle) {
+                Some((line, _)) if line < lines.start => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        let next = self.nth_mark(low);
+        next.is_some_and(|(line, _)| line < lines.end)
     }
 
     /// The stored lines that are parts of longer ones, ascending.

@@ -157,9 +157,15 @@ impl<'a> Selection<'a> {
 
     /// The lines of a segment that selected members hold: those that match
     /// where the query asks for text, all where it selects by fields. Only
-    /// those of one part of the texts (`errors`) where one is named.
-    pub fn held(&self, segment: u32, part: Option<&Layer>) -> Result<Held<'_>, IndexError> {
-        Held::open(self, segment, part)
+    /// those of one part of the texts (`errors`) where one is named. Read on
+    /// several threads.
+    pub fn held(
+        &self,
+        segment: u32,
+        part: Option<&Layer>,
+        threads: usize,
+    ) -> Result<Held<'_>, IndexError> {
+        Held::open(self, segment, part, threads)
     }
 
     /// Looks places up again.

@@ -50,6 +50,13 @@ impl<'a> Bytes<'a> {
     }
 
     pub(super) fn next(&mut self) -> Option<u64> {
+        // Most numbers are small.
+        if let Some((&byte, rest)) = self.rest.split_first()
+            && byte < 0x80
+        {
+            self.rest = rest;
+            return Some(u64::from(byte));
+        }
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let (&byte, rest) = self.rest.split_first()?;

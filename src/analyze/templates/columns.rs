@@ -148,7 +148,7 @@ impl Scan<'_> {
 
     /// A line of `tasklist`: program, process, kind of session.
     fn task(&mut self, start: usize) {
-        let program = match memchr::memmem::find(self.bytes, b".exe ") {
+        let program = match self.templates.program.find(self.bytes) {
             Some(dot) => dot + 4,
             None => match self.text(start, self.token_end(start)) {
                 "System" | "Registry" => self.token_end(start),

@@ -16,6 +16,7 @@ mod rules;
 mod scan;
 mod shapes;
 
+use memchr::memmem;
 use regex::Regex;
 use rustc_hash::FxHashMap;
 
@@ -69,6 +70,8 @@ pub struct Templates {
     on: [bool; RULES.len()],
     more: Vec<Custom>,
     machines: Machines,
+    /// What ends the name of a program in a list of tasks.
+    program: memmem::Finder<'static>,
 }
 
 /// Machines that a line may name and still be looked at by who says it: each is
@@ -81,8 +84,10 @@ const NAME_MAX: usize = 63;
 #[derive(Clone, Debug, Default)]
 struct Machines {
     known: FxHashMap<Box<str>, u32>,
-    /// By first byte, a bit for each length there is: most words are none.
+    /// By first byte, a bit for each length there is, and by the first two a
+    /// bit for whether any begins so: most words are no name.
     lengths: Vec<u64>,
+    heads: Vec<u64>,
 }
 
 impl Machines {
@@ -90,6 +95,7 @@ impl Machines {
         let mut machines = Self {
             known: FxHashMap::default(),
             lengths: vec![0; 256],
+            heads: vec![0; 1 << 10],
         };
         for name in names {
             let name = short(name).to_ascii_lowercase();
@@ -97,11 +103,26 @@ impl Machines {
             if !(3..=NAME_MAX).contains(&name.len()) {
                 continue;
             }
-            machines.lengths[usize::from(name.as_bytes()[0])] |= 1 << name.len();
+            let bytes = name.as_bytes();
+            machines.lengths[usize::from(bytes[0])] |= 1 << name.len();
+            let (word, bit) = Self::head(bytes[0], bytes[1]);
+            machines.heads[word] |= bit;
             let next = machines.known.len() as u32;
             machines.known.entry(name.into()).or_insert(next);
         }
         machines
+    }
+
+    /// Where it stands whether a name begins with two bytes.
+    fn head(first: u8, second: u8) -> (usize, u64) {
+        let [first, second] = [first, second].map(|byte| byte.to_ascii_lowercase());
+        let pair = usize::from(first) << 8 | usize::from(second);
+        (pair / 64, 1 << (pair % 64))
+    }
+
+    fn may_begin(&self, first: u8, second: u8) -> bool {
+        let (word, bit) = Self::head(first, second);
+        self.heads.get(word).is_some_and(|heads| heads & bit != 0)
     }
 
     fn find(&self, word: &str) -> Option<u32> {
@@ -130,6 +151,7 @@ impl Templates {
             on: [true; RULES.len()],
             more: Vec::new(),
             machines: Machines::default(),
+            program: memmem::Finder::new(b".exe "),
         };
         for name in &set.off {
             let rule = RULES.iter().position(|rule| rule.name == name);
@@ -195,12 +217,6 @@ impl Templates {
         let mut out = String::with_capacity(line.len());
         self.write(line, own, &mut Vec::new(), &mut out);
         out
-    }
-
-    /// Whether any machine's name begins so.
-    fn may_name(&self, first: u8) -> bool {
-        let first = usize::from(first.to_ascii_lowercase());
-        self.machines.lengths.get(first).is_some_and(|all| *all > 0)
     }
 
     fn on(&self, kind: Kind) -> bool {

@@ -17,7 +17,7 @@ const RECORDS: [&[u8]; 9] = [
 ];
 
 pub(super) struct Scan<'a> {
-    templates: &'a Templates,
+    pub(super) templates: &'a Templates,
     pub(super) line: &'a str,
     pub(super) bytes: &'a [u8],
     /// Everything before this has been looked at.
@@ -133,9 +133,13 @@ impl<'a> Scan<'a> {
     }
 
     pub(super) fn blanks(&mut self) {
+        let is_one = !matches!(self.byte(self.at + 1), b' ' | b'\t');
+        if is_one && self.byte(self.at) == b' ' && self.at > 0 {
+            self.at += 1;
+            return;
+        }
         let end = self.skip_blanks(self.at);
-        let is_usual = end == self.at + 1 && self.byte(self.at) == b' ';
-        if self.on(Kind::Blanks) && !(is_usual && self.at > 0) {
+        if self.on(Kind::Blanks) {
             let one = if self.at == 0 { "" } else { " " };
             self.put(self.at, end, one);
         }
@@ -280,7 +284,8 @@ impl<'a> Scan<'a> {
         if !self.on(Kind::Own) || self.before(start) == b'-' {
             return false;
         }
-        if !self.templates.may_name(self.byte(start)) {
+        let machines = &self.templates.machines;
+        if !machines.may_begin(self.byte(start), self.byte(start + 1)) {
             return false;
         }
         let rest = self.bytes.get(start..).unwrap_or(&[]);
@@ -303,7 +308,7 @@ impl<'a> Scan<'a> {
 
     /// Names of files that hold what a program made up.
     fn made_up(&mut self, start: usize) -> bool {
-        if !self.on(Kind::Temp) {
+        if !matches!(self.byte(start), b'_' | b'P') || !self.on(Kind::Temp) {
             return false;
         }
         let rest = self.bytes.get(start..).unwrap_or(&[]);

@@ -99,28 +99,37 @@ fn joined(bytes: &[u8], end: usize) -> Option<usize> {
 }
 
 fn date(bytes: &[u8], at: usize) -> Option<usize> {
-    let year_first = |mark| {
-        let end = field(bytes, at, &[4], 1601, 2200)?;
-        let end = field(bytes, is(bytes, end, mark)?, &[1, 2], 1, 12)?;
-        field(bytes, is(bytes, end, mark)?, &[1, 2], 1, 31)
-    };
-    let year_last = |mark| {
-        let end = field(bytes, at, &[1, 2], 1, 31)?;
-        let end = field(bytes, is(bytes, end, mark)?, &[1, 2], 1, 31)?;
-        field(bytes, is(bytes, end, mark)?, &[4], 1601, 2200)
-    };
-    let named = || {
-        let end = field(bytes, at, &[1, 2], 1, 31)?;
-        let mark = byte(bytes, end);
-        let end = month(bytes, end + 1).filter(|_| b" /-".contains(&mark))?;
-        field(bytes, is(bytes, end, mark)?, &[4], 1601, 2200)
-    };
-    year_first(b'-')
-        .or_else(|| year_first(b'/'))
-        .or_else(|| year_last(b'/'))
-        .or_else(|| year_last(b'.'))
-        .or_else(named)
-        .or_else(|| compact(bytes, at))
+    let len = digits(bytes, at);
+    let mark = byte(bytes, at + len);
+    match (len, mark) {
+        (4, b'-' | b'/') => year_first(bytes, at, mark),
+        (1 | 2, b'/' | b'.') => year_last(bytes, at, mark).or_else(|| with_month(bytes, at)),
+        (1 | 2, b' ' | b'-') => with_month(bytes, at),
+        (8 | 14, _) => compact(bytes, at),
+        _ => None,
+    }
+}
+
+/// `2026-02-03`
+fn year_first(bytes: &[u8], at: usize, mark: u8) -> Option<usize> {
+    let end = field(bytes, at, &[4], 1601, 2200)?;
+    let end = field(bytes, is(bytes, end, mark)?, &[1, 2], 1, 12)?;
+    field(bytes, is(bytes, end, mark)?, &[1, 2], 1, 31)
+}
+
+/// `2/3/2026`, `03.02.2026`
+fn year_last(bytes: &[u8], at: usize, mark: u8) -> Option<usize> {
+    let end = field(bytes, at, &[1, 2], 1, 31)?;
+    let end = field(bytes, is(bytes, end, mark)?, &[1, 2], 1, 31)?;
+    field(bytes, is(bytes, end, mark)?, &[4], 1601, 2200)
+}
+
+/// `03/Feb/2026`, `3 February 2026`
+fn with_month(bytes: &[u8], at: usize) -> Option<usize> {
+    let end = field(bytes, at, &[1, 2], 1, 31)?;
+    let mark = byte(bytes, end);
+    let end = month(bytes, end + 1).filter(|_| b" /-".contains(&mark))?;
+    field(bytes, is(bytes, end, mark)?, &[4], 1601, 2200)
 }
 
 /// `20260203`, `20260203021140`
@@ -185,49 +194,57 @@ fn zone(bytes: &[u8], at: usize) -> usize {
     at
 }
 
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
-const DAYS: [&str; 7] = [
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-    "sunday",
-];
+/// A month's name by its first three letters.
+fn month_of(head: &[u8; 3]) -> Option<&'static str> {
+    Some(match head {
+        b"jan" => "january",
+        b"feb" => "february",
+        b"mar" => "march",
+        b"apr" => "april",
+        b"may" => "may",
+        b"jun" => "june",
+        b"jul" => "july",
+        b"aug" => "august",
+        b"sep" => "september",
+        b"oct" => "october",
+        b"nov" => "november",
+        b"dec" => "december",
+        _ => return None,
+    })
+}
 
-/// One of these words, or its first three letters.
-fn named(bytes: &[u8], at: usize, names: &[&str]) -> Option<usize> {
+/// A day's name by its first three letters.
+fn day_of(head: &[u8; 3]) -> Option<&'static str> {
+    Some(match head {
+        b"mon" => "monday",
+        b"tue" => "tuesday",
+        b"wed" => "wednesday",
+        b"thu" => "thursday",
+        b"fri" => "friday",
+        b"sat" => "saturday",
+        b"sun" => "sunday",
+        _ => return None,
+    })
+}
+
+/// A name, or its first three letters.
+fn named(bytes: &[u8], at: usize, name_of: fn(&[u8; 3]) -> Option<&'static str>) -> Option<usize> {
     let head = bytes.get(at..)?.first_chunk::<3>()?.map(|b| b | 32);
-    let mut names = names.iter();
-    let name = names.find(|name| name.as_bytes().starts_with(&head))?;
+    let name = name_of(&head)?;
     let len = count(bytes, at, |b| b.is_ascii_alphabetic());
     let word = bytes.get(at..at + len)?;
     (len == 3 || word.eq_ignore_ascii_case(name.as_bytes())).then_some(at + len)
 }
 
 fn month(bytes: &[u8], at: usize) -> Option<usize> {
-    named(bytes, at, &MONTHS)
+    named(bytes, at, month_of)
 }
 
 /// `Tuesday, February 3, 2026 2:14:07 AM`, `Tue, 03 Feb 2026 02:11:40 GMT`,
 /// `Feb  3 02:11:40`
 pub(super) fn named_time(bytes: &[u8], at: usize) -> Option<usize> {
     let blanks = |at: usize| at + count(bytes, at, |b| b == b' ' || b == b',');
-    let from = named(bytes, at, &DAYS).map_or(at, blanks);
+    let from = named(bytes, at, day_of).map_or(at, blanks);
     if from > at && byte(bytes, from).is_ascii_digit() {
         return time(bytes, from).filter(|_| date(bytes, from).is_some());
     }
@@ -259,7 +276,11 @@ pub(super) fn duration(bytes: &[u8], at: usize) -> Option<usize> {
     let number = at + number(bytes, at);
     let unit = number + count(bytes, number, |b| b == b' ').min(1);
     let len = count(bytes, unit, |b| b.is_ascii_alphabetic());
-    let word = bytes.get(unit..unit + len)?.to_ascii_lowercase();
+    // The first letters of all units: most words behind numbers have others.
+    if len == 0 || !b"mshnu".contains(&(byte(bytes, unit) | 32)) {
+        return None;
+    }
+    let word = bytes.get(unit..unit + len)?;
     const UNITS: [&[u8]; 13] = [
         b"ms",
         b"msec",
@@ -275,7 +296,8 @@ pub(super) fn duration(bytes: &[u8], at: usize) -> Option<usize> {
         b"ns",
         b"us",
     ];
-    let is_unit = UNITS.contains(&word.as_slice()) || word == b"s" && unit == number;
+    let is = |unit: &[u8]| word.eq_ignore_ascii_case(unit);
+    let is_unit = UNITS.iter().any(|unit| is(unit)) || is(b"s") && unit == number;
     (is_unit && ends(bytes, unit + len)).then_some(unit + len)
 }
 

@@ -3,9 +3,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::analyze::{Devices, First, Groups, Holding, Key, Keys};
+use rustc_hash::FxHashMap;
+
+use crate::analyze::{Devices, First, Groups, Held, Holding, Key, Keys};
 use crate::evidence::Layer;
-use crate::index::{FrameLines, Held, Holder, Run, Selection};
+use crate::index::{self, FrameLines, Holder, Run, Selection};
 
 use super::lens::{Lens, Seen};
 use crate::app::failure::Failure;
@@ -156,12 +158,11 @@ impl<'a> Sweep<'a> {
         gather: &mut dyn FnMut(&mut Groups) -> Result<(), Failure>,
         take: &mut dyn FnMut(Groups) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let fleet = self.selection.devices().len() as u32;
         let mut from = 0u64;
         self.hidden.store(0, Ordering::Relaxed);
         loop {
             let to = from.saturating_add(self.width());
-            let mut groups = Groups::new(fleet, from..=to);
+            let mut groups = Groups::new(self.fleet(), from..=to);
             gather(&mut groups)?;
             // What does not fit is gathered again in smaller parts.
             if self.is_full(&groups) {
@@ -187,15 +188,19 @@ impl<'a> Sweep<'a> {
         let segments = self.selection.segments();
         for segment in 0..segments {
             on_progress(u64::from(segment), u64::from(segments));
-            let held = self.selection.held(segment, self.part.as_ref())?;
+            let held = self
+                .selection
+                .held(segment, self.part.as_ref(), self.threads)?;
             if held.is_empty() {
                 continue;
             }
             let (numbers, several) = self.look_at(&held, groups)?;
-            let work = |run: Run<'_>| self.tallied(run, &numbers, &several);
-            held.runs(self.threads, &work, &mut |tallied: Tallied| {
+            let work = |tallies: &mut Tallies, run: Run<'_>| {
+                self.tally(tallies, &run, &numbers, &several);
+            };
+            held.runs(self.threads, &work, &mut |tallies: Tallies| {
                 if !self.is_full(groups) {
-                    tallied.add(groups);
+                    tallies.add_to(groups);
                 }
             })?;
             if self.is_full(groups) {
@@ -209,7 +214,7 @@ impl<'a> Sweep<'a> {
     /// Gives every held line the number of its group.
     fn look_at(
         &self,
-        held: &Held<'_>,
+        held: &index::Held<'_>,
         groups: &mut Groups,
     ) -> Result<(Vec<u32>, Vec<Several>), Failure> {
         let mut numbers = vec![NONE; held.line_count() as usize];
@@ -294,30 +299,28 @@ impl<'a> Sweep<'a> {
         });
     }
 
-    fn tallied(&self, run: Run<'_>, numbers: &[u32], several: &[Several]) -> Tallied {
-        let mut by_holder = Vec::new();
-        let mut groups = run.lines;
-        for (n, line) in (0u64..).zip(&mut groups) {
-            *line = match numbers.get(*line as usize).copied().unwrap_or(NONE) {
-                number if number == NONE || number & SEVERAL == 0 => number,
+    /// Notes who holds the lines of a run.
+    fn tally(&self, tallies: &mut Tallies, run: &Run<'_>, numbers: &[u32], several: &[Several]) {
+        let mut all: [Held; 2] = Default::default();
+        for holder in run.holders {
+            self.hold(&mut all, holder);
+        }
+        for (n, line) in (0u64..).zip(&run.lines) {
+            match numbers.get(*line as usize).copied().unwrap_or(NONE) {
+                NONE => {}
+                number if number & SEVERAL == 0 => tallies.add(number, &all, n, self.fleet()),
                 number => {
                     let several = &several[(number & !SEVERAL) as usize];
-                    self.add_several(run.holders, several, n, &mut by_holder);
-                    NONE
+                    self.tally_several(tallies, run.holders, several, n);
                 }
-            };
-        }
-        Tallied {
-            tally: Tally::of(run.holders, self),
-            groups,
-            by_holder,
+            }
         }
     }
 
     /// A line whose text depends on who says it: those together who say the
     /// same, of whom there are no more than machines it names, and all others.
-    fn add_several(&self, holders: &[Holder], several: &Several, n: u64, said: &mut Vec<Said>) {
-        let first = said.len();
+    fn tally_several(&self, tallies: &mut Tallies, holders: &[Holder], several: &Several, n: u64) {
+        let mut said: Vec<(u32, [Held; 2])> = Vec::new();
         for holder in holders {
             let own = self.own_of(self.device_of(holder.rank));
             let own = several.own.iter().find(|(name, _)| Some(*name) == own);
@@ -325,109 +328,76 @@ impl<'a> Sweep<'a> {
             if number == NONE {
                 continue;
             }
-            match said[first..].iter_mut().find(|said| said.number == number) {
-                Some(said) => said.tally.add_holder(holder, self),
-                None => said.push(Said {
-                    number,
-                    raw: several.raw,
-                    n,
-                    tally: Tally::of(std::slice::from_ref(holder), self),
-                }),
-            }
+            let at = said.iter().position(|(known, _)| *known == number);
+            let at = at.unwrap_or_else(|| {
+                said.push((number, Default::default()));
+                said.len() - 1
+            });
+            self.hold(&mut said[at].1, holder);
+        }
+        for (number, sides) in said {
+            tallies.variants.push((number, several.raw));
+            tallies.add(number, &sides, n, self.fleet());
         }
     }
-}
 
-/// The lines of a run, by their groups, and who holds them.
-struct Tallied {
-    tally: Tally,
-    /// Of each line of the run; none where that depends on who says it.
-    groups: Vec<u32>,
-    /// Lines whose text depends on who says it.
-    by_holder: Vec<Said>,
-}
-
-struct Said {
-    number: u32,
-    raw: Key,
-    n: u64,
-    tally: Tally,
-}
-
-impl Tallied {
-    fn add(&self, groups: &mut Groups) {
-        for (n, number) in (0u64..).zip(&self.groups) {
-            if *number != NONE {
-                self.tally.add(*number, n, groups);
-            }
-        }
-        for said in &self.by_holder {
-            groups.add_variant(said.number, said.raw);
-            said.tally.add(said.number, said.n, groups);
-        }
-    }
-}
-
-/// Who holds a run, side by side.
-#[derive(Default)]
-struct Tally {
-    sides: [OneSide; 2],
-}
-
-#[derive(Default)]
-struct OneSide {
-    devices: Devices,
-    hits: u64,
-    first: Option<Holder>,
-    last: Option<u32>,
-}
-
-impl Tally {
-    fn of(holders: &[Holder], sweep: &Sweep<'_>) -> Self {
-        let mut tally = Self::default();
-        holders
-            .iter()
-            .for_each(|holder| tally.add_holder(holder, sweep));
-        tally
-    }
-
-    /// Holders come in the order of their ranks.
-    fn add_holder(&mut self, holder: &Holder, sweep: &Sweep<'_>) {
-        let (rank, selection) = (holder.rank, sweep.selection);
-        let side = match sweep.sides[rank as usize] {
-            Side::First => &mut self.sides[0],
-            Side::Second => &mut self.sides[1],
+    /// Notes a member, on its side.
+    fn hold(&self, sides: &mut [Held; 2], holder: &Holder) {
+        let (rank, spot) = (holder.rank, holder.spot);
+        let side = match self.sides[rank as usize] {
+            Side::First => &mut sides[0],
+            Side::Second => &mut sides[1],
             Side::Out => return,
         };
-        let fleet = selection.devices().len() as u32;
-        if let Some(device) = sweep.device_of(rank) {
-            side.devices.add(device, fleet);
-        }
-        side.hits += 1;
-        side.first.get_or_insert(*holder);
-        side.last = side.last.max((rank < selection.timed()).then_some(rank));
+        side.add(
+            &Holding {
+                devices: &Devices::of(self.device_of(rank), self.fleet()),
+                hits: 1,
+                first: First {
+                    rank,
+                    place: (spot.segment, spot.document, spot.index),
+                },
+                last: (rank < self.selection.timed()).then_some(rank),
+            },
+            self.fleet(),
+        );
     }
 
-    /// Adds the run's `n`th line to a group.
-    fn add(&self, number: u32, n: u64, groups: &mut Groups) {
-        for (which, side) in self.sides.iter().enumerate() {
-            let Some(first) = side.first else {
-                continue;
-            };
-            let spot = first.spot;
-            groups.add(
-                number,
-                which,
-                &Holding {
-                    devices: &side.devices,
-                    hits: side.hits,
-                    first: First {
-                        rank: first.rank,
-                        place: (spot.segment, spot.document, spot.index + n),
-                    },
-                    last: side.last,
-                },
-            );
+    fn fleet(&self) -> u32 {
+        self.selection.devices().len() as u32
+    }
+}
+
+/// Who holds the groups that some runs have, side by side: a thread gathers
+/// them, since most groups stand in many runs.
+#[derive(Default)]
+struct Tallies {
+    sides: [FxHashMap<u32, Held>; 2],
+    /// Raw texts of lines whose group depends on who says them.
+    variants: Vec<(u32, Key)>,
+}
+
+impl Tallies {
+    /// Adds the `n`th line of a run to a group.
+    fn add(&mut self, number: u32, run: &[Held; 2], n: u64, fleet: u32) {
+        for (groups, held) in self.sides.iter_mut().zip(run) {
+            if let Some(mut holding) = held.holding() {
+                holding.first.place.2 += n;
+                groups.entry(number).or_default().add(&holding, fleet);
+            }
+        }
+    }
+
+    fn add_to(&self, groups: &mut Groups) {
+        for (number, raw) in &self.variants {
+            groups.add_variant(*number, *raw);
+        }
+        for (side, numbers) in self.sides.iter().enumerate() {
+            for (number, held) in numbers {
+                if let Some(holding) = held.holding() {
+                    groups.add(*number, side, &holding);
+                }
+            }
         }
     }
 }
