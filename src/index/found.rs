@@ -257,10 +257,12 @@ impl<'a> Finder<'a> {
     ) -> Result<ControlFlow<()>, IndexError> {
         each_line(segment, chunk, &mut |hit, bytes| {
             let mut found = at.found(hit);
-            // Of several the one whose beginning is longest.
+            // Of several the one whose beginning is longest: all end the line.
             let here = over.crossed.iter().filter(|c| c.place == hit.index);
-            let shown = here.filter(|c| self.plan.leaves[self.plan.phrases[c.phrase].leaf].lists);
-            found.crossed = shown.max_by_key(|c| c.cut).copied();
+            let phrase = |c: &Crossed| &self.plan.phrases[c.phrase];
+            let shown = here.filter(|c| self.plan.leaves[phrase(c).leaf].lists);
+            let length = |c: &&Crossed| (c.cut, phrase(c).crossing.first_len());
+            found.crossed = shown.max_by_key(length).copied();
             let start = over.starts.and_then(|starts| starts.get(&found.line));
             let own = found.offset..found.offset + bytes;
             // Behind the last line of a text that has no line feed a match may

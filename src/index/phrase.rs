@@ -43,6 +43,11 @@ impl Crossing {
         }))
     }
 
+    /// **Units**: bytes of what stands before its first blank.
+    pub(super) fn first_len(&self) -> usize {
+        self.first.needle().len()
+    }
+
     /// What a line needs to hold all of it.
     pub(super) fn needed(&self) -> Needed {
         Needed::every(self.pieces.iter().map(|piece| Needed::of_literal(piece)))

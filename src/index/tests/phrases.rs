@@ -256,3 +256,26 @@ fn a_phrase_goes_on_behind_more_blanks_than_a_part_holds() {
     assert_eq!(found("one two"), [(1, 2), (1, 2)]);
     assert_eq!(found("two three"), [(1, head.len() as u64 - 3)]);
 }
+
+#[test]
+fn of_phrases_that_cross_the_same_line_end_the_first_is_the_match() {
+    let texts = vec![(None, "x evil.exe  the\r\nnext line\n".to_string())];
+    let member = Member {
+        id: id(1),
+        layers: Vec::new(),
+        content: content(&texts),
+        device: "pc".into(),
+        time: None,
+        texts,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    build(folder.path(), &[member], Settings::default(), 1);
+    let searcher = open(folder.path(), &Settings::default());
+    let phrases = ["the next", "exe the next", "evil.exe the next line"];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let asked = order.map(|n| Query::Text(Text::Phrase(phrases[n].into())));
+        let found = answers(&searcher, &Query::Or(asked.to_vec()));
+        let found: Vec<_> = found.iter().map(|hit| (hit.2, hit.3, hit.4)).collect();
+        assert_eq!(found, [(1, 2, 13)], "{order:?}");
+    }
+}
