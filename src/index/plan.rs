@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::IndexError;
 use super::crossing::Crossed;
 use super::facts::{Occurrence, ResultFacts};
@@ -48,7 +50,7 @@ enum Node {
     Text(usize),
     Field(Field, Pattern),
     Range(Field, Ends),
-    Time(Option<i64>, Option<i64>),
+    Time(Option<Timestamp>, Option<Timestamp>),
     And(Vec<Node>),
     Or(Vec<Node>),
     Not(Box<Node>),
@@ -199,12 +201,7 @@ impl Compiler {
                 let (from, to) = (end(from), end(to));
                 Node::Range(*field, Ends { from, to })
             }
-            Query::Time { since, until } => {
-                let nanoseconds = |time: &Option<jiff::Timestamp>| {
-                    time.and_then(|time| crate::evidence::Time::from_instant(time).nanoseconds())
-                };
-                Node::Time(nanoseconds(since), nanoseconds(until))
-            }
+            Query::Time { since, until } => Node::Time(*since, *until),
             Query::And(queries) => Node::And(self.all(queries, lists)?),
             Query::Or(queries) => Node::Or(self.all(queries, lists)?),
             Query::Not(query) => Node::Not(Box::new(self.compile(query, !lists)?)),
@@ -289,7 +286,7 @@ fn judge(
         Node::Time(since, until) => result
             .time
             .as_ref()
-            .and_then(|time| time.nanoseconds())
+            .and_then(|time| time.instant())
             .is_some_and(|time| {
                 since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until)
             }),

@@ -601,3 +601,40 @@ fn counts_agree_with_the_hits_they_count() {
     };
     assert_eq!(hits(&searcher, &query, &options), found[..3]);
 }
+
+#[test]
+fn any_time_is_before_or_behind_any_other() {
+    let times = [
+        "0001-01-01T00:00:00Z",
+        "1677-01-01T00:00:00Z",
+        "2026-02-04T15:37:25Z",
+        "2262-05-01T00:00:00Z",
+        "9999-12-30T00:00:00Z",
+    ];
+    let members = (0..).zip(times).map(|(n, time)| Member {
+        id: id(n),
+        layers: Vec::new(),
+        content: Sha256([n as u8; 32]),
+        device: "pc".into(),
+        time: Some(Time::from_text(time)),
+        texts: vec![(None, format!("line {n}"))],
+    });
+    let members: Vec<Member> = members.collect();
+    let folder = tempfile::tempdir().unwrap();
+    build(folder.path(), &members, Settings::default(), 5);
+    let searcher = open(folder.path(), &Settings::default());
+    for (n, since) in times.iter().enumerate() {
+        for (m, until) in times.iter().enumerate() {
+            let query = Query::Time {
+                since: since.parse().ok(),
+                until: until.parse().ok(),
+            };
+            let expected = m.saturating_sub(n);
+            assert_eq!(
+                answers(&searcher, &query).len(),
+                expected,
+                "{since} {until}"
+            );
+        }
+    }
+}
