@@ -125,10 +125,14 @@ const WORDS: &[&str] = &[
 ];
 
 pub(super) fn line(random: &mut Random) -> String {
+    line_of(random, WORDS)
+}
+
+pub(super) fn line_of(random: &mut Random, from: &[&str]) -> String {
     let words = random.below(9);
     let mut line = String::new();
     for _ in 0..words {
-        line.push_str(random.pick(WORDS));
+        line.push_str(random.pick(from));
         if random.below(4) > 0 {
             line.push(' ');
         }
@@ -139,7 +143,11 @@ pub(super) fn line(random: &mut Random) -> String {
     line
 }
 
-pub(super) fn text(random: &mut Random, pool: &[String]) -> String {
+pub(super) fn text(
+    random: &mut Random,
+    pool: &[String],
+    line: &dyn Fn(&mut Random) -> String,
+) -> String {
     let mut text = String::new();
     for _ in 0..random.below(80) {
         if random.below(3) > 0 {
@@ -157,6 +165,14 @@ pub(super) fn text(random: &mut Random, pool: &[String]) -> String {
 
 /// A small fleet: repeated lines, repeated contents, transcripts in two parts.
 pub(super) fn members(seed: u64, count: u64) -> Vec<Member> {
+    members_of(seed, count, &line)
+}
+
+pub(super) fn members_of(
+    seed: u64,
+    count: u64,
+    line: &dyn Fn(&mut Random) -> String,
+) -> Vec<Member> {
     let mut random = Random(seed);
     let pool: Vec<String> = (0..60).map(|_| line(&mut random)).collect();
     let mut members: Vec<Member> = Vec::new();
@@ -164,10 +180,10 @@ pub(super) fn members(seed: u64, count: u64) -> Vec<Member> {
         let texts = match random.below(4) {
             0 if !members.is_empty() => members[random.below(members.len())].texts.clone(),
             1 => vec![
-                (Some(Layer::output()), text(&mut random, &pool)),
-                (Some(Layer::errors()), text(&mut random, &pool)),
+                (Some(Layer::output()), text(&mut random, &pool, line)),
+                (Some(Layer::errors()), text(&mut random, &pool, line)),
             ],
-            _ => vec![(None, text(&mut random, &pool))],
+            _ => vec![(None, text(&mut random, &pool, line))],
         };
         let seconds = random.below(50);
         members.push(Member {

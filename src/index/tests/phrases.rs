@@ -1,39 +1,7 @@
-//! Phrases over line ends, against a pattern over the whole text.
+//! Phrases over line ends, against a look at the whole text.
 
+use super::oracle::Wanted;
 use super::*;
-
-/// A phrase as a pattern over folded text: each run of blanks as any run of
-/// them within a line, or a line end with the blanks around it.
-fn pattern(phrase: &str) -> regex::Regex {
-    let blanks = r"(?:[\s--\n]+|[\s--\n]*\n[\s--\n]*)";
-    let pieces: Vec<String> = phrase.split_whitespace().map(regex::escape).collect();
-    regex::Regex::new(&pieces.join(blanks)).unwrap()
-}
-
-fn is_word(c: Option<char>) -> bool {
-    c.is_some_and(|c| c.is_alphanumeric() || c == '_')
-}
-
-/// The lines of a text in which the phrase begins.
-fn lines_with(text: &str, phrase: &str) -> Vec<u64> {
-    let text: String = text.chars().map(oracle::one_case).collect();
-    let phrase: String = phrase.chars().map(oracle::one_case).collect();
-    let pattern = pattern(&phrase);
-    let mut lines = Vec::new();
-    let mut at = 0;
-    while let Some(found) = pattern.find_at(&text, at) {
-        let before = text[..found.start()].chars().next_back();
-        let after = text[found.end()..].chars().next();
-        let joins = is_word(before) && is_word(phrase.chars().next())
-            || is_word(after) && is_word(phrase.chars().next_back());
-        if !joins {
-            lines.push(text[..found.start()].matches('\n').count() as u64 + 1);
-        }
-        at = found.start() + found.as_str().chars().next().map_or(1, char::len_utf8);
-    }
-    lines.dedup();
-    lines
-}
 
 fn expected(members: &[Member], phrase: &str) -> Vec<(String, String, u64)> {
     let mut all = Vec::new();
@@ -42,8 +10,8 @@ fn expected(members: &[Member], phrase: &str) -> Vec<(String, String, u64)> {
             let mut layers = member.layers.clone();
             layers.extend(part.clone());
             let place = (member.id.to_string(), plan::joined(&layers));
-            let lines = lines_with(text, phrase).into_iter();
-            all.extend(lines.map(|line| (place.0.clone(), place.1.clone(), line)));
+            let found = Wanted::Phrase(phrase.to_string()).places(text).into_iter();
+            all.extend(found.map(|found| (place.0.clone(), place.1.clone(), found.line)));
         }
     }
     all.sort();
