@@ -92,10 +92,21 @@ impl<R: Read> Window<R> {
                 Err(error) => error.valid_up_to(),
             };
             self.cut = bytes.split_off(valid);
+            self.make_room(bytes.len());
             self.text
                 .push_str(&String::from_utf8(bytes).unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// Room for so many bytes more; for all of a window where half of it is
+    /// filled: growing on by doubling would hold three times as much.
+    fn make_room(&mut self, more: usize) {
+        let len = self.text.len() + more;
+        if len > self.text.capacity() && len > self.size.window / 2 {
+            let whole = self.size.window + 2 * STEP;
+            self.text.reserve_exact(whole.max(len) - self.text.len());
+        }
     }
 
     /// Drops what lies before a place.
@@ -104,5 +115,29 @@ impl<R: Read> Window<R> {
         self.lines += memchr::memchr_iter(b'\n', gone).count() as u64;
         self.offset += at as u64;
         self.text.drain(..at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_takes_no_more_room_than_it_shows() {
+        let size = Size {
+            window: 8 << 20,
+            overlap: 1 << 20,
+        };
+        let (mut windows, mut bytes) = (0, 0);
+        let text = "é1".repeat(9 << 20);
+        Window::pass(text.as_bytes(), size, |window, _, end| {
+            assert!(window.text.capacity() <= size.window + 2 * STEP);
+            bytes = window.offset as usize + window.text.len();
+            windows += 1;
+            ControlFlow::Continue(end)
+        })
+        .unwrap();
+        assert_eq!(bytes, text.len());
+        assert!(windows > 3);
     }
 }
