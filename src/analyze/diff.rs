@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn groups(sides: [&[&str]; 2]) -> Groups {
-        let keys = Keys::default();
+        let keys = Keys::new([7; 16]);
         let mut groups = Groups::new(2, 0..=u64::MAX);
         for (side, lines) in sides.into_iter().enumerate() {
             for (n, line) in lines.iter().enumerate() {

@@ -4,7 +4,8 @@
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 
 /// Where a line stands, for whoever knows what the numbers mean. In the order
 /// of reading.
@@ -19,16 +20,31 @@ const BLOCK: usize = 1 << 20;
 /// Devices held one by one; a bit for each device of the fleet beyond.
 const FEW: usize = 6;
 
-/// Hashes texts; drawn anew by every process, so that nobody can prepare
-/// texts that fall together.
-#[derive(Clone, Debug, Default)]
-pub struct Keys(DefaultHashBuilder);
+/// Hashes texts. An archive hashes with its own drawn number, so that nobody
+/// can prepare texts that fall together.
+#[derive(Clone, Debug)]
+pub struct Keys(FixedState);
 
 /// The hash of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(u64);
 
+impl Key {
+    pub fn of_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl Keys {
+    pub fn new(seed: [u8; 16]) -> Self {
+        let seed = u128::from_le_bytes(seed);
+        Self(FixedState::with_seed((seed >> 64) as u64 ^ seed as u64))
+    }
+
     pub fn of(&self, text: &str) -> Key {
         Key(self.0.hash_one(text))
     }

@@ -187,6 +187,13 @@ impl<'s> Held<'s> {
         Ok(())
     }
 
+    /// Tells which lines of which segment these are: what is true of the lines
+    /// is true wherever this is the same.
+    pub fn identify(&self, tell: &mut dyn FnMut(&[u8])) {
+        self.segment.identify(tell);
+        self.lines.iter().for_each(|word| tell(&word.to_le_bytes()));
+    }
+
     /// Lines of the segment, held or not: line ids are below this.
     pub fn line_count(&self) -> u32 {
         self.segment.line_count()

@@ -152,6 +152,11 @@ impl SectionFile {
         self.table.iter().map(|(tag, _, len, _)| (tag, *len))
     }
 
+    /// Of every section, as its writer took them.
+    pub(super) fn checksums(&self) -> impl Iterator<Item = u32> + '_ {
+        self.table.iter().map(|(.., checksum)| *checksum)
+    }
+
     /// Reads every section and compares its checksum.
     pub(super) fn verify(&self) -> Result<(), IndexError> {
         for (tag, start, len, checksum) in &self.table {

@@ -302,6 +302,14 @@ impl Segment {
         None
     }
 
+    /// Tells which segment this is: its number and the checksums of its parts.
+    pub(super) fn identify(&self, tell: &mut dyn FnMut(&[u8])) {
+        tell(&self.meta.number.to_le_bytes());
+        self.file
+            .checksums()
+            .for_each(|sum| tell(&sum.to_le_bytes()));
+    }
+
     /// Whether any of these lines is marked.
     pub(super) fn has_marks(&self, lines: &Range<u32>) -> bool {
         let (mut low, mut high) = (0, self.mark_count());

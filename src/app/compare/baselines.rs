@@ -20,7 +20,6 @@ use crate::evidence::Time;
 use crate::store::Tail;
 
 use super::scope::{CompareRequest, CompareSummary, Scope};
-use super::sweep::Sweep;
 use crate::app::custody;
 use crate::app::failure::{Failure, Kind};
 use crate::app::system::sync_folder;
@@ -104,7 +103,7 @@ pub fn learn_baseline(
         );
     };
     let lens = scope.lens(&selection)?;
-    let sweep = Sweep::new(&selection, &lens);
+    let sweep = scope.sweep(&selection, &lens);
     let mut learner = Learner::default();
     // Then what stands on no known device is learned, too.
     let is_one_enough = request.devices_min <= 1;

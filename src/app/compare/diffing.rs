@@ -9,7 +9,7 @@ use crate::index::{Field, Query, Selection};
 
 use super::rows::{DiffKind, DiffRow, SideRow};
 use super::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
-use super::sweep::{Side, Sweep};
+use super::sweep::Side;
 use crate::app::failure::{Failure, Kind};
 use crate::app::typed::parse_time;
 use crate::app::waiting::Waiting;
@@ -90,7 +90,7 @@ pub fn diff(
     summary.deviceless = left_out.deviceless;
     let lens = scope.lens(&selection)?;
     let pairing = pairing(request, &sides, &selection);
-    let sweep = Sweep::new(&selection, &lens).with_sides(sides);
+    let sweep = scope.sweep(&selection, &lens).with_sides(sides);
     let mut groups = None;
     sweep.each(on_progress, &mut |pass| match sweep.is_whole() {
         true => {

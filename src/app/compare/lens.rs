@@ -3,7 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::analyze::{Baseline, RuleSet, Templates};
+use crate::analyze::{Baseline, Keys, RuleSet, Templates};
 
 use crate::app::failure::Failure;
 
@@ -21,7 +21,12 @@ pub(super) enum Seen {
 pub(super) struct Lens {
     templates: Templates,
     rules: RuleSet,
+    /// The machines whose names the templates know.
+    machines: Vec<String>,
     baselines: Vec<Baseline>,
+    pub(super) keys: Keys,
+    /// A line is told by its template alone, and what baselines know by that.
+    pub(super) is_plain: bool,
     /// Templates whose raw lines are asked for, by number.
     wanted: Option<FxHashMap<String, u32>>,
 }
@@ -30,22 +35,42 @@ impl Lens {
     pub(super) fn new(
         rules: RuleSet,
         baselines: Vec<Baseline>,
-        machines: &[String],
+        machines: Vec<String>,
+        seed: [u8; 16],
     ) -> Result<Self, Failure> {
         let names = || machines.iter().map(String::as_str);
         let with_names = |baseline: Baseline| baseline.with_machines(names());
+        let has_these_rules = |baseline: &Baseline| baseline.facts().rules == rules;
+        let is_plain = baselines.iter().all(has_these_rules);
         Ok(Self {
             templates: Templates::new(&rules)?.with_machines(names()),
             rules,
             baselines: baselines.into_iter().map(with_names).collect(),
+            machines,
+            keys: Keys::new(seed),
+            is_plain,
             wanted: None,
         })
+    }
+
+    /// What becomes of lines with a template.
+    pub(super) fn seen(&self, template: &str) -> Seen {
+        match self.baselines.iter().any(|known| known.has(template)) {
+            true => Seen::Hidden,
+            false => Seen::Text,
+        }
+    }
+
+    /// What templates depend on beside their lines.
+    pub(super) fn depends_on(&self) -> (&RuleSet, &[String]) {
+        (&self.rules, &self.machines)
     }
 
     /// The same for the raw lines of some templates.
     #[must_use]
     pub(super) fn for_raw(mut self, wanted: FxHashMap<String, u32>) -> Self {
         self.wanted = Some(wanted);
+        self.is_plain = false;
         self
     }
 
@@ -65,6 +90,9 @@ impl Lens {
     ) -> Seen {
         let from = out.len();
         self.templates.write(line, own, named, out);
+        if self.is_plain {
+            return Seen::Text;
+        }
         let is_known = self.is_known(line, own, named, &out[from..]);
         let Some(wanted) = &self.wanted else {
             return if is_known { Seen::Hidden } else { Seen::Text };

@@ -3,8 +3,10 @@
 
 mod baselines;
 mod diffing;
+mod kept;
 mod known;
 mod lens;
+mod looks;
 mod rows;
 mod scope;
 mod stacking;

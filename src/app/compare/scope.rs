@@ -129,7 +129,17 @@ impl<'a> Scope<'a> {
         let names = selection.devices().iter();
         let names: Vec<String> = names.filter_map(|device| device.name.clone()).collect();
         let baselines = baselines.collect::<Result<_, _>>()?;
-        Lens::new(self.request.rules.clone(), baselines, &names)
+        Lens::new(
+            self.request.rules.clone(),
+            baselines,
+            names,
+            self.search.archive_id(),
+        )
+    }
+
+    /// Looks at what is selected, and keeps what is seen.
+    pub(super) fn sweep<'s>(&self, selection: &'s Selection<'s>, lens: &'s Lens) -> Sweep<'s> {
+        Sweep::new(selection, lens).kept_in(&self.archive)
     }
 
     pub(super) fn summary(

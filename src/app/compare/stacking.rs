@@ -92,7 +92,8 @@ pub fn stack(
     let lens = scope.lens(&selection)?;
     let asked = scope.asked(&selection)?;
     let seed = scope.search.archive_id();
-    let stacking = Stacking::new(request, &selection, &lens, asked, seed);
+    let sweep = scope.sweep(&selection, &lens);
+    let stacking = Stacking::new(request, &selection, &lens, sweep, (asked, seed));
     let (mut records, novelty, texts) = stacking.records(on_progress)?;
     summary.hidden = stacking.sweep.hidden();
     summary.texts = texts;
@@ -134,15 +135,15 @@ impl<'a> Stacking<'a> {
         request: &'a StackRequest,
         selection: &'a Selection<'a>,
         lens: &'a Lens,
-        asked: u64,
-        seed: [u8; 16],
+        sweep: Sweep<'a>,
+        (asked, seed): (u64, [u8; 16]),
     ) -> Self {
         let part = (request.by == By::Error).then(Layer::errors);
         Self {
             request,
             selection,
             lens,
-            sweep: Sweep::new(selection, lens).of_part(part),
+            sweep: sweep.of_part(part),
             asked,
             seed,
         }
@@ -194,7 +195,7 @@ impl<'a> Stacking<'a> {
     /// Groups of what members are, not of what they hold.
     fn by_member(&self, groups: &mut Groups) -> Result<(), Failure> {
         let fleet = self.selection.devices().len() as u32;
-        let keys = &self.sweep.keys;
+        let keys = &self.lens.keys;
         for (rank, device) in (0u32..).zip(self.selection.ranks()) {
             if self.sweep.is_full(groups) {
                 return Ok(());

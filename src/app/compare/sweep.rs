@@ -1,15 +1,18 @@
 //! From the index to groups: every distinct line is looked at once, on all
 //! cores, and whoever holds it is noted.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
-use crate::analyze::{Devices, First, Groups, Held, Holding, Key, Keys};
+use crate::analyze::{Devices, First, Groups, Held, Holding, Key};
 use crate::evidence::Layer;
 use crate::index::{self, FrameLines, Holder, Run, Selection};
 
+use super::kept::Kept;
 use super::lens::{Lens, Seen};
+use super::looks::{Look, Looks};
 use crate::app::failure::Failure;
 
 /// **Units**: bytes of groups held at once. Where there are more, texts are
@@ -40,32 +43,34 @@ pub(super) struct Sweep<'a> {
     devices: Vec<Option<u32>>,
     /// By device: the number of its name.
     own: Vec<Option<u32>>,
-    pub(super) keys: Keys,
+    /// What was seen before; `None` where nothing is kept.
+    kept: Option<Kept>,
     /// How much of all hashes a pass takes.
     width: AtomicU64,
     hidden: AtomicU64,
     pub(super) threads: usize,
 }
 
-/// A line as a thread looked at it.
-struct Look {
-    line: u32,
-    /// Of the machine that it is said by; of any other where there is none.
-    own: Option<u32>,
-    key: Key,
-    raw: Key,
-    /// Others stand for the same line, by who says it.
-    is_one_of_several: bool,
-    seen: Seen,
-    /// Where its text ends in the batch.
-    end: usize,
+/// The groups of a segment's lines.
+struct Numbers {
+    /// By line.
+    lines: Vec<u32>,
+    several: Vec<Several>,
 }
 
-/// The lines of a frame.
-#[derive(Default)]
-struct Batch {
-    text: String,
-    looks: Vec<Look>,
+impl Numbers {
+    fn of(lines: u32) -> Self {
+        Self {
+            lines: vec![NONE; lines as usize],
+            several: Vec::new(),
+        }
+    }
+
+    /// Notes a line that is of several groups.
+    fn several(&mut self, several: Several) -> u32 {
+        self.several.push(several);
+        SEVERAL | (self.several.len() - 1) as u32
+    }
 }
 
 /// A line that stands for different texts, by who says it.
@@ -88,7 +93,7 @@ impl<'a> Sweep<'a> {
             sides: vec![Side::First; selection.len()],
             devices: selection.ranks().collect(),
             own: names.map(|name| lens.machine_of(name)).collect(),
-            keys: Keys::default(),
+            kept: None,
             width: AtomicU64::new(u64::MAX),
             hidden: AtomicU64::new(0),
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -98,6 +103,17 @@ impl<'a> Sweep<'a> {
     /// Only of this part of each text.
     pub(super) fn of_part(mut self, part: Option<Layer>) -> Self {
         self.part = part;
+        self
+    }
+
+    /// Keeps what is seen in an archive.
+    pub(super) fn kept_in(self, archive: &Path) -> Self {
+        let kept = Kept::new(archive, self.lens);
+        self.kept_by(kept)
+    }
+
+    pub(super) fn kept_by(mut self, kept: Kept) -> Self {
+        self.kept = Some(kept);
         self
     }
 
@@ -217,86 +233,88 @@ impl<'a> Sweep<'a> {
         held: &index::Held<'_>,
         groups: &mut Groups,
     ) -> Result<(Vec<u32>, Vec<Several>), Failure> {
-        let mut numbers = vec![NONE; held.line_count() as usize];
-        let mut several: Vec<Several> = Vec::new();
+        let mut numbers = Numbers::of(held.line_count());
+        let kept = self.kept.as_ref().filter(|_| self.lens.is_plain);
+        if let Some(kept) = kept {
+            let mut take = |looks| self.number(&looks, groups, &mut numbers);
+            if kept.replay(held, self.lens, &mut take) {
+                return Ok((numbers.lines, numbers.several));
+            }
+        }
+        let mut keeper = kept.map(|kept| kept.keeper(held));
         let work = |lines: FrameLines<'_>| self.look_at_frame(lines);
-        held.read(self.threads, &work, &mut |batch: Batch| {
-            let mut start = 0;
-            for look in &batch.looks {
-                let text = &batch.text[start..look.end];
-                start = look.end;
-                let is_full = self.is_full(groups);
-                let number = match look.seen {
-                    Seen::Unasked => None,
-                    _ if is_full => None,
-                    seen => groups.number(look.key, text, seen == Seen::Hidden),
-                };
-                let number = number.unwrap_or(NONE);
-                let known = &mut numbers[look.line as usize];
-                match look.own {
-                    None if look.is_one_of_several => {
-                        *known = SEVERAL | several.len() as u32;
-                        several.push(Several {
-                            raw: look.raw,
-                            others: number,
-                            own: Vec::new(),
-                        });
-                    }
-                    None => {
-                        *known = number;
-                        if number != NONE {
-                            groups.add_variant(number, look.raw);
-                        }
-                    }
-                    // The looks at one line follow each other.
-                    Some(own) => {
-                        if let Some(last) = several.last_mut() {
-                            last.own.push((own, number));
-                        }
-                    }
-                }
+        held.read(self.threads, &work, &mut |looks: Looks| {
+            self.number(&looks, groups, &mut numbers);
+            if let Some(keeper) = &mut keeper {
+                keeper.take(&looks);
             }
         })?;
-        Ok((numbers, several))
+        if let Some(keeper) = keeper {
+            keeper.keep();
+        }
+        Ok((numbers.lines, numbers.several))
     }
 
-    fn look_at_frame(&self, lines: FrameLines<'_>) -> Batch {
-        let mut batch = Batch::default();
+    fn look_at_frame(&self, lines: FrameLines<'_>) -> Looks {
+        let (lens, keys) = (self.lens, &self.lens.keys);
+        let mut looks = Looks::default();
         let (mut named, mut others) = (Vec::new(), Vec::new());
         for (line, text) in lines {
             named.clear();
-            let raw = self.keys.of(text);
-            let first = batch.looks.len();
-            self.look(&mut batch, (line, text), raw, None, &mut named);
+            let raw = keys.of(text);
+            let mut look = |own, named: &mut Vec<u32>| {
+                let text = looks.number_of(keys, |out| lens.look(text, own, named, out));
+                looks.looks.push(Look {
+                    line,
+                    own,
+                    raw,
+                    text,
+                });
+            };
+            look(None, &mut named);
             for own in &named {
-                self.look(&mut batch, (line, text), raw, Some(*own), &mut others);
-            }
-            for look in &mut batch.looks[first..] {
-                look.is_one_of_several = !named.is_empty();
+                look(Some(*own), &mut others);
             }
         }
-        batch
+        looks
     }
 
-    fn look(
-        &self,
-        batch: &mut Batch,
-        (line, text): (u32, &str),
-        raw: Key,
-        own: Option<u32>,
-        named: &mut Vec<u32>,
-    ) {
-        let from = batch.text.len();
-        let seen = self.lens.look(text, own, named, &mut batch.text);
-        batch.looks.push(Look {
-            line,
-            own,
-            key: self.keys.of(&batch.text[from..]),
-            raw,
-            is_one_of_several: false,
-            seen,
-            end: batch.text.len(),
+    /// Gives lines that were looked at the numbers of their groups.
+    fn number(&self, looks: &Looks, groups: &mut Groups, numbers: &mut Numbers) {
+        let is_full = self.is_full(groups);
+        let texts = looks.texts().iter().map(|text| {
+            let said = looks.text(text);
+            let seen = match text.seen {
+                Seen::Text if self.lens.is_plain => self.lens.seen(said),
+                seen => seen,
+            };
+            let is_asked = seen != Seen::Unasked && !is_full;
+            let number = is_asked.then(|| groups.number(text.key, said, seen == Seen::Hidden));
+            number.flatten().unwrap_or(NONE)
         });
+        let texts: Vec<u32> = texts.collect();
+        for of_line in looks.looks.chunk_by(|a, b| a.line == b.line) {
+            let number = |look: &Look| texts[look.text as usize];
+            let (first, own) = (&of_line[0], &of_line[1..]);
+            let known = match own {
+                [] if number(first) == NONE => NONE,
+                [] => {
+                    groups.add_variant(number(first), first.raw);
+                    number(first)
+                }
+                own => numbers.several(Several {
+                    raw: first.raw,
+                    others: number(first),
+                    own: own
+                        .iter()
+                        .filter_map(|look| Some((look.own?, number(look))))
+                        .collect(),
+                }),
+            };
+            if let Some(line) = numbers.lines.get_mut(first.line as usize) {
+                *line = known;
+            }
+        }
     }
 
     /// Notes who holds the lines of a run.

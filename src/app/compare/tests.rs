@@ -11,6 +11,7 @@ use crate::index::{
     Field, Identity, Occurrence, Query, ResultFacts, Searcher, Selection, Settings, Spot, Writer,
 };
 
+use super::kept::Kept;
 use super::lens::Lens;
 use super::sweep::{Side, Sweep};
 
@@ -282,7 +283,7 @@ fn templates() -> Templates {
 }
 
 fn lens() -> Lens {
-    Lens::new(RuleSet::default(), Vec::new(), &names()).unwrap()
+    Lens::new(RuleSet::default(), Vec::new(), names(), [7; 16]).unwrap()
 }
 
 #[test]
@@ -311,6 +312,72 @@ fn a_stack_says_what_a_reading_of_the_raw_texts_says() {
             );
         }
     }
+}
+
+#[test]
+fn what_was_seen_once_is_told_again_and_what_is_damaged_is_looked_at_anew() {
+    let members = members(11, 50);
+    let (folder, searcher) = indexed(&members);
+    let expected = read(&ranked(&members), &templates(), &|_| true);
+    let lens = lens();
+    let kept = Kept::new(folder.path(), &lens).with_the_least();
+    let selection = searcher.select(&Query::All).unwrap();
+    let holds = |segment| selection.held(segment, None, 1).unwrap();
+    let are_kept = || {
+        let segments = 0..selection.segments();
+        let mut all = segments.filter(|segment| !holds(*segment).is_empty());
+        all.all(|segment| kept.replay(&holds(segment), &lens, &mut |_| ()))
+    };
+    let ask = |threads, passes, what: &str| {
+        let mut answer = Answer::new();
+        Sweep::new(&selection, &lens)
+            .kept_by(kept.clone())
+            .over(threads, passes)
+            .each(&mut |_, _| {}, &mut |groups| {
+                told(&selection, &groups, &mut answer);
+                Ok(())
+            })
+            .unwrap();
+        assert_same(answer, expected.clone(), what);
+        assert!(are_kept(), "{what}");
+    };
+    assert!(!are_kept());
+    ask(2, 1, "seen");
+    ask(2, 1, "again");
+    ask(1, 3, "again in passes");
+    let files = std::fs::read_dir(folder.path().join("templates")).unwrap();
+    let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    assert!(!files.is_empty());
+    for damage in [
+        (|bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1)) as fn(&mut Vec<u8>),
+        |bytes| bytes.clear(),
+        |bytes| bytes[60] ^= 1,
+        // The end comes before the first page.
+        |bytes| bytes[..4].fill(0xff),
+    ] {
+        for file in &files {
+            let mut bytes = std::fs::read(file).unwrap();
+            damage(&mut bytes);
+            std::fs::write(file, bytes).unwrap();
+        }
+        assert!(!are_kept());
+        ask(2, 1, "after damage");
+    }
+    // Other lines of the same segments.
+    let query = Query::Field(Field::Script, "a.ps1".into());
+    let some = searcher.select(&query).unwrap();
+    let mut chosen = members.clone();
+    chosen.retain(|member| member.script == "a.ps1");
+    let mut answer = Answer::new();
+    Sweep::new(&some, &lens)
+        .kept_by(kept.clone())
+        .each(&mut |_, _| {}, &mut |groups| {
+            told(&some, &groups, &mut answer);
+            Ok(())
+        })
+        .unwrap();
+    let read = read(&ranked(&chosen), &templates(), &|_| true);
+    assert_same(answer, read, "by script");
 }
 
 #[test]
@@ -387,7 +454,7 @@ fn a_baseline_hides_exactly_what_it_learned_and_says_how_much() {
     // Whether the rules are those of the baseline or others.
     for rules in [RuleSet::default(), RuleSet::none()] {
         let baseline = crate::analyze::Baseline::read(&page).unwrap();
-        let lens = Lens::new(rules, vec![baseline], &names()).unwrap();
+        let lens = Lens::new(rules, vec![baseline], names(), [7; 16]).unwrap();
         let sweep = Sweep::new(&selection, &lens).over(2, 3);
         let mut hits = 0;
         sweep

@@ -39,7 +39,7 @@ pub fn twins(
     };
     let mut summary = scope.summary(Some(&selection))?;
     let lens = scope.lens(&selection)?;
-    let sweep = Sweep::new(&selection, &lens);
+    let sweep = scope.sweep(&selection, &lens);
     let fleet = selection.devices().len();
     summary.deviceless = selection.ranks().filter(Option::is_none).count() as u64;
     let mut sketches = Sketches::new(fleet);
