@@ -41,8 +41,12 @@ impl Key {
 
 impl Keys {
     pub fn new(seed: [u8; 16]) -> Self {
-        let seed = u128::from_le_bytes(seed);
-        Self(FixedState::with_seed((seed >> 64) as u64 ^ seed as u64))
+        let mixed = blake3::hash(&seed);
+        let (seed, _) = mixed
+            .as_bytes()
+            .split_first_chunk()
+            .unwrap_or((&[0; 8], &[]));
+        Self(FixedState::with_seed(u64::from_le_bytes(*seed)))
     }
 
     pub fn of(&self, text: &str) -> Key {
