@@ -227,7 +227,9 @@ impl<'s> Held<'s> {
             let text = self.segment.frame(*frame)?;
             Ok(work(self.lines_of(*frame, &text)))
         };
-        on_threads(threads, &self.frames(), &work, take)
+        on_threads(threads, &self.frames(), &work, take)?;
+        self.segment.rest();
+        Ok(())
     }
 
     fn lines_of<'f>(&'f self, frame: usize, text: &'f str) -> FrameLines<'f> {

@@ -92,6 +92,7 @@ pub(super) fn find(
     let frames = frames_of(segment, &all);
     read_frames(segment, leaves, &all, &frames, &mut found)?;
     found.sets.iter_mut().for_each(|set| set.sort_unstable());
+    segment.rest();
     Ok(found)
 }
 

@@ -9,6 +9,7 @@ use memmap2::Mmap;
 
 use super::IndexError;
 use super::folder::{Folder, NewFile};
+use super::system::release;
 
 const MAGIC: [u8; 8] = *b"AAsegmt1";
 /// Entry of the table: tag, offset, length, checksum.
@@ -150,6 +151,11 @@ impl SectionFile {
     /// Sizes by section.
     pub(super) fn sizes(&self) -> impl Iterator<Item = (&Tag, usize)> {
         self.table.iter().map(|(tag, _, len, _)| (tag, *len))
+    }
+
+    /// Gives back the memory of what was read; all can be read again.
+    pub(super) fn release(&self) {
+        release(&self.map.0);
     }
 
     /// Of every section, as its writer took them.

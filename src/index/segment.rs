@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::close::LENGTHS_BLOCK;
 use super::dictionary::Mark;
@@ -62,12 +63,20 @@ const FRAME_ENTRY: usize = 8 + 4 + 4 + 4;
 const MARK_ENTRY: usize = 4 + 4 + 4 + 1;
 /// No frame is larger: the longest stored line and one frame's fill.
 const FRAME_MAX: usize = 8 << 20;
+/// **Units**: bytes of frames that are read before the memory of a segment's
+/// map is given back: a scan holds no more of the largest.
+const MAPPED_MAX: usize = 4 << 20;
+/// The same for a segment that was looked through: there may be hundreds. A
+/// rare text reads less and finds its pages where they were.
+const MAPPED_AT_REST: usize = 1 << 20;
 
 pub(super) struct Segment {
     pub(super) meta: SegmentMeta,
     file: SectionFile,
     key: Option<mask::Key>,
     parts: OnceLock<Vec<TermPart>>,
+    /// **Units**: bytes of frames since memory was given back.
+    read: AtomicUsize,
 }
 
 /// A document's record.
@@ -189,7 +198,23 @@ impl Segment {
             file,
             key,
             parts: OnceLock::new(),
+            read: AtomicUsize::new(0),
         })
+    }
+
+    /// Notes that so many bytes of frames were read, and gives memory back
+    /// where `most` were since that was done last.
+    fn note_read(&self, bytes: usize, most: usize) {
+        let read = self.read.fetch_add(bytes, Ordering::Relaxed);
+        if read.saturating_add(bytes) > most {
+            self.read.store(0, Ordering::Relaxed);
+            self.file.release();
+        }
+    }
+
+    /// To be called where a segment was looked through: others follow.
+    pub(super) fn rest(&self) {
+        self.note_read(0, MAPPED_AT_REST);
     }
 
     pub(super) fn file(&self) -> &SectionFile {
@@ -272,6 +297,7 @@ impl Segment {
             let raw_len = u32_at(entry, 4)? as usize;
             let start: usize = position.try_into().ok()?;
             let packed = self.file.map().get(start..start.checked_add(packed_len)?)?;
+            self.note_read(packed_len, MAPPED_MAX);
             if raw_len > FRAME_MAX {
                 return None;
             }
