@@ -1,5 +1,11 @@
 //! Building small segments anew together, so that many small publishings do
 //! not leave many small segments.
+//!
+//! **Budget**: what is published is searchable before it is merged. Text is
+//! built anew until its segment is a quarter of a full one, and never after
+//! that: 9 times in 5,000 publishings of 20 KB, 5 times in as many of 300 KB,
+//! 4 of 1 MB, 1.5 of 5 MB. On disk what is merged stands beside what becomes of
+//! it until the manifest names that.
 
 use super::IndexError;
 use super::dictionary::Mark;
@@ -119,4 +125,60 @@ pub(super) fn read_documents(
         )))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(number: u64, text_bytes: u64) -> SegmentMeta {
+        SegmentMeta {
+            number,
+            file_bytes: text_bytes / 4,
+            text_bytes,
+            distinct_bytes: text_bytes / 8,
+            distinct_lines: text_bytes / 500,
+            lines: text_bytes / 70,
+            documents: 10,
+            rows: 10,
+        }
+    }
+
+    /// Publishes and merges; returns how much was built anew for each byte,
+    /// and how many segments there were at most.
+    fn play(sizes: impl Iterator<Item = u64>) -> (f64, usize) {
+        let settings = Settings::default();
+        let (mut segments, mut most) = (Vec::new(), 0);
+        let (mut taken, mut rebuilt) = (0, 0);
+        for (number, size) in (0..).zip(sizes) {
+            taken += size;
+            segments.push(segment(number, size));
+            if let Some(first) = first_to_merge(&segments, &settings) {
+                let merged = segments.split_off(first);
+                let size = merged.iter().map(|segment| segment.text_bytes).sum();
+                rebuilt += size;
+                segments.push(segment(number, size));
+            }
+            most = most.max(segments.len());
+        }
+        (rebuilt as f64 / taken as f64, most)
+    }
+
+    #[test]
+    fn what_is_merged_is_built_anew_a_few_times_whatever_the_publishings() {
+        for (size, at_most) in [
+            (20 << 10, 9.5),
+            (300 << 10, 5.5),
+            (1 << 20, 4.0),
+            (5 << 20, 2.0),
+        ] {
+            let (times, most) = play((0..5_000u64).map(|_| size));
+            let large = 5_000 * size / (Settings::default().text_max / SMALL_PART);
+            assert!(times < at_most, "{size}: {times}");
+            assert!(most as u64 <= large + SMALL_MAX as u64, "{size}: {most}");
+        }
+        let drawn = |n: u64| 1 << (10 + n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 15);
+        let (times, _) = play((0..20_000).map(drawn));
+        assert!(times < 3.0, "{times}");
+    }
 }

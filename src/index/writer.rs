@@ -253,8 +253,8 @@ impl Writer {
     /// **Errors**: what was published before stays as it was; the writer
     /// refuses further writes and is to be opened again.
     ///
-    /// **Cost**: closes the open segment, however small. Small ones are built
-    /// anew together, so that few remain; still, seldom is better.
+    /// **Cost**: closes the open segment, however small. Then small ones are
+    /// built anew together, so that few remain; still, seldom is better.
     pub fn publish(&mut self, watermark: Seq) -> Result<(), IndexError> {
         self.refuse_after_failure()?;
         self.poisoned = true;
@@ -272,19 +272,32 @@ impl Writer {
         manifest.segments.append(&mut self.closed);
         manifest.forgotten = self.forgotten.clone();
         manifest.spans = self.spans.clone();
-        if let Some(first) = merge::first_to_merge(&manifest.segments, &self.settings) {
-            let small = manifest.segments.split_off(first);
-            self.merge(&small, &manifest.forgotten)?;
-            manifest.segments.append(&mut self.closed);
-        }
         manifest.watermark = watermark;
+        self.held.clear();
+        self.commit(manifest)?;
+        self.merge_small()
+    }
+
+    /// Makes a manifest the index.
+    fn commit(&mut self, mut manifest: Manifest) -> Result<(), IndexError> {
         manifest.next = self.next;
         self.folder.sync()?;
         manifest.write(&self.folder)?;
         self.manifest = manifest;
-        self.held.clear();
         self.reopen_published()?;
         self.remove_unnamed()
+    }
+
+    /// Builds small segments anew, which are searchable all the while.
+    fn merge_small(&mut self) -> Result<(), IndexError> {
+        let mut manifest = self.manifest.clone();
+        let Some(first) = merge::first_to_merge(&manifest.segments, &self.settings) else {
+            return Ok(());
+        };
+        let small = manifest.segments.split_off(first);
+        self.merge(&small, &manifest.forgotten)?;
+        manifest.segments.append(&mut self.closed);
+        self.commit(manifest)
     }
 
     fn merge(&mut self, small: &[SegmentMeta], forgotten: &[Forgotten]) -> Result<(), IndexError> {

@@ -177,6 +177,36 @@ fn a_loss_of_power_at_any_step_of_close_merge_and_publish_leaves_the_last_publis
 }
 
 #[test]
+fn what_is_published_is_searchable_before_it_is_merged() {
+    let members = members(33, 18);
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    let mut merged = 0;
+    for (n, member) in members.iter().enumerate() {
+        add(&mut writer, member, n as u64).unwrap();
+        let before = writer.folder.done.lock().unwrap().len();
+        writer.publish(Seq(n as u64 + 1)).unwrap();
+        let done = writer.folder.done.lock().unwrap().clone();
+        let named = |d: &Done| matches!(d, Done::Renamed(_, to) if to == "manifest");
+        let made = |d: &Done| matches!(d, Done::Created(name) if name.ends_with(".segment"));
+        let first = before + done[before..].iter().position(named).unwrap();
+        if done[first..].iter().any(made) {
+            assert_eq!(done[first..].iter().filter(|d| named(d)).count(), 2);
+            check_at(&done[..=first], &members, Seq(n as u64 + 1));
+            merged += 1;
+        }
+    }
+    assert!(merged > 1, "{merged}");
+}
+
+/// What is on disk when so much was done, and no power was lost.
+fn check_at(done: &[Done], members: &[Member], seq: Seq) {
+    let left = tempfile::tempdir().unwrap();
+    OnDisk::after(done).lose_power(1, left.path());
+    assert_eq!(check(left.path(), members, seq), seq);
+}
+
+#[test]
 fn a_reader_keeps_its_answers_while_the_writer_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let members = members(22, 30);
