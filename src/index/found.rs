@@ -230,7 +230,7 @@ impl<'a> Finder<'a> {
         }
         let mut hits = Vec::new();
         let _ = each_line(segment, chunk, &mut |hit, _| {
-            if listed.lines.binary_search(&hit.line_id).is_ok() {
+            if listed.has_line(hit.line_id) {
                 hits.push(hit);
             }
             ControlFlow::Continue(())
@@ -271,9 +271,8 @@ impl<'a> Finder<'a> {
             found.start = start
                 .filter(|s| own.contains(&s.offset) || at_end(s))
                 .copied();
-            let is_listed = found.crossed.is_some()
-                || found.start.is_some()
-                || listed.lines.binary_search(&hit.line_id).is_ok();
+            let is_listed =
+                found.crossed.is_some() || found.start.is_some() || listed.has_line(hit.line_id);
             match is_listed {
                 true => each(found),
                 false => ControlFlow::Continue(()),

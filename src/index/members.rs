@@ -59,15 +59,59 @@ impl Masks {
 /// What matched in one segment, for listing.
 #[derive(Default)]
 pub(super) struct Listed {
-    /// Lines that are hits, ascending.
-    pub(super) lines: Vec<u32>,
+    /// Lines that are hits.
+    lines: Lines,
     /// Chunks that hold such lines: a bit each.
     chunks: Vec<u64>,
     /// Where phrases begin that cross line ends.
     pub(super) crossings: Crossings,
 }
 
+/// Some lines of a segment.
+#[derive(Default)]
+struct Lines {
+    /// Ascending.
+    few: Vec<u32>,
+    /// A bit each, where there are many: each line of every chunk that holds
+    /// one asks.
+    many: Vec<u64>,
+}
+
+impl Lines {
+    /// More than this are many: the search among them takes longer.
+    const FEW: usize = 1_000;
+
+    /// Of ascending lines.
+    fn of(lines: Vec<u32>) -> Self {
+        let Some(last) = lines.last().filter(|_| lines.len() > Self::FEW) else {
+            return Self {
+                few: lines,
+                many: Vec::new(),
+            };
+        };
+        let mut many = vec![0u64; *last as usize / 64 + 1];
+        for line in &lines {
+            many[*line as usize / 64] |= 1 << (line % 64);
+        }
+        Self {
+            few: Vec::new(),
+            many,
+        }
+    }
+
+    fn has(&self, line: u32) -> bool {
+        match self.many.get(line as usize / 64) {
+            Some(word) => word >> (line % 64) & 1 == 1,
+            None => self.few.binary_search(&line).is_ok(),
+        }
+    }
+}
+
 impl Listed {
+    pub(super) fn has_line(&self, line: u32) -> bool {
+        self.lines.has(line)
+    }
+
     pub(super) fn has_chunk(&self, chunk: u32) -> bool {
         let word = self.chunks.get(chunk as usize / 64);
         word.is_some_and(|word| word >> (chunk % 64) & 1 == 1)
@@ -176,7 +220,7 @@ impl Matches {
         let documents = documents_of(segment, &chunks, &crossings, plan, inside)?;
         self.add_contents(searcher, number, documents, plan.listed())?;
         self.listed.push(Listed {
-            lines: listed_lines(&found.sets, plan),
+            lines: Lines::of(listed_lines(&found.sets, plan)),
             chunks: listed_chunks(segment, &chunks, plan),
             crossings,
         });
