@@ -5,15 +5,7 @@ use super::*;
 
 /// One member with one line of several parts between two short ones.
 fn long_member(line: &str) -> Member {
-    let text = format!("first\r\n{line}\r\nend");
-    Member {
-        id: id(1),
-        layers: Vec::new(),
-        content: Sha256([3; 32]),
-        device: "pc".into(),
-        time: None,
-        texts: vec![(None, text)],
-    }
+    member_of(format!("first\r\n{line}\r\nend"))
 }
 
 /// As many segments as there are parts, or one.

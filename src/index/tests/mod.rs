@@ -66,6 +66,19 @@ pub(super) fn content(text: &[(Option<Layer>, String)]) -> Sha256 {
     Sha256(hasher.finalize().into())
 }
 
+/// A member with one text.
+pub(super) fn member_of(text: impl Into<String>) -> Member {
+    let texts = vec![(None, text.into())];
+    Member {
+        id: id(1),
+        layers: Vec::new(),
+        content: content(&texts),
+        device: "pc".into(),
+        time: None,
+        texts,
+    }
+}
+
 /// A small generator of repeatable numbers.
 pub(super) struct Random(pub(super) u64);
 

@@ -121,16 +121,7 @@ fn how_common_a_word_is_is_counted_as_far_as_asked() {
     use super::needed::NeededTerm;
     let folder = tempfile::tempdir().unwrap();
     let lines: String = (0..50).map(|n| format!("evil{} x{n}y\n", n % 7)).collect();
-    let texts = vec![(None, lines)];
-    let member = Member {
-        id: id(1),
-        layers: Vec::new(),
-        content: content(&texts),
-        device: "pc".into(),
-        time: None,
-        texts,
-    };
-    build(folder.path(), &[member], Settings::default(), 1);
+    build(folder.path(), &[member_of(lines)], Settings::default(), 1);
     let searcher = open(folder.path(), &Settings::default());
     let part = &searcher.segment(0).terms().unwrap()[0];
     let begin = || NeededTerm::Prefix("evil".into());

@@ -198,16 +198,9 @@ fn a_phrase_goes_on_behind_more_blanks_than_a_part_holds() {
         format!("p one\n{}z two y\n", blanks(1_200_000)),
         format!("{head}{}\nthree\n", blanks(65_400)),
     ];
-    let members = (0..).zip(texts).map(|(n, text)| {
-        let texts = vec![(None, text)];
-        Member {
-            id: id(n),
-            layers: Vec::new(),
-            content: content(&texts),
-            device: "pc".into(),
-            time: None,
-            texts,
-        }
+    let members = (0..).zip(texts).map(|(n, text)| Member {
+        id: id(n),
+        ..member_of(text)
     });
     let members: Vec<Member> = members.collect();
     let folder = tempfile::tempdir().unwrap();
@@ -227,15 +220,7 @@ fn a_phrase_goes_on_behind_more_blanks_than_a_part_holds() {
 
 #[test]
 fn of_phrases_that_cross_the_same_line_end_the_first_is_the_match() {
-    let texts = vec![(None, "x evil.exe  the\r\nnext line\n".to_string())];
-    let member = Member {
-        id: id(1),
-        layers: Vec::new(),
-        content: content(&texts),
-        device: "pc".into(),
-        time: None,
-        texts,
-    };
+    let member = member_of("x evil.exe  the\r\nnext line\n");
     let folder = tempfile::tempdir().unwrap();
     build(folder.path(), &[member], Settings::default(), 1);
     let searcher = open(folder.path(), &Settings::default());

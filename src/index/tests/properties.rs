@@ -335,14 +335,7 @@ fn a_line_longer_than_any_limit_is_found_at_its_place() {
     let text = format!("first\n{line}\nlast needle9.exe");
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::default();
-    let member = Member {
-        id: id(1),
-        layers: Vec::new(),
-        content: Sha256([3; 32]),
-        device: "pc".into(),
-        time: None,
-        texts: vec![(None, text.clone())],
-    };
+    let member = member_of(text.clone());
     build(
         folder.path(),
         std::slice::from_ref(&member),
@@ -521,14 +514,7 @@ fn addresses_are_found_by_the_index_as_by_reading() {
 #[test]
 fn an_empty_match_behind_the_last_line_has_its_place() {
     let folder = tempfile::tempdir().unwrap();
-    let member = Member {
-        id: id(1),
-        layers: Vec::new(),
-        content: Sha256([8; 32]),
-        device: "pc".into(),
-        time: None,
-        texts: vec![(None, "x\nab".into())],
-    };
+    let member = member_of("x\nab");
     build(folder.path(), std::slice::from_ref(&member), tiny(), 1);
     let searcher = open(folder.path(), &tiny());
     let found = answers(&searcher, &Query::multiline(r"\z", false));
@@ -613,11 +599,8 @@ fn any_time_is_before_or_behind_any_other() {
     ];
     let members = (0..).zip(times).map(|(n, time)| Member {
         id: id(n),
-        layers: Vec::new(),
-        content: Sha256([n as u8; 32]),
-        device: "pc".into(),
         time: Some(Time::from_text(time)),
-        texts: vec![(None, format!("line {n}"))],
+        ..member_of(format!("line {n}"))
     });
     let members: Vec<Member> = members.collect();
     let folder = tempfile::tempdir().unwrap();
