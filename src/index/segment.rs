@@ -64,7 +64,7 @@ const MARK_ENTRY: usize = 4 + 4 + 4 + 1;
 /// No frame is larger: the longest stored line and one frame's fill.
 const FRAME_MAX: usize = 8 << 20;
 /// **Units**: bytes of frames that are read before the memory of a segment's
-/// map is given back: a scan holds no more of the largest.
+/// map is given back: giving back more often would take longer than reading.
 const MAPPED_MAX: usize = 4 << 20;
 /// The same for a segment that was looked through: there may be hundreds. A
 /// rare text reads less and finds its pages where they were.
@@ -315,17 +315,27 @@ impl Segment {
     }
 
     pub(super) fn mark(&self, line: u32) -> Option<Mark> {
+        let (found, mark) = self.nth_mark(self.marks_before(line))?;
+        (found == line).then_some(mark)
+    }
+
+    /// Whether any of these lines is marked.
+    pub(super) fn has_marks(&self, lines: &Range<u32>) -> bool {
+        let next = self.nth_mark(self.marks_before(lines.start));
+        next.is_some_and(|(line, _)| line < lines.end)
+    }
+
+    /// How many lines before this one are marked.
+    fn marks_before(&self, line: u32) -> usize {
         let (mut low, mut high) = (0, self.mark_count());
         while low < high {
             let middle = low + (high - low) / 2;
-            let (found, mark) = self.nth_mark(middle)?;
-            match found.cmp(&line) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Some(mark),
+            match self.nth_mark(middle) {
+                Some((found, _)) if found < line => low = middle + 1,
+                _ => high = middle,
             }
         }
-        None
+        low
     }
 
     /// Tells which segment this is: its number and the checksums of its parts.
@@ -334,20 +344,6 @@ impl Segment {
         self.file
             .checksums()
             .for_each(|sum| tell(&sum.to_le_bytes()));
-    }
-
-    /// Whether any of these lines is marked.
-    pub(super) fn has_marks(&self, lines: &Range<u32>) -> bool {
-        let (mut low, mut high) = (0, self.mark_count());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.nth_mark(middle) {
-                Some((line, _)) if line < lines.start => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        let next = self.nth_mark(low);
-        next.is_some_and(|(line, _)| line < lines.end)
     }
 
     /// The stored lines that are parts of longer ones, ascending.
