@@ -14,8 +14,9 @@ use super::selection::Selection;
 use super::spot::Spot;
 use crate::evidence::Layer;
 
-/// Results of frames and batches that wait for whoever takes them.
-const WAITING: usize = 16;
+/// Results of frames and batches that wait for whoever takes them: of a fleet
+/// of 20,000 a batch may tell of 6,000 groups with a set of devices each, 15 MB.
+const WAITING: usize = 4;
 /// Passages that a thread looks at before it hands out what it found.
 const BATCH: usize = 1024;
 
@@ -69,6 +70,7 @@ pub struct Held<'s> {
     matches: Vec<Match>,
     /// Lines that are held: a bit each.
     lines: Vec<u64>,
+    threads: usize,
 }
 
 impl<'s> Held<'s> {
@@ -91,10 +93,11 @@ impl<'s> Held<'s> {
             passages: Vec::new(),
             matches: Vec::new(),
             lines: vec![0; (segment.line_count() as usize).div_ceil(64)],
+            threads,
         };
         held.add_documents(part)?;
         held.passages.sort_unstable();
-        held.mark_passages(threads)?;
+        held.mark_passages()?;
         Ok(held)
     }
 
@@ -163,7 +166,7 @@ impl<'s> Held<'s> {
         Ok(())
     }
 
-    fn mark_passages(&mut self, threads: usize) -> Result<(), IndexError> {
+    fn mark_passages(&mut self) -> Result<(), IndexError> {
         let chunks = self.passages.chunk_by(|a, b| a.chunk == b.chunk).count();
         if chunks == self.segment.chunk_count() as usize {
             // Every line stands in one of them.
@@ -182,7 +185,7 @@ impl<'s> Held<'s> {
             }
             Ok(())
         };
-        on_threads(threads, &self.batches(), &mark, &mut |()| ())?;
+        on_threads(self.threads, &self.batches(), &mark, &mut |()| ())?;
         self.lines = lines.into_iter().map(AtomicU64::into_inner).collect();
         Ok(())
     }
@@ -219,7 +222,6 @@ impl<'s> Held<'s> {
     /// **Cost**: inflates the frames that have such lines, on all cores.
     pub fn read<T: Send>(
         &self,
-        threads: usize,
         work: &(dyn Fn(FrameLines<'_>) -> T + Sync),
         take: &mut dyn FnMut(T),
     ) -> Result<(), IndexError> {
@@ -227,7 +229,7 @@ impl<'s> Held<'s> {
             let text = self.segment.frame(*frame)?;
             Ok(work(self.lines_of(*frame, &text)))
         };
-        on_threads(threads, &self.frames(), &work, take)?;
+        on_threads(self.threads, &self.frames(), &work, take)?;
         self.segment.rest();
         Ok(())
     }
@@ -246,7 +248,6 @@ impl<'s> Held<'s> {
     /// in one place, `take` on this one, in no order.
     pub fn runs<T: Default + Send>(
         &self,
-        threads: usize,
         work: &(dyn Fn(&mut T, Run<'_>) + Sync),
         take: &mut dyn FnMut(T),
     ) -> Result<(), IndexError> {
@@ -259,7 +260,7 @@ impl<'s> Held<'s> {
             }
             Ok(gathered)
         };
-        on_threads(threads, &self.batches(), &of_batch, take)?;
+        on_threads(self.threads, &self.batches(), &of_batch, take)?;
         let of_matches = |found: &&[Match]| {
             let (mut holders, mut gathered) = (Vec::new(), T::default());
             for found in found.iter() {
@@ -271,7 +272,7 @@ impl<'s> Held<'s> {
             Ok(gathered)
         };
         let batches: Vec<_> = self.matches.chunks(BATCH).collect();
-        on_threads(threads, &batches, &of_matches, take)
+        on_threads(self.threads, &batches, &of_matches, take)
     }
 
     /// Passages, those of a chunk together.

@@ -20,6 +20,9 @@ const SCHEMA: u32 = 1;
 const LOOKS_MIN: usize = 1 << 14;
 /// **Units**: bytes of looks that are held in memory at once, some 500,000.
 const PAGE_MAX: usize = 16 << 20;
+/// **Units**: bytes of a page with all that was seen in its last frame: lines
+/// that name machines may be seen 17 times. What is larger is not kept.
+const READ_MAX: usize = 2 * PAGE_MAX;
 /// **Units**: bytes of all files, some hundreds of comparisons; what was not
 /// used for longest goes first, and what alone is larger is not kept.
 const ALL_MAX: u64 = 512 << 20;
@@ -36,19 +39,20 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn new(archive: &Path, lens: &Lens) -> Self {
+    /// `None` where what they depend on cannot be told.
+    pub(super) fn new(archive: &Path, lens: &Lens) -> Option<Self> {
         let mut context = blake3::Hasher::new();
         let (rules, machines) = lens.depends_on();
         // How texts are hashed may differ between versions and machines.
         let probes = ["", "probe", "a probe of more than sixteen bytes"];
         let hashes = probes.map(|probe| lens.keys.of(probe).number());
         let depends = (SCHEMA, env!("CARGO_PKG_VERSION"), rules, machines, hashes);
-        context.update(&serde_json::to_vec(&depends).unwrap_or_default());
-        Self {
+        serde_json::to_writer(&mut context, &depends).ok()?;
+        Some(Self {
             folder: archive.join(FOLDER),
             context,
             looks_min: LOOKS_MIN,
-        }
+        })
     }
 
     /// Keeps however little is seen.
@@ -103,7 +107,8 @@ impl Kept {
         }
     }
 
-    /// Removes what was not used for longest, and is not being written.
+    /// Removes what was not used for longest; what is being written is the
+    /// youngest.
     fn make_room(&self) -> io::Result<()> {
         let files = fs::read_dir(&self.folder)?.filter_map(|entry| {
             let entry = entry.ok()?;
@@ -176,8 +181,11 @@ impl Keeper<'_> {
     }
 
     fn write_page(&mut self) -> io::Result<()> {
-        let looks = std::mem::take(&mut self.page);
-        let page = zstd::bulk::compress(&looks.page(), 1)?;
+        let page = std::mem::take(&mut self.page).page();
+        if page.len() > READ_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let page = zstd::bulk::compress(&page, 1)?;
         let new = match &mut self.new {
             Some(new) => new,
             none => none.insert(New::create(&self.path)?),
@@ -230,15 +238,12 @@ fn read_page(file: &mut impl Read) -> io::Result<Vec<u8>> {
     }
     file.read_exact(&mut checksum)?;
     let mut packed = Vec::new();
-    // A page holds less than it takes in memory, but for what was taken last.
-    let most = 2 * PAGE_MAX;
-    let is_whole = file
-        .take(u64::from(len).min(most as u64))
-        .read_to_end(&mut packed)?;
-    if is_whole as u64 != u64::from(len) || blake3::hash(&packed) != checksum {
+    let most = u64::from(len).min(READ_MAX as u64);
+    let read = file.take(most).read_to_end(&mut packed)?;
+    if read as u64 != u64::from(len) || blake3::hash(&packed) != checksum {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    zstd::bulk::decompress(&packed, most)
+    zstd::bulk::decompress(&packed, READ_MAX)
 }
 
 #[cfg(test)]
@@ -249,7 +254,7 @@ mod tests {
     fn kept(folder: &Path, rules: RuleSet, machines: &[&str], seed: u8) -> Kept {
         let machines = machines.iter().map(|name| name.to_string()).collect();
         let lens = Lens::new(rules, Vec::new(), machines, [seed; 16]).unwrap();
-        Kept::new(folder, &lens)
+        Kept::new(folder, &lens).unwrap()
     }
 
     #[test]

@@ -90,10 +90,7 @@ pub fn stack(
     };
     let mut summary = scope.summary(Some(&selection))?;
     let lens = scope.lens(&selection)?;
-    let asked = scope.asked(&selection)?;
-    let seed = scope.search.archive_id();
-    let sweep = scope.sweep(&selection, &lens);
-    let stacking = Stacking::new(request, &selection, &lens, sweep, (asked, seed));
+    let stacking = Stacking::new(request, &scope, &selection, &lens)?;
     let (mut records, novelty, texts) = stacking.records(on_progress)?;
     summary.hidden = stacking.sweep.hidden();
     summary.texts = texts;
@@ -133,20 +130,19 @@ struct Stacking<'a> {
 impl<'a> Stacking<'a> {
     fn new(
         request: &'a StackRequest,
+        scope: &Scope<'_>,
         selection: &'a Selection<'a>,
         lens: &'a Lens,
-        sweep: Sweep<'a>,
-        (asked, seed): (u64, [u8; 16]),
-    ) -> Self {
+    ) -> Result<Self, Failure> {
         let part = (request.by == By::Error).then(Layer::errors);
-        Self {
+        Ok(Self {
             request,
             selection,
             lens,
-            sweep: sweep.of_part(part),
-            asked,
-            seed,
-        }
+            sweep: scope.sweep(selection, lens).of_part(part),
+            asked: scope.asked(selection)?,
+            seed: scope.search.archive_id(),
+        })
     }
 
     fn is_by_line(&self) -> bool {

@@ -112,8 +112,8 @@ impl<'a> Sweep<'a> {
         self.kept_by(kept)
     }
 
-    pub(super) fn kept_by(mut self, kept: Kept) -> Self {
-        self.kept = Some(kept);
+    pub(super) fn kept_by(mut self, kept: Option<Kept>) -> Self {
+        self.kept = kept;
         self
     }
 
@@ -210,11 +210,9 @@ impl<'a> Sweep<'a> {
             if held.is_empty() {
                 continue;
             }
-            let (numbers, several) = self.look_at(&held, groups)?;
-            let work = |tallies: &mut Tallies, run: Run<'_>| {
-                self.tally(tallies, &run, &numbers, &several);
-            };
-            held.runs(self.threads, &work, &mut |tallies: Tallies| {
+            let numbers = self.look_at(&held, groups)?;
+            let work = |tallies: &mut Tallies, run: Run<'_>| self.tally(tallies, &run, &numbers);
+            held.runs(&work, &mut |tallies: Tallies| {
                 if !self.is_full(groups) {
                     tallies.add_to(groups);
                 }
@@ -228,22 +226,18 @@ impl<'a> Sweep<'a> {
     }
 
     /// Gives every held line the number of its group.
-    fn look_at(
-        &self,
-        held: &index::Held<'_>,
-        groups: &mut Groups,
-    ) -> Result<(Vec<u32>, Vec<Several>), Failure> {
+    fn look_at(&self, held: &index::Held<'_>, groups: &mut Groups) -> Result<Numbers, Failure> {
         let mut numbers = Numbers::of(held.line_count());
         let kept = self.kept.as_ref().filter(|_| self.lens.is_plain);
         if let Some(kept) = kept {
             let mut take = |looks| self.number(&looks, groups, &mut numbers);
             if kept.replay(held, self.lens, &mut take) {
-                return Ok((numbers.lines, numbers.several));
+                return Ok(numbers);
             }
         }
         let mut keeper = kept.map(|kept| kept.keeper(held));
         let work = |lines: FrameLines<'_>| self.look_at_frame(lines);
-        held.read(self.threads, &work, &mut |looks: Looks| {
+        held.read(&work, &mut |looks: Looks| {
             self.number(&looks, groups, &mut numbers);
             if let Some(keeper) = &mut keeper {
                 keeper.take(&looks);
@@ -252,7 +246,7 @@ impl<'a> Sweep<'a> {
         if let Some(keeper) = keeper {
             keeper.keep();
         }
-        Ok((numbers.lines, numbers.several))
+        Ok(numbers)
     }
 
     fn look_at_frame(&self, lines: FrameLines<'_>) -> Looks {
@@ -318,17 +312,17 @@ impl<'a> Sweep<'a> {
     }
 
     /// Notes who holds the lines of a run.
-    fn tally(&self, tallies: &mut Tallies, run: &Run<'_>, numbers: &[u32], several: &[Several]) {
+    fn tally(&self, tallies: &mut Tallies, run: &Run<'_>, numbers: &Numbers) {
         let mut all: [Held; 2] = Default::default();
         for holder in run.holders {
             self.hold(&mut all, holder);
         }
         for (n, line) in (0u64..).zip(&run.lines) {
-            match numbers.get(*line as usize).copied().unwrap_or(NONE) {
+            match numbers.lines.get(*line as usize).copied().unwrap_or(NONE) {
                 NONE => {}
                 number if number & SEVERAL == 0 => tallies.add(number, &all, n, self.fleet()),
                 number => {
-                    let several = &several[(number & !SEVERAL) as usize];
+                    let several = &numbers.several[(number & !SEVERAL) as usize];
                     self.tally_several(tallies, run.holders, several, n);
                 }
             }

@@ -256,6 +256,17 @@ fn told(selection: &Selection<'_>, groups: &Groups, into: &mut Answer) {
     }
 }
 
+/// What all groups of a sweep say.
+fn answer(selection: &Selection<'_>, sweep: &Sweep<'_>) -> Answer {
+    let mut answer = Answer::new();
+    let mut take = |groups| {
+        told(selection, &groups, &mut answer);
+        Ok(())
+    };
+    sweep.each(&mut |_, _| {}, &mut take).unwrap();
+    answer
+}
+
 fn assert_same(mut told: Answer, mut read: Answer, what: &str) {
     for (text, said) in &mut read {
         let told = told
@@ -320,7 +331,7 @@ fn what_was_seen_once_is_told_again_and_what_is_damaged_is_looked_at_anew() {
     let (folder, searcher) = indexed(&members);
     let expected = read(&ranked(&members), &templates(), &|_| true);
     let lens = lens();
-    let kept = Kept::new(folder.path(), &lens).with_the_least();
+    let kept = Kept::new(folder.path(), &lens).unwrap().with_the_least();
     let selection = searcher.select(&Query::All).unwrap();
     let holds = |segment| selection.held(segment, None, 1).unwrap();
     let are_kept = || {
@@ -329,16 +340,9 @@ fn what_was_seen_once_is_told_again_and_what_is_damaged_is_looked_at_anew() {
         all.all(|segment| kept.replay(&holds(segment), &lens, &mut |_| ()))
     };
     let ask = |threads, passes, what: &str| {
-        let mut answer = Answer::new();
-        Sweep::new(&selection, &lens)
-            .kept_by(kept.clone())
-            .over(threads, passes)
-            .each(&mut |_, _| {}, &mut |groups| {
-                told(&selection, &groups, &mut answer);
-                Ok(())
-            })
-            .unwrap();
-        assert_same(answer, expected.clone(), what);
+        let sweep = Sweep::new(&selection, &lens).kept_by(Some(kept.clone()));
+        let sweep = sweep.over(threads, passes);
+        assert_same(answer(&selection, &sweep), expected.clone(), what);
         assert!(are_kept(), "{what}");
     };
     assert!(!are_kept());
@@ -368,16 +372,9 @@ fn what_was_seen_once_is_told_again_and_what_is_damaged_is_looked_at_anew() {
     let some = searcher.select(&query).unwrap();
     let mut chosen = members.clone();
     chosen.retain(|member| member.script == "a.ps1");
-    let mut answer = Answer::new();
-    Sweep::new(&some, &lens)
-        .kept_by(kept.clone())
-        .each(&mut |_, _| {}, &mut |groups| {
-            told(&some, &groups, &mut answer);
-            Ok(())
-        })
-        .unwrap();
+    let sweep = Sweep::new(&some, &lens).kept_by(Some(kept.clone()));
     let read = read(&ranked(&chosen), &templates(), &|_| true);
-    assert_same(answer, read, "by script");
+    assert_same(answer(&some, &sweep), read, "by script");
 }
 
 #[test]
@@ -400,13 +397,7 @@ fn a_stack_of_a_query_holds_the_lines_it_finds_and_no_others() {
         let expected = read(&ranked(&holding), &templates(), &|line| {
             line.contains(needle)
         });
-        let mut answer = Answer::new();
-        Sweep::new(&selection, &lens)
-            .each(&mut |_, _| {}, &mut |groups| {
-                told(&selection, &groups, &mut answer);
-                Ok(())
-            })
-            .unwrap();
+        let answer = answer(&selection, &Sweep::new(&selection, &lens));
         checked += answer.len();
         assert_same(answer, expected, needle);
     }
@@ -415,15 +406,8 @@ fn a_stack_of_a_query_holds_the_lines_it_finds_and_no_others() {
     let selection = searcher.select(&query).unwrap();
     let mut chosen = members.clone();
     chosen.retain(|member| member.script == "a.ps1");
-    let mut answer = Answer::new();
-    Sweep::new(&selection, &lens)
-        .each(&mut |_, _| {}, &mut |groups| {
-            told(&selection, &groups, &mut answer);
-            Ok(())
-        })
-        .unwrap();
     assert_same(
-        answer,
+        answer(&selection, &Sweep::new(&selection, &lens)),
         read(&ranked(&chosen), &templates(), &|_| true),
         "by script",
     );
