@@ -253,7 +253,7 @@ fn a_fleet_with_a_tenth_away_that_is_killed_again_and_again_ends_whole() {
         false => Size {
             devices: 20,
             away_for: Duration::from_secs(240),
-            scale: 100.0,
+            scale: 50.0,
             kills: 2,
         },
     };
@@ -263,7 +263,7 @@ fn a_fleet_with_a_tenth_away_that_is_killed_again_and_again_ends_whole() {
     }
     // At a hundred times the speed a kill costs a minute, and a loaded machine
     // as much again: this bounds what must not grow with the fleet.
-    let most = measured.bound * 2.0 + 600.0 + 100.0 * f64::from(size.kills);
+    let most = measured.bound * 2.0 + 300.0 + 100.0 * f64::from(size.kills);
     assert!(
         measured.took <= most,
         "{} s, at most {most} s",
