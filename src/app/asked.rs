@@ -24,6 +24,9 @@ pub struct SearchRequest {
     pub sort: Sort,
     pub context: u32,
     pub limit: Option<u64>,
+    /// Leave out where in the lines the matches are: machines need none.
+    #[serde(skip)]
+    pub plain: bool,
     /// Wait until what is sealed by now is indexed.
     pub wait: bool,
 }

@@ -156,11 +156,11 @@ impl HitRow {
     pub fn write_json(&self, mut out: &mut dyn Write) -> io::Result<()> {
         let member = self.member_json.strip_suffix('}');
         out.write_all(member.unwrap_or_default().as_bytes())?;
-        write!(
-            out,
-            ",\"line\":{},\"offset\":{},\"text\":",
-            self.line, self.offset
-        )?;
+        out.write_all(b",\"line\":")?;
+        serde_json::to_writer(&mut out, &self.line)?;
+        out.write_all(b",\"offset\":")?;
+        serde_json::to_writer(&mut out, &self.offset)?;
+        out.write_all(b",\"text\":")?;
         serde_json::to_writer(&mut out, &self.shown.text)?;
         let rest = RestOfHit::of(self);
         if rest.is_empty() {

@@ -198,6 +198,7 @@ impl<'a> Search<'a> {
             limit: request.limit.filter(|_| known.is_none()),
             context: request.context as usize,
             order: request.sort.into(),
+            plain: request.plain,
             ..Options::default()
         };
         let mut rows = Rows::new(request.sort);

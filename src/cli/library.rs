@@ -137,7 +137,7 @@ fn told(ended: &PackageEnded) -> String {
         "package {} ended as {} ({comment}): nothing was archived; `action {}` shows what the service says",
         action.id, action.status, action.id
     );
-    visible(&told)
+    visible(&told).into_owned()
 }
 
 pub fn library(global: &Global, typed: &Library) -> Result<Exit, Failure> {

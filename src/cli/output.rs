@@ -2,6 +2,7 @@
 //! a person reads has its control characters made visible, what a spreadsheet
 //! reads has its formulas disarmed.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ pub trait Row: Serialize {
 
 /// Stdout or a file, buffered.
 pub struct Output {
-    out: Box<dyn Write>,
+    out: BufWriter<Box<dyn Write>>,
     pub paint: Paint,
 }
 
@@ -81,7 +82,7 @@ impl Output {
             None => (Box::new(io::stdout()), io::stdout().is_terminal()),
         };
         Ok(Self {
-            out: Box::new(BufWriter::with_capacity(BUFFER_BYTES, out)),
+            out: BufWriter::with_capacity(BUFFER_BYTES, out),
             paint: Paint {
                 on: terminal
                     && !no_color
@@ -95,6 +96,7 @@ impl Output {
             output: self,
             form,
             written: 0,
+            text: Vec::new(),
             row: std::marker::PhantomData,
         }
     }
@@ -182,12 +184,15 @@ pub struct Rows<R> {
     output: Output,
     form: Form,
     written: u64,
+    /// Of a row: it is written in many small pieces.
+    text: Vec<u8>,
     row: std::marker::PhantomData<R>,
 }
 
 impl<R: Row> Rows<R> {
     pub fn write(&mut self, row: &R) -> io::Result<()> {
-        let out = &mut self.output.out;
+        self.text.clear();
+        let out = &mut self.text;
         match self.form {
             Form::People => row.write_line(out, self.output.paint)?,
             Form::Jsonl => {
@@ -206,7 +211,7 @@ impl<R: Row> Rows<R> {
             }
         }
         self.written += 1;
-        Ok(())
+        self.output.out.write_all(&self.text)
     }
 
     pub fn finish(mut self) -> io::Result<u64> {
@@ -319,7 +324,11 @@ impl Paint {
 
 /// Text from evidence, fit for a terminal: what would move the cursor, colour
 /// the screen or reorder the line is shown as an escape.
-pub fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> Cow<'_, str> {
+    // Most text is plain.
+    if text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')) {
+        return Cow::Borrowed(text);
+    }
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -328,7 +337,7 @@ pub fn visible(text: &str) -> String {
             c => shown.push(c),
         }
     }
-    shown
+    Cow::Owned(shown)
 }
 
 fn visible_lines(text: &str) -> io::Result<String> {
@@ -386,7 +395,7 @@ pub fn pointed(text: &str, at: usize) -> String {
         if c == '\t' {
             " ".into()
         } else {
-            visible(&c.to_string())
+            visible(&c.to_string()).into_owned()
         }
     };
     let from = at.saturating_sub(AROUND);

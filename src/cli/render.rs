@@ -1,5 +1,6 @@
 //! Answers for people: one line a row, evidence made safe for a terminal.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::app::{
@@ -12,11 +13,11 @@ use super::output::{
     Columns, PLACE, Paint, Row, counted, human_bytes, human_count, visible, write_visible,
 };
 
-fn or_dash(text: Option<&str>) -> String {
+fn or_dash(text: Option<&str>) -> Cow<'_, str> {
     text.map_or_else(|| "-".into(), visible)
 }
 
-fn time_or_dash(time: Option<&Time>) -> String {
+fn time_or_dash(time: Option<&Time>) -> Cow<'_, str> {
     or_dash(time.map(Time::text))
 }
 
@@ -323,7 +324,7 @@ impl<'a> LineView<'a> {
         let shown = visible(text);
         let shown = match self.wanted {
             true => shown,
-            false => self.paint.dim(&shown),
+            false => self.paint.dim(&shown).into(),
         };
         self.out.write_all(shown.as_bytes())
     }

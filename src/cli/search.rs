@@ -52,6 +52,7 @@ fn request(typed: &args::Search) -> SearchRequest {
         },
         context: typed.context,
         limit: typed.limit,
+        plain: Form::from(&typed.form) != Form::People,
         wait: typed.wait,
     }
 }

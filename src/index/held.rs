@@ -9,6 +9,7 @@ use std::sync::mpsc::sync_channel;
 use super::IndexError;
 use super::hit::Lister;
 use super::lines::without_end;
+use super::search::Options;
 use super::segment::Segment;
 use super::selection::Selection;
 use super::spot::Spot;
@@ -137,7 +138,7 @@ impl<'s> Held<'s> {
     ) -> Result<(), IndexError> {
         let selection = self.selection;
         let (plan, matches) = (&selection.plan, &selection.matches);
-        let mut lister = Lister::new(selection.searcher, plan, matches, 0);
+        let mut lister = Lister::new(selection.searcher, plan, matches, &Options::default());
         for content in contents {
             let ranks = &selection.contents()[content as usize].ranks;
             let Some(first) = ranks.first() else {

@@ -11,7 +11,7 @@ use super::found::{Finder, Found, part_of};
 use super::lines::without_end;
 use super::members::Matches;
 use super::plan::Plan;
-use super::search::Place;
+use super::search::{Options, Place};
 use super::searcher::Searcher;
 use super::segment::DocumentView;
 use super::shown::{Cutter, Shown, window};
@@ -84,14 +84,14 @@ impl<'a> Lister<'a> {
         searcher: &'a Searcher,
         plan: &'a Plan,
         matches: &'a Matches,
-        context: usize,
+        options: &Options,
     ) -> Self {
         Self {
             finder: Finder::new(searcher, plan, matches),
             teller: Teller {
                 searcher,
-                cutter: Cutter::new(searcher, plan),
-                context,
+                cutter: Cutter::new(searcher, plan, options.plain),
+                context: options.context,
                 last: None,
             },
         }

@@ -74,33 +74,62 @@ impl Inverse {
     }
 }
 
-/// Calls `each` with every owner of `item`.
-pub(super) fn owners(
-    records: &[u8],
-    offsets: &[u8],
-    item: u32,
-    mut each: impl FnMut(u32),
-) -> Option<()> {
-    let block = item as usize / BLOCK;
-    let mut bytes = Bytes::new(records.get(u32_at(offsets, block)? as usize..)?);
-    let mut first = 0i64;
-    let skipped = item as usize % BLOCK;
-    for place in 0..=skipped {
-        let head = bytes.next()?;
-        first = first.checked_add(unzigzag(head >> 1))?;
-        let more = if head & 1 == 1 { bytes.next()? } else { 0 };
-        let mut owner: u32 = first.try_into().ok()?;
-        if place == skipped {
-            each(owner);
+/// Looks owners up. Of ascending items each record is read once at most.
+pub(super) struct Owners<'a> {
+    records: &'a [u8],
+    offsets: &'a [u8],
+    /// What comes next in `rest`.
+    next: usize,
+    first: i64,
+    rest: Option<Bytes<'a>>,
+}
+
+impl<'a> Owners<'a> {
+    pub(super) fn new(records: &'a [u8], offsets: &'a [u8]) -> Self {
+        Self {
+            records,
+            offsets,
+            next: 0,
+            first: 0,
+            rest: None,
         }
-        for _ in 0..more {
-            owner = owner.checked_add(bytes.next_u32()?)?;
-            if place == skipped {
+    }
+
+    /// Calls `each` with every owner of `item`; `None` where they cannot be
+    /// read, behind which the others cannot either.
+    pub(super) fn each(&mut self, item: u32, mut each: impl FnMut(u32)) -> Option<()> {
+        let item = item as usize;
+        let mut bytes = self.open(item)?;
+        for place in self.next..=item {
+            let head = bytes.next()?;
+            self.first = self.first.checked_add(unzigzag(head >> 1))?;
+            let more = if head & 1 == 1 { bytes.next()? } else { 0 };
+            if place < item {
+                bytes.skip(more.try_into().ok()?)?;
+                continue;
+            }
+            let mut owner: u32 = self.first.try_into().ok()?;
+            each(owner);
+            for _ in 0..more {
+                owner = owner.checked_add(bytes.next_u32()?)?;
                 each(owner);
             }
         }
+        (self.next, self.rest) = (item + 1, Some(bytes));
+        Some(())
     }
-    Some(())
+
+    /// Goes on where the last item ended, if this one's block is not behind.
+    fn open(&mut self, item: usize) -> Option<Bytes<'a>> {
+        let block = item / BLOCK;
+        let ahead = self.next <= item && self.next > block * BLOCK;
+        if let Some(bytes) = self.rest.take().filter(|_| ahead) {
+            return Some(bytes);
+        }
+        (self.next, self.first) = (block * BLOCK, 0);
+        let start = u32_at(self.offsets, block)? as usize;
+        Some(Bytes::new(self.records.get(start..)?))
+    }
 }
 
 #[cfg(test)]
@@ -118,9 +147,18 @@ mod tests {
             })
             .collect();
         let inverse = Inverse::build(200, owners_of.iter().map(Vec::as_slice));
+        let mut ascending = Owners::new(&inverse.records, &inverse.offsets);
+        let mut leaping = Owners::new(&inverse.records, &inverse.offsets);
         for item in 0..200u32 {
             let mut found = Vec::new();
-            owners(&inverse.records, &inverse.offsets, item, |o| found.push(o)).unwrap();
+            ascending.each(item, |owner| found.push(owner)).unwrap();
+            for (owners, other) in [(&mut leaping, item), (&mut ascending, item)] {
+                // In between another one, before it or behind.
+                owners.each(item * 7 % 200, |_| ()).unwrap();
+                let mut again = Vec::new();
+                owners.each(other, |owner| again.push(owner)).unwrap();
+                assert_eq!(again, found, "{item}");
+            }
             let expected: Vec<u32> = (0..300u32)
                 .filter(|owner| owners_of[*owner as usize].contains(&item))
                 .collect();

@@ -384,8 +384,8 @@ fn chunks_of(
 ) -> Result<Vec<(u32, u64)>, IndexError> {
     let is_inside = |chunk: u32| inside.is_none_or(|inside| inside.has_chunk(chunk));
     let mut chunks = Masks::new(segment.chunk_count());
-    for (leaf, line) in by_leaf(found) {
-        segment.chunks_of_line(line, |chunk| {
+    for (leaf, lines) in found.iter().enumerate() {
+        segment.chunks_of_lines(lines, |chunk| {
             if is_inside(chunk) {
                 chunks.add(chunk, 1 << leaf);
             }
@@ -413,13 +413,11 @@ fn documents_of(
     for ((document, _), crossed) in crossed.filter(|((document, _), _)| is_inside(*document)) {
         documents.add(*document, plan.mask_of(crossed));
     }
-    for (chunk, mask) in chunks {
-        segment.documents_of_chunk(*chunk, |document| {
-            if is_inside(document) {
-                documents.add(document, *mask);
-            }
-        })?;
-    }
+    segment.documents_of_chunks(chunks, |document, mask| {
+        if is_inside(document) {
+            documents.add(document, mask);
+        }
+    })?;
     Ok(documents.ascending())
 }
 

@@ -22,6 +22,8 @@ pub struct Options {
     /// Lines to show before and after each hit.
     pub context: usize,
     pub order: Order,
+    /// Leave out where lines match (`spans`): nobody looks at it.
+    pub plain: bool,
     /// Read every distinct line instead of trusting the terms: slow, and the
     /// same answer.
     pub scan: bool,
@@ -129,7 +131,7 @@ impl Searcher {
         let matches = self.matches(&plan, options.scan)?;
         let places = self.places(&plan, &matches, options.order)?;
         let mut summary = self.summary(&plan, &matches, places.len(), began);
-        let mut lister = Lister::new(self, &plan, &matches, options.context);
+        let mut lister = Lister::new(self, &plan, &matches, options);
         let mut give = |hit: Hit| {
             if options.limit.is_some_and(|limit| summary.hits >= limit) {
                 summary.stopped = true;
@@ -175,7 +177,11 @@ impl Searcher {
         let matches = self.matches(&plan, scan)?;
         let places = self.places(&plan, &matches, Order::OldestFirst)?;
         let mut summary = self.summary(&plan, &matches, places.len(), began);
-        let mut lister = Lister::new(self, &plan, &matches, 0);
+        let options = Options {
+            plain: true,
+            ..Options::default()
+        };
+        let mut lister = Lister::new(self, &plan, &matches, &options);
         let mut by_content: HashMap<Sha256, u64> = HashMap::new();
         let mut counts: HashMap<String, Count> = HashMap::new();
         for place in places {

@@ -12,7 +12,7 @@ use super::close::LENGTHS_BLOCK;
 use super::dictionary::Mark;
 use super::facts::{FactsView, RowsView, find_content, read_layer};
 use super::grams::{GramQuery, Lists};
-use super::inverse::owners;
+use super::inverse::Owners;
 use super::manifest::SegmentMeta;
 use super::sections::SectionFile;
 use super::terms::TermPart;
@@ -75,6 +75,8 @@ pub(super) struct Segment {
     file: SectionFile,
     key: Option<mask::Key>,
     parts: OnceLock<Vec<TermPart>>,
+    /// Lines that are marked: a bit each. Most are not, and each is asked for.
+    marked: OnceLock<Vec<u64>>,
     /// **Units**: bytes of frames since memory was given back.
     read: AtomicUsize,
 }
@@ -170,9 +172,7 @@ impl<'a> Lengths<'a> {
             self.next = (block * LENGTHS_BLOCK) as u32;
         }
         let bytes = self.bytes.as_mut()?;
-        for _ in self.next..line {
-            bytes.next()?;
-        }
+        bytes.skip((line - self.next) as usize)?;
         self.next = line.saturating_add(1);
         bytes.next()
     }
@@ -198,6 +198,7 @@ impl Segment {
             file,
             key,
             parts: OnceLock::new(),
+            marked: OnceLock::new(),
             read: AtomicUsize::new(0),
         })
     }
@@ -315,6 +316,10 @@ impl Segment {
     }
 
     pub(super) fn mark(&self, line: u32) -> Option<Mark> {
+        let word = self.marked().get(line as usize / 64)?;
+        if word >> (line % 64) & 1 == 0 {
+            return None;
+        }
         let (found, mark) = self.nth_mark(self.marks_before(line))?;
         (found == line).then_some(mark)
     }
@@ -323,6 +328,18 @@ impl Segment {
     pub(super) fn has_marks(&self, lines: &Range<u32>) -> bool {
         let next = self.nth_mark(self.marks_before(lines.start));
         next.is_some_and(|(line, _)| line < lines.end)
+    }
+
+    fn marked(&self) -> &[u64] {
+        self.marked.get_or_init(|| {
+            let mut marked = vec![0; (self.line_count() as usize).div_ceil(64)];
+            for (line, _) in (0..self.mark_count()).filter_map(|n| self.nth_mark(n)) {
+                if let Some(word) = marked.get_mut(line as usize / 64) {
+                    *word |= 1 << (line % 64);
+                }
+            }
+            marked
+        })
     }
 
     /// How many lines before this one are marked.
@@ -471,33 +488,51 @@ impl Segment {
         line: u32,
         each: impl FnMut(u32),
     ) -> Result<(), IndexError> {
-        let found = owners(
-            self.file.get(tag::LINE_OWNERS),
-            self.file.get(tag::LINE_OWNER_TABLE),
-            line,
-            each,
-        );
-        self.whole(
-            found,
-            format_args!("the chunks of line {line} cannot be read"),
-        )
+        self.chunks_of_lines(&[line], each)
+    }
+
+    /// The chunks of some lines, which are quickest in ascending order.
+    pub(super) fn chunks_of_lines(
+        &self,
+        lines: &[u32],
+        mut each: impl FnMut(u32),
+    ) -> Result<(), IndexError> {
+        let file = &self.file;
+        let mut owners = Owners::new(file.get(tag::LINE_OWNERS), file.get(tag::LINE_OWNER_TABLE));
+        for line in lines {
+            let found = owners.each(*line, &mut each);
+            let what = format_args!("the chunks of line {line} cannot be read");
+            self.whole(found, what)?;
+        }
+        Ok(())
     }
 
     pub(super) fn documents_of_chunk(
         &self,
         chunk: u32,
-        each: impl FnMut(u32),
+        mut each: impl FnMut(u32),
     ) -> Result<(), IndexError> {
-        let found = owners(
-            self.file.get(tag::CHUNK_OWNERS),
-            self.file.get(tag::CHUNK_OWNER_TABLE),
-            chunk,
-            each,
+        self.documents_of_chunks(&[(chunk, ())], |document, ()| each(document))
+    }
+
+    /// The documents of some chunks, which are quickest in ascending order, each
+    /// with what comes with its chunk.
+    pub(super) fn documents_of_chunks<T: Copy>(
+        &self,
+        chunks: &[(u32, T)],
+        mut each: impl FnMut(u32, T),
+    ) -> Result<(), IndexError> {
+        let file = &self.file;
+        let mut owners = Owners::new(
+            file.get(tag::CHUNK_OWNERS),
+            file.get(tag::CHUNK_OWNER_TABLE),
         );
-        self.whole(
-            found,
-            format_args!("the documents of chunk {chunk} cannot be read"),
-        )
+        for (chunk, with) in chunks {
+            let found = owners.each(*chunk, |document| each(document, *with));
+            let what = format_args!("the documents of chunk {chunk} cannot be read");
+            self.whole(found, what)?;
+        }
+        Ok(())
     }
 
     pub(super) fn facts(&self) -> FactsView<'_> {

@@ -79,21 +79,66 @@ impl Frame {
 pub(super) struct Cutter<'a> {
     searcher: &'a Searcher,
     plan: &'a Plan,
+    /// Where lines match is left out.
+    plain: bool,
     frames: FxHashMap<(u32, usize), Rc<Frame>>,
     frame_bytes: usize,
+    /// The frame of the last line, and its lines.
+    last: Option<(u32, Range<u32>, Rc<Frame>)>,
+    lines: CutLines,
+}
+
+/// Lines as they were cut, for the next hits of them.
+#[derive(Default)]
+struct CutLines {
     lines: FxHashMap<(u32, u32), Cut>,
-    line_bytes: usize,
+    bytes: usize,
+    /// Lines asked for, and those of them that were there.
+    asked: u32,
+    known: u32,
+}
+
+impl CutLines {
+    /// So many are kept before it is judged whether lines come again: on a
+    /// fleet most do, of unique text hardly any, and keeping them costs more
+    /// than half of what cutting does.
+    const TRIAL: u32 = 1 << 13;
+    /// Behind so many it is tried again.
+    const PERIOD: u32 = 1 << 17;
+
+    fn get(&mut self, line: (u32, u32)) -> Option<Cut> {
+        if self.asked == Self::PERIOD {
+            (self.asked, self.known) = (0, 0);
+        }
+        self.asked += 1;
+        let cut = self.lines.get(&line)?;
+        self.known += 1;
+        Some(cut.clone())
+    }
+
+    fn keep(&mut self, line: (u32, u32), cut: &Cut) {
+        let is_worth = self.asked < Self::TRIAL || self.known >= Self::TRIAL / 8;
+        if self.bytes > LINES_MAX || !is_worth {
+            self.lines.clear();
+            self.bytes = 0;
+        }
+        if is_worth {
+            self.bytes += size_of::<(Cut, Shown)>() * 2 + cut.shown.text.len();
+            self.lines.insert(line, cut.clone());
+        }
+    }
 }
 
 impl<'a> Cutter<'a> {
-    pub(super) fn new(searcher: &'a Searcher, plan: &'a Plan) -> Self {
+    pub(super) fn new(searcher: &'a Searcher, plan: &'a Plan, plain: bool) -> Self {
         Self {
             searcher,
             plan,
+            plain,
             frames: FxHashMap::default(),
             frame_bytes: 0,
-            lines: FxHashMap::default(),
-            line_bytes: 0,
+            last: None,
+            lines: CutLines::default(),
         }
     }
 
@@ -103,16 +148,11 @@ impl<'a> Cutter<'a> {
             return self.cut_anew(found);
         }
         let line = (found.segment, found.line_id);
-        if let Some(known) = self.lines.get(&line) {
-            return Ok(known.clone());
+        if let Some(known) = self.lines.get(line) {
+            return Ok(known);
         }
         let cut = self.cut_anew(found)?;
-        if self.line_bytes > LINES_MAX {
-            self.lines.clear();
-            self.line_bytes = 0;
-        }
-        self.line_bytes += size_of::<(Cut, Shown)>() * 2 + cut.shown.text.len();
-        self.lines.insert(line, cut.clone());
+        self.lines.keep(line, &cut);
         Ok(cut)
     }
 
@@ -133,7 +173,10 @@ impl<'a> Cutter<'a> {
         let window = window(text, start);
         let is_part = mark.is_some_and(|mark| mark.is_part());
         let text_truncated = is_part || window.len() < text.len();
-        let spans = self.spans(&text[window.clone()], window.start, start, behind);
+        let spans = match self.plain {
+            true => Vec::new(),
+            false => self.spans(&text[window.clone()], window.start, start, behind),
+        };
         Ok(Cut {
             start: start as i64 - own_start as i64,
             len: (end - start) as u64,
@@ -209,20 +252,33 @@ impl<'a> Cutter<'a> {
 
     /// A line's frame, and which of its lines it is.
     fn line(&mut self, number: u32, line: u32) -> Result<(Rc<Frame>, u32), IndexError> {
-        let segment = self.searcher.segment(number);
-        let frame = segment.frame_of(line);
-        let nth = line - segment.frame_start(frame);
-        if let Some(known) = self.frames.get(&(number, frame)) {
-            return Ok((Rc::clone(known), nth));
+        if let Some((of, lines, frame)) = &self.last
+            && *of == number
+            && lines.contains(&line)
+        {
+            return Ok((Rc::clone(frame), line - lines.start));
         }
-        let inflated = Rc::new(Frame::new(segment.frame(frame)?));
+        let segment = self.searcher.segment(number);
+        let nth = segment.frame_of(line);
+        let lines = segment.frame_start(nth)..segment.frame_start(nth + 1);
+        let frame = self.frame(number, nth)?;
+        self.last = Some((number, lines.clone(), Rc::clone(&frame)));
+        Ok((frame, line - lines.start))
+    }
+
+    fn frame(&mut self, number: u32, nth: usize) -> Result<Rc<Frame>, IndexError> {
+        if let Some(known) = self.frames.get(&(number, nth)) {
+            return Ok(Rc::clone(known));
+        }
+        let segment = self.searcher.segment(number);
+        let inflated = Rc::new(Frame::new(segment.frame(nth)?));
         if self.frame_bytes > FRAMES_MAX {
             self.frames.clear();
             self.frame_bytes = 0;
         }
         self.frame_bytes += inflated.text.len() + inflated.starts.len() * size_of::<u32>();
-        self.frames.insert((number, frame), Rc::clone(&inflated));
-        Ok((inflated, nth))
+        self.frames.insert((number, nth), Rc::clone(&inflated));
+        Ok(inflated)
     }
 }
 

@@ -69,6 +69,23 @@ impl<'a> Bytes<'a> {
         None
     }
 
+    /// Passes over so many numbers.
+    pub(super) fn skip(&mut self, count: usize) -> Option<()> {
+        let mut left = count;
+        // Eight bytes at a time, as long as the number behind the last one that
+        // is passed over cannot begin in them.
+        while let Some((eight, rest)) = self.rest.split_first_chunk() {
+            let ends = !u64::from_le_bytes(*eight) & 0x8080_8080_8080_8080;
+            let ended = ends.count_ones() as usize;
+            if ended >= left {
+                break;
+            }
+            left -= ended;
+            self.rest = rest;
+        }
+        (0..left).try_for_each(|_| self.next().map(drop))
+    }
+
     pub(super) fn next_u32(&mut self) -> Option<u32> {
         self.next()?.try_into().ok()
     }
@@ -138,6 +155,24 @@ mod tests {
             .unwrap();
         assert_eq!(read, ids);
         assert_eq!(bytes.next(), None);
+    }
+
+    #[test]
+    fn numbers_are_passed_over_as_if_they_were_read() {
+        let mut out = Vec::new();
+        let numbers: Vec<u64> = (0..300).map(|n| 1 << (n * n % 64) >> (n % 3)).collect();
+        numbers.iter().for_each(|n| put(&mut out, *n));
+        for from in 0..40 {
+            let mut begun = Bytes::new(&out);
+            begun.skip(from).unwrap();
+            for count in 0..numbers.len() - from {
+                let mut bytes = begun.clone();
+                bytes.skip(count).unwrap();
+                assert_eq!(bytes.next(), Some(numbers[from + count]), "{from} {count}");
+            }
+        }
+        assert_eq!(Bytes::new(&out).skip(numbers.len()), Some(()));
+        assert_eq!(Bytes::new(&out).skip(numbers.len() + 1), None);
     }
 
     #[test]
