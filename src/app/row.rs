@@ -1,7 +1,7 @@
 //! What the use cases answer with: one struct a row, the same names in JSON,
 //! CSV, the page and the terminal. These names stay.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -152,22 +152,30 @@ pub struct HitRow {
 
 impl HitRow {
     /// The same object as by `Serialize`. Most of it is the same for all hits
-    /// of a member, and millions are listed: that part is written once.
-    pub fn write_json(&self, mut out: &mut dyn Write) -> io::Result<()> {
-        let member = self.member_json.strip_suffix('}');
-        out.write_all(member.unwrap_or_default().as_bytes())?;
-        out.write_all(b",\"line\":")?;
-        serde_json::to_writer(&mut out, &self.line)?;
-        out.write_all(b",\"offset\":")?;
-        serde_json::to_writer(&mut out, &self.offset)?;
-        out.write_all(b",\"text\":")?;
-        serde_json::to_writer(&mut out, &self.shown.text)?;
+    /// of a member, and millions are listed: that part is written once, and so
+    /// is a line that comes again.
+    pub fn write_json(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        let member = self.member_json.strip_suffix('}').unwrap_or_default();
+        out.extend_from_slice(member.as_bytes());
+        out.extend_from_slice(b",\"line\":");
+        serde_json::to_writer(&mut *out, &self.line)?;
+        out.extend_from_slice(b",\"offset\":");
+        serde_json::to_writer(&mut *out, &self.offset)?;
+        out.extend_from_slice(b",\"text\":");
+        match Arc::strong_count(&self.shown) {
+            // Nobody keeps it for another hit.
+            1 => serde_json::to_writer(&mut *out, &self.shown.text)?,
+            _ => out.extend_from_slice(self.shown.text_json().as_bytes()),
+        }
         let rest = RestOfHit::of(self);
         if rest.is_empty() {
-            return out.write_all(b"}");
+            out.push(b'}');
+            return Ok(());
         }
         let rest = serde_json::to_string(&rest)?;
-        write!(out, ",{}", &rest[1..])
+        out.push(b',');
+        out.extend_from_slice(&rest.as_bytes()[1..]);
+        Ok(())
     }
 }
 
@@ -274,16 +282,9 @@ mod tests {
     #[test]
     fn a_hit_written_in_pieces_is_the_object_that_is_serialized() {
         let text = "C:\\x \u{1b}\"é".to_string();
-        let plain = Shown {
-            text: text.clone(),
-            ..Shown::default()
-        };
-        let cut = Shown {
-            text,
-            text_truncated: true,
-            line_bytes: Some(99_999),
-            spans: Vec::new(),
-        };
+        let plain = Shown::of(text.clone());
+        let mut cut = Shown::of(text);
+        (cut.text_truncated, cut.line_bytes) = (true, Some(99_999));
         for (hit, keys) in [
             (hit(plain.clone(), &[]), 13),
             (hit(plain, &["be\"fore"]), 14),
@@ -294,6 +295,11 @@ mod tests {
             let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
             assert_eq!(written, serde_json::to_value(&hit).unwrap());
             assert_eq!(written.as_object().unwrap().len(), keys, "{written}");
+            let kept = hit.shown.clone();
+            let mut again = Vec::new();
+            hit.write_json(&mut again).unwrap();
+            let again: serde_json::Value = serde_json::from_slice(&again).unwrap();
+            assert_eq!(again, written, "{kept:?}");
         }
     }
 }

@@ -50,7 +50,7 @@ pub trait Row: Serialize {
     const COLUMNS: Columns;
 
     /// As one JSON object.
-    fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write_json(&self, out: &mut Vec<u8>) -> io::Result<()> {
         Ok(serde_json::to_writer(out, self)?)
     }
 

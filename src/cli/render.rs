@@ -141,7 +141,7 @@ impl Row for HitRow {
         ],
     ];
 
-    fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write_json(&self, out: &mut Vec<u8>) -> io::Result<()> {
         HitRow::write_json(self, out)
     }
 

@@ -184,13 +184,11 @@ impl Teller<'_> {
     fn hit(&mut self, place: Place, found: Found) -> Result<Hit, IndexError> {
         let member = self.member(place, &found)?;
         let cut = self.cutter.cut(&found)?;
-        let shown = match cut.is_part {
-            false => cut.shown,
-            true => Arc::new(Shown {
-                line_bytes: Some(self.line_bytes(&member.content, &found)?),
-                ..Shown::clone(&cut.shown)
-            }),
-        };
+        let mut shown = cut.shown;
+        if cut.is_part {
+            let whole = self.line_bytes(&member.content, &found)?;
+            Arc::make_mut(&mut shown).line_bytes = Some(whole);
+        }
         let (before, after) = match self.context {
             0 => (Vec::new(), Vec::new()),
             lines => self.context(&member.content, &found, lines as u64)?,
@@ -234,12 +232,9 @@ impl Teller<'_> {
             let text = without_end(&text);
             let window = window(text, 0);
             let text_truncated = window.len() < text.len();
-            let shown = Shown {
-                text: text[window].to_string(),
-                text_truncated,
-                line_bytes: text_truncated.then_some(text.len() as u64),
-                spans: Vec::new(),
-            };
+            let mut shown = Shown::of(text[window].to_string());
+            shown.text_truncated = text_truncated;
+            shown.line_bytes = text_truncated.then_some(text.len() as u64);
             return Ok(bare(document.part, shown));
         }
         Ok(bare(None, Shown::default()))

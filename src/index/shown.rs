@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
@@ -35,6 +35,25 @@ pub struct Shown {
     pub line_bytes: Option<u64>,
     /// Matches in `text`, for highlighting.
     pub spans: Vec<Range<usize>>,
+    json: OnceLock<Box<str>>,
+}
+
+impl Shown {
+    /// A whole line without matches.
+    pub fn of(text: String) -> Self {
+        Self {
+            text,
+            ..Self::default()
+        }
+    }
+
+    /// `text` as a JSON string, made at the first use.
+    pub fn text_json(&self) -> &str {
+        self.json.get_or_init(|| {
+            let json = serde_json::Value::from(self.text.as_str());
+            json.to_string().into()
+        })
+    }
 }
 
 /// A line, and where it matches.
@@ -123,7 +142,8 @@ impl CutLines {
             self.bytes = 0;
         }
         if is_worth {
-            self.bytes += size_of::<(Cut, Shown)>() * 2 + cut.shown.text.len();
+            // Its JSON too.
+            self.bytes += size_of::<(Cut, Shown)>() * 2 + cut.shown.text.len() * 2;
             self.lines.insert(line, cut.clone());
         }
     }
@@ -186,6 +206,7 @@ impl<'a> Cutter<'a> {
                 text: text[window].to_string(),
                 text_truncated,
                 spans,
+                json: OnceLock::new(),
             }),
         })
     }
