@@ -63,9 +63,11 @@ const FRAME_ENTRY: usize = 8 + 4 + 4 + 4;
 const MARK_ENTRY: usize = 4 + 4 + 4 + 1;
 /// No frame is larger: the longest stored line and one frame's fill.
 const FRAME_MAX: usize = 8 << 20;
-/// **Units**: bytes of frames that are read before the memory of a segment's
+/// **Units**: bytes that reading frames maps before the memory of a segment's
 /// map is given back: giving back more often would take longer than reading.
-const MAPPED_MAX: usize = 4 << 20;
+const MAPPED_MAX: usize = 8 << 20;
+/// **Units**: bytes that Linux maps around a place that was not mapped.
+const MAPPED_AROUND: usize = 64 << 10;
 /// The same for a segment that was looked through: there may be hundreds. A
 /// rare text reads less and finds its pages where they were.
 const MAPPED_AT_REST: usize = 1 << 20;
@@ -77,8 +79,10 @@ pub(super) struct Segment {
     parts: OnceLock<Vec<TermPart>>,
     /// Lines that are marked: a bit each. Most are not, and each is asked for.
     marked: OnceLock<Vec<u64>>,
-    /// **Units**: bytes of frames since memory was given back.
-    read: AtomicUsize,
+    /// **Units**: bytes that were mapped since memory was given back, at most.
+    mapped: AtomicUsize,
+    /// Where the last frame that was read ends in the file.
+    read_to: AtomicUsize,
 }
 
 /// A document's record.
@@ -199,23 +203,34 @@ impl Segment {
             key,
             parts: OnceLock::new(),
             marked: OnceLock::new(),
-            read: AtomicUsize::new(0),
+            mapped: AtomicUsize::new(0),
+            read_to: AtomicUsize::new(0),
         })
     }
 
-    /// Notes that so many bytes of frames were read, and gives memory back
-    /// where `most` were since that was done last.
-    fn note_read(&self, bytes: usize, most: usize) {
-        let read = self.read.fetch_add(bytes, Ordering::Relaxed);
-        if read.saturating_add(bytes) > most {
-            self.read.store(0, Ordering::Relaxed);
+    /// Notes that a frame at this place of the file is read. Frames are mostly
+    /// read one behind the other; what lies apart maps its neighbourhood too.
+    fn note_read(&self, place: Range<usize>) {
+        let last = self.read_to.swap(place.end, Ordering::Relaxed);
+        let around = match place.start.abs_diff(last) < MAPPED_AROUND {
+            true => 0,
+            false => MAPPED_AROUND,
+        };
+        self.note_mapped(place.len() + around, MAPPED_MAX);
+    }
+
+    /// Gives memory back where more than `most` bytes were mapped.
+    fn note_mapped(&self, bytes: usize, most: usize) {
+        let mapped = self.mapped.fetch_add(bytes, Ordering::Relaxed);
+        if mapped.saturating_add(bytes) > most {
+            self.mapped.store(0, Ordering::Relaxed);
             self.file.release();
         }
     }
 
     /// To be called where a segment was looked through: others follow.
     pub(super) fn rest(&self) {
-        self.note_read(0, MAPPED_AT_REST);
+        self.note_mapped(0, MAPPED_AT_REST);
     }
 
     pub(super) fn file(&self) -> &SectionFile {
@@ -297,8 +312,9 @@ impl Segment {
             let packed_len = u32_at(entry, 3)? as usize;
             let raw_len = u32_at(entry, 4)? as usize;
             let start: usize = position.try_into().ok()?;
-            let packed = self.file.map().get(start..start.checked_add(packed_len)?)?;
-            self.note_read(packed_len, MAPPED_MAX);
+            let place = start..start.checked_add(packed_len)?;
+            self.note_read(place.clone());
+            let packed = self.file.map().get(place)?;
             if raw_len > FRAME_MAX {
                 return None;
             }
