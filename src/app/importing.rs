@@ -1,7 +1,7 @@
 //! Import: results that others saved, taken into the archive. Repeating it
 //! adds nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ pub fn import(
             left_out,
             ..ImportReport::default()
         },
-        in_flight: Vec::new(),
+        in_flight: VecDeque::new(),
         in_flight_bytes: 0,
         now: Time::from_instant(jiff::Timestamp::now()),
     };
@@ -141,7 +141,7 @@ pub fn import(
         on_progress(done as u64, total);
         import.take_or_leave(found, paths)?;
     }
-    import.land()?;
+    import.land(0, 0)?;
     on_progress(total, total);
     import.note_gaps()?;
     let mut report = import.report;
@@ -163,7 +163,8 @@ struct Import<'a> {
     plan: &'a Plan,
     device: &'a DeviceFrom,
     report: ImportReport,
-    in_flight: Vec<Ticket>,
+    /// Each with its bytes, the oldest first.
+    in_flight: VecDeque<(Ticket, usize)>,
     in_flight_bytes: usize,
     now: Time,
 }
@@ -247,22 +248,22 @@ impl Import<'_> {
     }
 
     fn submit(&mut self, key: ResultKey, facts: &Facts, body: &[u8]) -> Result<(), StoreError> {
+        let ticket = self.store.submit(key, facts, &self.now, body)?;
+        self.in_flight.push_back((ticket, body.len()));
         self.in_flight_bytes += body.len();
-        self.in_flight
-            .push(self.store.submit(key, facts, &self.now, body)?);
-        if self.in_flight.len() >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
-            self.land()?;
-        }
-        Ok(())
+        self.land(IN_FLIGHT_MAX, IN_FLIGHT_BYTES_MAX)
     }
 
-    /// Waits until everything submitted is acknowledged.
-    fn land(&mut self) -> Result<(), StoreError> {
-        for ticket in std::mem::take(&mut self.in_flight) {
+    /// Waits for the oldest submitted until no more than these are left.
+    fn land(&mut self, most: usize, most_bytes: usize) -> Result<(), StoreError> {
+        while self.in_flight.len() > most || self.in_flight_bytes > most_bytes {
+            let Some((ticket, bytes)) = self.in_flight.pop_front() else {
+                break;
+            };
+            self.in_flight_bytes -= bytes;
             let sealing = ticket.wait()?;
             self.count(&sealing);
         }
-        self.in_flight_bytes = 0;
         Ok(())
     }
 

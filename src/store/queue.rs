@@ -2,8 +2,8 @@
 //! answered one by one.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::StoreError;
 use super::card::{Card, Fact};
@@ -13,6 +13,11 @@ use super::incoming::Parcel;
 /// Facts in one commit, and in the queue: a sync costs what a thousand small
 /// facts cost to write.
 pub(super) const GROUP_MAX: usize = 1_000;
+/// So many are committed though nobody waits for one: three syncs are then a
+/// small part of the work, and the next ones are made ready meanwhile.
+const GROUP_DUE: usize = GROUP_MAX / 4;
+/// **Units**: bytes; the same.
+const GROUP_BYTES_DUE: usize = QUEUE_BYTES_MAX / 4;
 /// **Units**: bytes of bodies in the queue. One body more may stand in it, so
 /// that none is too large for it.
 const QUEUE_BYTES_MAX: usize = 16 << 20;
@@ -52,6 +57,27 @@ impl Job {
     }
 }
 
+/// A fact on its way. It is committed once enough are, or once somebody waits.
+pub(super) struct Pending {
+    answer: Receiver<Answer>,
+    /// Which fact of all that were queued.
+    nth: u64,
+    queue: Arc<Queue>,
+}
+
+impl Pending {
+    pub(super) fn wait(self) -> Answer {
+        match self.answer.try_recv() {
+            Ok(answer) => answer,
+            Err(TryRecvError::Empty) => {
+                self.queue.hurry(self.nth);
+                self.answer.recv().unwrap_or(Err(StoreError::Closed))
+            }
+            Err(TryRecvError::Disconnected) => Err(StoreError::Closed),
+        }
+    }
+}
+
 /// Callers push, the committer takes.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -64,12 +90,22 @@ pub(super) struct Queue {
 struct State {
     jobs: VecDeque<Job>,
     bytes: usize,
+    /// Facts that were taken out so far.
+    taken: u64,
+    /// Somebody waits for what is in it.
+    hurried: bool,
     closed: bool,
+}
+
+impl State {
+    fn is_due(&self) -> bool {
+        self.hurried || self.jobs.len() >= GROUP_DUE || self.bytes >= GROUP_BYTES_DUE
+    }
 }
 
 impl Queue {
     /// Waits for room, then queues.
-    pub(super) fn push(&self, work: Work) -> Result<Receiver<Answer>, StoreError> {
+    pub(super) fn push(self: &Arc<Self>, work: Work) -> Result<Pending, StoreError> {
         let (reply, answer) = sync_channel(1);
         let job = Job { work, reply };
         let mut state = self.lock();
@@ -82,26 +118,43 @@ impl Queue {
         if state.closed {
             return Err(StoreError::Closed);
         }
+        let nth = state.taken + state.jobs.len() as u64;
         state.bytes += job.bytes();
         state.jobs.push_back(job);
-        self.work.notify_one();
-        Ok(answer)
+        if state.is_due() {
+            self.work.notify_one();
+        }
+        Ok(Pending {
+            answer,
+            nth,
+            queue: Arc::clone(self),
+        })
     }
 
-    /// Waits for work and takes all there is; `None` once closed and empty.
-    /// So a lone caller waits for one sync, and many share one.
+    /// What is queued is due where the nth fact is still among it.
+    fn hurry(&self, nth: u64) {
+        let mut state = self.lock();
+        if nth >= state.taken {
+            state.hurried = true;
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits until work is due and takes all there is; `None` once closed and
+    /// empty. So a lone caller waits for one commit, and many share one.
     pub(super) fn take(&self) -> Option<Vec<Job>> {
         let mut state = self.lock();
-        while state.jobs.is_empty() {
-            if state.closed {
-                return None;
-            }
+        while !state.is_due() && !state.closed {
             state = self
                 .work
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        state.bytes = 0;
+        if state.jobs.is_empty() {
+            return None;
+        }
+        (state.bytes, state.hurried) = (0, false);
+        state.taken += state.jobs.len() as u64;
         self.room.notify_all();
         Some(state.jobs.drain(..).collect())
     }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -19,7 +18,7 @@ use super::frame::Body;
 use super::keyed::Keyed;
 use super::lock::WriterLock;
 use super::pack::read_json;
-use super::queue::{Answer, Done, Queue, Work};
+use super::queue::{Done, Pending, Queue, Work};
 use super::recover::recover;
 use super::{Scratch, StoreError, notes, system};
 use crate::evidence::{
@@ -93,7 +92,7 @@ pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) archive: Archive,
     pub(super) poison: Poison,
-    queue: Queue,
+    queue: Arc<Queue>,
     keyed: RwLock<Option<Arc<Keyed>>>,
     downloading: Mutex<HashSet<ResultKey>>,
     lock: Mutex<Option<WriterLock>>,
@@ -157,7 +156,7 @@ impl Store {
             disk: disk.clone(),
             archive: archive.clone(),
             poison: poison.clone(),
-            queue: Queue::default(),
+            queue: Arc::default(),
             keyed: RwLock::new(Some(keyed.clone())),
             downloading: Mutex::default(),
             lock: Mutex::new(lock),
@@ -269,8 +268,9 @@ impl Store {
         self.submit(key, facts, collected_at, body)?.wait()
     }
 
-    /// The same without waiting, so that one thread can fill a commit. Waits
-    /// only while the queue is full.
+    /// The same without waiting, so that one thread can fill a commit, which
+    /// begins when it is worth it or a ticket is waited for. Waits only while
+    /// the queue is full.
     pub fn submit(
         &self,
         key: ResultKey,
@@ -287,8 +287,8 @@ impl Store {
         }
         let fact = Fact::result(key, collected_at, facts);
         let body = Body::new(body, compresses(facts, body));
-        let answer = self.shared.push(Work::Entry(fact, body))?;
-        Ok(Ticket { answer })
+        let pending = self.shared.push(Work::Entry(fact, body))?;
+        Ok(Ticket { pending })
     }
 
     /// Streams a body of any size, going on with what an earlier run left.
@@ -340,8 +340,8 @@ impl Store {
             })
             .collect::<Result<Vec<_>, _>>()?;
         answers
-            .iter()
-            .try_for_each(|answer| wait(answer).map(|_| ()))
+            .into_iter()
+            .try_for_each(|answer| answer.wait().map(|_| ()))
     }
 
     /// Notes that a result is not there. A later seal of the same key
@@ -389,8 +389,8 @@ impl Store {
     }
 
     fn note(&self, fact: Fact, body: Body) -> Result<Seq, StoreError> {
-        let answer = self.shared.push(Work::Entry(fact, body))?;
-        Ok(wait(&answer)?.card.seq)
+        let done = self.shared.push(Work::Entry(fact, body))?.wait()?;
+        Ok(done.card.seq)
     }
 
     /// Commits what is queued and lets go of the archive.
@@ -433,18 +433,18 @@ impl Drop for Store {
 /// A body on its way to being sealed.
 #[must_use = "a body is sealed once `wait` says so"]
 pub struct Ticket {
-    answer: Receiver<Answer>,
+    pending: Pending,
 }
 
 impl Ticket {
     /// Returns once the body is durable.
     pub fn wait(self) -> Result<Sealing, StoreError> {
-        wait_sealing(self.answer)
+        wait_sealing(self.pending)
     }
 }
 
 impl Shared {
-    pub(super) fn push(&self, work: Work) -> Result<Receiver<Answer>, StoreError> {
+    pub(super) fn push(&self, work: Work) -> Result<Pending, StoreError> {
         let (Work::Entry(fact, _) | Work::Adopt(fact, _)) = &work;
         if fact.json.len() > FACT_BYTES_MAX {
             return Err(StoreError::FactTooLarge {
@@ -482,12 +482,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn wait(answer: &Receiver<Answer>) -> Answer {
-    answer.recv().unwrap_or(Err(StoreError::Closed))
-}
-
-pub(super) fn wait_sealing(answer: Receiver<Answer>) -> Result<Sealing, StoreError> {
-    let Done { card, json, fresh } = wait(&answer)?;
+pub(super) fn wait_sealing(pending: Pending) -> Result<Sealing, StoreError> {
+    let Done { card, json, fresh } = pending.wait()?;
     let record = read_record(&card, &json)?;
     Ok(if fresh {
         Sealing::Sealed(record)
