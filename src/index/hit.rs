@@ -56,19 +56,19 @@ pub struct HitMember {
 }
 
 impl HitMember {
-    fn of(result: &ResultFacts, occurrence: &Occurrence, part: Option<Layer>) -> Arc<Self> {
-        let mut layers = occurrence.layers.clone();
+    fn of(result: ResultFacts, occurrence: Occurrence, part: Option<Layer>) -> Arc<Self> {
+        let mut layers = occurrence.layers;
         layers.extend(part);
         Arc::new(Self {
             id: result.id,
             layers,
             content: occurrence.content,
-            device: result.device.clone(),
-            machine_id: result.machine_id.clone(),
-            script: result.script.clone(),
-            time: result.time.clone(),
-            path: occurrence.member.clone(),
-            result_path: result.path.clone(),
+            device: result.device,
+            machine_id: result.machine_id,
+            script: result.script,
+            time: result.time,
+            path: occurrence.member,
+            result_path: result.path,
         })
     }
 }
@@ -208,8 +208,9 @@ impl Teller<'_> {
     /// A member that matches by its fields: its first line stands for it.
     fn bare_hit(&mut self, place: Place) -> Result<Hit, IndexError> {
         let (result, occurrence) = self.searcher.facts_of(place)?;
+        let content = occurrence.content;
         let bare = |part, shown| Hit {
-            member: HitMember::of(&result, &occurrence, part),
+            member: HitMember::of(result, occurrence, part),
             line: 1,
             offset: 0,
             len: 0,
@@ -218,7 +219,7 @@ impl Teller<'_> {
             before: Vec::new(),
             after: Vec::new(),
         };
-        for (number, document) in self.searcher.documents_of(&occurrence.content) {
+        for (number, document) in self.searcher.documents_of(&content) {
             let segment = self.searcher.segment(number);
             let document = segment.document(document)?;
             let chunks = segment.document_chunks(&document)?;
@@ -249,7 +250,7 @@ impl Teller<'_> {
         }
         let (result, occurrence) = self.searcher.facts_of(place)?;
         let part = part_of(self.searcher, found)?;
-        let member = HitMember::of(&result, &occurrence, part);
+        let member = HitMember::of(result, occurrence, part);
         self.last = Some((place, document, Arc::clone(&member)));
         Ok(member)
     }

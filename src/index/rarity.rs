@@ -34,12 +34,17 @@ pub(super) fn rank(
     let hasher = RandomState::new();
     let mut texts: HashMap<(u32, u32), u64> = HashMap::new();
     let mut lines: HashMap<u64, (u64, HashSet<u64>)> = HashMap::new();
-    let mut ranked: Vec<(Option<u64>, Place, Option<Found>)> = Vec::new();
+    let mut ranked: Vec<Ranked> = Vec::new();
     for place in places {
         let device = hasher.hash_one(searcher.device_of(*place)?);
         let all = lister.lines_at(*place)?;
         if all.is_empty() {
-            ranked.push((None, *place, None));
+            ranked.push(Ranked {
+                devices: u64::MAX,
+                met: 0,
+                place: *place,
+                found: None,
+            });
         }
         for found in all {
             let line = (found.segment, found.line_id);
@@ -54,20 +59,20 @@ pub(super) fn rank(
             let met = lines.len() as u64;
             let (_, devices) = lines.entry(text).or_insert((met, HashSet::new()));
             devices.insert(device);
-            ranked.push((Some(text), *place, Some(found)));
+            // Known when all are seen; until then its text stands here.
+            ranked.push(Ranked {
+                devices: text,
+                met: 0,
+                place: *place,
+                found: Some(found),
+            });
         }
     }
-    let ranked = ranked.into_iter().map(|(text, place, found)| {
-        let line = text.and_then(|text| lines.get(&text));
-        let (met, devices) = line.map_or((0, u64::MAX), |(met, all)| (*met, all.len() as u64));
-        Ranked {
-            devices,
-            met,
-            place,
-            found,
+    for hit in ranked.iter_mut().filter(|hit| hit.found.is_some()) {
+        if let Some((met, devices)) = lines.get(&hit.devices) {
+            (hit.met, hit.devices) = (*met, devices.len() as u64);
         }
-    });
-    let mut ranked: Vec<Ranked> = ranked.collect();
+    }
     // Stable: the hits of a member stay in the order of its text.
     ranked.sort_by_key(|hit| (hit.devices, hit.met, hit.place));
     Ok(ranked)

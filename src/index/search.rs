@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
+
 use super::hit::{Hit, Lister};
 use super::lines::{self, Way};
 use super::members::Matches;
@@ -294,7 +296,7 @@ impl Searcher {
         for (number, segment) in self.segments().iter().enumerate() {
             let facts = segment.facts();
             let damaged = || segment.file().damaged("a row of facts cannot be read");
-            let mut results = HashMap::new();
+            let mut results = FxHashMap::default();
             let mut judge = |row: u32, mask: u64| {
                 let occurrence = || facts.occurrence(row as usize);
                 let place = facts.occurrence_row(row as usize).ok_or_else(damaged)?;

@@ -103,6 +103,35 @@ pub(super) struct SectionFile {
     path: PathBuf,
     map: Map,
     table: Vec<(Tag, usize, usize, u32)>,
+    slots: Slots,
+}
+
+/// Where in the table a tag stands: sections are asked for by the million.
+struct Slots([u8; Slots::COUNT]);
+
+impl Slots {
+    const COUNT: usize = 128;
+    const NONE: u8 = u8::MAX;
+
+    /// `None` for more sections than a segment has ever had.
+    fn of(table: &[(Tag, usize, usize, u32)]) -> Option<Self> {
+        let mut slots = [Self::NONE; Self::COUNT];
+        if table.len() > Self::COUNT / 2 {
+            return None;
+        }
+        for (n, (tag, ..)) in (0..).zip(table) {
+            let free = Self::probe(tag).find(|slot| slots[*slot] == Self::NONE)?;
+            slots[free] = n;
+        }
+        Some(Self(slots))
+    }
+
+    /// Where a tag may stand, one slot after the other.
+    fn probe(tag: &Tag) -> impl Iterator<Item = usize> {
+        let hash = u64::from_le_bytes(*tag).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let first = (hash >> 57) as usize;
+        (first..first + Self::COUNT).map(|slot| slot % Self::COUNT)
+    }
 }
 
 impl SectionFile {
@@ -121,7 +150,9 @@ impl SectionFile {
         // it is removed, never cut.
         let map = unsafe { Mmap::map(&file) }.map_err(failed("map"))?;
         let map = Map(Arc::new(map));
-        let table = read_table(&map).ok_or_else(|| IndexError::Damaged {
+        let table = read_table(&map);
+        let read = table.and_then(|table| Some((Slots::of(&table)?, table)));
+        let (slots, table) = read.ok_or_else(|| IndexError::Damaged {
             path: path.to_path_buf(),
             what: "its table of sections cannot be read".into(),
         })?;
@@ -129,6 +160,7 @@ impl SectionFile {
             path: path.to_path_buf(),
             map,
             table,
+            slots,
         })
     }
 
@@ -142,8 +174,8 @@ impl SectionFile {
     }
 
     pub(super) fn range(&self, tag: &Tag) -> std::ops::Range<usize> {
-        self.table
-            .iter()
+        let here = Slots::probe(tag).map(|slot| self.table.get(usize::from(self.slots.0[slot])));
+        here.map_while(|section| section)
             .find(|(other, ..)| other == tag)
             .map_or(0..0, |(_, start, len, _)| *start..start + len)
     }
