@@ -36,7 +36,8 @@ fn many_callers_share_a_commit() {
         assert!(matches!(ticket.wait().unwrap(), Sealing::Sealed(_)));
     }
     let operations = disk.operations() - before;
-    assert!(operations < 500, "{operations}");
+    // Two or three commits, each of a few writes and syncs.
+    assert!(operations < 40, "{operations}");
 }
 
 #[test]
