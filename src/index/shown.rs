@@ -26,7 +26,7 @@ const FRAMES_MAX: usize = 40 << 20;
 const LINES_MAX: usize = 16 << 20;
 
 /// A line as a hit shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Shown {
     /// The line without its end, or up to 64 KiB of it around the match.
     pub text: String,
@@ -37,6 +37,16 @@ pub struct Shown {
     pub spans: Vec<Range<usize>>,
     json: OnceLock<Box<str>>,
 }
+
+/// Whether its JSON was made already says nothing of a line.
+impl PartialEq for Shown {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |shown: &Self| (shown.text_truncated, shown.line_bytes);
+        self.text == other.text && all(self) == all(other) && self.spans == other.spans
+    }
+}
+
+impl Eq for Shown {}
 
 impl Shown {
     /// A whole line without matches.
@@ -311,4 +321,41 @@ pub(super) fn window(text: &str, start: usize) -> Range<usize> {
     let from = border::floor(text, start.saturating_sub(TEXT_MAX / 4));
     let to = border::floor(text, (from + TEXT_MAX).min(text.len()));
     from..to
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(lines: &mut CutLines, line: u32) -> bool {
+        let known = lines.get((0, line)).is_some();
+        if !known {
+            let cut = Cut {
+                start: 0,
+                len: 1,
+                is_part: false,
+                shown: Arc::new(Shown::of("a line".into())),
+            };
+            lines.keep((0, line), &cut);
+        }
+        known
+    }
+
+    #[test]
+    fn lines_are_kept_where_they_come_again_and_only_tried_where_they_do_not() {
+        let mut repeated = CutLines::default();
+        let known = (0..200_000).filter(|n| ask(&mut repeated, n % 100));
+        assert_eq!(known.count(), 199_900);
+
+        let mut unique = CutLines::default();
+        let mut most = 0;
+        for line in 0..CutLines::PERIOD {
+            assert!(!ask(&mut unique, line));
+            most = most.max(unique.lines.len() as u32);
+        }
+        assert_eq!((most, unique.lines.len()), (CutLines::TRIAL - 1, 0));
+        // What comes now comes again: that is found out in the next period.
+        let known = (0..100_000).filter(|n| ask(&mut unique, n % 100));
+        assert_eq!(known.count(), 99_900);
+    }
 }
