@@ -167,15 +167,17 @@ impl<'a> Finder<'a> {
         for (nth, chunk) in segment.document_chunks(&view)?.into_iter().enumerate() {
             let here = self.passed(segment, number, chunk)?;
             let crossed = listed.crossed(document, nth as u32, chunk);
-            let flow = if crossed.is_empty() && !begins_in(starts, at.line..=at.line + here.lines) {
-                let hits = self.chunk_hits(segment, number, listed, chunk)?;
-                hits.iter().try_for_each(|hit| each(at.found(*hit)))
-            } else {
+            let flow = if !crossed.is_empty() || begins_in(starts, at.line..=at.line + here.lines) {
                 let over = Over {
                     crossed: &crossed,
                     starts,
                 };
                 self.walk_over(segment, listed, chunk, at, over, each)?
+            } else if listed.has_chunk(chunk) {
+                let hits = self.chunk_hits(segment, number, listed, chunk)?;
+                hits.iter().try_for_each(|hit| each(at.found(*hit)))
+            } else {
+                ControlFlow::Continue(())
             };
             if flow.is_break() {
                 return Ok(flow);
@@ -222,9 +224,6 @@ impl<'a> Finder<'a> {
         listed: &Listed,
         chunk: u32,
     ) -> Result<Rc<[ChunkHit]>, IndexError> {
-        if !listed.has_chunk(chunk) {
-            return Ok(Rc::default());
-        }
         if let Some(known) = self.chunks.get(&(number, chunk)) {
             return Ok(Rc::clone(known));
         }
