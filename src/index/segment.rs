@@ -66,11 +66,11 @@ const FRAME_MAX: usize = 8 << 20;
 /// **Units**: bytes that reading frames maps before the memory of a segment's
 /// map is given back: giving back more often would take longer than reading.
 const MAPPED_MAX: usize = 8 << 20;
-/// **Units**: bytes that Linux maps around a place that was not mapped.
-const MAPPED_AROUND: usize = 64 << 10;
 /// The same for a segment that was looked through: there may be hundreds. A
 /// rare text reads less and finds its pages where they were.
 const MAPPED_AT_REST: usize = 1 << 20;
+/// **Units**: bytes that Linux maps around a place that was not mapped.
+const MAPPED_AROUND: usize = 64 << 10;
 
 pub(super) struct Segment {
     pub(super) meta: SegmentMeta,
