@@ -65,10 +65,10 @@ const MARK_ENTRY: usize = 4 + 4 + 4 + 1;
 const FRAME_MAX: usize = 8 << 20;
 /// **Units**: bytes that reading frames maps before the memory of a segment's
 /// map is given back: giving back more often would take longer than reading.
-const MAPPED_MAX: usize = 8 << 20;
-/// The same for a segment that was looked through: there may be hundreds. A
-/// rare text reads less and finds its pages where they were.
-const MAPPED_AT_REST: usize = 1 << 20;
+const MAPPED_MAX: usize = 7 << 20;
+/// The same of what was mapped since a segment was last looked through: there
+/// may be hundreds. A rare text reads less and finds its pages where they were.
+const MAPPED_AT_REST: usize = 2 << 20;
 /// **Units**: bytes that Linux maps around a place that was not mapped.
 const MAPPED_AROUND: usize = 64 << 10;
 
@@ -81,6 +81,8 @@ pub(super) struct Segment {
     marked: OnceLock<Vec<u64>>,
     /// **Units**: bytes that were mapped since memory was given back, at most.
     mapped: AtomicUsize,
+    /// The same since it was looked through.
+    mapped_since: AtomicUsize,
     /// Where the last frame that was read ends in the file.
     read_to: AtomicUsize,
 }
@@ -204,6 +206,7 @@ impl Segment {
             parts: OnceLock::new(),
             marked: OnceLock::new(),
             mapped: AtomicUsize::new(0),
+            mapped_since: AtomicUsize::new(0),
             read_to: AtomicUsize::new(0),
         })
     }
@@ -212,25 +215,26 @@ impl Segment {
     /// read one behind the other; what lies apart maps its neighbourhood too.
     fn note_read(&self, place: Range<usize>) {
         let last = self.read_to.swap(place.end, Ordering::Relaxed);
-        let around = match place.start.abs_diff(last) < MAPPED_AROUND {
-            true => 0,
-            false => MAPPED_AROUND,
+        let bytes = match place.start.abs_diff(last) < MAPPED_AROUND {
+            true => place.len(),
+            false => place.len().max(MAPPED_AROUND),
         };
-        self.note_mapped(place.len() + around, MAPPED_MAX);
-    }
-
-    /// Gives memory back where more than `most` bytes were mapped.
-    fn note_mapped(&self, bytes: usize, most: usize) {
-        let mapped = self.mapped.fetch_add(bytes, Ordering::Relaxed);
-        if mapped.saturating_add(bytes) > most {
-            self.mapped.store(0, Ordering::Relaxed);
-            self.file.release();
+        self.mapped_since.fetch_add(bytes, Ordering::Relaxed);
+        if self.mapped.fetch_add(bytes, Ordering::Relaxed) + bytes > MAPPED_MAX {
+            self.release();
         }
     }
 
     /// To be called where a segment was looked through: others follow.
     pub(super) fn rest(&self) {
-        self.note_mapped(0, MAPPED_AT_REST);
+        if self.mapped_since.swap(0, Ordering::Relaxed) > MAPPED_AT_REST {
+            self.release();
+        }
+    }
+
+    fn release(&self) {
+        self.mapped.store(0, Ordering::Relaxed);
+        self.file.release();
     }
 
     pub(super) fn file(&self) -> &SectionFile {
