@@ -7,6 +7,7 @@
 //! where those of each two first characters begin.
 
 use super::super::varint::{Bytes, put, u32_at};
+use super::gram::Gram;
 use super::{COUNT, GramQuery, each_gram};
 
 /// Groups in one table of lists. Bounds the memory of the building, 32 bytes
@@ -173,7 +174,7 @@ impl<'a> Lists<'a> {
                 let mut found = self.all();
                 let step = grams.len().div_ceil(GRAMS_MAX).max(1);
                 for gram in grams.iter().step_by(step).chain(grams.last()) {
-                    self.keep(*gram, &mut found)?;
+                    self.keep(gram, &mut found)?;
                     if found.iter().all(|word| *word == 0) {
                         break;
                     }
@@ -196,6 +197,9 @@ impl<'a> Lists<'a> {
                 for part in parts {
                     let here = self.groups(part)?;
                     found.iter_mut().zip(here).for_each(|(a, b)| *a |= b);
+                    if found.iter().all(|word| *word == u64::MAX) {
+                        break;
+                    }
                 }
                 Some(found)
             }
@@ -207,29 +211,42 @@ impl<'a> Lists<'a> {
     }
 
     /// Keeps the groups that hold a gram.
-    fn keep(&self, gram: u32, found: &mut Groups) -> Option<()> {
-        let bucket = (gram >> LOW_BITS) as usize;
+    fn keep(&self, gram: &Gram, found: &mut Groups) -> Option<()> {
+        let mut here: Groups = vec![0; found.len()];
+        for pair in gram.first_pairs() {
+            if !self.gather(pair, gram, &mut here)? {
+                return Some(());
+            }
+        }
+        found.iter_mut().zip(here).for_each(|(a, b)| *a &= b);
+        Some(())
+    }
+
+    /// Puts the groups that hold a gram of these first two characters into
+    /// `here`; false where that may be all of them.
+    fn gather(&self, pair: u32, gram: &Gram, here: &mut Groups) -> Option<bool> {
+        let bucket = pair as usize;
         let (start, end) = (u32_at(self.table, bucket)?, u32_at(self.table, bucket + 1)?);
         let mut bytes = Bytes::new(self.records.get(start as usize..end as usize)?);
+        let last = u64::from(gram.last_pair());
         let mut low = 0;
-        while let Some(step) = bytes.next() {
+        while low <= last
+            && let Some(step) = bytes.next()
+        {
             low += step;
             let len = bytes.next()?;
-            let is_wanted = low == u64::from(gram & LOW);
+            let is_wanted = low <= last && gram.ends_in(low as u32);
             if is_everywhere(len, self.count) {
                 if is_wanted {
-                    return Some(());
+                    return Some(false);
                 }
             } else if is_bitmap(len, self.count) {
                 let bitmap = bytes.take(self.count.div_ceil(8))?;
                 if is_wanted {
-                    keep_bitmap(bitmap, found);
-                    return Some(());
+                    put_bitmap(bitmap, here);
                 }
             } else if is_wanted {
-                let here = self.read_steps(&mut bytes, len)?;
-                found.iter_mut().zip(here).for_each(|(a, b)| *a &= b);
-                return Some(());
+                put_steps(&mut bytes, len, here)?;
             } else if len >= LONG {
                 let skipped = bytes.next()?.try_into().ok()?;
                 bytes.take(skipped)?;
@@ -238,26 +255,24 @@ impl<'a> Lists<'a> {
                     bytes.next()?;
                 }
             }
-            if low > u64::from(gram & LOW) {
+            if low >= last {
                 break;
             }
         }
-        found.fill(0);
-        Some(())
+        Some(true)
     }
+}
 
-    fn read_steps(&self, bytes: &mut Bytes<'_>, len: u64) -> Option<Groups> {
-        if len >= LONG {
-            bytes.next()?;
-        }
-        let mut here: Groups = vec![0; self.count.div_ceil(64)];
-        let mut group = 0u64;
-        for _ in 0..len {
-            group = group.checked_add(bytes.next()?)?;
-            *here.get_mut(group as usize / 64)? |= 1 << (group % 64);
-        }
-        Some(here)
+fn put_steps(bytes: &mut Bytes<'_>, len: u64, here: &mut Groups) -> Option<()> {
+    if len >= LONG {
+        bytes.next()?;
     }
+    let mut group = 0u64;
+    for _ in 0..len {
+        group = group.checked_add(bytes.next()?)?;
+        *here.get_mut(group as usize / 64)? |= 1 << (group % 64);
+    }
+    Some(())
 }
 
 fn has(groups: &Groups, group: u32) -> bool {
@@ -265,13 +280,13 @@ fn has(groups: &Groups, group: u32) -> bool {
     word >> (group % 64) & 1 == 1
 }
 
-fn keep_bitmap(bitmap: &[u8], found: &mut Groups) {
-    for (n, word) in found.iter_mut().enumerate() {
+fn put_bitmap(bitmap: &[u8], here: &mut Groups) {
+    for (n, word) in here.iter_mut().enumerate() {
         let mut bytes = [0u8; 8];
         let here = bitmap.get(n * 8..).unwrap_or(&[]);
         let len = here.len().min(8);
         bytes[..len].copy_from_slice(&here[..len]);
-        *word &= u64::from_le_bytes(bytes);
+        *word |= u64::from_le_bytes(bytes);
     }
 }
 
@@ -288,9 +303,11 @@ mod tests {
     }
 
     fn literal(text: &str) -> GramQuery {
-        let mut grams = Vec::new();
-        each_gram(text.as_bytes(), |gram| grams.push(gram));
-        GramQuery::Literal(grams)
+        GramQuery::of_text(text)
+    }
+
+    fn pattern(text: &str) -> GramQuery {
+        GramQuery::of_pattern(&regex_syntax::parse(text).unwrap())
     }
 
     /// Groups with text of every frequency: everywhere, often, at times, once.
@@ -339,6 +356,25 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_several_characters_is_found_in_the_groups_that_hold_any() {
+        let groups = groups(1000);
+        let bytes = lists_of(&groups);
+        let lists = Lists::open(&bytes).unwrap();
+        for text in [
+            "[0-4]{2}[13]x",
+            "[f-o][o-r][r-t]t[gi]e[ty]h",
+            "[aeiou]rd g",
+        ] {
+            let regex = regex::Regex::new(text).unwrap();
+            let holds = |n: &u32| groups[*n as usize].iter().any(|line| regex.is_match(line));
+            let expected: Vec<u32> = (0..1000).filter(holds).collect();
+            let needed = pattern(text);
+            assert!(needed.narrows(), "{text}");
+            assert_eq!(lists.find(&needed).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn damaged_lists_are_no_panic() {
         let bytes = lists_of(&groups(200));
         for at in (0..bytes.len()).step_by(97) {
@@ -346,9 +382,11 @@ mod tests {
             damaged[at] ^= 0xff;
             if let Some(lists) = Lists::open(&damaged) {
                 let _ = lists.find(&literal("every fifth"));
+                let _ = lists.find(&pattern("[aeiou].[a-f]"));
             }
             if let Some(lists) = Lists::open(&bytes[..at]) {
                 let _ = lists.find(&literal("every fifth"));
+                let _ = lists.find(&pattern("[aeiou]{4}"));
             }
         }
     }

@@ -9,6 +9,7 @@
 //! **Invariant**: a character has one class whatever its case, so that a text
 //! holds the grams of everything that lies in it.
 
+mod gram;
 mod lists;
 mod query;
 

@@ -3,20 +3,23 @@
 //! Small sets of strings are carried through the pattern, so that
 //! `(foo|bar)baz` needs `foobaz` or `barbaz`; where a set grows too large, or
 //! something may be anything, what is known so far becomes a condition and the
-//! ends of the strings are kept to join with what follows.
+//! ends of the strings are kept to join with what follows. What may be one of
+//! several characters stays one string: `[aeiou]{4}` is four sets in a row.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use super::{CLASS_BITS, LEN, MASK, class};
+use super::gram::{Choice, Gram};
+use super::{LEN, class};
 
 /// Strings carried at once.
 const STRINGS_MAX: usize = 64;
 /// **Units**: characters of a string that is carried.
 const STRING_MAX: usize = 256;
-/// Characters of a class that is spelled out: `[0-9a-f]` in both cases.
-const CLASS_MAX: u32 = 32;
+/// Characters of a class that are looked at: more fall into every class of
+/// characters there is.
+const CLASS_MAX: u32 = 1024;
 /// How often a counted repetition is written out.
 const TIMES_MAX: u32 = 8;
 /// **Units**: characters of a literal whose grams are asked for: little enough
@@ -24,14 +27,21 @@ const TIMES_MAX: u32 = 8;
 const LITERAL_MAX: usize = 1024;
 /// Alternatives of one condition.
 const EITHER_MAX: usize = 1024;
+/// A gram that is one of so few is asked for beside others of its string.
+const CHOICES_FEW: u32 = 16;
+/// One of more than so many stands in every group, or nearly.
+const CHOICES_MAX: u32 = 1024;
+/// Pairs of characters a gram may begin with: of each all lists are looked
+/// through, so many are about a hundredth of all.
+const PAIRS_MAX: u32 = 64;
 
 /// A condition that every match fulfils.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in super::super) enum GramQuery {
     /// Any text may match.
     Anything,
-    /// All of these grams, which lie in a row.
-    Literal(Vec<u32>),
+    /// All of these grams, which lie in one string.
+    Literal(Vec<Gram>),
     Every(Vec<GramQuery>),
     Either(Vec<GramQuery>),
 }
@@ -39,7 +49,7 @@ pub(in super::super) enum GramQuery {
 impl GramQuery {
     /// What holds `text`, in any case.
     pub(in super::super) fn of_text(text: &str) -> Self {
-        of_string(&text.chars().map(class).collect::<Vec<_>>())
+        of_string(&spelled(text))
     }
 
     /// Whether it tells some texts from others.
@@ -80,6 +90,8 @@ impl GramQuery {
                 part => all.push(part),
             }
         }
+        let mut seen = HashSet::new();
+        all.retain(|part| seen.insert(part.clone()));
         match all.len() {
             1 => all.remove(0),
             2..=EITHER_MAX => Self::Either(all),
@@ -88,23 +100,30 @@ impl GramQuery {
     }
 }
 
-fn of_string(classes: &[u8]) -> GramQuery {
-    let classes = &classes[..classes.len().min(LITERAL_MAX)];
-    let grams = classes.windows(LEN).map(|window| {
-        let gram = window
-            .iter()
-            .fold(0, |gram, class| gram << CLASS_BITS | u32::from(*class));
-        gram & MASK
-    });
-    let grams: Vec<u32> = grams.collect();
-    if grams.is_empty() {
-        return GramQuery::Anything;
+fn of_string(string: &[Choice]) -> GramQuery {
+    let string = &string[..string.len().min(LITERAL_MAX)];
+    let grams = || string.windows(LEN).filter_map(Gram::of);
+    let few: Vec<Gram> = grams()
+        .filter(|gram| gram.choices() <= CHOICES_FEW)
+        .collect();
+    if !few.is_empty() {
+        return GramQuery::Literal(few);
     }
-    GramQuery::Literal(grams)
+    let is_usable = |gram: &Gram| {
+        gram.choices() <= CHOICES_MAX && gram.pairs() <= PAIRS_MAX && !gram.is_shorter()
+    };
+    match grams().filter(is_usable).min_by_key(Gram::choices) {
+        Some(best) => GramQuery::Literal(vec![best]),
+        None => GramQuery::Anything,
+    }
 }
 
-/// Strings of classes.
-type Strings = BTreeSet<Vec<u8>>;
+fn spelled(text: &str) -> Vec<Choice> {
+    text.chars().map(|c| Choice::of(class(c))).collect()
+}
+
+/// Strings of what each of their characters may be.
+type Strings = BTreeSet<Vec<Choice>>;
 
 fn of_any(strings: &Strings) -> GramQuery {
     GramQuery::either(strings.iter().map(|string| of_string(string)))
@@ -238,7 +257,7 @@ fn begins(strings: &Strings) -> Strings {
 }
 
 fn ends(strings: &Strings) -> Strings {
-    let end = |s: &Vec<u8>| s[s.len().saturating_sub(LEN - 1)..].to_vec();
+    let end = |s: &Vec<Choice>| s[s.len().saturating_sub(LEN - 1)..].to_vec();
     strings.iter().map(end).collect()
 }
 
@@ -268,7 +287,7 @@ fn read(hir: &Hir) -> Known {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => Known::empty(),
         HirKind::Literal(literal) => match std::str::from_utf8(&literal.0) {
-            Ok(text) => Known::exact(Strings::from([text.chars().map(class).collect()])).bounded(),
+            Ok(text) => Known::exact(Strings::from([spelled(text)])).bounded(),
             Err(_) => Known::anything(),
         },
         HirKind::Class(class) => read_class(class),
@@ -309,31 +328,29 @@ fn read(hir: &Hir) -> Known {
 }
 
 fn read_class(of: &Class) -> Known {
-    let mut classes = BTreeSet::new();
-    match of {
+    let choice = match of {
         Class::Unicode(of) => {
-            let count: u32 = of
-                .iter()
-                .map(|range| u32::from(range.end()) - u32::from(range.start()) + 1)
-                .fold(0, u32::saturating_add);
-            if count > CLASS_MAX {
-                return Known::anything();
-            }
-            for range in of.iter() {
-                classes.extend((range.start()..=range.end()).map(class));
-            }
+            let count = of.iter().map(|range| range.len() as u32).sum::<u32>();
+            let characters = of.iter().flat_map(|range| range.start()..=range.end());
+            choice_of(count, characters)
         }
-        Class::Bytes(of) => {
-            let count: u32 = of.iter().map(|range| range.len() as u32).sum();
-            if count > CLASS_MAX || !of.is_ascii() {
-                return Known::anything();
-            }
-            for range in of.iter() {
-                classes.extend((range.start()..=range.end()).map(|b| class(char::from(b))));
-            }
+        Class::Bytes(of) if of.is_ascii() => {
+            let bytes = of.iter().flat_map(|range| range.start()..=range.end());
+            choice_of(0, bytes.map(char::from))
         }
+        Class::Bytes(_) => return Known::anything(),
+    };
+    Known::exact(Strings::from([vec![choice]]))
+}
+
+fn choice_of(count: u32, characters: impl Iterator<Item = char>) -> Choice {
+    if count > CLASS_MAX {
+        return Choice::ANY;
     }
-    Known::exact(classes.into_iter().map(|class| vec![class]).collect())
+    characters
+        .map(class)
+        .map(Choice::of)
+        .fold(Choice::NONE, Choice::or)
 }
 
 #[cfg(test)]
@@ -377,7 +394,34 @@ mod tests {
         assert_eq!(pattern("(foo|bar)baz"), either("barbaz", "foobaz"));
         assert_eq!(pattern("whoami|hostname"), either("hostname", "whoami"));
         assert_eq!(pattern("whoami|abc"), GramQuery::Anything);
-        assert_eq!(pattern("a[bc]de"), either("abde", "acde"));
+    }
+
+    #[test]
+    fn one_of_several_characters_is_one_string() {
+        let grams = |query: GramQuery| match query {
+            GramQuery::Literal(grams) => grams,
+            other => panic!("{other:?}"),
+        };
+        let choices = |text: &str| -> Vec<u32> {
+            let grams = grams(pattern(text));
+            grams.iter().map(|gram| gram.choices()).collect()
+        };
+        assert_eq!(choices("a[bc]de"), [2]);
+        assert_eq!(choices("(?i)A[bC]dE"), [2]);
+        assert_eq!(choices("[aeiou]{4}"), [625]);
+        assert_eq!(choices("[aeiou]{9}x?"), [625]);
+        assert_eq!(choices("abcd.efg"), [1], "what follows may be anything");
+        assert_eq!(choices("a.bc"), [64]);
+        assert_eq!(choices(r"[0-9]\.[0-9]\."), [100]);
+        for text in [
+            "[0-9a-f]{32}",
+            r"\d\d:\d\d",
+            "a..b",
+            "[a-z]{4}",
+            r"[^x]\w\S.",
+        ] {
+            assert_eq!(pattern(text), GramQuery::Anything, "{text}");
+        }
     }
 
     #[test]
