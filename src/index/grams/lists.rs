@@ -360,11 +360,7 @@ mod tests {
         let groups = groups(1000);
         let bytes = lists_of(&groups);
         let lists = Lists::open(&bytes).unwrap();
-        for text in [
-            "[0-4]{2}[13]x",
-            "[f-o][o-r][r-t]t[gi]e[ty]h",
-            "[aeiou]rd g",
-        ] {
+        for text in ["[0-4]{2}[13]x", "[f-o][o-r][r-t]t[gi]e[ty]h", "[aeiou]rd g"] {
             let regex = regex::Regex::new(text).unwrap();
             let holds = |n: &u32| groups[*n as usize].iter().any(|line| regex.is_match(line));
             let expected: Vec<u32> = (0..1000).filter(holds).collect();
