@@ -20,8 +20,8 @@ pub enum IndexError {
     #[error("the index in {} was written by schema {found}, this build reads {wanted}", path.display())]
     Schema {
         path: PathBuf,
-        found: u32,
-        wanted: u32,
+        found: String,
+        wanted: String,
     },
     #[error("the index in {} belongs to another archive or an earlier extraction", path.display())]
     Foreign { path: PathBuf },

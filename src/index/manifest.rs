@@ -11,7 +11,11 @@ use super::folder::Folder;
 use crate::evidence::{ResultKey, Seq, Sha256};
 
 /// Written into every manifest; another number means another layout.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
+
+/// What letters, digits and cases are changes with Unicode's version, and the
+/// index keeps what they were: a build that knows another one writes it anew.
+const UNICODE: (u8, u8, u8) = char::UNICODE_VERSION;
 
 const NAME: &str = "manifest";
 const NEW_NAME: &str = "manifest.new";
@@ -28,7 +32,8 @@ pub struct Identity {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
-    pub(super) schema: u32,
+    schema: u32,
+    unicode: (u8, u8, u8),
     pub(super) identity: Identity,
     pub(super) watermark: Seq,
     /// Number of the next segment; never used twice.
@@ -81,6 +86,7 @@ impl Manifest {
     pub(super) fn new(identity: Identity, next: u64) -> Self {
         Self {
             schema: SCHEMA,
+            unicode: UNICODE,
             identity,
             watermark: Seq::ZERO,
             next,
@@ -117,14 +123,21 @@ impl Manifest {
         #[derive(Deserialize)]
         struct Head {
             schema: u32,
+            #[serde(default)]
+            unicode: (u8, u8, u8),
         }
         let head: Head =
             serde_json::from_slice(json).map_err(|error| damaged(&error.to_string()))?;
-        if head.schema != SCHEMA {
+        let found = (head.schema, head.unicode);
+        if found != (SCHEMA, UNICODE) {
+            let said = |(schema, unicode): (u32, (u8, u8, u8))| match unicode {
+                (0, 0, 0) => schema.to_string(),
+                (a, b, c) => format!("{schema} with Unicode {a}.{b}.{c}"),
+            };
             return Err(IndexError::Schema {
                 path: folder.to_path_buf(),
-                found: head.schema,
-                wanted: SCHEMA,
+                found: said(found),
+                wanted: said((SCHEMA, UNICODE)),
             });
         }
         serde_json::from_slice(json)
@@ -157,4 +170,35 @@ fn seal(json: &[u8]) -> [u8; 9] {
     let text = format!("{:08x}", crc32fast::hash(json));
     seal[1..].copy_from_slice(text.as_bytes());
     seal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_another_schema_or_unicode_is_said_to_be_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temp.path()).unwrap();
+        let identity = Identity {
+            archive: [1; 16],
+            generation: 0,
+            extractor_version: 1,
+        };
+        let mut manifest = Manifest::new(identity, 0);
+        manifest.write(&folder).unwrap();
+        assert!(Manifest::read(temp.path()).unwrap().is_some());
+        let (a, b, c) = UNICODE;
+        let here = format!("this build reads {SCHEMA} with Unicode {a}.{b}.{c}");
+        for (schema, unicode, said) in [
+            (SCHEMA, (1, 2, 3), format!("{SCHEMA} with Unicode 1.2.3")),
+            (SCHEMA - 1, (0, 0, 0), (SCHEMA - 1).to_string()),
+        ] {
+            (manifest.schema, manifest.unicode) = (schema, unicode);
+            manifest.write(&folder).unwrap();
+            let error = Manifest::read(temp.path()).unwrap_err().to_string();
+            let told = format!("by schema {said}, {here}");
+            assert!(error.ends_with(&told), "{error}");
+        }
+    }
 }

@@ -381,7 +381,12 @@ mod tests {
             pattern(r"HKLM.*Run.*\.exe"),
             GramQuery::every([text("HKLM"), text(".exe")])
         );
-        assert_eq!(pattern(r"\d+\.\d+:4444"), text(":4444"));
+        let before = pattern(r"\d:44");
+        assert!(before.narrows());
+        assert_eq!(
+            pattern(r"\d+\.\d+:4444"),
+            GramQuery::every([before, text(":4444")])
+        );
         assert_eq!(pattern(r"x*\w+"), GramQuery::Anything);
         assert_eq!(pattern(r"(abcd)?"), GramQuery::Anything);
         assert_eq!(pattern(r"(abcd)+"), text("abcd"));
@@ -413,13 +418,10 @@ mod tests {
         assert_eq!(choices("abcd.efg"), [1], "what follows may be anything");
         assert_eq!(choices("a.bc"), [64]);
         assert_eq!(choices(r"[0-9]\.[0-9]\."), [100]);
-        for text in [
-            "[0-9a-f]{32}",
-            r"\d\d:\d\d",
-            "a..b",
-            "[a-z]{4}",
-            r"[^x]\w\S.",
-        ] {
+        assert_eq!(choices(r"\d:\d\d"), [1000]);
+        assert_eq!(choices(r":4\d\d"), [100]);
+        assert_eq!(choices(r"net\s"), [2]);
+        for text in ["[0-9a-f]{32}", r"\d{8}", "a..b", "[a-z]{4}", r"[^x]\w\S."] {
             assert_eq!(pattern(text), GramQuery::Anything, "{text}");
         }
     }

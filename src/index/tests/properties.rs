@@ -118,7 +118,7 @@ fn pattern_of(random: &mut Random, piece: &str) -> String {
     let mut pattern = String::from(if random.below(2) == 0 { "(?i)" } else { "" });
     for c in piece.chars() {
         let one = regex::escape(&c.to_string());
-        match random.below(28) {
+        match random.below(32) {
             0 => pattern.push('.'),
             1 => pattern.push_str(".*"),
             2 => pattern.push_str(&format!("(?:{one}|longer)")),
@@ -128,6 +128,8 @@ fn pattern_of(random: &mut Random, piece: &str) -> String {
             6 => pattern.push_str(&format!("(?:{one}){{1,3}}")),
             7 if c.is_alphanumeric() => pattern.push_str(&format!("[{c}x-z]")),
             8 => pattern.push_str(&format!("{one}(?:qq)*")),
+            9..=18 if c.is_ascii_digit() => pattern.push_str(r"\d"),
+            9..=18 if c == ' ' => pattern.push_str(r"\s"),
             9..=12 if c.is_alphanumeric() => pattern.push_str(&format!("[0-9{c}aeiou]")),
             _ => pattern.push_str(&one),
         }
