@@ -36,6 +36,7 @@ mod error;
 mod facts;
 mod folder;
 mod found;
+mod frames;
 mod glob;
 mod grams;
 mod hash;

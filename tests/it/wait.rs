@@ -74,14 +74,14 @@ fn a_query_that_cannot_be_read_waits_for_nothing() {
 
 #[cfg(unix)]
 #[test]
-fn a_wait_that_is_interrupted_leaves_everything_as_it_was() {
+fn a_wait_that_is_ended_leaves_everything_as_it_was() {
     let case = late();
     let lock = hold(&case);
     let mut child = waiting(&case, "late");
     std::thread::sleep(Duration::from_millis(400));
     let pid = child.id().to_string();
     let killed = std::process::Command::new("kill")
-        .args(["-INT", &pid])
+        .args(["-TERM", &pid])
         .status()
         .expect("kill");
     assert!(killed.success());

@@ -229,11 +229,9 @@ impl<'a> Lists<'a> {
         let (start, end) = (u32_at(self.table, bucket)?, u32_at(self.table, bucket + 1)?);
         let mut bytes = Bytes::new(self.records.get(start as usize..end as usize)?);
         let last = u64::from(gram.last_pair());
-        let mut low = 0;
-        while low <= last
-            && let Some(step) = bytes.next()
-        {
-            low += step;
+        let mut low = 0u64;
+        while let Some(step) = bytes.next() {
+            low = low.checked_add(step)?;
             let len = bytes.next()?;
             let is_wanted = low <= last && gram.ends_in(low as u32);
             if is_everywhere(len, self.count) {
