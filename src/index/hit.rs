@@ -86,16 +86,11 @@ impl<'a> Lister<'a> {
         matches: &'a Matches,
         options: &Options,
     ) -> Self {
-        // The lines around a hit are asked for too.
-        let listed = match options.context {
-            0 => matches.listed.as_slice(),
-            _ => &[],
-        };
         Self {
             finder: Finder::new(searcher, plan, matches),
             teller: Teller {
                 searcher,
-                cutter: Cutter::new(searcher, plan, listed, options.plain),
+                cutter: Cutter::new(searcher, plan, options.plain),
                 context: options.context,
                 last: None,
             },

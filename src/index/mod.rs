@@ -36,7 +36,6 @@ mod error;
 mod facts;
 mod folder;
 mod found;
-mod frames;
 mod glob;
 mod grams;
 mod hash;

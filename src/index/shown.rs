@@ -2,15 +2,14 @@
 //! once and shared by all its hits.
 
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
 use super::crossing::Crossed;
 use super::found::Found;
-use super::frames::{Frames, halve};
 use super::lines::{first_match, matches_in, without_end};
-use super::members::Listed;
 use super::plan::Plan;
 use super::searcher::Searcher;
 use super::token::{fold_text, unfold};
@@ -20,6 +19,9 @@ use super::{IndexError, border};
 pub const TEXT_MAX: usize = 64 << 10;
 /// Matches marked within a line: more than anyone looks at.
 const SPANS_MAX: usize = 1_000;
+/// **Units**: bytes of inflated frames kept for the next hits: the distinct
+/// text of a whole segment of a fleet, since hits come in the order of time.
+const FRAMES_MAX: usize = 40 << 20;
 /// **Units**: bytes of lines kept as they are shown, about.
 const LINES_MAX: usize = 16 << 20;
 
@@ -77,13 +79,41 @@ pub(super) struct Cut {
     pub(super) shown: Arc<Shown>,
 }
 
+/// An inflated frame and where its lines begin.
+struct Frame {
+    text: String,
+    starts: Vec<u32>,
+}
+
+impl Frame {
+    fn new(text: String) -> Self {
+        let feeds = memchr::memchr_iter(b'\n', text.as_bytes());
+        let starts = std::iter::once(0).chain(feeds.map(|feed| feed as u32 + 1));
+        Self {
+            starts: starts.collect(),
+            text,
+        }
+    }
+
+    /// A line with its line feed.
+    fn line(&self, n: u32) -> &str {
+        let start = |n: u32| self.starts.get(n as usize).map(|start| *start as usize);
+        let end = start(n.saturating_add(1)).unwrap_or(self.text.len());
+        let line = start(n).and_then(|start| self.text.get(start..end));
+        line.unwrap_or("")
+    }
+}
+
 /// Cuts lines out of frames.
 pub(super) struct Cutter<'a> {
     searcher: &'a Searcher,
     plan: &'a Plan,
     /// Where lines match is left out.
     plain: bool,
-    frames: Frames<'a>,
+    frames: FxHashMap<(u32, usize), Rc<Frame>>,
+    frame_bytes: usize,
+    /// The frame of the last line, and its lines.
+    last: Option<(u32, Range<u32>, Rc<Frame>)>,
     lines: CutLines,
 }
 
@@ -117,33 +147,27 @@ impl CutLines {
 
     fn keep(&mut self, line: (u32, u32), cut: &Cut) {
         let is_worth = self.asked < Self::TRIAL || self.known >= Self::TRIAL / 8;
-        if !is_worth {
+        if self.bytes > LINES_MAX || !is_worth {
             self.lines.clear();
             self.bytes = 0;
-            return;
         }
-        // Its JSON too.
-        let bytes = |cut: &Cut| size_of::<(Cut, Shown)>() * 2 + cut.shown.text.len() * 2;
-        if self.bytes > LINES_MAX {
-            self.bytes = halve(&mut self.lines, bytes);
+        if is_worth {
+            // Its JSON too.
+            self.bytes += size_of::<(Cut, Shown)>() * 2 + cut.shown.text.len() * 2;
+            self.lines.insert(line, cut.clone());
         }
-        self.bytes += bytes(cut);
-        self.lines.insert(line, cut.clone());
     }
 }
 
 impl<'a> Cutter<'a> {
-    pub(super) fn new(
-        searcher: &'a Searcher,
-        plan: &'a Plan,
-        listed: &'a [Listed],
-        plain: bool,
-    ) -> Self {
+    pub(super) fn new(searcher: &'a Searcher, plan: &'a Plan, plain: bool) -> Self {
         Self {
             searcher,
             plan,
             plain,
-            frames: Frames::new(searcher, listed),
+            frames: FxHashMap::default(),
+            frame_bytes: 0,
+            last: None,
             lines: CutLines::default(),
         }
     }
@@ -164,7 +188,7 @@ impl<'a> Cutter<'a> {
 
     fn cut_anew(&mut self, found: &Found) -> Result<Cut, IndexError> {
         let segment = self.searcher.segment(found.segment);
-        let (frame, line) = self.frames.line(found.segment, found.line_id)?;
+        let (frame, line) = self.line(found.segment, found.line_id)?;
         let stored = frame.line(line);
         let mark = segment.mark(found.line_id);
         let own_start = mark.map_or(0, |mark| mark.own_start as usize);
@@ -253,8 +277,39 @@ impl<'a> Cutter<'a> {
 
     /// A line as it is stored, with its line feed.
     pub(super) fn stored(&mut self, number: u32, line: u32) -> Result<String, IndexError> {
-        let (frame, line) = self.frames.line(number, line)?;
+        let (frame, line) = self.line(number, line)?;
         Ok(frame.line(line).to_string())
+    }
+
+    /// A line's frame, and which of its lines it is.
+    fn line(&mut self, number: u32, line: u32) -> Result<(Rc<Frame>, u32), IndexError> {
+        if let Some((of, lines, frame)) = &self.last
+            && *of == number
+            && lines.contains(&line)
+        {
+            return Ok((Rc::clone(frame), line - lines.start));
+        }
+        let segment = self.searcher.segment(number);
+        let nth = segment.frame_of(line);
+        let lines = segment.frame_start(nth)..segment.frame_start(nth + 1);
+        let frame = self.frame(number, nth)?;
+        self.last = Some((number, lines.clone(), Rc::clone(&frame)));
+        Ok((frame, line - lines.start))
+    }
+
+    fn frame(&mut self, number: u32, nth: usize) -> Result<Rc<Frame>, IndexError> {
+        if let Some(known) = self.frames.get(&(number, nth)) {
+            return Ok(Rc::clone(known));
+        }
+        let segment = self.searcher.segment(number);
+        let inflated = Rc::new(Frame::new(segment.frame(nth)?));
+        if self.frame_bytes > FRAMES_MAX {
+            self.frames.clear();
+            self.frame_bytes = 0;
+        }
+        self.frame_bytes += inflated.text.len() + inflated.starts.len() * size_of::<u32>();
+        self.frames.insert((number, nth), Rc::clone(&inflated));
+        Ok(inflated)
     }
 }
 

@@ -67,7 +67,7 @@ impl<'s> Spots<'s> {
     pub(super) fn new(selection: &'s Selection<'s>) -> Self {
         Self {
             selection,
-            cutter: Cutter::new(selection.searcher, &selection.plan, &[], true),
+            cutter: Cutter::new(selection.searcher, &selection.plan, true),
             opened: FxHashMap::default(),
             held: 0,
         }

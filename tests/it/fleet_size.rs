@@ -245,9 +245,9 @@ fn a_fleet_with_a_tenth_away_that_is_killed_again_and_again_ends_whole() {
     let exhaustive = std::env::var_os("AFTERACTION_EXHAUSTIVE").is_some();
     let size = match exhaustive {
         true => Size {
-            devices: 240,
-            away_for: Duration::from_secs(1_200),
-            scale: 100.0,
+            devices: 120,
+            away_for: Duration::from_secs(600),
+            scale: 50.0,
             kills: 20,
         },
         false => Size {
@@ -261,7 +261,7 @@ fn a_fleet_with_a_tenth_away_that_is_killed_again_and_again_ends_whole() {
     if cfg!(target_os = "linux") {
         assert!(measured.peak < 200_000_000, "{}", measured.peak);
     }
-    // At a hundred times the speed a kill costs a minute, and a loaded machine
+    // At fifty times the speed a kill costs half a minute, and a loaded machine
     // as much again: this bounds what must not grow with the fleet.
     let most = measured.bound * 2.0 + 300.0 + 100.0 * f64::from(size.kills);
     assert!(
