@@ -219,6 +219,10 @@ impl Segment {
             true => place.len(),
             false => place.len().max(MAPPED_AROUND),
         };
+        self.note_mapped(bytes);
+    }
+
+    fn note_mapped(&self, bytes: usize) {
         self.mapped_since.fetch_add(bytes, Ordering::Relaxed);
         if self.mapped.fetch_add(bytes, Ordering::Relaxed) + bytes > MAPPED_MAX {
             self.release();
@@ -290,10 +294,11 @@ impl Segment {
 
     /// The groups that may hold what is needed, ascending.
     pub(super) fn groups(&self, needed: &GramQuery) -> Result<Vec<u32>, IndexError> {
-        let mut found = Vec::new();
+        let (mut found, mut tables) = (Vec::new(), 0);
         let mut read = || {
             let mut table = Bytes::new(self.file.get(tag::GRAM_TABLE));
             while let Some(first) = table.next() {
+                tables += 1;
                 let start: usize = table.next()?.try_into().ok()?;
                 let len: usize = table.next()?.try_into().ok()?;
                 let lists = Lists::open(self.file.map().get(start..start.checked_add(len)?)?)?;
@@ -303,6 +308,7 @@ impl Segment {
             Some(())
         };
         self.whole(read(), format_args!("the 4-grams cannot be read"))?;
+        self.note_mapped(needed.places() as usize * tables * MAPPED_AROUND);
         Ok(found)
     }
 
