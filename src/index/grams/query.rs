@@ -19,7 +19,7 @@ const STRINGS_MAX: usize = 64;
 const STRING_MAX: usize = 256;
 /// Characters of a class that are looked at: more fall into every class of
 /// characters there is.
-const CLASS_MAX: u32 = 1024;
+const CLASS_MAX: usize = 1024;
 /// How often a counted repetition is written out.
 const TIMES_MAX: u32 = 8;
 /// **Units**: characters of a literal whose grams are asked for: little enough
@@ -341,28 +341,25 @@ fn read(hir: &Hir) -> Known {
 
 fn read_class(of: &Class) -> Known {
     let choice = match of {
-        Class::Unicode(of) => {
-            let count = of.iter().map(|range| range.len() as u32).sum::<u32>();
-            let characters = of.iter().flat_map(|range| range.start()..=range.end());
-            choice_of(count, characters)
-        }
+        Class::Unicode(of) => choice_of(of.iter().flat_map(|range| range.start()..=range.end())),
         Class::Bytes(of) if of.is_ascii() => {
             let bytes = of.iter().flat_map(|range| range.start()..=range.end());
-            choice_of(0, bytes.map(char::from))
+            choice_of(bytes.map(char::from))
         }
         Class::Bytes(_) => return Known::anything(),
     };
     Known::exact(Strings::from([vec![choice]]))
 }
 
-fn choice_of(count: u32, characters: impl Iterator<Item = char>) -> Choice {
-    if count > CLASS_MAX {
-        return Choice::ANY;
+fn choice_of(characters: impl Iterator<Item = char>) -> Choice {
+    let mut choice = Choice::NONE;
+    for (n, c) in characters.enumerate() {
+        if n == CLASS_MAX {
+            return Choice::ANY;
+        }
+        choice = choice.or(Choice::of(class(c)));
     }
-    characters
-        .map(class)
-        .map(Choice::of)
-        .fold(Choice::NONE, Choice::or)
+    choice
 }
 
 #[cfg(test)]
