@@ -37,6 +37,14 @@ pub struct Hit {
     pub after: Vec<String>,
 }
 
+impl Hit {
+    /// **Units**: bytes of the lines it shows.
+    pub(super) fn text_bytes(&self) -> usize {
+        let around = self.before.iter().chain(&self.after);
+        self.shown.text.len() + around.map(String::len).sum::<usize>()
+    }
+}
+
 /// The text a hit stands in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HitMember {

@@ -25,6 +25,7 @@
 //! while a segment closes up to three term writers of about 50 MiB each. Facts
 //! wait in memory for the publishing, about 300 bytes an occurrence.
 
+mod ahead;
 mod alike;
 mod border;
 mod candidates;

@@ -13,7 +13,7 @@ use super::plan::{Plan, value_of};
 use super::query::{Field, Query};
 use super::searcher::Searcher;
 use super::within::Inside;
-use super::{IndexError, rarity};
+use super::{IndexError, ahead, rarity};
 use crate::evidence::{ResultId, Sha256};
 
 /// How a search is to answer.
@@ -133,7 +133,7 @@ impl Searcher {
         let matches = self.matches(&plan, options.scan)?;
         let places = self.places(&plan, &matches, options.order)?;
         let mut summary = self.summary(&plan, &matches, places.len(), began);
-        let mut lister = Lister::new(self, &plan, &matches, options);
+        let lister = || Lister::new(self, &plan, &matches, options);
         let mut give = |hit: Hit| {
             if options.limit.is_some_and(|limit| summary.hits >= limit) {
                 summary.stopped = true;
@@ -145,17 +145,17 @@ impl Searcher {
             flow
         };
         if options.order == Order::RarestFirst {
+            let mut lister = lister();
             for hit in rarity::rank(self, &mut lister, &places)? {
                 if give(lister.at(hit.place, hit.found)?).is_break() {
                     break;
                 }
             }
         } else {
-            for place in places {
-                if lister.list(place, &mut give)?.is_break() {
-                    break;
-                }
-            }
+            let lines: u64 = matches.lines.iter().sum();
+            let most = options.limit.unwrap_or(u64::MAX);
+            let expected = most.min(lines + places.len() as u64);
+            ahead::list(&places, expected, lister, &mut give)?;
         }
         summary.listing = began.elapsed() - summary.finding;
         Ok(summary)

@@ -1,6 +1,7 @@
 //! The room as a whole, against a raw scan of whole texts that shares no code
 //! with it.
 
+mod ahead;
 mod crashes;
 mod long_lines;
 mod oracle;
