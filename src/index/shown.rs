@@ -21,7 +21,7 @@ pub const TEXT_MAX: usize = 64 << 10;
 const SPANS_MAX: usize = 1_000;
 /// **Units**: bytes of inflated frames kept for the next hits: the distinct
 /// text of a whole segment of a fleet, since hits come in the order of time.
-const FRAMES_MAX: usize = 40 << 20;
+const FRAMES_MAX: usize = 28 << 20;
 /// **Units**: bytes of lines kept as they are shown, about.
 const LINES_MAX: usize = 16 << 20;
 
