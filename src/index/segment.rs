@@ -63,12 +63,18 @@ const FRAME_ENTRY: usize = 8 + 4 + 4 + 4;
 const MARK_ENTRY: usize = 4 + 4 + 4 + 1;
 /// No frame is larger: the longest stored line and one frame's fill.
 const FRAME_MAX: usize = 8 << 20;
-/// **Units**: bytes that reading frames maps before the memory of a segment's
-/// map is given back: giving back more often would take longer than reading.
-const MAPPED_MAX: usize = 7 << 20;
-/// The same of what was mapped since a segment was last looked through: there
-/// may be hundreds. A rare text reads less and finds its pages where they were.
-const MAPPED_AT_REST: usize = 2 << 20;
+/// **Units**: bytes of frames that one look through a segment maps before the
+/// memory of its map is given back: giving back more often would take longer
+/// than reading.
+const FRAMES_MAPPED_MAX: usize = 7 << 20;
+/// The same of frames once a segment was looked through: others follow. A rare
+/// text reads less and finds its pages where they were.
+const FRAMES_AT_REST: usize = 2 << 20;
+/// **Units**: bytes that stay mapped of all segments, for the next search.
+const MAPPED_AT_REST: usize = 64 << 20;
+/// **Units**: bytes that one look maps of tables beside frames and 4-grams,
+/// about: words, chunks, documents, facts.
+const TABLES_MAPPED: usize = 1 << 20;
 /// **Units**: bytes that Linux maps around a place that was not mapped.
 const MAPPED_AROUND: usize = 64 << 10;
 
@@ -79,10 +85,12 @@ pub(super) struct Segment {
     parts: OnceLock<Vec<TermPart>>,
     /// Lines that are marked: a bit each. Most are not, and each is asked for.
     marked: OnceLock<Vec<u64>>,
+    /// **Units**: bytes of it that may stay mapped.
+    share: usize,
     /// **Units**: bytes that were mapped since memory was given back, at most.
     mapped: AtomicUsize,
-    /// The same since it was looked through.
-    mapped_since: AtomicUsize,
+    /// The same of frames, in this look through it.
+    frames_mapped: AtomicUsize,
     /// Where the last frame that was read ends in the file.
     read_to: AtomicUsize,
 }
@@ -205,39 +213,52 @@ impl Segment {
             key,
             parts: OnceLock::new(),
             marked: OnceLock::new(),
+            share: MAPPED_AT_REST,
             mapped: AtomicUsize::new(0),
-            mapped_since: AtomicUsize::new(0),
+            frames_mapped: AtomicUsize::new(0),
             read_to: AtomicUsize::new(0),
         })
     }
 
+    /// As one of so many that are read together.
+    pub(super) fn among(mut self, segments: usize) -> Self {
+        self.share = MAPPED_AT_REST / segments.max(1);
+        self
+    }
+
     /// Notes that a frame at this place of the file is read. Frames are mostly
-    /// read one behind the other; what lies apart maps its neighbourhood too.
+    /// read one behind the other; what lies apart maps its neighbourhood too,
+    /// and one of the tables that lead there.
     fn note_read(&self, place: Range<usize>) {
         let last = self.read_to.swap(place.end, Ordering::Relaxed);
         let bytes = match place.start.abs_diff(last) < MAPPED_AROUND {
             true => place.len(),
-            false => place.len().max(MAPPED_AROUND),
+            false => place.len().max(MAPPED_AROUND) + MAPPED_AROUND,
         };
         self.note_mapped(bytes);
-    }
-
-    fn note_mapped(&self, bytes: usize) {
-        self.mapped_since.fetch_add(bytes, Ordering::Relaxed);
-        if self.mapped.fetch_add(bytes, Ordering::Relaxed) + bytes > MAPPED_MAX {
+        let frames = self.frames_mapped.fetch_add(bytes, Ordering::Relaxed);
+        if frames + bytes > FRAMES_MAPPED_MAX.min(self.share) {
             self.release();
         }
     }
 
+    fn note_mapped(&self, bytes: usize) {
+        self.mapped.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// To be called where a segment was looked through: others follow.
     pub(super) fn rest(&self) {
-        if self.mapped_since.swap(0, Ordering::Relaxed) > MAPPED_AT_REST {
+        self.note_mapped(TABLES_MAPPED);
+        let frames = self.frames_mapped.swap(0, Ordering::Relaxed);
+        let mapped = self.mapped.load(Ordering::Relaxed);
+        if frames > FRAMES_AT_REST || mapped.min(self.file.map().len()) > self.share {
             self.release();
         }
     }
 
     fn release(&self) {
         self.mapped.store(0, Ordering::Relaxed);
+        self.frames_mapped.store(0, Ordering::Relaxed);
         self.file.release();
     }
 
@@ -294,21 +315,20 @@ impl Segment {
 
     /// The groups that may hold what is needed, ascending.
     pub(super) fn groups(&self, needed: &GramQuery) -> Result<Vec<u32>, IndexError> {
-        let (mut found, mut tables) = (Vec::new(), 0);
+        let mut found = Vec::new();
         let mut read = || {
             let mut table = Bytes::new(self.file.get(tag::GRAM_TABLE));
             while let Some(first) = table.next() {
-                tables += 1;
                 let start: usize = table.next()?.try_into().ok()?;
                 let len: usize = table.next()?.try_into().ok()?;
                 let lists = Lists::open(self.file.map().get(start..start.checked_add(len)?)?)?;
                 let here = lists.find(needed)?.into_iter();
+                self.note_mapped(len.min(lists.looked_up() * MAPPED_AROUND));
                 found.extend(here.map(|group| first as u32 + group));
             }
             Some(())
         };
         self.whole(read(), format_args!("the 4-grams cannot be read"))?;
-        self.note_mapped(needed.places() as usize * tables * MAPPED_AROUND);
         Ok(found)
     }
 

@@ -397,10 +397,11 @@ pub(super) fn open_segments(
     manifest: &Manifest,
     key: Option<&mask::Key>,
 ) -> Result<Vec<Segment>, IndexError> {
-    let metas = manifest.segments.iter();
-    metas
-        .map(|meta| Segment::open(folder, meta.clone(), key.cloned()))
-        .collect()
+    let open = |meta| {
+        let segment = Segment::open(folder, meta, key.cloned())?;
+        Ok(segment.among(manifest.segments.len()))
+    };
+    manifest.segments.iter().cloned().map(open).collect()
 }
 
 /// The ids of every forgotten result of a segment.

@@ -6,6 +6,8 @@
 //! from group to group. The lists are in the order of grams; a table says
 //! where those of each two first characters begin.
 
+use std::cell::Cell;
+
 use super::super::varint::{Bytes, put, u32_at};
 use super::gram::Gram;
 use super::{COUNT, GramQuery, each_gram};
@@ -141,11 +143,11 @@ fn put_list(records: &mut Vec<u8>, count: usize, list: &[u32]) {
 type Groups = Vec<u64>;
 
 /// The lists of some groups, as they stand in the file.
-#[derive(Clone, Copy)]
 pub(in super::super) struct Lists<'a> {
     count: usize,
     table: &'a [u8],
     records: &'a [u8],
+    looked_up: Cell<usize>,
 }
 
 impl<'a> Lists<'a> {
@@ -156,7 +158,13 @@ impl<'a> Lists<'a> {
             count,
             table,
             records,
+            looked_up: Cell::new(0),
         })
+    }
+
+    /// At how many places lists were read.
+    pub(in super::super) fn looked_up(&self) -> usize {
+        self.looked_up.get()
     }
 
     /// The groups that may hold what is needed, ascending. `None` where the
@@ -225,6 +233,7 @@ impl<'a> Lists<'a> {
     /// Puts the groups that hold a gram of these first two characters into
     /// `here`; false where that may be all of them.
     fn gather(&self, pair: u32, gram: &Gram, here: &mut Groups) -> Option<bool> {
+        self.looked_up.set(self.looked_up() + 1);
         let bucket = pair as usize;
         let (start, end) = (u32_at(self.table, bucket)?, u32_at(self.table, bucket + 1)?);
         let mut bytes = Bytes::new(self.records.get(start as usize..end as usize)?);

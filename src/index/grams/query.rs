@@ -57,18 +57,6 @@ impl GramQuery {
         *self != Self::Anything
     }
 
-    /// At how many places lists are read for grams that may be several.
-    pub(in super::super) fn places(&self) -> u32 {
-        match self {
-            Self::Anything => 0,
-            Self::Literal(grams) => {
-                let pairs = grams.iter().map(Gram::pairs);
-                pairs.filter(|pairs| *pairs > 1).sum()
-            }
-            Self::Every(parts) | Self::Either(parts) => parts.iter().map(Self::places).sum(),
-        }
-    }
-
     /// What matches a pattern.
     pub(in super::super) fn of_pattern(hir: &Hir) -> Self {
         read(hir).condition()
