@@ -72,6 +72,8 @@ const FRAMES_MAPPED_MAX: usize = 7 << 20;
 const FRAMES_AT_REST: usize = 2 << 20;
 /// **Units**: bytes that stay mapped of all segments, for the next search.
 const MAPPED_AT_REST: usize = 64 << 20;
+/// Of each at least so much: less would be given back with every frame.
+const SHARE_MIN: usize = 256 << 10;
 /// **Units**: bytes that one look maps of tables beside frames and 4-grams,
 /// about: words, chunks, documents, facts.
 const TABLES_MAPPED: usize = 1 << 20;
@@ -222,7 +224,7 @@ impl Segment {
 
     /// As one of so many that are read together.
     pub(super) fn among(mut self, segments: usize) -> Self {
-        self.share = MAPPED_AT_REST / segments.max(1);
+        self.share = (MAPPED_AT_REST / segments.max(1)).max(SHARE_MIN);
         self
     }
 
