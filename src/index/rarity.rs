@@ -1,79 +1,212 @@
 //! Hits by how rare their lines are: on how many devices a line stands.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use rustc_hash::FxHashMap;
+
 use super::IndexError;
+use super::crossing::Crossed;
 use super::found::Found;
 use super::hit::Lister;
 use super::lines::without_end;
 use super::search::Place;
 use super::searcher::Searcher;
+use super::whole::Start;
 
-/// A hit in its turn.
-pub(super) struct Ranked {
-    /// Devices the line stands on; the most there can be for a member that is
-    /// listed by its fields alone.
-    devices: u64,
-    /// The first place the line was met at: the same lines follow each other.
-    met: u64,
-    pub(super) place: Place,
-    /// `None` for the member itself.
-    pub(super) found: Option<Found>,
+/// In place of a text: the member is listed by its fields alone.
+const BARE: u32 = u32::MAX;
+/// In place of what goes on behind a line's end: nothing does.
+const NOTHING: u32 = u32::MAX;
+
+/// Every hit of some members, the rarest first. There may be millions, so
+/// little is kept of each.
+pub(super) struct Ranking<'p> {
+    places: &'p [Place],
+    hits: Vec<Ranked>,
+    /// What begins in a line and goes on behind its end: few hits have that.
+    over: Vec<(Option<Crossed>, Option<Start>)>,
 }
 
-/// Ranks every hit of some members.
+/// A [`Found`] of a member, by its numbers.
+struct Ranked {
+    /// In the order the texts of lines were met.
+    text: u32,
+    place: u32,
+    segment: u32,
+    document: u32,
+    line_id: u32,
+    over: u32,
+    index: u64,
+    line: u64,
+    offset: u64,
+}
+
+/// Ranks every hit of some members, which are in order. Among lines on as many
+/// devices the same lines follow each other, and hits stay in order.
 ///
-/// **Memory**: about 150 bytes a hit, and 16 for each device of each distinct
-/// line.
-pub(super) fn rank(
+/// **Memory**: 48 bytes a hit; about 50 a distinct line, and a bit for each
+/// device where there are several.
+pub(super) fn rank<'p>(
     searcher: &Searcher,
     lister: &mut Lister<'_>,
-    places: &[Place],
-) -> Result<Vec<Ranked>, IndexError> {
-    let hasher = RandomState::new();
-    let mut texts: HashMap<(u32, u32), u64> = HashMap::new();
-    let mut lines: HashMap<u64, (u64, HashSet<u64>)> = HashMap::new();
-    let mut ranked: Vec<Ranked> = Vec::new();
-    for place in places {
-        let device = hasher.hash_one(searcher.device_of(*place)?);
-        let all = lister.lines_at(*place)?;
-        if all.is_empty() {
-            ranked.push(Ranked {
-                devices: u64::MAX,
-                met: 0,
-                place: *place,
-                found: None,
-            });
+    places: &'p [Place],
+) -> Result<Ranking<'p>, IndexError> {
+    let mut texts = Texts::default();
+    let (mut devices, mut holders) = (HashMap::new(), Holders::default());
+    let mut ranking = Ranking {
+        places,
+        hits: Vec::new(),
+        over: Vec::new(),
+    };
+    for (n, place) in places.iter().enumerate() {
+        let next = devices.len() as u32;
+        let device = *devices.entry(searcher.device_of(*place)?).or_insert(next);
+        let lines = lister.lines_at(*place)?;
+        if lines.is_empty() {
+            ranking.add(n, BARE, None);
         }
-        for found in all {
-            let line = (found.segment, found.line_id);
-            let text = match texts.get(&line) {
-                Some(text) => *text,
-                None => {
-                    let text = hasher.hash_one(without_end(&lister.text_of(&found)?));
-                    texts.insert(line, text);
-                    text
-                }
-            };
-            let met = lines.len() as u64;
-            let (_, devices) = lines.entry(text).or_insert((met, HashSet::new()));
-            devices.insert(device);
-            // Known when all are seen; until then its text stands here.
-            ranked.push(Ranked {
-                devices: text,
-                met: 0,
-                place: *place,
-                found: Some(found),
-            });
+        for found in lines {
+            let text = texts.number(lister, &found)?;
+            holders.add(text, device);
+            ranking.add(n, text, Some(found));
         }
     }
-    for hit in ranked.iter_mut().filter(|hit| hit.found.is_some()) {
-        if let Some((met, devices)) = lines.get(&hit.devices) {
-            (hit.met, hit.devices) = (*met, devices.len() as u64);
+    drop(texts);
+    let counts = holders.counts();
+    ranking.hits.sort_unstable_by_key(|hit| {
+        let devices = counts.get(hit.text as usize).copied();
+        let within = (hit.segment, hit.document, hit.index);
+        // The most there can be for members that are listed by their fields.
+        (devices.unwrap_or(u32::MAX), hit.text, hit.place, within)
+    });
+    Ok(ranking)
+}
+
+impl Ranking<'_> {
+    fn add(&mut self, place: usize, text: u32, found: Option<Found>) {
+        let of = |get: fn(&Found) -> u32| found.as_ref().map_or(0, get);
+        let at = |get: fn(&Found) -> u64| found.as_ref().map_or(0, get);
+        let over = found.map_or((None, None), |found| (found.crossed, found.start));
+        self.hits.push(Ranked {
+            text,
+            place: place as u32,
+            segment: of(|found| found.segment),
+            document: of(|found| found.document),
+            line_id: of(|found| found.line_id),
+            over: match over {
+                (None, None) => NOTHING,
+                _ => self.over.len() as u32,
+            },
+            index: at(|found| found.index),
+            line: at(|found| found.line),
+            offset: at(|found| found.offset),
+        });
+        if over != (None, None) {
+            self.over.push(over);
         }
     }
-    // Stable: the hits of a member stay in the order of its text.
-    ranked.sort_by_key(|hit| (hit.devices, hit.met, hit.place));
-    Ok(ranked)
+
+    /// The member of each hit and where in it; nowhere for the member itself.
+    pub(super) fn hits(&self) -> impl Iterator<Item = (Place, Option<Found>)> {
+        self.hits.iter().map(|hit| {
+            let place = self.places[hit.place as usize];
+            (place, (hit.text != BARE).then(|| self.found(hit)))
+        })
+    }
+
+    fn found(&self, hit: &Ranked) -> Found {
+        let over = self.over.get(hit.over as usize).copied();
+        let (crossed, start) = over.unwrap_or_default();
+        Found {
+            segment: hit.segment,
+            document: hit.document,
+            line_id: hit.line_id,
+            index: hit.index,
+            line: hit.line,
+            offset: hit.offset,
+            crossed,
+            start,
+        }
+    }
+}
+
+/// Numbers the texts of lines: the same line of two segments is one text.
+#[derive(Default)]
+struct Texts {
+    /// By segment and line.
+    lines: FxHashMap<(u32, u32), u32>,
+    /// By hash, which nobody who writes lines can foresee.
+    texts: FxHashMap<u64, u32>,
+    hasher: RandomState,
+}
+
+impl Texts {
+    fn number(&mut self, lister: &mut Lister<'_>, found: &Found) -> Result<u32, IndexError> {
+        let line = (found.segment, found.line_id);
+        if let Some(number) = self.lines.get(&line) {
+            return Ok(*number);
+        }
+        let stored = lister.text_of(found)?;
+        let text = self.hasher.hash_one(without_end(&stored));
+        let next = self.texts.len() as u32;
+        let number = *self.texts.entry(text).or_insert(next);
+        self.lines.insert(line, number);
+        Ok(number)
+    }
+}
+
+/// On which devices each text stands: most of them on one.
+#[derive(Default)]
+struct Holders {
+    first: Vec<u32>,
+    /// All devices of a text that stands on several, a bit each.
+    several: FxHashMap<u32, Vec<u64>>,
+}
+
+impl Holders {
+    /// `text` was met before, or is the next one.
+    fn add(&mut self, text: u32, device: u32) {
+        let Some(first) = self.first.get(text as usize).copied() else {
+            self.first.push(device);
+            return;
+        };
+        if first == device {
+            return;
+        }
+        let devices = self.several.entry(text).or_default();
+        for device in [first, device] {
+            let word = device as usize / 64;
+            devices.resize(devices.len().max(word + 1), 0);
+            devices[word] |= 1 << (device % 64);
+        }
+    }
+
+    /// How many devices each text stands on.
+    fn counts(self) -> Vec<u32> {
+        let mut counts = vec![1; self.first.len()];
+        for (text, devices) in self.several {
+            counts[text as usize] = devices.iter().map(|word| word.count_ones()).sum();
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_counts_once_for_each_text_whatever_the_order() {
+        let mut holders = Holders::default();
+        for (text, device) in [(0, 3), (0, 3), (1, 70), (0, 64), (1, 70), (0, 3), (0, 500)] {
+            holders.add(text, device);
+        }
+        assert_eq!(holders.counts(), [3, 1]);
+    }
+
+    #[test]
+    fn little_is_kept_of_a_hit() {
+        assert_eq!(size_of::<Ranked>(), 48);
+    }
 }

@@ -146,8 +146,8 @@ impl Searcher {
         };
         if options.order == Order::RarestFirst {
             let mut lister = lister();
-            for hit in rarity::rank(self, &mut lister, &places)? {
-                if give(lister.at(hit.place, hit.found)?).is_break() {
+            for (place, found) in rarity::rank(self, &mut lister, &places)?.hits() {
+                if give(lister.at(place, found)?).is_break() {
                     break;
                 }
             }

@@ -106,6 +106,16 @@ fn the_rarest_lines_come_first() {
         answers
     };
     assert_eq!(sorted(&usual), sorted(&rarest));
+    // What goes on behind a line's end, and members that match by their fields.
+    for query in [
+        parse("\"evil.exe the\""),
+        parse("device:pc*"),
+        Query::multiline(r"\d\n", false),
+    ] {
+        let usual = sorted(&hits(&searcher, &query, &Options::default()));
+        assert_eq!(usual, sorted(&hits(&searcher, &query, &options)));
+        assert!(usual.len() > 1, "{query:?}");
+    }
     // The same lines stand together.
     let mut texts: Vec<&str> = rarest.iter().map(|hit| hit.shown.text.as_str()).collect();
     texts.dedup();
