@@ -532,7 +532,61 @@ fn members_that_share_bytes_are_told_and_counted_as_work() {
     assert_eq!(seen.summary.inflated_bytes, 10 << 20);
 }
 
+#[test]
+fn members_that_have_the_same_bytes_read_again_and_again_end_the_walk() {
+    // The directory says stored, the header before the bytes deflated: to know
+    // which one speaks the truth, all of the bytes are read and little comes
+    // out of them.
+    let mut truth = packed("truth", SMALL);
+    truth.data.extend(noise(1 << 20, 5));
+    let mut lie = truth.clone();
+    lie.method = 0;
+    let mut zip = Zip::new().add(&truth);
+    for _ in 0..60 {
+        zip = zip.list(&lie, 0);
+    }
+    let bytes = zip.add(&stored("last", SMALL)).finish();
+    let seen = look(&bytes);
+    assert_eq!(seen.members.len(), 62);
+    assert!(!seen.summary.cut);
+    let settings = settings(|limits| {
+        limits.ratio_floor_bytes = 5 << 20;
+        limits.ratio_max = 2;
+    });
+    let seen = see(&bytes, Hint::default(), &settings);
+    assert!(
+        (20..60).contains(&seen.members.len()),
+        "{}",
+        seen.members.len()
+    );
+    assert!(seen.summary.cut && seen.summary.inflated_bytes < 1 << 20);
+    let (_, last) = seen.problems.last().unwrap();
+    assert_eq!(last.kind, ProblemKind::LimitReached);
+    assert!(last.message.contains("in circles"), "{last:?}");
+}
+
 // ---- limits ------------------------------------------------------------
+
+#[test]
+fn open_directories_share_the_members_that_may_be_listed() {
+    let six = |part: &dyn Fn(u8) -> Part| {
+        let zip = (0..6).fold(Zip::new(), |zip, n| zip.add(&part(n)));
+        zip.finish()
+    };
+    let inner = six(&|n| stored(&format!("inner {n}"), SMALL));
+    let outer = six(&|n| match n {
+        0 => stored("a.zip", &inner),
+        n => stored(&format!("outer {n}"), SMALL),
+    });
+    assert_eq!(look(&outer).members.len(), 11);
+    let seen = see(
+        &outer,
+        Hint::default(),
+        &settings(|limits| limits.members_max = 10),
+    );
+    assert_eq!(seen.members.len(), 4);
+    assert_eq!(seen.kinds(), [ProblemKind::LimitReached]);
+}
 
 #[test]
 fn a_bomb_is_cut_where_its_ratio_says_so() {
@@ -775,7 +829,7 @@ fn locked_members_open_with_a_password_of_the_list() {
             assert_eq!(seen.kinds(), [ProblemKind::Encrypted; 2]);
             assert!(seen.problems[0].1.message.contains("none of 2 passwords"));
             assert_eq!(seen.summary.locked, 2);
-            assert_eq!(path(&seen.summary.locked_layers[1]), "!two");
+            assert_eq!(seen.problems[1].0, "!two");
         }
     }
 }

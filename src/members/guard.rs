@@ -67,6 +67,10 @@ impl<'a> Guard<'a> {
     }
 
     fn broke(&mut self, error: &io::Error) -> io::Result<usize> {
+        if self.shared.is_read_out() {
+            // The walk ends here, and says so; what was read is kept.
+            return self.stop(End::Fault);
+        }
         if self.shared.has_fault() {
             self.end = Some(End::Fault);
             return Err(io::Error::new(error.kind(), error.to_string()));

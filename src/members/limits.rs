@@ -5,7 +5,7 @@
 pub const DEPTH_MAX: u32 = 16;
 
 /// Entries of all containers of a result together. A whole disk's worth of
-/// files; each costs 40 bytes while its directory is open.
+/// files; each costs 64 bytes while its directory is open.
 pub const MEMBERS_MAX: u64 = 1_000_000;
 
 /// Bytes out of all wrappings of a result together. A 3 GB zip of logs at the
@@ -30,6 +30,17 @@ pub const RATIO_FLOOR_BYTES: u64 = 512 << 20;
 /// again as part of it.
 pub const RATIO_MEMBERS: u64 = 2;
 
+/// Bytes that may be read over those that may be inflated. What is packed is
+/// smaller than what comes of it, and is read some times at most: to see
+/// whether a header or a password speaks the truth, and then for its members.
+/// Only an archive in which a million members lie about the same stretch
+/// reads more.
+pub const READS_OVER_WORK: u64 = 4;
+
+/// What one read counts at least, since it takes its time however little it
+/// brings.
+pub const READ_BYTES_MIN: u64 = 512;
+
 /// Bytes of a nested archive put aside for seeking; twice a largest result.
 pub const SCRATCH_BYTES_MAX: u64 = 8 << 30;
 
@@ -43,9 +54,6 @@ pub const WINDOW_BYTES_MAX: u32 = 64 << 20;
 
 /// Bytes read at once from whatever is below a decoder.
 pub const READ_BYTES: usize = 64 << 10;
-
-/// Locked members listed by label; the rest is counted.
-pub const LOCKED_LISTED_MAX: usize = 10_000;
 
 /// Problems of one container's directory reported one by one; the rest is
 /// counted in one more, so that a lying directory of a million entries cannot

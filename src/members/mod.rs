@@ -146,8 +146,6 @@ pub struct Summary {
     pub problems: u64,
     /// Members that no password opened: what a new password may bring.
     pub locked: u64,
-    /// The labels of the first [`limits::LOCKED_LISTED_MAX`] of them.
-    pub locked_layers: Vec<Vec<Layer>>,
     /// A limit ended the walk before its end.
     pub cut: bool,
     /// The visitor ended it.

@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use flate2::Decompress;
 
 use super::ReadSeek;
-use super::limits::Bound;
+use super::limits::{Bound, READ_BYTES_MIN, READS_OVER_WORK};
 
 /// What all readers of a walk share.
 pub(super) struct Shared {
@@ -17,6 +17,8 @@ pub(super) struct Shared {
     /// Of the last member, for the next.
     pub engine: Cell<Option<Decompress>>,
     pub inflated: Cell<u64>,
+    /// **Units**: bytes, of all sources together.
+    read: Cell<u64>,
     /// Of all wrappings together.
     pub work: Bound,
     /// Of one member.
@@ -29,6 +31,7 @@ impl Shared {
             fault: RefCell::new(None),
             engine: Cell::new(None),
             inflated: Cell::new(0),
+            read: Cell::new(0),
             work,
             member,
         }
@@ -51,6 +54,27 @@ impl Shared {
 
     pub fn work_left(&self) -> u64 {
         self.work.bytes.saturating_sub(self.inflated.get())
+    }
+
+    /// Whether more was read than any archive needs that does not send its
+    /// readers in circles.
+    pub fn is_read_out(&self) -> bool {
+        self.read.get() > self.reads_max()
+    }
+
+    pub fn reads_max(&self) -> u64 {
+        self.work.bytes.saturating_mul(READS_OVER_WORK)
+    }
+
+    fn count_read(&self, bytes: usize) -> io::Result<()> {
+        let counted = (bytes as u64).max(READ_BYTES_MIN);
+        self.read.set(self.read.get().saturating_add(counted));
+        if self.is_read_out() {
+            let error = io::Error::other("read more than the limit");
+            self.note(&error);
+            return Err(error);
+        }
+        Ok(())
     }
 }
 
@@ -158,7 +182,10 @@ pub(super) fn read_some(
                 shared.note(&e);
                 return Err(e);
             }
-            Ok(n) => return Ok(n.min(buf.len())),
+            Ok(n) => {
+                shared.count_read(n)?;
+                return Ok(n.min(buf.len()));
+            }
         }
     }
 }

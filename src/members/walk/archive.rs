@@ -43,6 +43,9 @@ impl<'w> Walk<'w> {
     ) -> Flow {
         let room = self.settings.limits.entries_left(self.entries);
         let mut catalog = self.world(Catalog::read(source, self.shared, room))?;
+        // While this directory is open, those of archives inside have less.
+        let listed = catalog.slots.len();
+        self.entries += listed as u64;
         if catalog.is_doubtful {
             self.problem(
                 ProblemKind::Damaged,
@@ -60,23 +63,23 @@ impl<'w> Walk<'w> {
             );
         }
         let mut complaints = Complaints::default();
-        let listed = self.zip_entries(source, &mut catalog, 0, &mut complaints)?;
+        self.zip_entries(source, &mut catalog, 0, &mut complaints)?;
         if complaints.missing > 0 || self.target.is_some() {
             self.world(catalog.recover_rest(source, self.shared, room))?;
+            self.entries += (catalog.slots.len() - listed) as u64;
             self.zip_entries(source, &mut catalog, listed, &mut complaints)?;
         }
-        self.entries += catalog.slots.len() as u64;
         self.end_zip(&catalog, &complaints)
     }
 
-    /// Goes through the members from `first` on; where they end.
+    /// Goes through the members from `first` on.
     fn zip_entries(
         &mut self,
         source: &mut dyn ReadSeek,
         catalog: &mut Catalog,
         first: usize,
         complaints: &mut Complaints,
-    ) -> Result<usize, Stop> {
+    ) -> Flow {
         for problem in std::mem::take(&mut catalog.problems) {
             self.problem(problem.kind, problem.message);
         }
@@ -89,7 +92,7 @@ impl<'w> Walk<'w> {
                 self.zip_entry(source, &entry, &slot, ordinal as u32, complaints)?;
             }
         }
-        Ok(catalog.slots.len())
+        Ok(())
     }
 
     fn end_zip(&mut self, catalog: &Catalog, complaints: &Complaints) -> Flow {

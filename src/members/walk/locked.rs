@@ -5,7 +5,6 @@ use std::io;
 
 use super::super::ReadSeek;
 use super::super::decode::{self, Check, UnlockError};
-use super::super::limits::LOCKED_LISTED_MAX;
 use super::super::source::Window;
 use super::super::zip::Entry;
 use super::archive::Stretch;
@@ -99,7 +98,7 @@ impl Walk<'_> {
         {
             return Ok(Some((Check::None, 0)));
         }
-        self.lock();
+        self.summary.locked += 1;
         let mut message = format!("none of {count} passwords opens it");
         if passed_check > 0 {
             message.push_str(&format!(
@@ -130,12 +129,5 @@ impl Walk<'_> {
             Err(UnlockError::WrongPassword) => Attempt::Refused,
             Err(UnlockError::Damaged(why)) => Attempt::Damaged(why),
         })
-    }
-
-    fn lock(&mut self) {
-        self.summary.locked += 1;
-        if self.summary.locked_layers.len() < LOCKED_LISTED_MAX {
-            self.summary.locked_layers.push(self.layers.clone());
-        }
     }
 }

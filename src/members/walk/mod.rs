@@ -268,9 +268,7 @@ impl Walk<'_> {
         }
         self.summary.members += 1;
         let flow = self.visitor.member(&facts.member(&self.layers), bytes);
-        if let Some(error) = self.shared.take_fault() {
-            return Err(Stop::World(failed(&self.layers, error)));
-        }
+        self.no_fault()?;
         match flow {
             ControlFlow::Break(()) => Err(Stop::Visitor),
             ControlFlow::Continue(()) => Ok(()),
@@ -437,15 +435,27 @@ impl Walk<'_> {
         read.map_err(|error| self.broken(error))
     }
 
-    fn broken(&mut self, error: io::Error) -> Stop {
-        let error = self.shared.take_fault().unwrap_or(error);
-        Stop::World(failed(&self.layers, error))
-    }
-
     fn no_fault(&mut self) -> Flow {
         match self.shared.take_fault() {
-            Some(error) => Err(Stop::World(failed(&self.layers, error))),
+            Some(error) => Err(self.broken(error)),
             None => Ok(()),
         }
+    }
+
+    /// Below something fails, or was read too often.
+    fn broken(&mut self, error: io::Error) -> Stop {
+        if self.shared.is_read_out() {
+            let max = self.shared.reads_max();
+            self.problem(
+                ProblemKind::LimitReached,
+                format!(
+                    "sends its readers in circles: more than {max} bytes read (limit), so that \
+                     everything from here on is left out"
+                ),
+            );
+            return Stop::Cut;
+        }
+        let error = self.shared.take_fault().unwrap_or(error);
+        Stop::World(failed(&self.layers, error))
     }
 }
