@@ -22,6 +22,10 @@ use super::text_sink::{Found, TextSink};
 /// smaller.
 const KNOWN_FIRST_BYTES_MAX: usize = 8 << 20;
 
+/// Of a member's path: no file system has longer ones that people use, and a
+/// hostile archive of a million members may give each a name of 64 KiB.
+const NAME_CHARS_MAX: usize = 1024;
+
 /// Reads results into the index, one after the other.
 pub(super) struct Indexer<'a> {
     archive: &'a Path,
@@ -367,7 +371,7 @@ impl ResultReader<'_, '_> {
         self.indexer.writer.occurrence(Occurrence {
             id: self.record.id,
             layers: layers.to_vec(),
-            member: name.to_string(),
+            member: printed(name),
             content,
             bytes,
         });
@@ -394,6 +398,14 @@ impl ResultReader<'_, '_> {
             layers: layers.to_vec(),
             problem,
         });
+    }
+}
+
+/// A member's path as the index keeps it.
+fn printed(name: &str) -> String {
+    match name.char_indices().nth(NAME_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_string(),
     }
 }
 

@@ -2,19 +2,37 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::id::serde_as_text;
 use super::{ResultId, ResultKey, Version};
 
+/// **Units**: bytes of a name that stands in a reference; paths on Windows
+/// have 260 characters as a rule. Everything inside a member repeats its label.
+const LABEL_BYTES_MAX: usize = 1 << 10;
+
 /// One wrapping on the way in, by the label it is printed with: a member's
 /// name, or `#ordinal` where the name cannot stand in a reference.
 ///
-/// A label is data. It is compared with labels, never opened as a path.
+/// A label is data. It is compared with labels, never opened as a path. All
+/// that is found inside a member shares it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Layer(String);
+#[serde(from = "String", into = "String")]
+pub struct Layer(Arc<str>);
+
+impl From<String> for Layer {
+    fn from(label: String) -> Self {
+        Self(label.into())
+    }
+}
+
+impl From<Layer> for String {
+    fn from(layer: Layer) -> Self {
+        layer.0.to_string()
+    }
+}
 
 impl Layer {
     /// The `output` of a transcript.
@@ -28,14 +46,14 @@ impl Layer {
     }
 
     /// A member whose name is unique among its siblings. A name that is empty,
-    /// holds `!` or control characters, or looks like an ordinal, is no label:
-    /// its ordinal is.
+    /// longer than 1 KiB, holds `!` or control characters, or looks like an
+    /// ordinal, is no label: its ordinal is.
     pub fn named(name: &str, ordinal: u32) -> Self {
-        let speaks = !name.is_empty()
+        let speaks = (1..=LABEL_BYTES_MAX).contains(&name.len())
             && !name.starts_with('#')
             && !name.chars().any(|c| c == '!' || is_unprintable(c));
         if speaks {
-            Self(name.to_string())
+            Self(name.into())
         } else {
             Self::numbered(ordinal)
         }
@@ -43,7 +61,7 @@ impl Layer {
 
     /// A member known by its place alone (its name repeats, or it has none).
     pub fn numbered(ordinal: u32) -> Self {
-        Self(format!("#{ordinal}"))
+        Self(format!("#{ordinal}").into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -122,7 +140,7 @@ impl FromStr for Locator {
             return Err(malformed());
         }
         let key: ResultKey = key.parse().map_err(|_| malformed())?;
-        let layers: Vec<_> = parts.map(|label| Layer(label.to_string())).collect();
+        let layers: Vec<_> = parts.map(|label| Layer(label.into())).collect();
         if layers.iter().any(|layer| layer.0.is_empty()) {
             return Err(malformed());
         }
@@ -164,13 +182,14 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_stand_in_a_reference_gives_way_to_its_ordinal() {
-        for name in ["", "a!b", "#3", "a\nb", "\u{1b}[31mred", "\u{202e}gnp.exe"] {
+        let long = "x".repeat(LABEL_BYTES_MAX + 1);
+        let names = ["", "a!b", "#3", "a\nb", "\u{1b}[31mred", "\u{202e}gnp.exe"];
+        for name in names.into_iter().chain([&*long]) {
             assert_eq!(Layer::named(name, 4).as_str(), "#4", "{name:?}");
         }
-        assert_eq!(
-            Layer::named("../../etc/passwd", 4).as_str(),
-            "../../etc/passwd"
-        );
+        for name in ["../../etc/passwd", &long[1..]] {
+            assert_eq!(Layer::named(name, 4).as_str(), name);
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::evidence::{Problem, ResultKind};
 pub use codepage::CodePage;
 
 /// What made a text. Another version may give other offsets.
-pub const EXTRACTOR_VERSION: u32 = 2;
+pub const EXTRACTOR_VERSION: u32 = 3;
 
 /// What is known of the bytes from outside.
 #[derive(Clone, Copy, Debug)]
