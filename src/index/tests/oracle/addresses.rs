@@ -73,7 +73,7 @@ fn read_four(chars: &[char], start: usize, end: usize) -> Option<Ipv4Addr> {
         .into_iter()
         .map(|part| {
             let is_number = part.len() <= 3 && part.chars().all(|c| c.is_ascii_digit());
-            part.parse().ok().filter(|_| is_number)
+            part.parse::<u8>().ok().filter(|_| is_number)
         })
         .collect();
     let octets: [u8; 4] = parts?.try_into().ok()?;
