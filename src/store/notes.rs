@@ -56,11 +56,12 @@ pub(super) fn append(dir: &Path, archive: &Archive, event: &CustodyEvent) -> io:
     // The line feed before ends a line that was cut short.
     let line = format!("\n{}\n", BASE64.encode(line));
     let mut options = File::options();
-    options.append(true).create(true);
+    // Windows locks no file that is open for appending alone.
+    options.read(true).write(true).create(true).truncate(false);
     system::private(&mut options);
     let mut file = options.open(dir.join(layout::NOTES))?;
     file.lock()?;
-    let before = file.metadata()?.len();
+    let before = file.seek(SeekFrom::End(0))?;
     let written = file.write_all(line.as_bytes());
     if written.is_err() {
         // Half a line on a full disk would look like damage.
