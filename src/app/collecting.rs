@@ -218,10 +218,14 @@ impl Vault for StoreVault {
                 sha256: latest.sha256,
             });
         }
-        Ok(match self.store.gap(key).map_err(refused)? {
-            Some(gap) => Standing::Gap(gap.reason),
-            None => Standing::Absent,
-        })
+        match self.store.gap(key) {
+            Ok(Some(gap)) => Ok(Standing::Gap(gap.reason)),
+            Ok(None) => Ok(Standing::Absent),
+            // A note of what is missing that rotted must not keep the result
+            // from being asked for; `verify` names it.
+            Err(error) if error.is_unreadable() => Ok(Standing::Absent),
+            Err(error) => Err(refused(error)),
+        }
     }
 
     fn note_actions(&self, actions: &[SeenAction]) -> Result<(), VaultError> {

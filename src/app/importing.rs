@@ -318,6 +318,14 @@ impl Import<'_> {
         facts
     }
 
+    /// One that cannot be read is noted again.
+    fn has_gap(&self, key: ResultKey) -> Result<bool, Failure> {
+        match self.store.gap(key) {
+            Err(error) if error.is_unreadable() => Ok(false),
+            gap => Ok(gap?.is_some()),
+        }
+    }
+
     /// What an imported action completed and no file holds is missing, and
     /// that is said; what it never produced too.
     fn note_gaps(&mut self) -> Result<(), Failure> {
@@ -329,7 +337,7 @@ impl Import<'_> {
                     continue;
                 }
                 self.report.gaps += 1;
-                if self.store.gap(key)?.is_some() {
+                if self.has_gap(key)? {
                     continue;
                 }
                 let (reason, detail) = if command.is_completed() {

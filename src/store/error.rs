@@ -72,6 +72,11 @@ impl StoreError {
         }
     }
 
+    /// Whether one thing in the archive cannot be read, of which the rest can.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Io { .. })
+    }
+
     /// Whether room on the disk is all it takes to go on.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::DiskFull { .. })
