@@ -113,7 +113,13 @@ impl Archive {
         Ok(archive)
     }
 
-    pub(super) fn write(&self, disk: &dyn Disk) -> Result<(), StoreError> {
+    /// Gives it another generation, for good.
+    pub(super) fn renew(&mut self, disk: &dyn Disk) -> Result<(), StoreError> {
+        self.generation = u64::from_le_bytes(system::random_bytes());
+        self.write(disk)
+    }
+
+    fn write(&self, disk: &dyn Disk) -> Result<(), StoreError> {
         let json = ArchiveJson {
             format: FORMAT,
             id: to_hex(&self.id),

@@ -328,7 +328,7 @@ impl Catalogue {
     fn open_body(&self, slot: &Slot) -> Result<RecordReader, StoreError> {
         let name = || layout::pack(slot.place.pack);
         let (file, mask) = self.pack(slot)?;
-        RecordReader::open(file, mask, slot)
+        RecordReader::open(file, mask, &slot.card, &slot.place)
             .attempt(|| format!("read {}", name()))?
             .map_err(|damage| StoreError::damaged(name(), damage.to_string()))
     }

@@ -9,24 +9,27 @@ use std::sync::{Arc, OnceLock};
 
 use super::StoreError;
 use super::archive::Archive;
-use super::card::{Card, Fact, Kind, Place};
+use super::card::{CARD_LEN, Card, Fact, Kind, Place};
 use super::disk::Disk;
 use super::error::Attempt;
 use super::frame::{Body, Digest32, mask_area};
 use super::header::{FileKind, HEADER_LEN};
 use super::incoming::Parcel;
 use super::keyed::{Extent, Keyed, ident};
-use super::layout;
 use super::list::{List, Listed};
-use super::pack::read_json;
+use super::pack::{self, read_json};
 use super::queue::{Answer, Done, Job, Queue, Work};
 use super::recover::{Active, PACK_MAX};
-use super::trailer;
+use super::{layout, trailer, verify};
 use crate::evidence::{ResultKey, Seq, Sha256};
 
 /// **Units**: bytes kept free, so that side file and catalogue never meet a
 /// full disk after the packs were written.
 pub(super) const RESERVE: u64 = 16 << 20;
+
+/// **Units**: bytes of a trailer, or of a record of a list, beside what it
+/// holds: lengths, checksums and the digests of a small body.
+const OVERHEAD: u64 = 512;
 
 /// Set once a sync fails: what was attempted.
 pub(super) type Poison = Arc<OnceLock<String>>;
@@ -47,6 +50,14 @@ pub(super) struct Committer {
 struct Fresh {
     card: Card,
     json: Vec<u8>,
+}
+
+impl Fresh {
+    /// **Units**: bytes on the disk, those in the list too; no fewer.
+    fn size(&self) -> u64 {
+        let facts = (self.json.len() + CARD_LEN) as u64 + OVERHEAD;
+        self.card.stored + 2 * facts
+    }
 }
 
 /// What a job turned out to be.
@@ -184,7 +195,10 @@ impl Committer {
         Ok(Planned::Fresh(n))
     }
 
-    /// The next version of a result, or where the same bytes stand already.
+    /// The next version of a result, or where the same bytes stand already:
+    /// whole, for a damaged copy is what the others are fetched again for.
+    ///
+    /// **Cost**: reads and hashes the bytes that stand there.
     fn plan_version(
         &self,
         key: ResultKey,
@@ -193,7 +207,7 @@ impl Committer {
     ) -> Result<Result<u32, Planned>, StoreError> {
         let mut latest = 0;
         for (card, place) in self.keyed.versions(key)? {
-            if card.sha256 == sha256 {
+            if card.sha256 == sha256 && self.is_whole(&card, &place) {
                 return Ok(Err(Planned::Known(card, place)));
             }
             latest = latest.max(card.version);
@@ -208,6 +222,11 @@ impl Committer {
             latest = latest.max(fresh.card.version);
         }
         Ok(Ok(latest + 1))
+    }
+
+    fn is_whole(&self, card: &Card, place: &Place) -> bool {
+        let opened = pack::open(&*self.disk, self.archive.key(), card, place);
+        opened.is_ok_and(|pack| verify::find_damage(pack, card, place).is_none())
     }
 
     /// Other facts are new where they differ from the latest of their name.
@@ -233,7 +252,7 @@ impl Committer {
         planned: &[Planned],
         fresh: &[Fresh],
     ) -> Result<(), StoreError> {
-        let size: u64 = fresh.iter().map(|entry| entry.card.stored).sum();
+        let size = fresh.iter().map(Fresh::size).sum();
         self.refuse_if_full(size)?;
         let mut active = match self.active.take() {
             Some(active) if active.end + size <= PACK_MAX => active,

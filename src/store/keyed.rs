@@ -112,8 +112,14 @@ pub(super) fn ident(card: &Card) -> Vec<u8> {
 
 impl Keyed {
     /// Opens the newest catalogue and brings it up to `slots`, the journal in
-    /// order; a fresh one where there is none or it cannot be trusted.
-    pub(super) fn open(disk: Arc<dyn Disk>, slots: &[Slot]) -> Result<Opened, StoreError> {
+    /// order; a fresh one where there is none or it cannot be trusted. Where it
+    /// knew entries that are gone, `renew` is called before anything forgets
+    /// that it did.
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        slots: &[Slot],
+        renew: &mut dyn FnMut() -> Result<(), StoreError>,
+    ) -> Result<Opened, StoreError> {
         let root = disk.keyed_root();
         std::fs::create_dir_all(&root).attempt(|| "create the catalogue's folder".into())?;
         let newest = numbers(&root).into_iter().max();
@@ -131,6 +137,9 @@ impl Keyed {
                 }
                 Err(Refusal { why, held }) => (rebuilt, beyond) = (Some(why), held),
             }
+        }
+        if beyond.is_some() {
+            renew()?;
         }
         let fresh = newest.unwrap_or(0) + 1;
         let keyed = Self::open_numbered(disk, fresh)?

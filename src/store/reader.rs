@@ -4,10 +4,9 @@ use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-use super::card::{Card, Kind};
+use super::card::{Card, Kind, Place};
 use super::disk::{DiskFile, read_exact_at};
 use super::frame::{Digest32, FRAME, FrameHead, HEAD, area_len, digest};
-use super::list::Slot;
 use super::mask::Mask;
 use super::scratch::seek_to;
 use super::{layout, scan, trailer};
@@ -57,7 +56,8 @@ impl std::error::Error for Damage {}
 pub struct RecordReader {
     file: Arc<dyn DiskFile>,
     mask: Mask,
-    slot: Slot,
+    card: Card,
+    place: Place,
     digests: Vec<Digest32>,
     /// Where each frame stands; empty where that is arithmetic.
     places: Vec<u64>,
@@ -70,20 +70,22 @@ impl RecordReader {
     pub(super) fn open(
         file: Arc<dyn DiskFile>,
         mask: Mask,
-        slot: &Slot,
+        card: &Card,
+        place: &Place,
     ) -> io::Result<Result<Self, Damage>> {
         let mut reader = Self {
             file,
             mask,
-            slot: *slot,
+            card: *card,
+            place: *place,
             digests: Vec::new(),
             places: Vec::new(),
             position: 0,
             frame: None,
         };
-        let at = slot.place.start.saturating_add(slot.card.stored);
+        let at = place.start.saturating_add(card.stored);
         let found = match trailer::read(&*reader.file, &reader.mask, at)? {
-            Ok(trailer) if trailer.card == slot.card => {
+            Ok(trailer) if trailer.card == *card => {
                 reader.digests = trailer.digests;
                 return reader.place_frames();
             }
@@ -95,10 +97,10 @@ impl RecordReader {
 
     /// Compressed frames have each its own length: at most four of them.
     fn place_frames(mut self) -> io::Result<Result<Self, Damage>> {
-        if self.slot.card.stored == area_len(self.slot.card.bytes) {
+        if self.card.stored == area_len(self.card.bytes) {
             return Ok(Ok(self));
         }
-        let mut at = self.slot.place.start;
+        let mut at = self.place.start;
         for frame in 0..self.digests.len() as u64 {
             let Some(head) = scan::head_at(&*self.file, at)? else {
                 let damage =
@@ -113,7 +115,7 @@ impl RecordReader {
 
     /// **Units**: bytes of the body.
     pub fn len(&self) -> u64 {
-        self.slot.card.bytes
+        self.card.bytes
     }
 
     pub fn is_empty(&self) -> bool {
@@ -125,7 +127,7 @@ impl RecordReader {
     }
 
     pub(super) fn card(&self) -> &Card {
-        &self.slot.card
+        &self.card
     }
 
     pub(super) fn digests(&self) -> &[Digest32] {
@@ -134,15 +136,15 @@ impl RecordReader {
 
     /// Every frame is whole, and yet they are not the body.
     pub(super) fn whole_damage(&self, expected: String, found: String) -> Damage {
-        self.damage(self.slot.place.start, None, expected, found)
+        self.damage(self.place.start, None, expected, found)
     }
 
     fn damage(&self, offset: u64, frame: Option<u64>, expected: String, found: String) -> Damage {
-        let card = &self.slot.card;
+        let card = &self.card;
         Damage {
             result: (card.kind == Kind::Result).then(|| card.id()),
             seq: Some(card.seq),
-            file: layout::pack(self.slot.place.pack),
+            file: layout::pack(self.place.pack),
             offset,
             frame,
             expected,
@@ -153,7 +155,7 @@ impl RecordReader {
     fn place_of(&self, frame: u64) -> u64 {
         match usize::try_from(frame).ok().and_then(|n| self.places.get(n)) {
             Some(place) => *place,
-            None => self.slot.place.start + frame * (FRAME + HEAD) as u64,
+            None => self.place.start + frame * (FRAME + HEAD) as u64,
         }
     }
 
@@ -196,7 +198,7 @@ impl RecordReader {
 
     /// Whether the frame ends before the trailer begins.
     fn fits(&self, head: &FrameHead, at: u64) -> bool {
-        at + HEAD as u64 + u64::from(head.stored) <= self.slot.place.start + self.slot.card.stored
+        at + HEAD as u64 + u64::from(head.stored) <= self.place.start + self.card.stored
     }
 }
 

@@ -85,7 +85,12 @@ pub(super) fn recover(disk: &dyn Disk, archive: &Archive) -> Result<Recovered, S
         slots,
         active,
         adopted,
-        next_pack: packs.union(&lists).last().map_or(1, |last| last + 1),
+        // That of a pack that is missing is not given to another one either.
+        next_pack: [&packs, &lists, &known]
+            .iter()
+            .filter_map(|numbers| numbers.last())
+            .max()
+            .map_or(1, |last| last + 1),
         notices: work.notices,
     })
 }

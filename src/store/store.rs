@@ -138,14 +138,14 @@ impl Store {
         };
         let recovered = recover(&*disk, &archive)?;
         let mut notices = recovered.notices;
-        let opened = Keyed::open(disk.clone(), &recovered.slots)?;
+        if archive.generation == 0 {
+            archive.renew(&*disk)?;
+        }
+        // What was derived from entries that are gone must not stay.
+        let mut renew = || archive.renew(&*disk);
+        let opened = Keyed::open(disk.clone(), &recovered.slots, &mut renew)?;
         if let Some(why) = opened.rebuilt {
             notices.push(format!("catalogue was rebuilt from the packs: {why}"));
-        }
-        if opened.beyond.is_some() || archive.generation == 0 {
-            // What was derived from entries that are gone must not stay.
-            archive.generation = u64::from_le_bytes(system::random_bytes());
-            archive.write(&*disk)?;
         }
         let extent = opened.extent;
         // A Seq that was ever given is not given to anything else.

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::card::Kind;
+use super::card::{Card, Kind, Place};
 use super::error::Attempt;
 use super::frame::merge;
 use super::header::Header;
 use super::list::Slot;
+use super::pack::Opened;
 use super::reader::{Damage, RecordReader};
 use super::{Catalogue, StoreError, layout};
 use crate::evidence::Sha256Sum;
@@ -94,24 +95,35 @@ impl Catalogue {
     }
 
     fn check(&self, slot: &Slot) -> Option<Damage> {
-        let unreadable = |e: std::io::Error| Damage {
-            result: (slot.card.kind == Kind::Result).then(|| slot.card.id()),
-            seq: Some(slot.card.seq),
-            file: layout::pack(slot.place.pack),
-            offset: slot.place.start,
-            frame: None,
-            expected: "a whole entry".into(),
-            found: e.to_string(),
-        };
-        let (file, mask) = match self.pack(slot) {
-            Ok(opened) => opened,
-            Err(e) => return Some(unreadable(std::io::Error::other(e))),
-        };
-        match RecordReader::open(file, mask, slot) {
-            Ok(Ok(reader)) => reader.check_all().unwrap_or_else(|e| Some(unreadable(e))),
-            Ok(Err(damage)) => Some(damage),
-            Err(e) => Some(unreadable(e)),
+        match self.pack(slot) {
+            Ok(pack) => find_damage(pack, &slot.card, &slot.place),
+            Err(e) => Some(unreadable(&slot.card, &slot.place, &e)),
         }
+    }
+}
+
+/// What of an entry is not as it was sealed.
+///
+/// **Cost**: reads and hashes it.
+pub(super) fn find_damage((file, mask): Opened, card: &Card, place: &Place) -> Option<Damage> {
+    match RecordReader::open(file, mask, card, place) {
+        Ok(Ok(reader)) => reader
+            .check_all()
+            .unwrap_or_else(|e| Some(unreadable(card, place, &e))),
+        Ok(Err(damage)) => Some(damage),
+        Err(e) => Some(unreadable(card, place, &e)),
+    }
+}
+
+fn unreadable(card: &Card, place: &Place, error: &dyn std::error::Error) -> Damage {
+    Damage {
+        result: (card.kind == Kind::Result).then(|| card.id()),
+        seq: Some(card.seq),
+        file: layout::pack(place.pack),
+        offset: place.start,
+        frame: None,
+        expected: "a whole entry".into(),
+        found: error.to_string(),
     }
 }
 

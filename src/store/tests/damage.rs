@@ -228,3 +228,77 @@ fn places_of_lost_entries_are_not_given_again_and_the_generation_changes() {
     assert_eq!(next, Seq(all.len() as u64 + 1));
     assert_ne!(catalogue(&disk).generation(), before);
 }
+
+#[test]
+fn however_early_a_kill_comes_lost_entries_change_the_generation() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Memory::new(&home.path().join("whole"));
+    filled(&disk);
+    let before = catalogue(&disk).generation();
+    disk.forget("packs/adopted.list");
+    disk.forget("packs/00000003.pack");
+    let mut kills = 0;
+    loop {
+        let killed = disk.copy(&home.path().join(format!("killed {kills}")));
+        killed.fail_at(kills + 1);
+        if open(&killed).is_ok() {
+            break;
+        }
+        let left = killed.copy(&home.path().join(format!("left {kills}")));
+        drop(open(&left).unwrap());
+        assert_ne!(catalogue(&left).generation(), before, "operation {kills}");
+        kills += 1;
+    }
+    assert!(kills > 3, "{kills}");
+}
+
+#[test]
+fn the_number_of_a_missing_pack_is_not_given_again() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Memory::new(home.path());
+    filled(&disk);
+    disk.forget("packs/00000003.pack");
+    let store = open(&disk).unwrap();
+    assert!(
+        store
+            .notices()
+            .iter()
+            .any(|notice| notice.contains("00000003.pack is missing"))
+    );
+    stream(&store, key(9, 9), &body(9, SMALL_MAX + 5)).unwrap();
+    assert_eq!(disk.len_of("packs/00000003.pack"), None);
+    assert!(disk.len_of("packs/00000004.pack").is_some());
+}
+
+#[test]
+fn what_is_damaged_here_is_sealed_anew_where_it_comes_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Memory::new(home.path());
+    filled(&disk);
+    let small = |store: &Store| {
+        let text = "line 0\n".repeat(60);
+        let transcript = facts(ResultKind::Transcript);
+        store.seal(key(1, 0), &transcript, &now(), text.as_bytes())
+    };
+    let large = |store: &Store| stream(store, key(1, 8), &body(8, SMALL_MAX + 5));
+    // In a frame, and in a trailer.
+    disk.flip("packs/00000001.pack", 76 + HEAD + 3);
+    let end = disk.len_of("packs/00000002.pack").unwrap();
+    disk.flip("packs/00000002.pack", end - 60);
+    let store = open(&disk).unwrap();
+    for seal in [
+        &small as &dyn Fn(&Store) -> Result<Sealing, StoreError>,
+        &large,
+    ] {
+        let Sealing::Sealed(record) = seal(&store).unwrap() else {
+            panic!("a damaged copy counts as one")
+        };
+        assert_eq!(record.id.version, Version(2));
+        assert_eq!(
+            bytes_of(&catalogue(&disk), record.id).len() as u64,
+            record.bytes
+        );
+        let again = seal(&store).unwrap();
+        assert!(matches!(again, Sealing::AlreadyThere(known) if known.id == record.id));
+    }
+}
