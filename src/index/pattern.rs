@@ -5,7 +5,7 @@
 //! in it, carriage returns too, and never a line feed.
 
 use regex::{Regex, RegexBuilder};
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
+use regex_syntax::hir::{Capture, Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
 
 use super::query::SyntaxError;
 
@@ -210,13 +210,26 @@ fn rewrite(hir: &Hir, rules: &Rules) -> Hir {
         },
         HirKind::Repetition(repetition) => {
             let mut repetition = repetition.clone();
-            repetition.sub = Box::new(rewrite(&repetition.sub, rules));
+            repetition.sub = Box::new(grouped(rewrite(&repetition.sub, rules)));
             Hir::repetition(repetition)
         }
         HirKind::Capture(capture) => rewrite(&capture.sub, rules),
         HirKind::Concat(parts) => Hir::concat(all(parts)),
         HirKind::Alternation(parts) => Hir::alternation(all(parts)),
         HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) => hir.clone(),
+    }
+}
+
+/// A repetition that is repeated, in a group: as text `(?:a+)?` would be `a+?`,
+/// which is something else.
+fn grouped(hir: Hir) -> Hir {
+    match hir.kind() {
+        HirKind::Repetition(_) => Hir::capture(Capture {
+            index: 1,
+            name: None,
+            sub: Box::new(hir),
+        }),
+        _ => hir,
     }
 }
 
@@ -302,6 +315,42 @@ mod tests {
             let compiled = TextPattern::compile(pattern, false, PATTERNS_MAX).unwrap();
             let place = compiled.regex.find(text).map(|m| (m.start(), m.end()));
             assert_eq!(place, found, "{pattern} {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_repetition_of_a_repetition_stays_what_it_is() {
+        let times = [
+            "?", "*", "+", "{2}", "{0,1}", "{1,2}", "{2,}", "??", "*?", "+?", "{2}?", "{1,2}?",
+            "{2,}?",
+        ];
+        let nested = times.iter().flat_map(|a| times.map(|b| (a, b)));
+        for (inner, outer) in nested {
+            for pattern in [
+                format!(r"x(\d{inner}){outer}y?"),
+                format!(r"x(?:(?:\d{inner})){outer}"),
+                format!(r"x(?:(a|bc{inner}){outer}d){outer}"),
+                format!(r"(?:(^x|\b){inner}){outer}\d"),
+            ] {
+                let (ours, whole) = (line(&pattern), pattern.as_str());
+                let whole = TextPattern::compile(whole, false, PATTERNS_MAX).unwrap();
+                let plain = Regex::new(&pattern).unwrap();
+                for text in [
+                    "x",
+                    "xy",
+                    "x1y",
+                    "x12",
+                    "x1234y",
+                    "xabcbccadd",
+                    "xdbcd",
+                    "1 x1",
+                ] {
+                    let found = plain.find(text).map(|m| (m.start(), m.end()));
+                    assert_eq!(ours.find(text, 0), found, "{pattern} {text}");
+                    let place = whole.regex.find(text).map(|m| (m.start(), m.end()));
+                    assert_eq!(place, found, "{pattern} {text} over a text");
+                }
+            }
         }
     }
 
