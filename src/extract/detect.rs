@@ -33,7 +33,7 @@ pub(super) fn detect(window: &[u8], is_all: bool, page: CodePage) -> Seen {
     // Hardly any text has a NUL, and without one it is no UTF-16.
     let has_nul = memchr::memchr(0, window).is_some();
     for order in [Order::Little, Order::Big] {
-        if has_nul && is_utf16(window, order) {
+        if has_nul && is_utf16(window, order) && !is_marked_later(window, order) {
             return Seen::Text(Box::new(Decoder::utf16(order, page, 0)));
         }
     }
@@ -103,6 +103,15 @@ fn is_utf16(window: &[u8], order: Order) -> bool {
         && right * 20 >= units
         && wrong * 8 <= right
         && plausible * 20 >= units * 19
+}
+
+/// A mark in the midst, at which units begin that `order` does not read: what
+/// stands before it is of one byte a unit.
+fn is_marked_later(window: &[u8], order: Order) -> bool {
+    memchr::memmem::find_iter(window, b"\xff\xfe").any(|at| {
+        let is_read = order == Order::Little && at % 2 == 0;
+        !is_read && begins_wide(&window[at + 2..], Order::Little)
+    })
 }
 
 fn is_written(unit: u16) -> bool {

@@ -123,6 +123,9 @@ impl Wide {
     fn is_narrow_run(&self, rest: &[u8]) -> bool {
         let look = rest.get(..NARROW_LOOK_BYTES).unwrap_or(rest);
         let len = look.iter().take_while(|&&b| is_text(b)).count();
+        if self.begins_anew(rest, len) {
+            return true;
+        }
         if len < NARROW_RUN_BYTES {
             return false;
         }
@@ -140,6 +143,17 @@ impl Wide {
             }
         }
         false
+    }
+
+    /// Whether units begin behind so many bytes that cannot go on from those
+    /// before: out of step with them, or with a mark of their own.
+    fn begins_anew(&self, rest: &[u8], len: usize) -> bool {
+        let (at, order) = match rest.get(len..len + 2) {
+            Some([0xff, 0xfe]) => (len + 2, Order::Little),
+            Some([0xfe, 0xff]) => (len + 2, Order::Big),
+            _ => ((len - 1) | 1, self.order),
+        };
+        begins_wide(rest.get(at..).unwrap_or_default(), order)
     }
 
     /// Four units with their NULs in the wrong half.

@@ -136,6 +136,42 @@ fn bytes_appended_to_utf16_stay_readable() {
 }
 
 #[test]
+fn however_few_bytes_put_utf16_out_of_step_its_next_word_is_whole() {
+    let narrow = [
+        "narrow line\r\n",
+        "abc\r\n",
+        "x\r\n",
+        "a whole sentence of odd length.\r\n",
+    ];
+    for (narrow, big) in narrow.iter().flat_map(|n| [(n, false), (n, true)]) {
+        assert_eq!(narrow.len() % 2, 1);
+        let wide = |text: &str| utf16(text, big);
+        let mark: &[u8] = if big { b"\xfe\xff" } else { b"\xff\xfe" };
+        let appended = [
+            mark,
+            &wide("Header one\r\n"),
+            narrow.as_bytes(),
+            &wide("mimikatz\r\n"),
+        ];
+        let taken = file(&appended.concat());
+        assert_eq!(taken.whole(), format!("Header one\r\n{narrow}mimikatz\r\n"));
+        if big {
+            continue;
+        }
+        for behind in ["end of log file\r\n", "end\r\nend\r\nend\r\n", ""] {
+            let begun = [
+                narrow.as_bytes(),
+                mark,
+                &wide("mimikatz\r\n"),
+                behind.as_bytes(),
+            ];
+            let taken = file(&begun.concat());
+            assert_eq!(taken.whole(), format!("{narrow}mimikatz\r\n{behind}"));
+        }
+    }
+}
+
+#[test]
 fn ideographs_are_not_taken_for_bytes() {
     // both halves of many of these are ASCII
     let chinese = "系统服务已启动，用户登录成功。慢慢来浡湡整潮瑡獥".repeat(40);

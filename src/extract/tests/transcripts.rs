@@ -132,6 +132,13 @@ fn what_is_no_json_is_plain_text_and_told() {
 fn a_file_is_a_transcript_only_where_it_says_enough() {
     let taken = file(br#"{"script_name":"x","script_output":"found","exit_code":0}"#);
     assert_eq!(taken.part(Part::Output), Some("found"));
+    // The same bytes give the same text wherever they are found.
+    let own = r#"{"script_output":"first\nsecond\n"}"#;
+    assert_eq!(
+        file(own.as_bytes()).part(Part::Output),
+        Some("first\nsecond\n")
+    );
+    assert_eq!(transcript(own).part(Part::Output), Some("first\nsecond\n"));
     let config = br#"{"name":"x","output":"found"}"#;
     assert_eq!(file(config).whole().as_bytes(), config);
 }

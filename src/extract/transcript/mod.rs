@@ -28,8 +28,10 @@ const ERROR_KEYS: [&str; 3] = ["script_errors", "script_error", "errors"];
 /// Looked at before the whole window is.
 const HEAD_BYTES: usize = 256;
 
-/// Whether the first window is that of a transcript: an object with one of
-/// its keys; for a result that is not known to be one, with two.
+/// Whether the first window is that of a transcript: an object with a key that
+/// nothing else has, or with two of the others; for what a script is known to
+/// have left, with any. The same bytes are one content wherever they are found,
+/// so that `kind` counts as little as it can.
 pub(super) fn is_transcript(decoder: &Decoder, window: &[u8], kind: ResultKind) -> bool {
     let is_blank = |c: char| c.is_whitespace() || c == '\0';
     let mut text = String::new();
@@ -55,7 +57,7 @@ pub(super) fn is_transcript(decoder: &Decoder, window: &[u8], kind: ResultKind) 
         return texts || has(&NAME_KEYS[..1]) || has(&EXIT_KEYS);
     }
     let own = has(&OUTPUT_KEYS[..1]) || has(&ERROR_KEYS[..2]);
-    texts && (has(&EXIT_KEYS) || own && has(&NAME_KEYS))
+    own || texts && has(&EXIT_KEYS)
 }
 
 fn has_key(text: &str, key: &str) -> bool {
