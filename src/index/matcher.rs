@@ -177,8 +177,9 @@ impl Matcher {
             Self::Line(pattern) => pattern.len_max.is_some_and(|len| len <= REACH),
             Self::Glob(glob) => !glob.is_unbounded(),
             Self::Phrase(_) | Self::Near(_) => false,
+            Self::Network(network) => !network.depends_on_run(),
             Self::Literal(..) | Self::Fixed(_) | Self::AnyCase(_) => true,
-            Self::Alike(_) | Self::Network(_) | Self::LineEnd(_) | Self::Whole(_) => true,
+            Self::Alike(_) | Self::LineEnd(_) | Self::Whole(_) => true,
         }
     }
 
@@ -189,6 +190,7 @@ impl Matcher {
             Self::Glob(glob) => glob.may_cover(text),
             Self::Phrase(crossing) => crossing.may_cover(text),
             Self::Near(near) => near.may_cover(text),
+            Self::Network(network) => network.may_cover(text),
             _ => false,
         }
     }

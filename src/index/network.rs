@@ -68,6 +68,17 @@ impl Network {
         first_of(|take| self.each(text, from, take))
     }
 
+    /// Where an address begins depends on those before it in its run of digits
+    /// and colons, however long that is.
+    pub(super) fn depends_on_run(&self) -> bool {
+        self.address.is_ipv6()
+    }
+
+    /// Whether a run may go through all of a piece of a line.
+    pub(super) fn may_cover(&self, text: &str) -> bool {
+        self.depends_on_run() && text.bytes().all(is_part)
+    }
+
     /// Every such address of a line.
     pub(super) fn each(&self, text: &str, from: usize, take: Take<'_>) -> ControlFlow<()> {
         let bytes = text.as_bytes();
@@ -97,7 +108,6 @@ impl Network {
         let v6 = self.address.is_ipv6() || holds_mapped(&bytes[run.clone()]);
         let mut start = match self.address {
             IpAddr::V4(_) => run.start.max(from),
-            // Where an address begins depends on those before it.
             IpAddr::V6(_) => run.start,
         };
         while start < run.end {

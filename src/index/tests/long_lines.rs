@@ -55,6 +55,17 @@ fn phrase(text: &str) -> Query {
 }
 
 #[test]
+fn addresses_in_a_run_over_several_parts_are_read_from_its_beginning() {
+    let others = vec!["1111"; 8].join(":");
+    let wanted = format!("fe80:{}", vec!["1111"; 7].join(":"));
+    let line = format!("x {}:{wanted}", vec![others.as_str(); 27_000].join(":"));
+    let at = 7 + 2 + 27_000 * (others.len() as u64 + 1);
+    let found = places(&line, &[parse("fe80::/10"), parse("1111:fe80::/32")]);
+    assert_eq!(found[0], [(2, at, wanted.len() as u64)]);
+    assert_eq!(found[1], []);
+}
+
+#[test]
 fn one_word_of_several_parts_is_one_word() {
     // One run of hex digits of 2.5 MiB, what is sought in its last part.
     let mut random = Random(5);
