@@ -230,13 +230,8 @@ fn catch_up(name: &str, folder: &std::path::Path, texts: &[String], settings: Se
             device: Some(format!("pc{}.contoso.example", n % 2_000)),
             ..ResultFacts::new(id(n), Seq(n as u64), ResultKind::Transcript)
         });
-        writer.occurrence(Occurrence {
-            id: id(n),
-            layers: Vec::new(),
-            member: String::new(),
-            content,
-            bytes: text.len() as u64,
-        });
+        let bytes = text.len() as u64;
+        writer.occurrence(Occurrence::new(id(n), Vec::new(), content, bytes));
     }
     writer.publish(Seq(texts.len() as u64)).unwrap();
     let cpu = cpu_seconds() - cpu;

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::evidence::{Layer, Problem, ProblemKind, Record, ResultKind, Sha256, Sha256Sum};
+use crate::extract::TranscriptFacts;
 use crate::index::{Occurrence, PlacedProblem, ResultFacts, Writer};
 use crate::members::{self, Hint, Member, Visitor};
 use crate::store::{Catalogue, Sealed, StoreError};
@@ -67,6 +68,7 @@ impl<'a> Indexer<'a> {
             indexer: self,
             record,
             facts: result_facts(record),
+            transcripts: 0,
             again: Vec::new(),
             text_bytes: 0,
             failed: None,
@@ -80,9 +82,10 @@ impl<'a> Indexer<'a> {
             if let Some(summary) = damage.excuses(walked)? {
                 result.facts.members = summary.members;
             }
-            for (layers, name) in std::mem::take(&mut result.again) {
-                let read = result.read_large(&layers, &name, hint);
-                damage.excuses(read)?;
+            for met in std::mem::take(&mut result.again) {
+                let read = result.read_large(&met, hint);
+                let found = damage.excuses(read)?.flatten();
+                result.keep(met, found);
             }
         }
         if let Some(message) = damage.take() {
@@ -216,12 +219,34 @@ struct ResultReader<'r, 'a> {
     indexer: &'r mut Indexer<'a>,
     record: &'r Record,
     facts: ResultFacts,
+    /// Members so far that are transcripts.
+    transcripts: u64,
     /// Large members of several parts: their hash must be known before their
     /// text is taken, so they are opened again.
-    again: Vec<(Vec<Layer>, String)>,
+    again: Vec<Met>,
     text_bytes: u64,
     failed: Option<Failure>,
     damage: &'r Damage,
+}
+
+/// A member that was met.
+struct Met {
+    layers: Vec<Layer>,
+    name: String,
+    content: Sha256,
+    /// **Units**: bytes of the content.
+    bytes: u64,
+}
+
+impl Met {
+    fn new(member: &Member<'_>, content: Sha256, bytes: u64) -> Self {
+        Self {
+            layers: member.layers.to_vec(),
+            name: member.name.to_string(),
+            content,
+            bytes,
+        }
+    }
 }
 
 impl Visitor for ResultReader<'_, '_> {
@@ -247,8 +272,10 @@ impl ResultReader<'_, '_> {
         Read::take(&mut bytes, KNOWN_FIRST_BYTES_MAX as u64 + 1).read_to_end(&mut head)?;
         let taken = if head.len() <= KNOWN_FIRST_BYTES_MAX {
             let content = self.content_of(member, &head);
-            self.occurs(member.layers, member.name, content, head.len() as u64);
-            self.read_known(member.layers, member.name, content, &mut head.as_slice())
+            self.read_known(
+                Met::new(member, content, head.len() as u64),
+                &mut head.as_slice(),
+            )
         } else {
             self.stream(member, &head, bytes)
         };
@@ -266,24 +293,19 @@ impl ResultReader<'_, '_> {
     }
 
     /// Text of a content whose hash is known.
-    fn read_known(
-        &mut self,
-        layers: &[Layer],
-        name: &str,
-        content: Sha256,
-        bytes: &mut dyn Read,
-    ) -> Result<(), Failure> {
+    fn read_known(&mut self, met: Met, bytes: &mut dyn Read) -> Result<(), Failure> {
+        let content = met.content;
         let known = self.indexer.writer.holds(&content);
         let mut sink = TextSink::new(self.indexer.writer, Some(content), known);
         sink.read(
             bytes,
-            name,
+            &met.name,
             self.record.facts.kind,
             self.indexer.reading.extract,
         )?;
         sink.end(content)?;
         let found = sink.into_found();
-        self.keep(layers, found);
+        self.keep(met, Some(found));
         Ok(())
     }
 
@@ -308,17 +330,16 @@ impl ResultReader<'_, '_> {
             sink.end(content)?;
         }
         let found = sink.into_found();
-        self.occurs(member.layers, member.name, content, len);
+        let met = Met::new(member, content, len);
         if again {
-            self.again
-                .push((member.layers.to_vec(), member.name.to_string()));
+            self.again.push(met);
         } else {
-            self.keep(member.layers, found);
+            self.keep(met, Some(found));
         }
         Ok(())
     }
 
-    fn read_large(&mut self, layers: &[Layer], name: &str, hint: Hint<'_>) -> Result<(), Failure> {
+    fn read_large(&mut self, met: &Met, hint: Hint<'_>) -> Result<Option<Found>, Failure> {
         let (kind, id, damage) = (self.record.facts.kind, self.record.id, self.damage);
         let Indexer {
             archive,
@@ -337,7 +358,7 @@ impl ResultReader<'_, '_> {
             members::open(
                 &mut source,
                 hint,
-                layers,
+                &met.layers,
                 &reading.members,
                 &mut scratch,
                 &mut |_: &Member<'_>, bytes: &mut dyn Read| taken = take(bytes),
@@ -350,44 +371,65 @@ impl ResultReader<'_, '_> {
             Ok(())
         })?;
         let Some(content) = content else {
-            return Ok(());
+            return Ok(None);
         };
         let known = writer.holds(&content);
         let mut found = None;
         open(&mut |bytes| {
             let mut sink = TextSink::new(writer, Some(content), known);
-            sink.read(bytes, name, kind, reading.extract)?;
+            sink.read(bytes, &met.name, kind, reading.extract)?;
             sink.end(content)?;
             found = Some(sink.into_found());
             Ok(())
         })?;
+        Ok(found)
+    }
+
+    fn keep(&mut self, met: Met, found: Option<Found>) {
+        let mut occurrence = Occurrence {
+            member: printed(&met.name),
+            ..Occurrence::new(self.record.id, met.layers, met.content, met.bytes)
+        };
         if let Some(found) = found {
-            self.keep(layers, found);
-        }
-        Ok(())
-    }
-
-    fn occurs(&mut self, layers: &[Layer], name: &str, content: Sha256, bytes: u64) {
-        self.indexer.writer.occurrence(Occurrence {
-            id: self.record.id,
-            layers: layers.to_vec(),
-            member: printed(name),
-            content,
-            bytes,
-        });
-    }
-
-    fn keep(&mut self, layers: &[Layer], found: Found) {
-        self.text_bytes += found.text_bytes;
-        for problem in found.problems {
-            self.note_problem(layers, problem);
-        }
-        if let Some(facts) = found.transcript.filter(|_| self.facts.exit_code.is_none()) {
-            self.facts.exit_code = facts.exit_code;
-            self.facts.transcript_id = facts.transcript_id;
-            if self.facts.script.is_none() {
-                self.facts.script = facts.script_name;
+            self.text_bytes += found.text_bytes;
+            for problem in found.problems {
+                self.note_problem(&occurrence.layers, problem);
             }
+            if let Some(told) = found.transcript {
+                occurrence.script = told.script_name.clone();
+                occurrence.exit_code = told.exit_code;
+                self.note_transcript(told);
+            }
+        }
+        self.indexer.writer.occurrence(occurrence);
+    }
+
+    /// What the only transcript of a result says is said of the result; of
+    /// several, what they agree on.
+    fn note_transcript(&mut self, told: TranscriptFacts) {
+        self.transcripts += 1;
+        let facts = &mut self.facts;
+        let own_script = self.record.facts.script.is_some();
+        if self.transcripts == 1 {
+            facts.exit_code = told.exit_code;
+            facts.transcript_id = told.transcript_id;
+            if !own_script {
+                facts.script = told.script_name;
+            }
+            return;
+        }
+        facts.exit_code = facts
+            .exit_code
+            .filter(|known| Some(*known) == told.exit_code);
+        facts.transcript_id = facts
+            .transcript_id
+            .take()
+            .filter(|known| Some(known) == told.transcript_id.as_ref());
+        if !own_script {
+            facts.script = facts
+                .script
+                .take()
+                .filter(|known| Some(known) == told.script_name.as_ref());
         }
     }
 

@@ -67,6 +67,25 @@ pub struct Occurrence {
     pub content: Sha256,
     /// **Units**: bytes of the content.
     pub bytes: u64,
+    /// What a transcript says of itself: its result says the same, or nothing
+    /// where it holds several that differ.
+    pub script: Option<String>,
+    pub exit_code: Option<i64>,
+}
+
+impl Occurrence {
+    /// Of a content without a name.
+    pub fn new(id: ResultId, layers: Vec<Layer>, content: Sha256, bytes: u64) -> Self {
+        Self {
+            id,
+            layers,
+            member: String::new(),
+            content,
+            bytes,
+            script: None,
+            exit_code: None,
+        }
+    }
 }
 
 /// A problem and the place of it.
@@ -185,6 +204,11 @@ impl FactSections {
             put(out, pool.add(&occurrence.member));
             put(out, occurrence.bytes);
             out.extend(occurrence.content.0);
+            put(out, pool.add_some(occurrence.script.as_deref()));
+            put(out, u64::from(occurrence.exit_code.is_some()));
+            if let Some(code) = occurrence.exit_code {
+                put_signed(out, code);
+            }
         }
         for problem in &facts.problems {
             let result = bare(problem.id, &mut sections, &mut pool, &mut rows);
@@ -371,12 +395,19 @@ impl<'a> FactsView<'a> {
         let member = self.string(rest.next()?)?.to_string();
         let bytes = rest.next()?;
         let content = Sha256(*rest.take(32)?.first_chunk()?);
+        let script = self.some_string(&mut rest)?;
+        let exit_code = match rest.next()? {
+            0 => None,
+            _ => Some(rest.signed()?),
+        };
         Some(Occurrence {
             id,
             layers,
             member,
             content,
             bytes,
+            script,
+            exit_code,
         })
     }
 
@@ -501,6 +532,8 @@ mod tests {
                 member: format!("logs\\{n}.log"),
                 content: Sha256([n as u8 % 3; 32]),
                 bytes: 1 << n,
+                script: (n > 3).then(|| "a.ps1".into()),
+                exit_code: (n > 4).then_some(-7),
             });
         }
         facts.problems.push(PlacedProblem {

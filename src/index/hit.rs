@@ -73,7 +73,7 @@ impl HitMember {
             content: occurrence.content,
             device: result.device,
             machine_id: result.machine_id,
-            script: result.script,
+            script: result.script.or(occurrence.script),
             time: result.time,
             path: occurrence.member,
             result_path: result.path,

@@ -330,9 +330,15 @@ pub(super) fn value_of(
 ) -> Option<String> {
     match field {
         Field::Device => result.device.clone().or_else(|| result.machine_id.clone()),
-        Field::Script => result.script.clone(),
+        Field::Script => {
+            let own = || occurrence.as_ref()?.script.clone();
+            result.script.clone().or_else(own)
+        }
         Field::Action => Some(result.id.key.action.to_string()),
-        Field::Exit => result.exit_code.map(|code| code.to_string()),
+        Field::Exit => {
+            let own = || occurrence.as_ref()?.exit_code;
+            result.exit_code.or_else(own).map(|code| code.to_string())
+        }
         Field::Path => match occurrence {
             Some(occurrence) if !occurrence.member.is_empty() => Some(occurrence.member.clone()),
             _ => result.path.clone(),
@@ -360,13 +366,16 @@ fn field_matches(
                         .is_some_and(|(short, _)| pattern.is(short))
                 })
         }
-        Field::Script => result
-            .script
-            .as_deref()
-            .is_some_and(|script| pattern.is_path(script)),
+        Field::Script => match &result.script {
+            Some(script) => pattern.is_path(script),
+            None => occurrence()
+                .and_then(|occurrence| occurrence.script)
+                .is_some_and(|script| pattern.is_path(&script)),
+        },
         Field::Action => pattern.begins(&result.id.key.action.to_string()),
         Field::Exit => result
             .exit_code
+            .or_else(|| occurrence()?.exit_code)
             .is_some_and(|code| pattern.is(&code.to_string())),
         Field::Path => {
             result

@@ -241,7 +241,7 @@ impl<'s> Places<'s> {
         at.layers.extend(found.and_then(|found| found.part.clone()));
         Ok(Example {
             place: Place::of(&at, result.device, result.machine_id),
-            script: result.script,
+            script: result.script.or(occurrence.script),
             member: occurrence.member,
             ..Example::default_of()
         })

@@ -238,7 +238,10 @@ impl<'a> Stacking<'a> {
                 let name = path.rsplit(['\\', '/']).next();
                 name.unwrap_or(&path).to_string()
             }),
-            By::Exit => result.exit_code.map(|code| code.to_string()),
+            By::Exit => {
+                let code = result.exit_code.or(occurrence.exit_code);
+                code.map(|code| code.to_string())
+            }
             By::Line | By::Error => None,
         }
     }

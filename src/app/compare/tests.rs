@@ -150,13 +150,8 @@ fn indexed(members: &[Member]) -> (tempfile::TempDir, Searcher) {
             time: member.time.clone(),
             ..ResultFacts::new(member.id, Seq(seq), ResultKind::Transcript)
         });
-        writer.occurrence(Occurrence {
-            id: member.id,
-            layers: Vec::new(),
-            member: String::new(),
-            content: member.content(),
-            bytes: 0,
-        });
+        let content = member.content();
+        writer.occurrence(Occurrence::new(member.id, Vec::new(), content, 0));
         if seq % 9 == 0 || seq == members.len() as u64 {
             writer.publish(Seq(seq)).unwrap();
         }

@@ -56,8 +56,8 @@ fn phrase(text: &str) -> Query {
 
 #[test]
 fn addresses_in_a_run_over_several_parts_are_read_from_its_beginning() {
-    let others = vec!["1111"; 8].join(":");
-    let wanted = format!("fe80:{}", vec!["1111"; 7].join(":"));
+    let others = ["1111"; 8].join(":");
+    let wanted = format!("fe80:{}", ["1111"; 7].join(":"));
     let line = format!("x {}:{wanted}", vec![others.as_str(); 27_000].join(":"));
     let at = 7 + 2 + 27_000 * (others.len() as u64 + 1);
     let found = places(&line, &[parse("fe80::/10"), parse("1111:fe80::/32")]);
@@ -242,13 +242,7 @@ fn a_line_of_any_length_is_found_in_at_its_places() {
     let content = Sha256([4; 32]);
     assert!(writer.finish(content).unwrap());
     writer.result(ResultFacts::new(id(1), Seq(1), ResultKind::File));
-    writer.occurrence(Occurrence {
-        id: id(1),
-        layers: Vec::new(),
-        member: String::new(),
-        content,
-        bytes: at,
-    });
+    writer.occurrence(Occurrence::new(id(1), Vec::new(), content, at));
     writer.publish(Seq(1)).unwrap();
     let searcher = open(folder.path(), &settings);
     assert!(places.len() > 8);

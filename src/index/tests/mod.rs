@@ -236,11 +236,8 @@ pub(super) fn add(writer: &mut Writer, member: &Member, n: u64) -> Result<(), In
         ..ResultFacts::new(member.id, Seq(n + 1), ResultKind::Transcript)
     });
     writer.occurrence(Occurrence {
-        id: member.id,
-        layers: member.layers.clone(),
         member: plan::joined(&member.layers),
-        content: member.content,
-        bytes: 0,
+        ..Occurrence::new(member.id, member.layers.clone(), member.content, 0)
     });
     Ok(())
 }

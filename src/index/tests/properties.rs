@@ -462,13 +462,7 @@ fn a_forgotten_result_is_read_again() {
         device: Some("renamed".into()),
         ..ResultFacts::new(again.id, Seq(13), ResultKind::File)
     });
-    writer.occurrence(Occurrence {
-        id: again.id,
-        layers: Vec::new(),
-        member: String::new(),
-        content: again.content,
-        bytes: 1,
-    });
+    writer.occurrence(Occurrence::new(again.id, Vec::new(), again.content, 1));
     writer.publish(Seq(30)).unwrap();
     let searcher = open(folder.path(), &tiny());
     let rows: Vec<_> = searcher
