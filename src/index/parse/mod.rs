@@ -153,7 +153,11 @@ impl Parser {
             }
             Value::Range { from, to } => {
                 for bound in from.iter().chain(&to) {
-                    check_value(field, &bound.value, at)?;
+                    let days = [&bound.value, "-01", "-01"];
+                    let begins_days = (1..=3).any(|n| is_day(&days[..n].concat()));
+                    if field != Field::Day || !begins_days {
+                        check_value(field, &bound.value, at)?;
+                    }
                 }
                 let end = |bound: Option<Bound>| bound.map(|b| (b.value, b.included));
                 Ok(Query::Range {
@@ -240,8 +244,17 @@ fn check_value(field: Field, value: &str, at: usize) -> Result<(), SyntaxError> 
             };
             Err(SyntaxError::new(at, format!("there is no kind `{value}`")).hint(hint))
         }
+        Field::Day if !has_wildcard && !is_day(value) => {
+            Err(SyntaxError::new(at, format!("`{value}` is no day"))
+                .hint("write it as in day:2026-02-04; since:2d is for days ago"))
+        }
         _ => Ok(()),
     }
+}
+
+fn is_day(text: &str) -> bool {
+    let day = text.parse::<jiff::civil::Date>();
+    day.is_ok_and(|day| day.to_string() == text)
 }
 
 /// An exit code as it is compared: `01` and `+1` are 1.
@@ -283,6 +296,16 @@ fn term(word: String, at: usize) -> Result<Query, SyntaxError> {
     }
     if let Some(network) = Network::read(&word) {
         return Ok(Query::Text(Text::Network(network)));
+    }
+    if let Some((address, bits)) = word.split_once('/')
+        && address.parse::<std::net::IpAddr>().is_ok()
+        && !bits.is_empty()
+        && bits.chars().all(|c| c.is_ascii_digit())
+    {
+        return Err(
+            SyntaxError::new(at, format!("no network has a prefix of {bits} bits"))
+                .hint("32 at most, of IPv6 128; put it in quotes to find it as text"),
+        );
     }
     Ok(if !word.contains(['*', '?']) {
         Query::Text(Text::Term(word))
@@ -539,6 +562,34 @@ mod tests {
         }
         assert_eq!(parse("exit:01"), parse("exit:1"));
         assert_eq!(parse("exit:IN [+1 -02]"), parse("exit:IN [1 -2]"));
+    }
+
+    #[test]
+    fn what_could_never_be_found_is_refused() {
+        for text in [
+            "day:2026-3-11",
+            "day:11.03.2026",
+            "day:20260311",
+            "day:yesterday",
+            "day:2026-13-01",
+            "day:IN [2026-03-11 12]",
+            "day:[2026-3 TO *]",
+            "10.0.0.0/33",
+            "x OR fe80::/129",
+        ] {
+            assert!(Query::parse(text, now()).is_err(), "{text}");
+        }
+        for text in [
+            "day:2026-03-11",
+            "day:2026-03-*",
+            "day:[2026-03 TO 2026-03-11]",
+            "day:>=2026",
+            "\"10.0.0.0/33\"",
+            "10.0.0/8",
+            "fe80::/128",
+        ] {
+            assert!(Query::parse(text, now()).is_ok(), "{text}");
+        }
     }
 
     #[test]
