@@ -219,7 +219,9 @@ fn misread(pattern: &str) -> Option<SyntaxError> {
 /// (`http://`) are none.
 fn field_like(word: &str) -> Option<&str> {
     let (name, value) = word.split_once(':')?;
-    let is_name = name.len() > 1 && name.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+    let is_name = name.len() > 1
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let is_value = !value.is_empty() && !value.starts_with(['\\', '/', ':']);
     (is_name && is_value).then_some(name)
 }

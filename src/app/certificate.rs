@@ -22,7 +22,7 @@ use super::asked::{SearchRequest, understood};
 use super::custody;
 use super::failure::{Failure, Kind};
 use super::listing::missing;
-use super::searching::{Explained, Search, Verdict};
+use super::searching::{Explained, Search, SearchSummary, Verdict};
 use super::system::sync_folder;
 use super::undated::each_undated;
 
@@ -280,7 +280,7 @@ impl Search<'_> {
             format: FORMAT,
             verdict: self.said_verdict(),
             exit_code: summary.verdict().code(),
-            caveats: caveats(&counts, summary.stopped),
+            caveats: caveats(&counts, summary),
             began_at: Time::from_instant(self.began),
             finished_at: Time::from_instant(Timestamp::now()),
             program: env!("CARGO_PKG_NAME"),
@@ -437,8 +437,11 @@ fn searched(stats: Stats, members: u64) -> Searched {
     }
 }
 
-fn caveats(counts: &NotSearchedCounts, stopped: bool) -> Vec<String> {
-    let mut caveats = Vec::new();
+fn caveats(counts: &NotSearchedCounts, summary: &SearchSummary) -> Vec<String> {
+    let unheld = summary.unheld_fields.iter();
+    let mut caveats: Vec<String> = unheld
+        .map(|field| format!("no member is of {field}"))
+        .collect();
     let mut say = |count: u64, what: &str| {
         if count > 0 {
             caveats.push(format!("{what}: {count}"));
@@ -466,7 +469,7 @@ fn caveats(counts: &NotSearchedCounts, stopped: bool) -> Vec<String> {
         "results that are not in the archive, with the reason (gaps)",
     );
     say(counts.pending, "results that may still come (pending)");
-    if stopped {
+    if summary.stopped {
         caveats.push("the listing stopped at the limit; there are more hits".into());
     }
     caveats

@@ -13,7 +13,7 @@ use crate::evidence::{Locator, Seq};
 use crate::index::{Field, Hit, HitMember, Options, Query, Searcher, Summary, TextPlan};
 use crate::store::Tail;
 
-use super::asked::{SearchRequest, Sort};
+use super::asked::{SearchRequest, Sort, understood};
 use super::catch_up::{identity, open_searcher_of, results_since};
 use super::compare::Known;
 use super::custody;
@@ -51,6 +51,9 @@ pub struct SearchSummary {
     pub stopped: bool,
     /// Words of the query that look like a field (`bogus:1`) and are text.
     pub seeming_fields: Vec<String>,
+    /// Fields of the query that no member has, as they are typed: with them it
+    /// can find nothing. Looked for where it found nothing.
+    pub unheld_fields: Vec<String>,
     /// `None` where there is no index.
     pub explained: Option<Explained>,
 }
@@ -233,6 +236,7 @@ impl<'a> Search<'a> {
         self.summary.devices_hit = Some(rows.devices.len() as u64);
         self.summary.undated = undated.values().sum();
         self.summary.note(&found, request.limit);
+        self.summary.unheld_fields = unheld_fields(searcher, query, found.hits)?;
         self.note_custody("");
         Ok(())
     }
@@ -269,6 +273,7 @@ impl<'a> Search<'a> {
         }
         self.summary.undated = undated.values().sum();
         self.summary.note(&found, request.limit);
+        self.summary.unheld_fields = unheld_fields(searcher, query, found.hits)?;
         self.note_custody("--count ");
         let mut rows: Vec<_> = counts
             .into_iter()
@@ -318,6 +323,32 @@ fn hiding_problems(searcher: &Searcher) -> u64 {
         .problems()
         .filter(|placed| placed.problem.kind.hides_text())
         .count() as u64
+}
+
+/// Names are mistyped at night, and nothing found by a wrong name proves
+/// nothing.
+fn unheld_fields(searcher: &Searcher, query: &Query, hits: u64) -> Result<Vec<String>, Failure> {
+    let mut unheld = Vec::new();
+    if hits == 0 {
+        for field in fields(query) {
+            let (_, found) = searcher.count(field, None, false, None)?;
+            if found.members == 0 {
+                unheld.push(understood(field));
+            }
+        }
+        unheld.sort();
+        unheld.dedup();
+    }
+    Ok(unheld)
+}
+
+/// The named values that a match must have, or one of which; `*` is none.
+fn fields(query: &Query) -> Vec<&Query> {
+    match query {
+        Query::Field(_, value) if value != "*" => vec![query],
+        Query::And(queries) | Query::Or(queries) => queries.iter().flat_map(fields).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn parse_field(word: &str) -> Result<Field, Failure> {

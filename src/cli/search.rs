@@ -117,7 +117,7 @@ fn tell(global: &Global, form: Form, summary: &app::SearchSummary) {
         say(
             global,
             &format!(
-                "note: {} that hide text; `problems` names them",
+                "note: text is hidden by {}; `problems` names them",
                 counted(summary.unreadable, "problem")
             ),
         );
@@ -155,6 +155,17 @@ fn tell(global: &Global, form: Form, summary: &app::SearchSummary) {
                 "note: read {lines} one by one: neither words nor 4-grams of the query narrow them down"
             ),
         );
+    }
+    for field in &summary.unheld_fields {
+        say(
+            global,
+            &format!(
+                "note: no member is of {field}; `list` shows devices and scripts, `help query` how values are written"
+            ),
+        );
+    }
+    if summary.members == 0 && summary.unindexed == 0 {
+        say(global, "note: nothing is in this archive to search");
     }
     if summary.built_texts {
         say(

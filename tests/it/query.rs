@@ -44,6 +44,39 @@ fn every_example_of_the_page_is_a_query() {
 }
 
 #[test]
+fn what_no_member_is_of_is_said_where_nothing_is_found() {
+    let case = incident();
+    for (query, said) in [
+        ("mimikatz device:fs01", "no member is of device:\"fs01\""),
+        (
+            "script:Get-Persistance.ps1 OR action:zzzz",
+            "no member is of script:",
+        ),
+        ("sha256:e3b0c442", "no field sha256:"),
+    ] {
+        let ran = case.run(&["search", query]);
+        assert_ne!(ran.code, 0, "{query}");
+        assert!(ran.stderr.contains(said), "{query}: {}", ran.stderr);
+    }
+    for query in [
+        "mimikatz device:fs-01",
+        "nosuchword device:fs-01",
+        "x NOT device:y",
+    ] {
+        let ran = case.run(&["search", query]);
+        assert!(
+            !ran.stderr.contains("no member is of"),
+            "{query}: {}",
+            ran.stderr
+        );
+    }
+    let file = case.path("absent.json").display().to_string();
+    case.run(&["search", "mimikatz device:fs01", "--certificate", &file]);
+    let written = fs::read_to_string(file).unwrap();
+    assert!(written.contains("no member is of device:"), "{written}");
+}
+
+#[test]
 fn the_page_stands_where_one_looks_for_it() {
     let case = Case::new();
     let page = case.ok(&["help", "query"]).stdout;
