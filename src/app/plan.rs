@@ -10,6 +10,8 @@ use serde::Serialize;
 
 use crate::evidence::{Action, ActionId, CommandIndex, ResultKey};
 
+use crate::store;
+
 use super::failure::{Failure, Kind};
 
 /// Largest JSON file read to see whether it describes actions. A list of the
@@ -119,6 +121,11 @@ impl Plan {
     /// **Errors**: where `root` itself cannot be read.
     fn list(&mut self, root: &Path, files: &mut Vec<(PathBuf, String)>) -> io::Result<()> {
         let kind = fs::metadata(root)?.file_type();
+        if kind.is_dir() && store::is_archive(root) {
+            return Err(io::Error::other(
+                "it is an archive, whose files are no results",
+            ));
+        }
         if kind.is_dir() {
             return self.list_folder(root, root, files);
         }
@@ -159,6 +166,11 @@ impl Plan {
         files: &mut Vec<(PathBuf, String)>,
     ) -> io::Result<()> {
         let kind = fs::symlink_metadata(path)?.file_type();
+        if kind.is_dir() && store::is_archive(path) {
+            let why = "an archive, whose files are no results";
+            self.left_out.push(LeftOut::no_evidence(path, why));
+            return Ok(());
+        }
         if kind.is_dir() {
             return self.list_folder(root, path, files);
         }

@@ -98,6 +98,11 @@ impl Archive {
         })
     }
 
+    /// Why its own file cannot be read, though its packs say who it is.
+    pub(super) fn lost(disk: &dyn Disk) -> Option<StoreError> {
+        Self::read_own(disk, Path::new("")).err()
+    }
+
     /// Creates an empty archive.
     pub(super) fn create(disk: &dyn Disk) -> Result<Self, StoreError> {
         let archive = Self {
@@ -130,6 +135,12 @@ impl Archive {
         replace(disk, "", layout::ARCHIVE, text.as_bytes())
             .attempt(|| format!("write {}", layout::ARCHIVE))
     }
+}
+
+/// Whether a folder is an archive: its files are no evidence, however much is
+/// in them.
+pub fn is_archive(folder: &Path) -> bool {
+    folder.join(layout::ARCHIVE).is_file() && folder.join(layout::PACKS).is_dir()
 }
 
 fn to_hex(bytes: &[u8]) -> String {

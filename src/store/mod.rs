@@ -50,6 +50,7 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
+pub use archive::is_archive;
 pub use card::{CustodyEvent, Entry, EntryKind, FleetNote, Sealed, Setting};
 pub use catalogue::Catalogue;
 pub use download::Download;

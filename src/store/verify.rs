@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::archive::Archive;
 use super::card::{Card, Kind, Place};
 use super::error::Attempt;
 use super::frame::merge;
@@ -63,6 +64,15 @@ impl Catalogue {
     /// Damage to side files, and to headers, without which a pack's keystream
     /// is lost.
     fn damaged_files(&self, slots: &[Slot]) -> Result<Vec<Damage>, StoreError> {
+        let own = Archive::lost(&*self.disk).map(|error| {
+            let found = error.to_string();
+            file_damage(
+                layout::ARCHIVE.into(),
+                0,
+                "who the archive is".into(),
+                found,
+            )
+        });
         let lost = self.lost_lists().into_iter().map(|file| {
             file_damage(
                 file,
@@ -85,7 +95,12 @@ impl Catalogue {
                 found,
             ))
         });
-        Ok(lost.chain(lists).chain(headers).collect())
+        Ok(own
+            .into_iter()
+            .chain(lost)
+            .chain(lists)
+            .chain(headers)
+            .collect())
     }
 
     fn header_of(&self, number: u32) -> Result<Header, StoreError> {

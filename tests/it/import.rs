@@ -1,6 +1,7 @@
 //! Results that others saved.
 
 use super::support::{Case, real_data, sample_data};
+use super::zips::{Zip, stored};
 
 #[test]
 fn importing_twice_or_from_another_mount_point_adds_nothing() {
@@ -230,4 +231,61 @@ fn text_of_an_old_code_page_is_found_once_the_page_is_told() {
     case.run(&["index", "--rebuild"]);
     assert_eq!(case.ok(&["search", "привет", "--jsonl"]).jsonl().len(), 2);
     assert_eq!(case.run(&["index", "--code-page", "7"]).code, 2);
+}
+
+#[test]
+fn each_of_several_transcripts_keeps_its_script_and_exit_code() {
+    let case = Case::new();
+    let transcript = |script: &str, exit: u8| {
+        serde_json::json!({"script_name": script, "exit_code": exit,
+            "script_output": format!("marker of {script}"), "script_errors": ""})
+        .to_string()
+    };
+    let zip = Zip::new()
+        .add(&stored("a.json", transcript("a.ps1", 0).as_bytes()))
+        .add(&stored("b.json", transcript("b.ps1", 1).as_bytes()))
+        .add(&stored("n.txt", b"marker of none"));
+    case.write("in/all.zip", zip.finish());
+    case.ok(&["import", &case.path("in").display().to_string()]);
+    let found = |query: &str| {
+        let ran = case.run(&["search", query, "--wait", "--jsonl"]);
+        let hits = ran.jsonl().into_iter();
+        let texts = hits.map(|hit| hit["text"].as_str().unwrap().to_string());
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(found("marker").len(), 3);
+    for query in ["marker exit:1", "marker exit:>0", "marker script:b.ps1"] {
+        assert_eq!(found(query), ["marker of b.ps1"], "{query}");
+    }
+    assert_eq!(found("marker exit:0"), ["marker of a.ps1"]);
+    assert_eq!(found("marker NOT exit:*"), ["marker of none"]);
+    let counts = case.ok(&["search", "marker", "--count", "--by", "exit", "--jsonl"]);
+    assert_eq!(counts.jsonl().len(), 3);
+    // Those of one script say so of the whole result.
+    case.write("one/b.json", transcript("c.ps1", 7));
+    case.ok(&["import", &case.path("one").display().to_string()]);
+    assert_eq!(found("exit:7 script:c.ps1"), ["marker of c.ps1"]);
+}
+
+#[test]
+fn archives_are_no_evidence() {
+    let case = Case::new();
+    case.write("in/pc-1/a.txt", "marker\n");
+    let archive = case.path("in/case");
+    let import = |path: &str| {
+        let (path, archive) = (case.path(path), archive.display().to_string());
+        let path = path.display().to_string();
+        case.run(&["import", &path, "--archive", &archive, "--json"])
+    };
+    for sealed in [1, 0, 0] {
+        let told: serde_json::Value = serde_json::from_str(&import("in").stdout).unwrap();
+        assert_eq!(told["sealed"], sealed);
+    }
+    let refused = import("in/case");
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.stderr.contains("it is an archive"),
+        "{}",
+        refused.stderr
+    );
 }

@@ -2,6 +2,8 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/zips.rs"]
+mod zips;
 
 mod archive;
 mod certificate;
