@@ -113,7 +113,8 @@ impl Sketches {
                 nearest.truncate(NEAREST);
             }
         }
-        let sum: f64 = nearest.iter().map(|near| near.0).sum();
+        // The sum of none would be -0.
+        let sum = nearest.iter().fold(0.0, |sum, near| sum + near.0);
         Twin {
             device,
             distance: sum / nearest.len().max(1) as f64,

@@ -313,3 +313,43 @@ pub fn until_interrupted() -> Result<(), Failure> {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{CommandIndex, Facts, Gap, GapReason, Origin, Time};
+
+    fn gap(index: u32) -> Gap {
+        let action = ActionId::from_bytes([7; 16]);
+        Gap {
+            key: ResultKey::new(action, CommandIndex(index)),
+            reason: GapReason::Expired,
+            detail: "410".into(),
+            noted_at: Time::from_instant(jiff::Timestamp::UNIX_EPOCH),
+            facts: Facts::new(
+                crate::evidence::ResultKind::File,
+                Origin::Api { host: "h".into() },
+            ),
+        }
+    }
+
+    #[test]
+    fn a_note_of_a_gap_that_rotted_lets_its_result_be_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = custody::open_to_write(folder.path(), "test").unwrap();
+        let (rotten, sound) = (gap(0), gap(1));
+        store.note_gap(&rotten).unwrap();
+        store.note_gap(&sound).unwrap();
+        store.close().unwrap();
+        let pack = folder.path().join("packs/00000001.pack");
+        let mut bytes = std::fs::read(&pack).unwrap();
+        bytes[76 + 40] ^= 1;
+        std::fs::write(&pack, bytes).unwrap();
+        let store = custody::open_to_write(folder.path(), "test").unwrap();
+        assert!(store.gap(rotten.key).is_err());
+        let vault = StoreVault::new(Arc::new(store), folder.path());
+        assert_eq!(vault.standing(rotten.key).unwrap(), Standing::Absent);
+        let known = Standing::Gap(GapReason::Expired);
+        assert_eq!(vault.standing(sound.key).unwrap(), known);
+    }
+}

@@ -57,8 +57,8 @@ pub fn event(what: &str) -> CustodyEvent {
     let from = |names: &[&str]| {
         names
             .iter()
-            .find_map(|name| std::env::var(name).ok())
-            .filter(|value| !value.is_empty())
+            .filter_map(|name| std::env::var(name).ok())
+            .find(|value| !value.is_empty())
             .unwrap_or_else(|| "unknown".into())
     };
     CustodyEvent {

@@ -36,7 +36,15 @@ pub trait DemoView {
 const TIME_SCALE: f64 = 100.0;
 
 /// Runs the demo into `archive`.
+///
+/// **Errors**: a folder that holds anything else: what is made up must not
+/// stand among evidence.
 pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
+    if !is_for_demos(archive) {
+        let what = format!("{} is not empty, and no demo's archive", archive.display());
+        return Err(Failure::asked(what)
+            .hint("name a new folder, as in --archive demo.archive, or add --discard"));
+    }
     let sample = Sample::open()?;
     let fleet = Fleet::from_folder(sample.path()).map_err(no_emulator)?;
     let emulator = Emulator::start_blocking(emulator::Settings {
@@ -51,6 +59,12 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
     view.collected(&collected, &caught)?;
     if let Some(failure) = collected.failed {
         return Err(failure);
+    }
+    if collected.report.stopped {
+        return Err(
+            Failure::new(Kind::World, "stopped before the story was told")
+                .hint("demo goes on from here when it is run again"),
+        );
     }
     let mut shown = None;
     for question in &QUESTIONS {
@@ -68,6 +82,14 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
     view.end(archive, shown.as_deref().unwrap_or("REF"))?;
     emulator.shutdown();
     Ok(())
+}
+
+/// Where the call log of a demo stands; the mark of its archive too.
+const CALLS: &str = "demo-calls";
+
+fn is_for_demos(archive: &Path) -> bool {
+    let is_empty = std::fs::read_dir(archive).map_or(true, |mut names| names.next().is_none());
+    is_empty || archive.join(CALLS).exists()
 }
 
 /// The script whose output is stacked, and rows of it.
@@ -130,7 +152,7 @@ fn settings(emulator: &Emulator, archive: &Path) -> Result<Settings, Failure> {
             client_id: emulator.client_id().into(),
             secret: Secret::new(emulator.client_secret()),
         },
-        archive.join("demo-calls"),
+        archive.join(CALLS),
     )?;
     settings.pace.time_scale = TIME_SCALE;
     Ok(settings)

@@ -11,6 +11,7 @@ use crate::store::Catalogue;
 
 use super::custody;
 use super::failure::{Failure, Kind};
+use super::listing::missing;
 use super::reading::{Reading, layer_of, reading, record_of, scratch_factory};
 
 /// A member in a listing.
@@ -75,12 +76,25 @@ pub(super) struct Shown<'a> {
     pub(super) reading: Reading,
 }
 
+/// What is known of a result that is not here.
+fn why_missing(catalogue: &Catalogue, reference: &Locator) -> Option<Failure> {
+    let missing = missing(catalogue).ok()?.remove(&reference.id.key)?;
+    let what = match (missing.reason, missing.detail) {
+        (Some(reason), Some(detail)) => format!("{reference} is a gap: {reason}, {detail}"),
+        (Some(reason), None) => format!("{reference} is a gap: {reason}"),
+        _ => format!("{reference} is pending: it was not collected yet"),
+    };
+    Some(Failure::new(Kind::NotThere, what))
+}
+
 impl<'a> Shown<'a> {
     pub(super) fn open(archive: &'a Path, reference: &'a Locator) -> Result<Self, Failure> {
         let catalogue = custody::open_to_read(archive)?;
-        let record = record_of(&catalogue, reference.id).map_err(|failure| {
-            failure.hint("`list` shows what there is, `gaps` what is missing and why")
-        })?;
+        let record = record_of(&catalogue, reference.id)
+            .map_err(|failure| why_missing(&catalogue, reference).unwrap_or(failure))
+            .map_err(|failure| {
+                failure.hint("`list` shows what there is, `gaps` what is missing and why")
+            })?;
         Ok(Self {
             archive,
             reference,

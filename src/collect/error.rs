@@ -80,9 +80,7 @@ impl CollectError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::PlainHttp { .. } => "use https; plain http is for loopback addresses alone",
-            Self::SignIn { .. } => {
-                "check tenant, client id and secret; `collect --check` says more"
-            }
+            Self::SignIn { .. } => "check the tenant, the client id and how you sign in",
             Self::SecretFile { source, .. }
                 if source.kind() == std::io::ErrorKind::PermissionDenied =>
             {

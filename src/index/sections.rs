@@ -201,7 +201,7 @@ impl SectionFile {
             if crc32fast::hash(&self.map[*start..start + len]) != *checksum {
                 return Err(self.damaged(&format!(
                     "section {} does not match its checksum",
-                    String::from_utf8_lossy(tag)
+                    String::from_utf8_lossy(tag).trim_end_matches('\0')
                 )));
             }
         }

@@ -457,7 +457,9 @@ pub(super) fn refuse_if_full(disk: &dyn Disk, bytes: u64) -> Result<(), StoreErr
         return Ok(());
     }
     Err(StoreError::DiskFull {
-        attempt: format!("write {bytes} bytes with {free} left"),
+        attempt: format!(
+            "write {bytes} bytes: {free} are left, of which {RESERVE} stay free for the catalogue"
+        ),
     })
 }
 

@@ -46,9 +46,34 @@ fn collecting_twice_takes_only_what_is_new() {
         (&again["sealed"], &again["already_there"]),
         (&0.into(), &30.into())
     );
-    assert_eq!(case.ok(&["gaps", "--jsonl"]).jsonl().len(), 4);
+    let gaps = case.ok(&["gaps", "--jsonl"]).jsonl();
+    assert_eq!(gaps.len(), 4);
+    let shown = case.run(&["show", gaps[0]["ref"].as_str().unwrap()]);
+    let reason = gaps[0]["reason"].as_str().unwrap();
+    assert!(
+        shown.stderr.contains(&format!("is a gap: {reason}")),
+        "{}",
+        shown.stderr
+    );
+    let mut listed = case.ok(&["list", "--jsonl"]).jsonl().into_iter();
+    let pending = listed.find(|row| row["state"] == "pending").unwrap();
+    let shown = case.run(&["show", pending["ref"].as_str().unwrap()]);
+    assert!(shown.stderr.contains("is pending"), "{}", shown.stderr);
     case.ok(&["verify"]);
     assert_eq!(emulator.journal().over_budget(), 0);
+    // What is made up does not go where evidence is.
+    let refused = case.run(&["demo"]);
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.stderr.contains("no demo's archive"),
+        "{}",
+        refused.stderr
+    );
+    std::fs::write(case.archive().join("archive.json"), "").unwrap();
+    let damaged = case.run(&["verify"]);
+    assert_eq!(damaged.code, 4, "{}", damaged.stderr);
+    let said = format!("{}{}", damaged.stdout, damaged.stderr);
+    assert!(said.contains("archive.json"), "{said}");
 }
 
 #[test]
