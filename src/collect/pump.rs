@@ -258,8 +258,9 @@ impl Run {
             Step::Gap(reason, detail) => self.give_up(want, reason, detail).await,
             Step::Again(trouble, why, wait) => self.again(want, trouble, why, wait).await,
             Step::Room(missing) => {
-                self.queue.put_back(want, self.clock.now());
+                // Taken again before that it would cost another link.
                 self.unless_halted(self.wait_for_room(missing)).await;
+                self.queue.put_back(want, self.clock.now());
             }
             Step::Fatal(error) => self.fail(error),
             Step::Seal(_) => self.queue.settle(want.key()),

@@ -10,7 +10,7 @@ use super::card::{Card, EntryKind, Place};
 use super::card::{
     CustodyEvent, Fact, FleetNote, Kind, Setting, read_entry, read_record, setting_key,
 };
-use super::commit::{Committer, Poison, refuse_if_poisoned};
+use super::commit::{Committer, Poison, refuse_if_full, refuse_if_poisoned};
 use super::disk::Disk;
 use super::download::Download;
 use super::folder::Folder;
@@ -293,12 +293,14 @@ impl Store {
 
     /// Streams a body of any size, going on with what an earlier run left.
     ///
-    /// **Errors**: `Busy` while another download of the key is open.
+    /// **Errors**: `Busy` while another download of the key is open, `DiskFull`
+    /// where not even a small body would find room.
     ///
     /// **Cost**: reads and hashes what is there already: call it before asking
     /// for a link that lives for minutes.
     pub fn download(&self, key: ResultKey) -> Result<Download, StoreError> {
         refuse_if_poisoned(&self.shared.poison)?;
+        refuse_if_full(&*self.shared.disk, SMALL_MAX as u64)?;
         Download::open(self.shared.clone(), key)
     }
 

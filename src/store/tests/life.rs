@@ -52,6 +52,10 @@ fn a_full_disk_takes_nothing_and_the_store_goes_on_after_it() {
         disk.set_room(room);
         let full = store.seal(key(1, 1), &transcript, &now(), &body(1, 900));
         assert!(full.unwrap_err().is_disk_full());
+        if free.is_some() {
+            // So that no link is asked for what would find no room.
+            assert!(store.download(key(1, 2)).err().unwrap().is_disk_full());
+        }
         disk.set_free(None);
         disk.set_room(None);
     }
