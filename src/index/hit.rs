@@ -227,11 +227,13 @@ impl Teller<'_> {
             before: Vec::new(),
             after: Vec::new(),
         };
+        let mut of_empty = None;
         for (number, document) in self.searcher.documents_of(&content) {
             let segment = self.searcher.segment(number);
             let document = segment.document(document)?;
             let chunks = segment.document_chunks(&document)?;
             let Some(chunk) = chunks.first() else {
+                of_empty = of_empty.or(document.part);
                 continue;
             };
             let Some(line_id) = segment.chunk_lines(*chunk)?.first().copied() else {
@@ -246,7 +248,7 @@ impl Teller<'_> {
             shown.line_bytes = text_truncated.then_some(text.len() as u64);
             return Ok(bare(document.part, shown));
         }
-        Ok(bare(None, Shown::default()))
+        Ok(bare(of_empty, Shown::default()))
     }
 
     fn member(&mut self, place: Place, found: &Found) -> Result<Arc<HitMember>, IndexError> {

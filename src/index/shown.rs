@@ -196,7 +196,11 @@ impl<'a> Cutter<'a> {
         let within = leaves
             .filter_map(|leaf| first_match(segment, &leaf.matcher, found.line_id, stored))
             .min();
-        let text = without_end(stored);
+        let text = match mark {
+            // The carriage return at the end of a text ends no line.
+            Some(mark) if !mark.terminated => stored.strip_suffix('\n').unwrap_or(stored),
+            _ => without_end(stored),
+        };
         let behind = self.goes_on(found, stored, own_start);
         let first = within.into_iter().chain(behind).min();
         let (start, end) = first.unwrap_or((own_start, own_start));

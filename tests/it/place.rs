@@ -54,7 +54,11 @@ fn check(case: &Case, hits: &[Value]) {
                 .unwrap_or_else(|e| panic!("{at:?} of {hit}: {e}"));
             let hit = format!("{:.500}", hit.to_string());
             assert_eq!(line.number, number, "{at:?} of {hit}");
-            let shown = line.text.strip_suffix('\r').unwrap_or(&line.text);
+            // One that no line feed follows ends no line.
+            let shown = match text.ends_with('\r') {
+                true => &line.text,
+                false => line.text.strip_suffix('\r').unwrap_or(&line.text),
+            };
             if is_cut {
                 let some: String = text.chars().take(2_000).collect();
                 assert!(shown.contains(&some), "{at:?} of {hit}");
@@ -221,4 +225,19 @@ fn damage_under_a_line_is_an_error_and_no_line() {
     let ran = case.run(&["show", reference, "--at", "59999"]);
     assert!(ran.code != 0, "{}", ran.stdout);
     assert!(!ran.stdout.contains("line 59998"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_holds_nothing_and_what_ends_oddly_is_shown_again_too() {
+    let case = Case::new();
+    let empty = r#"{"script_name":"x.ps1","exit_code":0,"script_output":"","script_errors":""}"#;
+    case.write("in/empty.json", empty);
+    case.write("in/odd.txt", "one\r\nfoo\r");
+    case.ok(&["import", &case.path("in").display().to_string()]);
+    let hits = case.ok(&["search", "*", "--jsonl"]).jsonl();
+    assert_eq!(hits.len(), 2);
+    check(&case, &hits);
+    let hits = case.ok(&["search", "--fixed", "foo\r", "--jsonl"]).jsonl();
+    assert_eq!(hits[0]["text"], "foo\r");
+    check(&case, &hits);
 }
