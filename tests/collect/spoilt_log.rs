@@ -6,10 +6,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::watch;
 
+#[cfg(target_os = "linux")]
+use super::run;
+use super::run_until;
 use super::stub::{Reply, Stub};
 use super::stubbed::{action, is_list, link, page, settings};
 use super::vault::MemoryVault;
-use super::{run, run_until};
 
 /// Two pages; between them `meddle` is let at the call log in `state`.
 fn meddled(state: &Path, meddle: impl Fn(&Path) + Send + Sync + 'static) -> Stub {
