@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::IndexError;
 use super::facts::{Occurrence, ResultFacts};
 use super::found::{Finder, Found, part_of};
-use super::lines::without_end;
 use super::members::Matches;
 use super::plan::Plan;
 use super::search::{Options, Place};
@@ -151,7 +150,7 @@ impl<'a> Lister<'a> {
     }
 
     pub(super) fn text_of(&mut self, found: &Found) -> Result<String, IndexError> {
-        self.teller.cutter.stored(found.segment, found.line_id)
+        self.teller.cutter.text(found.segment, found.line_id)
     }
 
     /// How many hits of a member `keep` is true for.
@@ -239,9 +238,8 @@ impl Teller<'_> {
             let Some(line_id) = segment.chunk_lines(*chunk)?.first().copied() else {
                 continue;
             };
-            let text = self.cutter.stored(number, line_id)?;
-            let text = without_end(&text);
-            let window = window(text, 0);
+            let text = self.cutter.text(number, line_id)?;
+            let window = window(&text, 0);
             let text_truncated = window.len() < text.len();
             let mut shown = Shown::of(text[window].to_string());
             shown.text_truncated = text_truncated;
@@ -286,9 +284,8 @@ impl Teller<'_> {
                     Ordering::Equal => continue,
                     Ordering::Greater => &mut after,
                 };
-                let text = self.cutter.stored(number, id)?;
-                let text = without_end(&text);
-                side.push(text[window(text, 0)].to_string());
+                let text = self.cutter.text(number, id)?;
+                side.push(text[window(&text, 0)].to_string());
             }
         }
         Ok((before, after))

@@ -9,7 +9,6 @@ use super::IndexError;
 use super::crossing::Crossed;
 use super::found::Found;
 use super::hit::Lister;
-use super::lines::without_end;
 use super::search::Place;
 use super::searcher::Searcher;
 use super::whole::Start;
@@ -147,8 +146,8 @@ impl Texts {
         if let Some(number) = self.lines.get(&line) {
             return Ok(*number);
         }
-        let stored = lister.text_of(found)?;
-        let text = self.hasher.hash_one(without_end(&stored));
+        let line_text = lister.text_of(found)?;
+        let text = self.hasher.hash_one(&line_text);
         let next = self.texts.len() as u32;
         let number = *self.texts.entry(text).or_insert(next);
         self.lines.insert(line, number);

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use rustc_hash::FxHashMap;
 
 use super::crossing::Crossed;
+use super::dictionary::Mark;
 use super::found::Found;
 use super::lines::{first_match, matches_in, without_end};
 use super::plan::Plan;
@@ -196,11 +197,7 @@ impl<'a> Cutter<'a> {
         let within = leaves
             .filter_map(|leaf| first_match(segment, &leaf.matcher, found.line_id, stored))
             .min();
-        let text = match mark {
-            // The carriage return at the end of a text ends no line.
-            Some(mark) if !mark.terminated => stored.strip_suffix('\n').unwrap_or(stored),
-            _ => without_end(stored),
-        };
+        let text = without_own_end(mark, stored);
         let behind = self.goes_on(found, stored, own_start);
         let first = within.into_iter().chain(behind).min();
         let (start, end) = first.unwrap_or((own_start, own_start));
@@ -279,10 +276,17 @@ impl<'a> Cutter<'a> {
         merged
     }
 
-    /// A line as it is stored, with its line feed.
+    /// A line as it is stored, with a line feed.
     pub(super) fn stored(&mut self, number: u32, line: u32) -> Result<String, IndexError> {
         let (frame, line) = self.line(number, line)?;
         Ok(frame.line(line).to_string())
+    }
+
+    /// A line as it is stored, without its end.
+    pub(super) fn text(&mut self, number: u32, line: u32) -> Result<String, IndexError> {
+        let mark = self.searcher.segment(number).mark(line);
+        let (frame, line) = self.line(number, line)?;
+        Ok(without_own_end(mark, frame.line(line)).to_string())
     }
 
     /// A line's frame, and which of its lines it is.
@@ -314,6 +318,15 @@ impl<'a> Cutter<'a> {
         self.frame_bytes += inflated.text.len() + inflated.starts.len() * size_of::<u32>();
         self.frames.insert((number, nth), Rc::clone(&inflated));
         Ok(inflated)
+    }
+}
+
+/// A stored line without its end. The carriage return that ends a text ends no
+/// line.
+fn without_own_end(mark: Option<Mark>, stored: &str) -> &str {
+    match mark {
+        Some(mark) if !mark.terminated => stored.strip_suffix('\n').unwrap_or(stored),
+        _ => without_end(stored),
     }
 }
 
