@@ -263,8 +263,12 @@ impl Budget {
     pub async fn hold(&self, call: Call, retry_after: Option<Duration>) {
         let wait = retry_after.unwrap_or(RETRY_AFTER_USUAL);
         let until = self.pace.clock.now().after(self.pace.clock.real(wait));
-        match &self.log {
-            Some(_) => self.note(Entry::Held { call, until }),
+        match self.log.clone() {
+            // Awaited, so that whoever asks next finds it there.
+            Some(log) => {
+                let entry = Entry::Held { call, until };
+                let _ = tokio::task::spawn_blocking(move || log.note(entry)).await;
+            }
             None => {
                 let mut held = self.door(call).lock().await;
                 *held = (*held).max(until);
