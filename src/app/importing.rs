@@ -58,6 +58,19 @@ impl DeviceFrom {
     }
 }
 
+fn without_device(plan: &Plan, device: &DeviceFrom) -> u64 {
+    if matches!(device, DeviceFrom::Action) {
+        return 0;
+    }
+    let loose = plan
+        .results
+        .iter()
+        .filter(|found| found.key == Keyed::ByContent);
+    loose
+        .filter(|found| device.of(&found.below).is_none())
+        .count() as u64
+}
+
 /// What came of an import.
 #[derive(Debug, Default, Serialize)]
 pub struct ImportReport {
@@ -66,6 +79,8 @@ pub struct ImportReport {
     pub actions: u64,
     /// Results of imported actions that are not there, noted now or before.
     pub gaps: u64,
+    /// Files whose path names no device, though it was to be read from there.
+    pub without_device: u64,
     /// **Units**: bytes sealed.
     pub bytes: u64,
     pub left_out: Vec<LeftOut>,
@@ -123,6 +138,7 @@ pub fn import(
         device,
         report: ImportReport {
             left_out,
+            without_device: without_device(&plan, device),
             ..ImportReport::default()
         },
         in_flight: VecDeque::new(),

@@ -40,6 +40,15 @@ pub fn import(global: &Global, typed: args::Import) -> Result<Exit, Failure> {
     if report.gaps > 0 {
         say(global, "`gaps` says why");
     }
+    if report.without_device > 0 {
+        let files = counted(report.without_device, "file");
+        say(
+            global,
+            &format!(
+                "note: {files} of no device: no path below what was named has one; comparisons leave them out"
+            ),
+        );
+    }
     if !typed.no_index {
         report.problems = Some(index_these(global, &dir, &report.of)?);
     }
@@ -98,7 +107,7 @@ fn catch_up(global: &Global, dir: &Path, rebuild: bool) -> Result<Caught, Failur
         say(
             global,
             &format!(
-                "indexed {}: {}, {} of text, {}",
+                "indexed {}: {}, {} of new text, {}",
                 counted(caught.results, "result"),
                 counted(caught.members, "member"),
                 human_bytes(caught.text_bytes),

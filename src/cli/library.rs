@@ -162,7 +162,9 @@ pub fn library(global: &Global, typed: &Library) -> Result<Exit, Failure> {
             let settings = connect::settings(connect)?;
             let held = app::upload_to_library(&settings, file, description, parameters, *replace);
             let held = held.map_err(|failure| match (replace, failure.advice()) {
-                (false, None) => failure.hint("--replace replaces a file of that name"),
+                (false, None) if file.is_file() => {
+                    failure.hint("--replace replaces a file of that name")
+                }
                 _ => failure,
             })?;
             let hash = held

@@ -50,7 +50,7 @@ impl Row for ListRow {
         let what = self.script.as_deref().or(self.path.as_deref());
         writeln!(
             out,
-            "{}  {:<24}  {:<20}  {}  {}",
+            "{}  {:<24}  {:<32}  {}  {}",
             paint.place(&visible(&self.place.reference)),
             time_or_dash(self.time.as_ref()),
             or_dash(
@@ -83,7 +83,7 @@ impl Row for GapRow {
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
-            "{}  {:<20}  {}  {}: {}",
+            "{}  {:<32}  {}  {}: {}",
             paint.place(&visible(&self.place.reference)),
             or_dash(self.place.device.as_deref()),
             or_dash(self.script.as_deref().or(self.path.as_deref())),
@@ -99,7 +99,7 @@ impl Row for ProblemRow {
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
-            "{}  {:<20}  {}: {}",
+            "{}  {:<32}  {}: {}",
             paint.place(&visible(&self.place.reference)),
             or_dash(self.place.device.as_deref()),
             paint.yellow(self.kind.as_str()),

@@ -179,6 +179,16 @@ fn the_device_is_told_by_name_folder_or_pattern() {
             .jsonl();
         assert_eq!(hits.len(), 1);
     }
+    let case = Case::new();
+    case.write("in/a.txt", "words\n");
+    let path = case.path("in").display().to_string();
+    for flag in [
+        &["--device-from-folder"][..],
+        &["--device-pattern", "no/(.*)"],
+    ] {
+        let ran = case.ok(&[&["import", path.as_str()], flag].concat());
+        assert!(ran.stderr.contains("1 file of no device"), "{}", ran.stderr);
+    }
 }
 
 #[test]
