@@ -192,7 +192,9 @@ impl<'v> Seeker<'v> {
                 "{reference} has no {place}: its text ends after {lines} line{s}, {bytes} bytes"
             ),
         )
-        .hint("lines count from 1, offsets from 0 in the text as UTF-8")
+        .hint(
+            "lines count from 1, offsets from 0 in the text as UTF-8; of an archive `show` lists the members, which have texts of their own",
+        )
     }
 
     /// A piece of the line at hand, its line feed included.

@@ -140,14 +140,16 @@ impl<'a> Shown<'a> {
         Ok(())
     }
 
-    /// A listing of what is inside; where the result is one text, that text.
-    fn whole(&self, view: &mut dyn View) -> Result<(), Failure> {
+    /// A listing of what is inside, or where the result is one text, that text;
+    /// whether there was anything of it. A member has a listing alone.
+    fn whole(&self, view: &mut dyn View) -> Result<bool, Failure> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
         let mut lister = Lister {
             shown: self,
             view,
             listed: false,
+            shows: self.reference.layers.is_empty(),
             failed: None,
         };
         members::walk(
@@ -159,19 +161,47 @@ impl<'a> Shown<'a> {
         )?;
         match lister.failed {
             Some(failure) => Err(failure),
-            None => Ok(()),
+            None => Ok(lister.shows),
         }
     }
 
+    /// A member's text; of one that holds others, those.
     fn member(&self, view: &mut dyn View) -> Result<(), Failure> {
         let (layers, part) = self.split_part()?;
-        let mut printed = Ok(());
-        let problems = self.open_member(&layers, &mut |member, bytes| {
-            let mut printer = Printer::new(view, self.reference, part.clone());
-            printed = printer.print(bytes, member.name, self.record.facts.kind, &self.reading);
+        let is_whole = part.is_none();
+        if !self.print(view, &layers, part, is_whole)? || self.whole(view)? {
+            return Ok(());
+        }
+        // It only looked as if it held others.
+        self.print(view, &layers, None, false).map(drop)
+    }
+
+    /// Prints a member, unless what looks wrapped is to be left: whether it is.
+    fn print(
+        &self,
+        view: &mut dyn View,
+        layers: &[Layer],
+        part: Option<Layer>,
+        leaves_wrapped: bool,
+    ) -> Result<bool, Failure> {
+        let (mut printed, mut is_left) = (Ok(()), false);
+        let problems = self.open_member(layers, &mut |member, bytes| {
+            let mut head = Vec::new();
+            let read = bytes.take(members::HEAD_BYTES).read_to_end(&mut head);
+            is_left = leaves_wrapped && members::looks_wrapped(&head);
+            printed = read.map(drop).map_err(Failure::from);
+            if printed.is_ok() && !is_left {
+                let mut bytes = head.as_slice().chain(bytes);
+                let mut printer = Printer::new(view, self.reference, part.clone());
+                let kind = self.record.facts.kind;
+                printed = printer.print(&mut bytes, member.name, kind, &self.reading);
+            }
         })?;
         printed?;
-        self.tell(&problems, view)
+        if !is_left {
+            self.tell(&problems, view)?;
+        }
+        Ok(is_left)
     }
 
     fn tell(&self, problems: &[Problem], view: &mut dyn View) -> Result<(), Failure> {
@@ -287,11 +317,14 @@ impl<'a> Shown<'a> {
 /// Copied at once.
 const COPY_BYTES: usize = 256 << 10;
 
-/// Lists members; a result that is a leaf itself is printed.
+/// Lists the members of what was asked for; a result that is a leaf itself is
+/// printed.
 struct Lister<'a, 'v> {
     shown: &'a Shown<'a>,
     view: &'v mut dyn View,
     listed: bool,
+    /// It is a result, or a member that holds others.
+    shows: bool,
     failed: Option<Failure>,
 }
 
@@ -304,6 +337,10 @@ impl Lister<'_, '_> {
                 ControlFlow::Break(())
             }
         }
+    }
+
+    fn is_inside(&self, layers: &[Layer]) -> bool {
+        layers.starts_with(&self.shown.reference.layers)
     }
 
     fn list(&mut self, member: &Member<'_>, container: bool) -> Result<(), Failure> {
@@ -329,6 +366,13 @@ impl Lister<'_, '_> {
 
 impl Visitor for Lister<'_, '_> {
     fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
+        if !self.is_inside(member.layers) {
+            return ControlFlow::Continue(());
+        }
+        if !self.shows {
+            // The member itself, which holds no others.
+            return ControlFlow::Break(());
+        }
         let kind = self.shown.record.facts.kind;
         let done = if member.layers.is_empty() || kind == ResultKind::Transcript {
             let place = self.reference(member.layers);
@@ -341,7 +385,11 @@ impl Visitor for Lister<'_, '_> {
     }
 
     fn container(&mut self, member: &Member<'_>, _: Wrapping) -> ControlFlow<()> {
-        if member.layers.is_empty() {
+        if member.layers == self.shown.reference.layers {
+            self.shows = true;
+            return ControlFlow::Continue(());
+        }
+        if !self.is_inside(member.layers) {
             return ControlFlow::Continue(());
         }
         let done = self.list(member, true);
@@ -349,6 +397,9 @@ impl Visitor for Lister<'_, '_> {
     }
 
     fn problem(&mut self, layers: &[Layer], problem: Problem) {
+        if !self.shows || !self.is_inside(layers) {
+            return;
+        }
         let place = self.reference(layers).to_string();
         if let Err(e) = self.view.problem(&place, &problem.message) {
             self.failed = Some(e.into());

@@ -30,6 +30,14 @@ use std::ops::ControlFlow;
 
 use crate::evidence::{Layer, Problem};
 
+/// **Units**: bytes that tell whether something holds members.
+pub const HEAD_BYTES: u64 = 16;
+
+/// Whether what begins so may be a zip or a gzip.
+pub fn looks_wrapped(head: &[u8]) -> bool {
+    zip::is_zip(head) || gzip::is_gzip(head)
+}
+
 pub use limits::Limits;
 pub use walk::{open, walk};
 

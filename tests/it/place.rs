@@ -6,6 +6,7 @@ use afteraction::app::{self, At, Lines};
 use serde_json::Value;
 
 use super::support::{Case, real_data, sample_data};
+use super::zips::{Zip, stored};
 
 /// The one line that was asked for.
 #[derive(Default)]
@@ -240,4 +241,30 @@ fn what_holds_nothing_and_what_ends_oddly_is_shown_again_too() {
     let hits = case.ok(&["search", "--fixed", "foo\r", "--jsonl"]).jsonl();
     assert_eq!(hits[0]["text"], "foo\r");
     check(&case, &hits);
+}
+
+#[test]
+fn an_archive_in_an_archive_is_shown_as_its_members() {
+    let case = Case::new();
+    let inner = Zip::new()
+        .add(&stored("deep.txt", b"deep words\n"))
+        .add(&stored("other.txt", b"other words\n"));
+    let outer = Zip::new()
+        .add(&stored("inner.zip", &inner.finish()))
+        .add(&stored("fake.zip", b"PK\x03\x04 only looks so"))
+        .add(&stored("beside.txt", b"beside\n"));
+    case.write("in/outer.zip", outer.finish());
+    case.run(&["import", &case.path("in").display().to_string()]);
+    let hits = case.ok(&["search", "words", "--jsonl"]).jsonl();
+    let member = hits[0]["ref"].as_str().unwrap();
+    let (inner, _) = member.rsplit_once('!').unwrap();
+    let listed = case.ok(&["show", inner]).stdout;
+    assert!(listed.contains("!inner.zip!deep.txt") && listed.contains("!inner.zip!other.txt"));
+    assert!(
+        !listed.contains("beside") && !listed.contains("words"),
+        "{listed}"
+    );
+    assert!(case.ok(&["show", member]).stdout.contains("words"));
+    let fake = inner.replace("inner.zip", "fake.zip");
+    assert!(case.ok(&["show", &fake]).stdout.contains("only looks so"));
 }
