@@ -22,7 +22,7 @@ const DEMO_ARCHIVE: &str = "demo.archive";
 
 #[cfg(feature = "emulator")]
 pub fn demo(global: &Global, typed: &args::Demo) -> Result<Exit, Failure> {
-    let mut view = super::story::Story::new(Output::open(None, global.no_color)?);
+    let mut view = super::story::Story::new(Output::open(None, global.no_color)?, typed.discard);
     if typed.discard {
         let dir = std::env::temp_dir().join(format!("afteraction-demo-{}", std::process::id()));
         let done = app::demo(&dir, &mut view);

@@ -17,16 +17,19 @@ pub struct Story {
     paint: Paint,
     hits: u64,
     gaps: u64,
+    /// Nothing of it stays.
+    discards: bool,
 }
 
 impl Story {
-    pub fn new(out: Output) -> Self {
+    pub fn new(out: Output, discards: bool) -> Self {
         let paint = out.paint;
         Self {
             out,
             paint,
             hits: 0,
             gaps: 0,
+            discards,
         }
     }
 }
@@ -138,6 +141,13 @@ impl DemoView for Story {
     }
 
     fn end(&mut self, archive: &Path, shown: &str) -> io::Result<()> {
+        if self.discards {
+            writeln!(
+                self.out,
+                "\nThe archive is deleted. Without --discard it stays."
+            )?;
+            return self.out.flush();
+        }
         writeln!(
             self.out,
             "\n{}\n  export AFTERACTION_ARCHIVE={}\n  afteraction list\n  afteraction show '{shown}'\n  afteraction search 'mimikatz' -C 2\n  afteraction search --regex '203\\.0\\.113\\.45:\\d+' --count --by device\n  afteraction status\n  afteraction verify",

@@ -268,6 +268,14 @@ fn an_output_that_takes_nothing_is_an_error_and_no_panic() {
     }
 }
 
+#[cfg(feature = "emulator")]
+#[test]
+fn a_demo_that_is_discarded_names_no_archive() {
+    let told = Case::new().ok(&["demo", "--discard"]).stdout;
+    assert!(told.contains("Invoice_88213") && told.contains("The archive is deleted"));
+    assert!(!told.contains("AFTERACTION_ARCHIVE"), "{told}");
+}
+
 #[test]
 fn what_cannot_be_meant_is_refused() {
     let case = incident();
