@@ -51,8 +51,8 @@ pub struct SearchSummary {
     pub stopped: bool,
     /// Words of the query that look like a field (`bogus:1`) and are text.
     pub seeming_fields: Vec<String>,
-    /// Fields of the query that no member has, as they are typed: with them it
-    /// can find nothing. Looked for where it found nothing.
+    /// Fields of the query that no member has, as they were understood. Looked
+    /// for where nothing was found.
     pub unheld_fields: Vec<String>,
     /// `None` where there is no index.
     pub explained: Option<Explained>,

@@ -164,7 +164,7 @@ fn tell(global: &Global, form: Form, summary: &app::SearchSummary) {
             ),
         );
     }
-    if summary.members == 0 && summary.unindexed == 0 {
+    if summary.members + summary.undated + summary.unindexed == 0 {
         say(global, "note: nothing is in this archive to search");
     }
     if summary.built_texts {

@@ -77,6 +77,27 @@ fn what_no_member_is_of_is_said_where_nothing_is_found() {
 }
 
 #[test]
+fn an_archive_is_empty_only_where_nothing_is_in_it() {
+    let said = |case: &Case, args: &[&str]| case.run(&[&["search"], args].concat()).stderr;
+    let case = words("undated words\n");
+    let told = said(&case, &["words", "--since", "2h"]);
+    assert!(told.contains("have no time"), "{told}");
+    assert!(!told.contains("nothing is in this archive"), "{told}");
+    let case = Case::new();
+    case.write(
+        "in/empty.zip",
+        b"PK\x05\x06"
+            .iter()
+            .chain(&[0; 18])
+            .copied()
+            .collect::<Vec<u8>>(),
+    );
+    case.run(&["import", &case.path("in").display().to_string()]);
+    let told = said(&case, &["words"]);
+    assert!(told.contains("nothing is in this archive"), "{told}");
+}
+
+#[test]
 fn the_page_stands_where_one_looks_for_it() {
     let case = Case::new();
     let page = case.ok(&["help", "query"]).stdout;
