@@ -65,7 +65,10 @@ impl Catalogue {
     /// is lost.
     fn damaged_files(&self, slots: &[Slot]) -> Result<Vec<Damage>, StoreError> {
         let own = Archive::lost(&*self.disk).map(|error| {
-            let found = error.to_string();
+            let found = match error {
+                StoreError::NoArchive { .. } => "no such file".into(),
+                error => error.to_string(),
+            };
             file_damage(
                 layout::ARCHIVE.into(),
                 0,

@@ -74,6 +74,9 @@ fn collecting_twice_takes_only_what_is_new() {
     assert_eq!(damaged.code, 4, "{}", damaged.stderr);
     let said = format!("{}{}", damaged.stdout, damaged.stderr);
     assert!(said.contains("archive.json"), "{said}");
+    std::fs::remove_file(case.archive().join("archive.json")).unwrap();
+    let said = case.run(&["verify"]).stdout;
+    assert!(said.contains("no such file"), "{said}");
 }
 
 #[test]
