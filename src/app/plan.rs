@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::evidence::{Action, ActionId, CommandIndex, ResultKey};
-
 use crate::store;
 
 use super::failure::{Failure, Kind};

@@ -151,7 +151,8 @@ impl Wide {
         let (at, order) = match rest.get(len..len + 2) {
             Some([0xff, 0xfe]) => (len + 2, Order::Little),
             Some([0xfe, 0xff]) => (len + 2, Order::Big),
-            _ => ((len - 1) | 1, self.order),
+            // The odd one of the last and the one behind it.
+            _ => (len.saturating_sub(1) | 1, self.order),
         };
         begins_wide(rest.get(at..).unwrap_or_default(), order)
     }

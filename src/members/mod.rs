@@ -30,6 +30,9 @@ use std::ops::ControlFlow;
 
 use crate::evidence::{Layer, Problem};
 
+pub use limits::Limits;
+pub use walk::{open, walk};
+
 /// **Units**: bytes that tell whether something holds members.
 pub const HEAD_BYTES: u64 = 16;
 
@@ -37,9 +40,6 @@ pub const HEAD_BYTES: u64 = 16;
 pub fn looks_wrapped(head: &[u8]) -> bool {
     zip::is_zip(head) || gzip::is_gzip(head)
 }
-
-pub use limits::Limits;
-pub use walk::{open, walk};
 
 /// What a result is read from.
 pub trait ReadSeek: Read + Seek {}
