@@ -435,9 +435,14 @@ impl<'a> FactsView<'a> {
         })
     }
 
-    /// The occurrence rows of a content, in the order they were added.
-    pub(super) fn rows_of(&self, content: &Sha256) -> impl Iterator<Item = u32> + use<'a> {
-        let place = find_content(self.contents, content);
+    /// The occurrence rows of a content, in the order they were added. Of
+    /// ascending contents each is looked for behind the one before, `from`.
+    pub(super) fn rows_of(
+        &self,
+        content: &Sha256,
+        from: &mut usize,
+    ) -> impl Iterator<Item = u32> + use<'a> {
+        let place = find_content_from(self.contents, content, from);
         let bound = |place: usize| u32_at(self.content_starts, place);
         let range = place
             .and_then(|place| Some(bound(place)?..bound(place + 1)?))
@@ -451,6 +456,23 @@ impl<'a> FactsView<'a> {
 pub(super) fn find_content(table: &[u8], content: &Sha256) -> Option<usize> {
     let (rows, _) = table.as_chunks::<32>();
     rows.binary_search(&content.0).ok()
+}
+
+/// The same from a place on, in steps that grow: the next of many is near.
+/// Leaves the place of the content, or of the one that stands behind it.
+fn find_content_from(table: &[u8], content: &Sha256, from: &mut usize) -> Option<usize> {
+    let (rows, _) = table.as_chunks::<32>();
+    let is_before = |row: &[u8; 32]| *row < content.0;
+    let (mut low, mut step) = (*from, 1);
+    while rows.get(low + step).is_some_and(is_before) {
+        low += step;
+        step *= 2;
+    }
+    let high = rows.len().min(low + step + 1);
+    *from = low + rows.get(low..high)?.partition_point(is_before);
+    rows.get(*from)
+        .is_some_and(|row| *row == content.0)
+        .then_some(*from)
 }
 
 fn read_id(bytes: &mut Bytes<'_>) -> Option<ResultId> {
@@ -551,9 +573,9 @@ mod tests {
             assert_eq!(view.occurrence(row).as_ref(), Some(occurrence));
         }
         assert_eq!(view.problem(0).as_ref(), facts.problems.first());
-        let rows: Vec<_> = view.rows_of(&Sha256([1; 32])).collect();
+        let rows: Vec<_> = view.rows_of(&Sha256([1; 32]), &mut 0).collect();
         assert_eq!(rows, [1, 4]);
-        assert_eq!(view.rows_of(&Sha256([9; 32])).count(), 0);
+        assert_eq!(view.rows_of(&Sha256([9; 32]), &mut 0).count(), 0);
         assert_eq!(view.occurrence(99), None);
     }
 }

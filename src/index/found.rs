@@ -16,7 +16,8 @@ use super::segment::{Extent, Segment};
 use super::whole::{Start, Starts};
 use crate::evidence::{Layer, Sha256};
 
-/// Hits of chunks kept for the next document that holds them: 16 MB.
+/// Hits of chunks kept for the next document that holds them: 16 MB; or their
+/// counts, as much.
 const CHUNK_HITS_MAX: usize = 1 << 19;
 
 /// Chunks of which it is kept how far they lead on: 24 MB.
@@ -65,6 +66,8 @@ pub(super) struct Finder<'a> {
     matches: &'a Matches,
     chunks: FxHashMap<(u32, u32), Rc<[ChunkHit]>>,
     held: usize,
+    /// How many hits chunks have, where that is all that is asked for.
+    counts: FxHashMap<(u32, u32), Option<u64>>,
     /// By segment, as far as there is room: of chunks that were walked over.
     extents: FxHashMap<u32, Vec<ChunkExtent>>,
     extents_held: usize,
@@ -110,6 +113,7 @@ impl<'a> Finder<'a> {
             matches,
             chunks: FxHashMap::default(),
             held: 0,
+            counts: FxHashMap::default(),
             extents: FxHashMap::default(),
             extents_held: 0,
         }
@@ -145,6 +149,70 @@ impl<'a> Finder<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// How many hits a content has.
+    pub(super) fn count(&mut self, content: &Sha256) -> Result<u64, IndexError> {
+        if let Some(hits) = self.count_by_chunks(content)? {
+            return Ok(hits);
+        }
+        let mut hits = 0;
+        let _ = self.each(content, &mut |_| {
+            hits += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(hits)
+    }
+
+    /// The hits of a content's chunks together; `None` where some of them may be
+    /// hits of the same line, or hits depend on more than a chunk. Where they
+    /// stand in the text takes longer to find out.
+    fn count_by_chunks(&mut self, content: &Sha256) -> Result<Option<u64>, IndexError> {
+        let (searcher, matches) = (self.searcher, self.matches);
+        let Some(matched) = matches.contents.get(content) else {
+            return Ok(Some(0));
+        };
+        let mut count = 0;
+        for (number, document) in &matched.documents {
+            let segment = searcher.segment(*number);
+            let listed = &matches.listed[*number as usize];
+            let view = segment.document(*document)?;
+            if listed.has_crossings() || matches.starts(content, view.part.as_ref()).is_some() {
+                return Ok(None);
+            }
+            for chunk in segment.document_chunks(&view)? {
+                if listed.has_chunk(chunk) {
+                    match self.chunk_count(segment, *number, listed, chunk)? {
+                        Some(hits) => count += hits,
+                        None => return Ok(None),
+                    }
+                }
+            }
+        }
+        Ok(Some(count))
+    }
+
+    /// How many lines of a chunk are hits; `None` where one of them goes on in
+    /// another part, which may be a hit too.
+    fn chunk_count(
+        &mut self,
+        segment: &Segment,
+        number: u32,
+        listed: &Listed,
+        chunk: u32,
+    ) -> Result<Option<u64>, IndexError> {
+        if let Some(known) = self.counts.get(&(number, chunk)) {
+            return Ok(*known);
+        }
+        let mut hits = segment.chunk_lines(chunk)?;
+        hits.retain(|line| listed.has_line(*line));
+        let goes_on = |line: &u32| segment.mark(*line).is_some_and(|mark| !mark.last);
+        let count = (!hits.iter().any(goes_on)).then_some(hits.len() as u64);
+        if self.counts.len() > CHUNK_HITS_MAX {
+            self.counts.clear();
+        }
+        self.counts.insert((number, chunk), count);
+        Ok(count)
+    }
+
     /// A document's hits. Only chunks that hold one are opened.
     fn walk(
         &mut self,
@@ -164,7 +232,13 @@ impl<'a> Finder<'a> {
             line: view.line,
             offset: view.offset,
         };
-        for (nth, chunk) in segment.document_chunks(&view)?.into_iter().enumerate() {
+        let mut chunks = segment.document_chunks(&view)?;
+        if starts.is_none() && !listed.has_crossings() {
+            // Behind the last chunk with hits nothing is to be found.
+            let last = chunks.iter().rposition(|chunk| listed.has_chunk(*chunk));
+            chunks.truncate(last.map_or(0, |last| last + 1));
+        }
+        for (nth, chunk) in chunks.into_iter().enumerate() {
             let here = self.passed(segment, number, chunk)?;
             let crossed = listed.crossed(document, nth as u32, chunk);
             let flow = if !crossed.is_empty() || begins_in(starts, at.line..=at.line + here.lines) {

@@ -169,12 +169,7 @@ impl<'a> Lister<'a> {
 
     /// How many hits a content gives at each of its places.
     pub(super) fn count(&mut self, content: &Sha256) -> Result<u64, IndexError> {
-        let mut hits = 0u64;
-        let _ = self.finder.each(content, &mut |_| {
-            hits += 1;
-            ControlFlow::Continue(())
-        })?;
-        Ok(hits.max(1))
+        Ok(self.finder.count(content)?.max(1))
     }
 }
 

@@ -117,9 +117,14 @@ impl Listed {
         word.is_some_and(|word| word >> (chunk % 64) & 1 == 1)
     }
 
+    /// Whether any phrase goes on behind a line.
+    pub(super) fn has_crossings(&self) -> bool {
+        !self.crossings.inside.is_empty() || !self.crossings.between.is_empty()
+    }
+
     /// Phrases that begin in a document's nth chunk and go on behind a line.
     pub(super) fn crossed(&self, document: u32, nth: u32, chunk: u32) -> Vec<Crossed> {
-        if self.crossings.inside.is_empty() && self.crossings.between.is_empty() {
+        if !self.has_crossings() {
             return Vec::new();
         }
         let inside = self.crossings.inside.get(&chunk);

@@ -293,6 +293,8 @@ impl Searcher {
         order: Order,
     ) -> Result<Vec<Place>, IndexError> {
         let mut places = Vec::new();
+        let mut contents: Vec<_> = matches.contents.iter().collect();
+        contents.sort_unstable_by_key(|(content, _)| **content);
         for (number, segment) in self.segments().iter().enumerate() {
             let facts = segment.facts();
             let damaged = || segment.file().damaged("a row of facts cannot be read");
@@ -321,8 +323,9 @@ impl Searcher {
                     judge(row, matched.map_or(0, |matched| matched.mask))?;
                 }
             } else {
-                for (content, matched) in &matches.contents {
-                    for row in facts.rows_of(content) {
+                let mut from = 0;
+                for (content, matched) in &contents {
+                    for row in facts.rows_of(content, &mut from) {
                         judge(row, matched.mask)?;
                     }
                 }

@@ -261,6 +261,7 @@ pub(super) fn open(folder: &Path, settings: &Settings) -> Searcher {
 /// What identifies a hit: result, layers, line, offset, length.
 pub(super) type Answer = (String, String, u64, u64, u64);
 
+/// Every hit, as many as are counted.
 pub(super) fn hits(searcher: &Searcher, query: &Query, options: &Options) -> Vec<Hit> {
     let mut hits = Vec::new();
     let summary = searcher
@@ -270,6 +271,11 @@ pub(super) fn hits(searcher: &Searcher, query: &Query, options: &Options) -> Vec
         })
         .unwrap();
     assert_eq!(summary.hits, hits.len() as u64);
+    if options.limit.is_none() {
+        let (_, counted) = searcher.count(query, None, options.scan, None).unwrap();
+        let of = |summary: &Summary| (summary.hits, summary.members);
+        assert_eq!(of(&counted), of(&summary), "{query:?}, counted");
+    }
     hits
 }
 
