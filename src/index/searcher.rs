@@ -216,6 +216,11 @@ impl Searcher {
         &self.segments[number as usize]
     }
 
+    /// Gives the memory of all maps back.
+    pub(super) fn release(&self) {
+        self.segments.iter().for_each(Segment::release);
+    }
+
     /// The facts of a matching member.
     pub(super) fn facts_of(&self, place: Place) -> Result<(ResultFacts, Occurrence), IndexError> {
         let segment = self.segment(place.segment);

@@ -258,7 +258,8 @@ impl Segment {
         }
     }
 
-    fn release(&self) {
+    /// Gives the memory of the map back.
+    pub(super) fn release(&self) {
         self.mapped.store(0, Ordering::Relaxed);
         self.frames_mapped.store(0, Ordering::Relaxed);
         self.file.release();
