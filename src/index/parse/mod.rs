@@ -438,7 +438,7 @@ mod tests {
     fn an_error_points_at_its_place_and_suggests() {
         for (text, at) in [
             ("a AND", 5),
-            ("a (b", 4),
+            ("a (b", 2),
             ("x \"open", 2),
             ("a devise:pc", 2),
             ("b since:soon", 2),
@@ -456,7 +456,8 @@ mod tests {
             ("time:(2026-02-04)", 0),
             ("(a) b)", 5),
             ("(a OR b)) c", 8),
-            ("(foo(bar)", 9),
+            ("(foo(bar)", 0),
+            ("a (b (c) (d", 9),
             ("time:2h", 0),
             ("a -*", 2),
             ("NOT *", 0),

@@ -39,7 +39,7 @@ pub(super) fn read_tokens(text: &str) -> Result<Vec<(usize, Token)>, SyntaxError
     let mut lexer = Lexer {
         characters: text.chars().collect(),
         at: 0,
-        open: 0,
+        open: Vec::new(),
         has_groups: false,
     };
     let mut tokens = Vec::new();
@@ -51,8 +51,8 @@ pub(super) fn read_tokens(text: &str) -> Result<Vec<(usize, Token)>, SyntaxError
             None => break,
         }
     }
-    if lexer.open > 0 {
-        return Err(SyntaxError::new(lexer.at, "a `(` is not closed")
+    if let Some(place) = lexer.open.last() {
+        return Err(SyntaxError::new(*place, "this `(` is not closed")
             .hint("put text with parentheses in quotes"));
     }
     Ok(tokens)
@@ -61,8 +61,8 @@ pub(super) fn read_tokens(text: &str) -> Result<Vec<(usize, Token)>, SyntaxError
 struct Lexer {
     characters: Vec<char>,
     at: usize,
-    /// Parentheses that are open.
-    open: usize,
+    /// Places of the parentheses that are open.
+    open: Vec<usize>,
     /// One was opened: then a `)` that closes nothing is no text.
     has_groups: bool,
 }
@@ -96,13 +96,12 @@ impl Lexer {
         };
         let token = match c {
             '(' => {
-                self.open += 1;
+                self.open.push(self.at);
                 self.has_groups = true;
                 self.at += 1;
                 Token::Open
             }
-            ')' if self.open > 0 => {
-                self.open -= 1;
+            ')' if self.open.pop().is_some() => {
                 self.at += 1;
                 Token::Close
             }
@@ -191,7 +190,7 @@ impl Lexer {
         at += usize::from(ignore_case);
         let ends = match self.characters.get(at) {
             None => true,
-            Some(c) => c.is_whitespace() || (*c == ')' && self.open > 0),
+            Some(c) => c.is_whitespace() || (*c == ')' && !self.open.is_empty()),
         };
         if !ends || pattern.is_empty() {
             return None;
@@ -201,7 +200,7 @@ impl Lexer {
     }
 
     fn ends_word(&self, c: char) -> bool {
-        c.is_whitespace() || (c == ')' && self.open > 0)
+        c.is_whitespace() || (c == ')' && !self.open.is_empty())
     }
 
     /// The next character of a word or a value. A `)` belongs to it where its
@@ -213,7 +212,7 @@ impl Lexer {
         match c {
             '(' => *inside += 1,
             ')' if *inside > 0 => *inside -= 1,
-            ')' if self.open == 0 && self.has_groups => {
+            ')' if self.open.is_empty() && self.has_groups => {
                 return Err(SyntaxError::new(self.at, "a `)` closes nothing")
                     .hint("put text with parentheses in quotes"));
             }
