@@ -211,7 +211,7 @@ pub struct Form {
     /// a quote before them, control characters are written as \u{1b}. JSON keeps them as they are.
     #[arg(long)]
     pub csv: bool,
-    /// Write to FILE instead of stdout.
+    /// Write to FILE instead of stdout, which is `-`.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -222,7 +222,7 @@ pub struct Form {
 /// help query` tells all of it on one page.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  search 'mimikatz'\n  search '\"new service\" AND device:srv-*'\n  search --regex 'HKLM.*Run.*\\.exe'\n  search --fixed '203.0.113.7:4444' --jsonl\n  search --regex '(?s)IEX.*?DownloadString' --multiline\n  search '*.exe' --sort rarity --limit 20\n  search 'exit:1 kind:transcript' --count --by device\n  search '203.0.113.7' --certificate absent.json\n\nThe query language: afteraction help query"
+    after_help = "Examples:\n  search 'mimikatz'\n  search '\"new service\" AND device:srv-*'\n  search --regex 'HKLM.*Run.*\\.exe'\n  search --fixed '203.0.113.7:4444' --jsonl\n  search --regex '(?s)IEX.*?DownloadString' --multiline\n  search '*.exe' --sort rarity --limit 20\n  search 'exit:1 kind:transcript' --count --by device\n  search '203.0.113.7' --certificate absent.json\n\nExit codes: 0 hits · 1 no hits, everything was searched · 2 error ·\n3 no hits, but not everything could be searched\n\nThe query language: afteraction help query"
 )]
 pub struct Search {
     /// What to search for.
@@ -320,7 +320,7 @@ pub struct Show {
     /// Lines of context around it.
     #[arg(short = 'C', long, value_name = "N", requires = "place", value_parser = clap::value_parser!(u32).range(..=1000))]
     pub context: Option<u32>,
-    /// Write to FILE instead of stdout.
+    /// Write to FILE instead of stdout, which is `-`.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

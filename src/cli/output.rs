@@ -69,12 +69,12 @@ pub struct Output {
 const BUFFER_BYTES: usize = 64 * 1024;
 
 impl Output {
-    /// Opens `file`, else stdout. Colour only on a terminal that wants it.
-    /// What the file held stays until there is an answer.
+    /// Opens `file`, else stdout, which is also `-`. Colour only on a terminal
+    /// that wants it. What the file held stays until there is an answer.
     ///
     /// **Errors**: a file that cannot be written, by its name.
     pub fn open(file: Option<&Path>, no_color: bool) -> Result<Self, Failure> {
-        let (out, terminal): (Box<dyn Write>, bool) = match file {
+        let (out, terminal): (Box<dyn Write>, bool) = match file.filter(|file| !is_stdout(file)) {
             Some(path) => (
                 Box::new(LateFile::at(path).map_err(|e| unwritable(path, e))?),
                 false,
@@ -100,6 +100,10 @@ impl Output {
             row: std::marker::PhantomData,
         }
     }
+}
+
+fn is_stdout(file: &Path) -> bool {
+    file.as_os_str() == "-"
 }
 
 /// A file that is made or emptied by the first write to it: a query that
@@ -159,8 +163,15 @@ fn is_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Refuses a file whose folder is not there, before long work is done for it.
+/// Refuses a file whose folder is not there, before long work is done for it;
+/// and stdout, where the answer goes.
 pub fn check_place(path: &Path) -> Result<(), Failure> {
+    if is_stdout(path) {
+        return Err(
+            Failure::asked("`-` is no file, and the answer goes to stdout")
+                .hint("name a file; ./- is one called `-`"),
+        );
+    }
     is_folder(folder_of(path)).map_err(|e| unwritable(path, e))
 }
 

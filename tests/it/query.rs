@@ -256,6 +256,18 @@ fn an_answer_of_yesterday_outlives_a_query_that_cannot_be_read() {
 }
 
 #[test]
+fn a_dash_is_stdout_and_no_file() {
+    let case = words("words\n");
+    let plain = case.ok(&["search", "words", "--jsonl"]);
+    let dashed = case.ok(&["search", "words", "--jsonl", "-o", "-"]);
+    assert_eq!(dashed.stdout, plain.stdout);
+    let ran = case.run(&["search", "words", "--certificate", "-"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("`-` is no file"), "{}", ran.stderr);
+    assert!(!std::path::Path::new("-").exists());
+}
+
+#[test]
 fn explain_says_how_each_text_was_looked_for() {
     let case = incident();
     let query = "mimikatz OR windows OR /a.*b/";

@@ -193,7 +193,7 @@ pub enum Baseline {
     Export {
         /// NAME, or NAME@VERSION.
         name: String,
-        /// Write to FILE instead of stdout.
+        /// Write to FILE instead of stdout, which is `-`.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
