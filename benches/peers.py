@@ -28,23 +28,32 @@ PATTERNS = [
 ]
 
 
-def run(command, env=None):
-    """CPU seconds, wall seconds, peak MiB, lines of output."""
+def lines(sink):
+    return sum(chunk.count(b"\n") for chunk in iter(lambda: sink.read(1 << 20), b""))
+
+
+def total(sink):
+    """Of counts, a line each."""
+    return sum(int(line.replace(b",", b"")) for line in sink)
+
+
+def run(command, env=None, answer=lines):
+    """CPU seconds, wall seconds, peak MiB, what the output says."""
     began = time.monotonic()
     with tempfile.TemporaryFile() as sink:
         child = subprocess.Popen(command, stdout=sink, stderr=subprocess.DEVNULL, env=env)
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.monotonic() - began
         sink.seek(0)
-        lines = sum(chunk.count(b"\n") for chunk in iter(lambda: sink.read(1 << 20), b""))
+        said = answer(sink)
     code = os.waitstatus_to_exitcode(status)
     if code not in (0, 1):
         sys.exit(f"{command} ended with {code}")
-    return usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, lines
+    return usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, said
 
 
-def median(command, env=None):
-    runs = sorted((run(command, env=env) for _ in range(RUNS)), key=lambda run: run[0])
+def median(command, env=None, answer=lines):
+    runs = sorted((run(command, env, answer) for _ in range(RUNS)), key=lambda run: run[0])
     return runs[len(runs) // 2]
 
 
@@ -153,6 +162,18 @@ def main():
             f"| {ug[0]:.2f}, {ug[0] / max(ours[0], 0.001):.0f}x |",
             flush=True,
         )
+    print("| pattern, counted | hits | ours CPU s (wall, MiB) | rg -c CPU s (wall) |")
+    for kind, pattern in PATTERNS:
+        if kind != "selective":
+            ours = median([PROGRAM, "search", "--regex", pattern, "--count"], env, total)
+            rg = ["rg", "--no-config", "-uu", "--no-filename", "-c", "-e", pattern, texts]
+            rg = median(rg, answer=total)
+            same = "" if ours[3] == rg[3] else f" (rg finds {rg[3]:,})"
+            print(
+                f"| `{pattern}` | {ours[3]:,}{same} | {ours[0]:.3f} ({ours[1]:.2f}, {ours[2]:.0f}) "
+                f"| {rg[0]:.3f} ({rg[1]:.2f}), {rg[0] / max(ours[0], 0.001):.1f}x |",
+                flush=True,
+            )
     shutil.rmtree(work)
 
 
