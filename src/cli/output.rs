@@ -249,17 +249,29 @@ fn write_cells<R: Row>(out: &mut dyn Write, row: &R) -> io::Result<()> {
             out.write_all(b",")?;
         }
         let cell = match value.get(column) {
-            None | Some(serde_json::Value::Null) => String::new(),
-            Some(serde_json::Value::String(text)) => disarm(&visible_lines(text)?),
+            None | Some(serde_json::Value::Null) => Cow::default(),
+            Some(serde_json::Value::String(text)) => safe(text)?,
             Some(list @ (serde_json::Value::Array(_) | serde_json::Value::Object(_))) => {
-                disarm(&visible_lines(&list.to_string())?)
+                safe(&list.to_string())?.into_owned().into()
             }
-            Some(other) => other.to_string(),
+            Some(other) => other.to_string().into(),
         };
         write_cell(out, &cell)?;
     }
     out.write_all(b"\n")
 }
+
+/// A cell's text, which neither a terminal nor a spreadsheet obeys.
+fn safe(text: &str) -> io::Result<Cow<'_, str>> {
+    // Most text is plain.
+    if text.bytes().all(|b| matches!(b, b' '..=b'~' if b != b';')) && !text.starts_with(FORMULA) {
+        return Ok(text.into());
+    }
+    Ok(disarm(&visible_lines(text)?).into())
+}
+
+/// What a formula may begin with.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
 /// What a spreadsheet would run as a formula gets a quote before it: at the
 /// beginning of a cell, and where one begins for a spreadsheet that parts cells
@@ -271,7 +283,7 @@ fn disarm(text: &str) -> String {
     }
     let mut begins = true;
     for c in text.chars() {
-        if begins && matches!(c, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') {
+        if begins && FORMULA.contains(&c) {
             disarmed.push('\'');
         }
         begins = matches!(c, ';' | '\t' | '\n');
