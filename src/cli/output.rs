@@ -263,8 +263,10 @@ fn write_cells<R: Row>(out: &mut dyn Write, row: &R) -> io::Result<()> {
 
 /// A cell's text, which neither a terminal nor a spreadsheet obeys.
 fn safe(text: &str) -> io::Result<Cow<'_, str>> {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b';';
+    let is_formula = text.starts_with(FORMULA) || text.starts_with('"');
     // Most text is plain.
-    if text.bytes().all(|b| matches!(b, b' '..=b'~' if b != b';')) && !text.starts_with(FORMULA) {
+    if text.bytes().all(is_plain) && !is_formula {
         return Ok(text.into());
     }
     Ok(disarm(&visible_lines(text)?).into())
@@ -275,7 +277,8 @@ const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
 /// What a spreadsheet would run as a formula gets a quote before it: at the
 /// beginning of a cell, and where one begins for a spreadsheet that parts cells
-/// by `;` or tabs and so takes no quotes around this one for such.
+/// by `;` or tabs and so takes no quotes around this one for such, but may take
+/// one behind its own border for the beginning of a cell in quotes.
 fn disarm(text: &str) -> String {
     let mut disarmed = String::with_capacity(text.len() + 1);
     if text.starts_with(['\t', '\r', '\n']) {
@@ -286,7 +289,7 @@ fn disarm(text: &str) -> String {
         if begins && FORMULA.contains(&c) {
             disarmed.push('\'');
         }
-        begins = matches!(c, ';' | '\t' | '\n');
+        begins = matches!(c, ';' | '\t' | '\n') || (begins && c == '"');
         disarmed.push(c);
     }
     disarmed
@@ -505,6 +508,8 @@ mod tests {
         assert_eq!(csv("foo;=cmd|x"), "foo;'=cmd|x,\n");
         assert_eq!(csv("foo\t@x;y"), "foo\t'@x;y,\n");
         assert_eq!(csv("foo\n-1"), "\"foo\n'-1\",\n");
+        assert_eq!(csv("foo;\"=cmd|x"), "\"foo;\"\"'=cmd|x\",\n");
+        assert_eq!(csv("a\t\"\"+1"), "\"a\t\"\"\"\"'+1\",\n");
         for formula in ["＝1", "＋1", "－1", "＠x"] {
             assert_eq!(csv(formula), format!("'{formula},\n"));
         }
