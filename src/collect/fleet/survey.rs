@@ -11,6 +11,7 @@ use url::Url;
 use super::{Machine, Survey, wanted};
 use crate::collect::api::{Api, Ask, CallError};
 use crate::collect::clock::Clock;
+use crate::collect::error::clean;
 use crate::collect::jwt::{self, TO_LIST};
 use crate::collect::list::{self, PAGES_MAX};
 use crate::collect::tally::Tally;
@@ -162,10 +163,26 @@ async fn each_entity(
 
 fn read_page(body: &[u8]) -> Result<(Vec<Value>, Option<String>), String> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let mut page: Value = serde_json::from_slice(body).map_err(|e| e.to_string())?;
-    let Value::Array(values) = page["value"].take() else {
+    let mut page: Value = serde_json::from_slice(body).map_err(|e| clean(&e.to_string()))?;
+    // What is no object has no list either.
+    let Some(Value::Array(values)) = page.get_mut("value").map(Value::take) else {
         return Err("it holds no list".into());
     };
     let next = page["@odata.nextLink"].as_str().map(str::to_string);
     Ok((values, next.filter(|next| !next.is_empty())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_is_no_object_holds_no_list() {
+        for body in ["[]", "\"busy\"", "7", "null", "{}", "{\"value\":{}}"] {
+            let read = read_page(body.as_bytes());
+            assert_eq!(read, Err("it holds no list".into()), "{body}");
+        }
+        let page = br#"{"value":[1],"@odata.nextLink":"x"}"#;
+        assert_eq!(read_page(page), Ok((vec![1.into()], Some("x".into()))));
+    }
 }
