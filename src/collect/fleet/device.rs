@@ -43,6 +43,20 @@ pub struct Attempt {
     pub repost: bool,
 }
 
+impl Attempt {
+    pub(super) fn new(number: u32, sent: Moment) -> Self {
+        Self {
+            number,
+            sent,
+            listed_before: None,
+            action: None,
+            created: None,
+            cancelling: None,
+            repost: false,
+        }
+    }
+}
+
 fn is_false(told: &bool) -> bool {
     !told
 }

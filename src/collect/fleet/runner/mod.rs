@@ -9,7 +9,7 @@ mod looking;
 mod starts;
 mod tending;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::collect::asking::{self, Delay, ToCome};
 use crate::collect::budget::{Room, STARTS_PER_MINUTE};
 use crate::collect::clock::{Clock, Moment};
 use crate::collect::pump::{self, Run};
-use crate::collect::{CollectError, Events, Settings, Vault, VaultError};
+use crate::collect::{CollectError, Events, Secret, Settings, Vault, VaultError};
 use crate::evidence::{Action, ActionId};
 
 use found::Inbox;
@@ -52,11 +52,31 @@ pub(in crate::collect) struct Fleet {
     inbox: Inbox,
     asking: Mutex<Asking>,
     in_flight: Arc<Semaphore>,
-    refused_tokens: AtomicU32,
+    refused: Mutex<Refused>,
     /// Whether what a person orders is heard: while anything may be started.
     hears: AtomicBool,
     /// Set once the run is known to be of the tenant we are signed in to.
     owned: tokio::sync::OnceCell<()>,
+}
+
+/// Tokens the service refused since it took one.
+#[derive(Default)]
+struct Refused {
+    last: Option<Secret>,
+    in_a_row: u32,
+}
+
+impl Refused {
+    /// Counts a token once, of however many starts that left with it; the same
+    /// again where `next`, what came instead, is no other. Returns how many
+    /// that makes.
+    fn count(&mut self, token: &Secret, next: &Secret) -> u32 {
+        if self.last.as_ref() != Some(token) || next == token {
+            self.last = Some(token.clone());
+            self.in_a_row += 1;
+        }
+        self.in_a_row
+    }
 }
 
 /// How results are asked for.
@@ -99,10 +119,14 @@ impl Fleet {
             inbox: Inbox::default(),
             asking: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-            refused_tokens: AtomicU32::new(0),
+            refused: Mutex::default(),
             hears: AtomicBool::new(true),
             owned: tokio::sync::OnceCell::new(),
         }
+    }
+
+    fn lock_refused(&self) -> MutexGuard<'_, Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Schedule> {
@@ -369,6 +393,16 @@ mod tests {
         let created = Time::from_text("2026-02-04T12:00:00Z");
         let state = RunState::new(plan, FleetRules::default(), "h".into(), created);
         Arc::new(Fleet::new(state, record, Clock::new(1.0)))
+    }
+
+    #[test]
+    fn a_refused_token_counts_once_however_many_starts_left_with_it() {
+        let [a, b, c] = ["a", "b", "c"].map(Secret::new);
+        let mut refused = Refused::default();
+        assert_eq!((0..10).map(|_| refused.count(&a, &b)).max(), Some(1));
+        assert_eq!(refused.count(&b, &c), 2);
+        let always = (0..3).map(|_| refused.count(&c, &c));
+        assert_eq!(always.collect::<Vec<_>>(), [3, 4, 5], "there is no other");
     }
 
     #[test]

@@ -2,10 +2,9 @@
 //! them, and what the answers mean.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Fleet, IN_FLIGHT_MAX};
+use super::{Fleet, IN_FLIGHT_MAX, Refused};
 use crate::collect::api::{Ask, CallError};
 use crate::collect::budget::Ticket;
 use crate::collect::fleet::schedule::{Answer, Start};
@@ -17,7 +16,7 @@ use crate::evidence::Action;
 /// When stopped, answers under way have so long, real time: what has none by
 /// then is looked for when the run is gone on with.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
-/// Refused tokens in a row after which there is no use.
+/// Tokens refused in a row after which there is no use.
 const REFUSED_TOKENS_MAX: u32 = 3;
 
 /// Starts sessions until the run halts or is at rest.
@@ -136,7 +135,7 @@ async fn ask_once(
     };
     let error = match run.api.send(ask, ticket, token).await {
         Ok(answer) => {
-            fleet.refused_tokens.store(0, Ordering::Relaxed);
+            *fleet.lock_refused() = Refused::default();
             return Ok(answer.body);
         }
         Err(error) => error,
@@ -146,31 +145,38 @@ async fn ask_once(
         CallError::Lost(_) => Answer::Unsent,
         CallError::Broken(_) | CallError::Odd(_) | CallError::BadLink(_) => Answer::Lost,
         CallError::Fatal(error) => fatal(error, Answer::Unsent),
-        CallError::Service(e) if e.status == 401 => {
-            let refused = fleet.refused_tokens.fetch_add(1, Ordering::Relaxed);
-            match run.api.signer.renew(token).await {
-                Ok(_) if refused < REFUSED_TOKENS_MAX => Answer::Unsent,
-                Ok(_) => fatal(CollectError::TokenSpent, Answer::Unsent),
-                Err(error) => fatal(error, Answer::Unsent),
+        CallError::Service(e) if e.status == 401 => match run.api.signer.renew(token).await {
+            Ok(next) if fleet.lock_refused().count(token, &next) <= REFUSED_TOKENS_MAX => {
+                Answer::Unsent
             }
-        }
+            Ok(_) => fatal(CollectError::TokenSpent, Answer::Unsent),
+            Err(error) => fatal(error, Answer::Unsent),
+        },
         CallError::Service(e) if e.status == 408 || e.status >= 500 => Answer::Lost,
+        // Whoever refuses without the service's words may stand between it and
+        // us, and have passed the start on.
+        CallError::Service(service) if service.code.is_empty() && service.status == 403 => {
+            fatal(refused(run, service), Answer::Lost)
+        }
+        CallError::Service(e) if e.code.is_empty() => Answer::Lost,
         CallError::Service(e) if e.code.eq_ignore_ascii_case("ActiveRequestAlreadyExists") => {
             Answer::Busy
         }
         // Only this one is about the device; any other is about us, and every
         // further start would be refused as well.
         CallError::Service(service) if service.status == 403 && !is_about_device(&service) => {
-            let (call, host) = (Call::Run.doing(), run.api.host.clone());
-            let error = CollectError::Service {
-                call,
-                host,
-                service,
-            };
-            fatal(error, Answer::Unsent)
+            fatal(refused(run, service), Answer::Unsent)
         }
         CallError::Service(e) => Answer::Refused(e.to_string()),
     })
+}
+
+fn refused(run: &Run, service: ServiceError) -> CollectError {
+    CollectError::Service {
+        call: Call::Run.doing(),
+        host: run.api.host.clone(),
+        service,
+    }
 }
 
 fn is_about_device(refused: &ServiceError) -> bool {

@@ -156,6 +156,9 @@ impl Fleet {
                 "cancelled: sessions under way are being cancelled".into()
             }
             FleetOrder::CancelDevice(id) => cancel_named(&mut schedule, id, now),
+            FleetOrder::Repost if head.is_cancelled => {
+                "the run is cancelled: nothing is started again".into()
+            }
             FleetOrder::Repost => {
                 (schedule.is_paused, head.is_paused) = (false, false);
                 match schedule.repost_lost() {
@@ -222,7 +225,11 @@ async fn cancel(run: Arc<Run>, fleet: Arc<Fleet>, due: Cancel) -> Result<(), Col
     let comment = serde_json::json!({"Comment": fleet.cancel_comment(due.why)});
     let body = comment.to_string().into_bytes();
     let ask = Ask::post(Call::Cancel, run.api.url(&path), body);
-    match run.api.call(&ask).await {
+    let answer = match due.why {
+        Cancelling::Asked => run.api.call(&ask).await.map(drop),
+        Cancelling::Parked => cancel_if_it_waits(&run, &fleet, due, &ask).await,
+    };
+    match answer {
         Err(CallError::Fatal(error)) => Err(error),
         Err(CallError::Service(e)) if e.status == 403 => {
             run.tally
@@ -232,6 +239,28 @@ async fn cancel(run: Arc<Run>, fleet: Arc<Fleet>, due: Cancel) -> Result<(), Col
         }
         // Done, or over already, or to be tried again: the list tells.
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// A device may have come while the call waited for its budget or for the host.
+async fn cancel_if_it_waits(
+    run: &Run,
+    fleet: &Fleet,
+    due: Cancel,
+    ask: &Ask,
+) -> Result<(), CallError> {
+    let (ticket, token) = run.api.ready(Call::Cancel).await?;
+    let now = run.clock.now();
+    if !fleet.lock().still_waits(due.place, due.action, now) {
+        ticket.unsent();
+        return Ok(());
+    }
+    match run.api.send(ask, ticket, &token).await {
+        Err(CallError::Service(e)) if e.status == 401 => {
+            let renewed = run.api.signer.renew(&token).await;
+            renewed.map(drop).map_err(CallError::Fatal)
+        }
+        answer => answer.map(drop),
     }
 }
 

@@ -111,9 +111,12 @@ impl Schedule {
             ));
             return self.wait(place, None, None);
         }
-        self.notices.push(format!(
-            "{name} is unresolved: {why}; `fleet resume --repost-lost` starts it again"
-        ));
+        let hint = match device.cancel_asked {
+            true => "",
+            false => "; `fleet resume --repost-lost` starts it again",
+        };
+        self.notices
+            .push(format!("{name} is unresolved: {why}{hint}"));
         self.settle(place, Outcome::Unresolved, why, now);
         let look_again_at = now.after(lost_for);
         if let Some(device) = self.device_mut(place) {
@@ -135,7 +138,8 @@ impl Schedule {
             return false;
         };
         let is_unresolved = device.record.is_unresolved();
-        if !is_unresolved && !matches!(device.record.state, DeviceState::Lost { .. }) {
+        let is_lost = is_unresolved || matches!(device.record.state, DeviceState::Lost { .. });
+        if !is_lost || device.cancel_asked {
             return false;
         }
         device.look_again_at = Moment::default();

@@ -135,6 +135,8 @@ struct Device {
     shown: Moment,
     /// Times since then that the service did not know it by its id.
     unknown: u32,
+    /// First shown as succeeded with commands that are not completed.
+    half_since: Option<Moment>,
     /// When it is asked for by its id next.
     ask_again_at: Moment,
     /// Lists that might have shown a lost start.
@@ -176,6 +178,8 @@ pub(in crate::collect) struct Schedule {
     is_blind_told: bool,
     /// Before the first list nobody knows who holds sessions.
     has_listed: bool,
+    /// When the latest session began that its device took up.
+    taken_up: Moment,
     /// When the last list began.
     list_began: Moment,
     /// The service's clock at the last list.
@@ -212,6 +216,7 @@ impl Schedule {
             unknown_in_a_row: 0,
             is_blind_told: false,
             has_listed: false,
+            taken_up: Moment::default(),
             list_began: Moment::default(),
             listed_at: None,
             is_paused: run.is_paused,
@@ -243,6 +248,7 @@ impl Schedule {
             is_pending: false,
             shown: Moment::default(),
             unknown: 0,
+            half_since: None,
             ask_again_at: Moment::default(),
             lists: 0,
             look_again_at: Moment::default(),

@@ -1,6 +1,7 @@
 //! Devices that are away, and sessions to be cancelled.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::{DeviceState, Moment, Outcome, Schedule};
 use crate::collect::fleet::Machine;
@@ -15,11 +16,20 @@ pub(in crate::collect) struct Cancel {
     pub why: Cancelling,
 }
 
+/// An open session that its device has not taken up.
+struct Waiting {
+    place: u32,
+    since: Moment,
+    /// From its start to when it was last shown to wait.
+    seen_for: Duration,
+    likely_away: bool,
+}
+
 impl Schedule {
     /// Sessions to be cancelled now. That they are must be in the record
     /// before the requests leave.
     pub fn due_to_cancel(&mut self, now: Moment) -> Vec<Cancel> {
-        let mut places = self.overdue(now);
+        let mut places = self.overdue();
         places.extend(self.asked());
         places
             .into_iter()
@@ -50,25 +60,38 @@ impl Schedule {
     }
 
     /// Sessions that wait for their devices too long, or in too great number:
-    /// then those that have waited longest.
-    fn overdue(&self, now: Moment) -> Vec<(u32, Cancelling)> {
+    /// then those that have waited longest, while later ones were taken up. It
+    /// counts for how long they were seen to wait: whatever happened since the
+    /// last list, an hour without network too, is not known.
+    fn overdue(&self) -> Vec<(u32, Cancelling)> {
         let Some(park_after) = self.times.park_after else {
             return Vec::new();
         };
-        let mut waiting: Vec<(Moment, u32)> = self
+        let mut waiting: Vec<Waiting> = self
             .open
             .iter()
-            .filter_map(|place| Some((self.pending_since(*place)?, *place)))
-            .filter(|(since, _)| now.since(*since) >= self.times.waits_after.min(park_after))
+            .filter_map(|place| self.waiting(*place))
+            .filter(|waiting| waiting.seen_for >= self.times.waits_after.min(park_after))
             .collect();
-        waiting.sort_unstable();
+        waiting.sort_unstable_by_key(|waiting| (waiting.since, waiting.place));
         let too_many = waiting.len().saturating_sub(self.times.parked_max);
-        let late = waiting
-            .iter()
-            .enumerate()
-            .filter(|(n, (since, _))| *n < too_many || now.since(*since) >= park_after);
-        late.map(|(_, (_, place))| (*place, Cancelling::Parked))
+        let late = waiting.iter().enumerate().filter(|(n, waiting)| {
+            let is_passed_over = waiting.likely_away || waiting.since < self.taken_up;
+            (*n < too_many && is_passed_over) || waiting.seen_for >= park_after
+        });
+        late.map(|(_, waiting)| (waiting.place, Cancelling::Parked))
             .collect()
+    }
+
+    /// Whether a session that was to be cancelled for its device's sake still
+    /// waits, as far as is known: the call may have been held up for long.
+    pub fn still_waits(&self, place: u32, action: ActionId, now: Moment) -> bool {
+        let is_current = self
+            .attempt(place)
+            .is_some_and(|a| a.action == Some(action));
+        let shown = self.device(place).map(|device| device.shown);
+        let is_fresh = shown.is_some_and(|shown| now.since(shown) < self.times.look_every);
+        is_current && is_fresh && self.waiting(place).is_some()
     }
 
     /// The session of a device that is away is gone.
@@ -114,12 +137,18 @@ impl Schedule {
         }
     }
 
-    fn pending_since(&self, place: u32) -> Option<Moment> {
+    fn waiting(&self, place: u32) -> Option<Waiting> {
         let device = self.device(place)?;
         let DeviceState::Open { since } = device.record.state else {
             return None;
         };
-        (device.is_pending && !device.cancel_asked).then_some(since)
+        let waiting = Waiting {
+            place,
+            since,
+            seen_for: device.shown.since(since),
+            likely_away: device.likely_away,
+        };
+        (device.is_pending && !device.cancel_asked).then_some(waiting)
     }
 
     /// Machine ids of the devices that are parked.

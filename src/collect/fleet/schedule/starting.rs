@@ -45,13 +45,8 @@ impl Schedule {
         let device = self.device_mut(place)?;
         let number = device.record.attempts.last().map_or(0, |a| a.number) + 1;
         device.record.attempts.push(Attempt {
-            number,
-            sent: now,
             listed_before,
-            action: None,
-            created: None,
-            cancelling: None,
-            repost: false,
+            ..Attempt::new(number, now)
         });
         device.is_pending = true;
         device.lists = 0;
@@ -76,18 +71,18 @@ impl Schedule {
         if self.is_paused || !self.has_listed || !has_room || now < self.hold_until {
             return None;
         }
-        if self.is_blind(now) {
-            self.tell_blind();
-            return None;
-        }
         let has_room_for_away = self.waiting_away() < self.times.parked_max;
         // Few are held by others at a time: they have 25 sessions at most.
         let mut candidates = self.ready.iter();
-        candidates
-            .find(|(likely_away, place)| {
-                (!likely_away || has_room_for_away) && !self.is_held_by_others(*place)
-            })
-            .map(|(_, place)| *place)
+        let found = candidates.find(|(likely_away, place)| {
+            (!likely_away || has_room_for_away) && !self.is_held_by_others(*place)
+        });
+        let place = found.map(|(_, place)| *place)?;
+        if self.is_blind() {
+            self.tell_blind();
+            return None;
+        }
+        Some(place)
     }
 
     fn tell_blind(&mut self) {

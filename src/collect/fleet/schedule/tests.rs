@@ -3,7 +3,7 @@ use std::time::Instant;
 use super::simulated::{Faults, Nature, Random, World};
 use super::*;
 use crate::collect::fleet::record::RunState;
-use crate::collect::fleet::{Bound, FleetPlan, Machine, Needs, PlannedDevice, RunId};
+use crate::collect::fleet::{Bound, FleetPlan, Machine, Needs, PlannedDevice, RunId, Step};
 use crate::evidence::Action;
 
 const PRESENT: Nature = Nature {
@@ -426,6 +426,7 @@ fn a_device_that_began_just_as_it_was_parked_is_told_from_a_persons_cancel() {
     let start = schedule.next_start(second(0)).unwrap();
     let created = Answer::Created(Box::new(action(&start, 1, "Pending")));
     schedule.answered(start.place, created, second(1));
+    schedule.saw(&action(&start, 1, "Pending"), second(945));
     assert_eq!(schedule.due_to_cancel(second(950)).len(), 1);
     let mut midway = action(&start, 1, "Cancelled");
     midway.commands[0].started = Some(Time::from_text("2026-02-04T12:00:00Z"));
@@ -520,21 +521,133 @@ fn a_refusal_below_twenty_five_is_said_and_adapted_to() {
     );
 }
 
-#[test]
-fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
-    let mut schedule = schedule_of(
-        8,
-        FleetRules {
-            parked_max: 2,
-            ..FleetRules::default()
-        },
-    );
-    let starts: Vec<_> = std::iter::from_fn(|| schedule.next_start(second(0))).collect();
+/// Eight of nine devices have sessions that are Pending, of which two may be.
+fn eight_that_wait() -> (Schedule, Vec<Start>) {
+    let rules = FleetRules {
+        parked_max: 2,
+        ..FleetRules::default()
+    };
+    let mut schedule = schedule_of(9, rules);
+    let next = |n| schedule.next_start(second(n)).unwrap();
+    let starts: Vec<_> = [0; 8].map(next).into();
     for (start, n) in starts.iter().zip(0..) {
         let created = Answer::Created(Box::new(action(start, n, "Pending")));
         schedule.answered(start.place, created, second(n));
     }
+    (schedule, starts)
+}
+
+/// A list at a moment, all sessions of one status.
+fn show(schedule: &mut Schedule, starts: &[Start], status: &str, at: u64) {
+    for (start, n) in starts.iter().zip(0..) {
+        schedule.saw(&action(start, n, status), second(at));
+    }
+    schedule.listed(None, second(at), second(at));
+}
+
+#[test]
+fn old_news_parks_nobody() {
+    let (mut schedule, starts) = eight_that_wait();
+    show(&mut schedule, &starts, "Pending", 60);
+    // An hour without network, or with the lid closed.
+    assert_eq!(schedule.due_to_cancel(second(3_700)), []);
+    show(&mut schedule, &starts[..4], "InProgress", 3_705);
+    show(&mut schedule, &starts, "Pending", 3_705);
+    let due = schedule.due_to_cancel(second(3_706));
+    assert_eq!(due.len(), 8, "seen to wait for an hour");
+    // The call waits for its budget or the host, the device comes meanwhile.
+    let waits = |schedule: &Schedule, n: usize, at| {
+        schedule.still_waits(due[n].place, due[n].action, second(at))
+    };
+    assert!(waits(&schedule, 0, 3_710) && !waits(&schedule, 0, 3_900));
+    schedule.saw(&action(&starts[0], 0, "InProgress"), second(3_710));
+    assert!(!waits(&schedule, 0, 3_711) && waits(&schedule, 1, 3_711));
+}
+
+#[test]
+fn what_succeeded_without_its_commands_is_looked_at_again_and_then_no_success() {
+    let half = |start: &Start| {
+        let mut half = action(start, 1, "Succeeded");
+        half.commands.clear();
+        half
+    };
+    let started = || {
+        let mut state = state_of(1, FleetRules::default());
+        let path = r"C:\evil.exe".into();
+        state.devices[0].planned.steps = vec![Step::Get { path }];
+        let mut schedule = Schedule::new(&state.run, state.devices, Clock::new(1.0), second(0));
+        schedule.listed(None, second(0), second(0));
+        let start = schedule.next_start(second(0)).unwrap();
+        let created = Answer::Created(Box::new(action(&start, 1, "Pending")));
+        schedule.answered(start.place, created, second(1));
+        schedule.saw(&half(&start), second(10));
+        assert_eq!(schedule.counts().open, 1);
+        (schedule, start)
+    };
+    let (mut schedule, start) = started();
+    schedule.saw(&action(&start, 1, "Succeeded"), second(15));
+    assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
+    let (mut schedule, start) = started();
+    schedule.saw(&half(&start), second(131));
+    assert_eq!(schedule.outcomes()[&Outcome::Failed], 1);
+}
+
+#[test]
+fn a_start_taken_back_that_came_about_is_known_by_its_mark() {
+    for answer in [Answer::Unsent, Answer::Refused("status 404, Odd".into())] {
+        let mut schedule = schedule(1);
+        let start = schedule.next_start(second(0)).unwrap();
+        schedule.answered(start.place, answer, second(1));
+        schedule.saw(&action(&start, 1, "Pending"), second(5));
+        assert_eq!(schedule.counts().open, 1);
+        assert!(!schedule.could_start(second(6)), "started twice");
+        schedule.saw(&action(&start, 1, "Succeeded"), second(9));
+        assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
+    }
+}
+
+#[test]
+fn without_lists_nothing_is_said_to_be_left_out_of_them() {
+    let mut schedule = schedule(9);
+    let starts = [0, 1, 2].map(|n| start_unlisted(&mut schedule, n, 0));
+    assert!(schedule.could_start(second(4_000)));
+    show(&mut schedule, &starts, "InProgress", 4_001);
+    assert!(schedule.could_start(second(4_002)));
+    schedule.listed(None, second(4_700), second(4_700));
+    assert!(!schedule.could_start(second(4_701)));
+    assert!(schedule.take_notices()[0].contains("leave out"));
+}
+
+#[test]
+fn of_a_cancelled_run_nothing_in_doubt_is_started_again() {
+    let mut schedule = schedule(1);
+    let start = schedule.next_start(second(0)).unwrap();
+    schedule.answered(start.place, Answer::Lost, second(120));
+    schedule.cancel_all(second(121));
+    assert_eq!(schedule.repost_lost(), 0);
+    look_in_vain(&mut schedule, 125, 900);
+    let notices = schedule.take_notices();
+    assert!(
+        !notices.iter().any(|n| n.contains("starts it again")),
+        "{notices:?}"
+    );
+}
+
+#[test]
+fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
+    let (mut schedule, starts) = eight_that_wait();
+    show(&mut schedule, &starts, "Pending", 199);
     assert_eq!(schedule.due_to_cancel(second(200)), []);
+    show(&mut schedule, &starts, "Pending", 309);
+    assert_eq!(
+        schedule.due_to_cancel(second(310)),
+        [],
+        "it may be the service that takes its time"
+    );
+    let ninth = schedule.next_start(second(8)).unwrap();
+    let created = Answer::Created(Box::new(action(&ninth, 8, "Pending")));
+    schedule.answered(ninth.place, created, second(8));
+    schedule.saw(&action(&ninth, 8, "InProgress"), second(309));
     let many: Vec<_> = schedule
         .due_to_cancel(second(310))
         .iter()
@@ -542,9 +655,7 @@ fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
         .collect();
     assert_eq!(many, [1, 2, 3, 4, 5, 6], "two of the eight may wait");
     assert_eq!(schedule.due_to_cancel(second(320)), [], "asked for already");
-    for (start, n) in starts.iter().zip(0..) {
-        schedule.saw(&action(start, n, "Pending"), second(900));
-    }
+    show(&mut schedule, &starts, "Pending", 909);
     let late: Vec<_> = schedule
         .due_to_cancel(second(910))
         .iter()

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{DeviceState, Moment, Outcome, Schedule, UNKNOWN_MIN, UNSEEN_MAX};
+use super::{Attempt, Device, DeviceState, Moment, Outcome, Schedule, UNKNOWN_MIN, UNSEEN_MAX};
 use crate::collect::fleet::device::Cancelling;
 use crate::collect::fleet::run_id::Mark;
 use crate::evidence::{Action, ActionId, Command};
@@ -55,6 +55,11 @@ impl Schedule {
             return;
         };
         let name = device.record.planned.name.clone();
+        if let Some(number) = number
+            && device.is_taken_back(number)
+        {
+            device.record.attempts.push(Attempt::new(number, now));
+        }
         let last = device.record.attempts.last().map(|a| a.number);
         let mut attempts = device.record.attempts.iter_mut();
         let attempt = attempts.find(|a| a.number == number.or(last).unwrap_or(0));
@@ -86,7 +91,7 @@ impl Schedule {
                 state,
                 DeviceState::Sending | DeviceState::Lost { .. } | DeviceState::Waiting { .. }
             );
-            waits || device.record.is_unresolved()
+            waits || device.is_refused() || device.record.is_unresolved()
         })
     }
 
@@ -125,9 +130,38 @@ impl Schedule {
         device.shown = now;
         device.unknown = 0;
         device.is_pending = action.status.eq_ignore_ascii_case("Pending");
-        if action.is_final() {
+        let record = &device.record;
+        if let DeviceState::Open { since } = record.state
+            && is_taken_up(action)
+        {
+            self.taken_up = self.taken_up.max(since);
+        }
+        if action.is_final() && !self.is_half_told(place, action, now) {
             self.end(place, action, now);
         }
+    }
+
+    /// A session that succeeded with commands that did not complete is looked
+    /// at again for a while: what a list shows may be half a moment old.
+    fn is_half_told(&mut self, place: u32, action: &Action, now: Moment) -> bool {
+        let half_for = self.times.look_every;
+        if !action.status.eq_ignore_ascii_case("Succeeded") || self.missing(place, action) == 0 {
+            return false;
+        }
+        let Some(device) = self.device_mut(place) else {
+            return false;
+        };
+        let since = *device.half_since.get_or_insert(now);
+        first_failed(action).is_none() && now.since(since) < half_for
+    }
+
+    /// How many of a device's commands its session does not show completed.
+    fn missing(&self, place: u32, action: &Action) -> usize {
+        let planned = self
+            .device(place)
+            .map_or(0, |d| d.record.planned.steps.len());
+        let completed = action.commands.iter().filter(|c| c.is_completed()).count();
+        planned.saturating_sub(completed)
     }
 
     fn end(&mut self, place: u32, action: &Action, now: Moment) {
@@ -136,9 +170,15 @@ impl Schedule {
         let parked = cancelling == Some(Cancelling::Parked) && !asked;
         let said = |word: &str| action.status.eq_ignore_ascii_case(word);
         let (outcome, detail) = if said("Succeeded") {
-            match first_failed(action) {
-                None => (Outcome::Done, String::new()),
-                Some(detail) => (Outcome::Failed, detail),
+            match (first_failed(action), self.missing(place, action)) {
+                (None, 0) => (Outcome::Done, String::new()),
+                (None, missing) => {
+                    let detail = format!(
+                        "the service says Succeeded and does not show {missing} of its commands completed"
+                    );
+                    (Outcome::Failed, detail)
+                }
+                (Some(detail), _) => (Outcome::Failed, detail),
             }
         } else if said("Cancelled") && parked && is_untouched(action) {
             return self.park(place, now);
@@ -218,9 +258,12 @@ impl Schedule {
 
     /// Whether lists leave out too many of our sessions for another to be
     /// started. Where many were given up for it, one at a time is tried.
-    pub(super) fn is_blind(&self, now: Moment) -> bool {
+    pub(super) fn is_blind(&self) -> bool {
+        // Where no list was read none left anything out.
         let open = self.open.iter();
-        let unseen = open.filter(|place| self.is_unseen(**place, now)).count();
+        let unseen = open
+            .filter(|place| self.is_unseen(**place, self.list_began))
+            .count();
         unseen >= UNSEEN_MAX || (self.unknown_in_a_row >= UNSEEN_MAX && !self.open.is_empty())
     }
 
@@ -253,6 +296,27 @@ impl Schedule {
 pub(super) const UNKNOWN: &str = "the service does not show its session: it may have run";
 const PARKED_MIDWAY: &str =
     "its device was away and began just as it was parked: what was completed is collected";
+
+impl Device {
+    fn is_refused(&self) -> bool {
+        matches!(&self.record.state, DeviceState::Settled { outcome, .. } if *outcome == Outcome::Refused)
+    }
+
+    /// A start that was taken back as one that never reached the service, and
+    /// did: its mark says so.
+    fn is_taken_back(&self, number: u32) -> bool {
+        let last = self.record.attempts.last().map_or(0, |a| a.number);
+        let is_next = last.checked_add(1) == Some(number);
+        let waits = matches!(self.record.state, DeviceState::Waiting { .. });
+        is_next && (waits || self.is_refused())
+    }
+}
+
+/// The device has begun with its session.
+fn is_taken_up(action: &Action) -> bool {
+    let said = |word: &str| action.status.eq_ignore_ascii_case(word);
+    said("InProgress") || said("Succeeded") || !is_untouched(action)
+}
 
 /// No command was begun.
 fn is_untouched(action: &Action) -> bool {
