@@ -354,9 +354,9 @@ impl Run {
     /// Queues what can be fetched.
     async fn plan(&self, known: &Known, first_ask: Option<FirstAsk>) -> Result<(), CollectError> {
         let (indexes, again) = (self.settings.filter.indexes.clone(), self.settings.again);
-        // A parked session is to be started again: nothing of it is missing.
-        let is_parked = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.is_parked(id));
-        let actions = known.actions().filter(|action| !is_parked(action.id));
+        let fleet = self.fleet.as_ref();
+        let is_unfinished = |id| fleet.is_some_and(|fleet| fleet.is_unfinished(id));
+        let actions = known.actions().filter(|action| !is_unfinished(action.id));
         let actions: Vec<_> = actions.cloned().collect();
         let taken = self.taken.clone();
         let plan = self

@@ -152,9 +152,11 @@ impl Fleet {
         self.lock().owns(action)
     }
 
-    /// Its device was away and nothing of it ran: another session follows.
-    pub fn is_parked(&self, action: ActionId) -> bool {
-        self.lock().is_parked(action)
+    /// Nothing of a session that is over is missing yet: its device was away and
+    /// another one follows, or lists do not show all of it.
+    pub fn is_unfinished(&self, action: ActionId) -> bool {
+        let schedule = self.lock();
+        schedule.is_parked(action) || schedule.is_shown_by_half(action)
     }
 
     pub fn saw<'a>(&self, actions: impl Iterator<Item = &'a Action>, now: Moment) {

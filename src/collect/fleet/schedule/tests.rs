@@ -582,10 +582,15 @@ fn what_succeeded_without_its_commands_is_looked_at_again_and_then_no_success() 
         schedule.answered(start.place, created, second(1));
         schedule.saw(&half(&start), second(10));
         assert_eq!(schedule.counts().open, 1);
+        assert!(
+            schedule.is_shown_by_half(half(&start).id),
+            "not missing yet"
+        );
         (schedule, start)
     };
     let (mut schedule, start) = started();
     schedule.saw(&action(&start, 1, "Succeeded"), second(15));
+    assert!(!schedule.is_shown_by_half(half(&start).id));
     assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
     let (mut schedule, start) = started();
     schedule.saw(&half(&start), second(131));

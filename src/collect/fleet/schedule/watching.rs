@@ -155,6 +155,12 @@ impl Schedule {
         first_failed(action).is_none() && now.since(since) < half_for
     }
 
+    /// A session that is looked at again for that.
+    pub fn is_shown_by_half(&self, action: ActionId) -> bool {
+        let device = self.by_action.get(&action).and_then(|p| self.device(*p));
+        device.is_some_and(|device| device.record.is_open() && device.half_since.is_some())
+    }
+
     /// How many of a device's commands its session does not show completed.
     fn missing(&self, place: u32, action: &Action) -> usize {
         let planned = self
