@@ -634,3 +634,111 @@ fn templates_of_real_outputs_merge_only_what_was_reviewed() {
     }
     assert_eq!(merged.len(), reviewed.len());
 }
+
+/// A script that ran on a machine.
+#[derive(Clone, Copy)]
+struct Job {
+    /// A letter of its id.
+    machine: Option<char>,
+    name: Option<&'static str>,
+    script: &'static str,
+    args: Option<&'static str>,
+    output: &'static str,
+    errors: &'static str,
+}
+
+const JOB: Job = Job {
+    machine: None,
+    name: None,
+    script: "Get-A.ps1",
+    args: None,
+    output: "",
+    errors: "",
+};
+
+fn job(machine: impl Into<Option<char>>, name: &'static str, output: &'static str) -> Job {
+    Job {
+        machine: machine.into(),
+        name: Some(name).filter(|name| !name.is_empty()),
+        output,
+        ..JOB
+    }
+}
+
+fn action_of(n: usize) -> String {
+    format!("0000000{n}-0000-4000-8000-000000000000")
+}
+
+/// Results of the service, one a day.
+fn collected(jobs: &[Job]) -> Case {
+    let case = Case::new();
+    for (n, job) in jobs.iter().enumerate() {
+        let (id, time) = (action_of(n), format!("2026-03-0{}T10:00:00Z", n + 1));
+        let param = |key: &str, value: &str| serde_json::json!({"key": key, "value": value});
+        let mut params = vec![param("ScriptName", job.script)];
+        params.extend(job.args.map(|args| param("Args", args)));
+        let action = serde_json::json!({
+            "id": id, "type": "LiveResponse", "status": "Succeeded", "creationDateTimeUtc": time,
+            "machineId": job.machine.map(|letter| letter.to_string().repeat(40)),
+            "computerDnsName": job.name,
+            "commands": [{"index": 0, "startTime": time, "endTime": time,
+                "commandStatus": "Completed", "errors": [],
+                "command": {"type": "RunScript", "params": params}}],
+        });
+        let transcript = serde_json::json!({"script_name": job.script, "exit_code": 0,
+            "script_output": job.output, "script_errors": job.errors});
+        case.write(&format!("in/{id}.json"), action.to_string());
+        case.write(&format!("in/{id}/0.json"), transcript.to_string());
+    }
+    case.ok(&["import", &case.path("in").display().to_string()]);
+    case
+}
+
+/// What a diff says: `-` what the first side has, `+` what the second has.
+fn changes(case: &Case, args: &[&str]) -> Vec<String> {
+    let rows = jsonl(case, &[&["diff"], args].concat());
+    let row = |row: &Value| {
+        let side = |side: &str| row[side].as_str().unwrap_or("").to_string();
+        format!("-{} +{}", side("before"), side("after"))
+    };
+    rows.iter().map(row).collect()
+}
+
+/// What was asked for cannot be done, and all of this is said.
+fn assert_refused(case: &Case, args: &[&str], said: &[&str]) {
+    let ran = case.run(args);
+    assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+    for said in said {
+        assert!(ran.stderr.contains(said), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_a_machine_says_under_any_name_or_none_is_its_own_and_no_rest() {
+    let case = collected(&[
+        job('a', "victim.corp", "common\nEVIL service\n"),
+        Job {
+            script: "Get-Run.ps1",
+            ..job('a', "", "common\nEVIL service\n")
+        },
+        job('b', "clean-1.corp", "common\n"),
+        job('c', "clean-2.corp", "common\n"),
+    ]);
+    let id = "a".repeat(40);
+    for called in ["victim", "VICTIM.corp", &id] {
+        assert_eq!(changes(&case, &[called, "--rest"]), ["- +EVIL service"]);
+    }
+    let renamed = collected(&[
+        job('a', "old.corp", "one\n"),
+        job('a', "new.corp", "two\n"),
+        job('b', "other.corp", "one\n"),
+    ]);
+    for called in ["old", "new"] {
+        assert_eq!(
+            changes(&renamed, &[called, "--over-time"]),
+            ["-one +", "- +two"]
+        );
+    }
+    assert_eq!(changes(&renamed, &["old", "other", "--all"]), ["-two +"]);
+    assert_refused(&renamed, &["diff", "old", "new"], &["are the same"]);
+}

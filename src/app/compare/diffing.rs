@@ -73,7 +73,7 @@ pub fn diff(
     take: &mut dyn FnMut(DiffRow) -> Result<(), Failure>,
 ) -> Result<CompareSummary, Failure> {
     let mut scope = Scope::open(archive, &request.compare, on_wait)?;
-    let specs = specs(&request.sides)?;
+    let specs = specs(&request.sides, &scope)?;
     if !matches!(request.sides, Sides::Rest(_)) {
         let either = specs.iter().map(Spec::query).collect();
         scope.search.narrow(Query::Or(either));
@@ -151,34 +151,73 @@ fn pairing(request: &DiffRequest, sides: &[Side], selection: &Selection<'_>) -> 
 
 /// A side, by what it is called.
 enum Spec {
-    Device(String),
+    Device {
+        name: String,
+        /// Machines it names that have results under another name, or none.
+        machines: Vec<String>,
+    },
     Place(Locator),
 }
 
-fn specs(sides: &Sides) -> Result<Vec<Spec>, Failure> {
-    let spec = |text: &String| match text.parse::<Locator>() {
-        Ok(place) => Spec::Place(place),
-        Err(_) => Spec::Device(text.clone()),
+fn specs(sides: &Sides, scope: &Scope<'_>) -> Result<Vec<Spec>, Failure> {
+    let device = |name: &String| -> Result<Spec, Failure> {
+        let (name, machines) = (name.clone(), machines_of(name, scope)?);
+        Ok(Spec::Device { name, machines })
     };
-    Ok(match sides {
-        Sides::Between(a, b) => vec![spec(a), spec(b)],
-        Sides::Rest(device) | Sides::Since(device, _) | Sides::OverTime(device) => {
-            vec![Spec::Device(device.clone())]
+    let spec = |text: &String| match text.parse::<Locator>() {
+        Ok(place) => Ok(Spec::Place(place)),
+        Err(_) => device(text),
+    };
+    match sides {
+        Sides::Between(a, b) => Ok(vec![spec(a)?, spec(b)?]),
+        Sides::Rest(name) | Sides::Since(name, _) | Sides::OverTime(name) => {
+            Ok(vec![device(name)?])
         }
-    })
+    }
+}
+
+/// The machines that a name means and that have results which it does not: a
+/// machine is renamed, and some results carry its id alone. Whatever is asked
+/// of those, they are that machine's.
+fn machines_of(name: &str, scope: &Scope<'_>) -> Result<Vec<String>, Failure> {
+    let Some(searcher) = &scope.search.searcher else {
+        return Ok(Vec::new());
+    };
+    let named = searcher.select(&Query::Field(Field::Device, name.to_string()))?;
+    let (mut ids, mut met) = (HashSet::new(), HashSet::new());
+    for rank in 0..named.len() as u32 {
+        let (result, _) = named.facts(rank)?;
+        let id = result.machine_id.map(|id| id.to_lowercase());
+        ids.extend(id.clone());
+        met.insert((id, result.device));
+    }
+    let others = searcher.results().filter_map(|result| {
+        let id = result.machine_id?.to_lowercase();
+        let is_other = ids.contains(&id) && !met.contains(&(Some(id.clone()), result.device));
+        is_other.then_some(id)
+    });
+    let others: HashSet<String> = others.collect();
+    Ok(others.into_iter().collect())
 }
 
 impl Spec {
     fn query(&self) -> Query {
         match self {
-            Self::Device(name) => Query::Field(Field::Device, name.clone()),
+            Self::Device { name, machines } => {
+                let called = [name].into_iter().chain(machines);
+                Query::Or(
+                    called
+                        .map(|name| Query::Field(Field::Device, name.clone()))
+                        .collect(),
+                )
+            }
             Self::Place(place) => Query::Field(Field::Action, place.id.key.action.to_string()),
         }
     }
 
     fn said(&self) -> String {
         match self {
-            Self::Device(name) => name.clone(),
+            Self::Device { name, .. } => name.clone(),
             Self::Place(place) => place.to_string(),
         }
     }
