@@ -205,6 +205,7 @@ fn result_facts(record: &Record) -> ResultFacts {
         device: facts.device.clone(),
         machine_id: facts.machine_id.clone(),
         script: facts.script.clone(),
+        args: facts.args.clone(),
         path: facts.path.clone(),
         time: facts.time().cloned(),
         requestor: facts.requestor.clone(),

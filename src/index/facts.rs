@@ -19,6 +19,8 @@ pub struct ResultFacts {
     pub device: Option<String>,
     pub machine_id: Option<String>,
     pub script: Option<String>,
+    /// What the script was run with.
+    pub args: Option<String>,
     /// Path on the device of a collected file, or of the imported one.
     pub path: Option<String>,
     /// The command's end, else its start.
@@ -43,6 +45,7 @@ impl ResultFacts {
             device: None,
             machine_id: None,
             script: None,
+            args: None,
             path: None,
             time: None,
             requestor: None,
@@ -261,6 +264,7 @@ fn put_result(out: &mut Vec<u8>, result: &ResultFacts, pool: &mut Pool) {
         &result.device,
         &result.machine_id,
         &result.script,
+        &result.args,
         &result.path,
         &result.requestor,
         &result.comment,
@@ -356,6 +360,7 @@ impl<'a> FactsView<'a> {
         let device = self.some_string(&mut bytes)?;
         let machine_id = self.some_string(&mut bytes)?;
         let script = self.some_string(&mut bytes)?;
+        let args = self.some_string(&mut bytes)?;
         let path = self.some_string(&mut bytes)?;
         let requestor = self.some_string(&mut bytes)?;
         let comment = self.some_string(&mut bytes)?;
@@ -370,6 +375,7 @@ impl<'a> FactsView<'a> {
             device,
             machine_id,
             script,
+            args,
             path,
             time,
             requestor,
@@ -541,6 +547,7 @@ mod tests {
         for n in 0..5 {
             facts.results.push(ResultFacts {
                 device: Some(format!("pc{}.contoso.example", n % 2)),
+                args: (n > 0).then(|| format!("-What {n}")),
                 time: (n > 1).then(|| Time::from_text("2026-02-04T15:37:00.1234567Z")),
                 exit_code: (n > 2).then_some(-1),
                 members: 7,

@@ -11,7 +11,7 @@ use super::folder::Folder;
 use crate::evidence::{ResultKey, Seq, Sha256};
 
 /// Written into every manifest; another number means another layout.
-pub const SCHEMA: u32 = 6;
+pub const SCHEMA: u32 = 7;
 
 /// What letters, digits and cases are changes with Unicode's version, and the
 /// index keeps what they were: a build that knows another one writes it anew.

@@ -742,3 +742,29 @@ fn what_a_machine_says_under_any_name_or_none_is_its_own_and_no_rest() {
     assert_eq!(changes(&renamed, &["old", "other", "--all"]), ["-two +"]);
     assert_refused(&renamed, &["diff", "old", "new"], &["are the same"]);
 }
+
+#[test]
+fn a_script_with_other_arguments_is_another_command() {
+    let run = |machine, name, args, output| Job {
+        args: Some(args),
+        ..job(machine, name, output)
+    };
+    let case = collected(&[
+        run('a', "pc-a", "-What services", "svc\n"),
+        run('a', "pc-a", "-What tasks", "task\n"),
+        run('b', "pc-b", "-What tasks", "task\n"),
+        run('b', "pc-b", "-What services", "svc\n"),
+    ]);
+    let ran = case.run(&["diff", "pc-a", "pc-b"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    assert_refused(&case, &["diff", "pc-a", "--over-time"], &["second result"]);
+    let in_any_case = collected(&[
+        job('a', "pc-a", "old\n"),
+        Job {
+            script: "get-a.PS1",
+            ..job('a', "pc-a", "new\n")
+        },
+    ]);
+    let over_time = changes(&in_any_case, &["pc-a", "--over-time"]);
+    assert_eq!(over_time, ["-old +", "- +new"]);
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::analyze::{Change, Differing, Groups, Pairing, differing};
 use crate::evidence::{Layer, Locator, ResultId, ResultKind};
-use crate::index::{Field, Query, Selection};
+use crate::index::{Field, Query, ResultFacts, Selection};
 
 use super::rows::{DiffKind, DiffRow, SideRow};
 use super::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
@@ -225,8 +225,28 @@ impl Spec {
 
 type MemberId = (ResultId, Vec<Layer>);
 
-/// Which of the runs of one command these are, on one device.
-type Command = (Option<u32>, ResultKind, String);
+/// A command on a device: its runs follow each other.
+#[derive(PartialEq, Eq, Hash)]
+struct Command {
+    device: Option<u32>,
+    kind: ResultKind,
+    /// The script or the path, in which case does not count.
+    what: String,
+    /// With other arguments a script is another command.
+    args: String,
+}
+
+impl Command {
+    fn of(device: Option<u32>, result: ResultFacts) -> Self {
+        let what = result.script.or(result.path).unwrap_or_default();
+        Self {
+            device,
+            kind: result.kind,
+            what: what.to_lowercase(),
+            args: result.args.unwrap_or_default().trim().to_string(),
+        }
+    }
+}
 
 /// The side of each member, by rank, and what stands on none.
 struct Picked {
@@ -291,7 +311,7 @@ impl<'s> Picking<'s> {
         let mut left_out = LeftOut::default();
         for (rank, device) in self.selection.ranks().enumerate() {
             let (result, occurrence) = self.selection.facts(rank as u32)?;
-            let time = result.time.and_then(|time| time.instant());
+            let time = result.time.as_ref().and_then(|time| time.instant());
             let member = (result.id, occurrence.layers);
             let is_of = |n: usize| self.members.get(n).is_some_and(|all| all.contains(&member));
             sides[rank] = match &request.sides {
@@ -312,9 +332,9 @@ impl<'s> Picking<'s> {
                 Sides::Since(..) | Sides::OverTime(_) => Side::Second,
             };
             if sides[rank] != Side::Out && time.is_some() {
-                let what = result.script.or(result.path).unwrap_or_default();
-                let runs = commands.entry((device, result.kind, what)).or_default();
-                runs.push((rank, result.id));
+                let id = result.id;
+                let runs = commands.entry(Command::of(device, result)).or_default();
+                runs.push((rank, id));
             }
         }
         // The members of dated results, the oldest first.

@@ -97,7 +97,8 @@ pub enum By {
 /// Compares what two sides hold, whatever the order of their lines, without
 /// volatile parts: what changed (`~`), what only the first side has (`-`), what
 /// only the second has (`+`). A side is a device, or a REF as `list` and `search`
-/// print it. Of a command that ran more than once the newest result counts.
+/// print it. Of a command that ran more than once the newest result counts; a script
+/// with other arguments is another command.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  diff fin-ws-07 fin-ws-05 --script Get-Persistence.ps1\n  diff fin-ws-07 --rest --script Get-Persistence.ps1\n  diff fin-ws-07 --over-time --script Get-Services.ps1\n  diff fin-ws-07 --split 2026-03-11T08:00 -C 2\n  diff ACTION_ID/0 OTHER_ID/0 --jsonl\n\nExit codes: 0 something differs · 1 nothing does · 2 error · 3 nothing, but not everything could be looked at"
