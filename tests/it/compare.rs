@@ -768,3 +768,17 @@ fn a_script_with_other_arguments_is_another_command() {
     let over_time = changes(&in_any_case, &["pc-a", "--over-time"]);
     assert_eq!(over_time, ["-old +", "- +new"]);
 }
+
+#[test]
+fn nine_of_ten_of_the_rest_are_counted_whatever_text_is_asked_for() {
+    let case = collected(&[
+        job('a', "pc-a", "common\nFoo first\n"),
+        job('b', "pc-b", "common\nFoo second\n"),
+        job('c', "pc-c", "common\n"),
+        job('d', "pc-d", "common\n"),
+    ]);
+    let of_text = |text| changes(&case, &["pc-a", "--rest", "--query", text]);
+    assert_eq!(of_text("Foo"), ["- +Foo first"]);
+    // Nobody else has the word, and that is an answer.
+    assert_eq!(of_text("first"), ["- +Foo first"]);
+}

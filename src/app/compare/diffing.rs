@@ -84,12 +84,13 @@ pub fn diff(
     let mut summary = scope.summary(Some(&selection))?;
     let picking = Picking::new(&scope, &selection, &specs)?;
     let Picked { sides, left_out } = picking.sides(request)?;
-    check(&sides, &specs, request, &picking)?;
+    let asked = Asked::of(&scope, request, &specs)?;
+    check(&sides, &specs, request, &picking, &asked)?;
     summary.older = left_out.older;
     summary.undated += left_out.undated;
     summary.deviceless = left_out.deviceless;
     let lens = scope.lens(&selection)?;
-    let pairing = pairing(request, &sides, &selection);
+    let pairing = pairing(request, &asked);
     let sweep = scope.sweep(&selection, &lens).with_sides(sides);
     let mut groups = None;
     sweep.each(on_progress, &mut |pass| match sweep.is_whole() {
@@ -127,7 +128,25 @@ pub fn diff(
     Ok(summary)
 }
 
-fn pairing(request: &DiffRequest, sides: &[Side], selection: &Selection<'_>) -> Pairing {
+/// Against the rest: devices that were asked, whether or not they have the
+/// text that was asked for.
+#[derive(Default)]
+struct Asked {
+    own: u64,
+    others: u64,
+}
+
+impl Asked {
+    fn of(scope: &Scope<'_>, request: &DiffRequest, specs: &[Spec]) -> Result<Self, Failure> {
+        let (Sides::Rest(_), [spec]) = (&request.sides, specs) else {
+            return Ok(Self::default());
+        };
+        let (own, others) = scope.asked_of(spec.query())?;
+        Ok(Self { own, others })
+    }
+}
+
+fn pairing(request: &DiffRequest, asked: &Asked) -> Pairing {
     let plain = Pairing {
         min: [1; 2],
         max: [0; 2],
@@ -136,12 +155,7 @@ fn pairing(request: &DiffRequest, sides: &[Side], selection: &Selection<'_>) -> 
     let Sides::Rest(_) = request.sides else {
         return plain;
     };
-    let ranks = selection.ranks().zip(sides);
-    let others: HashSet<u32> = ranks
-        .filter(|(_, side)| **side == Side::First)
-        .filter_map(|(device, _)| device)
-        .collect();
-    let most = (others.len() as u64 * MOST.0).div_ceil(MOST.1).max(1);
+    let most = (asked.others * MOST.0).div_ceil(MOST.1).max(1);
     Pairing {
         min: [u32::try_from(most).unwrap_or(u32::MAX), 1],
         max: [request.others_max, 0],
@@ -397,12 +411,13 @@ fn oldest_and_newest(dated: &[(usize, ResultId)], sides: &mut [Side]) {
     }
 }
 
-/// Both sides must have something.
+/// Both sides must have something, or lack what was asked of them.
 fn check(
     sides: &[Side],
     specs: &[Spec],
     request: &DiffRequest,
     picking: &Picking<'_>,
+    asked: &Asked,
 ) -> Result<(), Failure> {
     let name = |n: usize| specs.get(n).map_or(String::new(), Spec::said);
     let (first, second) = match &request.sides {
@@ -417,8 +432,12 @@ fn check(
             (twice.clone(), twice)
         }
     };
-    for (side, said) in [(Side::First, first), (Side::Second, second)] {
-        if sides.contains(&side) {
+    let sides_of = [
+        (Side::First, first, asked.others),
+        (Side::Second, second, asked.own),
+    ];
+    for (side, said, asked) in sides_of {
+        if sides.contains(&side) || asked > 0 {
             continue;
         }
         if picking.overlaps() {

@@ -123,6 +123,17 @@ impl<'a> Scope<'a> {
         Ok(asked as u64)
     }
 
+    /// Of the devices that were asked, those of a query and all others.
+    pub(super) fn asked_of(&self, those: Query) -> Result<(u64, u64), Failure> {
+        let Some(searcher) = &self.search.searcher else {
+            return Ok((0, 0));
+        };
+        let fields = fields_of(&self.search.query);
+        let all = searcher.select(&fields)?.devices().len();
+        let own = searcher.select(&fields.and(those))?.devices().len();
+        Ok((own as u64, all.saturating_sub(own) as u64))
+    }
+
     pub(super) fn lens(&self, selection: &Selection<'_>) -> Result<Lens, Failure> {
         let baselines = self.request.search.exclude_baseline.iter();
         let baselines = baselines.map(|name| load(&self.archive, name));
