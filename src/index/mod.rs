@@ -88,7 +88,7 @@ pub use parse::read_time;
 pub use query::{Field, Network, Query, SyntaxError, Text};
 pub use search::{Count, Options, Order, Summary, TextPlan};
 pub use searcher::{Searcher, Stats};
-pub use selection::{Device, Selection};
+pub use selection::{Device, Selection, device_key};
 pub use shown::{Shown, TEXT_MAX};
 pub use spot::{Located, Spot, Spots};
 pub use text::TextReader;

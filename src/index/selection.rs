@@ -30,9 +30,14 @@ impl Device {
     }
 
     fn key(&self) -> Option<String> {
-        let key = self.machine_id.as_ref().or(self.name.as_ref())?;
-        Some(key.to_lowercase())
+        device_key(self.machine_id.as_deref(), self.name.as_deref())
     }
+}
+
+/// What tells devices apart: the machine id, else the name, in any case; `None`
+/// where neither is known.
+pub fn device_key(machine_id: Option<&str>, name: Option<&str>) -> Option<String> {
+    Some(machine_id.or(name)?.to_lowercase())
 }
 
 /// A selected member.

@@ -782,3 +782,23 @@ fn nine_of_ten_of_the_rest_are_counted_whatever_text_is_asked_for() {
     // Nobody else has the word, and that is an answer.
     assert_eq!(of_text("first"), ["- +Foo first"]);
 }
+
+#[test]
+fn a_search_and_a_stack_know_the_same_lines_of_a_renamed_machine() {
+    let case = collected(&[
+        job('a', "oldpc.corp", "host oldpc is up\n"),
+        job('a', "newpc.corp", "host newpc is up\n"),
+        job('b', "other.corp", "host other is up\n"),
+        job('c', "nullpc.corp", "host nullpc is up\n"),
+        job('c', "", "host nullpc is up\n"),
+    ]);
+    case.ok(&["baseline", "learn", "golden", "--device", "other"]);
+    let unknown = |args: &[&str]| -> Vec<String> {
+        let rows = jsonl(&case, &[args, &["--exclude-baseline", "golden"]].concat());
+        rows.iter()
+            .map(|row| text(row, "text").to_string())
+            .collect()
+    };
+    assert_eq!(unknown(&["stack"]), ["host oldpc is up"]);
+    assert_eq!(unknown(&["search", "host"]), ["host oldpc is up"]);
+}
