@@ -802,3 +802,30 @@ fn a_search_and_a_stack_know_the_same_lines_of_a_renamed_machine() {
     assert_eq!(unknown(&["stack"]), ["host oldpc is up"]);
     assert_eq!(unknown(&["search", "host"]), ["host oldpc is up"]);
 }
+
+#[test]
+fn one_text_of_a_transcript_is_compared_alone() {
+    let case = collected(&[
+        Job {
+            errors: "E one\n",
+            ..job('a', "pc-a", "common\nhere\n")
+        },
+        Job {
+            errors: "E two of another kind\n",
+            ..job('b', "pc-b", "common\nthere\n")
+        },
+    ]);
+    let part = |n, part| format!("{}/0!{part}", action_of(n));
+    let diff = |part_a, part_b| changes(&case, &[&part(0, part_a), &part(1, part_b)]);
+    assert_eq!(diff("output", "output"), ["-here +", "- +there"]);
+    assert_eq!(
+        diff("errors", "errors"),
+        ["-E one +", "- +E two of another kind"]
+    );
+    let (output, errors) = (part(0, "output"), part(1, "errors"));
+    let whole = format!("{}/0", action_of(1));
+    for other in [&errors, &whole, "pc-b"] {
+        assert_refused(&case, &["diff", &output, other], &[&output, other]);
+        assert_refused(&case, &["diff", other, &output], &[&output, other]);
+    }
+}

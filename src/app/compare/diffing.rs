@@ -74,6 +74,7 @@ pub fn diff(
 ) -> Result<CompareSummary, Failure> {
     let mut scope = Scope::open(archive, &request.compare, on_wait)?;
     let specs = specs(&request.sides, &scope)?;
+    let part = part_of(&specs)?;
     if !matches!(request.sides, Sides::Rest(_)) {
         let either = specs.iter().map(Spec::query).collect();
         scope.search.narrow(Query::Or(either));
@@ -91,7 +92,8 @@ pub fn diff(
     summary.deviceless = left_out.deviceless;
     let lens = scope.lens(&selection)?;
     let pairing = pairing(request, &asked);
-    let sweep = scope.sweep(&selection, &lens).with_sides(sides);
+    let sweep = scope.sweep(&selection, &lens).of_part(part);
+    let sweep = sweep.with_sides(sides);
     let mut groups = None;
     sweep.each(on_progress, &mut |pass| match sweep.is_whole() {
         true => {
@@ -170,7 +172,13 @@ enum Spec {
         /// Machines it names that have results under another name, or none.
         machines: Vec<String>,
     },
-    Place(Locator),
+    Place {
+        at: Locator,
+        /// The member, or what members are in.
+        layers: Vec<Layer>,
+        /// One text of that member alone.
+        part: Option<Layer>,
+    },
 }
 
 fn specs(sides: &Sides, scope: &Scope<'_>) -> Result<Vec<Spec>, Failure> {
@@ -179,7 +187,7 @@ fn specs(sides: &Sides, scope: &Scope<'_>) -> Result<Vec<Spec>, Failure> {
         Ok(Spec::Device { name, machines })
     };
     let spec = |text: &String| match text.parse::<Locator>() {
-        Ok(place) => Ok(Spec::Place(place)),
+        Ok(at) => place(at, scope),
         Err(_) => device(text),
     };
     match sides {
@@ -187,6 +195,51 @@ fn specs(sides: &Sides, scope: &Scope<'_>) -> Result<Vec<Spec>, Failure> {
         Sides::Rest(name) | Sides::Since(name, _) | Sides::OverTime(name) => {
             Ok(vec![device(name)?])
         }
+    }
+}
+
+/// A place ends with one text of a transcript (`!output`), unless a member has
+/// that name.
+fn place(at: Locator, scope: &Scope<'_>) -> Result<Spec, Failure> {
+    let is_part = |layer: &&Layer| matches!(layer.as_str(), "output" | "errors" | "other");
+    let mut part = at.layers.last().filter(is_part).cloned();
+    if part.is_some() && is_member(&at, scope)? {
+        part = None;
+    }
+    let mut layers = at.layers.clone();
+    layers.truncate(layers.len() - usize::from(part.is_some()));
+    Ok(Spec::Place { at, layers, part })
+}
+
+fn is_member(at: &Locator, scope: &Scope<'_>) -> Result<bool, Failure> {
+    let Some(searcher) = &scope.search.searcher else {
+        return Ok(false);
+    };
+    let of_action = searcher.select(&of_action(at))?;
+    for rank in 0..of_action.len() as u32 {
+        let (result, occurrence) = of_action.facts(rank)?;
+        if result.id == at.id && occurrence.layers.starts_with(&at.layers) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn of_action(at: &Locator) -> Query {
+    Query::Field(Field::Action, at.id.key.action.to_string())
+}
+
+/// The part of texts that both sides name.
+fn part_of(specs: &[Spec]) -> Result<Option<Layer>, Failure> {
+    match specs {
+        [a, b] if a.part() != b.part() => Err(Failure::asked(format!(
+            "{} and {} are not the same part of a text",
+            a.said(),
+            b.said()
+        ))
+        .hint("end both sides with the same (!output, !errors), or none")),
+        [one, ..] => Ok(one.part().cloned()),
+        [] => Ok(None),
     }
 }
 
@@ -225,14 +278,31 @@ impl Spec {
                         .collect(),
                 )
             }
-            Self::Place(place) => Query::Field(Field::Action, place.id.key.action.to_string()),
+            Self::Place { at, .. } => of_action(at),
         }
     }
 
     fn said(&self) -> String {
         match self {
             Self::Device { name, .. } => name.clone(),
-            Self::Place(place) => place.to_string(),
+            Self::Place { at, .. } => at.to_string(),
+        }
+    }
+
+    fn part(&self) -> Option<&Layer> {
+        match self {
+            Self::Device { .. } => None,
+            Self::Place { part, .. } => part.as_ref(),
+        }
+    }
+
+    fn holds(&self, id: ResultId, of: &[Layer]) -> bool {
+        match self {
+            Self::Device { .. } => true,
+            Self::Place { at, layers, part } => {
+                let is_within = of.starts_with(layers) && (part.is_none() || of == layers);
+                id == at.id && is_within
+            }
         }
     }
 }
@@ -360,22 +430,6 @@ impl<'s> Picking<'s> {
             }
         }
         Ok(Picked { sides, left_out })
-    }
-}
-
-impl Spec {
-    fn holds(&self, id: ResultId, layers: &[Layer]) -> bool {
-        let Self::Place(place) = self else {
-            return true;
-        };
-        let is_part = |layer: &Layer| *layer == Layer::output() || *layer == Layer::errors();
-        let mut wanted = place.layers.as_slice();
-        if let [before @ .., last] = wanted
-            && is_part(last)
-        {
-            wanted = before;
-        }
-        id == place.id && layers.starts_with(wanted)
     }
 }
 
