@@ -829,3 +829,21 @@ fn one_text_of_a_transcript_is_compared_alone() {
         assert_refused(&case, &["diff", other, &output], &[&output, other]);
     }
 }
+
+#[test]
+fn what_is_hidden_or_left_out_is_no_proof_that_nothing_is_there() {
+    let case = collected(&[
+        job('a', "pc-a", "same\n"),
+        job('b', "pc-b", "same\n"),
+        job(None, "", "same\n"),
+    ]);
+    assert_eq!(case.run(&["diff", "pc-a", "pc-b"]).code, 1);
+    assert_eq!(case.run(&["diff", "pc-a", "--rest"]).code, 3);
+    case.ok(&["baseline", "learn", "golden"]);
+    for args in [&["stack"][..], &["diff", "pc-a", "pc-b"]] {
+        let hidden = [args, &["--exclude-baseline", "golden"]].concat();
+        assert_eq!(case.run(&hidden).code, 3, "{args:?}");
+    }
+    let absent = ["stack", "nosuchword", "--exclude-baseline", "golden"];
+    assert_eq!(case.run(&absent).code, 1);
+}

@@ -65,7 +65,14 @@ pub struct CompareSummary {
 
 impl CompareSummary {
     pub fn verdict(&self) -> Verdict {
-        let left_out = [self.unindexed, self.unreadable, self.undated, self.cut];
+        let left_out = [
+            self.unindexed,
+            self.unreadable,
+            self.undated,
+            self.deviceless,
+            self.cut,
+            self.hidden,
+        ];
         let is_whole = left_out.iter().all(|count| *count == 0);
         match (self.rows, is_whole) {
             (1.., _) => Verdict::Found,
