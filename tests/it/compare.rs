@@ -847,3 +847,14 @@ fn what_is_hidden_or_left_out_is_no_proof_that_nothing_is_there() {
     let absent = ["stack", "nosuchword", "--exclude-baseline", "golden"];
     assert_eq!(case.run(&absent).code, 1);
 }
+
+#[test]
+fn a_device_that_is_not_indexed_yet_is_said_to_be_so() {
+    let case = fleet(&[("pc1", "a\n")]);
+    case.write("late/pc2/out.txt", "b\n");
+    let folder = case.path("late").display().to_string();
+    case.ok(&["import", &folder, "--device-from-folder", "--no-index"]);
+    let said = ["nothing of pc2", "1 result is not indexed yet", "--wait"];
+    assert_refused(&case, &["diff", "pc1", "pc2"], &said);
+    assert_eq!(changes(&case, &["pc1", "pc2", "--wait"]), ["-a +", "- +b"]);
+}

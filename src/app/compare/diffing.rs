@@ -86,7 +86,8 @@ pub fn diff(
     let picking = Picking::new(&scope, &selection, &specs)?;
     let Picked { sides, left_out } = picking.sides(request)?;
     let asked = Asked::of(&scope, request, &specs)?;
-    check(&sides, &specs, request, &picking, &asked)?;
+    let checked = check(&sides, &specs, request, &picking, &asked);
+    checked.map_err(|failure| unless_late(failure, summary.unindexed))?;
     summary.older = left_out.older;
     summary.undated += left_out.undated;
     summary.deviceless = left_out.deviceless;
@@ -508,6 +509,19 @@ fn check(
         .hint("`list` shows what there is; --script, --since and the query narrow it"));
     }
     Ok(())
+}
+
+/// What is not indexed yet may be what is missing.
+fn unless_late(failure: Failure, unindexed: u64) -> Failure {
+    let (are, them) = match unindexed {
+        _ if failure.kind != Kind::NotThere => return failure,
+        0 => return failure,
+        1 => ("result is", "it"),
+        _ => ("results are", "them"),
+    };
+    failure.hint(format!(
+        "{unindexed} {are} not indexed yet: add --wait to compare {them}"
+    ))
 }
 
 /// Says what differs.
