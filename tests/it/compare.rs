@@ -858,3 +858,24 @@ fn a_device_that_is_not_indexed_yet_is_said_to_be_so() {
     assert_refused(&case, &["diff", "pc1", "pc2"], &said);
     assert_eq!(changes(&case, &["pc1", "pc2", "--wait"]), ["-a +", "- +b"]);
 }
+
+#[test]
+fn a_name_of_several_machines_is_none_of_them_over_time() {
+    let case = collected(&[
+        job('a', "pc.corp", "one\n"),
+        job('b', "pc.corp", "two\n"),
+        job('b', "pc.corp", "three\n"),
+        job('c', "lone.corp", "four\n"),
+        job('c', "lone.corp", "five\n"),
+        // What has a name alone is of the machine that has the name, too.
+        job(None, "lone", "other\n"),
+    ]);
+    let (a, b) = ("a".repeat(40), "b".repeat(40));
+    for over in [&["--over-time"][..], &["--split", "2026-03-02"]] {
+        let said = ["2 machines", &a[..], &b, "hint:"];
+        assert_refused(&case, &[&["diff", "pc"], over].concat(), &said);
+    }
+    assert_eq!(changes(&case, &[&b, "--over-time"]), ["-two +", "- +three"]);
+    let lone = changes(&case, &["lone", "--over-time"]);
+    assert_eq!(lone, ["-four +", "- +five"]);
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::analyze::{Change, Differing, Groups, Pairing, differing};
 use crate::evidence::{Layer, Locator, ResultId, ResultKind};
-use crate::index::{Field, Query, ResultFacts, Selection};
+use crate::index::{Device, Field, Query, ResultFacts, Selection};
 
 use super::rows::{DiffKind, DiffRow, SideRow};
 use super::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
@@ -83,6 +83,7 @@ pub fn diff(
         return scope.summary(None);
     };
     let mut summary = scope.summary(Some(&selection))?;
+    check_one(request, &selection)?;
     let picking = Picking::new(&scope, &selection, &specs)?;
     let Picked { sides, left_out } = picking.sides(request)?;
     let asked = Asked::of(&scope, request, &specs)?;
@@ -509,6 +510,63 @@ fn check(
         .hint("`list` shows what there is; --script, --since and the query narrow it"));
     }
     Ok(())
+}
+
+/// Machines named where a name selects several.
+const NAMED: usize = 8;
+
+/// What is compared with itself is one machine: of two that share a name the
+/// one would be told as what became of the other.
+fn check_one(request: &DiffRequest, selection: &Selection<'_>) -> Result<(), Failure> {
+    let (Sides::Since(name, _) | Sides::OverTime(name)) = &request.sides else {
+        return Ok(());
+    };
+    let machines = machines_apart(selection.devices());
+    if machines.len() <= 1 {
+        return Ok(());
+    }
+    let called = machines.iter().take(NAMED).map(|machine| {
+        let name = machine.name.as_deref().unwrap_or("no name");
+        let id = machine.machine_id.as_deref().unwrap_or("no machine id");
+        format!("{name} ({id})")
+    });
+    let more = machines.len().saturating_sub(NAMED);
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Err(Failure::asked(format!(
+        "{name} names {} machines: {}{more}",
+        machines.len(),
+        called.collect::<Vec<_>>().join(", ")
+    ))
+    .hint("name one of them, by its machine id"))
+}
+
+/// Devices without those that are known by a name alone which a machine has,
+/// whole or short: what was imported under its name is not another's.
+fn machines_apart(devices: &[Device]) -> Vec<&Device> {
+    let (machines, named): (Vec<_>, Vec<_>) = devices
+        .iter()
+        .partition(|device| device.machine_id.is_some());
+    let names = machines.iter().filter_map(|machine| machine.name.as_ref());
+    let names: HashSet<String> = names
+        .map(|name| name.to_lowercase())
+        .flat_map(|name| [short_of(&name), name])
+        .collect();
+    let is_apart = |device: &&Device| {
+        let name = device.name.as_ref();
+        name.is_none_or(|name| !names.contains(&name.to_lowercase()))
+    };
+    machines
+        .iter()
+        .copied()
+        .chain(named.into_iter().filter(is_apart))
+        .collect()
+}
+
+fn short_of(name: &str) -> String {
+    name.split('.').next().unwrap_or(name).to_string()
 }
 
 /// What is not indexed yet may be what is missing.
