@@ -879,3 +879,17 @@ fn a_name_of_several_machines_is_none_of_them_over_time() {
     let lone = changes(&case, &["lone", "--over-time"]);
     assert_eq!(lone, ["-four +", "- +five"]);
 }
+
+#[test]
+fn a_result_has_no_rest_and_no_time_before_it() {
+    let case = collected(&[job('a', "pc-a", "one\n"), job('b', "pc-b", "two\n")]);
+    let result = format!("{}/0", action_of(0));
+    for over in [
+        &["--rest"][..],
+        &["--over-time"],
+        &["--split", "2026-03-02"],
+    ] {
+        let said = [&result[..], "is a result", over[0], "hint:"];
+        assert_refused(&case, &[&["diff", &result], over].concat(), &said);
+    }
+}

@@ -194,9 +194,20 @@ fn specs(sides: &Sides, scope: &Scope<'_>) -> Result<Vec<Spec>, Failure> {
     };
     match sides {
         Sides::Between(a, b) => Ok(vec![spec(a)?, spec(b)?]),
-        Sides::Rest(name) | Sides::Since(name, _) | Sides::OverTime(name) => {
-            Ok(vec![device(name)?])
-        }
+        Sides::Rest(name) => Ok(vec![device(name_of_device(name, "--rest")?)?]),
+        Sides::Since(name, _) => Ok(vec![device(name_of_device(name, "--split")?)?]),
+        Sides::OverTime(name) => Ok(vec![device(name_of_device(name, "--over-time")?)?]),
+    }
+}
+
+/// A result has no rest, and none before it.
+fn name_of_device<'n>(name: &'n String, option: &str) -> Result<&'n String, Failure> {
+    match name.parse::<Locator>() {
+        Err(_) => Ok(name),
+        Ok(_) => Err(Failure::asked(format!(
+            "{name} is a result, and {option} compares a device"
+        ))
+        .hint("name its device, or a second result")),
     }
 }
 
