@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::evidence::{Locator, Seq};
-use crate::index::{Field, Hit, HitMember, Options, Query, Searcher, Summary, TextPlan};
+use crate::index::{
+    Field, Hit, HitMember, Options, Query, Searcher, Summary, TextPlan, device_key,
+};
 use crate::store::Tail;
 
 use super::asked::{SearchRequest, Sort, understood};
@@ -267,10 +269,7 @@ impl<'a> Search<'a> {
         let mut undated = undated(searcher, query, by)?;
         self.summary.hits = found.hits;
         self.summary.members_hit = found.members;
-        if by == Some(Field::Device) {
-            let named = counts.iter().filter(|count| !count.value.is_empty());
-            self.summary.devices_hit = Some(named.count() as u64);
-        }
+        self.summary.devices_hit = found.devices;
         self.summary.undated = undated.values().sum();
         self.summary.note(&found, request.limit);
         self.summary.unheld_fields = unheld_fields(searcher, query, found.hits)?;
@@ -424,8 +423,9 @@ impl Rows {
         let is_new = |met: &mut HashSet<MemberId>| met.insert(whole.clone());
         if self.met.as_mut().is_none_or(is_new) {
             self.members += 1;
-            let device = member.machine_id.as_ref().or(member.device.as_ref());
-            self.devices.extend(device.cloned());
+            let (id, name) = (&member.machine_id, &member.device);
+            let device = device_key(id.as_deref(), name.as_deref());
+            self.devices.extend(device);
         }
         self.member = Some(whole);
     }

@@ -1,6 +1,6 @@
 //! Answering a query: lines, then members, then hits in order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ pub struct Summary {
     pub hits: u64,
     /// Members that match.
     pub members: u64,
+    /// Devices of those, where hits are counted by device.
+    pub devices: Option<u64>,
     /// Members that were judged.
     pub searched_members: u64,
     /// Distinct lines that were searched.
@@ -186,6 +188,8 @@ impl Searcher {
         let mut lister = Lister::new(self, &plan, &matches, &options);
         let mut by_content: HashMap<Sha256, u64> = HashMap::new();
         let mut counts: HashMap<String, Count> = HashMap::new();
+        // Several may have one name, and one several.
+        let mut devices = (by == Some(Field::Device)).then(HashSet::new);
         for place in places {
             let content = self.content_of(place)?;
             let hits = match (&mut keep, by_content.get(&content)) {
@@ -202,6 +206,9 @@ impl Searcher {
                 continue;
             }
             summary.hits += hits;
+            if let Some(devices) = &mut devices {
+                devices.extend(self.device_of(place)?);
+            }
             let value = by.map_or(String::new(), |field| self.value(place, field));
             let count = counts.entry(value.clone()).or_insert(Count {
                 value,
@@ -211,6 +218,7 @@ impl Searcher {
             count.hits += hits;
             count.members += 1;
         }
+        summary.devices = devices.map(|devices| devices.len() as u64);
         let mut counts: Vec<Count> = counts.into_values().collect();
         counts.sort_by(|a, b| b.hits.cmp(&a.hits).then_with(|| a.value.cmp(&b.value)));
         summary.listing = began.elapsed() - summary.finding;

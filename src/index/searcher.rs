@@ -8,6 +8,7 @@ use super::facts::{Occurrence, PlacedProblem, ResultFacts};
 use super::manifest::{Identity, Manifest};
 use super::search::Place;
 use super::segment::Segment;
+use super::selection::device_key;
 use super::writer::open_segments;
 use super::{IndexError, mask};
 use crate::evidence::{ResultId, ResultKey, Seq, Sha256};
@@ -233,10 +234,13 @@ impl Searcher {
         read().ok_or_else(|| segment.file().damaged("an occurrence cannot be read"))
     }
 
-    /// The device of a matching member.
+    /// What tells the device of a matching member from others.
     pub(super) fn device_of(&self, place: Place) -> Result<Option<String>, IndexError> {
         let (result, _) = self.facts_of(place)?;
-        Ok(result.machine_id.or(result.device))
+        Ok(device_key(
+            result.machine_id.as_deref(),
+            result.device.as_deref(),
+        ))
     }
 
     /// The content a document belongs to: itself, or what a ticket became.

@@ -893,3 +893,30 @@ fn a_result_has_no_rest_and_no_time_before_it() {
         assert_refused(&case, &[&["diff", &result], over].concat(), &said);
     }
 }
+
+#[test]
+fn a_device_is_one_in_any_case() {
+    let case = collected(&[
+        job('c', "two-1.corp", "twoline\n"),
+        job('d', "two-2.corp", "twoline\n"),
+        job(None, "CASE-PC", "caseline\n"),
+        job(None, "case-pc", "caseline\n"),
+        job('e', "up.corp", "upline\n"),
+        job('E', "up.corp", "upline\n"),
+    ]);
+    let rarest = jsonl(&case, &["search", "--sort", "rarity", "/line/"]);
+    let lines: Vec<_> = rarest.iter().map(|row| text(row, "text")).collect();
+    assert_eq!(lines[..2], ["caseline"; 2]);
+    assert_eq!(lines[2..], ["upline", "upline", "twoline", "twoline"]);
+    for args in [
+        &["search", "/line/"][..],
+        &["search", "/line/", "--count", "--by", "device"],
+    ] {
+        let ran = case.ok(args);
+        assert!(
+            ran.stderr.contains("on 4 devices"),
+            "{args:?}: {}",
+            ran.stderr
+        );
+    }
+}
