@@ -920,3 +920,20 @@ fn a_device_is_one_in_any_case() {
         );
     }
 }
+
+#[test]
+fn a_diff_says_of_which_lines_it_shows_a_part() {
+    let long = "A".repeat(70_000);
+    let case = fleet(&[
+        ("pc1", &format!("{long} x\nshort\n")),
+        ("pc2", &format!("{long} y\n")),
+    ]);
+    let rows = jsonl(&case, &["diff", "pc1", "pc2"]);
+    let cut = |row: &Value| {
+        let side = |side: &str| row.get(side).is_some_and(|is_cut| *is_cut == true);
+        (side("before_text_truncated"), side("after_text_truncated"))
+    };
+    let mut told: Vec<_> = rows.iter().map(cut).collect();
+    told.sort();
+    assert_eq!(told, [(false, false), (false, true), (true, false)]);
+}

@@ -154,6 +154,9 @@ impl Serialize for DiffRow {
             put("line", example.and_then(|example| example.line).into())?;
             put("offset", example.and_then(|example| example.offset).into())?;
             put("text", example.map(|example| example.text.clone()).into())?;
+            if example.is_some_and(|example| example.text_truncated) {
+                put("text_truncated", true.into())?;
+            }
             let context = |lines: fn(&Example) -> &Vec<String>| {
                 serde_json::Value::from(example.map(|example| lines(example).clone()))
             };

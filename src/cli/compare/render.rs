@@ -144,6 +144,8 @@ impl Row for DiffRow {
         "after_line",
         "after_offset",
         "after_text",
+        "before_text_truncated",
+        "after_text_truncated",
     ]];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
