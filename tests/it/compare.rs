@@ -937,3 +937,19 @@ fn a_diff_says_of_which_lines_it_shows_a_part() {
     told.sort();
     assert_eq!(told, [(false, false), (false, true), (true, false)]);
 }
+
+#[test]
+fn what_is_learned_again_says_where_from() {
+    let case = fleet(&[("pc1", "a\n"), ("pc2", "a\n")]);
+    let learn = ["baseline", "learn", "golden", "--json"];
+    case.ok(&learn);
+    let again = case.ok(&[&learn[..], &["--add"]].concat()).stdout;
+    let row: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(text(&row, "learned_from"), "added to golden@1");
+    let narrow = [&learn[..], &["--add", "--device", "pc1"]].concat();
+    let row: Value = serde_json::from_str(&case.ok(&narrow).stdout).unwrap();
+    assert_eq!(
+        text(&row, "learned_from"),
+        "--device 'pc1', added to golden@2"
+    );
+}

@@ -117,9 +117,9 @@ pub fn learn_baseline(
     })?;
     let shelf = Shelf::lock(archive)?;
     let rules = request.compare.rules.clone();
-    let mut from = scope.said();
+    let mut from = vec![scope.said()];
     if request.devices_min > 1 {
-        from.push_str(&format!(" --min-devices {}", request.devices_min));
+        from[0].push_str(&format!(" --min-devices {}", request.devices_min));
     }
     let (mut devices, mut members) = (selection.devices().len() as u64, selection.len() as u64);
     if request.more {
@@ -127,7 +127,7 @@ pub fn learn_baseline(
         let facts = before.facts();
         devices += facts.devices;
         members += facts.members;
-        from = format!("{from}, added to {}@{}", facts.name, facts.version);
+        from.push(format!("added to {}@{}", facts.name, facts.version));
         if facts.rules != rules {
             return Err(Failure::asked(format!(
                 "{} was learned with other rules for volatile parts",
@@ -139,13 +139,15 @@ pub fn learn_baseline(
             learner.add(template)?;
         }
     }
+    // Everything there is has no words.
+    from.retain(|said| !said.is_empty());
     let event = custody::event("");
     let facts = BaselineFacts {
         name: request.name.clone(),
         version: shelf.next(&request.name)?,
         learned_at: Time::from_instant(Timestamp::now()),
         learned_by: format!("{} on {}", event.who, event.host),
-        learned_from: from.trim_start().to_string(),
+        learned_from: from.join(", ").trim_start().to_string(),
         devices,
         members,
         rules,
