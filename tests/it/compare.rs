@@ -953,3 +953,17 @@ fn what_is_learned_again_says_where_from() {
         "--device 'pc1', added to golden@2"
     );
 }
+
+/// On Windows no file has such a name.
+#[cfg(unix)]
+#[test]
+fn a_file_beside_the_baselines_says_nothing_to_the_terminal() {
+    let case = fleet(&[("pc1", "a\n")]);
+    case.ok(&["baseline", "learn", "golden"]);
+    let baselines = case.archive().join("baselines");
+    fs::write(baselines.join("0001-\u{1b}[2Jx.zst"), "no baseline").unwrap();
+    let ran = case.run(&["baseline", "list"]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("\\u{1b}[2Jx@1"), "{:?}", ran.stderr);
+    assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+}

@@ -149,7 +149,9 @@ pub fn baseline(global: &Global, typed: &Baseline) -> Result<Exit, Failure> {
             let mut broken = 0u64;
             let listed = app::list_baselines(&dir, &mut |name, failure| {
                 broken += 1;
-                eprintln!("warning: {name} cannot be used: {failure}");
+                // A file beside the baselines may have any name.
+                let said = format!("{name} cannot be used: {failure}");
+                eprintln!("warning: {}", visible(&said));
             })?;
             for row in listed {
                 rows.write(&row)?;
