@@ -326,7 +326,11 @@ fn hiding_problems(searcher: &Searcher) -> u64 {
 
 /// Names are mistyped at night, and nothing found by a wrong name proves
 /// nothing.
-fn unheld_fields(searcher: &Searcher, query: &Query, hits: u64) -> Result<Vec<String>, Failure> {
+pub(super) fn unheld_fields(
+    searcher: &Searcher,
+    query: &Query,
+    hits: u64,
+) -> Result<Vec<String>, Failure> {
     let mut unheld = Vec::new();
     if hits == 0 {
         for field in fields(query) {

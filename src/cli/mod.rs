@@ -181,6 +181,14 @@ fn say(global: &Global, text: &str) {
     }
 }
 
+/// Names that no member has: what is not found by them proves nothing.
+fn say_unheld(global: &Global, fields: &[String]) {
+    for field in fields {
+        let hint = "`list` shows devices and scripts, `help query` how values are written";
+        say(global, &format!("note: no member is of {field}; {hint}"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@ use crate::app::{self, Failure, Search, SearchRequest, Verdict, Waiting};
 use super::args::{self, Global};
 use super::output::{Form, Output, check_place, counted};
 use super::progress::Progress;
-use super::{Exit, archive, render, say};
+use super::{Exit, archive, render, say, say_unheld};
 
 pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
     let request = request(typed);
@@ -156,14 +156,7 @@ fn tell(global: &Global, form: Form, summary: &app::SearchSummary) {
             ),
         );
     }
-    for field in &summary.unheld_fields {
-        say(
-            global,
-            &format!(
-                "note: no member is of {field}; `list` shows devices and scripts, `help query` how values are written"
-            ),
-        );
-    }
+    say_unheld(global, &summary.unheld_fields);
     if summary.members + summary.undated + summary.unindexed == 0 {
         say(global, "note: nothing is in this archive to search");
     }

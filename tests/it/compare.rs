@@ -967,3 +967,19 @@ fn a_file_beside_the_baselines_says_nothing_to_the_terminal() {
     assert!(ran.stderr.contains("\\u{1b}[2Jx@1"), "{:?}", ran.stderr);
     assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
 }
+
+#[test]
+fn a_name_that_nothing_has_is_said_where_nothing_is_compared() {
+    let case = fleet(&[("pc1", "a\n")]);
+    for (args, said) in [
+        (["stack", "--device", "nosuch"], "device:\"nosuch\""),
+        (["twins", "--script", "nosuch"], "script:\"nosuch\""),
+    ] {
+        let ran = case.run(&args);
+        assert_eq!(ran.code, 1);
+        let said = format!("no member is of {said}");
+        assert!(ran.stderr.contains(&said), "{}", ran.stderr);
+    }
+    let ran = case.run(&["stack", "nosuchword", "--device", "pc1"]);
+    assert!(!ran.stderr.contains("no member is of"), "{}", ran.stderr);
+}

@@ -13,7 +13,7 @@ use super::sweep::Sweep;
 use crate::app::asked::SearchRequest;
 use crate::app::failure::Failure;
 use crate::app::row::Place;
-use crate::app::searching::{Search, Verdict};
+use crate::app::searching::{Search, Verdict, unheld_fields};
 use crate::app::undated::undated;
 use crate::app::waiting::Waiting;
 
@@ -59,6 +59,9 @@ pub struct CompareSummary {
     pub cut: u64,
     /// Words of the query that look like a field and are text.
     pub seeming_fields: Vec<String>,
+    /// Fields of the query that no member has. Looked for where there are no
+    /// rows.
+    pub unheld_fields: Vec<String>,
     /// Texts that both sides of a diff have.
     pub same: u64,
 }
@@ -179,6 +182,14 @@ impl<'a> Scope<'a> {
             summary.undated = undated.values().sum();
         }
         Ok(summary)
+    }
+
+    /// Fields of the query that no member has, where there are no rows.
+    pub(super) fn unheld_fields(&self, rows: u64) -> Result<Vec<String>, Failure> {
+        match &self.search.searcher {
+            Some(searcher) => unheld_fields(searcher, &self.search.query, rows),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// What was asked for, as it was typed.

@@ -110,6 +110,7 @@ pub fn stack(
         summary.rows += 1;
         take(row)?;
     }
+    summary.unheld_fields = scope.unheld_fields(summary.rows)?;
     scope.note(&request.said());
     Ok(summary)
 }

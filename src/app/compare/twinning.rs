@@ -71,6 +71,7 @@ pub fn twins(
             texts: u64::from(twin.texts),
         })?;
     }
+    summary.unheld_fields = scope.unheld_fields(summary.rows)?;
     scope.note("twins ");
     Ok(summary)
 }

@@ -15,7 +15,7 @@ use super::args::Global;
 use super::output::{Form, Output, Row, counted, visible, write_visible};
 use super::profile;
 use super::progress::Progress;
-use super::{Exit, archive, say};
+use super::{Exit, archive, say, say_unheld};
 use args::{Baseline, By, Diff, Learn, Select, Stack, Templates, Twins};
 
 pub fn stack(global: &Global, typed: &Stack) -> Result<Exit, Failure> {
@@ -371,6 +371,7 @@ fn tell(global: &Global, form: Form, summary: &CompareSummary, whole: &str) {
             "note: too many differences to tell which are one line changed: each stands alone",
         );
     }
+    say_unheld(global, &summary.unheld_fields);
     for name in summary.seeming_fields.iter().filter(|_| summary.rows == 0) {
         say(
             global,
