@@ -19,7 +19,7 @@ use crate::evidence::{Layer, Sha256};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Device {
     pub machine_id: Option<String>,
-    /// As the newest of its members has it.
+    /// As the newest of its results has it, whether or not that is selected.
     pub name: Option<String>,
 }
 
@@ -110,17 +110,16 @@ impl<'a> Selection<'a> {
     /// The device of a result: by its machine id, else by its name, in which
     /// case does not count; `None` where neither is known.
     fn device_of(&mut self, result: &ResultFacts, known: &mut HashMap<String, u32>) -> Option<u32> {
-        let device = Device {
-            machine_id: result.machine_id.clone(),
-            name: result.device.clone(),
-        };
-        let next = self.devices.len() as u32;
-        let number = *known.entry(device.key()?).or_insert(next);
-        if number == next {
-            self.devices.push(device);
-        } else if device.name.is_some() {
-            self.devices[number as usize] = device;
+        let key = device_key(result.machine_id.as_deref(), result.device.as_deref())?;
+        if let Some(number) = known.get(&key) {
+            return Some(*number);
         }
+        let number = self.devices.len() as u32;
+        self.devices.push(Device {
+            machine_id: result.machine_id.clone(),
+            name: self.searcher.names().get(&key).cloned(),
+        });
+        known.insert(key, number);
         Some(number)
     }
 

@@ -801,6 +801,13 @@ fn a_search_and_a_stack_know_the_same_lines_of_a_renamed_machine() {
     };
     assert_eq!(unknown(&["stack"]), ["host oldpc is up"]);
     assert_eq!(unknown(&["search", "host"]), ["host oldpc is up"]);
+    // Whatever is asked for, it is the same machine.
+    for narrowed in [&["oldpc"][..], &["host", "--until", "2026-03-01"]] {
+        for command in ["stack", "search"] {
+            let known = unknown(&[&[command], narrowed].concat());
+            assert_eq!(known, ["host oldpc is up"], "{command} {narrowed:?}");
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::analyze::Baseline;
-use crate::evidence::Time;
 use crate::index::{Hit, HitMember, Searcher, Shown, device_key};
 
 use super::baselines::load;
@@ -15,7 +14,8 @@ use crate::app::failure::Failure;
 
 pub(in crate::app) struct Known {
     baselines: Vec<Baseline>,
-    names: HashMap<String, String>,
+    /// Of machines, by what tells them apart.
+    names: Arc<HashMap<String, String>>,
     /// The last line and member: hits that follow each other share them.
     last: RefCell<Option<Last>>,
 }
@@ -36,7 +36,7 @@ impl Known {
         if request.exclude_baseline.is_empty() {
             return Ok(None);
         }
-        let names = newest_names(searcher);
+        let names = searcher.names();
         let with_names =
             |baseline: Baseline| baseline.with_machines(names.values().map(String::as_str));
         let asked = request.exclude_baseline.iter();
@@ -72,25 +72,4 @@ impl Known {
         }));
         is_known
     }
-}
-
-/// The name of each device, by what tells it apart: that of its newest result
-/// that has one, what has no time last, as comparisons have it. A line that a
-/// renamed machine says of itself is the same then, whoever asks.
-fn newest_names(searcher: &Searcher) -> HashMap<String, String> {
-    let mut newest = HashMap::new();
-    for result in searcher.results() {
-        let key = device_key(result.machine_id.as_deref(), result.device.as_deref());
-        let (Some(key), Some(name)) = (key, result.device) else {
-            continue;
-        };
-        let time = result.time.as_ref().and_then(Time::nanoseconds);
-        let turn = (time.unwrap_or(i64::MAX), result.id);
-        let known = newest.entry(key).or_insert_with(|| (turn, name.clone()));
-        if known.0 < turn {
-            *known = (turn, name);
-        }
-    }
-    let names = newest.into_iter().map(|(key, (_, name))| (key, name));
-    names.collect()
 }
