@@ -88,7 +88,8 @@ pub struct How {
     /// is seen.
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_patience)]
     pub park_after: Duration,
-    /// Sessions of the 25 that may wait for their devices.
+    /// Sessions of the 25 that may wait for their devices: of more than these the oldest are
+    /// cancelled after 5 minutes, where later ones were taken up.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=25))]
     pub parked_max: u16,
     /// Let sessions wait the service's own 3 days.
