@@ -1,3 +1,6 @@
+mod lost;
+mod parking;
+
 use std::time::Instant;
 
 use super::simulated::{Faults, Nature, Random, World};
@@ -193,87 +196,6 @@ fn no_more_than_twenty_five_sessions_those_of_others_counted() {
     assert_eq!(more[0].place, 1);
 }
 
-#[test]
-fn a_lost_answer_is_looked_for_and_found_by_its_mark() {
-    let mut schedule = schedule(1);
-    let start = schedule.next_start(second(0)).unwrap();
-    schedule.answered(start.place, Answer::Lost, second(120));
-    for n in 0..400 {
-        assert!(!schedule.could_start(second(125 + n)), "posted again");
-    }
-    schedule.saw(&action(&start, 9, "InProgress"), second(130));
-    let record = schedule.devices().next().unwrap();
-    assert!(matches!(record.state, DeviceState::Open { .. }));
-    schedule.saw(&action(&start, 9, "Succeeded"), second(135));
-    assert!(schedule.is_over());
-    assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
-}
-
-/// Lists and the machine's own list until `last`, none of which shows a thing.
-fn look_in_vain(schedule: &mut Schedule, from: u64, last: u64) -> usize {
-    let mut looks = 0;
-    for n in (from..=last).step_by(5).map(second) {
-        schedule.listed(None, n, n);
-        for look in schedule.due_to_look(n) {
-            looks += 1;
-            schedule.looked(look.place, n, n);
-        }
-        assert!(!schedule.could_start(n), "posted again");
-    }
-    looks
-}
-
-#[test]
-fn a_start_no_list_shows_is_unresolved_and_never_posted_again_by_itself() {
-    let mut schedule = schedule(1);
-    let start = schedule.next_start(second(0)).unwrap();
-    schedule.answered(start.place, Answer::Lost, second(120));
-    let looks = look_in_vain(&mut schedule, 125, 715);
-    assert!((4..=6).contains(&looks), "{looks} looks at the machine");
-    assert_eq!(schedule.counts().open, 1, "it may hold a session");
-    look_in_vain(&mut schedule, 720, 900);
-    assert_eq!(schedule.outcomes()[&Outcome::Unresolved], 1);
-    assert!(schedule.is_over());
-    let notices = schedule.take_notices();
-    assert!(notices[0].contains("--repost-lost"), "{notices:?}");
-    // It shows up after all, as long as somebody looks.
-    schedule.saw(&action(&start, 9, "Pending"), second(1_000));
-    assert_eq!(schedule.counts().open, 1);
-    schedule.saw(&action(&start, 9, "Succeeded"), second(1_010));
-    assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
-}
-
-#[test]
-fn a_person_has_what_is_unresolved_started_again_after_one_more_look() {
-    let mut schedule = schedule(2);
-    let start = schedule.next_start(second(0)).unwrap();
-    schedule.answered(start.place, Answer::Lost, second(120));
-    let other = schedule.next_start(second(130)).unwrap();
-    let created = Answer::Created(Box::new(action(&other, 7, "InProgress")));
-    schedule.answered(other.place, created, second(131));
-    look_in_vain(&mut schedule, 135, 900);
-    assert_eq!(schedule.outcomes()[&Outcome::Unresolved], 1);
-    assert_eq!(schedule.repost_lost(), 1, "the other is not in doubt");
-    for n in [901, 902, 903].map(second) {
-        assert!(schedule.due_to_look(n).is_empty(), "lists come first");
-        schedule.listed(None, n, n);
-    }
-    let look = schedule.due_to_look(second(904)).remove(0);
-    schedule.looked(look.place, second(904), second(904));
-    let again = schedule.next_start(second(905)).unwrap();
-    assert_eq!(again.place, start.place);
-    assert_ne!(again.body["Comment"], start.body["Comment"]);
-    // The first one shows up now: said, and the later stays the current one.
-    let created = Answer::Created(Box::new(action(&again, 8, "Pending")));
-    schedule.answered(again.place, created, second(906));
-    schedule.saw(&action(&start, 9, "Pending"), second(910));
-    let notices = schedule.take_notices();
-    assert!(notices.last().unwrap().contains("after all"), "{notices:?}");
-    schedule.saw(&action(&again, 8, "Succeeded"), second(930));
-    schedule.saw(&action(&other, 7, "Succeeded"), second(930));
-    assert!(schedule.is_over());
-}
-
 /// Starts a session that is answered and never listed.
 fn start_unlisted(schedule: &mut Schedule, n: u64, at: u64) -> Start {
     let start = schedule.next_start(second(at)).unwrap();
@@ -398,110 +320,6 @@ fn a_session_that_waits_for_days_does_not_make_lists_reach_back_for_days() {
 }
 
 #[test]
-fn a_session_given_up_and_there_after_all_takes_a_place_until_it_is_over() {
-    let mut schedule = schedule(40);
-    let first = schedule.next_start(second(0)).unwrap();
-    schedule.answered(first.place, Answer::Lost, second(120));
-    schedule.repost_lost();
-    for n in [125, 130, 135, 725].map(second) {
-        schedule.listed(None, n, n);
-    }
-    schedule.due_to_look(second(726));
-    schedule.looked(first.place, second(726), second(726));
-    start_unlisted(&mut schedule, 8, 730);
-    let list = |schedule: &mut Schedule, status, at| {
-        schedule.saw(&action(&first, 9, status), at);
-        schedule.listed(None, at, at);
-        schedule.sessions_open()
-    };
-    assert_eq!(list(&mut schedule, "Pending", second(735)), 2);
-    let more = std::iter::from_fn(|| schedule.next_start(second(740))).count();
-    assert_eq!(more, 23);
-    assert_eq!(list(&mut schedule, "Succeeded", second(745)), 24);
-}
-
-#[test]
-fn a_device_that_began_just_as_it_was_parked_is_told_from_a_persons_cancel() {
-    let mut schedule = schedule(1);
-    let start = schedule.next_start(second(0)).unwrap();
-    let created = Answer::Created(Box::new(action(&start, 1, "Pending")));
-    schedule.answered(start.place, created, second(1));
-    schedule.saw(&action(&start, 1, "Pending"), second(945));
-    assert_eq!(schedule.due_to_cancel(second(950)).len(), 1);
-    let mut midway = action(&start, 1, "Cancelled");
-    midway.commands[0].started = Some(Time::from_text("2026-02-04T12:00:00Z"));
-    schedule.saw(&midway, second(960));
-    let record = schedule.devices().next().unwrap();
-    let DeviceState::Settled {
-        outcome, detail, ..
-    } = &record.state
-    else {
-        panic!("{record:?}");
-    };
-    assert_eq!(*outcome, Outcome::Cancelled);
-    assert!(detail.contains("as it was parked"), "{detail}");
-}
-
-#[test]
-fn twenty_thousand_machines_are_looked_up_for_thousands_of_parked_devices_in_no_time() {
-    let mut schedule = schedule(2_000);
-    for place in 1..=2_000 {
-        let (since, last_seen) = (second(1), None);
-        schedule.set(place, DeviceState::Away { since, last_seen });
-    }
-    let machine = |n: usize| {
-        let json =
-            serde_json::json!({"id": format!("{n:040X}"), "lastSeen": "2026-02-04T12:00:00Z"});
-        Machine::from_value(&json).unwrap()
-    };
-    let machines: Vec<_> = (0..20_000).rev().map(machine).collect();
-    let begun = Instant::now();
-    schedule.saw_machines(&machines);
-    assert!(begun.elapsed().as_millis() < 200, "{:?}", begun.elapsed());
-    let seen = |d: &DeviceRecord| matches!(&d.state, DeviceState::Away { last_seen, .. } if last_seen.is_some());
-    assert_eq!(schedule.devices().filter(|d| seen(d)).count(), 2_000);
-}
-
-#[test]
-fn that_a_person_wants_it_started_again_outlives_a_kill() {
-    let mut before = schedule(1);
-    let start = before.next_start(second(0)).unwrap();
-    before.answered(start.place, Answer::Lost, second(120));
-    look_in_vain(&mut before, 135, 900);
-    before.take_changed();
-    assert_eq!(before.repost_lost(), 1);
-    let kept = crate::collect::fleet::record::to_value(&before.take_changed()[0].1);
-    let kept = vec![serde_json::from_value(kept).unwrap()];
-    let run = state_of(1, FleetRules::default()).run;
-    let mut after = Schedule::new(&run, kept, Clock::new(1.0), second(900));
-    for n in [901, 902, 903].map(second) {
-        after.listed(None, n, n);
-    }
-    let look = after.due_to_look(second(904)).remove(0);
-    after.looked(look.place, second(904), second(904));
-    assert!(after.next_start(second(905)).is_some());
-}
-
-#[test]
-fn answers_lost_one_after_the_other_hold_the_next_start_back() {
-    let mut schedule = schedule(9);
-    let together = [0, 0].map(|n| schedule.next_start(second(n)).unwrap());
-    for start in together {
-        schedule.answered(start.place, Answer::Lost, second(120));
-    }
-    let next = schedule.next_start(second(121)).unwrap();
-    schedule.answered(next.place, Answer::Lost, second(122));
-    assert!(!schedule.could_start(second(180)));
-    let next = schedule.next_start(second(183)).unwrap();
-    schedule.answered(next.place, Answer::Lost, second(184));
-    assert!(!schedule.could_start(second(300)), "twice as long");
-    let next = schedule.next_start(second(305)).unwrap();
-    let created = Answer::Created(Box::new(action(&next, 1, "InProgress")));
-    schedule.answered(next.place, created, second(306));
-    assert!(schedule.could_start(second(307)), "over");
-}
-
-#[test]
 fn a_refusal_below_twenty_five_is_said_and_adapted_to() {
     let mut schedule = schedule(40);
     for n in 0..3 {
@@ -521,47 +339,12 @@ fn a_refusal_below_twenty_five_is_said_and_adapted_to() {
     );
 }
 
-/// Eight of nine devices have sessions that are Pending, of which two may be.
-fn eight_that_wait() -> (Schedule, Vec<Start>) {
-    let rules = FleetRules {
-        parked_max: 2,
-        ..FleetRules::default()
-    };
-    let mut schedule = schedule_of(9, rules);
-    let next = |n| schedule.next_start(second(n)).unwrap();
-    let starts: Vec<_> = [0; 8].map(next).into();
-    for (start, n) in starts.iter().zip(0..) {
-        let created = Answer::Created(Box::new(action(start, n, "Pending")));
-        schedule.answered(start.place, created, second(n));
-    }
-    (schedule, starts)
-}
-
 /// A list at a moment, all sessions of one status.
 fn show(schedule: &mut Schedule, starts: &[Start], status: &str, at: u64) {
     for (start, n) in starts.iter().zip(0..) {
         schedule.saw(&action(start, n, status), second(at));
     }
     schedule.listed(None, second(at), second(at));
-}
-
-#[test]
-fn old_news_parks_nobody() {
-    let (mut schedule, starts) = eight_that_wait();
-    show(&mut schedule, &starts, "Pending", 60);
-    // An hour without network, or with the lid closed.
-    assert_eq!(schedule.due_to_cancel(second(3_700)), []);
-    show(&mut schedule, &starts[..4], "InProgress", 3_705);
-    show(&mut schedule, &starts, "Pending", 3_705);
-    let due = schedule.due_to_cancel(second(3_706));
-    assert_eq!(due.len(), 8, "seen to wait for an hour");
-    // The call waits for its budget or the host, the device comes meanwhile.
-    let waits = |schedule: &Schedule, n: usize, at| {
-        schedule.still_waits(due[n].place, due[n].action, second(at))
-    };
-    assert!(waits(&schedule, 0, 3_710) && !waits(&schedule, 0, 3_900));
-    schedule.saw(&action(&starts[0], 0, "InProgress"), second(3_710));
-    assert!(!waits(&schedule, 0, 3_711) && waits(&schedule, 1, 3_711));
 }
 
 #[test]
@@ -598,20 +381,6 @@ fn what_succeeded_without_its_commands_is_looked_at_again_and_then_no_success() 
 }
 
 #[test]
-fn a_start_taken_back_that_came_about_is_known_by_its_mark() {
-    for answer in [Answer::Unsent, Answer::Refused("status 404, Odd".into())] {
-        let mut schedule = schedule(1);
-        let start = schedule.next_start(second(0)).unwrap();
-        schedule.answered(start.place, answer, second(1));
-        schedule.saw(&action(&start, 1, "Pending"), second(5));
-        assert_eq!(schedule.counts().open, 1);
-        assert!(!schedule.could_start(second(6)), "started twice");
-        schedule.saw(&action(&start, 1, "Succeeded"), second(9));
-        assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
-    }
-}
-
-#[test]
 fn without_lists_nothing_is_said_to_be_left_out_of_them() {
     let mut schedule = schedule(9);
     let starts = [0, 1, 2].map(|n| start_unlisted(&mut schedule, n, 0));
@@ -621,67 +390,6 @@ fn without_lists_nothing_is_said_to_be_left_out_of_them() {
     schedule.listed(None, second(4_700), second(4_700));
     assert!(!schedule.could_start(second(4_701)));
     assert!(schedule.take_notices()[0].contains("leave out"));
-}
-
-#[test]
-fn of_a_cancelled_run_nothing_in_doubt_is_started_again() {
-    let mut schedule = schedule(1);
-    let start = schedule.next_start(second(0)).unwrap();
-    schedule.answered(start.place, Answer::Lost, second(120));
-    schedule.cancel_all(second(121));
-    assert_eq!(schedule.repost_lost(), 0);
-    look_in_vain(&mut schedule, 125, 900);
-    let notices = schedule.take_notices();
-    assert!(
-        !notices.iter().any(|n| n.contains("starts it again")),
-        "{notices:?}"
-    );
-}
-
-#[test]
-fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
-    let (mut schedule, starts) = eight_that_wait();
-    show(&mut schedule, &starts, "Pending", 199);
-    assert_eq!(schedule.due_to_cancel(second(200)), []);
-    show(&mut schedule, &starts, "Pending", 309);
-    assert_eq!(
-        schedule.due_to_cancel(second(310)),
-        [],
-        "it may be the service that takes its time"
-    );
-    let ninth = schedule.next_start(second(8)).unwrap();
-    let created = Answer::Created(Box::new(action(&ninth, 8, "Pending")));
-    schedule.answered(ninth.place, created, second(8));
-    schedule.saw(&action(&ninth, 8, "InProgress"), second(309));
-    let many: Vec<_> = schedule
-        .due_to_cancel(second(310))
-        .iter()
-        .map(|c| c.place)
-        .collect();
-    assert_eq!(many, [1, 2, 3, 4, 5, 6], "two of the eight may wait");
-    assert_eq!(schedule.due_to_cancel(second(320)), [], "asked for already");
-    show(&mut schedule, &starts, "Pending", 909);
-    let late: Vec<_> = schedule
-        .due_to_cancel(second(910))
-        .iter()
-        .map(|c| c.place)
-        .collect();
-    assert_eq!(late, (1..=8).collect::<Vec<_>>());
-    schedule.saw(&action(&starts[7], 7, "Cancelled"), second(920));
-    assert_eq!(schedule.parked(), [starts[7].machine_id.as_str()]);
-    let parked = action(&starts[7], 7, "Cancelled").id;
-    assert!(schedule.is_parked(parked));
-    let seen = |at: &str| {
-        let json = serde_json::json!({"id": starts[7].machine_id, "lastSeen": at});
-        [Machine::from_value(&json).unwrap()]
-    };
-    schedule.saw_machines(&seen("2026-02-04T12:00:00Z"));
-    schedule.saw_machines(&seen("2026-02-04T12:00:00Z"));
-    assert_eq!(schedule.counts().away, 1);
-    schedule.saw_machines(&seen("2026-02-04T15:00:00Z"));
-    assert!(schedule.is_parked(parked), "while it waits for its turn");
-    assert_eq!(schedule.next_start(second(930)).unwrap().place, 8);
-    assert!(schedule.is_parked(parked), "while another is on its way");
 }
 
 #[test]
