@@ -585,4 +585,20 @@ mod tests {
         assert_eq!(view.rows_of(&Sha256([9; 32]), &mut 0).count(), 0);
         assert_eq!(view.occurrence(99), None);
     }
+
+    #[test]
+    fn contents_in_order_are_found_as_each_by_itself() {
+        for count in [0, 1, 2, 7, 100u8] {
+            let rows = (0..count).map(|n| [2 * n + 1; 32]);
+            let table = rows.collect::<Vec<_>>().concat();
+            for step in [1, 3, 40] {
+                let mut from = 0;
+                for n in (0..=255u8).step_by(step) {
+                    let content = Sha256([n; 32]);
+                    let found = find_content_from(&table, &content, &mut from);
+                    assert_eq!(found, find_content(&table, &content), "{n} of {count}");
+                }
+            }
+        }
+    }
 }
