@@ -269,7 +269,12 @@ impl Searcher {
 
     /// What tells the device of a matching member from others.
     pub(super) fn device_of(&self, place: Place) -> Result<Option<String>, IndexError> {
-        let (result, _) = self.facts_of(place)?;
+        let segment = self.segment(place.segment);
+        let facts = segment.facts();
+        let row = facts.occurrence_row(place.row as usize);
+        let result = row.and_then(|row| facts.result(row.result));
+        let result =
+            result.ok_or_else(|| segment.file().damaged("an occurrence cannot be read"))?;
         Ok(device_key(
             result.machine_id.as_deref(),
             result.device.as_deref(),

@@ -130,8 +130,7 @@ impl Schedule {
         device.shown = now;
         device.unknown = 0;
         device.is_pending = action.status.eq_ignore_ascii_case("Pending");
-        let record = &device.record;
-        if let DeviceState::Open { since } = record.state
+        if let DeviceState::Open { since } = device.record.state
             && is_taken_up(action)
         {
             self.taken_up = self.taken_up.max(since);
