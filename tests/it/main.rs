@@ -20,6 +20,7 @@ mod import;
 mod kill;
 #[cfg(feature = "emulator")]
 mod memory;
+mod old_archive;
 mod place;
 mod query;
 mod search;
