@@ -3,9 +3,9 @@
 
 use std::ops::ControlFlow;
 
-use afteraction::evidence::{Problem, ResultKind};
-use afteraction::extract::{Head, Hint, Settings, Sink, TranscriptFacts, extract};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use evidence::{Problem, ResultKind};
+use extract::{Head, Hint, Settings, Sink, TranscriptFacts, extract};
 
 const TEXT_BYTES: usize = 32 << 20;
 

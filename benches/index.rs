@@ -8,13 +8,9 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use afteraction::evidence::{
-    ActionId, CommandIndex, ResultId, ResultKey, ResultKind, Seq, Sha256, Version,
-};
-use afteraction::index::{
-    Identity, Occurrence, Options, Query, ResultFacts, Searcher, Settings, Writer,
-};
 use criterion::Criterion;
+use evidence::{ActionId, CommandIndex, ResultId, ResultKey, ResultKind, Seq, Sha256, Version};
+use index::{Identity, Occurrence, Options, Query, ResultFacts, Searcher, Settings, Writer};
 use sha2::Digest;
 
 struct Random(u64);

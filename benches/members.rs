@@ -4,12 +4,12 @@
 use std::io::{self, Cursor, Read, Write};
 use std::ops::ControlFlow;
 
-use afteraction::evidence::{Layer, Problem};
-use afteraction::members::{Hint, Member, Scratch, Settings, Visitor, walk};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use evidence::{Layer, Problem};
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::{DeflateEncoder, GzEncoder};
+use members::{Hint, Member, Scratch, Settings, Visitor, walk};
 
 const TEXT_BYTES: usize = 32 << 20;
 

@@ -11,12 +11,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use afteraction::evidence::{
+use criterion::{Criterion, Throughput};
+use evidence::{
     ActionId, CommandIndex, Facts, Origin, ResultId, ResultKey, ResultKind, Time, Version,
 };
-use afteraction::store::{Announced, Catalogue, OpenOptions, Store};
-use criterion::{Criterion, Throughput};
 use sha2::{Digest, Sha256};
+use store::{Announced, Catalogue, OpenOptions, Store};
 use tempfile::TempDir;
 
 /// **Units**: bytes of one blob, and how many of them.

@@ -4,8 +4,8 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
-use afteraction::evidence::{Problem, ResultKind};
-use afteraction::extract::{Head, Hint, Settings, Sink, TranscriptFacts, extract};
+use evidence::{Problem, ResultKind};
+use extract::{Head, Hint, Settings, Sink, TranscriptFacts, extract};
 
 #[derive(Default, PartialEq)]
 struct Keeps {

@@ -4,8 +4,8 @@
 use std::io::{Cursor, Read};
 use std::ops::ControlFlow;
 
-use afteraction::evidence::{Layer, Problem};
-use afteraction::members::{Hint, Member, Scratch, Settings, Visitor, open, walk};
+use evidence::{Layer, Problem};
+use members::{Hint, Member, Scratch, Settings, Visitor, open, walk};
 
 #[derive(Default)]
 struct Keeps(Vec<(Vec<Layer>, Vec<u8>)>);

@@ -13,18 +13,18 @@ use jiff::Timestamp;
 use serde::ser::{Error as _, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use crate::evidence::{GapReason, Locator, ProblemKind, Seq, Sha256, Sha256Sum, Time};
-use crate::extract::EXTRACTOR_VERSION;
-use crate::index::{SCHEMA, Searcher, Stats};
-use crate::store::Catalogue;
+use evidence::{GapReason, Locator, ProblemKind, Seq, Sha256, Sha256Sum, Time};
+use extract::EXTRACTOR_VERSION;
+use index::{SCHEMA, Searcher, Stats};
+use store::Catalogue;
 
-use super::asked::{SearchRequest, understood};
-use super::custody;
-use super::failure::{Failure, Kind};
-use super::listing::missing;
-use super::searching::{Explained, Search, SearchSummary, Verdict};
-use super::system::sync_folder;
-use super::undated::each_undated;
+use crate::app::custody;
+use crate::app::error::{Failure, Kind};
+use crate::app::list::missing;
+use crate::app::missing_times::each_undated;
+use crate::app::search::{Explained, Search, SearchSummary, Verdict};
+use crate::app::search_request::{SearchRequest, understood};
+use crate::app::system::sync_folder;
 
 /// Changes whenever a name in the document does.
 const FORMAT: u32 = 1;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::evidence::Time;
-use crate::store::{Catalogue, CustodyEvent, OpenOptions, Store, StoreError};
+use evidence::Time;
+use store::{Catalogue, CustodyEvent, OpenOptions, Store, StoreError};
 
-use super::failure::{Failure, Kind};
+use crate::app::error::{Failure, Kind};
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {

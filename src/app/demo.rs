@@ -4,13 +4,15 @@
 use std::io;
 use std::path::Path;
 
-use crate::collect::{Cloud, Events, Secret, Settings, SignIn};
-use crate::emulator::{self, Emulator, Fleet};
-use crate::generate::{self, QUESTIONS, Question};
+use collect::{Cloud, Events, Secret, Settings, SignIn};
+use emulator;
+use emulator::{Emulator, Fleet};
+use generate;
+use generate::{QUESTIONS, Question};
 
-use super::failure::{Failure, Kind};
-use super::row::{GapRow, HitRow};
-use super::{
+use crate::app::error::{Failure, Kind};
+use crate::app::rows::{GapRow, HitRow};
+use crate::app::{
     Caught, CollectReport, CompareRequest, CompareSummary, Search, SearchRequest, SearchSummary,
     StackRequest, StackRow, catch_up, collect_into, gaps, stack,
 };

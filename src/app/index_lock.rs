@@ -5,7 +5,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use super::failure::{Failure, Kind};
+use crate::app::error::{Failure, Kind};
 
 /// Beside the index and not in it: its writer removes what it does not know.
 const NAME: &str = "index.lock";

@@ -7,16 +7,17 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::evidence::{Layer, Problem, ProblemKind, Record, ResultKind, Sha256, Sha256Sum};
-use crate::extract::TranscriptFacts;
-use crate::index::{Occurrence, PlacedProblem, ResultFacts, Writer};
-use crate::members::{self, Hint, Member, Visitor};
-use crate::store::{Catalogue, Sealed, StoreError};
+use evidence::{Layer, Problem, ProblemKind, Record, ResultKind, Sha256, Sha256Sum};
+use extract::TranscriptFacts;
+use index::{Occurrence, PlacedProblem, ResultFacts, Writer};
+use members;
+use members::{Hint, Member, Visitor};
+use store::{Catalogue, Sealed, StoreError};
 
-use super::catch_up::Caught;
-use super::failure::Failure;
-use super::reading::{Reading, reading, scratch_factory};
-use super::text_sink::{Found, TextSink};
+use crate::app::decode_settings::{Reading, reading, scratch_factory};
+use crate::app::error::Failure;
+use crate::app::index_update::Caught;
+use crate::app::text_sink::{Found, TextSink};
 
 /// Members up to this size are hashed before they are read as text, so that
 /// content known already costs a hash and nothing more. Most members are

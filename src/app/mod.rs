@@ -4,70 +4,67 @@
 //! Must never know how an answer is printed or what was typed: it is handed
 //! settings and answers with rows.
 
-mod asked;
-mod catch_up;
 mod certificate;
-mod collecting;
+mod collect;
 mod compare;
 mod custody;
+mod decode_settings;
 #[cfg(feature = "emulator")]
 mod demo;
-mod failure;
+mod error;
 mod fleet;
-mod importing;
+mod import;
+mod import_plan;
 mod index_lock;
+mod index_update;
 mod indexer;
-mod listing;
-mod placed;
-mod plan;
-mod reading;
-mod row;
-mod searching;
-mod showing;
-mod single;
+mod list;
+mod missing_times;
+mod parse_args;
+mod rows;
+mod search;
+mod search_request;
+mod service;
+mod show;
+mod show_line;
 mod system;
 mod text_sink;
-mod typed;
-mod undated;
-mod verifying;
-mod waiting;
+mod verify;
+mod wait_for_index;
 
-pub use crate::collect;
-#[cfg(feature = "emulator")]
-pub use crate::emulator;
-pub use crate::generate;
-
-pub use asked::{SearchRequest, Sort};
-pub use catch_up::{Caught, catch_up, catch_up_unless_busy};
-pub use collecting::{CollectReport, check_collect, collect_into, until_interrupted};
-pub use compare::{
+pub use crate::app::collect::{CollectReport, check_collect, collect_into, until_interrupted};
+pub use crate::app::compare::{
     ANALYZERS, BaselineRow, By, CompareRequest, CompareSummary, DiffKind, DiffRequest, DiffRow,
     LearnRequest, RULES, RawRow, Rule, RuleSet, SideRow, Sides, StackRequest, StackRow, TwinLine,
     TwinRow, TwinsRequest, VARIANTS_COUNTED, baseline_page, baseline_templates, delete_baseline,
     diff, import_baseline, learn_baseline, list_baselines, stack, template_of, twins,
 };
+pub use crate::app::decode_settings::{add_passwords, set_code_page};
 #[cfg(feature = "emulator")]
-pub use demo::{DemoView, demo};
-pub use failure::{Failure, Kind};
-pub use fleet::{
+pub use crate::app::demo::{DemoView, demo};
+pub use crate::app::error::{Failure, Kind};
+pub use crate::app::fleet::{
     Cell, CellState, CoverageRequest, Covered, FleetEnded, FleetRow, Ordered, RunRow, coverage,
     fleet_runs, fleet_status, in_seconds, order_fleet, plan_fleet, plan_missing, read_config,
     read_devices, read_playbook, resume_fleet, start_fleet, unreadable_runs,
 };
-pub use importing::{DeviceFrom, ImportReport, import};
-pub use listing::{
+pub use crate::app::import::{DeviceFrom, ImportReport, import};
+pub use crate::app::import_plan::LeftOut;
+pub use crate::app::index_update::{Caught, catch_up, catch_up_unless_busy};
+pub use crate::app::list::{
     IndexStatus, Lag, ListFilter, PartSize, Status, gaps, list, problems, standing_problems, status,
 };
-pub use placed::{At, Lines, show_at};
-pub use plan::LeftOut;
-pub use reading::{add_passwords, set_code_page};
-pub use row::{CountRow, GapRow, HitRow, ListRow, MemberRow, Place, ProblemRow, State};
-pub use searching::{Explained, Search, SearchSummary, TextWay, Verdict};
-pub use showing::{View, ViewMember, show, show_raw};
-pub use single::{
+pub use crate::app::parse_args::{parse_action, parse_reference, parse_time};
+pub use crate::app::rows::{
+    CountRow, GapRow, HitRow, ListRow, MemberRow, Place, ProblemRow, State,
+};
+pub use crate::app::search::{Explained, Search, SearchSummary, TextWay, Verdict};
+pub use crate::app::search_request::{SearchRequest, Sort};
+pub use crate::app::service::{
     PackageEnded, action_as_sent, delete_from_library, finish_package, list_library,
     secret_from_command, start_package, upload_to_library,
 };
-pub use typed::{parse_action, parse_reference, parse_time};
-pub use verifying::{DamageRow, VerifyReport, verify};
-pub use waiting::Waiting;
+pub use crate::app::show::{View, ViewMember, show, show_raw};
+pub use crate::app::show_line::{At, Lines, show_at};
+pub use crate::app::verify::{DamageRow, VerifyReport, verify};
+pub use crate::app::wait_for_index::Waiting;

@@ -3,12 +3,13 @@
 use std::io::Read;
 use std::ops::ControlFlow;
 
-use crate::evidence::{Problem, ProblemKind, ResultKind, Sha256};
-use crate::extract::{self, Head, Sink, TranscriptFacts};
-use crate::index::{IndexError, Writer};
+use evidence::{Problem, ProblemKind, ResultKind, Sha256};
+use extract;
+use extract::{Head, Sink, TranscriptFacts};
+use index::{IndexError, Writer};
 
-use super::failure::Failure;
-use super::reading::layer_of;
+use crate::app::decode_settings::layer_of;
+use crate::app::error::Failure;
 
 /// What an extraction brought besides text.
 pub(super) struct Found {

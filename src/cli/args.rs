@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use super::compare::args::{Baseline, Diff, Stack, Templates, Twins};
-pub use super::connect::Connect;
-pub use super::fleet::args::{Coverage, Fleet, Run};
-pub use super::library::{Action, Library, Package};
+pub use crate::cli::compare::args::{Baseline, Diff, Stack, Templates, Twins};
+pub use crate::cli::connect::Connect;
+pub use crate::cli::fleet::args::{Coverage, Fleet, Run};
+pub use crate::cli::library::{Action, Library, Package};
 
 /// Keeps and searches what Microsoft Defender live response brought back.
 ///
@@ -108,7 +108,7 @@ pub enum Command {
     #[command(subcommand)]
     Bench(Bench),
     /// The query language, on one page (`help query`).
-    #[command(long_about = super::query::PAGE, help_template = "{about}")]
+    #[command(long_about = crate::cli::query::PAGE, help_template = "{about}")]
     Query,
     /// Print completions for a shell.
     Completions {

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::app::collect::{CheckState, Events, Filter, Progress as Step, Settings};
-use crate::app::{self, CollectReport, Failure};
+use crate::app;
+use crate::app::{CollectReport, Failure};
+use ::collect::{CheckState, Events, Filter, Progress as Step, Settings};
 
-use super::args::{self, Global};
-use super::connect;
-use super::import::{index_these, print_json};
-use super::output::{Output, counted, human_bytes, human_count, visible};
-use super::progress::Progress;
-use super::{Exit, archive, say};
+use crate::cli::args;
+use crate::cli::args::Global;
+use crate::cli::connect;
+use crate::cli::import::{index_these, print_json};
+use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
+use crate::cli::progress::Progress;
+use crate::cli::{Exit, archive, say};
 
 pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> {
     let settings = settings(typed)?;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{keyring, profile};
-use crate::app::collect::{self, Pace, Secret, Settings, SignIn, TokenSource, state_dir};
-use crate::app::{self, Failure};
+use crate::app;
+use crate::app::Failure;
+use crate::cli::{keyring, profile};
+use ::collect::{Pace, Secret, Settings, SignIn, TokenSource, state_dir};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -110,10 +111,10 @@ pub fn settings(typed: &Connect) -> Result<Settings, Failure> {
         })?,
     };
     let cloud = match typed.cloud.unwrap_or(Cloud::Commercial) {
-        Cloud::Commercial => collect::Cloud::Commercial,
-        Cloud::Gcc => collect::Cloud::Gcc,
-        Cloud::GccHigh => collect::Cloud::GccHigh,
-        Cloud::Dod => collect::Cloud::Dod,
+        Cloud::Commercial => ::collect::Cloud::Commercial,
+        Cloud::Gcc => ::collect::Cloud::Gcc,
+        Cloud::GccHigh => ::collect::Cloud::GccHigh,
+        Cloud::Dod => ::collect::Cloud::Dod,
     };
     let regional = regional_base(typed)?;
     let mut settings = Settings::new(

@@ -1,13 +1,15 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::app::{self, Caught, DeviceFrom, Failure};
-use crate::evidence::ActionId;
+use crate::app;
+use crate::app::{Caught, DeviceFrom, Failure};
+use evidence::ActionId;
 
-use super::args::{self, Global};
-use super::output::{Output, counted, human_bytes, human_count, visible};
-use super::progress::Progress;
-use super::{Exit, archive, say};
+use crate::cli::args;
+use crate::cli::args::Global;
+use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
+use crate::cli::progress::Progress;
+use crate::cli::{Exit, archive, say};
 
 pub fn import(global: &Global, typed: args::Import) -> Result<Exit, Failure> {
     let dir = archive(global)?;

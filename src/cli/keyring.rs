@@ -3,8 +3,9 @@
 //!
 //! A secret is kept there under the client id of its application.
 
-use crate::app::collect::Secret;
-use crate::app::{self, Failure};
+use crate::app;
+use crate::app::Failure;
+use ::collect::Secret;
 
 /// How a person puts it there.
 const STORE: &str = if cfg!(target_os = "macos") {

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::args::{Form as TypedForm, Global};
-use super::connect::{self, Connect};
-use super::output::{
+use crate::app;
+use crate::app::{Failure, PackageEnded};
+use crate::cli::args::{Form as TypedForm, Global};
+use crate::cli::connect;
+use crate::cli::connect::Connect;
+use crate::cli::output::{
     Columns, Form, Output, Paint, Row, counted, human_bytes, visible, write_visible,
 };
-use super::{Exit, archive, say};
-use crate::app::collect::{LibraryFile, Progress as Step};
-use crate::app::{self, Failure, PackageEnded};
+use crate::cli::{Exit, archive, say};
+use ::collect::{LibraryFile, Progress as Step};
 
 /// Scripts and tools that sessions put and run.
 #[derive(Debug, Subcommand)]

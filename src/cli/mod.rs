@@ -5,6 +5,9 @@ mod args;
 mod collect;
 mod compare;
 mod connect;
+#[cfg(feature = "emulator")]
+mod demo;
+mod emulate;
 mod fleet;
 mod import;
 mod keyring;
@@ -16,9 +19,6 @@ mod query;
 mod read;
 mod render;
 mod search;
-mod serve;
-#[cfg(feature = "emulator")]
-mod story;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::app::{Failure, Kind};
-use args::{Cli, Command, Global};
+use crate::cli::args::{Cli, Command, Global};
 
 /// How a command ended, as the shell sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +90,10 @@ fn grammar() -> clap::Command {
     }
     #[cfg(feature = "emulator")]
     let command = command.mut_subcommand("emulate", |emulate| {
-        let faults: String = crate::app::emulator::Faults::names()
+        let faults: String = emulator::Faults::names()
             .map(|(name, what)| format!("  {name:<16} {what}\n"))
             .collect();
-        let syntax = crate::app::emulator::Faults::SYNTAX;
+        let syntax = emulator::Faults::SYNTAX;
         emulate.after_help(format!("Faults: {syntax}\n{faults}"))
     });
     command
@@ -102,42 +102,42 @@ fn grammar() -> clap::Command {
 fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
     match command {
         #[cfg(feature = "emulator")]
-        Command::Demo(typed) => serve::demo(global, &typed),
+        Command::Demo(typed) => crate::cli::emulate::demo(global, &typed),
         #[cfg(not(feature = "emulator"))]
         Command::Demo(_) => Err(Failure::asked("this build has no emulator, so no demo")
             .hint("build with the default features")),
-        Command::Collect(typed) => collect::collect(global, &typed),
-        Command::Run(typed) => fleet::run::run(global, &typed),
-        Command::Fleet(typed) => fleet::standing::fleet(global, &typed),
-        Command::Coverage(typed) => fleet::coverage::coverage(global, &typed),
-        Command::Library(typed) => library::library(global, &typed),
-        Command::Action(typed) => library::action(global, &typed),
-        Command::Package(typed) => library::package(global, &typed),
-        Command::Import(typed) => import::import(global, typed),
-        Command::Search(typed) => search::search(global, &typed),
-        Command::Stack(typed) => compare::stack(global, &typed),
-        Command::Diff(typed) => compare::diff(global, &typed),
-        Command::Twins(typed) => compare::twins(global, &typed),
-        Command::Baseline(typed) => compare::baseline(global, &typed),
-        Command::Templates(typed) => compare::templates(global, &typed),
-        Command::Show(typed) => read::show(global, &typed),
-        Command::List(typed) => read::list(global, &typed),
-        Command::Status(typed) => read::status(global, &typed),
-        Command::Gaps(typed) => read::gaps(global, &typed),
-        Command::Problems(typed) => read::problems(global, &typed),
-        Command::Verify(typed) => read::verify(global, &typed),
-        Command::Index(typed) => import::index(global, &typed),
+        Command::Collect(typed) => crate::cli::collect::collect(global, &typed),
+        Command::Run(typed) => crate::cli::fleet::run::run(global, &typed),
+        Command::Fleet(typed) => crate::cli::fleet::status::fleet(global, &typed),
+        Command::Coverage(typed) => crate::cli::fleet::coverage::coverage(global, &typed),
+        Command::Library(typed) => crate::cli::library::library(global, &typed),
+        Command::Action(typed) => crate::cli::library::action(global, &typed),
+        Command::Package(typed) => crate::cli::library::package(global, &typed),
+        Command::Import(typed) => crate::cli::import::import(global, typed),
+        Command::Search(typed) => crate::cli::search::search(global, &typed),
+        Command::Stack(typed) => crate::cli::compare::stack(global, &typed),
+        Command::Diff(typed) => crate::cli::compare::diff(global, &typed),
+        Command::Twins(typed) => crate::cli::compare::twins(global, &typed),
+        Command::Baseline(typed) => crate::cli::compare::baseline(global, &typed),
+        Command::Templates(typed) => crate::cli::compare::templates(global, &typed),
+        Command::Show(typed) => crate::cli::read::show(global, &typed),
+        Command::List(typed) => crate::cli::read::list(global, &typed),
+        Command::Status(typed) => crate::cli::read::status(global, &typed),
+        Command::Gaps(typed) => crate::cli::read::gaps(global, &typed),
+        Command::Problems(typed) => crate::cli::read::problems(global, &typed),
+        Command::Verify(typed) => crate::cli::read::verify(global, &typed),
+        Command::Index(typed) => crate::cli::import::index(global, &typed),
         #[cfg(feature = "emulator")]
-        Command::Emulate(typed) => serve::emulate(global, &typed),
-        Command::Bench(args::Bench::Generate {
+        Command::Emulate(typed) => crate::cli::emulate::emulate(global, &typed),
+        Command::Bench(crate::cli::args::Bench::Generate {
             dir,
             seed,
             devices,
             megabytes,
             shape,
-        }) => serve::generate(global, &dir, seed, devices, megabytes, &shape),
+        }) => crate::cli::emulate::generate(global, &dir, seed, devices, megabytes, &shape),
         Command::Query => {
-            std::io::stdout().write_all(query::PAGE.as_bytes())?;
+            std::io::stdout().write_all(crate::cli::query::PAGE.as_bytes())?;
             Ok(Exit::Done)
         }
         Command::Completions { shell } => {
@@ -150,20 +150,20 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Man { dir } => {
             std::fs::create_dir_all(&dir)
                 .and_then(|()| clap_mangen::generate_to(grammar(), &dir))
-                .and_then(|()| query::write_man(&dir))
-                .map_err(|e| output::unwritable(&dir, e))?;
+                .and_then(|()| crate::cli::query::write_man(&dir))
+                .map_err(|e| crate::cli::output::unwritable(&dir, e))?;
             Ok(Exit::Done)
         }
     }
 }
 
 fn complain(failure: &Failure) {
-    eprintln!("error: {}", output::visible(&failure.chain()));
+    eprintln!("error: {}", crate::cli::output::visible(&failure.chain()));
     if let Some((text, at)) = failure.points_at() {
-        eprintln!("{}", output::pointed(text, at));
+        eprintln!("{}", crate::cli::output::pointed(text, at));
     }
     if let Some(hint) = failure.advice() {
-        eprintln!("hint: {}", output::visible(hint));
+        eprintln!("hint: {}", crate::cli::output::visible(hint));
     }
 }
 

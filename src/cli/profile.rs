@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::connect::{Cloud, Connect};
-use crate::app::{self, Failure, Kind, RuleSet};
+use crate::app;
+use crate::app::{Failure, Kind, RuleSet};
+use crate::cli::connect::{Cloud, Connect};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,7 +139,7 @@ fn read_config(path: &Path, what: &str) -> Result<Config, Failure> {
     let text =
         app::read_config(path).map_err(|error| Failure::caused(Kind::Asked, doing(), error))?;
     toml::from_str(&text).map_err(|error| {
-        let why = without_values(&app::collect::fleet::toml_fault(&text, &error));
+        let why = without_values(&::collect::fleet::toml_fault(&text, &error));
         Failure::asked(format!("{}: {why}", doing()))
             .hint("secrets stand in no config file: name a file, a command or the keyring")
     })

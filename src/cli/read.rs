@@ -2,12 +2,14 @@
 
 use std::io::Write;
 
-use crate::app::{self, Failure, ListFilter};
+use crate::app;
+use crate::app::{Failure, ListFilter};
 
-use super::args::{self, Global};
-use super::output::{Form, Output, counted, human_bytes};
-use super::progress::Progress;
-use super::{Exit, archive, say};
+use crate::cli::args;
+use crate::cli::args::Global;
+use crate::cli::output::{Form, Output, counted, human_bytes};
+use crate::cli::progress::Progress;
+use crate::cli::{Exit, archive, say};
 
 pub fn list(global: &Global, typed: &args::List) -> Result<Exit, Failure> {
     let filter = ListFilter {
@@ -60,14 +62,15 @@ pub fn show(global: &Global, typed: &args::Show) -> Result<Exit, Failure> {
     if let Some(at) = line.or(typed.at_offset.map(app::At::Offset)) {
         let context = typed.context.unwrap_or(0);
         let paint = out.paint;
-        let mut view = super::render::LineView::new(&mut out, paint, &typed.reference, typed.raw);
+        let mut view =
+            crate::cli::render::LineView::new(&mut out, paint, &typed.reference, typed.raw);
         app::show_at(&archive(global)?, &reference, at, context, &mut view)?;
     } else if typed.raw {
-        let tell = &mut super::render::say_problem;
+        let tell = &mut crate::cli::render::say_problem;
         app::show_raw(&archive(global)?, &reference, &mut out, tell)?;
     } else {
         let paint = out.paint;
-        let mut view = super::render::ShowView::new(&mut out, paint);
+        let mut view = crate::cli::render::ShowView::new(&mut out, paint);
         app::show(&archive(global)?, &reference, &mut view)?;
     }
     out.flush()?;
@@ -81,9 +84,9 @@ pub fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
         serde_json::to_writer_pretty(&mut out, &status).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
-        super::render::status(&mut out, &status)?;
+        crate::cli::render::status(&mut out, &status)?;
         if typed.index {
-            super::render::index_status(&mut out, &status)?;
+            crate::cli::render::index_status(&mut out, &status)?;
         }
     }
     out.flush()?;
@@ -106,7 +109,7 @@ pub fn verify(global: &Global, typed: &args::Verify) -> Result<Exit, Failure> {
                 out,
                 "{}: {}",
                 out.paint.red("damaged"),
-                super::output::visible(&damage.message)
+                crate::cli::output::visible(&damage.message)
             )?;
         }
         let verdict = if report.damage.is_empty() {

@@ -7,9 +7,9 @@ use crate::app::{
     CountRow, Explained, GapRow, HitRow, Lines, ListRow, ProblemRow, State, Status, TextWay, View,
     ViewMember,
 };
-use crate::evidence::Time;
+use evidence::Time;
 
-use super::output::{
+use crate::cli::output::{
     Columns, PLACE, Paint, Row, counted, human_bytes, human_count, visible, write_visible,
 };
 

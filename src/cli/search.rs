@@ -1,9 +1,11 @@
-use crate::app::{self, Failure, Search, SearchRequest, Verdict, Waiting};
+use crate::app;
+use crate::app::{Failure, Search, SearchRequest, Verdict, Waiting};
 
-use super::args::{self, Global};
-use super::output::{Form, Output, check_place, counted};
-use super::progress::Progress;
-use super::{Exit, archive, render, say, say_unheld};
+use crate::cli::args;
+use crate::cli::args::Global;
+use crate::cli::output::{Form, Output, check_place, counted};
+use crate::cli::progress::Progress;
+use crate::cli::{Exit, archive, render, say, say_unheld};
 
 pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
     let request = request(typed);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use afteraction::emulator::{Emulator, Faults, Fleet, Limits, Settings};
+use emulator::{Emulator, Faults, Fleet, Limits, Settings};
 
 use super::support::{Case, Ran, collecting, sample_data};
 

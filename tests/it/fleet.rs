@@ -4,9 +4,9 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use afteraction::emulator::{Emulator, Faults, Fleet, Made, Pace, Settings};
-use afteraction::store::{FleetNote, OpenOptions, Store};
+use emulator::{Emulator, Faults, Fleet, Made, Pace, Settings};
 use serde_json::Value;
+use store::{FleetNote, OpenOptions, Store};
 
 use super::support::{Case, Ran, speaking};
 
@@ -97,7 +97,7 @@ pub fn spawned(mut command: Command) -> Child {
 }
 
 /// No limit passed, no machine worked on twice.
-fn judged(emulator: &Emulator) -> afteraction::emulator::Judgement {
+fn judged(emulator: &Emulator) -> emulator::Judgement {
     let judgement = emulator.judgement();
     assert!(judgement.violations.is_empty(), "{judgement:?}");
     assert_eq!(judgement.runs.worked_twice, 0, "{:?}", judgement.runs);

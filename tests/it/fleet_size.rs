@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use afteraction::emulator::{Emulator, Fleet, Made, Settings};
+use emulator::{Emulator, Fleet, Made, Settings};
 use jiff::Timestamp;
 
 use super::support::{Case, Ran, speaking};

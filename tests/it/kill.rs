@@ -117,7 +117,7 @@ fn a_killed_import_or_index_loses_nothing_and_goes_on() {
 #[test]
 fn a_killed_collect_loses_nothing_and_goes_on() {
     use super::support::collecting;
-    use afteraction::emulator::{Emulator, Fleet, Limits, Settings};
+    use emulator::{Emulator, Fleet, Limits, Settings};
 
     let emulator = Emulator::start_blocking(Settings {
         limits: Limits::lifted(),

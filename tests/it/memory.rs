@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use afteraction::emulator::{Action, Body, Emulator, Fleet, Kind, Limits, Settings};
+use emulator::{Action, Body, Emulator, Fleet, Kind, Limits, Settings};
 
 use super::support::{Case, collecting};
 

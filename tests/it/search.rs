@@ -11,7 +11,7 @@ fn incident() -> Case {
 #[test]
 fn the_questions_of_the_sample_have_their_answers() {
     let case = incident();
-    for question in afteraction::generate::QUESTIONS {
+    for question in generate::QUESTIONS {
         let mut args = vec!["search"];
         if question.regex {
             args.push("--regex");

@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use afteraction::emulator::{
-    Action, CallKind, Command as Part, Emulator, Fleet, Made, Pace, Settings,
-};
-use afteraction::evidence::ActionId;
+use emulator::{Action, CallKind, Command as Part, Emulator, Fleet, Made, Pace, Settings};
+use evidence::ActionId;
 
 use super::support::{Case, Ran, speaking};
 

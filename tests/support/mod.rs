@@ -66,11 +66,7 @@ impl Case {
 
 /// `collect` from an emulator, signed in as it wants.
 #[cfg(feature = "emulator")]
-pub fn collecting(
-    case: &Case,
-    emulator: &afteraction::emulator::Emulator,
-    more: &[&str],
-) -> Command {
+pub fn collecting(case: &Case, emulator: &emulator::Emulator, more: &[&str]) -> Command {
     speaking(case, emulator, &["collect"], more)
 }
 
@@ -78,7 +74,7 @@ pub fn collecting(
 #[cfg(feature = "emulator")]
 pub fn speaking(
     case: &Case,
-    emulator: &afteraction::emulator::Emulator,
+    emulator: &emulator::Emulator,
     words: &[&str],
     more: &[&str],
 ) -> Command {

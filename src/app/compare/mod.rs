@@ -1,36 +1,38 @@
 //! What is different: stack, diff, twins, baselines. Brings the index's
 //! distinct lines to the analyzers, and their answers back to their places.
 
-mod baselines;
-mod diffing;
-mod kept;
-mod known;
-mod lens;
-mod looks;
+mod aggregate;
+mod baseline;
+mod baseline_filter;
+mod diff;
+mod line_templates;
+mod normalizer;
+mod outliers;
 mod rows;
 mod scope;
-mod stacking;
-mod sweep;
+mod stack;
+mod template_cache;
 #[cfg(test)]
 mod tests;
-mod twinning;
 
-pub use baselines::{
+pub use crate::app::compare::baseline::{
     BaselineRow, LearnRequest, baseline_page, baseline_templates, delete_baseline, import_baseline,
     learn_baseline, list_baselines,
 };
-pub use diffing::{DiffRequest, Sides, diff};
-pub(super) use known::Known;
-pub use rows::{DiffKind, DiffRow, RawRow, SideRow, StackRow, TwinLine, TwinRow};
-pub use scope::{CompareRequest, CompareSummary};
-pub use stacking::{By, StackRequest, stack};
-pub use twinning::{TwinsRequest, twins};
+pub(super) use crate::app::compare::baseline_filter::Known;
+pub use crate::app::compare::diff::{DiffRequest, Sides, diff};
+pub use crate::app::compare::outliers::{TwinsRequest, twins};
+pub use crate::app::compare::rows::{
+    DiffKind, DiffRow, RawRow, SideRow, StackRow, TwinLine, TwinRow,
+};
+pub use crate::app::compare::scope::{CompareRequest, CompareSummary};
+pub use crate::app::compare::stack::{By, StackRequest, stack};
 
-use crate::analyze::AnalyzeError;
+use analyze::AnalyzeError;
 
-use super::failure::{Failure, Kind};
+use crate::app::error::{Failure, Kind};
 
-pub use crate::analyze::{ANALYZERS, RULES, Rule, RuleSet, VARIANTS_COUNTED};
+pub use analyze::{ANALYZERS, RULES, Rule, RuleSet, VARIANTS_COUNTED};
 
 impl From<AnalyzeError> for Failure {
     fn from(error: AnalyzeError) -> Self {
@@ -45,5 +47,5 @@ impl From<AnalyzeError> for Failure {
 
 /// The template of a line, for whoever tries the rules.
 pub fn template_of(rules: &RuleSet, line: &str) -> Result<String, Failure> {
-    Ok(crate::analyze::Templates::new(rules)?.of(line, None))
+    Ok(analyze::Templates::new(rules)?.of(line, None))
 }

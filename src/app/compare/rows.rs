@@ -3,11 +3,11 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::app::row::Place;
-use crate::evidence::{ActionId, CommandIndex, ResultKey, Time};
-use crate::index::TEXT_MAX;
+use crate::app::rows::Place;
+use evidence::{ActionId, CommandIndex, ResultKey, Time};
+use index::TEXT_MAX;
 
-use super::scope::cut;
+use crate::app::compare::scope::cut;
 
 /// Where a text stands: one place of it, which `show` takes.
 #[derive(Clone, Debug, Serialize)]

@@ -2,20 +2,20 @@
 
 use std::path::Path;
 
-use crate::analyze::{First, RuleSet};
-use crate::evidence::{Locator, Time};
-use crate::index::{Field, Located, Query, Selection, Spot, Spots, TEXT_MAX};
+use analyze::{First, RuleSet};
+use evidence::{Locator, Time};
+use index::{Field, Located, Query, Selection, Spot, Spots, TEXT_MAX};
 
-use super::baselines::load;
-use super::lens::Lens;
-use super::rows::Example;
-use super::sweep::Sweep;
-use crate::app::asked::SearchRequest;
-use crate::app::failure::Failure;
-use crate::app::row::Place;
-use crate::app::searching::{Search, Verdict, unheld_fields};
-use crate::app::undated::undated;
-use crate::app::waiting::Waiting;
+use crate::app::compare::aggregate::Sweep;
+use crate::app::compare::baseline::load;
+use crate::app::compare::normalizer::Lens;
+use crate::app::compare::rows::Example;
+use crate::app::error::Failure;
+use crate::app::missing_times::undated;
+use crate::app::rows::Place;
+use crate::app::search::{Search, Verdict, unheld_fields};
+use crate::app::search_request::SearchRequest;
+use crate::app::wait_for_index::Waiting;
 
 /// Which members are compared, and how their lines are looked at.
 #[derive(Clone, Debug, Default)]

@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::analyze::{Change, Groups, Learner, Pairing, RuleSet, Templates, differing};
-use crate::evidence::{
+use analyze::{Change, Groups, Learner, Pairing, RuleSet, Templates, differing};
+use evidence::{
     ActionId, CommandIndex, Layer, ResultId, ResultKey, ResultKind, Seq, Sha256, Time, Version,
 };
-use crate::index::{
+use index::{
     Field, Identity, Occurrence, Query, ResultFacts, Searcher, Selection, Settings, Spot, Writer,
 };
 
-use super::kept::Kept;
-use super::lens::Lens;
-use super::sweep::{Side, Sweep};
+use crate::app::compare::aggregate::{Side, Sweep};
+use crate::app::compare::normalizer::Lens;
+use crate::app::compare::template_cache::Kept;
 
 /// One member as it was taken in.
 #[derive(Clone)]
@@ -267,10 +267,7 @@ fn assert_same(mut told: Answer, mut read: Answer, what: &str) {
         let told = told
             .get_mut(text)
             .unwrap_or_else(|| panic!("{what}: no {text:?}"));
-        let most = said
-            .variants
-            .len()
-            .min(crate::analyze::VARIANTS_COUNTED + 1);
+        let most = said.variants.len().min(analyze::VARIANTS_COUNTED + 1);
         assert_eq!(told.variants.len(), most, "{what}: {text:?}");
         told.variants.clear();
         said.variants.clear();
@@ -418,7 +415,7 @@ fn a_baseline_hides_exactly_what_it_learned_and_says_how_much() {
     known
         .iter()
         .for_each(|template| learner.add(template).unwrap());
-    let facts = crate::analyze::BaselineFacts {
+    let facts = analyze::BaselineFacts {
         name: "half".into(),
         version: 1,
         learned_at: Time::from_text(""),
@@ -432,7 +429,7 @@ fn a_baseline_hides_exactly_what_it_learned_and_says_how_much() {
     let selection = searcher.select(&Query::All).unwrap();
     // Whether the rules are those of the baseline or others.
     for rules in [RuleSet::default(), RuleSet::none()] {
-        let baseline = crate::analyze::Baseline::read(&page).unwrap();
+        let baseline = analyze::Baseline::read(&page).unwrap();
         let lens = Lens::new(rules, vec![baseline], names(), [7; 16]).unwrap();
         let sweep = Sweep::new(&selection, &lens).over(2, 3);
         let mut hits = 0;

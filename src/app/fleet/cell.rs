@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::collect::fleet::{DeviceRecord, DeviceState, Outcome, Step};
-use crate::evidence::{Action, ActionId, Command, CommandIndex, GapReason, ResultKey, Time};
+use collect::fleet::{DeviceRecord, DeviceState, Outcome, Step};
+use evidence::{Action, ActionId, Command, CommandIndex, GapReason, ResultKey, Time};
 
 /// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -6,16 +6,17 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::cell::{Brought, Cell, CellState, brought, judge};
-use super::runs::{every_run, find_run};
-use super::standing::{RunRow, run_cells};
-use crate::app::collecting::runtime;
+use crate::app::collect::runtime;
 use crate::app::custody;
-use crate::app::failure::Failure;
-use crate::collect::Settings;
-use crate::collect::fleet::{self, FleetPlan, Step, Wrong};
-use crate::evidence::{Action, Command, CommandIndex, CommandKind, GapReason, ResultKey, Time};
-use crate::store::Catalogue;
+use crate::app::error::Failure;
+use crate::app::fleet::cell::{Brought, Cell, CellState, brought, judge};
+use crate::app::fleet::runs::{every_run, find_run};
+use crate::app::fleet::status::{RunRow, run_cells};
+use collect::Settings;
+use collect::fleet;
+use collect::fleet::{FleetPlan, Step, Wrong};
+use evidence::{Action, Command, CommandIndex, CommandKind, GapReason, ResultKey, Time};
+use store::Catalogue;
 
 /// What coverage is asked of.
 #[derive(Clone, Debug, Default)]
@@ -355,7 +356,7 @@ mod tests {
     #[test]
     fn files_of_other_sessions_and_what_is_unresolved_are_not_sent_again() {
         let mut old = cell("a", Step::Put { file: "old".into() }, CellState::Done);
-        old.action_id = Some(crate::evidence::ActionId::from_bytes([1; 16]));
+        old.action_id = Some(evidence::ActionId::from_bytes([1; 16]));
         let cells = [
             old,
             cell("a", put(), CellState::Done),

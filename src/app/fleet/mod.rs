@@ -1,15 +1,17 @@
 //! Live response on a fleet: planned, run, recorded in the archive.
 
 mod cell;
+mod commands;
 mod coverage;
-mod orders;
-mod planning;
-mod running;
+mod plan;
+mod run;
 mod runs;
-mod standing;
+mod status;
 
-pub use cell::{Cell, CellState};
-pub use coverage::{CoverageRequest, Covered, coverage, plan_missing};
-pub use planning::{plan_fleet, read_config, read_devices, read_playbook};
-pub use running::{FleetEnded, Ordered, order_fleet, resume_fleet, start_fleet};
-pub use standing::{FleetRow, RunRow, fleet_runs, fleet_status, in_seconds, unreadable_runs};
+pub use crate::app::fleet::cell::{Cell, CellState};
+pub use crate::app::fleet::coverage::{CoverageRequest, Covered, coverage, plan_missing};
+pub use crate::app::fleet::plan::{plan_fleet, read_config, read_devices, read_playbook};
+pub use crate::app::fleet::run::{FleetEnded, Ordered, order_fleet, resume_fleet, start_fleet};
+pub use crate::app::fleet::status::{
+    FleetRow, RunRow, fleet_runs, fleet_status, in_seconds, unreadable_runs,
+};

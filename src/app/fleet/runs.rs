@@ -1,9 +1,9 @@
 //! The fleet runs of an archive, as their records tell. One that cannot be
 //! read says why, and hides no other.
 
-use crate::app::failure::{Failure, Kind};
-use crate::collect::fleet::{RunId, RunRecord, RunState};
-use crate::store::{Catalogue, FleetNote};
+use crate::app::error::{Failure, Kind};
+use collect::fleet::{RunId, RunRecord, RunState};
+use store::{Catalogue, FleetNote};
 
 /// A run whose record cannot be read.
 pub(super) struct Unreadable {

@@ -6,17 +6,18 @@ mod render;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use crate::app;
 use crate::app::{
-    self, CompareRequest, CompareSummary, DiffRequest, Failure, LearnRequest, RULES, RuleSet,
+    CompareRequest, CompareSummary, DiffRequest, Failure, LearnRequest, RULES, RuleSet,
     SearchRequest, Sides, StackRequest, TwinsRequest, Verdict, Waiting,
 };
 
-use super::args::Global;
-use super::output::{Form, Output, Row, counted, visible, write_visible};
-use super::profile;
-use super::progress::Progress;
-use super::{Exit, archive, say, say_unheld};
-use args::{Baseline, By, Diff, Learn, Select, Stack, Templates, Twins};
+use crate::cli::args::Global;
+use crate::cli::compare::args::{Baseline, By, Diff, Learn, Select, Stack, Templates, Twins};
+use crate::cli::output::{Form, Output, Row, counted, visible, write_visible};
+use crate::cli::profile;
+use crate::cli::progress::Progress;
+use crate::cli::{Exit, archive, say, say_unheld};
 
 pub fn stack(global: &Global, typed: &Stack) -> Result<Exit, Failure> {
     let request = StackRequest {
@@ -124,7 +125,7 @@ type Take<'t, R> = &'t mut dyn FnMut(R) -> Result<(), Failure>;
 /// Runs a comparison, writes its rows, and says what it came to.
 fn compare<R: Row>(
     global: &Global,
-    typed: &super::args::Form,
+    typed: &crate::cli::args::Form,
     compared: &dyn Fn(&CompareSummary) -> String,
     run: impl FnOnce(&Path, &Watched<'_>, Take<'_, R>) -> Result<CompareSummary, Failure>,
 ) -> Result<Exit, Failure> {
@@ -171,7 +172,7 @@ pub fn baseline(global: &Global, typed: &Baseline) -> Result<Exit, Failure> {
                 Ok(writeln!(out)?)
             })?;
             out.flush()?;
-            say(global, &render::baseline(&row));
+            say(global, &crate::cli::compare::render::baseline(&row));
             Ok(Exit::Done)
         }
         Baseline::Export { name, output } => {
@@ -189,7 +190,7 @@ pub fn baseline(global: &Global, typed: &Baseline) -> Result<Exit, Failure> {
         }
         Baseline::Import { file, name } => {
             let row = app::import_baseline(&dir, file, name.as_deref())?;
-            say(global, &render::baseline(&row));
+            say(global, &crate::cli::compare::render::baseline(&row));
             Ok(Exit::Done)
         }
         Baseline::Delete { name } => {
@@ -219,7 +220,7 @@ fn learn(global: &Global, dir: &Path, typed: &Learn) -> Result<Exit, Failure> {
             writeln!(out)?;
             out.flush()?;
         }
-        false => say(global, &render::baseline(&row)),
+        false => say(global, &crate::cli::compare::render::baseline(&row)),
     }
     Ok(Exit::Done)
 }

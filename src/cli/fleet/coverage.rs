@@ -3,15 +3,17 @@ use std::io::Write;
 
 use jiff::SignedDuration;
 
-use crate::app::{self, Cell, CellState, CoverageRequest, Covered, Failure};
+use crate::app;
+use crate::app::{Cell, CellState, CoverageRequest, Covered, Failure};
 use crate::cli::args::Global;
 use crate::cli::output::{Form, Output, counted, human_count, unwritable};
 use crate::cli::{Exit, archive, connect, say};
 
-use super::args::Coverage;
-use super::grid::{Column, Devices, Grid};
-use super::run::{self, Launch};
-use super::standing::tell_unreadable;
+use crate::cli::fleet::args::Coverage;
+use crate::cli::fleet::grid::{Column, Devices, Grid};
+use crate::cli::fleet::run;
+use crate::cli::fleet::run::Launch;
+use crate::cli::fleet::status::tell_unreadable;
 
 pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
     let dir = archive(global)?;

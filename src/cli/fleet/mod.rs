@@ -5,5 +5,5 @@ pub mod coverage;
 mod grid;
 mod render;
 pub mod run;
-pub mod standing;
+pub mod status;
 mod view;

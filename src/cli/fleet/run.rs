@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::app::collect::Settings;
-use crate::app::collect::fleet::{FleetPlan, FleetRequest, FleetRules, Playbook, Step, Wrong};
-use crate::app::{self, Failure, FleetEnded};
+use crate::app;
+use crate::app::{Failure, FleetEnded};
 use crate::cli::args::{Connect, Global};
 use crate::cli::import::{index_these, print_json};
 use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
 use crate::cli::{Exit, archive, connect, say};
+use ::collect::Settings;
+use ::collect::fleet::{FleetPlan, FleetRequest, FleetRules, Playbook, Step, Wrong};
 
-use super::args::{How, Run, Watching, What};
-use super::view::View;
+use crate::cli::fleet::args::{How, Run, Watching, What};
+use crate::cli::fleet::view::View;
 
 pub fn run(global: &Global, typed: &Run) -> Result<Exit, Failure> {
     let request = request(&typed.what)?;
@@ -25,7 +26,7 @@ pub fn run(global: &Global, typed: &Run) -> Result<Exit, Failure> {
         dry_run: typed.dry_run,
         json: typed.json,
     };
-    self::launch(global, settings, plan, &launch)
+    crate::cli::fleet::run::launch(global, settings, plan, &launch)
 }
 
 /// How a plan is started, or only shown.
@@ -257,7 +258,7 @@ struct DryRun<'a> {
     sessions_s: f64,
     earliest_finish: String,
     warnings: &'a [Wrong],
-    requests: Vec<app::collect::fleet::PlannedCall>,
+    requests: Vec<::collect::fleet::PlannedCall>,
 }
 
 fn dry_run(global: &Global, typed: &Launch<'_>, plan: &FleetPlan) -> Result<Exit, Failure> {
@@ -308,7 +309,7 @@ fn dry_run(global: &Global, typed: &Launch<'_>, plan: &FleetPlan) -> Result<Exit
             human_time(plan.bound.links),
             human_time(plan.bound.starts),
             human_time(plan.bound.sessions),
-            human_time(app::collect::fleet::SESSION_USUAL),
+            human_time(::collect::fleet::SESSION_USUAL),
         ),
     );
     Ok(Exit::Done)

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::app::collect::fleet::Counts;
-use crate::app::collect::{Call, Events, Progress as Step};
 use crate::cli::args::Global;
 use crate::cli::output::{human_bytes, visible};
 use crate::cli::progress::Progress;
+use ::collect::fleet::Counts;
+use ::collect::{Call, Events, Progress as Step};
 
 /// A wait longer than a minute's budget: said where nobody sees a bar, too.
 const LONG_WAIT: SignedDuration = SignedDuration::from_secs(120);

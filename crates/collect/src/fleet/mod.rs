@@ -1,0 +1,42 @@
+//! Live response on a fleet: what a person asks for becomes a plan, the plan a
+//! run, the run a record that survives any kill.
+//!
+//! `plan` and `schedule` are pure: no tokio, no clock, no disk. `schedule` is
+//! handed events with their time and answers with decisions, so that days of a
+//! fleet of thousands are played through in milliseconds.
+//!
+//! **Must never know**: how the record is kept, the terminal, the environment.
+//!
+//! **Invariants**: the intention to start a session is in the record before
+//! the request leaves; a start whose answer was lost is looked for and never
+//! sent again while it may still show; never more sessions than the service
+//! allows, Pending ones and those of others counted.
+
+mod device;
+pub(crate) mod plan;
+mod record;
+mod report;
+mod run_id;
+mod runner;
+mod schedule;
+mod sessions;
+
+pub use crate::fleet::device::{Attempt, Cancelling, DeviceRecord, DeviceState, Outcome};
+pub use crate::fleet::plan::device_selector::Wanted;
+pub use crate::fleet::plan::diagnostic::Wrong;
+pub use crate::fleet::plan::inventory::survey;
+pub(crate) use crate::fleet::plan::inventory::{entities, resolve_one};
+pub use crate::fleet::plan::lower_bound::{Bound, Needs, SESSION_USUAL};
+pub use crate::fleet::plan::machine::Machine;
+pub use crate::fleet::plan::playbook::{PLAYBOOK_BYTES_MAX, Playbook, toml_fault};
+pub use crate::fleet::plan::request::{
+    FleetPlan, FleetRequest, PlannedCall, PlannedDevice, Survey,
+};
+pub use crate::fleet::plan::step::Step;
+pub use crate::fleet::plan::variables::Variables;
+pub use crate::fleet::record::{FleetOrder, FleetRecord, RunRecord, RunState};
+pub use crate::fleet::report::FleetReport;
+pub use crate::fleet::run_id::RunId;
+pub use crate::fleet::runner::run_fleet;
+pub(crate) use crate::fleet::runner::{Fleet, start_all, tend};
+pub use crate::fleet::schedule::{Counts, FleetRules};

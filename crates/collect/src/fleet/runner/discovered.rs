@@ -1,0 +1,89 @@
+//! Sessions that no list brought: the answer to a start, a look by id, a
+//! machine's own list. They are kept as received, within the bounds of what
+//! lists bring, and handed to the lister, which alone plans what is fetched.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::SeenAction;
+use crate::fetch::collector::Run;
+use crate::fleet::runner::Fleet;
+use crate::service::list;
+use evidence::Action;
+
+/// Kept, and not planned from yet.
+///
+/// **Memory**: what a few seconds of calls bring.
+#[derive(Default)]
+pub(crate) struct Inbox(Mutex<Vec<Action>>);
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Vec<Action>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+}
+
+impl Fleet {
+    /// Keeps an action: what the schedule is told after this is planned from
+    /// before the run is at rest. What is too large is told, and its results
+    /// are not fetched.
+    pub(crate) async fn keep_found(&self, run: &Run, action: &Action, json: Vec<u8>) {
+        if !list::fits(action, &json) {
+            return run.tally.notice(format!(
+                "what the service says of action {} is too large to keep",
+                action.id
+            ));
+        }
+        let seen = [SeenAction {
+            action: Arc::new(action.clone()),
+            json: json.into(),
+        }];
+        let noted = run.with_vault("keep an action as received", move |vault| {
+            vault.note_actions(&seen)
+        });
+        match noted.await {
+            Ok(()) => self.inbox.lock().push(action.clone()),
+            Err(error) => run.fail(error),
+        }
+    }
+
+    /// What was found since the last time.
+    pub fn take_found(&self) -> Vec<Action> {
+        std::mem::take(&mut *self.inbox.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::fetch::collector::tests::{Bare, action, still};
+    use crate::fleet::runner::tests::fleet;
+
+    #[tokio::test]
+    async fn what_is_found_keeps_the_run_from_rest_and_has_the_bounds_of_a_list() {
+        let state = tempfile::tempdir().unwrap();
+        let run = still(Arc::new(Bare::default()), state.path()).await;
+        let fleet = fleet();
+        fleet
+            .hears
+            .store(false, std::sync::atomic::Ordering::Release);
+        fleet.lock().is_paused = true;
+        assert!(fleet.is_at_rest());
+        fleet.keep_found(&run, &action(1), b"{}".to_vec()).await;
+        assert!(!fleet.is_at_rest(), "nothing is planned from it yet");
+        assert_eq!(fleet.take_found(), [action(1)]);
+        assert!(fleet.is_at_rest());
+        // Small as received, and megabytes as read.
+        let mut monster = action(2);
+        monster.commands = vec![monster.commands[0].clone(); 20_000];
+        fleet.keep_found(&run, &monster, b"{}".to_vec()).await;
+        assert!(fleet.take_found().is_empty());
+        let notices = run.tally.report().notices;
+        assert!(notices[0].contains("too large to keep"), "{notices:?}");
+        assert!(!run.is_halted(), "it is no reason to end the run");
+    }
+}

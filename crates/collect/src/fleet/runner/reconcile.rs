@@ -1,0 +1,113 @@
+//! What the regular lists cannot tell is asked for by itself: sessions no list
+//! shows, starts without an answer, parked devices.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::fetch::collector::Run;
+use crate::fetch::poller::LOOK_BACK;
+use crate::fleet::plan::inventory;
+use crate::fleet::runner::Fleet;
+use crate::fleet::schedule::Look;
+use crate::service::api::{Ask, CallError};
+use crate::service::list::{IDS_PER_QUERY, quoted};
+use crate::{Call, CollectError};
+use evidence::Action;
+
+/// Between two looks at parked devices, service time.
+const MACHINES_EVERY: Duration = Duration::from_secs(60);
+/// The same where they are so many that whole lists are asked for.
+const MANY_MACHINES_EVERY: Duration = Duration::from_secs(300);
+/// More parked devices than this are not asked for by their ids.
+const PARKED_BY_ID_MAX: usize = 100;
+
+pub async fn look_at_unseen(run: &Run, fleet: &Arc<Fleet>) {
+    let unseen = fleet.lock().take_unseen(run.clock.now());
+    for (place, id) in unseen {
+        let ask = Ask::get(Call::Action, run.api.url(&format!("machineactions/{id}")));
+        match run.api.call(&ask).await {
+            Ok(answer) => {
+                if let Ok(action) = Action::from_json(&answer.body) {
+                    fleet.keep_found(run, &action, answer.body).await;
+                    fleet.lock().saw(&action, run.clock.now());
+                }
+            }
+            Err(CallError::Service(e)) if e.status == 404 => {
+                fleet.lock().unknown(place, run.clock.now());
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Whether parked devices were seen again; returns when to look next.
+pub async fn look_for_parked(run: &Run, fleet: &Arc<Fleet>) -> Moment {
+    let parked = fleet.lock().parked();
+    let many = parked.len() > PARKED_BY_ID_MAX;
+    let filters: Vec<Option<String>> = if many {
+        vec![None]
+    } else {
+        let groups = parked.chunks(IDS_PER_QUERY);
+        groups.map(|ids| Some(any_id(ids))).collect()
+    };
+    for filter in filters {
+        // What fails is looked at again next time.
+        if let Ok((machines, _)) = inventory::machines(&run.api, filter.as_deref()).await {
+            fleet.lock().saw_machines(&machines);
+        }
+    }
+    let wait = if many {
+        MANY_MACHINES_EVERY
+    } else {
+        MACHINES_EVERY
+    };
+    run.clock.now().after(run.clock.real(wait))
+}
+
+fn any_id(ids: &[String]) -> String {
+    let any: Vec<_> = ids
+        .iter()
+        .map(|id| format!("id eq {}", quoted(id)))
+        .collect();
+    any.join(" or ")
+}
+
+/// Starts whose answer was lost, on the machines they were sent to. What fails
+/// is looked for again next time.
+pub async fn look_for_lost(run: &Run, fleet: &Fleet) {
+    let due = fleet.lock().due_to_look(run.clock.now());
+    for look in due {
+        let began = run.clock.now();
+        if show_created_on(run, fleet, &look).await.is_ok() {
+            fleet.lock().looked(look.place, began, run.clock.now());
+        }
+    }
+}
+
+/// Shows the schedule what was created on a machine since shortly before a
+/// start.
+///
+/// **Errors**: also where the list was not read to its end, since what stands
+/// behind may be what is looked for.
+async fn show_created_on(run: &Run, fleet: &Fleet, look: &Look) -> Result<(), CollectError> {
+    let mut filter = format!("machineId eq {}", quoted(&look.machine_id));
+    let from = look.from.and_then(|from| from.checked_sub(LOOK_BACK).ok());
+    if let Some(from) = from {
+        filter.push_str(&format!(" and creationDateTimeUtc ge {from}"));
+    }
+    let mut url = run.api.url("machineactions");
+    url.set_query(Some(&format!("$filter={filter}")));
+    let (values, _) = inventory::entities(&run.api, Call::List, url).await?;
+    for value in values {
+        let Ok(action) = Action::from_value(&value) else {
+            continue;
+        };
+        if fleet.lock().is_ours(&action) {
+            let json = value.to_string().into_bytes();
+            fleet.keep_found(run, &action, json).await;
+            fleet.lock().saw(&action, run.clock.now());
+        }
+    }
+    Ok(())
+}

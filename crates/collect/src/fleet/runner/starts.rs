@@ -1,0 +1,184 @@
+//! Sessions started one after the other, as the budget and the schedule let
+//! them, and what the answers mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fetch::collector::Run;
+use crate::fleet::plan::step::start_path;
+use crate::fleet::runner::{Fleet, IN_FLIGHT_MAX, Refused};
+use crate::fleet::schedule::{Answer, Start};
+use crate::service::api::{Ask, CallError};
+use crate::service::rate_limit::Ticket;
+use crate::{Call, CollectError, Secret, ServiceError};
+use evidence::Action;
+
+/// When stopped, answers under way have so long, real time: what has none by
+/// then is looked for when the run is gone on with.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// Tokens refused in a row after which there is no use.
+const REFUSED_TOKENS_MAX: u32 = 3;
+
+/// Starts sessions until the run halts or is at rest.
+pub(crate) async fn start_all(run: Arc<Run>, fleet: Arc<Fleet>) {
+    let started = run.unless_halted(start_each(&run, &fleet)).await;
+    if let Some(Err(error)) = started {
+        run.fail(error);
+    }
+    // What is under way ends by itself, or is left after a while.
+    let _ = fleet.in_flight.acquire_many(IN_FLIGHT_MAX as u32).await;
+    if let Err(error) = fleet.keep(&run).await {
+        run.fail(error);
+    }
+}
+
+async fn start_each(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+    fleet.check_owner(run).await?;
+    while !run.queue.is_closed() {
+        if !fleet.lock().could_start(run.clock.now()) {
+            fleet.pause(run.clock).await;
+            continue;
+        }
+        let permit = fleet.in_flight.clone().acquire_owned().await;
+        // The token first: what waits for one keeps no place in the budget,
+        // which would be over by the time it leaves.
+        let ready = run.api.ready(Call::Run).await;
+        let (ticket, token) = ready.map_err(|e| e.into_fatal(Call::Run, &run.api.host))?;
+        // What could be started when the wait began may not be now.
+        let Some(start) = fleet.lock().next_start(run.clock.now()) else {
+            ticket.unsent();
+            continue;
+        };
+        let held = Held {
+            run: run.clone(),
+            fleet: fleet.clone(),
+            place: start.place,
+            ticket: Some(ticket),
+        };
+        fleet.keep(run).await?;
+        let Some(ticket) = held.leave() else {
+            continue;
+        };
+        let (run, fleet) = (run.clone(), fleet.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                () = send(&run, &fleet, start, ticket, &token) => {}
+                () = run.halted_for(LAST_ANSWERS) => {}
+            }
+        });
+    }
+    Ok(())
+}
+
+/// A start between its decision and its request. Where it is dropped before
+/// it leaves, it never was sent, and nobody need look for it.
+struct Held {
+    run: Arc<Run>,
+    fleet: Arc<Fleet>,
+    place: u32,
+    ticket: Option<Ticket>,
+}
+
+impl Held {
+    /// `None` where the record took so long that the budget would no longer
+    /// count the request.
+    fn leave(mut self) -> Option<Ticket> {
+        self.ticket.take_if(|ticket| ticket.is_good())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.unsent();
+            let now = self.run.clock.now();
+            self.fleet.lock().answered(self.place, Answer::Unsent, now);
+        }
+    }
+}
+
+/// Sends one start and tells the schedule what came of it.
+async fn send(run: &Run, fleet: &Arc<Fleet>, start: Start, ticket: Ticket, token: &Secret) {
+    let body = start.body.to_string().into_bytes();
+    let url = run.api.url(&start_path(&start.machine_id));
+    let ask = Ask::post(Call::Run, url, body);
+    let answer = match ask_once(run, fleet, &ask, ticket, token).await {
+        Ok(body) => match Action::from_json(&body) {
+            Ok(action) => {
+                // The answer to a start is evidence, too.
+                fleet.keep_found(run, &action, body).await;
+                Answer::Created(Box::new(action))
+            }
+            Err(_) => Answer::Lost,
+        },
+        Err(answer) => answer,
+    };
+    let now = run.clock.now();
+    fleet.lock().answered(start.place, answer, now);
+    if let Err(error) = fleet.keep(run).await {
+        run.fail(error);
+    }
+    fleet.happened.notify_waiters();
+}
+
+async fn ask_once(
+    run: &Run,
+    fleet: &Fleet,
+    ask: &Ask,
+    ticket: Ticket,
+    token: &Secret,
+) -> Result<Vec<u8>, Answer> {
+    let fatal = |error: CollectError, answer: Answer| {
+        run.fail(error);
+        answer
+    };
+    let error = match run.api.send(ask, ticket, token).await {
+        Ok(answer) => {
+            *fleet.lock_refused() = Refused::default();
+            return Ok(answer.body);
+        }
+        Err(error) => error,
+    };
+    Err(match error {
+        CallError::Throttled => Answer::Throttled,
+        CallError::Lost(_) => Answer::Unsent,
+        CallError::Broken(_) | CallError::Odd(_) | CallError::BadLink(_) => Answer::Lost,
+        CallError::Fatal(error) => fatal(error, Answer::Unsent),
+        CallError::Service(e) if e.status == 401 => match run.api.signer.renew(token).await {
+            Ok(next) if fleet.lock_refused().count(token, &next) <= REFUSED_TOKENS_MAX => {
+                Answer::Unsent
+            }
+            Ok(_) => fatal(CollectError::TokenSpent, Answer::Unsent),
+            Err(error) => fatal(error, Answer::Unsent),
+        },
+        CallError::Service(e) if e.status == 408 || e.status >= 500 => Answer::Lost,
+        // Whoever refuses without the service's words may stand between it and
+        // us, and have passed the start on.
+        CallError::Service(service) if service.code.is_empty() && service.status == 403 => {
+            fatal(refused(run, service), Answer::Lost)
+        }
+        CallError::Service(e) if e.code.is_empty() => Answer::Lost,
+        CallError::Service(e) if e.code.eq_ignore_ascii_case("ActiveRequestAlreadyExists") => {
+            Answer::Busy
+        }
+        // Only this one is about the device; any other is about us, and every
+        // further start would be refused as well.
+        CallError::Service(service) if service.status == 403 && !is_about_device(&service) => {
+            fatal(refused(run, service), Answer::Unsent)
+        }
+        CallError::Service(e) => Answer::Refused(e.to_string()),
+    })
+}
+
+fn refused(run: &Run, service: ServiceError) -> CollectError {
+    CollectError::Service {
+        call: Call::Run.doing(),
+        host: run.api.host.clone(),
+        service,
+    }
+}
+
+fn is_about_device(refused: &ServiceError) -> bool {
+    refused.code.eq_ignore_ascii_case("DisallowedOperation")
+}

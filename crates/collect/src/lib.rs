@@ -1,0 +1,40 @@
+//! The network's way in: finds every live response action through the Defender
+//! API, decides per command what can be fetched, asks for a link when a slot is
+//! free, streams the body into the vault and says at the end what is there,
+//! what is missing and why.
+//!
+//! **Must never know**: how the vault keeps bytes (packs, catalogue, index),
+//! the terminal, the environment. It sees a [`Vault`] and is told everything
+//! else in [`Settings`].
+//!
+//! **Invariants**: a result counts as sealed only when the vault has said so.
+//! No call leaves before its budget has room for it and the call log holds it.
+//! Links and tokens reach no log, no error, no `Debug` text and no disk; the
+//! bearer token goes to the API host alone, a link goes out byte for byte.
+//!
+//! **The data's road**: `api` lists and asks links → `plan` decides → `queue`
+//! orders → a slot (`download`) streams chunks over a bounded channel to a
+//! `writer` thread → the vault seals → `tally` counts.
+
+mod clock;
+mod error;
+mod fetch;
+pub mod fleet;
+mod service;
+mod settings;
+mod system;
+
+pub use crate::error::{CollectError, ServiceError};
+pub use crate::fetch::collector::collect;
+pub use crate::fetch::report::{Events, Progress, Report};
+pub use crate::fetch::sink::{Download, Sealed, SeenAction, Standing, Vault, VaultError};
+pub use crate::service::action::{await_package, cancel_action, look_at_action};
+pub use crate::service::auth::secret::Secret;
+pub use crate::service::auth::sign_in::secret_from_command;
+pub use crate::service::library::{LIBRARY_FILE_BYTES_MAX, Library, LibraryFile, Upload};
+pub use crate::service::package::start_package;
+pub use crate::service::preflight::{CheckLine, CheckState, check};
+pub use crate::service::rate_limit::Call;
+pub use crate::settings::{
+    Cloud, Filter, Pace, Settings, SignIn, Timeouts, TokenSource, state_dir,
+};

@@ -1,0 +1,14 @@
+//! TODO-DOC collect/service
+
+pub(crate) mod action;
+pub(crate) mod api;
+pub(crate) mod auth;
+pub(crate) mod blob;
+pub(crate) mod call_log;
+pub(crate) mod http;
+pub(crate) mod library;
+pub(crate) mod links;
+pub(crate) mod list;
+pub(crate) mod package;
+pub(crate) mod preflight;
+pub(crate) mod rate_limit;

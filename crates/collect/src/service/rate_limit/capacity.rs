@@ -1,0 +1,72 @@
+//! How many calls may leave in the time to come, as far as is known now. Pure.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::service::call_log::Ledger;
+use crate::service::rate_limit::{Call, Limit, Pace, ends};
+
+/// Times within which calls to come are counted: a minute, and by steps the
+/// hour, since its window may open late.
+const HORIZONS: [u64; 13] = [
+    60, 300, 600, 900, 1_200, 1_500, 1_800, 2_100, 2_400, 2_700, 3_000, 3_300, 3_600,
+];
+
+/// Calls of a kind that may leave within a time from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// **Units**: service time.
+    pub within: Duration,
+    pub calls: usize,
+}
+
+/// What the windows leave for each of [`HORIZONS`].
+pub(crate) fn rooms(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Vec<Room> {
+    let ends = ends(ledger, call, now, pace);
+    let room = |seconds| {
+        let within = Duration::from_secs(seconds);
+        let until = now.after(pace.clock.real(within));
+        let left = |limit: &Limit| {
+            let span = pace.clock.real(limit.span);
+            let standing = ends.iter().filter(|end| end.after(span) > until).count();
+            let spans = (within.as_secs() / limit.span.as_secs()).max(1) as usize;
+            (limit.calls * spans).saturating_sub(standing)
+        };
+        let mut holds = ledger.holds.iter();
+        let is_held = holds.any(|(held, end)| *held == call && *end > until);
+        let calls = call.limits().iter().map(left).min();
+        Room {
+            within,
+            calls: calls.filter(|_| !is_held).unwrap_or(0),
+        }
+    };
+    HORIZONS.map(room).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::rate_limit::tests::{answered, pace, seconds};
+
+    #[test]
+    fn room_to_come_counts_what_a_window_loses_until_then() {
+        let calls = |ledger: &Ledger, now| -> Vec<usize> {
+            let rooms = rooms(ledger, Call::Link, seconds(now), pace());
+            let told = rooms
+                .iter()
+                .filter(|r| matches!(r.within.as_secs(), 60 | 900 | 1_800 | 2_700 | 3_600));
+            told.map(|room| room.calls).collect()
+        };
+        let fresh = Ledger::default();
+        assert_eq!(calls(&fresh, 0), [100, 1_500, 1_500, 1_500, 1_500]);
+        let mut spent = Ledger {
+            calls: (0..1_500).map(|n| answered(n * 2)).collect(),
+            holds: Vec::new(),
+        };
+        // Those of the first 900 seconds are over at 4,500 s.
+        assert_eq!(calls(&spent, 3_600), [31, 451, 901, 1_351, 1_500]);
+        assert_eq!(calls(&spent, 3_000), [0, 151, 601, 1_051, 1_500]);
+        spent.holds.push((Call::Link, seconds(4_000)));
+        assert_eq!(calls(&spent, 3_600), [0, 451, 901, 1_351, 1_500]);
+    }
+}

@@ -1,0 +1,47 @@
+//! The collector over real HTTP, with a vault in memory.
+
+mod emulated;
+mod fleet;
+mod requests;
+mod spoilt_log;
+mod stub;
+mod stubbed;
+mod vault;
+
+use std::sync::{Arc, Mutex};
+
+use afteraction_collect::{CollectError, Progress, Report, Settings, collect};
+use tokio::sync::watch;
+use vault::MemoryVault;
+
+/// What a run said, all of it.
+struct Told {
+    report: Report,
+    failure: Option<CollectError>,
+    progress: Vec<Progress>,
+}
+
+impl Told {
+    /// Every text the run let out.
+    fn text(&self) -> String {
+        format!("{:?} {:?} {:?}", self.report, self.failure, self.progress)
+    }
+}
+
+async fn run_until(settings: Settings, vault: &MemoryVault, stop: watch::Receiver<bool>) -> Told {
+    let progress = Arc::new(Mutex::new(Vec::new()));
+    let heard = progress.clone();
+    let events = Arc::new(move |p: Progress| heard.lock().unwrap().push(p));
+    let (report, failure) = collect(settings, vault.shared(), events, stop).await;
+    let progress = progress.lock().unwrap().clone();
+    Told {
+        report,
+        failure,
+        progress,
+    }
+}
+
+async fn run(settings: Settings, vault: &MemoryVault) -> Told {
+    let (_stop, stopped) = watch::channel(false);
+    run_until(settings, vault, stopped).await
+}

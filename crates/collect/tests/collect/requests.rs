@@ -1,0 +1,129 @@
+//! What is asked of the service once: packages and the library, while answers
+//! are lost or held back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use afteraction_collect::fleet::survey;
+use afteraction_collect::{CollectError, Library, Upload, look_at_action, start_package};
+use serde_json::json;
+
+use super::stub::{Reply, Stub};
+use super::stubbed::{id, is_list, page, settings};
+
+fn machines() -> Reply {
+    let machine = json!({"id": "m'1", "computerDnsName": "ws-1"});
+    Reply::new(200, json!({ "value": [machine] }).to_string())
+}
+
+#[tokio::test]
+async fn a_package_whose_answer_was_lost_is_found_when_it_shows() {
+    let state = tempfile::tempdir().unwrap();
+    let (starts, looks) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let comment = Arc::new(std::sync::Mutex::new(serde_json::Value::Null));
+    let stub = Stub::serve(move |request, _| match request {
+        r if r.method == "POST" => match starts.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::new(429, "").header("Retry-After", "1"),
+            _ => {
+                let body: serde_json::Value = serde_json::from_slice(&r.body).unwrap();
+                *comment.lock().unwrap() = body["Comment"].clone();
+                Reply::new(502, "<html>")
+            }
+        },
+        r if is_list(r) => match looks.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => page(&[]),
+            _ => page(&[json!({"id": id(9), "type": "CollectInvestigationPackage",
+                "requestorComment": *comment.lock().unwrap()})]),
+        },
+        _ => machines(),
+    });
+    let settings = settings(&stub, state.path());
+    let action = start_package(&settings, "ws-1", "CASE-42").await.unwrap();
+    assert_eq!(action.to_string(), id(9));
+    let seen = stub.seen();
+    assert_eq!(seen.iter().filter(|r| r.method == "POST").count(), 2);
+    let look = seen.iter().find(|r| is_list(r)).unwrap();
+    let target = look.target.replace("%20", " ").replace("%27", "'");
+    assert!(target.ends_with("machineId eq 'm''1'"), "{target}");
+}
+
+#[tokio::test]
+async fn an_action_that_never_ends_is_not_read_to_its_end() {
+    let state = tempfile::tempdir().unwrap();
+    let long = json!({"id": id(1), "title": "x".repeat(3 << 20)}).to_string();
+    let stub = Stub::serve(move |_, _| Reply::new(200, long.clone()));
+    let settings = settings(&stub, state.path());
+    let looked = look_at_action(&settings, id(1).parse().unwrap()).await;
+    let error = looked.unwrap_err().to_string();
+    assert!(error.contains("longer than 1048576 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_that_leads_back_to_its_own_page_is_not_taken_for_whole() {
+    let state = tempfile::tempdir().unwrap();
+    let stub = Stub::serve(|request, base| {
+        let next = format!("{base}{}", request.target);
+        let machine = json!({"id": "m1", "computerDnsName": "ws-1"});
+        let list = json!({"value": [machine], "@odata.nextLink": next});
+        Reply::new(200, list.to_string())
+    });
+    let settings = settings(&stub, state.path());
+    let surveyed = survey(&settings, Arc::new(|_| ())).await;
+    let error = format!("{:?}", surveyed.unwrap_err());
+    assert!(error.contains("does not end"), "{error}");
+}
+
+#[tokio::test]
+async fn a_package_that_a_refusal_kept_from_starting_is_not_looked_for() {
+    let state = tempfile::tempdir().unwrap();
+    let stub = Stub::serve(|request, _| match request.method.as_str() {
+        "POST" => Reply::new(400, "{}"),
+        _ => machines(),
+    });
+    let settings = settings(&stub, state.path());
+    let refused = start_package(&settings, "ws-1", "CASE-42").await;
+    assert!(matches!(refused, Err(CollectError::Service { .. })));
+    assert!(!stub.seen().iter().any(is_list));
+}
+
+#[tokio::test]
+async fn an_upload_that_is_held_back_is_sent_again_and_found_by_the_name_it_was_sent_with() {
+    let state = tempfile::tempdir().unwrap();
+    let sends = AtomicUsize::new(0);
+    let stub = Stub::serve(move |request, _| match request.method.as_str() {
+        "POST" if sends.fetch_add(1, Ordering::SeqCst) == 0 => {
+            Reply::new(429, "").header("Retry-After", "1")
+        }
+        "POST" => Reply::new(200, "{}"),
+        _ => page(&[json!({"fileName": "ab.ps1"})]),
+    });
+    let library = Library::open(&settings(&stub, state.path())).await.unwrap();
+    let upload = Upload {
+        name: "a\"b.ps1".into(),
+        bytes: b"exit".to_vec(),
+        description: String::new(),
+        parameters: String::new(),
+        replace: false,
+    };
+    let held = library.upload(&upload).await.unwrap();
+    assert_eq!(held.name, "ab.ps1");
+    let seen = stub.seen();
+    assert_eq!(seen.iter().filter(|r| r.method == "POST").count(), 2);
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_after_a_lost_answer_was_deleted() {
+    let state = tempfile::tempdir().unwrap();
+    let sends = AtomicUsize::new(0);
+    let stub = Stub::serve(move |_, _| match sends.fetch_add(1, Ordering::SeqCst) {
+        0 => Reply::new(503, ""),
+        1 => Reply::new(404, "{}"),
+        2 => Reply::new(429, "").header("Retry-After", "1"),
+        _ => Reply::new(404, "{}"),
+    });
+    let library = Library::open(&settings(&stub, state.path())).await.unwrap();
+    library.delete("a.ps1").await.unwrap();
+    // Held back is not done: a name nobody has is told.
+    let missing = library.delete("a.ps1").await.unwrap_err();
+    assert!(matches!(missing, CollectError::Service { .. }), "{missing}");
+}

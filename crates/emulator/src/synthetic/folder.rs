@@ -1,0 +1,333 @@
+//! A fleet read from a folder of results that somebody saved.
+//!
+//! Known layout: `ACTION_ID.json` or `ACTION_ID/action.json` (or lists of
+//! either, `{"value":[…]}`) beside `ACTION_ID/INDEX.*`. Whatever lies in
+//! another way is served too: the files below each first folder become one
+//! action on a device of that folder's name. Bytes go out as they stand.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::synthetic::action::{Action, Command};
+use crate::synthetic::body::Body;
+use crate::synthetic::device::Device;
+use crate::synthetic::fleet::{Fleet, guid_of};
+use evidence::ActionId;
+
+/// An action list is read whole; a year of actions stays far below this.
+const JSON_MAX: u64 = 256 << 20;
+/// Bytes of a loose JSON looked at to tell a transcript from a file.
+const PEEK: usize = 4096;
+/// Folders in folders; more is a loop or an attack.
+const DEPTH_MAX: usize = 32;
+
+impl Fleet {
+    /// Reads a folder of results.
+    ///
+    /// **Errors**: where the folder cannot be listed, or nothing in it is a
+    /// result. A single file that cannot be read is left out.
+    pub fn from_folder(root: &Path) -> Result<Self> {
+        let mut found = Found::default();
+        found.walk(root, root, 0)?;
+        let fleet = found.into_fleet();
+        if fleet.is_empty() {
+            let path = root.to_path_buf();
+            return Err(Error::EmptyFolder { path });
+        }
+        Ok(fleet)
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    actions: BTreeMap<ActionId, Action>,
+    devices: Vec<Device>,
+    /// Files keyed by an action and an index.
+    keyed: BTreeMap<(ActionId, u32), PathBuf>,
+    /// Everything else, by its first folder and the path below it.
+    loose: BTreeMap<String, BTreeMap<String, PathBuf>>,
+}
+
+impl Found {
+    fn walk(&mut self, root: &Path, folder: &Path, depth: usize) -> Result<()> {
+        let unreadable = |source| Error::Read {
+            path: folder.to_path_buf(),
+            source,
+        };
+        let entries = fs::read_dir(folder).map_err(unreadable)?;
+        let mut paths = entries
+            .map(|entry| entry.map(|e| e.path()))
+            .collect::<std::io::Result<Vec<_>>>()
+            .map_err(unreadable)?;
+        paths.sort();
+        for path in paths {
+            let Ok(kind) = fs::symlink_metadata(&path).map(|m| m.file_type()) else {
+                continue;
+            };
+            if kind.is_dir() && depth < DEPTH_MAX {
+                self.walk(root, &path, depth + 1)?;
+            } else if kind.is_file() && !is_hidden(&path) {
+                self.file(root, path);
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, root: &Path, path: PathBuf) {
+        let stem = stem_of(&path);
+        let parent = path.parent().and_then(Path::file_name);
+        let action = parent.and_then(OsStr::to_str).and_then(|n| n.parse().ok());
+        if let (Some(action), Ok(index)) = (action, stem.parse()) {
+            self.keyed.insert((action, index), path);
+        } else if is_about(&path) || (is_json(&path) && self.described(&path, action)) {
+            // taken, or about the data and not of it
+        } else {
+            let below = path.strip_prefix(root).unwrap_or(&path);
+            let mut parts = below.iter().map(|part| part.to_string_lossy());
+            let first = parts.next().unwrap_or_default().into_owned();
+            let rest = parts.collect::<Vec<_>>().join("\\");
+            let (device, name) = match rest.is_empty() {
+                true => (String::from("unknown"), first),
+                false => (first, rest),
+            };
+            self.loose.entry(device).or_default().insert(name, path);
+        }
+    }
+
+    /// Takes actions and machines out of a JSON file; false where it holds
+    /// neither. `folder` is the action whose folder it lies in.
+    fn described(&mut self, path: &Path, folder: Option<ActionId>) -> bool {
+        let small = fs::metadata(path).is_ok_and(|m| m.len() <= JSON_MAX);
+        let Some(bytes) = small.then(|| fs::read(path).ok()).flatten() else {
+            return false;
+        };
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        let Ok(value) = serde_json::from_slice(bytes) else {
+            return false;
+        };
+        let named = folder.or_else(|| stem_of(path).parse().ok());
+        match value {
+            Value::Object(mut object) => match object.remove("value") {
+                Some(Value::Array(items)) => self.list(items),
+                Some(_) => false,
+                None => self.object(object, named),
+            },
+            Value::Array(items) => self.list(items),
+            _ => false,
+        }
+    }
+
+    fn list(&mut self, items: Vec<Value>) -> bool {
+        let mut any = false;
+        for item in items {
+            if let Value::Object(object) = item {
+                any |= self.object(object, None);
+            }
+        }
+        any
+    }
+
+    fn object(&mut self, mut object: Map<String, Value>, named: Option<ActionId>) -> bool {
+        let is_action = object.contains_key("commands") || object.contains_key("requestor");
+        if is_action {
+            if let Some(id) = named.filter(|_| !object.contains_key("id")) {
+                object.insert("id".into(), id.to_string().into());
+            }
+            let Some(action) = Action::given(object) else {
+                return false;
+            };
+            if let Some(id) = action.known_id() {
+                self.actions.insert(id, action);
+            }
+            return true;
+        }
+        let is_machine = object.contains_key("computerDnsName") && object.contains_key("id");
+        if is_machine {
+            self.devices.push(Device::given(object));
+        }
+        is_machine
+    }
+
+    fn into_fleet(mut self) -> Fleet {
+        let mut undescribed: HashMap<ActionId, Vec<(u32, PathBuf)>> = HashMap::new();
+        for ((id, index), path) in self.keyed {
+            match self.actions.get_mut(&id) {
+                Some(action) => {
+                    if let Ok(body) = Body::file(&path) {
+                        action.attach(index, body);
+                    }
+                }
+                None => undescribed.entry(id).or_default().push((index, path)),
+            }
+        }
+        let mut fleet = Fleet {
+            devices: self.devices,
+            ..Fleet::default()
+        };
+        for action in self.actions.into_values() {
+            fleet = fleet.action(action);
+        }
+        let mut undescribed: Vec<_> = undescribed.into_iter().collect();
+        undescribed.sort();
+        for (id, files) in undescribed {
+            fleet = fleet.action(undescribed_action(id, files));
+        }
+        for (device, files) in self.loose {
+            fleet = fleet.action(loose_action(&device, files));
+        }
+        fleet
+    }
+}
+
+/// `ACTION_ID/INDEX.*` without a JSON: the keys hold, the rest is guessed.
+fn undescribed_action(id: ActionId, files: Vec<(u32, PathBuf)>) -> Action {
+    let mut action = Action::on("unknown").id(id);
+    for (index, path) in files {
+        if let Ok(body) = Body::file(&path) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            action = action.command_at(index, command_for(&path, &name).body(body));
+        }
+    }
+    action
+}
+
+fn loose_action(device: &str, files: BTreeMap<String, PathBuf>) -> Action {
+    let action = Action::on(device)
+        .id(guid_of(&format!("folder {device}")))
+        .comment("served from a folder");
+    files
+        .into_iter()
+        .fold(action, |action, (name, path)| match Body::file(&path) {
+            Ok(body) => action.command(command_for(&path, &name).body(body)),
+            Err(_) => action,
+        })
+}
+
+fn command_for(path: &Path, name: &str) -> Command {
+    if is_json(path) && looks_like_transcript(path) {
+        Command::run_script(&format!("{}.ps1", stem_of(path)), "")
+    } else {
+        Command::get_file(name.strip_suffix(".gz").unwrap_or(name))
+    }
+}
+
+fn looks_like_transcript(path: &Path) -> bool {
+    use std::io::Read;
+    let mut head = Vec::with_capacity(PEEK);
+    let read = fs::File::open(path).and_then(|f| f.take(PEEK as u64).read_to_end(&mut head));
+    let has = |word: &[u8]| memchr::memmem::find(&head, word).is_some();
+    read.is_ok() && (has(b"\"script_output\"") || has(b"\"script_name\"") || has(b"\"exit_code\""))
+}
+
+fn stem_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.split('.').next().unwrap_or_default().to_string()
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("json"))
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+/// The note beside the data, and the answers beside a made collection, are no
+/// evidence.
+fn is_about(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        name.eq_ignore_ascii_case("readme.md") || name.eq_ignore_ascii_case("answers.json")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "5382f7ea-7557-4ab7-9782-d50480024a4e";
+    const OTHER: &str = "11111111-7557-4ab7-9782-d50480024a4e";
+
+    fn write(root: &Path, name: &str, bytes: &str) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn results_beside_their_actions_are_keyed_exactly() {
+        let root = tempfile::tempdir().unwrap();
+        let action = format!(
+            r#"{{"id":"{ID}","type":"LiveResponse","computerDnsName":"ws","machineId":"m1","commands":[
+                {{"command":{{"type":"RunScript"}}}},{{"command":{{"type":"GetFile"}}}}]}}"#
+        );
+        write(root.path(), &format!("{ID}.json"), &action);
+        write(root.path(), &format!("{ID}/1.gz"), "gz bytes");
+        write(
+            root.path(),
+            &format!("{ID}/0.json"),
+            "{\"script_output\":\"x\"}",
+        );
+        write(
+            root.path(),
+            "list.json",
+            &format!(r#"{{"value":[{{"id":"{OTHER}","requestor":"a","commands":[]}}]}}"#),
+        );
+        write(
+            root.path(),
+            "machines.json",
+            r#"{"value":[{"id":"m1","computerDnsName":"ws","healthStatus":"Inactive"}]}"#,
+        );
+        write(root.path(), "README.md", "about");
+        let mut fleet = Fleet::from_folder(root.path()).unwrap();
+        assert_eq!(fleet.actions.len(), 2);
+        let results = fleet.results();
+        let keys: Vec<_> = results.iter().map(|(key, _)| key.to_string()).collect();
+        assert_eq!(keys, [format!("{ID}/0"), format!("{ID}/1")]);
+        assert_eq!(results[1].1.whole().unwrap(), b"gz bytes");
+        fleet.complete_devices();
+        assert_eq!(fleet.devices.len(), 1);
+    }
+
+    #[test]
+    fn loose_files_become_one_action_for_each_first_folder() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "ws1/logs/a.evtx.gz", "a");
+        write(root.path(), "ws1/out.json", "{\"script_output\":\"x\"}");
+        write(root.path(), "ws2/b.bin", "b");
+        write(root.path(), "alone.zip", "c");
+        let fleet = Fleet::from_folder(root.path()).unwrap();
+        let names: Vec<_> = fleet
+            .actions
+            .iter()
+            .map(|a| a.json["computerDnsName"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, ["unknown", "ws1", "ws2"]);
+        let commands = &fleet.actions[1].json["commands"];
+        assert_eq!(commands[0]["command"]["params"][0]["value"], "logs\\a.evtx");
+        assert_eq!(commands[1]["command"]["type"], "RunScript");
+        assert_eq!(fleet.results().len(), 4);
+    }
+
+    #[test]
+    fn keyed_files_without_an_action_keep_their_keys() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &format!("{ID}/3.zip"), "z");
+        let fleet = Fleet::from_folder(root.path()).unwrap();
+        assert_eq!(fleet.results()[0].0.to_string(), format!("{ID}/3"));
+        assert_eq!(fleet.actions[0].json["commands"][0]["index"], 3);
+    }
+
+    #[test]
+    fn a_folder_without_results_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let error = Fleet::from_folder(root.path()).unwrap_err();
+        assert!(error.hint().is_some());
+    }
+}

@@ -1,0 +1,367 @@
+//! A disk in memory that forgets what was not synced, fails at the operation
+//! it is told to, and can be full: how power loss is tested at every step.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::disk::{Disk, DiskFile};
+
+/// What a power loss leaves of unsynced bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    Nothing,
+    /// A part of them, some of it zeros; the number decides which.
+    Some(u64),
+}
+
+/// What a power loss leaves of sled's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyedAfter {
+    LastSync,
+    Empty,
+}
+
+#[derive(Clone)]
+pub(crate) struct Memory {
+    state: Arc<Mutex<State>>,
+    /// Real folders: what sled writes to, and what it had at the last sync.
+    home: PathBuf,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: HashMap<u64, Bytes>,
+    names: BTreeMap<String, u64>,
+    durable_names: BTreeMap<String, u64>,
+    next: u64,
+    operations: u64,
+    fail_at: Option<u64>,
+    fail_sync_of: Option<String>,
+    failed: bool,
+    free: Option<u64>,
+    room: Option<u64>,
+}
+
+#[derive(Clone, Default)]
+struct Bytes {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+}
+
+struct MemoryFile {
+    state: Arc<Mutex<State>>,
+    id: u64,
+    name: String,
+}
+
+fn folder_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn no_such_file() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl State {
+    /// Counts an operation that changes something, or fails it.
+    fn operate(&mut self) -> io::Result<()> {
+        self.operations += 1;
+        if self.failed || self.fail_at.is_some_and(|at| self.operations >= at) {
+            self.failed = true;
+            return Err(io::Error::other("the power is gone"));
+        }
+        Ok(())
+    }
+}
+
+impl Memory {
+    pub(crate) fn new(home: &Path) -> Self {
+        Self {
+            state: Arc::default(),
+            home: home.to_path_buf(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn operations(&self) -> u64 {
+        self.lock().operations
+    }
+
+    /// The operation of this number, from 1, and all after it fail.
+    pub(crate) fn fail_at(&self, operation: u64) {
+        self.lock().fail_at = Some(operation);
+    }
+
+    /// The next sync of a file whose name ends so fails, once.
+    pub(crate) fn fail_sync_of(&self, end: &str) {
+        self.lock().fail_sync_of = Some(end.into());
+    }
+
+    /// What the system says is free.
+    pub(crate) fn set_free(&self, bytes: Option<u64>) {
+        self.lock().free = bytes;
+    }
+
+    /// Bytes that can be written until writes fail, whatever is said.
+    pub(crate) fn set_room(&self, bytes: Option<u64>) {
+        self.lock().room = bytes;
+    }
+
+    pub(crate) fn len_of(&self, name: &str) -> Option<usize> {
+        let state = self.lock();
+        Some(state.bytes[state.names.get(name)?].now.len())
+    }
+
+    pub(crate) fn flip(&self, name: &str, at: usize) {
+        let mut state = self.lock();
+        let id = state.names[name];
+        state.bytes.get_mut(&id).unwrap().now[at] ^= 0x20;
+    }
+
+    pub(crate) fn forget(&self, name: &str) {
+        self.lock().names.remove(name);
+    }
+
+    pub(crate) fn truncate(&self, name: &str, len: usize) {
+        let mut state = self.lock();
+        let id = state.names[name];
+        state.bytes.get_mut(&id).unwrap().now.truncate(len);
+    }
+
+    /// Another disk with the same on it, sled's folder included.
+    pub(crate) fn copy(&self, home: &Path) -> Self {
+        let fresh = Self::new(home);
+        copy_folder(&self.keyed_root(), &fresh.keyed_root());
+        let (old, mut state) = (self.lock(), fresh.lock());
+        state.bytes = old.bytes.clone();
+        state.names = old.names.clone();
+        state.durable_names = old.durable_names.clone();
+        state.next = old.next;
+        drop(state);
+        fresh
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.home.join("synced")
+    }
+
+    /// The disk as it is found after the power was lost.
+    pub(crate) fn after_power_loss(&self, home: &Path, leaves: Leaves, keyed: KeyedAfter) -> Self {
+        let fresh = Self::new(home);
+        if keyed == KeyedAfter::LastSync {
+            copy_folder(&self.snapshot(), &fresh.keyed_root());
+            copy_folder(&self.snapshot(), &fresh.snapshot());
+        }
+        let old = self.lock();
+        let mut state = fresh.lock();
+        state.names = old.durable_names.clone();
+        state.durable_names = old.durable_names.clone();
+        state.next = old.next;
+        for (id, bytes) in &old.bytes {
+            let left = bytes.left(leaves, *id);
+            state.bytes.insert(
+                *id,
+                Bytes {
+                    now: left.clone(),
+                    durable: left,
+                },
+            );
+        }
+        drop(state);
+        fresh
+    }
+}
+
+impl Bytes {
+    fn left(&self, leaves: Leaves, id: u64) -> Vec<u8> {
+        let mut left = self.durable.clone();
+        let Leaves::Some(seed) = leaves else {
+            return left;
+        };
+        let hash = blake3::hash(&(seed ^ id << 32).to_le_bytes());
+        let random = |at: usize| usize::from(hash.as_bytes()[at]);
+        if let Some(unsynced) = self.now.get(left.len()..) {
+            let kept = unsynced.len() * random(0) / 255;
+            let zeros = kept * random(1) / 255..(kept * random(1) / 255 + random(2) * 16).min(kept);
+            let start = left.len();
+            left.extend_from_slice(&unsynced[..kept]);
+            if random(3) > 128 {
+                left[start..][zeros].fill(0);
+            }
+        }
+        left
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).into_iter().flatten().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+impl Disk for Memory {
+    fn read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let id = *self.lock().names.get(name).ok_or_else(no_such_file)?;
+        Ok(Arc::new(MemoryFile {
+            state: self.state.clone(),
+            id,
+            name: name.into(),
+        }))
+    }
+
+    fn write(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.read(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        {
+            let mut state = self.lock();
+            state.operate()?;
+            match state.names.get(name).copied() {
+                Some(id) => state.bytes.get_mut(&id).unwrap().now.clear(),
+                None => {
+                    let id = state.next;
+                    state.next += 1;
+                    state.bytes.insert(id, Bytes::default());
+                    state.names.insert(name.into(), id);
+                }
+            }
+        }
+        self.read(name)
+    }
+
+    fn create_folder(&self, _name: &str) -> io::Result<()> {
+        self.lock().operate()
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        Ok(self
+            .lock()
+            .names
+            .keys()
+            .filter(|name| folder_of(name) == folder)
+            .filter_map(|name| name.rsplit('/').next())
+            .map(String::from)
+            .collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.operate()?;
+        let id = state.names.remove(from).ok_or_else(no_such_file)?;
+        state.names.insert(to.into(), id);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.operate()?;
+        state.names.remove(name).ok_or_else(no_such_file)?;
+        Ok(())
+    }
+
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.operate()?;
+        let now = state.names.clone();
+        state
+            .durable_names
+            .retain(|name, _| folder_of(name) != folder);
+        state.durable_names.extend(
+            now.into_iter()
+                .filter(|(name, _)| folder_of(name) == folder),
+        );
+        Ok(())
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        Ok(self.lock().free.unwrap_or(u64::MAX))
+    }
+
+    fn keyed_root(&self) -> PathBuf {
+        self.home.join("catalogue")
+    }
+
+    fn sync_keyed(&self, _folder: &Path) -> io::Result<()> {
+        self.lock().operate()?;
+        copy_folder(&self.keyed_root(), &self.snapshot());
+        Ok(())
+    }
+}
+
+impl MemoryFile {
+    fn with<T>(&self, work: impl FnOnce(&mut Bytes) -> T) -> T {
+        work(self.state.lock().unwrap().bytes.get_mut(&self.id).unwrap())
+    }
+}
+
+impl DiskFile for MemoryFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        Ok(self.with(|bytes| {
+            let from = bytes.now.get(offset as usize..).unwrap_or_default();
+            let count = from.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&from[..count]);
+            count
+        }))
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let fits = {
+            let mut state = self.state.lock().unwrap();
+            state.operate()?;
+            let room = state.room.unwrap_or(u64::MAX) as usize;
+            let fits = bytes.len().min(room);
+            state.room = state.room.map(|room| room - fits as u64);
+            fits
+        };
+        self.with(|file| {
+            let end = offset as usize + fits;
+            if file.now.len() < end {
+                file.now.resize(end, 0);
+            }
+            file.now[offset as usize..end].copy_from_slice(&bytes[..fits]);
+        });
+        if fits < bytes.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.state.lock().unwrap().operate()?;
+        self.with(|bytes| bytes.now.resize(len as usize, 0));
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.with(|bytes| bytes.now.len() as u64))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        {
+            let mut state = self.state.lock().unwrap();
+            state.operate()?;
+            let fails = state
+                .fail_sync_of
+                .take_if(|end| self.name.ends_with(end.as_str()));
+            if fails.is_some() {
+                return Err(io::Error::other("the disk did not take it"));
+            }
+        }
+        self.with(|bytes| bytes.durable = bytes.now.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! How every file of the archive that holds masked bytes begins.
+
+use crate::StoreError;
+use crate::disk::system;
+use crate::disk::{DiskFile, read_exact_at};
+use crate::format::mask::Mask;
+
+/// What a file holds after its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    /// Entries, one behind the other.
+    Shared = 1,
+    /// One body of its own, which makes it a pack once its trailer stands.
+    Single = 2,
+    /// A side file that lists entries.
+    List = 3,
+}
+
+/// ```text
+/// 0  magic     8  "AFTRACT\x01", the last byte being the format
+/// 8  kind      1
+/// 9  zero      3
+/// 12 archive  16  id
+/// 28 key      32  of the keystream, in clear
+/// 60 nonce    12  of this file
+/// 72 crc32     4  of the 72 bytes before
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: FileKind,
+    pub(crate) archive: [u8; 16],
+    pub(crate) mask: Mask,
+}
+
+/// **Units**: bytes.
+pub(crate) const HEADER_LEN: u64 = 76;
+const MAGIC: &[u8; 8] = b"AFTRACT\x01";
+
+impl Header {
+    pub(crate) fn new(kind: FileKind, archive: [u8; 16], key: [u8; 32]) -> Self {
+        Self {
+            kind,
+            archive,
+            mask: Mask {
+                key,
+                nonce: system::random_bytes(),
+            },
+        }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_LEN as usize);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
+        bytes.extend_from_slice(&self.archive);
+        bytes.extend_from_slice(&self.mask.key);
+        bytes.extend_from_slice(&self.mask.nonce);
+        let crc = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// `None` where the bytes are no header.
+    fn from_bytes(bytes: &[u8; HEADER_LEN as usize]) -> Option<Self> {
+        let (body, crc) = bytes.split_at(72);
+        if crc32fast::hash(body).to_le_bytes() != crc || !body.starts_with(MAGIC) {
+            return None;
+        }
+        let kind = match body.get(8)? {
+            1 => FileKind::Shared,
+            2 => FileKind::Single,
+            3 => FileKind::List,
+            _ => return None,
+        };
+        Some(Self {
+            kind,
+            archive: body.get(12..28)?.try_into().ok()?,
+            mask: Mask {
+                key: body.get(28..60)?.try_into().ok()?,
+                nonce: body.get(60..72)?.try_into().ok()?,
+            },
+        })
+    }
+
+    /// Reads the header of `name`.
+    ///
+    /// **Errors**: damaged where there is none.
+    pub(crate) fn read(file: &dyn DiskFile, name: &str) -> Result<Self, StoreError> {
+        let mut bytes = [0; HEADER_LEN as usize];
+        match read_exact_at(file, &mut bytes, 0) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Err(StoreError::damaged(name, "ends inside its header"));
+            }
+            Err(e) => return Err(StoreError::io(format!("read {name}"), e)),
+        }
+        Self::from_bytes(&bytes)
+            .ok_or_else(|| StoreError::damaged(name, "has no valid header at offset 0"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_reads_back_and_no_flipped_byte_passes() {
+        let header = Header::new(FileKind::Single, [3; 16], [4; 32]);
+        let bytes: [u8; HEADER_LEN as usize] = header.to_bytes().try_into().unwrap();
+        assert_eq!(Header::from_bytes(&bytes), Some(header));
+        for at in 0..bytes.len() {
+            let mut flipped = bytes;
+            flipped[at] ^= 0x10;
+            assert_eq!(Header::from_bytes(&flipped), None, "{at}");
+        }
+    }
+}
