@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use evidence::{Problem, ResultKind};
-use extract::{Head, Hint, Settings, Sink, TranscriptFacts, extract};
+use extract::{ContentHint, DocumentHead, ExtractSettings, Sink, TranscriptFacts, extract};
 
 const TEXT_BYTES: usize = 32 << 20;
 
@@ -31,7 +31,7 @@ struct Counts {
 }
 
 impl Sink for Counts {
-    fn document(&mut self, _: Head) -> ControlFlow<()> {
+    fn document(&mut self, _: DocumentHead) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 
@@ -49,8 +49,8 @@ impl Sink for Counts {
 
 fn count(mut bytes: &[u8], kind: ResultKind) -> usize {
     let mut counts = Counts::default();
-    let hint = Hint { name: None, kind };
-    extract(&mut bytes, hint, Settings::default(), &mut counts).unwrap();
+    let hint = ContentHint { name: None, kind };
+    extract(&mut bytes, hint, ExtractSettings::default(), &mut counts).unwrap();
     counts.bytes
 }
 

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use criterion::Criterion;
 use evidence::{ActionId, CommandIndex, ResultId, ResultKey, ResultKind, Seq, Sha256, Version};
-use index::{Identity, Occurrence, Options, Query, ResultFacts, Searcher, Settings, Writer};
+use index::{
+    IndexId, IndexSettings, IndexWriter, Occurrence, Query, ResultMetadata, SearchOptions, Searcher,
+};
 use sha2::Digest;
 
 struct Random(u64);
@@ -198,15 +200,15 @@ fn id(n: usize) -> ResultId {
     ResultId::new(key, Version(1))
 }
 
-fn identity() -> Identity {
-    Identity {
+fn identity() -> IndexId {
+    IndexId {
         archive: [0; 16],
         generation: 1,
         extractor_version: 1,
     }
 }
 
-fn catch_up(name: &str, folder: &std::path::Path, texts: &[String], settings: Settings) {
+fn catch_up(name: &str, folder: &std::path::Path, texts: &[String], settings: IndexSettings) {
     let bytes: usize = texts.iter().map(String::len).sum();
     // Hashing contents is not this room's work.
     let contents: Vec<Sha256> = texts
@@ -214,7 +216,7 @@ fn catch_up(name: &str, folder: &std::path::Path, texts: &[String], settings: Se
         .map(|text| Sha256(sha2::Sha256::digest(text).into()))
         .collect();
     let (cpu, wall) = (cpu_seconds(), Instant::now());
-    let mut writer = Writer::open(folder, identity(), settings).unwrap();
+    let mut writer = IndexWriter::open(folder, identity(), settings).unwrap();
     for (n, text) in texts.iter().enumerate() {
         let content = contents[n];
         writer.begin(None);
@@ -222,9 +224,9 @@ fn catch_up(name: &str, folder: &std::path::Path, texts: &[String], settings: Se
             writer.text(std::str::from_utf8(piece).unwrap()).unwrap();
         }
         writer.finish(content).unwrap();
-        writer.result(ResultFacts {
+        writer.result(ResultMetadata {
             device: Some(format!("pc{}.contoso.example", n % 2_000)),
-            ..ResultFacts::new(id(n), Seq(n as u64), ResultKind::Transcript)
+            ..ResultMetadata::new(id(n), Seq(n as u64), ResultKind::Transcript)
         });
         let bytes = text.len() as u64;
         writer.occurrence(Occurrence::new(id(n), Vec::new(), content, bytes));
@@ -248,7 +250,7 @@ fn catch_up(name: &str, folder: &std::path::Path, texts: &[String], settings: Se
 
 fn count(searcher: &Searcher, query: &Query) -> u64 {
     searcher
-        .search(query, &Options::default(), &mut |_| {
+        .search(query, &SearchOptions::default(), &mut |_| {
             ControlFlow::Continue(())
         })
         .unwrap()
@@ -307,7 +309,7 @@ fn plant(texts: &mut [String]) {
 }
 
 /// How long words and phrases take that stand in one text each.
-fn rare(name: &str, folder: &std::path::Path, texts: &[String], settings: Settings) {
+fn rare(name: &str, folder: &std::path::Path, texts: &[String], settings: IndexSettings) {
     const ROUNDS: usize = 20;
     catch_up(name, folder, texts, settings);
     let now = "2026-03-01T00:00:00Z".parse().unwrap();
@@ -354,15 +356,15 @@ fn main() {
         plant(&mut texts);
         let folder = tempfile::tempdir().unwrap();
         println!("{name}: the corpus itself takes {} MB", peak_mb());
-        rare(name, folder.path(), &texts, Settings::default());
+        rare(name, folder.path(), &texts, IndexSettings::default());
         if std::env::args().any(|arg| arg == "catch-up") {
             continue;
         }
         latencies(&mut criterion, name, folder.path(), &texts);
         let bytes: usize = texts.iter().map(String::len).sum();
-        let many = Settings {
+        let many = IndexSettings {
             text_max: bytes as u64 / 100,
-            ..Settings::default()
+            ..IndexSettings::default()
         };
         let folder = tempfile::tempdir().unwrap();
         rare(&format!("{name} in parts"), folder.path(), &texts, many);

@@ -9,7 +9,7 @@ use evidence::{Layer, Problem};
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::{DeflateEncoder, GzEncoder};
-use members::{Hint, Member, Scratch, Settings, Visitor, walk};
+use members::{Member, ResultHint, Scratch, TraverseSettings, Visitor, walk};
 
 const TEXT_BYTES: usize = 32 << 20;
 
@@ -52,10 +52,10 @@ impl Visitor for Counts {
 fn count(bytes: &[u8]) -> u64 {
     let mut counts = Counts(0, vec![0; 64 << 10]);
     let mut scratch = || Ok(Box::new(Cursor::new(Vec::new())) as Box<dyn Scratch>);
-    let settings = Settings::default();
+    let settings = TraverseSettings::default();
     walk(
         &mut Cursor::new(bytes),
-        Hint::default(),
+        ResultHint::default(),
         &settings,
         &mut scratch,
         &mut counts,

@@ -16,7 +16,7 @@ use evidence::{
     ActionId, CommandIndex, Facts, Origin, ResultId, ResultKey, ResultKind, Time, Version,
 };
 use sha2::{Digest, Sha256};
-use store::{Announced, Catalogue, OpenOptions, Store};
+use store::{Catalogue, OpenOptions, ResponseHeaders, Store};
 use tempfile::TempDir;
 
 /// **Units**: bytes of one blob, and how many of them.
@@ -336,9 +336,9 @@ fn print_peak_memory() {
     let start = Instant::now();
     let mut download = store.download(key(0)).unwrap();
     download
-        .begin(Announced {
+        .begin(ResponseHeaders {
             total: Some(HUGE),
-            ..Announced::default()
+            ..ResponseHeaders::default()
         })
         .unwrap();
     while download.offset() < HUGE {

@@ -5,16 +5,16 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use evidence::{Problem, ResultKind};
-use extract::{Head, Hint, Settings, Sink, TranscriptFacts, extract};
+use extract::{ContentHint, DocumentHead, ExtractSettings, Sink, TranscriptFacts, extract};
 
 #[derive(Default, PartialEq)]
 struct Keeps {
-    documents: Vec<(Head, String)>,
+    documents: Vec<(DocumentHead, String)>,
     facts: TranscriptFacts,
 }
 
 impl Sink for Keeps {
-    fn document(&mut self, head: Head) -> ControlFlow<()> {
+    fn document(&mut self, head: DocumentHead) -> ControlFlow<()> {
         assert!(
             self.documents.iter().all(|(had, _)| had.part != head.part),
             "a part comes once"
@@ -47,8 +47,8 @@ impl Read for Trickle<'_> {
 
 fn keep(bytes: &mut dyn Read, kind: ResultKind) -> Keeps {
     let mut keeps = Keeps::default();
-    let hint = Hint { name: None, kind };
-    extract(bytes, hint, Settings::default(), &mut keeps).expect("memory does not fail");
+    let hint = ContentHint { name: None, kind };
+    extract(bytes, hint, ExtractSettings::default(), &mut keeps).expect("memory does not fail");
     keeps
 }
 

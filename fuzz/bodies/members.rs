@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use std::ops::ControlFlow;
 
 use evidence::{Layer, Problem};
-use members::{Hint, Member, Scratch, Settings, Visitor, open, walk};
+use members::{Member, ResultHint, Scratch, TraverseSettings, Visitor, open, walk};
 
 #[derive(Default)]
 struct Keeps(Vec<(Vec<Layer>, Vec<u8>)>);
@@ -23,14 +23,14 @@ impl Visitor for Keeps {
 
 /// Panics where that does not hold of `bytes`.
 pub fn run(bytes: &[u8]) {
-    let mut settings = Settings::default();
+    let mut settings = TraverseSettings::default();
     settings.limits.ratio_floor_bytes = 4 << 20;
     settings.limits.memory_bytes_max = 1 << 10;
     let mut scratch = || Ok(Box::new(Cursor::new(Vec::new())) as Box<dyn Scratch>);
     let mut keeps = Keeps::default();
     let summary = walk(
         &mut Cursor::new(bytes),
-        Hint::default(),
+        ResultHint::default(),
         &settings,
         &mut scratch,
         &mut keeps,
@@ -43,7 +43,7 @@ pub fn run(bytes: &[u8]) {
         let mut opened = Vec::new();
         open(
             &mut Cursor::new(bytes),
-            Hint::default(),
+            ResultHint::default(),
             layers,
             &settings,
             &mut scratch,

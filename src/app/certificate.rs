@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 
 use evidence::{GapReason, Locator, ProblemKind, Seq, Sha256, Sha256Sum, Time};
 use extract::EXTRACTOR_VERSION;
-use index::{SCHEMA, Searcher, Stats};
+use index::{IndexStats, SCHEMA, Searcher};
 use store::Catalogue;
 
 use crate::app::custody;
@@ -424,7 +424,7 @@ impl Search<'_> {
     }
 }
 
-fn searched(stats: Stats, members: u64) -> Searched {
+fn searched(stats: IndexStats, members: u64) -> Searched {
     Searched {
         what: SEARCHED_IN,
         results: stats.results,

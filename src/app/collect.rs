@@ -10,11 +10,12 @@ use tokio::sync::watch;
 
 use collect;
 use collect::{
-    CheckLine, Download, Events, Report, Sealed, SeenAction, Settings, Standing, Vault, VaultError,
+    BodySink, CheckLine, CollectSettings, Events, Report, ResultSink, Sealed, SeenAction,
+    SinkError, StoredState,
 };
 use evidence::{ActionId, Facts, Gap, ResultKey, Time};
 use store;
-use store::{Announced, Sealing, Store, StoreError};
+use store::{ResponseHeaders, Sealing, Store, StoreError};
 
 use crate::app::custody;
 use crate::app::error::{Failure, Kind};
@@ -50,7 +51,7 @@ impl CollectReport {
 /// **Errors**: where the archive cannot be opened or closed.
 pub fn collect_into(
     archive: &Path,
-    settings: Settings,
+    settings: CollectSettings,
     events: Events,
 ) -> Result<CollectReport, Failure> {
     let store = Arc::new(custody::open_to_write(archive, "collect")?);
@@ -73,7 +74,7 @@ pub fn collect_into(
 }
 
 /// Tries what a run needs, and says what is wrong.
-pub fn check_collect(archive: &Path, settings: Settings) -> Result<Vec<CheckLine>, Failure> {
+pub fn check_collect(archive: &Path, settings: CollectSettings) -> Result<Vec<CheckLine>, Failure> {
     let room = store::free_bytes(nearest_folder(archive)).ok();
     Ok(runtime()?.block_on(collect::check(&settings, room)))
 }
@@ -172,17 +173,17 @@ fn kind_of(error: &collect::CollectError) -> Kind {
         | E::CaFile { .. }
         | E::PlainHttp { .. }
         | E::Playbook { .. } => Kind::Asked,
-        E::CallLog { .. } | E::Worker(_) | E::Vault { .. } => Kind::World,
+        E::CallLog { .. } | E::Worker(_) | E::Sink { .. } => Kind::World,
         _ => Kind::Refused,
     }
 }
 
 /// What the archive itself would have said, where it stopped the collecting.
 fn kept_from(error: &collect::CollectError) -> Option<(Kind, Option<&'static str>)> {
-    let collect::CollectError::Vault { source, .. } = error else {
+    let collect::CollectError::Sink { source, .. } = error else {
         return None;
     };
-    let VaultError::Failed(inner) = source.as_ref() else {
+    let SinkError::Failed(inner) = source.as_ref() else {
         return None;
     };
     let error = inner.downcast_ref::<StoreError>()?;
@@ -211,25 +212,25 @@ impl StoreVault {
     }
 }
 
-impl Vault for StoreVault {
-    fn standing(&self, key: ResultKey) -> Result<Standing, VaultError> {
+impl ResultSink for StoreVault {
+    fn standing(&self, key: ResultKey) -> Result<StoredState, SinkError> {
         if let Some(latest) = self.store.latest(key).map_err(refused)? {
-            return Ok(Standing::Sealed {
+            return Ok(StoredState::Sealed {
                 version: latest.version,
                 sha256: latest.sha256,
             });
         }
         match self.store.gap(key) {
-            Ok(Some(gap)) => Ok(Standing::Gap(gap.reason)),
-            Ok(None) => Ok(Standing::Absent),
+            Ok(Some(gap)) => Ok(StoredState::Gap(gap.reason)),
+            Ok(None) => Ok(StoredState::Absent),
             // A note of what is missing that rotted must not keep the result
             // from being asked for; `verify` names it.
-            Err(error) if error.is_unreadable() => Ok(Standing::Absent),
+            Err(error) if error.is_unreadable() => Ok(StoredState::Absent),
             Err(error) => Err(refused(error)),
         }
     }
 
-    fn note_actions(&self, actions: &[SeenAction]) -> Result<(), VaultError> {
+    fn note_actions(&self, actions: &[SeenAction]) -> Result<(), SinkError> {
         self.lock_of()
             .extend(actions.iter().map(|seen| seen.action.id));
         let pages: Vec<_> = actions
@@ -239,23 +240,23 @@ impl Vault for StoreVault {
         self.store.note_actions(&pages).map_err(refused)
     }
 
-    fn note_gaps(&self, gaps: &[Gap]) -> Result<(), VaultError> {
+    fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
         self.store.note_gaps(gaps).map_err(refused)
     }
 
-    fn download(&self, key: ResultKey, _facts: Facts) -> Result<Box<dyn Download>, VaultError> {
+    fn download(&self, key: ResultKey, _facts: Facts) -> Result<Box<dyn BodySink>, SinkError> {
         let download = self.store.download(key).map_err(refused)?;
         Ok(Box::new(StoreDownload(download)))
     }
 
-    fn room(&self) -> Result<Option<u64>, VaultError> {
+    fn room(&self) -> Result<Option<u64>, SinkError> {
         Ok(store::free_bytes(&self.dir).ok())
     }
 }
 
-struct StoreDownload(store::Download);
+struct StoreDownload(store::IncomingBody);
 
-impl Download for StoreDownload {
+impl BodySink for StoreDownload {
     fn offset(&self) -> u64 {
         self.0.offset()
     }
@@ -264,8 +265,8 @@ impl Download for StoreDownload {
         self.0.etag().map(str::to_string)
     }
 
-    fn begin(&mut self, etag: Option<&str>, total: Option<u64>) -> Result<(), VaultError> {
-        let announced = Announced {
+    fn begin(&mut self, etag: Option<&str>, total: Option<u64>) -> Result<(), SinkError> {
+        let announced = ResponseHeaders {
             etag: etag.map(str::to_string),
             last_modified: None,
             total,
@@ -274,11 +275,11 @@ impl Download for StoreDownload {
         self.0.begin(announced).map_err(refused)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), VaultError> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
         self.0.append(bytes).map_err(refused)
     }
 
-    fn restart(&mut self) -> Result<(), VaultError> {
+    fn restart(&mut self) -> Result<(), SinkError> {
         self.0.restart().map_err(refused)
     }
 
@@ -286,7 +287,7 @@ impl Download for StoreDownload {
         self.0.md5()
     }
 
-    fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<Sealed, VaultError> {
+    fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<Sealed, SinkError> {
         let sealing = self.0.seal(&facts, &collected_at).map_err(refused)?;
         let already_there = matches!(sealing, Sealing::AlreadyThere(_));
         let record = sealing.into_record();
@@ -299,11 +300,11 @@ impl Download for StoreDownload {
     }
 }
 
-pub(super) fn refused(error: StoreError) -> VaultError {
+pub(super) fn refused(error: StoreError) -> SinkError {
     if error.is_disk_full() {
-        VaultError::DiskFull
+        SinkError::DiskFull
     } else {
-        VaultError::failed(error)
+        SinkError::failed(error)
     }
 }
 
@@ -346,8 +347,8 @@ mod tests {
         let store = custody::open_to_write(folder.path(), "test").unwrap();
         assert!(store.gap(rotten.key).is_err());
         let vault = StoreVault::new(Arc::new(store), folder.path());
-        assert_eq!(vault.standing(rotten.key).unwrap(), Standing::Absent);
-        let known = Standing::Gap(GapReason::Expired);
+        assert_eq!(vault.standing(rotten.key).unwrap(), StoredState::Absent);
+        let known = StoredState::Gap(GapReason::Expired);
         assert_eq!(vault.standing(sound.key).unwrap(), known);
     }
 }

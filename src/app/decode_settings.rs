@@ -5,8 +5,8 @@ use std::path::Path;
 
 use evidence::{Layer, Record, ResultId, Seq};
 use extract;
-use extract::{CodePage, Part};
-use index::Writer;
+use extract::{CodePage, TextPart};
+use index::IndexWriter;
 use members;
 use members::MembersError;
 use store::{Catalogue, Scratch, StoreError};
@@ -39,8 +39,8 @@ impl From<MembersError> for Failure {
 /// again gives the same.
 #[derive(Clone, Default)]
 pub(super) struct Reading {
-    pub members: members::Settings,
-    pub extract: extract::Settings,
+    pub members: members::TraverseSettings,
+    pub extract: extract::ExtractSettings,
 }
 
 pub(super) fn reading(catalogue: &Catalogue) -> Result<Reading, Failure> {
@@ -88,7 +88,7 @@ pub fn set_code_page(archive: &Path, number: u16) -> Result<bool, Failure> {
 fn empty_index(archive: &Path, catalogue: &Catalogue) -> Result<(), Failure> {
     let _lock = IndexLock::acquire(archive)?;
     let (identity, settings) = (identity_of(catalogue), index_settings(catalogue));
-    let mut writer = Writer::rebuild(&index_dir(archive), identity, settings)?;
+    let mut writer = IndexWriter::rebuild(&index_dir(archive), identity, settings)?;
     Ok(writer.publish(Seq::ZERO)?)
 }
 
@@ -156,7 +156,7 @@ fn read_locked_again(archive: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let (identity, settings) = (identity_of(&catalogue), index_settings(&catalogue));
-    let mut writer = Writer::open(&index_dir(archive), identity, settings)?;
+    let mut writer = IndexWriter::open(&index_dir(archive), identity, settings)?;
     let watermark = writer.watermark();
     let mut indexer = Indexer::new(archive, &catalogue, &mut writer)?;
     for id in locked {
@@ -172,18 +172,21 @@ pub(super) fn scratch_factory(
     archive: &Path,
 ) -> impl FnMut() -> io::Result<Box<dyn members::Scratch>> + '_ {
     move || {
-        let scratch = Scratch::create(archive, members::Limits::default().scratch_bytes_max)?;
+        let scratch = Scratch::create(
+            archive,
+            members::TraverseLimits::default().scratch_bytes_max,
+        )?;
         Ok(Box::new(scratch) as Box<dyn members::Scratch>)
     }
 }
 
 /// The layer a part of a content is printed with.
-pub(super) fn layer_of(part: Part) -> Option<Layer> {
+pub(super) fn layer_of(part: TextPart) -> Option<Layer> {
     match part {
-        Part::Whole => None,
-        Part::Output => Some(Layer::output()),
-        Part::Errors => Some(Layer::errors()),
-        Part::Other => Some(Layer::named("other", 0)),
+        TextPart::Whole => None,
+        TextPart::Output => Some(Layer::output()),
+        TextPart::Errors => Some(Layer::errors()),
+        TextPart::Other => Some(Layer::named("other", 0)),
     }
 }
 

@@ -4,9 +4,9 @@
 use std::io;
 use std::path::Path;
 
-use collect::{Cloud, Events, Secret, Settings, SignIn};
+use collect::{Cloud, CollectSettings, Events, Secret, SignIn};
 use emulator;
-use emulator::{Emulator, Fleet};
+use emulator::{EmulatedFleet, Emulator};
 use generate;
 use generate::{QUESTIONS, Question};
 
@@ -48,10 +48,10 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
             .hint("name a new folder, as in --archive demo.archive, or add --discard"));
     }
     let sample = Sample::open()?;
-    let fleet = Fleet::from_folder(sample.path()).map_err(no_emulator)?;
-    let emulator = Emulator::start_blocking(emulator::Settings {
+    let fleet = EmulatedFleet::from_folder(sample.path()).map_err(no_emulator)?;
+    let emulator = Emulator::start_blocking(emulator::EmulatorSettings {
         time_scale: TIME_SCALE,
-        ..emulator::Settings::serving(fleet)
+        ..emulator::EmulatorSettings::serving(fleet)
     })
     .map_err(no_emulator)?;
     view.begin(sample.path(), &emulator.api_base())?;
@@ -144,8 +144,8 @@ fn no_emulator(error: emulator::Error) -> Failure {
 }
 
 /// The call log of a demo stays in its archive: it is nobody's budget.
-fn settings(emulator: &Emulator, archive: &Path) -> Result<Settings, Failure> {
-    let mut settings = Settings::new(
+fn settings(emulator: &Emulator, archive: &Path) -> Result<CollectSettings, Failure> {
+    let mut settings = CollectSettings::new(
         Cloud::Commercial,
         Some(&emulator.api_base()),
         Some(&emulator.login_base()),
@@ -175,7 +175,7 @@ impl Sample {
         }
         let dir = std::env::temp_dir().join(format!("afteraction-sample-{}", std::process::id()));
         let made = Made(dir);
-        generate::sample(&generate::Folder(made.0.clone()))
+        generate::sample(&generate::DirectorySink(made.0.clone()))
             .map_err(|e| Failure::caused(Kind::World, "could not write the sample incident", e))?;
         Ok(Self::Made(made))
     }

@@ -13,7 +13,7 @@ use evidence::{
     ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultId, ResultKey, ResultKind, Sha256,
     Sha256Sum, Time,
 };
-use store::{Announced, Catalogue, SMALL_MAX, Sealing, Store, StoreError, Ticket};
+use store::{Catalogue, PendingCommit, ResponseHeaders, SMALL_MAX, Sealing, Store, StoreError};
 
 use crate::app::custody;
 use crate::app::error::{Failure, Kind};
@@ -181,7 +181,7 @@ struct Import<'a> {
     device: &'a DeviceFrom,
     report: ImportReport,
     /// Each with its bytes, the oldest first.
-    in_flight: VecDeque<(Ticket, usize)>,
+    in_flight: VecDeque<(PendingCommit, usize)>,
     in_flight_bytes: usize,
     now: Time,
 }
@@ -287,9 +287,9 @@ impl Import<'_> {
     fn stream(&mut self, key: ResultKey, facts: &Facts, mut file: File) -> Result<(), NotTaken> {
         let mut download = self.store.download(key)?;
         download.restart()?;
-        download.begin(Announced {
+        download.begin(ResponseHeaders {
             total: Some(file.metadata()?.len()),
-            ..Announced::default()
+            ..ResponseHeaders::default()
         })?;
         let mut buffer = vec![0; READ_BYTES];
         loop {

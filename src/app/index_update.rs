@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use evidence::Seq;
 use extract::EXTRACTOR_VERSION;
-use index::{Identity, IndexError, Searcher, Settings, Writer};
+use index::{IndexError, IndexId, IndexSettings, IndexWriter, Searcher};
 use store::{Catalogue, StoreError};
 
 use crate::app::custody;
@@ -40,15 +40,15 @@ pub(super) fn index_dir(archive: &Path) -> PathBuf {
 }
 
 /// What an index of this archive is made from.
-pub(super) fn identity(archive: [u8; 16], generation: u64) -> Identity {
-    Identity {
+pub(super) fn identity(archive: [u8; 16], generation: u64) -> IndexId {
+    IndexId {
         archive,
         generation,
         extractor_version: EXTRACTOR_VERSION,
     }
 }
 
-pub(super) fn identity_of(catalogue: &Catalogue) -> Identity {
+pub(super) fn identity_of(catalogue: &Catalogue) -> IndexId {
     identity(catalogue.archive_id(), catalogue.generation())
 }
 
@@ -101,9 +101,9 @@ pub(super) fn catch_up_holding(
     let (identity, settings) = (identity_of(catalogue), index_settings(catalogue));
     let rebuilt = (!rebuild).then(|| foreign(&dir, catalogue)).flatten();
     let mut writer = if rebuild {
-        Writer::rebuild(&dir, identity, settings)?
+        IndexWriter::rebuild(&dir, identity, settings)?
     } else {
-        Writer::open(&dir, identity, settings)?
+        IndexWriter::open(&dir, identity, settings)?
     };
     let from = writer.watermark();
     let results = catalogue.results_since(from);
@@ -163,14 +163,14 @@ pub(super) fn open_searcher(
 
 pub(super) fn open_searcher_of(
     archive: &Path,
-    identity: &Identity,
+    identity: &IndexId,
 ) -> Result<Option<Searcher>, Failure> {
     Ok(open_index(archive, identity)?)
 }
 
 pub(super) fn open_index(
     archive: &Path,
-    identity: &Identity,
+    identity: &IndexId,
 ) -> Result<Option<Searcher>, IndexError> {
     let opened = Searcher::open(
         &index_dir(archive),
@@ -186,13 +186,13 @@ pub(super) fn open_index(
 
 /// Masks the text in the index, so that an antivirus does not take it for what
 /// it tells about. No secret: whoever has the archive has the key.
-fn text_key(identity: &Identity) -> [u8; 32] {
+fn text_key(identity: &IndexId) -> [u8; 32] {
     blake3::derive_key("afteraction 2026 index text", &identity.archive)
 }
 
-pub(super) fn index_settings(catalogue: &Catalogue) -> Settings {
-    Settings {
+pub(super) fn index_settings(catalogue: &Catalogue) -> IndexSettings {
+    IndexSettings {
         key: Some(text_key(&identity_of(catalogue))),
-        ..Settings::default()
+        ..IndexSettings::default()
     }
 }

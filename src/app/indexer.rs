@@ -9,10 +9,10 @@ use std::path::Path;
 
 use evidence::{Layer, Problem, ProblemKind, Record, ResultKind, Sha256, Sha256Sum};
 use extract::TranscriptFacts;
-use index::{Occurrence, PlacedProblem, ResultFacts, Writer};
+use index::{IndexWriter, Occurrence, PlacedProblem, ResultMetadata};
 use members;
-use members::{Hint, Member, Visitor};
-use store::{Catalogue, Sealed, StoreError};
+use members::{Member, ResultHint, Visitor};
+use store::{Catalogue, SealedResult, StoreError};
 
 use crate::app::decode_settings::{Reading, reading, scratch_factory};
 use crate::app::error::Failure;
@@ -32,7 +32,7 @@ const NAME_CHARS_MAX: usize = 1024;
 pub(super) struct Indexer<'a> {
     archive: &'a Path,
     catalogue: &'a Catalogue,
-    pub(super) writer: &'a mut Writer,
+    pub(super) writer: &'a mut IndexWriter,
     reading: Reading,
     pub(super) caught: Caught,
     /// The member at hand; goes round, so that it is not allocated for each.
@@ -43,7 +43,7 @@ impl<'a> Indexer<'a> {
     pub(super) fn new(
         archive: &'a Path,
         catalogue: &'a Catalogue,
-        writer: &'a mut Writer,
+        writer: &'a mut IndexWriter,
     ) -> Result<Self, Failure> {
         Ok(Self {
             archive,
@@ -59,7 +59,7 @@ impl<'a> Indexer<'a> {
     /// can be read is kept, and the rest is a problem of this result.
     pub(super) fn read(&mut self, record: &Record) -> Result<(), Failure> {
         let (archive, settings) = (self.archive, self.reading.members.clone());
-        let hint = Hint {
+        let hint = ResultHint {
             name: record.facts.header("content-disposition"),
         };
         let damage = Damage::default();
@@ -105,17 +105,17 @@ impl<'a> Indexer<'a> {
     }
 
     /// A result of which not even the facts can be read.
-    pub(super) fn note_damaged(&mut self, sealed: &Sealed, error: &StoreError) {
+    pub(super) fn note_damaged(&mut self, sealed: &SealedResult, error: &StoreError) {
         let message = format!("{COPY_DAMAGED}: {error}");
         self.writer.problem(PlacedProblem {
             id: sealed.id,
             layers: Vec::new(),
             problem: Problem::new(ProblemKind::Damaged, message),
         });
-        self.writer.result(ResultFacts {
+        self.writer.result(ResultMetadata {
             bytes: sealed.bytes,
             problems: 1,
-            ..ResultFacts::new(sealed.id, sealed.seq, ResultKind::File)
+            ..ResultMetadata::new(sealed.id, sealed.seq, ResultKind::File)
         });
         self.caught.results += 1;
         self.caught.problems += 1;
@@ -200,9 +200,9 @@ impl<R: Seek> Seek for Watched<'_, R> {
     }
 }
 
-fn result_facts(record: &Record) -> ResultFacts {
+fn result_facts(record: &Record) -> ResultMetadata {
     let facts = &record.facts;
-    ResultFacts {
+    ResultMetadata {
         device: facts.device.clone(),
         machine_id: facts.machine_id.clone(),
         script: facts.script.clone(),
@@ -212,7 +212,7 @@ fn result_facts(record: &Record) -> ResultFacts {
         requestor: facts.requestor.clone(),
         comment: facts.comment.clone(),
         bytes: record.bytes,
-        ..ResultFacts::new(record.id, record.seq, facts.kind)
+        ..ResultMetadata::new(record.id, record.seq, facts.kind)
     }
 }
 
@@ -220,7 +220,7 @@ fn result_facts(record: &Record) -> ResultFacts {
 struct ResultReader<'r, 'a> {
     indexer: &'r mut Indexer<'a>,
     record: &'r Record,
-    facts: ResultFacts,
+    facts: ResultMetadata,
     /// Members so far that are transcripts.
     transcripts: u64,
     /// Large members of several parts: their hash must be known before their
@@ -341,7 +341,7 @@ impl ResultReader<'_, '_> {
         Ok(())
     }
 
-    fn read_large(&mut self, met: &Met, hint: Hint<'_>) -> Result<Option<Found>, Failure> {
+    fn read_large(&mut self, met: &Met, hint: ResultHint<'_>) -> Result<Option<Found>, Failure> {
         let (kind, id, damage) = (self.record.facts.kind, self.record.id, self.damage);
         let Indexer {
             archive,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
 use evidence::{Layer, Locator, ResultId};
-use index::{Field, HitMember, IndexError, Options, Query, ResultFacts, Searcher};
+use index::{Field, HitMember, IndexError, Query, ResultMetadata, SearchOptions, Searcher};
 
 /// How many members a query leaves out only because they have no time, by the
 /// values of a field where one is given.
@@ -15,7 +15,7 @@ pub(super) fn undated(
 ) -> Result<BTreeMap<String, u64>, IndexError> {
     let mut undated = BTreeMap::new();
     let timeless = timeless(query);
-    let has_time = |result: ResultFacts| result.time.is_some_and(|t| t.instant().is_some());
+    let has_time = |result: ResultMetadata| result.time.is_some_and(|t| t.instant().is_some());
     if timeless == *query || searcher.results().all(has_time) {
         return Ok(undated);
     }
@@ -72,7 +72,7 @@ fn each_member(
     take: &mut dyn FnMut(&HitMember, MemberId) -> ControlFlow<()>,
 ) -> Result<(), IndexError> {
     let mut last = None;
-    searcher.search(query, &Options::default(), &mut |hit| {
+    searcher.search(query, &SearchOptions::default(), &mut |hit| {
         let member = member_of(&hit.member);
         if last.as_ref() == Some(&member) {
             return ControlFlow::Continue(());

@@ -35,7 +35,7 @@ mod wait_for_index;
 pub use crate::app::collect::{CollectReport, check_collect, collect_into, until_interrupted};
 pub use crate::app::compare::{
     ANALYZERS, BaselineRow, By, CompareRequest, CompareSummary, DiffKind, DiffRequest, DiffRow,
-    LearnRequest, RULES, RawRow, Rule, RuleSet, SideRow, Sides, StackRequest, StackRow, TwinLine,
+    LearnRequest, RULES, RawRow, RuleSet, SideRow, Sides, StackRequest, StackRow, TwinLine,
     TwinRow, TwinsRequest, VARIANTS_COUNTED, baseline_page, baseline_templates, delete_baseline,
     diff, import_baseline, learn_baseline, list_baselines, stack, template_of, twins,
 };

@@ -10,7 +10,7 @@ use evidence::{
     ActionId, CommandIndex, GapReason, Locator, ProblemKind, ResultKey, ResultKind, Seq, Sha256,
     Time,
 };
-use index::Shown;
+use index::Snippet;
 
 /// Which result or member a row is about, in the same words in every answer.
 #[derive(Clone, Debug, Serialize)]
@@ -143,7 +143,7 @@ pub struct HitRow {
     pub line: u64,
     /// Of the match: bytes in the decoded text (UTF-8), from 0.
     pub offset: u64,
-    pub shown: Arc<Shown>,
+    pub shown: Arc<Snippet>,
     pub before: Vec<String>,
     pub after: Vec<String>,
     /// `member` as JSON, written once for all its hits.
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use evidence::{ResultId, Version};
 
-    fn hit(shown: Shown, before: &[&str]) -> HitRow {
+    fn hit(shown: Snippet, before: &[&str]) -> HitRow {
         let key = ResultKey {
             action: ActionId::from_bytes([0x1c; 16]),
             index: CommandIndex(3),
@@ -282,8 +282,8 @@ mod tests {
     #[test]
     fn a_hit_written_in_pieces_is_the_object_that_is_serialized() {
         let text = "C:\\x \u{1b}\"é".to_string();
-        let plain = Shown::of(text.clone());
-        let mut cut = Shown::of(text);
+        let plain = Snippet::of(text.clone());
+        let mut cut = Snippet::of(text);
         (cut.text_truncated, cut.line_bytes) = (true, Some(99_999));
         for (hit, keys) in [
             (hit(plain.clone(), &[]), 13),

@@ -10,8 +10,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use evidence::{Locator, Seq};
-use index::{Field, Hit, HitMember, Options, Query, Searcher, Summary, TextPlan, device_key};
-use store::Tail;
+use index::{
+    Field, Hit, HitMember, Query, SearchOptions, SearchStats, Searcher, TextPlan, device_key,
+};
+use store::JournalTail;
 
 use crate::app::compare::Known;
 use crate::app::custody;
@@ -125,7 +127,7 @@ pub struct Search<'a> {
     /// The journal's end when the search began.
     pub(super) sealed: Seq,
     pub(super) archive: PathBuf,
-    tail: Tail,
+    tail: JournalTail,
     pub(super) searcher: Option<Searcher>,
     pub(super) summary: SearchSummary,
 }
@@ -142,7 +144,7 @@ impl<'a> Search<'a> {
     ) -> Result<Self, Failure> {
         let began = Timestamp::now();
         let query = request.query(began)?;
-        let tail = Tail::open(archive)?;
+        let tail = JournalTail::open(archive)?;
         let sealed = tail.last_seq();
         if request.wait {
             await_index(archive, &custody::open_to_read(archive)?, on_wait)?;
@@ -196,13 +198,13 @@ impl<'a> Search<'a> {
             return self.in_nothing("");
         };
         let known = Known::open(&self.archive, request, searcher)?;
-        let options = Options {
+        let options = SearchOptions {
             // What is hidden does not count.
             limit: request.limit.filter(|_| known.is_none()),
             context: request.context as usize,
             order: request.sort.into(),
             plain: request.plain,
-            ..Options::default()
+            ..SearchOptions::default()
         };
         let mut rows = Rows::new(request.sort);
         let (mut failed, mut hidden, mut given) = (None, 0, 0);
@@ -361,7 +363,7 @@ fn parse_field(word: &str) -> Result<Field, Failure> {
 }
 
 impl SearchSummary {
-    fn note(&mut self, found: &Summary, limit: Option<u64>) {
+    fn note(&mut self, found: &SearchStats, limit: Option<u64>) {
         self.members = found.searched_members.saturating_sub(self.undated);
         self.cut = found.cut_lines + found.cut_texts;
         self.built_texts = found.texts.iter().any(|text| text.is_whole);

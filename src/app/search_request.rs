@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use index::{Field, IndexError, Order, Query, SyntaxError, Text};
+use index::{Field, HitOrder, IndexError, Query, SyntaxError, Text};
 
 use crate::app::error::Failure;
 use crate::app::parse_args::parse_time;
@@ -42,7 +42,7 @@ pub enum Sort {
     Rarity,
 }
 
-impl From<Sort> for Order {
+impl From<Sort> for HitOrder {
     fn from(sort: Sort) -> Self {
         match sort {
             Sort::Time => Self::OldestFirst,

@@ -5,38 +5,41 @@ use std::path::Path;
 use crate::app::collect::{CollectReport, collect_into, runtime, runtime_until_interrupted};
 use crate::app::error::{Failure, Kind};
 use collect;
-use collect::{Events, Library, LibraryFile, Settings, Upload};
+use collect::{CollectSettings, Events, LibraryClient, LibraryFile, LibraryUpload};
 use evidence::{Action, ActionId};
 
-pub fn list_library(settings: &Settings) -> Result<Vec<LibraryFile>, Failure> {
-    Ok(runtime()?.block_on(async { Library::open(settings).await?.list().await })?)
+pub fn list_library(settings: &CollectSettings) -> Result<Vec<LibraryFile>, Failure> {
+    Ok(runtime()?.block_on(async { LibraryClient::open(settings).await?.list().await })?)
 }
 
 /// Puts a file into the library, checked by its hash.
 pub fn upload_to_library(
-    settings: &Settings,
+    settings: &CollectSettings,
     path: &Path,
     description: &str,
     parameters: &str,
     replace: bool,
 ) -> Result<LibraryFile, Failure> {
-    let upload = Upload {
+    let upload = LibraryUpload {
         description: description.to_string(),
         parameters: parameters.to_string(),
         replace,
-        ..Upload::from_file(path)?
+        ..LibraryUpload::from_file(path)?
     };
-    Ok(runtime()?.block_on(async { Library::open(settings).await?.upload(&upload).await })?)
+    Ok(
+        runtime()?
+            .block_on(async { LibraryClient::open(settings).await?.upload(&upload).await })?,
+    )
 }
 
-pub fn delete_from_library(settings: &Settings, name: &str) -> Result<(), Failure> {
-    Ok(runtime()?.block_on(async { Library::open(settings).await?.delete(name).await })?)
+pub fn delete_from_library(settings: &CollectSettings, name: &str) -> Result<(), Failure> {
+    Ok(runtime()?.block_on(async { LibraryClient::open(settings).await?.delete(name).await })?)
 }
 
 /// An action's JSON as the service sends it, cancelled first where a comment
 /// says why.
 pub fn action_as_sent(
-    settings: &Settings,
+    settings: &CollectSettings,
     id: ActionId,
     cancel: Option<&str>,
 ) -> Result<Vec<u8>, Failure> {
@@ -50,7 +53,7 @@ pub fn action_as_sent(
 /// Has an investigation package collected on a device, by id, full or short
 /// name.
 pub fn start_package(
-    settings: &Settings,
+    settings: &CollectSettings,
     device: &str,
     comment: &str,
 ) -> Result<ActionId, Failure> {
@@ -69,7 +72,7 @@ pub struct PackageEnded {
 /// stopped the waiting.
 pub fn finish_package(
     archive: &Path,
-    mut settings: Settings,
+    mut settings: CollectSettings,
     id: ActionId,
     events: Events,
 ) -> Result<Option<PackageEnded>, Failure> {

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use evidence::{Layer, Locator, Problem, Record, ResultKind, Sha256Sum};
 use extract;
-use extract::{Head, Part, Sink, TranscriptFacts};
+use extract::{DocumentHead, Sink, TextPart, TranscriptFacts};
 use members;
-use members::{Hint, Member, MembersError, Visitor, Wrapping};
+use members::{ContainerFormat, Member, MembersError, ResultHint, Visitor};
 use store::Catalogue;
 
 use crate::app::custody;
@@ -110,8 +110,8 @@ impl<'a> Shown<'a> {
         self.record.facts.kind
     }
 
-    fn hint(&self) -> Hint<'_> {
-        Hint {
+    fn hint(&self) -> ResultHint<'_> {
+        ResultHint {
             name: self.record.facts.header("content-disposition"),
         }
     }
@@ -190,7 +190,7 @@ impl<'a> Shown<'a> {
         let problems = self.open_member(layers, &mut |member, bytes| {
             let mut head = Vec::new();
             let read = bytes.take(members::HEAD_BYTES).read_to_end(&mut head);
-            is_left = leaves_wrapped && members::looks_wrapped(&head);
+            is_left = leaves_wrapped && members::looks_like_container(&head);
             printed = read.map(drop).map_err(Failure::from);
             if printed.is_ok() && !is_left {
                 let mut bytes = head.as_slice().chain(bytes);
@@ -220,7 +220,7 @@ impl<'a> Shown<'a> {
         let Some((last, before)) = layers.split_last() else {
             return Ok((Vec::new(), None));
         };
-        let is_part = [Part::Output, Part::Errors, Part::Other]
+        let is_part = [TextPart::Output, TextPart::Errors, TextPart::Other]
             .iter()
             .any(|part| layer_of(*part).as_ref() == Some(last));
         if is_part && !self.has_member(layers)? {
@@ -386,7 +386,7 @@ impl Visitor for Lister<'_, '_> {
         self.or_stop(done)
     }
 
-    fn container(&mut self, member: &Member<'_>, _: Wrapping) -> ControlFlow<()> {
+    fn container(&mut self, member: &Member<'_>, _: ContainerFormat) -> ControlFlow<()> {
         if member.layers == self.shown.reference.layers {
             self.shows = true;
             return ControlFlow::Continue(());
@@ -436,7 +436,7 @@ impl<'v> Printer<'v> {
         kind: ResultKind,
         reading: &Reading,
     ) -> Result<(), Failure> {
-        let hint = extract::Hint {
+        let hint = extract::ContentHint {
             name: Some(name),
             kind,
         };
@@ -459,7 +459,7 @@ impl<'v> Printer<'v> {
 }
 
 impl Sink for Printer<'_> {
-    fn document(&mut self, head: Head) -> ControlFlow<()> {
+    fn document(&mut self, head: DocumentHead) -> ControlFlow<()> {
         let layer = layer_of(head.part);
         self.printing = self.only.is_none() || self.only == layer;
         match layer {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use evidence::{Layer, Locator, Problem};
 use extract;
-use extract::{Head, Sink, TranscriptFacts};
+use extract::{DocumentHead, Sink, TranscriptFacts};
 use index::TEXT_MAX;
 
 use crate::app::decode_settings::layer_of;
@@ -64,7 +64,7 @@ pub fn show_at(
     let mut seeker = Seeker::new(at, context as usize, part, lines);
     let mut read = Ok(());
     let problems = shown.open_member(&layers, &mut |member, bytes| {
-        let hint = extract::Hint {
+        let hint = extract::ContentHint {
             name: Some(member.name),
             kind: shown.kind(),
         };
@@ -370,7 +370,7 @@ impl<'v> Seeker<'v> {
 }
 
 impl Sink for Seeker<'_> {
-    fn document(&mut self, head: Head) -> ControlFlow<()> {
+    fn document(&mut self, head: DocumentHead) -> ControlFlow<()> {
         if self.inside {
             let done = self.end_text();
             self.or_stop(done)?;
@@ -451,11 +451,11 @@ mod tests {
     fn seek(text: &str, at: At, context: usize) -> Result<Seen, String> {
         let mut seen = Seen::default();
         let mut seeker = Seeker::new(at, context, None, &mut seen);
-        let hint = extract::Hint {
+        let hint = extract::ContentHint {
             name: None,
             kind: ResultKind::File,
         };
-        let settings = extract::Settings::default();
+        let settings = extract::ExtractSettings::default();
         extract::extract(&mut text.as_bytes(), hint, settings, &mut seeker).unwrap();
         let key = "5382f7ea-7557-4ab7-9782-d50480024a4e/3".parse().unwrap();
         seeker.end(&key).map_err(|e| e.chain())?;

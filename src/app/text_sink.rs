@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use evidence::{Problem, ProblemKind, ResultKind, Sha256};
 use extract;
-use extract::{Head, Sink, TranscriptFacts};
-use index::{IndexError, Writer};
+use extract::{DocumentHead, Sink, TranscriptFacts};
+use index::{IndexError, IndexWriter};
 
 use crate::app::decode_settings::layer_of;
 use crate::app::error::Failure;
@@ -24,7 +24,7 @@ const MEMBER_PROBLEMS_MAX: usize = 100;
 
 /// Hands the texts of one content to the index.
 pub(super) struct TextSink<'a> {
-    writer: &'a mut Writer,
+    writer: &'a mut IndexWriter,
     content: Option<Sha256>,
     /// The content's text is in the index: only its facts are wanted.
     known: bool,
@@ -39,7 +39,7 @@ pub(super) struct TextSink<'a> {
 }
 
 impl<'a> TextSink<'a> {
-    pub(super) fn new(writer: &'a mut Writer, content: Option<Sha256>, known: bool) -> Self {
+    pub(super) fn new(writer: &'a mut IndexWriter, content: Option<Sha256>, known: bool) -> Self {
         Self {
             writer,
             content,
@@ -61,9 +61,9 @@ impl<'a> TextSink<'a> {
         bytes: &mut dyn Read,
         name: &str,
         kind: ResultKind,
-        settings: extract::Settings,
+        settings: extract::ExtractSettings,
     ) -> Result<(), Failure> {
-        let hint = extract::Hint {
+        let hint = extract::ContentHint {
             name: Some(name),
             kind,
         };
@@ -127,7 +127,7 @@ impl<'a> TextSink<'a> {
 }
 
 impl Sink for TextSink<'_> {
-    fn document(&mut self, head: Head) -> ControlFlow<()> {
+    fn document(&mut self, head: DocumentHead) -> ControlFlow<()> {
         if self.known {
             return ControlFlow::Continue(());
         }

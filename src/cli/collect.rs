@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::app;
 use crate::app::{CollectReport, Failure};
-use ::collect::{CheckState, Events, Filter, Progress as Step, Settings};
+use ::collect::{ActionFilter, CheckState, CollectProgress as Step, CollectSettings, Events};
 
 use crate::cli::args;
 use crate::cli::args::Global;
@@ -54,7 +54,7 @@ pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> 
     })
 }
 
-fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
+fn settings(typed: &args::Collect) -> Result<CollectSettings, Failure> {
     let now = Timestamp::now();
     let time = |text: &Option<String>, is_end| {
         let text = text.as_deref();
@@ -64,7 +64,7 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
     settings.slots = usize::from(typed.slots);
     settings.again = typed.again;
     settings.watch = typed.watch.then(|| Duration::from_secs(typed.interval));
-    settings.filter = Filter {
+    settings.filter = ActionFilter {
         since: time(&typed.since, false)?,
         until: time(&typed.until, true)?,
         devices: typed.device.clone(),
@@ -80,7 +80,7 @@ fn settings(typed: &args::Collect) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-fn check(global: &Global, dir: &Path, settings: Settings) -> Result<Exit, Failure> {
+fn check(global: &Global, dir: &Path, settings: CollectSettings) -> Result<Exit, Failure> {
     let lines = app::check_collect(dir, settings)?;
     let mut out = Output::open(None, global.no_color)?;
     let paint = out.paint;

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::app;
 use crate::app::Failure;
 use crate::cli::{keyring, profile};
-use ::collect::{Pace, Secret, Settings, SignIn, TokenSource, state_dir};
+use ::collect::{CollectSettings, Pace, Secret, SignIn, TokenSource, state_dir};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,7 +101,7 @@ pub struct Connect {
 }
 
 /// What was typed and what the environment says → what is meant.
-pub fn settings(typed: &Connect) -> Result<Settings, Failure> {
+pub fn settings(typed: &Connect) -> Result<CollectSettings, Failure> {
     let typed = &with_environment(profile::merged(typed)?, environment);
     let state = match &typed.state_dir {
         Some(dir) => dir.clone(),
@@ -117,7 +117,7 @@ pub fn settings(typed: &Connect) -> Result<Settings, Failure> {
         Cloud::Dod => ::collect::Cloud::Dod,
     };
     let regional = regional_base(typed)?;
-    let mut settings = Settings::new(
+    let mut settings = CollectSettings::new(
         cloud,
         regional.as_deref().or(typed.api_base.as_deref()),
         typed.login_base.as_deref(),

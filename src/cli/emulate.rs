@@ -43,7 +43,7 @@ pub fn demo(global: &Global, typed: &args::Demo) -> Result<Exit, Failure> {
 
 #[cfg(feature = "emulator")]
 pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> {
-    use emulator::{Emulator, Faults, Limits, Pace, Settings};
+    use emulator::{Emulator, EmulatorSettings, Faults, Latency, ServiceLimits};
 
     if !typed.listen.ip().is_loopback() && !typed.allow_remote {
         return Err(Failure::asked(format!(
@@ -66,25 +66,25 @@ pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> 
     }
     let certificate = typed.certificate.as_deref();
     let certificate = certificate.map(app::read_config).transpose()?;
-    let settings = Settings {
+    let settings = EmulatorSettings {
         bind: typed.listen,
         certificate,
         time_scale: typed.time_scale,
         limits: if typed.no_limits {
-            Limits::lifted()
+            ServiceLimits::lifted()
         } else {
-            Limits::default()
+            ServiceLimits::default()
         },
         faults,
         state_file: typed.state.clone(),
         sessions_held: typed.sessions_held,
         seed: typed.seed,
-        pace: Pace {
+        pace: Latency {
             failing: typed.failing,
             hanging: typed.hanging,
-            ..Pace::default()
+            ..Latency::default()
         },
-        ..Settings::serving(fleet(typed).map_err(failed)?)
+        ..EmulatorSettings::serving(fleet(typed).map_err(failed)?)
     };
     let emulator = Emulator::start_blocking(settings).map_err(failed)?;
     let mut out = Output::open(None, global.no_color)?;
@@ -97,8 +97,8 @@ pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> 
 
 /// The folder, the made-up fleet, or both.
 #[cfg(feature = "emulator")]
-fn fleet(typed: &args::Emulate) -> Result<emulator::Fleet, emulator::Error> {
-    use emulator::{Fleet, Made};
+fn fleet(typed: &args::Emulate) -> Result<emulator::EmulatedFleet, emulator::Error> {
+    use emulator::{EmulatedFleet, SyntheticFleet};
 
     let folder = match (&typed.folder, typed.fleet) {
         (Some(folder), _) => Some(folder.as_path()),
@@ -106,16 +106,16 @@ fn fleet(typed: &args::Emulate) -> Result<emulator::Fleet, emulator::Error> {
         (None, None) => Some(Path::new("sample-data")),
     };
     let served = match folder {
-        Some(folder) => Fleet::from_folder(folder)?,
-        None => Fleet::new(),
+        Some(folder) => EmulatedFleet::from_folder(folder)?,
+        None => EmulatedFleet::new(),
     };
-    let made = typed.fleet.map(|devices| Made {
+    let made = typed.fleet.map(|devices| SyntheticFleet {
         devices,
         seed: typed.seed,
         away: typed.away,
         away_for: std::time::Duration::from_secs_f64(typed.away_hours * 3600.0),
     });
-    let made = made.map_or_else(Fleet::new, |made| Fleet::made(&made));
+    let made = made.map_or_else(EmulatedFleet::new, |made| EmulatedFleet::made(&made));
     let all = served.and(made);
     Ok(typed
         .disallow
@@ -141,12 +141,12 @@ pub fn generate(
     let shape: ::generate::Shape = shape
         .parse()
         .map_err(|e: ::generate::UnknownShape| Failure::asked(e.to_string()))?;
-    let settings = ::generate::Settings {
+    let settings = ::generate::GenerateSettings {
         seed,
-        ..::generate::Settings::new(shape, u64::from(devices), megabytes * 1_000_000)
+        ..::generate::GenerateSettings::new(shape, u64::from(devices), megabytes * 1_000_000)
     };
-    let summary =
-        ::generate::generate(&settings, &::generate::Folder(dir.to_path_buf())).map_err(|e| {
+    let summary = ::generate::generate(&settings, &::generate::DirectorySink(dir.to_path_buf()))
+        .map_err(|e| {
             Failure::caused(
                 Kind::World,
                 format!("could not make a collection in {}", dir.display()),

@@ -14,7 +14,7 @@ use crate::cli::output::{
     Columns, Form, Output, Paint, Row, counted, human_bytes, visible, write_visible,
 };
 use crate::cli::{Exit, archive, say};
-use ::collect::{LibraryFile, Progress as Step};
+use ::collect::{CollectProgress as Step, LibraryFile};
 
 /// Scripts and tools that sessions put and run.
 #[derive(Debug, Subcommand)]

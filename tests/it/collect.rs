@@ -2,15 +2,15 @@
 
 use std::process::Command;
 
-use emulator::{Emulator, Faults, Fleet, Limits, Settings};
+use emulator::{EmulatedFleet, Emulator, EmulatorSettings, Faults, ServiceLimits};
 
 use super::support::{Case, Ran, collecting, sample_data};
 
 /// Fast enough that a lost result's minutes pass in seconds.
 const SCALE: f64 = 100.0;
 
-fn emulator(settings: Settings) -> Emulator {
-    Emulator::start_blocking(Settings {
+fn emulator(settings: EmulatorSettings) -> Emulator {
+    Emulator::start_blocking(EmulatorSettings {
         time_scale: SCALE,
         ..settings
     })
@@ -29,8 +29,10 @@ fn collect(case: &Case, emulator: &Emulator, more: &[&str]) -> (Ran, serde_json:
     (ran, report)
 }
 
-fn sample() -> Settings {
-    Settings::serving(Fleet::from_folder(&sample_data()).expect("the sample incident"))
+fn sample() -> EmulatorSettings {
+    EmulatorSettings::serving(
+        EmulatedFleet::from_folder(&sample_data()).expect("the sample incident"),
+    )
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn collecting_twice_takes_only_what_is_new() {
 #[test]
 fn no_fault_loses_a_result() {
     let case = Case::new();
-    let emulator = emulator(Settings {
+    let emulator = emulator(EmulatorSettings {
         faults: Faults::survivable(),
         ..sample()
     });
@@ -95,7 +97,7 @@ fn no_fault_loses_a_result() {
 #[test]
 fn no_link_and_no_token_reaches_disk_or_output() {
     let case = Case::new();
-    let emulator = emulator(Settings {
+    let emulator = emulator(EmulatorSettings {
         faults: Faults::survivable(),
         ..sample()
     });
@@ -148,9 +150,9 @@ fn filters_take_what_they_name() {
 #[test]
 fn check_says_what_is_wrong_before_anything_starts() {
     let case = Case::new();
-    let emulator = emulator(Settings {
+    let emulator = emulator(EmulatorSettings {
         roles: vec!["Machine.LiveResponse".into()],
-        ..Settings::serving(Fleet::new())
+        ..EmulatorSettings::serving(EmulatedFleet::new())
     });
     let ran = Ran::of(command(&case, &emulator, &["--check"]));
     assert!(ran.stdout.contains("permissions"), "{}", ran.stdout);
@@ -188,9 +190,9 @@ fn secrets_are_asked_for_where_they_belong() {
 #[test]
 fn a_second_writer_is_refused_by_name_and_readers_go_on() {
     let case = Case::new();
-    let emulator = emulator(Settings {
-        limits: Limits::lifted(),
-        ..Settings::serving(Fleet::transcripts(5, 2_000, 3))
+    let emulator = emulator(EmulatorSettings {
+        limits: ServiceLimits::lifted(),
+        ..EmulatorSettings::serving(EmulatedFleet::transcripts(5, 2_000, 3))
     });
     let mut watching = command(&case, &emulator, &["--watch", "--interval", "5"])
         .stdout(std::process::Stdio::null())

@@ -4,7 +4,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use emulator::{Emulator, Faults, Fleet, Made, Pace, Settings};
+use emulator::{EmulatedFleet, Emulator, EmulatorSettings, Faults, Latency, SyntheticFleet};
 use serde_json::Value;
 use store::{FleetNote, OpenOptions, Store};
 
@@ -13,28 +13,28 @@ use super::support::{Case, Ran, speaking};
 pub const SCALE: f64 = 100.0;
 
 /// A fleet whose sessions take some twenty seconds.
-fn quick(devices: usize) -> Settings {
+fn quick(devices: usize) -> EmulatorSettings {
     let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
-    let made = Made {
+    let made = SyntheticFleet {
         devices,
-        ..Made::default()
+        ..SyntheticFleet::default()
     };
-    Settings {
+    EmulatorSettings {
         time_scale: SCALE,
-        pace: Pace {
+        pace: Latency {
             queued: seconds(2, 6),
             put: seconds(1, 2),
             script: seconds(1, 4),
             get: seconds(1, 2),
             settling: seconds(2, 5),
             upload: seconds(1, 5),
-            ..Pace::default()
+            ..Latency::default()
         },
-        ..Settings::serving(Fleet::made(&made))
+        ..EmulatorSettings::serving(EmulatedFleet::made(&made))
     }
 }
 
-fn emulator(settings: Settings) -> Emulator {
+fn emulator(settings: EmulatorSettings) -> Emulator {
     Emulator::start_blocking(settings).expect("an emulator on loopback")
 }
 
@@ -97,7 +97,7 @@ pub fn spawned(mut command: Command) -> Child {
 }
 
 /// No limit passed, no machine worked on twice.
-fn judged(emulator: &Emulator) -> emulator::Judgement {
+fn judged(emulator: &Emulator) -> emulator::ConformanceReport {
     let judgement = emulator.judgement();
     assert!(judgement.violations.is_empty(), "{judgement:?}");
     assert_eq!(judgement.runs.worked_twice, 0, "{:?}", judgement.runs);
@@ -224,7 +224,7 @@ fn killed_again_and_again_a_run_is_resumed_to_its_end_and_nothing_runs_twice() {
 #[test]
 fn a_start_in_doubt_is_shown_and_sent_again_by_a_persons_word_alone() {
     let case = Case::new();
-    let emulator = emulator(Settings {
+    let emulator = emulator(EmulatorSettings {
         faults: Faults::parse("run.lost-call=1,run.lost-answer=1+1").expect("faults"),
         ..quick(4)
     });
@@ -318,7 +318,7 @@ fn a_run_is_not_over_while_its_results_are_still_to_come() {
     // The budget of a minute is spent to the last call again and again: what a
     // loaded machine adds between call and service must stay small beside it.
     let scale = SCALE / 2.0;
-    let emulator = emulator(Settings {
+    let emulator = emulator(EmulatorSettings {
         time_scale: scale,
         ..quick(8)
     });
@@ -422,8 +422,8 @@ fn an_order_is_refused_where_something_else_holds_the_archive() {
 #[test]
 fn holes_become_runs_until_nothing_is_missing() {
     let case = Case::new();
-    let emulator = emulator(Settings {
-        pace: Pace {
+    let emulator = emulator(EmulatorSettings {
+        pace: Latency {
             failing: 0.3,
             ..quick(1).pace
         },
@@ -448,8 +448,8 @@ fn holes_become_runs_until_nothing_is_missing() {
 #[test]
 fn a_command_that_stands_twice_in_a_session_is_shown_and_run_twice() {
     let case = Case::new();
-    let emulator = emulator(Settings {
-        pace: Pace {
+    let emulator = emulator(EmulatorSettings {
+        pace: Latency {
             failing: 1.0,
             ..quick(1).pace
         },
@@ -529,7 +529,7 @@ fn a_run_of_another_tenant_is_not_gone_on_with() {
     }
     child.kill().expect("a kill");
     child.wait().expect("an end");
-    let other = emulator(Settings {
+    let other = emulator(EmulatorSettings {
         tenant: "fabrikam.example".into(),
         ..quick(12)
     });

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use emulator::{Emulator, Fleet, Made, Settings};
+use emulator::{EmulatedFleet, Emulator, EmulatorSettings, SyntheticFleet};
 use jiff::Timestamp;
 
 use super::support::{Case, Ran, speaking};
@@ -104,17 +104,17 @@ fn has_begun(case: &Case) -> bool {
 
 fn play(size: &Size) -> Measured {
     let case = Case::new();
-    let fleet = Fleet::made(&Made {
+    let fleet = EmulatedFleet::made(&SyntheticFleet {
         devices: size.devices,
         away: 0.1,
         away_for: size.away_for,
-        ..Made::default()
+        ..SyntheticFleet::default()
     });
     let away: HashSet<String> = fleet.away().into_iter().map(str::to_string).collect();
     assert!(!away.is_empty());
-    let emulator = Emulator::start_blocking(Settings {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
         time_scale: size.scale,
-        ..Settings::serving(fleet)
+        ..EmulatorSettings::serving(fleet)
     })
     .expect("an emulator on loopback");
     let begun = Instant::now();

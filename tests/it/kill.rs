@@ -117,11 +117,11 @@ fn a_killed_import_or_index_loses_nothing_and_goes_on() {
 #[test]
 fn a_killed_collect_loses_nothing_and_goes_on() {
     use super::support::collecting;
-    use emulator::{Emulator, Fleet, Limits, Settings};
+    use emulator::{EmulatedFleet, Emulator, EmulatorSettings, ServiceLimits};
 
-    let emulator = Emulator::start_blocking(Settings {
-        limits: Limits::lifted(),
-        ..Settings::serving(Fleet::transcripts(300, 3_000, 5))
+    let emulator = Emulator::start_blocking(EmulatorSettings {
+        limits: ServiceLimits::lifted(),
+        ..EmulatorSettings::serving(EmulatedFleet::transcripts(300, 3_000, 5))
     })
     .expect("an emulator");
     let command = |case: &Case| collecting(case, &emulator, &["--no-limits"]);

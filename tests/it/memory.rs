@@ -3,7 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use emulator::{Action, Body, Emulator, Fleet, Kind, Limits, Settings};
+use emulator::{
+    BodyKind, EmulatedFleet, Emulator, EmulatorSettings, ResultBody, ScriptedAction, ServiceLimits,
+};
 
 use super::support::{Case, collecting};
 
@@ -53,11 +55,11 @@ fn a_result_of_the_largest_size_fits_into_a_small_memory() {
         return;
     }
     let case = Case::new();
-    let body = Body::seeded(Kind::ZipInGzip, 7, large());
-    let action = Action::on("pc-1").get_file("C:\\Triage\\large.zip", body);
-    let emulator = Emulator::start_blocking(Settings {
-        limits: Limits::lifted(),
-        ..Settings::serving(Fleet::new().action(action))
+    let body = ResultBody::seeded(BodyKind::ZipInGzip, 7, large());
+    let action = ScriptedAction::on("pc-1").get_file("C:\\Triage\\large.zip", body);
+    let emulator = Emulator::start_blocking(EmulatorSettings {
+        limits: ServiceLimits::lifted(),
+        ..EmulatorSettings::serving(EmulatedFleet::new().action(action))
     })
     .expect("an emulator");
     let collect = collecting(&case, &emulator, &["--no-limits", "--no-index"]);

@@ -83,7 +83,9 @@ fn old_archive_accepts_new_results() {
     case.ok(&["index"]);
     let file = case.write("new/late.txt", "psexesvc found after the upgrade\n");
     case.ok(&["import", &file.display().to_string()]);
-    let hits = case.ok(&["search", "\"after the upgrade\"", "--jsonl"]).jsonl();
+    let hits = case
+        .ok(&["search", "\"after the upgrade\"", "--jsonl"])
+        .jsonl();
     assert_eq!(hits.len(), 1);
     case.ok(&["verify"]);
 }

@@ -5,25 +5,28 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use emulator::{Action, CallKind, Command as Part, Emulator, Fleet, Made, Pace, Settings};
+use emulator::{
+    CallKind, EmulatedFleet, Emulator, EmulatorSettings, Latency, ScriptedAction,
+    ScriptedCommand as Part, SyntheticFleet,
+};
 use evidence::ActionId;
 
 use super::support::{Case, Ran, speaking};
 
 const PEM: &str = include_str!("../support/certificate.pem");
 
-fn emulator(settings: Settings) -> Emulator {
-    Emulator::start_blocking(Settings {
+fn emulator(settings: EmulatorSettings) -> Emulator {
+    Emulator::start_blocking(EmulatorSettings {
         time_scale: 100.0,
         ..settings
     })
     .expect("an emulator on loopback")
 }
 
-fn made(devices: usize) -> Settings {
-    Settings::serving(Fleet::made(&Made {
+fn made(devices: usize) -> EmulatorSettings {
+    EmulatorSettings::serving(EmulatedFleet::made(&SyntheticFleet {
         devices,
-        ..Made::default()
+        ..SyntheticFleet::default()
     }))
 }
 
@@ -151,10 +154,12 @@ fn devices(emulator: &Emulator) -> Vec<String> {
 fn what_is_no_package_is_not_waited_for() {
     let case = Case::new();
     let id = "5382f7ea-7557-4ab7-9782-d50480024a4e";
-    let action = Action::on("ws-1.contoso.example")
+    let action = ScriptedAction::on("ws-1.contoso.example")
         .id(id.parse::<ActionId>().expect("an id"))
         .run_script("a.ps1", "", "said");
-    let emulator = emulator(Settings::serving(Fleet::new().action(action)));
+    let emulator = emulator(EmulatorSettings::serving(
+        EmulatedFleet::new().action(action),
+    ));
     let ran = asked(&case, &emulator, &["package", "--action", id]);
     assert_eq!(ran.code, 2);
     assert!(
@@ -171,20 +176,20 @@ fn what_is_no_package_is_not_waited_for() {
 fn one_action_is_shown_cancelled_and_collected_by_command() {
     let case = Case::new();
     let id = "5382f7ea-7557-4ab7-9782-d50480024a4e";
-    let over = Action::on("ws-1.contoso.example")
+    let over = ScriptedAction::on("ws-1.contoso.example")
         .id(id.parse::<ActionId>().expect("an id"))
         .command(Part::run_script("a.ps1", "").body("first"))
         .command(Part::run_script("b.ps1", "").body("second"));
-    let fleet = Fleet::made(&Made {
+    let fleet = EmulatedFleet::made(&SyntheticFleet {
         devices: 1,
-        ..Made::default()
+        ..SyntheticFleet::default()
     });
-    let emulator = emulator(Settings {
-        pace: Pace {
+    let emulator = emulator(EmulatorSettings {
+        pace: Latency {
             queued: Duration::from_secs(3_000)..=Duration::from_secs(3_000),
-            ..Pace::default()
+            ..Latency::default()
         },
-        ..Settings::serving(fleet.action(over))
+        ..EmulatorSettings::serving(fleet.action(over))
     });
     let shown = asked(&case, &emulator, &["action", id]);
     let json: serde_json::Value = serde_json::from_str(&shown.stdout).expect("JSON");
@@ -251,8 +256,8 @@ fn what_differs_the_second_time_becomes_a_new_version() {
         .parse()
         .expect("an id");
     let serving = |text: &str| {
-        let action = Action::on("ws-1.contoso.example").id(id);
-        Settings::serving(Fleet::new().action(action.run_script("a.ps1", "", text)))
+        let action = ScriptedAction::on("ws-1.contoso.example").id(id);
+        EmulatorSettings::serving(EmulatedFleet::new().action(action.run_script("a.ps1", "", text)))
     };
     let first = emulator(serving("one"));
     let addr = first.addr();
@@ -265,7 +270,7 @@ fn what_differs_the_second_time_becomes_a_new_version() {
     let report: serde_json::Value = serde_json::from_str(&same.stdout).expect("JSON");
     assert_eq!(report["already_there"], 1, "{}", same.stdout);
     drop(first);
-    let second = emulator(Settings {
+    let second = emulator(EmulatorSettings {
         bind: addr,
         ..serving("another")
     });
@@ -289,7 +294,7 @@ fn what_differs_the_second_time_becomes_a_new_version() {
 fn a_certificate_signs_in_where_it_is_registered() {
     let case = Case::new();
     let pem = private(&case, "app.pem", PEM).display().to_string();
-    let registered = emulator(Settings {
+    let registered = emulator(EmulatorSettings {
         certificate: Some(PEM.into()),
         ..made(1)
     });
@@ -323,7 +328,7 @@ fn a_certificate_signs_in_where_it_is_registered() {
 fn profiles_are_tenants_with_budgets_of_their_own_and_beat_the_environment() {
     let case = Case::new();
     let tenants = ["contoso.example", "fabrikam.example"].map(|tenant| {
-        emulator(Settings {
+        emulator(EmulatorSettings {
             tenant: tenant.into(),
             ..made(1)
         })

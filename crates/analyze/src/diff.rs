@@ -183,10 +183,10 @@ fn shared(a: &[u32], b: &[u32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::groups::{Devices, First, Holding, Keys};
+    use crate::groups::{Devices, First, GroupKeys, Holding};
 
     fn groups(sides: [&[&str]; 2]) -> Groups {
-        let keys = Keys::new([7; 16]);
+        let keys = GroupKeys::new([7; 16]);
         let mut groups = Groups::new(2, 0..=u64::MAX);
         for (side, lines) in sides.into_iter().enumerate() {
             for (n, line) in lines.iter().enumerate() {

@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 
 /// Where a line stands, for whoever knows what the numbers mean. In the order
 /// of reading.
-pub type Place = (u32, u32, u64);
+pub type LineRef = (u32, u32, u64);
 
 /// Different raw texts of one template are counted up to this many, 8 bytes
 /// each; one more means more.
@@ -23,13 +23,13 @@ const FEW: usize = 6;
 /// Hashes texts. An archive hashes with its own drawn number, so that nobody
 /// can prepare texts that fall together.
 #[derive(Clone, Debug)]
-pub struct Keys(FixedState);
+pub struct GroupKeys(FixedState);
 
 /// The hash of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key(u64);
+pub struct GroupKey(u64);
 
-impl Key {
+impl GroupKey {
     pub fn of_number(number: u64) -> Self {
         Self(number)
     }
@@ -39,7 +39,7 @@ impl Key {
     }
 }
 
-impl Keys {
+impl GroupKeys {
     pub fn new(seed: [u8; 16]) -> Self {
         let mixed = blake3::hash(&seed);
         let (seed, _) = mixed
@@ -49,8 +49,8 @@ impl Keys {
         Self(FixedState::with_seed(u64::from_le_bytes(*seed)))
     }
 
-    pub fn of(&self, text: &str) -> Key {
-        Key(self.0.hash_one(text))
+    pub fn of(&self, text: &str) -> GroupKey {
+        GroupKey(self.0.hash_one(text))
     }
 }
 
@@ -180,7 +180,7 @@ impl Devices {
 pub struct First {
     /// Of the member: the oldest first, what has no time last.
     pub rank: u32,
-    pub place: Place,
+    pub place: LineRef,
 }
 
 /// Members that hold a text.
@@ -196,14 +196,14 @@ pub struct Holding<'a> {
 
 /// Who holds a text.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct GroupHolders {
     pub devices: Devices,
     pub hits: u64,
     pub first: Option<First>,
     pub last: Option<u32>,
 }
 
-impl Held {
+impl GroupHolders {
     /// All of it; `None` where nobody holds it.
     pub fn holding(&self) -> Option<Holding<'_>> {
         Some(Holding {
@@ -235,7 +235,7 @@ struct Group {
     text: (u32, u32, u32),
     /// A baseline knows it: it is counted and not shown.
     hidden: bool,
-    sides: [Held; 2],
+    sides: [GroupHolders; 2],
     variants: Vec<u64>,
 }
 
@@ -284,8 +284,8 @@ impl Groups {
 
     /// The number of a text, shown or hidden, which are two; `None` where
     /// another range has it.
-    pub fn number(&mut self, key: Key, text: &str, hidden: bool) -> Option<u32> {
-        let Key(key) = key;
+    pub fn number(&mut self, key: GroupKey, text: &str, hidden: bool) -> Option<u32> {
+        let GroupKey(key) = key;
         if !self.range.contains(&key) {
             return None;
         }
@@ -332,7 +332,7 @@ impl Groups {
     }
 
     /// Notes that a raw text has this template.
-    pub fn add_variant(&mut self, number: u32, raw: Key) {
+    pub fn add_variant(&mut self, number: u32, raw: GroupKey) {
         let variants = &mut self.groups[number as usize].variants;
         if variants.len() <= VARIANTS_COUNTED && !variants.contains(&raw.0) {
             variants.push(raw.0);
@@ -350,7 +350,7 @@ impl Groups {
         text_in(&self.blocks, self.groups[number as usize].text)
     }
 
-    pub fn held(&self, number: u32, side: usize) -> &Held {
+    pub fn held(&self, number: u32, side: usize) -> &GroupHolders {
         &self.groups[number as usize].sides[side]
     }
 
@@ -429,15 +429,15 @@ mod tests {
     #[test]
     fn texts_whose_hashes_are_equal_stay_apart() {
         let mut groups = Groups::new(3, 0..=u64::MAX);
-        let a = groups.number(Key(7), "a", false);
-        let b = groups.number(Key(7), "b", false);
-        let hidden = groups.number(Key(7), "a", true);
+        let a = groups.number(GroupKey(7), "a", false);
+        let b = groups.number(GroupKey(7), "b", false);
+        let hidden = groups.number(GroupKey(7), "a", true);
         assert_eq!((a, b, hidden), (Some(0), Some(1), Some(2)));
-        assert_eq!(groups.number(Key(7), "a", false), Some(0));
+        assert_eq!(groups.number(GroupKey(7), "a", false), Some(0));
         // Nobody holds them.
         assert_eq!((groups.all(), groups.numbers().count()), (0..3, 0));
         let mut half = Groups::new(3, 0..=6);
-        assert_eq!(half.number(Key(7), "a", false), None);
+        assert_eq!(half.number(GroupKey(7), "a", false), None);
     }
 
     #[test]
@@ -452,7 +452,7 @@ mod tests {
             },
             last,
         };
-        let mut held = Held::default();
+        let mut held = GroupHolders::default();
         held.add(&holding(5, &one, Some(9)), 4);
         held.add(&holding(2, &two, None), 4);
         held.add(&holding(7, &three, Some(4)), 4);

@@ -23,11 +23,11 @@ pub use crate::baseline::{Baseline, BaselineFacts, HEAD_MAX, Learner, PAGE_MAX};
 pub use crate::diff::{Change, Differing, Pairing, differing};
 pub use crate::error::AnalyzeError;
 pub use crate::groups::{
-    Devices, First, Groups, Held, Holding, Key, Keys, Place, VARIANTS_COUNTED,
+    Devices, First, GroupHolders, GroupKey, GroupKeys, Groups, Holding, LineRef, VARIANTS_COUNTED,
 };
-pub use crate::outliers::{Sketches, Twin};
-pub use crate::stack::{Novelty, Record};
-pub use crate::templates::{RULES, Rule, RuleSet, Templates};
+pub use crate::outliers::{Outlier, Sketches};
+pub use crate::stack::{Novelty, RankRecord};
+pub use crate::templates::{RULES, RuleSet, TemplateRule, Templates};
 
 /// An analyzer, for whoever lists them.
 pub struct Analyzer {

@@ -22,7 +22,7 @@ pub struct Sketches {
 
 /// A device among the others.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Twin {
+pub struct Outlier {
     pub device: u32,
     /// Mean distance to the nearest few, 0 to 1.
     pub distance: f64,
@@ -79,10 +79,10 @@ impl Sketches {
     /// Every device, the one furthest from its nearest first.
     ///
     /// **Cost**: compares all with all, on so many threads.
-    pub fn rank(&self, threads: usize) -> Vec<Twin> {
+    pub fn rank(&self, threads: usize) -> Vec<Outlier> {
         let count = self.texts.len();
         let share = count.div_ceil(threads.max(1)).max(1);
-        let mut twins: Vec<Twin> = std::thread::scope(|scope| {
+        let mut twins: Vec<Outlier> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..count)
                 .step_by(share)
                 .map(|from| {
@@ -103,7 +103,7 @@ impl Sketches {
         twins
     }
 
-    fn twin(&self, device: u32) -> Twin {
+    fn twin(&self, device: u32) -> Outlier {
         let mut nearest: Vec<(f64, u32)> = Vec::with_capacity(NEAREST + 1);
         for other in (0..self.texts.len() as u32).filter(|other| *other != device) {
             let distance = self.distance(device, other);
@@ -115,7 +115,7 @@ impl Sketches {
         }
         // The sum of none would be -0.
         let sum = nearest.iter().fold(0.0, |sum, near| sum + near.0);
-        Twin {
+        Outlier {
             device,
             distance: sum / nearest.len().max(1) as f64,
             nearest: nearest.first().map(|(distance, other)| (*other, *distance)),
@@ -127,11 +127,11 @@ impl Sketches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::groups::{Devices, First, Holding, Keys};
+    use crate::groups::{Devices, First, GroupKeys, Holding};
 
     #[test]
     fn the_outlier_comes_first_and_distances_are_nearly_right() {
-        let keys = Keys::new([7; 16]);
+        let keys = GroupKeys::new([7; 16]);
         let mut groups = Groups::new(20, 0..=u64::MAX);
         for n in 0..3_000u64 {
             // 0-9 hold two thirds of the texts, 10-18 the other two, 19 its own.

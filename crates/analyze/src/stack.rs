@@ -7,7 +7,7 @@
 //! takes its turn as if it stood on no fewer devices than an eighth of those
 //! on which its rarest word stands.
 
-use crate::groups::{Devices, First, Groups, Held};
+use crate::groups::{Devices, First, GroupHolders, Groups};
 
 /// A word is as rare as a text where it stands on at most this many times as
 /// many devices.
@@ -21,7 +21,7 @@ const NEW_MAX: usize = 32;
 ///
 /// **Memory**: about 90 bytes.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct RankRecord {
     pub devices: Devices,
     pub hits: u64,
     pub first: First,
@@ -31,8 +31,8 @@ pub struct Record {
     pub rarest: u32,
 }
 
-impl Record {
-    fn of(held: &Held, variants: u32, rarest: u32) -> Option<Self> {
+impl RankRecord {
+    fn of(held: &GroupHolders, variants: u32, rarest: u32) -> Option<Self> {
         Some(Self {
             devices: held.devices.clone(),
             hits: held.hits,
@@ -161,18 +161,18 @@ impl Novelty {
     }
 
     /// The record of a text whose words do not count.
-    pub fn record(groups: &Groups, number: u32) -> Option<Record> {
+    pub fn record(groups: &Groups, number: u32) -> Option<RankRecord> {
         let held = groups.held(number, 0);
-        Record::of(held, groups.variants(number), held.devices.len())
+        RankRecord::of(held, groups.variants(number), held.devices.len())
     }
 
     /// The records of all texts that stand on no more than so many devices.
-    pub fn records(&self, groups: &Groups, devices_max: u32) -> Vec<Record> {
+    pub fn records(&self, groups: &Groups, devices_max: u32) -> Vec<RankRecord> {
         let few = |number: &u32| groups.held(*number, 0).devices.len() <= devices_max;
         let records = groups.numbers().filter(few).filter_map(|number| {
             let held = groups.held(number, 0);
             let rarest = self.rarest(groups.text(number), held.devices.len());
-            Record::of(held, groups.variants(number), rarest)
+            RankRecord::of(held, groups.variants(number), rarest)
         });
         records.collect()
     }
@@ -208,10 +208,10 @@ fn bit(device: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::groups::{Holding, Keys};
+    use crate::groups::{GroupKeys, Holding};
 
     fn groups(lines: &[(&str, std::ops::Range<u32>)]) -> Groups {
-        let keys = Keys::new([7; 16]);
+        let keys = GroupKeys::new([7; 16]);
         let mut groups = Groups::new(100, 0..=u64::MAX);
         for (rank, (text, devices)) in (0u32..).zip(lines) {
             let number = groups.number(keys.of(text), text, false).unwrap();
@@ -262,7 +262,7 @@ mod tests {
         let mut novelty = Novelty::new(100, [7; 16]);
         novelty.learn(&groups);
         let mut records = novelty.records(&groups, u32::MAX);
-        records.sort_by_key(Record::turn);
+        records.sort_by_key(RankRecord::turn);
         let turns: Vec<_> = records.iter().map(|r| r.devices.len()).collect();
         assert_eq!(turns, [3, 1, 40, 60, 99]);
         assert_eq!(

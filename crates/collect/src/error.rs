@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Call, VaultError};
+use crate::{ApiCall, SinkError};
 
 /// Texts of the service are free and may be anything: this much is shown.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -58,9 +58,9 @@ pub enum CollectError {
         source: std::io::Error,
     },
     #[error("could not {doing}")]
-    Vault {
+    Sink {
         doing: String,
-        source: Arc<VaultError>,
+        source: Arc<SinkError>,
     },
     #[error("could not read the playbook: {why}")]
     Playbook { why: String },
@@ -69,8 +69,8 @@ pub enum CollectError {
 }
 
 impl CollectError {
-    pub(crate) fn vault(doing: impl Into<String>, source: VaultError) -> Self {
-        Self::Vault {
+    pub(crate) fn vault(doing: impl Into<String>, source: SinkError) -> Self {
+        Self::Sink {
             doing: doing.into(),
             source: Arc::new(source),
         }
@@ -101,14 +101,14 @@ impl CollectError {
     }
 }
 
-/// What a refused call needs, by what [`Call::doing`] says of it.
+/// What a refused call needs, by what [`ApiCall::doing`] says of it.
 fn needed_for(call: &str) -> &'static str {
-    let is = |calls: &[Call]| calls.iter().any(|known| known.doing() == call);
-    if is(&[Call::Run, Call::Cancel]) {
+    let is = |calls: &[ApiCall]| calls.iter().any(|known| known.doing() == call);
+    if is(&[ApiCall::Run, ApiCall::Cancel]) {
         "the application needs Machine.LiveResponse, and the device's group a remediation level; `collect --check` says what its token holds"
-    } else if is(&[Call::Library]) {
+    } else if is(&[ApiCall::Library]) {
         "the application needs Library.Manage; `collect --check` says what its token holds"
-    } else if is(&[Call::Package, Call::PackageLink]) {
+    } else if is(&[ApiCall::Package, ApiCall::PackageLink]) {
         "the application needs Machine.CollectForensics; `collect --check` says what its token holds"
     } else {
         "the application needs Machine.Read.All and Machine.ReadWrite.All; `collect --check` says what its token holds"

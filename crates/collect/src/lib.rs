@@ -4,8 +4,8 @@
 //! what is missing and why.
 //!
 //! **Must never know**: how the vault keeps bytes (packs, catalogue, index),
-//! the terminal, the environment. It sees a [`Vault`] and is told everything
-//! else in [`Settings`].
+//! the terminal, the environment. It sees a [`ResultSink`] and is told everything
+//! else in [`CollectSettings`].
 //!
 //! **Invariants**: a result counts as sealed only when the vault has said so.
 //! No call leaves before its budget has room for it and the call log holds it.
@@ -26,15 +26,17 @@ mod system;
 
 pub use crate::error::{CollectError, ServiceError};
 pub use crate::fetch::collector::collect;
-pub use crate::fetch::report::{Events, Progress, Report};
-pub use crate::fetch::sink::{Download, Sealed, SeenAction, Standing, Vault, VaultError};
+pub use crate::fetch::report::{CollectProgress, Events, Report};
+pub use crate::fetch::sink::{BodySink, ResultSink, Sealed, SeenAction, SinkError, StoredState};
 pub use crate::service::action::{await_package, cancel_action, look_at_action};
 pub use crate::service::auth::secret::Secret;
 pub use crate::service::auth::sign_in::secret_from_command;
-pub use crate::service::library::{LIBRARY_FILE_BYTES_MAX, Library, LibraryFile, Upload};
+pub use crate::service::library::{
+    LIBRARY_FILE_BYTES_MAX, LibraryClient, LibraryFile, LibraryUpload,
+};
 pub use crate::service::package::start_package;
 pub use crate::service::preflight::{CheckLine, CheckState, check};
-pub use crate::service::rate_limit::Call;
+pub use crate::service::rate_limit::ApiCall;
 pub use crate::settings::{
-    Cloud, Filter, Pace, Settings, SignIn, Timeouts, TokenSource, state_dir,
+    ActionFilter, Cloud, CollectSettings, Pace, SignIn, Timeouts, TokenSource, state_dir,
 };

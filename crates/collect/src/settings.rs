@@ -20,14 +20,14 @@ const COMMERCIAL_SCOPE: &str = "https://api.securitycenter.microsoft.com/.defaul
 
 /// Everything a run is told. The collector reads no environment.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct CollectSettings {
     /// `https://api.securitycenter.microsoft.com`, without `/api`.
     pub api_base: Url,
     pub login_base: Url,
     /// Where the usual `{api}/.default` is not right.
     pub scope: Option<String>,
     pub sign_in: SignIn,
-    pub filter: Filter,
+    pub filter: ActionFilter,
     /// Downloads at a time.
     pub slots: usize,
     /// Fetch what is sealed once more: what differs becomes a new version.
@@ -118,7 +118,7 @@ pub enum TokenSource {
 
 /// Which actions are meant. Empty means all.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct ActionFilter {
     /// Created at or after.
     pub since: Option<Timestamp>,
     /// Created before.
@@ -180,7 +180,7 @@ impl FromStr for Cloud {
     }
 }
 
-impl Settings {
+impl CollectSettings {
     /// The usual settings of a cloud; `api_base` and `login_base` replace its
     /// hosts where given.
     pub fn new(
@@ -195,7 +195,7 @@ impl Settings {
             login_base: base_url("the login base", login_base.unwrap_or(cloud.login_base()))?,
             scope: None,
             sign_in,
-            filter: Filter::default(),
+            filter: ActionFilter::default(),
             slots: SLOTS_DEFAULT,
             again: false,
             watch: None,
@@ -262,7 +262,7 @@ fn base_url(setting: &'static str, text: &str) -> Result<Url, CollectError> {
     Ok(url)
 }
 
-impl Filter {
+impl ActionFilter {
     /// Whether every action is meant.
     pub(crate) fn is_empty(&self) -> bool {
         self.since.is_none()
@@ -350,10 +350,10 @@ mod tests {
                 "computerDnsName":"PC-17.contoso.example","requestorComment":"Case-42, first"}"#,
         );
         let takes = |device: &str, comment: Option<&str>| {
-            let filter = Filter {
+            let filter = ActionFilter {
                 devices: vec![device.into()],
                 comment: comment.map(str::to_string),
-                ..Filter::default()
+                ..ActionFilter::default()
             };
             filter.takes(&action)
         };
@@ -366,10 +366,10 @@ mod tests {
 
     #[test]
     fn an_action_without_a_time_passes_and_one_of_another_kind_does_not() {
-        let filter = Filter {
+        let filter = ActionFilter {
             since: "2026-01-01T00:00:00Z".parse().ok(),
             until: "2026-02-01T00:00:00Z".parse().ok(),
-            ..Filter::default()
+            ..ActionFilter::default()
         };
         let at = |more: &str| {
             action(&format!(
@@ -386,7 +386,7 @@ mod tests {
     fn each_cloud_asks_for_its_own_scope() {
         let scope = |cloud| {
             let token = SignIn::Token(TokenSource::Ready(Secret::new("x")));
-            Settings::new(cloud, None, None, token, PathBuf::new())
+            CollectSettings::new(cloud, None, None, token, PathBuf::new())
                 .unwrap()
                 .scope()
         };

@@ -20,17 +20,17 @@ use crate::http::assertion::Registered;
 use crate::http::server::{Service, answer};
 use crate::http::signed_links::Signer;
 use crate::http::token::{Application, Tokens};
-use crate::settings::Settings;
-use crate::state::clock::{Clock, Origin};
+use crate::settings::EmulatorSettings;
+use crate::state::clock::{Origin, ServiceClock};
 use crate::state::conformance;
-use crate::state::conformance::{Judgement, Ran};
-use crate::state::journal::Journal;
+use crate::state::conformance::{ConformanceReport, Ran};
+use crate::state::journal::CallJournal;
 use crate::state::rate_limits::Budgets;
 use crate::state::saved_state;
 use crate::state::saved_state::StateFile;
 use crate::state::state::Stock;
-use crate::synthetic::body::Body;
-use crate::synthetic::fleet::Fleet;
+use crate::synthetic::body::ResultBody;
+use crate::synthetic::fleet::EmulatedFleet;
 use evidence::ResultKey;
 
 /// Two serve thousands of small results a second and leave a small machine
@@ -53,14 +53,14 @@ impl Emulator {
     ///
     /// **Errors**: the address is taken, the state does not read, the scale is
     /// out of bounds.
-    pub async fn start(settings: Settings) -> Result<Self> {
+    pub async fn start(settings: EmulatorSettings) -> Result<Self> {
         let work = tokio::task::spawn_blocking(move || Self::start_blocking(settings));
         let failed = |source| Error::Threads { source };
         work.await.map_err(std::io::Error::other).map_err(failed)?
     }
 
     /// Starts from a blocking caller; see [`start`](Self::start).
-    pub fn start_blocking(settings: Settings) -> Result<Self> {
+    pub fn start_blocking(settings: EmulatorSettings) -> Result<Self> {
         if !(1.0..=100.0).contains(&settings.time_scale) {
             return Err(Error::Scale(settings.time_scale));
         }
@@ -113,15 +113,15 @@ impl Emulator {
     }
 
     /// What the judge saw so far.
-    pub fn journal(&self) -> Journal {
+    pub fn journal(&self) -> CallJournal {
         self.service.journal.clone()
     }
 
     /// What the judge has to say so far.
     ///
     /// **Cost**: looks at every call kept and every run.
-    pub fn judgement(&self) -> Judgement {
-        Judgement::of(&self.service)
+    pub fn judgement(&self) -> ConformanceReport {
+        ConformanceReport::of(&self.service)
     }
 
     /// Every session that clients started.
@@ -136,7 +136,7 @@ impl Emulator {
     }
 
     /// The results that can be linked to by now, and their bytes.
-    pub fn results(&self) -> Vec<(ResultKey, Body)> {
+    pub fn results(&self) -> Vec<(ResultKey, ResultBody)> {
         let results = self.service.stock().results(self.service.clock.now());
         results.into_iter().collect()
     }
@@ -152,7 +152,7 @@ impl Emulator {
     }
 
     /// The emulated clock: for a client that runs on the same one.
-    pub fn clock(&self) -> Clock {
+    pub fn clock(&self) -> ServiceClock {
         self.service.clock
     }
 
@@ -164,7 +164,7 @@ impl Emulator {
 
     /// Adds devices and actions while it runs. Actions created *after start*
     /// or *before start* count from now on the emulated clock.
-    pub fn extend(&self, fleet: Fleet) {
+    pub fn extend(&self, fleet: EmulatedFleet) {
         let now = self.service.clock.now();
         let mut stock = self.service.stock_mut();
         stock.add(fleet, now, &self.service.signer);
@@ -198,7 +198,7 @@ impl Drop for Emulator {
     }
 }
 
-fn assemble(settings: Settings, addr: SocketAddr) -> Result<Service> {
+fn assemble(settings: EmulatorSettings, addr: SocketAddr) -> Result<Service> {
     let kept = match &settings.state_file {
         Some(path) => saved_state::read(path)?,
         None => saved_state::Kept::default(),
@@ -208,7 +208,7 @@ fn assemble(settings: Settings, addr: SocketAddr) -> Result<Service> {
         || Origin::fresh(settings.time_scale),
         |origin| origin.at_scale(settings.time_scale),
     );
-    let clock = Clock::start(origin);
+    let clock = ServiceClock::start(origin);
     let mut budgets = Budgets::new(settings.limits);
     for (kind, at) in &kept.calls {
         budgets.remember(*kind, *at);
@@ -247,7 +247,7 @@ fn assemble(settings: Settings, addr: SocketAddr) -> Result<Service> {
         pace: settings.pace,
         seed: settings.seed,
         faults: FaultSwitch::new(settings.seed, settings.faults),
-        journal: Journal::default(),
+        journal: CallJournal::default(),
         state,
         stock: RwLock::new(stock),
         page_size: settings.page_size,

@@ -46,17 +46,17 @@ mod timeline;
 
 pub use crate::emulator::{Banner, Emulator};
 pub use crate::error::{Error, Result};
-pub use crate::faults::{Fault, FaultSwitch, Faults, Rule, Times};
-pub use crate::settings::Settings;
-pub use crate::state::clock::{Clock, Origin};
+pub use crate::faults::{Fault, FaultRule, FaultSwitch, FaultTimes, Faults};
+pub use crate::settings::EmulatorSettings;
+pub use crate::state::clock::{Origin, ServiceClock};
 pub use crate::state::conformance::{
-    CallsSeen, Judgement, Ran, ResultsSeen, RunAgain, RunsSeen, SessionsSeen,
+    CallsSeen, ConformanceReport, Ran, ResultsSeen, RunAgain, RunsSeen, SessionsSeen,
 };
-pub use crate::state::journal::{Call, CallKind, Journal, Violation};
-pub use crate::state::rate_limits::Limits;
-pub use crate::synthetic::action::{Action, Command, Progress};
-pub use crate::synthetic::body::{Body, Kind};
-pub use crate::synthetic::device::{Device, machine_id};
-pub use crate::synthetic::fleet::Fleet;
-pub use crate::synthetic::synthetic_fleet::Made;
-pub use crate::timeline::latency::Pace;
+pub use crate::state::journal::{CallJournal, CallKind, RecordedCall, Violation};
+pub use crate::state::rate_limits::ServiceLimits;
+pub use crate::synthetic::action::{ActionProgress, ScriptedAction, ScriptedCommand};
+pub use crate::synthetic::body::{BodyKind, ResultBody};
+pub use crate::synthetic::device::{EmulatedDevice, machine_id};
+pub use crate::synthetic::fleet::EmulatedFleet;
+pub use crate::synthetic::synthetic_fleet::SyntheticFleet;
+pub use crate::timeline::latency::Latency;

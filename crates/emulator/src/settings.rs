@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::faults::Faults;
 use crate::state::clock::Origin;
-use crate::state::rate_limits::Limits;
-use crate::synthetic::fleet::Fleet;
-use crate::timeline::latency::Pace;
+use crate::state::rate_limits::ServiceLimits;
+use crate::synthetic::fleet::EmulatedFleet;
+use crate::timeline::latency::Latency;
 
 /// What an emulator is started with. The default serves an empty fleet on a
 /// free port of the loopback, in real time, with real limits and no faults.
 #[derive(Clone)]
-pub struct Settings {
+pub struct EmulatorSettings {
     /// Loopback unless told otherwise; port 0 takes any free one.
     pub bind: SocketAddr,
     /// Emulated seconds for each real one, 1 to 100.
@@ -20,7 +20,7 @@ pub struct Settings {
     pub origin: Option<Origin>,
     /// Where clock and budgets are kept across restarts.
     pub state_file: Option<PathBuf>,
-    pub limits: Limits,
+    pub limits: ServiceLimits,
     /// Entries of a list's page.
     pub page_size: usize,
     /// Emulated life of a link.
@@ -36,23 +36,23 @@ pub struct Settings {
     /// The `roles` claim of tokens.
     pub roles: Vec<String>,
     /// How what clients start proceeds.
-    pub pace: Pace,
+    pub pace: Latency,
     /// Live response sessions that others have taken.
     pub sessions_held: usize,
     pub faults: Faults,
     /// Decides every chance of a fault, and what comes of what clients start.
     pub seed: u64,
-    pub fleet: Fleet,
+    pub fleet: EmulatedFleet,
 }
 
-impl Default for Settings {
+impl Default for EmulatorSettings {
     fn default() -> Self {
         Self {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             time_scale: 1.0,
             origin: None,
             state_file: None,
-            limits: Limits::default(),
+            limits: ServiceLimits::default(),
             page_size: 10_000,
             link_life: Duration::from_secs(30 * 60),
             token_life: Duration::from_secs(3599),
@@ -66,18 +66,18 @@ impl Default for Settings {
                 "Machine.CollectForensics".into(),
                 "Library.Manage".into(),
             ],
-            pace: Pace::default(),
+            pace: Latency::default(),
             sessions_held: 0,
             faults: Faults::none(),
             seed: 1,
-            fleet: Fleet::new(),
+            fleet: EmulatedFleet::new(),
         }
     }
 }
 
-impl Settings {
+impl EmulatorSettings {
     /// The default with a fleet.
-    pub fn serving(fleet: Fleet) -> Self {
+    pub fn serving(fleet: EmulatedFleet) -> Self {
         Self {
             fleet,
             ..Self::default()

@@ -5,7 +5,7 @@
 //! index.
 //!
 //! Invariants: the decoded text decides line numbers and offsets for ever, so
-//! it depends on the bytes and the [`Settings`] alone, never on how reads cut
+//! it depends on the bytes and the [`ExtractSettings`] alone, never on how reads cut
 //! them; a change of it is a new [`EXTRACTOR_VERSION`]. No word vanishes:
 //! whatever bytes are, they come out as text, as the strings in them, or as a
 //! problem that says what was left out.
@@ -34,7 +34,7 @@ pub const EXTRACTOR_VERSION: u32 = 3;
 
 /// What is known of the bytes from outside.
 #[derive(Clone, Copy, Debug)]
-pub struct Hint<'a> {
+pub struct ContentHint<'a> {
     /// The member's name: data.
     pub name: Option<&'a str>,
     pub kind: ResultKind,
@@ -42,14 +42,14 @@ pub struct Hint<'a> {
 
 /// What decides an extraction besides the bytes: a fact of the archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct ExtractSettings {
     /// How text that is no Unicode is read.
     pub code_page: CodePage,
 }
 
 /// Which of a leaf's texts a document is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub enum TextPart {
     /// All of it.
     Whole,
     /// What a transcript's script wrote.
@@ -64,7 +64,7 @@ pub enum Part {
 
 /// How a document came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum TextForm {
     Text,
     /// Printable strings of a file that is no text, one a line.
     Strings,
@@ -74,11 +74,11 @@ pub enum Form {
 
 /// What begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    pub part: Part,
+pub struct DocumentHead {
+    pub part: TextPart,
     /// Name of the encoding the bytes were read by.
     pub encoding: &'static str,
-    pub form: Form,
+    pub form: TextForm,
 }
 
 /// What a transcript says of itself.
@@ -95,7 +95,7 @@ pub struct TranscriptFacts {
 pub trait Sink {
     /// Begins a document; the one before it is at its end. A part comes at
     /// most once.
-    fn document(&mut self, head: Head) -> ControlFlow<()>;
+    fn document(&mut self, head: DocumentHead) -> ControlFlow<()>;
 
     /// The next piece of the document, cut at any character.
     fn text(&mut self, piece: &str) -> ControlFlow<()>;
@@ -112,8 +112,8 @@ pub trait Sink {
 /// **Cost**: one pass.
 pub fn extract(
     bytes: &mut dyn Read,
-    hint: Hint<'_>,
-    settings: Settings,
+    hint: ContentHint<'_>,
+    settings: ExtractSettings,
     sink: &mut dyn Sink,
 ) -> io::Result<()> {
     extract_by(bytes, hint, settings, sink, crate::window::WINDOW_BYTES)
@@ -121,8 +121,8 @@ pub fn extract(
 
 fn extract_by(
     bytes: &mut dyn Read,
-    hint: Hint<'_>,
-    settings: Settings,
+    hint: ContentHint<'_>,
+    settings: ExtractSettings,
     sink: &mut dyn Sink,
     step: usize,
 ) -> io::Result<()> {

@@ -11,7 +11,7 @@ use crate::decode::single_byte::Narrow;
 use crate::decode::single_byte_words::{Beside, Hidden};
 use crate::decode::utf16::Order;
 use crate::window::Feed;
-use crate::{Form, Head, Part, Sink};
+use crate::{DocumentHead, Sink, TextForm, TextPart};
 use evidence::{Problem, ProblemKind, ResultKind};
 
 /// Text is handed on in pieces of about this size.
@@ -282,10 +282,10 @@ pub(crate) fn run(
     kind: ResultKind,
     sink: &mut dyn Sink,
 ) -> io::Result<ControlFlow<()>> {
-    let head = Head {
-        part: Part::Whole,
+    let head = DocumentHead {
+        part: TextPart::Whole,
         encoding: decoder.name,
-        form: Form::Text,
+        form: TextForm::Text,
     };
     if sink.document(head).is_break() {
         return Ok(ControlFlow::Break(()));
@@ -297,10 +297,10 @@ pub(crate) fn run(
     }
     let beside = decoder.beside();
     if !beside.words.is_empty() {
-        let head = Head {
-            part: Part::Other,
+        let head = DocumentHead {
+            part: TextPart::Other,
             encoding: decoder.name,
-            form: Form::Strings,
+            form: TextForm::Strings,
         };
         if sink.document(head).is_break() || sink.text(&beside.words).is_break() {
             return Ok(ControlFlow::Break(()));

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use crate::window::Feed;
-use crate::{Form, Head, Part, Sink};
+use crate::{DocumentHead, Sink, TextForm, TextPart};
 
 /// Shorter ones are mostly chance.
 const STRING_CHARS_MIN: usize = 4;
@@ -22,10 +22,10 @@ enum Open {
 }
 
 pub(crate) fn run(feed: &mut Feed<'_>, sink: &mut dyn Sink) -> io::Result<ControlFlow<()>> {
-    let head = Head {
-        part: Part::Whole,
+    let head = DocumentHead {
+        part: TextPart::Whole,
         encoding: "strings",
-        form: Form::Strings,
+        form: TextForm::Strings,
     };
     if sink.document(head).is_break() {
         return Ok(ControlFlow::Break(()));

@@ -9,7 +9,7 @@ use evidence::ProblemKind;
 /// A document as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Document {
-    head: Head,
+    head: DocumentHead,
     text: String,
 }
 
@@ -21,7 +21,7 @@ struct Taken {
 }
 
 impl Sink for Taken {
-    fn document(&mut self, head: Head) -> ControlFlow<()> {
+    fn document(&mut self, head: DocumentHead) -> ControlFlow<()> {
         assert!(
             self.documents.iter().all(|d| d.head.part != head.part),
             "a part came twice"
@@ -49,13 +49,13 @@ impl Sink for Taken {
 }
 
 impl Taken {
-    fn part(&self, part: Part) -> Option<&str> {
+    fn part(&self, part: TextPart) -> Option<&str> {
         let found = self.documents.iter().find(|d| d.head.part == part);
         found.map(|d| d.text.as_str())
     }
 
     fn whole(&self) -> &str {
-        self.part(Part::Whole).unwrap()
+        self.part(TextPart::Whole).unwrap()
     }
 
     fn encoding(&self) -> &'static str {
@@ -92,11 +92,11 @@ impl Read for Chunked<'_> {
 
 fn take_by(bytes: &[u8], kind: ResultKind, seed: u64, step: usize) -> Taken {
     let mut taken = Taken::default();
-    let hint = Hint { name: None, kind };
+    let hint = ContentHint { name: None, kind };
     extract_by(
         &mut Chunked { bytes, seed },
         hint,
-        Settings::default(),
+        ExtractSettings::default(),
         &mut taken,
         step,
     )
@@ -107,8 +107,14 @@ fn take_by(bytes: &[u8], kind: ResultKind, seed: u64, step: usize) -> Taken {
 /// Extracts, and asserts that no way of cutting the bytes changes the answer.
 fn take(bytes: &[u8], kind: ResultKind) -> Taken {
     let mut taken = Taken::default();
-    let hint = Hint { name: None, kind };
-    extract(&mut &bytes[..], hint, Settings::default(), &mut taken).unwrap();
+    let hint = ContentHint { name: None, kind };
+    extract(
+        &mut &bytes[..],
+        hint,
+        ExtractSettings::default(),
+        &mut taken,
+    )
+    .unwrap();
     for (seed, step) in [(1, crate::window::WINDOW_BYTES), (7, 1), (99, 5), (3, 1000)] {
         if step == 1 && bytes.len() > 100_000 {
             continue;
@@ -201,8 +207,8 @@ fn valid_json_gives_exactly_what_a_strict_reader_gives() {
             1 + round as u64,
             64,
         );
-        assert_eq!(taken.part(Part::Output).unwrap_or(""), output, "{json}");
-        assert_eq!(taken.part(Part::Errors).unwrap_or(""), errors, "{json}");
+        assert_eq!(taken.part(TextPart::Output).unwrap_or(""), output, "{json}");
+        assert_eq!(taken.part(TextPart::Errors).unwrap_or(""), errors, "{json}");
         let facts = taken.facts.clone().unwrap();
         assert_eq!(facts.script_name.as_deref(), Some(name.as_str()), "{json}");
         assert_eq!(facts.exit_code, Some(round), "{json}");
@@ -243,7 +249,7 @@ fn arbitrary_bytes_never_panic_and_read_the_same_in_every_step() {
 fn a_sink_that_says_stop_is_obeyed() {
     struct Stops(usize);
     impl Sink for Stops {
-        fn document(&mut self, _: Head) -> ControlFlow<()> {
+        fn document(&mut self, _: DocumentHead) -> ControlFlow<()> {
             ControlFlow::Continue(())
         }
         fn text(&mut self, _: &str) -> ControlFlow<()> {
@@ -263,11 +269,11 @@ fn a_sink_that_says_stop_is_obeyed() {
         &[crate::tests::programs::binary(), text.clone().into_bytes()].concat(),
     ] {
         let mut sink = Stops(0);
-        let hint = Hint {
+        let hint = ContentHint {
             name: None,
             kind: ResultKind::Transcript,
         };
-        extract(&mut &bytes[..], hint, Settings::default(), &mut sink).unwrap();
+        extract(&mut &bytes[..], hint, ExtractSettings::default(), &mut sink).unwrap();
         assert_eq!(sink.0, 1);
     }
 }
@@ -285,7 +291,7 @@ fn real_files_read_as_what_they_are() {
 
     let sample = read("mde_json/defender-docs/runscript_result_doc_example.json");
     let taken = take(&sample, ResultKind::Transcript);
-    let output = taken.part(Part::Output).unwrap();
+    let output = taken.part(TextPart::Output).unwrap();
     assert!(output.starts_with("Transcript started, output file is C:\\ProgramData\\"));
     assert!(output.ends_with(".dmp.zip\n51 MB\n\0\0\0"), "{output:?}");
     assert_eq!(
@@ -303,7 +309,7 @@ fn real_files_read_as_what_they_are() {
     );
     assert!(lorem.whole().contains("Lorem ipsum") || lorem.whole().contains("lorem"));
     let latin = file(&read("utf16/ugrep/lorem.latin1.txt"));
-    assert_eq!(latin.documents[0].head.form, Form::Text);
+    assert_eq!(latin.documents[0].head.form, TextForm::Text);
     assert_eq!(
         file(&read("text/plaso/SAFStore.xml")).encoding(),
         "utf-16le"
@@ -328,7 +334,7 @@ fn real_files_read_as_what_they_are() {
             let bytes = std::fs::read(entry.path()).unwrap();
             assert_eq!(
                 file(&bytes).documents[0].head.form,
-                Form::Strings,
+                TextForm::Strings,
                 "{:?}",
                 entry.path()
             );

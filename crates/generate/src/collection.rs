@@ -15,9 +15,9 @@ use crate::plan::Shape;
 use crate::random::Random;
 use crate::round::Round;
 use crate::section::{Plant, Scene};
-use crate::settings::Settings;
-use crate::sink::Sink;
-use crate::summary::{COMMON, Made, Summary, Total};
+use crate::settings::GenerateSettings;
+use crate::sink::OutputSink;
+use crate::summary::{COMMON, CollectionSummary, Made, Total};
 use evidence::ActionId;
 
 /// What a device brings in one round; more text means more rounds.
@@ -39,7 +39,10 @@ const DAY: i64 = 86_400;
 /// **Errors**: when `sink` refuses a file; what was put until then stays.
 /// **Cost**: all cores. Memory does not grow with the text: about 3 MB a core
 /// and 40 MB for counting lines, and at the end 500 bytes a device.
-pub fn generate(settings: &Settings, sink: &dyn Sink) -> Result<Summary, GenerateError> {
+pub fn generate(
+    settings: &GenerateSettings,
+    sink: &dyn OutputSink,
+) -> Result<CollectionSummary, GenerateError> {
     let threads = thread::available_parallelism().map_or(1, |n| n.get() as u64);
     generate_on(threads, settings, sink)
 }
@@ -47,9 +50,9 @@ pub fn generate(settings: &Settings, sink: &dyn Sink) -> Result<Summary, Generat
 /// The same on a number of threads, which changes nothing but the time.
 pub(crate) fn generate_on(
     threads: u64,
-    settings: &Settings,
-    sink: &dyn Sink,
-) -> Result<Summary, GenerateError> {
+    settings: &GenerateSettings,
+    sink: &dyn OutputSink,
+) -> Result<CollectionSummary, GenerateError> {
     if settings.devices == 0 {
         return Err(GenerateError::NoDevices);
     }
@@ -72,8 +75,8 @@ pub(crate) fn generate_on(
 
 /// Everything that units share. A unit is one round on one device.
 struct Work<'a> {
-    settings: &'a Settings,
-    sink: &'a dyn Sink,
+    settings: &'a GenerateSettings,
+    sink: &'a dyn OutputSink,
     images: Vec<Image>,
     rounds: u64,
     /// Which devices hide what, and in which round.
@@ -82,8 +85,8 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(settings: &'a Settings, sink: &'a dyn Sink) -> Self {
-        let Settings {
+    fn new(settings: &'a GenerateSettings, sink: &'a dyn OutputSink) -> Self {
+        let GenerateSettings {
             seed,
             devices,
             text_bytes,
@@ -159,7 +162,7 @@ impl<'a> Work<'a> {
 
     /// Makes one round on one device.
     fn make(&self, unit: u64) -> Result<Made, GenerateError> {
-        let Settings { seed, devices, .. } = *self.settings;
+        let GenerateSettings { seed, devices, .. } = *self.settings;
         let (round, number) = (unit / devices, unit % devices);
         let device = self.device(number);
         let mut random = Random::new(seed, &[UNIT, number, round]);
@@ -208,7 +211,7 @@ const NEEDLE: u64 = 0x6e65_6564;
 const REQUESTOR: &str = "responder@contoso.example";
 
 /// Chooses devices, and a round for each.
-fn hiding_places(settings: &Settings, number: usize, rounds: u64) -> BTreeSet<(u64, u64)> {
+fn hiding_places(settings: &GenerateSettings, number: usize, rounds: u64) -> BTreeSet<(u64, u64)> {
     let mut random = Random::new(settings.seed, &[NEEDLE, number as u64]);
     let wanted = settings.hidden[number].devices.min(settings.devices);
     let mut devices = BTreeSet::new();

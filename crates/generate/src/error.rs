@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::sink::Sink;
+use crate::sink::OutputSink;
 
 /// Why a collection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum GenerateError {
 
 /// Puts `value` as indented JSON.
 pub(crate) fn put_json(
-    sink: &dyn Sink,
+    sink: &dyn OutputSink,
     path: &str,
     value: &impl Serialize,
 ) -> Result<(), GenerateError> {
@@ -28,7 +28,7 @@ pub(crate) fn put_json(
     put(sink, path, &json)
 }
 
-pub(crate) fn put(sink: &dyn Sink, path: &str, bytes: &[u8]) -> Result<(), GenerateError> {
+pub(crate) fn put(sink: &dyn OutputSink, path: &str, bytes: &[u8]) -> Result<(), GenerateError> {
     sink.put(path, bytes)
         .map_err(|source| GenerateError::Write {
             path: path.to_string(),

@@ -34,10 +34,10 @@ mod wrap;
 
 pub use crate::collection::generate;
 pub use crate::error::GenerateError;
-pub use crate::needle::{Hidden, Needle, Place, usual};
+pub use crate::needle::{Needle, NeedlePlace, PlantedNeedle, usual};
 pub use crate::plan::{Shape, UnknownShape};
 pub use crate::sample::{QUESTIONS, Question, sample};
 pub use crate::section::Section;
-pub use crate::settings::Settings;
-pub use crate::sink::{Folder, Memory, Sink};
-pub use crate::summary::{Common, Summary};
+pub use crate::settings::GenerateSettings;
+pub use crate::sink::{DirectorySink, MemorySink, OutputSink};
+pub use crate::summary::{CollectionSummary, Common};

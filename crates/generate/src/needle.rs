@@ -6,7 +6,7 @@ use crate::section::Section;
 
 /// A line to be hidden on a number of devices, once on each.
 #[derive(Clone, Debug)]
-pub struct Hidden {
+pub struct PlantedNeedle {
     /// What it stands for, in a word.
     pub kind: &'static str,
     /// What a search looks for: stands in `line` once, and nowhere else in
@@ -24,12 +24,12 @@ pub struct Needle {
     pub kind: &'static str,
     pub text: String,
     pub count: u64,
-    pub places: Vec<Place>,
+    pub places: Vec<NeedlePlace>,
 }
 
 /// One place in a collection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct NeedlePlace {
     #[serde(rename = "ref")]
     pub reference: String,
     pub device: String,
@@ -52,9 +52,9 @@ const ENCODED: &str =
 
 /// What a fleet hides unless it is told otherwise: from one device in the
 /// whole fleet to a few dozen.
-pub fn usual() -> Vec<Hidden> {
+pub fn usual() -> Vec<PlantedNeedle> {
     use Section as In;
-    let hidden = |kind, text: &str, line: &str, section, devices| Hidden {
+    let hidden = |kind, text: &str, line: &str, section, devices| PlantedNeedle {
         kind,
         text: text.into(),
         line: line.replace("{}", text),

@@ -6,11 +6,11 @@ use memchr::memmem::Finder;
 
 use crate::action::Session;
 use crate::error::{GenerateError, put};
-use crate::needle::Place;
+use crate::needle::NeedlePlace;
 use crate::plan::{Member, Step};
 use crate::section::{Scene, Section};
 use crate::share::measure;
-use crate::sink::Sink;
+use crate::sink::OutputSink;
 use crate::summary::{Made, lines_with};
 use crate::text::Text;
 use crate::wrap::{Packed, Transcript, gzip, utf16, zip};
@@ -24,7 +24,7 @@ const HALF_A_STEP: u64 = 60_000;
 pub(crate) const TRANSCRIPT_STARTED: &str = "Transcript started, output file is C:\\ProgramData\\Microsoft\\Windows Defender Advanced Threat Protection\\Temp\\PSScriptOutputs\\PSScript_Transcript_";
 
 pub(crate) struct Round<'a> {
-    sink: &'a dyn Sink,
+    sink: &'a dyn OutputSink,
     finders: &'a [Finder<'static>],
     scene: Scene<'a>,
     scripts: Session,
@@ -34,7 +34,7 @@ pub(crate) struct Round<'a> {
 
 impl<'a> Round<'a> {
     pub fn new(
-        sink: &'a dyn Sink,
+        sink: &'a dyn OutputSink,
         finders: &'a [Finder<'static>],
         scene: Scene<'a>,
         scripts: Session,
@@ -225,7 +225,7 @@ impl<'a> Round<'a> {
                 layers: layers.to_vec(),
                 range: None,
             };
-            let place = Place {
+            let place = NeedlePlace {
                 reference: locator.to_string(),
                 device: self.scene.device.dns_name(),
                 action_id: key.action.to_string(),

@@ -8,16 +8,16 @@ use std::sync::Mutex;
 
 /// Takes whole files by their `/`-joined path below the collection's folder.
 /// Several threads put at once, each path once.
-pub trait Sink: Sync {
+pub trait OutputSink: Sync {
     fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// A folder, made where it is missing. Files are not synced: a collection can
 /// be made again.
 #[derive(Debug)]
-pub struct Folder(pub PathBuf);
+pub struct DirectorySink(pub PathBuf);
 
-impl Sink for Folder {
+impl OutputSink for DirectorySink {
     fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let file = path
             .split('/')
@@ -35,16 +35,16 @@ impl Sink for Folder {
 /// Everything in memory, for tests and for what serves a small collection
 /// without a disk.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<BTreeMap<String, Vec<u8>>>);
+pub struct MemorySink(Mutex<BTreeMap<String, Vec<u8>>>);
 
-impl Memory {
+impl MemorySink {
     /// The files by their paths.
     pub fn into_files(self) -> BTreeMap<String, Vec<u8>> {
         self.0.into_inner().unwrap_or_else(|e| e.into_inner())
     }
 }
 
-impl Sink for Memory {
+impl OutputSink for MemorySink {
     fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let mut files = self.0.lock().unwrap_or_else(|e| e.into_inner());
         files.insert(path.to_string(), bytes.to_vec());
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn a_folder_makes_what_is_missing_on_the_way() {
         let scratch = tempfile::tempdir().unwrap();
-        let folder = Folder(scratch.path().join("new"));
+        let folder = DirectorySink(scratch.path().join("new"));
         folder.put("a/0.json", b"{}").unwrap();
         folder.put("a.json", b"[]").unwrap();
         let read = |path: &str| fs::read(scratch.path().join("new").join(path)).unwrap();

@@ -5,14 +5,14 @@ use std::fmt;
 use memchr::memmem::Finder;
 use serde::Serialize;
 
-use crate::needle::{Needle, Place};
+use crate::needle::{Needle, NeedlePlace};
 use crate::plan::Shape;
-use crate::settings::Settings;
+use crate::settings::GenerateSettings;
 use crate::share::{Measured, Share, WINDOW};
 
 /// What was made, and the answers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
+pub struct CollectionSummary {
     pub seed: u64,
     pub shape: Shape,
     pub devices: u64,
@@ -41,7 +41,7 @@ pub struct Common {
     pub lines: u64,
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for CollectionSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let per_cent = |part: u64| 100.0 * part as f64 / self.text_bytes.max(1) as f64;
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
@@ -93,7 +93,7 @@ pub(crate) struct Made {
     pub stored_bytes: u64,
     pub text_bytes: u64,
     pub lines: Vec<Measured>,
-    pub found: Vec<(usize, Place)>,
+    pub found: Vec<(usize, NeedlePlace)>,
     pub common: [u64; COMMON.len()],
 }
 
@@ -118,12 +118,12 @@ pub(crate) struct Total {
     results: u64,
     stored_bytes: u64,
     share: Share,
-    places: Vec<Vec<Place>>,
+    places: Vec<Vec<NeedlePlace>>,
     common: [u64; COMMON.len()],
 }
 
 impl Total {
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &GenerateSettings) -> Self {
         Self {
             places: vec![Vec::new(); settings.hidden.len()],
             ..Self::default()
@@ -143,9 +143,9 @@ impl Total {
         }
     }
 
-    pub fn summary(self, settings: &Settings) -> Summary {
+    pub fn summary(self, settings: &GenerateSettings) -> CollectionSummary {
         let needles = settings.hidden.iter().zip(self.places);
-        Summary {
+        CollectionSummary {
             seed: settings.seed,
             shape: settings.shape,
             devices: settings.devices,

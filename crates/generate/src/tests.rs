@@ -12,8 +12,8 @@ use crate::*;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-fn made(settings: &Settings) -> (Files, Summary) {
-    let memory = Memory::default();
+fn made(settings: &GenerateSettings) -> (Files, CollectionSummary) {
+    let memory = MemorySink::default();
     let summary = generate(settings, &memory).unwrap();
     (memory.into_files(), summary)
 }
@@ -73,7 +73,7 @@ fn unpack(reference: &str, bytes: &[u8], texts: &mut BTreeMap<String, String>) {
     }
 }
 
-fn check_answers(settings: &Settings) -> Summary {
+fn check_answers(settings: &GenerateSettings) -> CollectionSummary {
     let (files, summary) = made(settings);
     let texts = texts_of(&files);
     let total: usize = texts.values().map(String::len).sum();
@@ -125,7 +125,7 @@ fn check_answers(settings: &Settings) -> Summary {
 
 #[test]
 fn a_fleet_repeats_itself_and_its_answers_are_true() {
-    let summary = check_answers(&Settings::new(Shape::Fleet, 30, 6_000_000));
+    let summary = check_answers(&GenerateSettings::new(Shape::Fleet, 30, 6_000_000));
     let share = summary.distinct_line_share;
     assert!((0.12..0.22).contains(&share), "{share}");
     let near = summary.text_bytes as f64 / 6e6;
@@ -134,14 +134,14 @@ fn a_fleet_repeats_itself_and_its_answers_are_true() {
 
 #[test]
 fn unique_text_repeats_itself_little_and_its_answers_are_true() {
-    let summary = check_answers(&Settings::new(Shape::Unique, 20, 4_000_000));
+    let summary = check_answers(&GenerateSettings::new(Shape::Unique, 20, 4_000_000));
     let share = summary.distinct_line_share;
     assert!((0.53..0.68).contains(&share), "{share}");
 }
 
 #[test]
 fn every_needle_is_hidden_on_as_many_devices_as_asked() {
-    let settings = Settings::new(Shape::Fleet, 60, 1_000_000);
+    let settings = GenerateSettings::new(Shape::Fleet, 60, 1_000_000);
     let (_, summary) = made(&settings);
     for (needle, hidden) in summary.needles.iter().zip(&settings.hidden) {
         let devices: HashSet<_> = needle.places.iter().map(|place| &place.device).collect();
@@ -151,7 +151,7 @@ fn every_needle_is_hidden_on_as_many_devices_as_asked() {
 
 #[test]
 fn more_needles_than_devices_are_one_on_each() {
-    let settings = Settings::new(Shape::Unique, 3, 100_000);
+    let settings = GenerateSettings::new(Shape::Unique, 3, 100_000);
     let (_, summary) = made(&settings);
     let software = summary
         .needles
@@ -167,7 +167,7 @@ const KNOWN: &str = "a9cac700a83ba815c514bcdcff38de403fd5ebb66c8aa6bd8a5daac0b15
 #[test]
 fn the_same_settings_are_the_same_bytes_on_every_platform() {
     let hash_of = |seed| {
-        let mut settings = Settings::new(Shape::Fleet, 5, 500_000);
+        let mut settings = GenerateSettings::new(Shape::Fleet, 5, 500_000);
         settings.seed = seed;
         let mut hash = Sha256::new();
         for (path, bytes) in made(&settings).0 {
@@ -182,9 +182,9 @@ fn the_same_settings_are_the_same_bytes_on_every_platform() {
 
 #[test]
 fn the_number_of_threads_changes_no_byte() {
-    let settings = Settings::new(Shape::Unique, 7, 700_000);
+    let settings = GenerateSettings::new(Shape::Unique, 7, 700_000);
     let on = |threads| {
-        let memory = Memory::default();
+        let memory = MemorySink::default();
         collection::generate_on(threads, &settings, &memory).unwrap();
         memory.into_files()
     };
@@ -199,7 +199,7 @@ fn a_word_names_a_shape() {
 
 #[test]
 fn every_result_belongs_to_a_completed_command_of_a_listed_machine() {
-    let (files, summary) = made(&Settings::new(Shape::Fleet, 8, 2_000_000));
+    let (files, summary) = made(&GenerateSettings::new(Shape::Fleet, 8, 2_000_000));
     let machines: Value = serde_json::from_slice(&files["machines.json"]).unwrap();
     let machines: HashSet<_> = machines["value"]
         .as_array()
@@ -228,9 +228,9 @@ fn is_action(path: &str) -> bool {
 
 #[test]
 fn no_device_is_no_collection() {
-    let none = Settings::new(Shape::Fleet, 0, 1);
+    let none = GenerateSettings::new(Shape::Fleet, 0, 1);
     assert!(matches!(
-        generate(&none, &Memory::default()),
+        generate(&none, &MemorySink::default()),
         Err(GenerateError::NoDevices)
     ));
 }

@@ -8,7 +8,7 @@
 //!
 //! Invariants: what is wrong *in the evidence* becomes a [`Problem`] and the
 //! other members go on; only failures of the world are errors. Memory and work
-//! are bounded by [`Limits`], whatever the headers say. The labels that
+//! are bounded by [`TraverseLimits`], whatever the headers say. The labels that
 //! [`walk`] gives are the ones [`open`] takes: both are the same walk.
 //!
 //! A zip or gzip consumes no label of its own: its children append theirs. So
@@ -30,14 +30,14 @@ use std::ops::ControlFlow;
 
 use evidence::{Layer, Problem};
 
-pub use crate::limits::Limits;
+pub use crate::limits::TraverseLimits;
 pub use crate::traverse::{open, walk};
 
 /// **Units**: bytes that tell whether something holds members.
 pub const HEAD_BYTES: u64 = 16;
 
 /// Whether what begins so may be a zip or a gzip.
-pub fn looks_wrapped(head: &[u8]) -> bool {
+pub fn looks_like_container(head: &[u8]) -> bool {
     crate::zip::is_zip(head) || crate::gzip::is_gzip(head)
 }
 
@@ -56,7 +56,7 @@ pub type ScratchFactory<'a> = dyn FnMut() -> io::Result<Box<dyn Scratch>> + 'a;
 
 /// What is known of the bytes from outside.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Hint<'a> {
+pub struct ResultHint<'a> {
     /// File name of the Content-Disposition header, as received: names a gzip
     /// layer that has no name of its own.
     pub name: Option<&'a str>,
@@ -65,16 +65,16 @@ pub struct Hint<'a> {
 /// What decides a walk. A fact of the archive: the same settings give the same
 /// members, labels and problems.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    pub limits: Limits,
+pub struct TraverseSettings {
+    pub limits: TraverseLimits,
     /// Tried in this order on every encrypted member.
     pub passwords: Vec<String>,
 }
 
-impl Default for Settings {
+impl Default for TraverseSettings {
     fn default() -> Self {
         Self {
-            limits: Limits::default(),
+            limits: TraverseLimits::default(),
             passwords: vec![DEFAULT_PASSWORD.to_string()],
         }
     }
@@ -85,7 +85,7 @@ pub const DEFAULT_PASSWORD: &str = "infected";
 
 /// The wrappings that are peeled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrapping {
+pub enum ContainerFormat {
     Gzip,
     Zip,
 }
@@ -132,7 +132,7 @@ pub trait Visitor {
     fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()>;
 
     /// A wrapping that is about to be peeled: its members follow.
-    fn container(&mut self, member: &Member<'_>, wrapping: Wrapping) -> ControlFlow<()> {
+    fn container(&mut self, member: &Member<'_>, wrapping: ContainerFormat) -> ControlFlow<()> {
         let _ = (member, wrapping);
         ControlFlow::Continue(())
     }
@@ -143,7 +143,7 @@ pub trait Visitor {
 
 /// What a walk went through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct TraverseSummary {
     /// Leaves handed to the visitor.
     pub members: u64,
     pub containers: u64,

@@ -62,7 +62,7 @@ pub const PROBLEMS_LISTED_MAX: u64 = 1_000;
 
 /// The limits of a walk. The defaults are the named numbers of this file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct TraverseLimits {
     pub depth_max: u32,
     pub members_max: u64,
     pub inflated_bytes_max: u64,
@@ -73,7 +73,7 @@ pub struct Limits {
     pub memory_bytes_max: u64,
 }
 
-impl Default for Limits {
+impl Default for TraverseLimits {
     fn default() -> Self {
         Self {
             depth_max: DEPTH_MAX,
@@ -95,7 +95,7 @@ pub(crate) struct Bound {
     pub why: String,
 }
 
-impl Limits {
+impl TraverseLimits {
     /// What may be inflated from a result of `source_bytes`.
     pub(crate) fn work(&self, source_bytes: u64) -> Bound {
         let by_ratio = self.by_ratio(source_bytes).saturating_mul(RATIO_MEMBERS);

@@ -3,7 +3,7 @@
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 
-use crate::limits::{Limits, READ_BYTES};
+use crate::limits::{READ_BYTES, TraverseLimits};
 use crate::source::Shared;
 use crate::{Scratch, ScratchFactory};
 
@@ -27,7 +27,7 @@ pub(crate) enum SpoolError {
 /// Puts `bytes` aside, as far as the limit goes.
 pub(crate) fn spool(
     bytes: &mut dyn Read,
-    limits: &Limits,
+    limits: &TraverseLimits,
     shared: &Shared,
     factory: &mut ScratchFactory<'_>,
 ) -> Result<Spooled, SpoolError> {

@@ -23,16 +23,16 @@ mod write;
 
 pub use crate::error::StoreError;
 pub use crate::format::archive_file::is_archive;
-pub use crate::format::entry::{CustodyEvent, Entry, EntryKind, FleetNote, Sealed, Setting};
+pub use crate::format::entry::{CustodyEvent, Entry, EntryKind, FleetNote, SealedResult, Setting};
 pub use crate::read::catalogue::Catalogue;
-pub use crate::read::journal_tail::Tail;
+pub use crate::read::journal_tail::JournalTail;
 pub use crate::read::reader::{Damage, RecordReader};
 pub use crate::read::scratch::Scratch;
-pub use crate::read::verify::{Checked, Progress};
-pub use crate::write::download::Download;
-pub use crate::write::partial_download::Announced;
+pub use crate::read::verify::{Checked, VerifyProgress};
+pub use crate::write::download::IncomingBody;
+pub use crate::write::partial_download::ResponseHeaders;
 pub use crate::write::store::{
-    ACTION_JSON_MAX, Latest, OpenOptions, SMALL_MAX, Sealing, Store, Ticket,
+    ACTION_JSON_MAX, Latest, OpenOptions, PendingCommit, SMALL_MAX, Sealing, Store,
 };
 
 /// What the process that writes an archive says it does; `None` where there

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
-use analyze::{Devices, First, Groups, Held, Holding, Key};
+use analyze::{Devices, First, GroupHolders, GroupKey, Groups, Holding};
 use evidence::Layer;
 use index;
-use index::{FrameLines, Holder, Run, Selection};
+use index::{ChunkRun, FrameLines, Holder, MemberSet};
 
 use crate::app::compare::line_templates::{Look, Looks};
 use crate::app::compare::normalizer::{Lens, Seen};
@@ -36,7 +36,7 @@ pub(super) enum Side {
 
 /// What is swept, and how it is looked at.
 pub(super) struct Sweep<'a> {
-    selection: &'a Selection<'a>,
+    selection: &'a MemberSet<'a>,
     lens: &'a Lens,
     part: Option<Layer>,
     /// By rank.
@@ -76,13 +76,13 @@ impl Numbers {
 
 /// A line that stands for different texts, by who says it.
 struct Several {
-    raw: Key,
+    raw: GroupKey,
     others: u32,
     own: Vec<(u32, u32)>,
 }
 
 impl<'a> Sweep<'a> {
-    pub(super) fn new(selection: &'a Selection<'a>, lens: &'a Lens) -> Self {
+    pub(super) fn new(selection: &'a MemberSet<'a>, lens: &'a Lens) -> Self {
         let names = selection
             .devices()
             .iter()
@@ -212,7 +212,8 @@ impl<'a> Sweep<'a> {
                 continue;
             }
             let numbers = self.look_at(&held, groups)?;
-            let work = |tallies: &mut Tallies, run: Run<'_>| self.tally(tallies, &run, &numbers);
+            let work =
+                |tallies: &mut Tallies, run: ChunkRun<'_>| self.tally(tallies, &run, &numbers);
             held.runs(&work, &mut |tallies: Tallies| {
                 if !self.is_full(groups) {
                     tallies.add_to(groups);
@@ -227,7 +228,11 @@ impl<'a> Sweep<'a> {
     }
 
     /// Gives every held line the number of its group.
-    fn look_at(&self, held: &index::Held<'_>, groups: &mut Groups) -> Result<Numbers, Failure> {
+    fn look_at(
+        &self,
+        held: &index::SegmentHolders<'_>,
+        groups: &mut Groups,
+    ) -> Result<Numbers, Failure> {
         let mut numbers = Numbers::of(held.line_count());
         let kept = self.kept.as_ref().filter(|_| self.lens.is_plain);
         if let Some(kept) = kept {
@@ -313,8 +318,8 @@ impl<'a> Sweep<'a> {
     }
 
     /// Notes who holds the lines of a run.
-    fn tally(&self, tallies: &mut Tallies, run: &Run<'_>, numbers: &Numbers) {
-        let mut all: [Held; 2] = Default::default();
+    fn tally(&self, tallies: &mut Tallies, run: &ChunkRun<'_>, numbers: &Numbers) {
+        let mut all: [GroupHolders; 2] = Default::default();
         for holder in run.holders {
             self.hold(&mut all, holder);
         }
@@ -333,7 +338,7 @@ impl<'a> Sweep<'a> {
     /// A line whose text depends on who says it: those together who say the
     /// same, of whom there are no more than machines it names, and all others.
     fn tally_several(&self, tallies: &mut Tallies, holders: &[Holder], several: &Several, n: u64) {
-        let mut said: Vec<(u32, [Held; 2])> = Vec::new();
+        let mut said: Vec<(u32, [GroupHolders; 2])> = Vec::new();
         for holder in holders {
             let own = self.own_of(self.device_of(holder.rank));
             let own = several.own.iter().find(|(name, _)| Some(*name) == own);
@@ -355,7 +360,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Notes a member, on its side.
-    fn hold(&self, sides: &mut [Held; 2], holder: &Holder) {
+    fn hold(&self, sides: &mut [GroupHolders; 2], holder: &Holder) {
         let (rank, spot) = (holder.rank, holder.spot);
         let side = match self.sides[rank as usize] {
             Side::First => &mut sides[0],
@@ -385,14 +390,14 @@ impl<'a> Sweep<'a> {
 /// them, since most groups stand in many runs.
 #[derive(Default)]
 struct Tallies {
-    sides: [FxHashMap<u32, Held>; 2],
+    sides: [FxHashMap<u32, GroupHolders>; 2],
     /// Raw texts of lines whose group depends on who says them.
-    variants: Vec<(u32, Key)>,
+    variants: Vec<(u32, GroupKey)>,
 }
 
 impl Tallies {
     /// Adds the `n`th line of a run to a group.
-    fn add(&mut self, number: u32, run: &[Held; 2], n: u64, fleet: u32) {
+    fn add(&mut self, number: u32, run: &[GroupHolders; 2], n: u64, fleet: u32) {
         for (groups, held) in self.sides.iter_mut().zip(run) {
             if let Some(mut holding) = held.holding() {
                 holding.first.place.2 += n;

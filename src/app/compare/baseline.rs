@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use analyze::{Baseline, BaselineFacts, HEAD_MAX, Learner, PAGE_MAX};
 use evidence::Time;
-use store::Tail;
+use store::JournalTail;
 
 use crate::app::compare::scope::{CompareRequest, CompareSummary, Scope};
 use crate::app::custody;
@@ -360,7 +360,7 @@ fn unwritable(name: &str) -> impl FnOnce(io::Error) -> Failure {
 
 fn note(archive: &Path, what: &str) {
     // On media that cannot be written nothing depends on it.
-    if let Ok(tail) = Tail::open(archive) {
+    if let Ok(tail) = JournalTail::open(archive) {
         let _ = tail.note(&custody::event(what));
     }
 }

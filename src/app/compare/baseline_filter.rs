@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use analyze::Baseline;
-use index::{Hit, HitMember, Searcher, Shown, device_key};
+use index::{Hit, HitMember, Searcher, Snippet, device_key};
 
 use crate::app::compare::baseline::load;
 use crate::app::error::Failure;
@@ -21,7 +21,7 @@ pub(crate) struct Known {
 }
 
 struct Last {
-    shown: Arc<Shown>,
+    shown: Arc<Snippet>,
     member: Arc<HitMember>,
     is_known: bool,
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use analyze::{Change, Differing, Groups, Pairing, differing};
 use evidence::{Layer, Locator, ResultId, ResultKind};
-use index::{Device, Field, Query, ResultFacts, Selection};
+use index::{Field, MemberSet, Query, ResultMetadata, SelectedDevice};
 
 use crate::app::compare::aggregate::Side;
 use crate::app::compare::rows::{DiffKind, DiffRow, SideRow};
@@ -334,7 +334,7 @@ struct Command {
 }
 
 impl Command {
-    fn of(device: Option<u32>, result: ResultFacts) -> Self {
+    fn of(device: Option<u32>, result: ResultMetadata) -> Self {
         let what = result.script.or(result.path).unwrap_or_default();
         Self {
             device,
@@ -364,7 +364,7 @@ struct LeftOut {
 
 /// Puts members on sides.
 struct Picking<'s> {
-    selection: &'s Selection<'s>,
+    selection: &'s MemberSet<'s>,
     /// Members of each spec.
     members: Vec<HashSet<MemberId>>,
 }
@@ -372,7 +372,7 @@ struct Picking<'s> {
 impl<'s> Picking<'s> {
     fn new(
         scope: &'s Scope<'_>,
-        selection: &'s Selection<'s>,
+        selection: &'s MemberSet<'s>,
         specs: &[Spec],
     ) -> Result<Self, Failure> {
         let mut members = Vec::new();
@@ -528,7 +528,7 @@ const NAMED: usize = 8;
 
 /// What is compared with itself is one machine: of two that share a name the
 /// one would be told as what became of the other.
-fn check_one(request: &DiffRequest, selection: &Selection<'_>) -> Result<(), Failure> {
+fn check_one(request: &DiffRequest, selection: &MemberSet<'_>) -> Result<(), Failure> {
     let (Sides::Since(name, _) | Sides::OverTime(name)) = &request.sides else {
         return Ok(());
     };
@@ -556,7 +556,7 @@ fn check_one(request: &DiffRequest, selection: &Selection<'_>) -> Result<(), Fai
 
 /// Devices without those that are known by a name alone which a machine has,
 /// whole or short: what was imported under its name is not another's.
-fn machines_apart(devices: &[Device]) -> Vec<&Device> {
+fn machines_apart(devices: &[SelectedDevice]) -> Vec<&SelectedDevice> {
     let (machines, named): (Vec<_>, Vec<_>) = devices
         .iter()
         .partition(|device| device.machine_id.is_some());
@@ -565,7 +565,7 @@ fn machines_apart(devices: &[Device]) -> Vec<&Device> {
         .map(|name| name.to_lowercase())
         .flat_map(|name| [short_of(&name), name])
         .collect();
-    let is_apart = |device: &&Device| {
+    let is_apart = |device: &&SelectedDevice| {
         let name = device.name.as_ref();
         name.is_none_or(|name| !names.contains(&name.to_lowercase()))
     };

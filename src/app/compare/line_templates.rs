@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 
 use crate::app::compare::normalizer::Seen;
-use analyze::{Key, Keys};
+use analyze::{GroupKey, GroupKeys};
 
 /// A line as it was looked at. Looks at one line follow each other: the one for
 /// any machine first, then those for the machines that the line names.
@@ -12,7 +12,7 @@ pub(super) struct Look {
     pub(super) line: u32,
     /// Of the machine that it is said by; of any other where there is none.
     pub(super) own: Option<u32>,
-    pub(super) raw: Key,
+    pub(super) raw: GroupKey,
     /// Which text stands for it.
     pub(super) text: u32,
 }
@@ -20,7 +20,7 @@ pub(super) struct Look {
 /// A text that stands for lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text {
-    pub(super) key: Key,
+    pub(super) key: GroupKey,
     pub(super) seen: Seen,
     start: usize,
     end: usize,
@@ -54,7 +54,7 @@ impl Looks {
     /// The number of the text that `write` writes behind what it is given.
     pub(super) fn number_of(
         &mut self,
-        keys: &Keys,
+        keys: &GroupKeys,
         write: impl FnOnce(&mut String) -> Seen,
     ) -> u32 {
         let start = self.blob.len();
@@ -64,7 +64,7 @@ impl Looks {
     }
 
     /// The number of the text at the blob's end, which goes where it is known.
-    fn keep(&mut self, start: usize, key: Key, seen: Seen) -> u32 {
+    fn keep(&mut self, start: usize, key: GroupKey, seen: Seen) -> u32 {
         let Self { blob, texts, .. } = self;
         let (before, new) = blob.split_at(start);
         let is = |number: &u32| {
@@ -130,7 +130,7 @@ impl Looks {
     }
 
     /// Reads what [`Looks::page`] wrote; `None` where it is damaged.
-    pub(super) fn read(page: &[u8], keys: &Keys) -> Option<Self> {
+    pub(super) fn read(page: &[u8], keys: &GroupKeys) -> Option<Self> {
         let mut rest = page;
         let looks = take(&mut rest)? as usize;
         let texts = take(&mut rest)? as usize;
@@ -156,8 +156,9 @@ impl Looks {
         }
         let mut line = 0u32;
         let raws = raws.chunks_exact(8);
-        let raws = raws
-            .map(|raw| Key::of_number(u64::from_le_bytes(*raw.first_chunk().unwrap_or(&[0; 8]))));
+        let raws = raws.map(|raw| {
+            GroupKey::of_number(u64::from_le_bytes(*raw.first_chunk().unwrap_or(&[0; 8])))
+        });
         let columns = words(lines).zip(words(owns)).zip(words(numbers)).zip(raws);
         for (((step, own), text), raw) in columns {
             line = line.wrapping_add(step);
@@ -193,14 +194,14 @@ fn words(column: &[u8]) -> impl Iterator<Item = u32> + '_ {
 mod tests {
     use super::*;
 
-    fn text(looks: &mut Looks, keys: &Keys, text: &str) -> u32 {
+    fn text(looks: &mut Looks, keys: &GroupKeys, text: &str) -> u32 {
         looks.number_of(keys, |out| {
             out.push_str(text);
             Seen::Text
         })
     }
 
-    fn some(keys: &Keys) -> Looks {
+    fn some(keys: &GroupKeys) -> Looks {
         let mut looks = Looks::default();
         for (line, own, said) in [
             (7, None, "a <pid>"),
@@ -221,7 +222,7 @@ mod tests {
         looks
     }
 
-    fn said(looks: &Looks) -> Vec<(u32, Option<u32>, Key, &str)> {
+    fn said(looks: &Looks) -> Vec<(u32, Option<u32>, GroupKey, &str)> {
         let texts = looks.texts();
         let each = looks.looks.iter().map(|look| {
             let text = looks.text(&texts[look.text as usize]);
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_text_that_stands_for_many_lines_is_kept_once() {
-        let keys = Keys::new([1; 16]);
+        let keys = GroupKeys::new([1; 16]);
         let looks = some(&keys);
         assert_eq!((looks.texts().len(), looks.looks.len()), (4, 5));
         let mut twice = some(&keys);
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_is_hidden_stays_apart_from_what_is_not() {
-        let (keys, mut looks) = (Keys::new([1; 16]), Looks::default());
+        let (keys, mut looks) = (GroupKeys::new([1; 16]), Looks::default());
         let write = |seen| {
             move |out: &mut String| {
                 out.push('a');
@@ -257,7 +258,7 @@ mod tests {
 
     #[test]
     fn looks_read_back_as_they_were_written_or_not_at_all() {
-        let keys = Keys::new([1; 16]);
+        let keys = GroupKeys::new([1; 16]);
         let looks = some(&keys);
         let page = looks.page();
         let read = Looks::read(&page, &keys).unwrap();

@@ -32,7 +32,7 @@ use analyze::AnalyzeError;
 
 use crate::app::error::{Failure, Kind};
 
-pub use analyze::{ANALYZERS, RULES, Rule, RuleSet, VARIANTS_COUNTED};
+pub use analyze::{ANALYZERS, RULES, RuleSet, VARIANTS_COUNTED};
 
 impl From<AnalyzeError> for Failure {
     fn from(error: AnalyzeError) -> Self {

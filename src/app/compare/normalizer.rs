@@ -3,7 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
-use analyze::{Baseline, Keys, RuleSet, Templates};
+use analyze::{Baseline, GroupKeys, RuleSet, Templates};
 
 use crate::app::error::Failure;
 
@@ -24,7 +24,7 @@ pub(super) struct Lens {
     /// The machines whose names the templates know.
     machines: Vec<String>,
     baselines: Vec<Baseline>,
-    pub(super) keys: Keys,
+    pub(super) keys: GroupKeys,
     /// A line is told by its template alone, and what baselines know by that.
     pub(super) is_plain: bool,
     /// Templates whose raw lines are asked for, by number.
@@ -47,7 +47,7 @@ impl Lens {
             rules,
             baselines: baselines.into_iter().map(with_names).collect(),
             machines,
-            keys: Keys::new(seed),
+            keys: GroupKeys::new(seed),
             is_plain,
             wanted: None,
         })

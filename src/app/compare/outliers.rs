@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use analyze::{First, Groups, Sketches};
-use index::{Device, Field, Query, Selection};
+use index::{Field, MemberSet, Query, SelectedDevice};
 
 use crate::app::compare::aggregate::{Side, Sweep};
 use crate::app::compare::normalizer::Lens;
@@ -141,7 +141,7 @@ impl Rarest {
 fn lines_of(
     scope: &Scope<'_>,
     lens: &Lens,
-    device: &Device,
+    device: &SelectedDevice,
     wanted: Vec<Rare>,
 ) -> Result<Vec<TwinLine>, Failure> {
     let called = device.machine_id.as_ref().or(device.name.as_ref());
@@ -174,9 +174,9 @@ fn lines_of(
 /// The templates of some lines, and where the device has each first. A name
 /// selects other devices, too, whose short name it is.
 fn firsts_of(
-    selection: &Selection<'_>,
+    selection: &MemberSet<'_>,
     lens: &Lens,
-    device: &Device,
+    device: &SelectedDevice,
     wanted: &[Rare],
 ) -> Result<HashMap<[u8; 32], (String, First)>, Failure> {
     let own = selection

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use analyze::{First, RuleSet};
 use evidence::{Locator, Time};
-use index::{Field, Located, Query, Selection, Spot, Spots, TEXT_MAX};
+use index::{Field, LinePosition, LinePositions, LocatedLine, MemberSet, Query, TEXT_MAX};
 
 use crate::app::compare::aggregate::Sweep;
 use crate::app::compare::baseline::load;
@@ -110,7 +110,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The members that are compared; `None` where there is no index.
-    pub(super) fn select(&self) -> Result<Option<Selection<'_>>, Failure> {
+    pub(super) fn select(&self) -> Result<Option<MemberSet<'_>>, Failure> {
         let Some(searcher) = &self.search.searcher else {
             return Ok(None);
         };
@@ -122,7 +122,7 @@ impl<'a> Scope<'a> {
 
     /// Devices that were asked, whether or not they have the text that was
     /// asked for.
-    pub(super) fn asked(&self, selection: &Selection<'_>) -> Result<u64, Failure> {
+    pub(super) fn asked(&self, selection: &MemberSet<'_>) -> Result<u64, Failure> {
         let fields = fields_of(&self.search.query);
         let asked = match &self.search.searcher {
             Some(searcher) if fields != self.search.query => {
@@ -144,7 +144,7 @@ impl<'a> Scope<'a> {
         Ok((own as u64, all.saturating_sub(own) as u64))
     }
 
-    pub(super) fn lens(&self, selection: &Selection<'_>) -> Result<Lens, Failure> {
+    pub(super) fn lens(&self, selection: &MemberSet<'_>) -> Result<Lens, Failure> {
         let baselines = self.request.search.exclude_baseline.iter();
         let baselines = baselines.map(|name| load(&self.archive, name));
         let names = selection.devices().iter();
@@ -159,13 +159,13 @@ impl<'a> Scope<'a> {
     }
 
     /// Looks at what is selected, and keeps what is seen.
-    pub(super) fn sweep<'s>(&self, selection: &'s Selection<'s>, lens: &'s Lens) -> Sweep<'s> {
+    pub(super) fn sweep<'s>(&self, selection: &'s MemberSet<'s>, lens: &'s Lens) -> Sweep<'s> {
         Sweep::new(selection, lens).kept_in(&self.archive)
     }
 
     pub(super) fn summary(
         &self,
-        selection: Option<&Selection<'_>>,
+        selection: Option<&MemberSet<'_>>,
     ) -> Result<CompareSummary, Failure> {
         let known = self.search.summary();
         let mut summary = CompareSummary {
@@ -227,12 +227,12 @@ fn fields_of(query: &Query) -> Query {
 
 /// Says where texts stand.
 pub(super) struct Places<'s> {
-    selection: &'s Selection<'s>,
-    spots: Spots<'s>,
+    selection: &'s MemberSet<'s>,
+    spots: LinePositions<'s>,
 }
 
 impl<'s> Places<'s> {
-    pub(super) fn new(selection: &'s Selection<'s>) -> Self {
+    pub(super) fn new(selection: &'s MemberSet<'s>) -> Self {
         Self {
             selection,
             spots: selection.spots(),
@@ -242,7 +242,7 @@ impl<'s> Places<'s> {
     /// The line at a place, with the lines around it.
     pub(super) fn example(&mut self, first: First, context: u32) -> Result<Example, Failure> {
         let (segment, document, index) = first.place;
-        let spot = Spot {
+        let spot = LinePosition {
             segment,
             document,
             index,
@@ -261,7 +261,11 @@ impl<'s> Places<'s> {
     }
 
     /// A member, with nothing said of its lines.
-    pub(super) fn member(&self, rank: u32, found: Option<&Located>) -> Result<Example, Failure> {
+    pub(super) fn member(
+        &self,
+        rank: u32,
+        found: Option<&LocatedLine>,
+    ) -> Result<Example, Failure> {
         let (result, occurrence) = self.selection.facts(rank)?;
         let mut at = Locator {
             layers: occurrence.layers,

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use rustc_hash::FxHashMap;
 
-use analyze::{Devices, First, Groups, Holding, Novelty, Record};
+use analyze::{Devices, First, Groups, Holding, Novelty, RankRecord};
 use evidence::Layer;
-use index::{Occurrence, ResultFacts, Selection};
+use index::{MemberSet, Occurrence, ResultMetadata};
 
 use crate::app::compare::aggregate::Sweep;
 use crate::app::compare::normalizer::Lens;
@@ -94,7 +94,7 @@ pub fn stack(
     let (mut records, novelty, texts) = stacking.records(on_progress)?;
     summary.hidden = stacking.sweep.hidden();
     summary.texts = texts;
-    records.sort_unstable_by_key(Record::turn);
+    records.sort_unstable_by_key(RankRecord::turn);
     if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
         summary.left_out = records.len().saturating_sub(limit) as u64;
         records.truncate(limit);
@@ -116,11 +116,11 @@ pub fn stack(
 }
 
 /// Raw lines of a row, and how many were left out.
-type RawRecords = (Vec<Record>, u64);
+type RawRecords = (Vec<RankRecord>, u64);
 
 struct Stacking<'a> {
     request: &'a StackRequest,
-    selection: &'a Selection<'a>,
+    selection: &'a MemberSet<'a>,
     lens: &'a Lens,
     sweep: Sweep<'a>,
     /// Devices that were asked.
@@ -132,7 +132,7 @@ impl<'a> Stacking<'a> {
     fn new(
         request: &'a StackRequest,
         scope: &Scope<'_>,
-        selection: &'a Selection<'a>,
+        selection: &'a MemberSet<'a>,
         lens: &'a Lens,
     ) -> Result<Self, Failure> {
         let part = (request.by == By::Error).then(Layer::errors);
@@ -155,7 +155,7 @@ impl<'a> Stacking<'a> {
     fn records(
         &self,
         on_progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<(Vec<Record>, Novelty, u64), Failure> {
+    ) -> Result<(Vec<RankRecord>, Novelty, u64), Failure> {
         let fleet = self.selection.devices().len() as u32;
         let mut novelty = Novelty::new(fleet, self.seed);
         let most = self.request.devices_max.unwrap_or(u32::MAX);
@@ -227,7 +227,7 @@ impl<'a> Stacking<'a> {
     }
 
     /// What a member is stacked by; `None` where it has no such thing.
-    fn value_of(&self, result: &ResultFacts, occurrence: &Occurrence) -> Option<String> {
+    fn value_of(&self, result: &ResultMetadata, occurrence: &Occurrence) -> Option<String> {
         let path = || match occurrence.member.is_empty() {
             false => Some(occurrence.member.clone()),
             true => result.path.clone(),
@@ -249,7 +249,7 @@ impl<'a> Stacking<'a> {
 
     fn row(
         &self,
-        record: &Record,
+        record: &RankRecord,
         novelty: &Novelty,
         places: &mut Places<'_>,
     ) -> Result<StackRow, Failure> {
@@ -280,7 +280,7 @@ impl<'a> Stacking<'a> {
     /// What stands for a record, and one place of it.
     fn shown(
         &self,
-        record: &Record,
+        record: &RankRecord,
         places: &mut Places<'_>,
     ) -> Result<(String, Example), Failure> {
         let rank = record.first.rank;
@@ -304,7 +304,7 @@ impl<'a> Stacking<'a> {
     fn raw_of(
         &self,
         scope: &Scope<'_>,
-        records: &[Record],
+        records: &[RankRecord],
     ) -> Result<FxHashMap<usize, RawRecords>, Failure> {
         let mut found: FxHashMap<usize, RawRecords> = FxHashMap::default();
         let Some(most) = self.request.raw_max.filter(|_| self.is_by_line()) else {
@@ -338,7 +338,11 @@ impl<'a> Stacking<'a> {
         Ok(found)
     }
 
-    fn raw_rows(&self, lines: &[Record], places: &mut Places<'_>) -> Result<Vec<RawRow>, Failure> {
+    fn raw_rows(
+        &self,
+        lines: &[RankRecord],
+        places: &mut Places<'_>,
+    ) -> Result<Vec<RawRow>, Failure> {
         let rows = lines.iter().map(|record| {
             let example = places.example(record.first, 0)?;
             Ok(RawRow {

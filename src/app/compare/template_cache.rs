@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::app::compare::line_templates::Looks;
 use crate::app::compare::normalizer::Lens;
-use index::Held;
+use index::SegmentHolders;
 
 const FOLDER: &str = "templates";
 /// Another number means another way of writing them.
@@ -62,7 +62,7 @@ impl Kept {
         self
     }
 
-    fn path(&self, held: &Held<'_>) -> PathBuf {
+    fn path(&self, held: &SegmentHolders<'_>) -> PathBuf {
         let mut hasher = self.context.clone();
         held.identify(&mut |bytes| {
             hasher.update(bytes);
@@ -72,7 +72,12 @@ impl Kept {
 
     /// Hands out what was seen in these lines before. `false` where that is not
     /// there or not whole: some of it may have been handed out.
-    pub(super) fn replay(&self, held: &Held<'_>, lens: &Lens, take: &mut dyn FnMut(Looks)) -> bool {
+    pub(super) fn replay(
+        &self,
+        held: &SegmentHolders<'_>,
+        lens: &Lens,
+        take: &mut dyn FnMut(Looks),
+    ) -> bool {
         let path = self.path(held);
         let Ok(file) = File::open(&path) else {
             return false;
@@ -97,7 +102,7 @@ impl Kept {
     }
 
     /// Gathers what is seen now.
-    pub(super) fn keeper(&self, held: &Held<'_>) -> Keeper<'_> {
+    pub(super) fn keeper(&self, held: &SegmentHolders<'_>) -> Keeper<'_> {
         Keeper {
             kept: self,
             path: self.path(held),

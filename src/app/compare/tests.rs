@@ -8,7 +8,8 @@ use evidence::{
     ActionId, CommandIndex, Layer, ResultId, ResultKey, ResultKind, Seq, Sha256, Time, Version,
 };
 use index::{
-    Field, Identity, Occurrence, Query, ResultFacts, Searcher, Selection, Settings, Spot, Writer,
+    Field, IndexId, IndexSettings, IndexWriter, LinePosition, MemberSet, Occurrence, Query,
+    ResultMetadata, Searcher,
 };
 
 use crate::app::compare::aggregate::{Side, Sweep};
@@ -125,30 +126,30 @@ fn members(seed: u64, count: u64) -> Vec<Member> {
 
 fn indexed(members: &[Member]) -> (tempfile::TempDir, Searcher) {
     let folder = tempfile::tempdir().unwrap();
-    let identity = Identity {
+    let identity = IndexId {
         archive: [1; 16],
         generation: 1,
         extractor_version: 1,
     };
     // Segments small enough that everything crosses their borders.
-    let settings = Settings {
+    let settings = IndexSettings {
         text_max: 24 << 10,
         distinct_max: 24 << 10,
         lines_max: 400,
         key: None,
     };
-    let mut writer = Writer::open(folder.path(), identity.clone(), settings).unwrap();
+    let mut writer = IndexWriter::open(folder.path(), identity.clone(), settings).unwrap();
     for (seq, member) in (1u64..).zip(members) {
         for (part, text) in &member.texts {
             writer.begin(part.clone());
             writer.text(text).unwrap();
             writer.finish(member.content()).unwrap();
         }
-        writer.result(ResultFacts {
+        writer.result(ResultMetadata {
             device: member.device.clone(),
             script: Some(member.script.clone()),
             time: member.time.clone(),
-            ..ResultFacts::new(member.id, Seq(seq), ResultKind::Transcript)
+            ..ResultMetadata::new(member.id, Seq(seq), ResultKind::Transcript)
         });
         let content = member.content();
         writer.occurrence(Occurrence::new(member.id, Vec::new(), content, 0));
@@ -219,7 +220,7 @@ fn read(ranked: &[&Member], templates: &Templates, keep: &dyn Fn(&str) -> bool) 
 }
 
 /// What the groups of a sweep say.
-fn told(selection: &Selection<'_>, groups: &Groups, into: &mut Answer) {
+fn told(selection: &MemberSet<'_>, groups: &Groups, into: &mut Answer) {
     let mut spots = selection.spots();
     for number in groups.numbers() {
         let held = groups.held(number, 0);
@@ -227,7 +228,7 @@ fn told(selection: &Selection<'_>, groups: &Groups, into: &mut Answer) {
             continue;
         };
         let (segment, document, index) = first.place;
-        let spot = Spot {
+        let spot = LinePosition {
             segment,
             document,
             index,
@@ -252,7 +253,7 @@ fn told(selection: &Selection<'_>, groups: &Groups, into: &mut Answer) {
 }
 
 /// What all groups of a sweep say.
-fn answer(selection: &Selection<'_>, sweep: &Sweep<'_>) -> Answer {
+fn answer(selection: &MemberSet<'_>, sweep: &Sweep<'_>) -> Answer {
     let mut answer = Answer::new();
     let mut take = |groups| {
         told(selection, &groups, &mut answer);

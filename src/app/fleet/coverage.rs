@@ -12,7 +12,7 @@ use crate::app::error::Failure;
 use crate::app::fleet::cell::{Brought, Cell, CellState, brought, judge};
 use crate::app::fleet::runs::{every_run, find_run};
 use crate::app::fleet::status::{RunRow, run_cells};
-use collect::Settings;
+use collect::CollectSettings;
 use collect::fleet;
 use collect::fleet::{FleetPlan, Step, Wrong};
 use evidence::{Action, Command, CommandIndex, CommandKind, GapReason, ResultKey, Time};
@@ -245,7 +245,7 @@ fn in_order(latest: Latest) -> Vec<Cell> {
 /// A run of what is missing: of each device with holes those commands, and the
 /// files put before them. Changes nothing.
 pub fn plan_missing(
-    settings: &Settings,
+    settings: &CollectSettings,
     cells: &[Cell],
     comment: &str,
 ) -> Result<Result<FleetPlan, Vec<Wrong>>, Failure> {

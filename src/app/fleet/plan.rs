@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::collect::runtime;
 use crate::app::error::{Failure, Kind};
-use collect::Settings;
+use collect::CollectSettings;
 use collect::fleet;
 use collect::fleet::{FleetPlan, FleetRequest, PLAYBOOK_BYTES_MAX, Playbook, Wrong};
 
@@ -14,7 +14,7 @@ const DEVICES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Looks at machines, library and permissions and makes the plan, or says all
 /// that is wrong. Changes nothing.
 pub fn plan_fleet(
-    settings: &Settings,
+    settings: &CollectSettings,
     request: &FleetRequest,
 ) -> Result<Result<FleetPlan, Vec<Wrong>>, Failure> {
     let survey = runtime()?.block_on(fleet::survey(settings, Arc::new(|_| ())))?;

@@ -15,7 +15,7 @@ use collect::fleet;
 use collect::fleet::{
     FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRules, RunId, RunState,
 };
-use collect::{Events, Settings, VaultError};
+use collect::{CollectSettings, Events, SinkError};
 use evidence::{Action, ActionId, Time};
 use store::{FleetNote, Store, StoreError};
 
@@ -38,7 +38,7 @@ pub struct FleetEnded {
 /// with Ctrl-C.
 pub fn start_fleet(
     archive: &Path,
-    settings: Settings,
+    settings: CollectSettings,
     plan: FleetPlan,
     rules: FleetRules,
     events: Events,
@@ -64,7 +64,7 @@ pub fn start_fleet(
 /// Goes on with a run where its record stands; `order` is obeyed first.
 pub fn resume_fleet(
     archive: &Path,
-    settings: Settings,
+    settings: CollectSettings,
     run: Option<&str>,
     order: FleetOrder,
     events: Events,
@@ -107,7 +107,7 @@ pub fn resume_fleet(
 
 fn go_on(
     store: Arc<Store>,
-    settings: Settings,
+    settings: CollectSettings,
     state: RunState,
     record: StoreRecord,
     events: Events,
@@ -253,26 +253,26 @@ fn fleet_note(run: RunId, (place, value): &(u32, Value)) -> FleetNote {
 }
 
 impl FleetRecord for StoreRecord {
-    fn note(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), VaultError> {
+    fn note(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), SinkError> {
         let notes: Vec<_> = notes.iter().map(|note| fleet_note(run, note)).collect();
         self.store
             .note_fleet(&notes)
             .map_err(crate::app::collect::refused)
     }
 
-    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError> {
-        commands::read(&self.dir, run).map_err(VaultError::failed)
+    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, SinkError> {
+        commands::read(&self.dir, run).map_err(SinkError::failed)
     }
 
-    fn hear(&self, run: RunId, hears: bool) -> Result<bool, VaultError> {
-        commands::hear(&self.dir, run, hears).map_err(VaultError::failed)
+    fn hear(&self, run: RunId, hears: bool) -> Result<bool, SinkError> {
+        commands::hear(&self.dir, run, hears).map_err(SinkError::failed)
     }
 
-    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), VaultError> {
-        commands::remove(&self.dir, run, count).map_err(VaultError::failed)
+    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), SinkError> {
+        commands::remove(&self.dir, run, count).map_err(SinkError::failed)
     }
 
-    fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError> {
+    fn action(&self, id: ActionId) -> Result<Option<Action>, SinkError> {
         match self.store.action(id) {
             // The service's list shows it again; `verify` names the damage.
             Err(error) if error.is_unreadable() => Ok(None),

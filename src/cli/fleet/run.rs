@@ -10,7 +10,7 @@ use crate::cli::args::{Connect, Global};
 use crate::cli::import::{index_these, print_json};
 use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
 use crate::cli::{Exit, archive, connect, say};
-use ::collect::Settings;
+use ::collect::CollectSettings;
 use ::collect::fleet::{FleetPlan, FleetRequest, FleetRules, Playbook, Step, Wrong};
 
 use crate::cli::fleet::args::{How, Run, Watching, What};
@@ -39,7 +39,7 @@ pub struct Launch<'a> {
 
 pub fn launch(
     global: &Global,
-    settings: Settings,
+    settings: CollectSettings,
     plan: Result<FleetPlan, Vec<Wrong>>,
     typed: &Launch<'_>,
 ) -> Result<Exit, Failure> {
@@ -71,7 +71,7 @@ pub fn launch(
 }
 
 /// The settings of the collecting beside the run.
-pub fn watched(mut settings: Settings, typed: &Watching) -> Settings {
+pub fn watched(mut settings: CollectSettings, typed: &Watching) -> CollectSettings {
     settings.slots = usize::from(typed.slots);
     settings.watch = Some(Duration::from_secs(typed.interval));
     settings

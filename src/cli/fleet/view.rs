@@ -8,7 +8,7 @@ use crate::cli::args::Global;
 use crate::cli::output::{human_bytes, visible};
 use crate::cli::progress::Progress;
 use ::collect::fleet::Counts;
-use ::collect::{Call, Events, Progress as Step};
+use ::collect::{ApiCall, CollectProgress as Step, Events};
 
 /// A wait longer than a minute's budget: said where nobody sees a bar, too.
 const LONG_WAIT: SignedDuration = SignedDuration::from_secs(120);
@@ -27,7 +27,7 @@ struct Shown {
     counts: Counts,
     sealed: u64,
     /// What a budget holds back, and until when.
-    waiting: Option<(Call, Timestamp)>,
+    waiting: Option<(ApiCall, Timestamp)>,
 }
 
 impl Shown {
@@ -43,7 +43,7 @@ impl Shown {
     }
 }
 
-fn held_back(call: Call, until: Timestamp) -> String {
+fn held_back(call: ApiCall, until: Timestamp) -> String {
     format!(
         "waiting for the budget to {} until {until:.0}",
         call.doing()
@@ -81,7 +81,7 @@ impl View {
         }
     }
 
-    fn wait(&self, call: Call, until: Timestamp) {
+    fn wait(&self, call: ApiCall, until: Timestamp) {
         let wait = until.duration_since(Timestamp::now());
         if wait > LONG_WAIT && !self.quiet {
             self.line(&held_back(call, until));
@@ -125,7 +125,7 @@ mod tests {
     fn a_run_that_stands_still_says_what_it_waits_for() {
         let until: Timestamp = "2026-02-04T12:30:00Z".parse().unwrap();
         let shown = Shown {
-            waiting: Some((Call::Link, until)),
+            waiting: Some((ApiCall::Link, until)),
             ..Shown::default()
         };
         let before = shown.line(until - SignedDuration::from_mins(30));

@@ -23,7 +23,7 @@ use regex::Regex;
 use rustc_hash::FxHashMap;
 
 use crate::templates::rules::Kind;
-pub use crate::templates::rules::{RULES, RULES_VERSION, Rule};
+pub use crate::templates::rules::{RULES, RULES_VERSION, TemplateRule};
 
 use crate::AnalyzeError;
 

@@ -4,7 +4,7 @@ use crate::templates::Placeholder;
 
 /// A rule that can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct TemplateRule {
     pub name: &'static str,
     /// What it replaces.
     pub what: &'static str,
@@ -20,8 +20,8 @@ const fn rule(
     what: &'static str,
     from: &'static str,
     to: &'static str,
-) -> Rule {
-    Rule {
+) -> TemplateRule {
+    TemplateRule {
         name,
         what,
         example: (from, to),
@@ -29,7 +29,7 @@ const fn rule(
 }
 
 /// Every rule there is, in the order of `Kind`.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [TemplateRule; 15] = [
     rule(
         "guids",
         "GUIDs",

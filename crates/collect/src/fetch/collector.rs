@@ -20,7 +20,9 @@ use crate::fetch::writer::End;
 use crate::fleet;
 use crate::fleet::Fleet;
 use crate::service::api::{Api, LOOK_FOR_ROOM};
-use crate::{Call, CollectError, Events, Progress, Report, Settings, Vault, VaultError};
+use crate::{
+    ApiCall, CollectError, CollectProgress, CollectSettings, Events, Report, ResultSink, SinkError,
+};
 use evidence::{Gap, GapReason};
 
 /// Bodies that wait for their commit while their slots go on: the vault groups
@@ -38,9 +40,9 @@ const ROOM_MARGIN: u64 = 2 * SEALING_BYTES_MAX;
 
 /// What the parts of a run share.
 pub(crate) struct Run {
-    pub settings: Settings,
+    pub settings: CollectSettings,
     pub api: Api,
-    pub vault: Arc<dyn Vault>,
+    pub vault: Arc<dyn ResultSink>,
     pub clock: Clock,
     pub tally: Arc<Tally>,
     pub blob_outage: Outage,
@@ -63,8 +65,8 @@ pub(crate) struct Run {
 /// before its time. `stop` set to true ends it cleanly: what is sealed is
 /// sealed, what is under way stays for the next run.
 pub async fn collect(
-    settings: Settings,
-    vault: Arc<dyn Vault>,
+    settings: CollectSettings,
+    vault: Arc<dyn ResultSink>,
     events: Events,
     stop: watch::Receiver<bool>,
 ) -> (Report, Option<CollectError>) {
@@ -73,8 +75,8 @@ pub async fn collect(
 
 /// The same, for the results of a fleet run that goes on beside it.
 pub(crate) async fn pump(
-    settings: Settings,
-    vault: Arc<dyn Vault>,
+    settings: CollectSettings,
+    vault: Arc<dyn ResultSink>,
     events: Events,
     stop: watch::Receiver<bool>,
     fleet: Option<Arc<Fleet>>,
@@ -115,8 +117,8 @@ pub(crate) async fn pump(
     let mut report = tally.report();
     report.left = run.queue.left();
     report.pending += run.lock_taken().left();
-    report.list_calls = run.api.budget.count(Call::List);
-    report.link_calls = run.api.budget.count(Call::Link);
+    report.list_calls = run.api.budget.count(ApiCall::List);
+    report.link_calls = run.api.budget.count(ApiCall::Link);
     report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let failure = run.take_failure();
     report.stopped = failure.is_none() && *run.halt.borrow();
@@ -127,8 +129,8 @@ pub(crate) async fn pump(
 }
 
 async fn prepare(
-    settings: Settings,
-    vault: Arc<dyn Vault>,
+    settings: CollectSettings,
+    vault: Arc<dyn ResultSink>,
     tally: Arc<Tally>,
     alive: mpsc::Sender<()>,
     fleet: Option<Arc<Fleet>>,
@@ -346,7 +348,7 @@ impl Run {
     pub async fn with_vault<R: Send + 'static>(
         &self,
         doing: &'static str,
-        verb: impl Fn(&dyn Vault) -> Result<R, VaultError> + Send + Sync + 'static,
+        verb: impl Fn(&dyn ResultSink) -> Result<R, SinkError> + Send + Sync + 'static,
     ) -> Result<R, CollectError> {
         let verb = Arc::new(verb);
         loop {
@@ -356,10 +358,10 @@ impl Run {
                 .map_err(|e| CollectError::Worker(e.to_string()))?;
             match done {
                 Ok(done) => return Ok(done),
-                Err(VaultError::DiskFull) => {
+                Err(SinkError::DiskFull) => {
                     let waited = self.unless_halted(self.wait_for_room(0)).await;
                     if waited.is_none() {
-                        return Err(CollectError::vault(doing, VaultError::DiskFull));
+                        return Err(CollectError::vault(doing, SinkError::DiskFull));
                     }
                 }
                 Err(error) => return Err(CollectError::vault(doing, error)),
@@ -372,7 +374,7 @@ impl Run {
     pub async fn wait_for_room(&self, missing: u64) {
         let needed = missing.saturating_add(ROOM_MARGIN);
         if !self.swap_disk_full(true) {
-            self.tally.tell(Progress::DiskFull { needed });
+            self.tally.tell(CollectProgress::DiskFull { needed });
         }
         loop {
             tokio::time::sleep(LOOK_FOR_ROOM).await;
@@ -387,7 +389,7 @@ impl Run {
             }
         }
         if self.swap_disk_full(false) {
-            self.tally.tell(Progress::RoomAgain);
+            self.tally.tell(CollectProgress::RoomAgain);
         }
     }
 
@@ -412,7 +414,7 @@ pub(crate) mod tests {
     use crate::fetch::plan;
     use crate::fetch::queue::Rank;
     use crate::service::list::Known;
-    use crate::{Cloud, Download, Secret, SeenAction, SignIn, Standing, TokenSource};
+    use crate::{BodySink, Cloud, Secret, SeenAction, SignIn, StoredState, TokenSource};
     use evidence::{Action, Facts, ResultKey};
 
     /// Knows nothing, keeps gaps, and is asked what it knows through a gate.
@@ -422,34 +424,35 @@ pub(crate) mod tests {
         pub at_gate: Option<Box<dyn Fn(ResultKey) + Send + Sync>>,
     }
 
-    impl Vault for Bare {
-        fn standing(&self, key: ResultKey) -> Result<Standing, VaultError> {
+    impl ResultSink for Bare {
+        fn standing(&self, key: ResultKey) -> Result<StoredState, SinkError> {
             if let Some(gate) = &self.at_gate {
                 gate(key);
             }
-            Ok(Standing::Absent)
+            Ok(StoredState::Absent)
         }
 
-        fn note_actions(&self, _: &[SeenAction]) -> Result<(), VaultError> {
+        fn note_actions(&self, _: &[SeenAction]) -> Result<(), SinkError> {
             Ok(())
         }
 
-        fn note_gaps(&self, gaps: &[Gap]) -> Result<(), VaultError> {
+        fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
             self.gaps.lock().unwrap().extend_from_slice(gaps);
             Ok(())
         }
 
-        fn download(&self, _: ResultKey, _: Facts) -> Result<Box<dyn Download>, VaultError> {
-            Err(VaultError::DiskFull)
+        fn download(&self, _: ResultKey, _: Facts) -> Result<Box<dyn BodySink>, SinkError> {
+            Err(SinkError::DiskFull)
         }
     }
 
     /// A run without lister and slots, whose service nobody reaches.
-    pub async fn still(vault: Arc<dyn Vault>, state: &Path) -> Arc<Run> {
+    pub async fn still(vault: Arc<dyn ResultSink>, state: &Path) -> Arc<Run> {
         let nowhere = Some("http://127.0.0.1:1");
         let sign_in = SignIn::Token(TokenSource::Ready(Secret::new("x")));
         let cloud = Cloud::Commercial;
-        let settings = Settings::new(cloud, nowhere, nowhere, sign_in, state.into()).unwrap();
+        let settings =
+            CollectSettings::new(cloud, nowhere, nowhere, sign_in, state.into()).unwrap();
         let tally = Arc::new(Tally::new(Arc::new(|_| ())));
         let (alive, _) = mpsc::channel(1);
         Arc::new(prepare(settings, vault, tally, alive, None).await.unwrap())

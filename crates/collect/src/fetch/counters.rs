@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Moment;
-use crate::{Call, Events, Progress, Report, Sealed};
+use crate::{ApiCall, CollectProgress, Events, Report, Sealed};
 use evidence::{GapReason, ResultKey};
 
 /// A report is for a person; the rest was told while it happened.
@@ -29,7 +29,7 @@ impl Tally {
         }
     }
 
-    pub fn tell(&self, progress: Progress) {
+    pub fn tell(&self, progress: CollectProgress) {
         (self.events)(progress);
     }
 
@@ -40,7 +40,7 @@ impl Tally {
                 report.notices.push(text.clone());
             }
         });
-        self.tell(Progress::Notice(text));
+        self.tell(CollectProgress::Notice(text));
     }
 
     pub fn count(&self, change: impl FnOnce(&mut Report)) {
@@ -57,7 +57,7 @@ impl Tally {
                 report.bytes += sealed.bytes;
             }
         });
-        self.tell(Progress::Sealed {
+        self.tell(CollectProgress::Sealed {
             key,
             bytes: sealed.bytes,
             already_there: sealed.already_there,
@@ -66,7 +66,7 @@ impl Tally {
 
     pub fn gap(&self, key: ResultKey, reason: GapReason) {
         self.known_gap(key, reason);
-        self.tell(Progress::Gap { key, reason });
+        self.tell(CollectProgress::Gap { key, reason });
     }
 
     /// A gap noted before this run, of which there is no news.
@@ -83,7 +83,7 @@ impl Tally {
 
     /// A budget holds `call` back. Every slot in line says so; a stretch of
     /// time counts once.
-    pub fn waiting(&self, call: Call, now: Moment, until: Moment) {
+    pub fn waiting(&self, call: ApiCall, now: Moment, until: Moment) {
         let mut told = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let new = until.since((*told).max(now));
         if new.is_zero() {
@@ -95,7 +95,7 @@ impl Tally {
             report.waits += 1;
             report.waited_ms += u64::try_from(new.as_millis()).unwrap_or(u64::MAX);
         });
-        self.tell(Progress::Waiting {
+        self.tell(CollectProgress::Waiting {
             call,
             until: until.timestamp(),
         });

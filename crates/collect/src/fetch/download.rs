@@ -19,7 +19,7 @@ use crate::service::http;
 use crate::service::http::Fault;
 use crate::service::links::{BadLink, Link};
 use crate::service::package;
-use crate::{CollectError, Progress, ServiceError, VaultError};
+use crate::{CollectError, CollectProgress, ServiceError, SinkError};
 use evidence::{Facts, GapReason, ResultKey};
 
 /// An error body is a few lines of XML.
@@ -191,8 +191,8 @@ async fn open(run: &Run, want: &Want) -> Result<Body, Step> {
 /// What the end of a writer before its time means.
 fn after(key: ResultKey, ended: Ended, missing: Option<u64>) -> Step {
     match ended {
-        Ended::Vault(VaultError::DiskFull) => Step::Room(missing.unwrap_or(0)),
-        Ended::Vault(error) => Step::Fatal(CollectError::vault(
+        Ended::Sink(SinkError::DiskFull) => Step::Room(missing.unwrap_or(0)),
+        Ended::Sink(error) => Step::Fatal(CollectError::vault(
             format!("write result {key} to the archive"),
             error,
         )),
@@ -327,7 +327,7 @@ impl Body {
         let count = bytes.len() as u64;
         self.writer.append(bytes).await?;
         self.offset += count;
-        run.tally.tell(Progress::Bytes {
+        run.tally.tell(CollectProgress::Bytes {
             key: self.key,
             bytes: count,
         });

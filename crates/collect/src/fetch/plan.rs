@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::Standing;
+use crate::StoredState;
 use crate::clock::{Clock, Moment, between};
 use crate::error::clean;
 use crate::fetch::claimed::Taken;
@@ -137,8 +137,8 @@ impl Plan {
         &mut self,
         action: &Arc<Action>,
         taken: &mut Taken,
-        mut standing: impl FnMut(ResultKey) -> Result<Standing, crate::VaultError>,
-    ) -> Result<(), crate::VaultError> {
+        mut standing: impl FnMut(ResultKey) -> Result<StoredState, crate::SinkError>,
+    ) -> Result<(), crate::SinkError> {
         for (place, command) in action.commands.iter().enumerate() {
             let key = action.key(command);
             let promise = judge(action, command);
@@ -152,14 +152,14 @@ impl Plan {
             }
             taken.take(key);
             match (standing(key)?, promise) {
-                (Standing::Sealed { .. }, _) if !self.again => self.already_there += 1,
-                (Standing::Gap(GapReason::NeverProduced), Promise::Never) => {
+                (StoredState::Sealed { .. }, _) if !self.again => self.already_there += 1,
+                (StoredState::Gap(GapReason::NeverProduced), Promise::Never) => {
                     self.known_gaps.push(key)
                 }
                 (_, Promise::Never) => self.never.push((action.clone(), place)),
                 (known, _) => {
                     let known_gap = match known {
-                        Standing::Gap(reason) => Some(reason),
+                        StoredState::Gap(reason) => Some(reason),
                         _ => None,
                     };
                     let rank = Rank {
@@ -256,7 +256,7 @@ mod tests {
                 }),
                 ..Plan::default()
             };
-            let absent = |_| Ok(Standing::Absent);
+            let absent = |_| Ok(StoredState::Absent);
             plan.add(&action, &mut Taken::default(), absent).unwrap();
             let want = plan.wants.remove(0);
             want.not_before.map(|at| at.since(now).as_millis())
@@ -285,12 +285,12 @@ mod tests {
         for _ in 0..2 {
             plan.add(&action, &mut taken, |key| {
                 Ok(match key.index.0 {
-                    1 => Standing::Gap(GapReason::Unreachable),
-                    3 => Standing::Sealed {
+                    1 => StoredState::Gap(GapReason::Unreachable),
+                    3 => StoredState::Sealed {
                         version: evidence::Version::FIRST,
                         sha256: evidence::Sha256([0; 32]),
                     },
-                    _ => Standing::Absent,
+                    _ => StoredState::Absent,
                 })
             })
             .unwrap();

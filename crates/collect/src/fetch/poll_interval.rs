@@ -84,7 +84,7 @@ mod tests {
     use crate::clock::{Clock, Moment};
     use crate::fetch::retry::Tries;
     use crate::service::call_log::{Ledger, Logged};
-    use crate::service::rate_limit::{Call, Pace, earliest, rooms};
+    use crate::service::rate_limit::{ApiCall, Pace, earliest, rooms};
 
     /// A fleet whose sessions end one after the other, as 25 at a time do.
     struct World {
@@ -143,7 +143,7 @@ mod tests {
             let at = |second: u64| Moment(second * 1_000_000);
             let call = |id: u64, second: u64| Logged {
                 id,
-                call: Call::Link,
+                call: ApiCall::Link,
                 sent: at(second),
                 answered: Some(at(second)),
             };
@@ -168,7 +168,7 @@ mod tests {
                         .calls
                         .retain(|c| at(now).since(c.sent) < seconds(3_600));
                     asking = step(
-                        &rooms(&ledger, Call::Link, at(now), pace),
+                        &rooms(&ledger, ApiCall::Link, at(now), pace),
                         to_come,
                         delay.mean(),
                     );
@@ -178,7 +178,7 @@ mod tests {
                     }
                 }
                 for want in wanted.iter_mut().filter(|w| w.ask_at <= now) {
-                    if earliest(&ledger, Call::Link, at(now), pace) > at(now) {
+                    if earliest(&ledger, ApiCall::Link, at(now), pace) > at(now) {
                         break;
                     }
                     asks += 1;

@@ -17,7 +17,7 @@ use crate::service::api::CallError;
 use crate::service::list;
 use crate::service::list::{Known, PAGES_MAX, Page, Reach, Round};
 use crate::settings::is_on;
-use crate::{Call, CollectError, Progress, Vault, VaultError};
+use crate::{ApiCall, CollectError, CollectProgress, ResultSink, SinkError};
 use evidence::{Gap, GapReason, Origin};
 
 /// Rounds of one list while its pages keep bringing new ids.
@@ -78,7 +78,7 @@ impl Run {
                 self.note_unmatched(&known);
                 return Ok(());
             };
-            self.tally.tell(Progress::NextPoll {
+            self.tally.tell(CollectProgress::NextPoll {
                 at: next.timestamp(),
             });
             self.clock.sleep_until(next).await;
@@ -133,7 +133,7 @@ impl Run {
                 self.tally.notice(missing);
                 return Ok(());
             };
-            self.tally.tell(Progress::Notice(format!(
+            self.tally.tell(CollectProgress::Notice(format!(
                 "{missing}; a fresh one stays invisible for up to two minutes: looking again"
             )));
             self.clock.sleep(wait).await;
@@ -201,7 +201,7 @@ impl Run {
         }
         self.note_unreadable(known.unreadable);
         self.tally.count(|report| report.actions = known.len());
-        self.tally.tell(Progress::Listed {
+        self.tally.tell(CollectProgress::Listed {
             actions: known.len(),
         });
         let first_ask = self.first_ask(listed_at, began).await;
@@ -331,11 +331,11 @@ impl Run {
                 Err(error) => error,
             };
             let Some(trouble) = error.may_pass() else {
-                return Err(error.into_fatal(Call::List, &self.api.host));
+                return Err(error.into_fatal(ApiCall::List, &self.api.host));
             };
             match tries.next(trouble) {
                 Some(wait) => self.clock.sleep(wait).await,
-                None => return Err(error.into_fatal(Call::List, &self.api.host)),
+                None => return Err(error.into_fatal(ApiCall::List, &self.api.host)),
             }
         }
     }
@@ -344,7 +344,7 @@ impl Run {
     /// their results are there.
     async fn first_ask(&self, listed: Option<Timestamp>, now: Moment) -> Option<FirstAsk> {
         let fleet = self.fleet.as_ref()?;
-        let rooms = self.api.budget.rooms(Call::Link).await;
+        let rooms = self.api.budget.rooms(ApiCall::Link).await;
         Some(FirstAsk {
             after: fleet.pace_asking(&rooms, self.queue.left()),
             listed: listed?,
@@ -385,7 +385,7 @@ impl Run {
         for key in &plan.known_gaps {
             self.tally.known_gap(*key, GapReason::NeverProduced);
         }
-        self.tally.tell(Progress::Planned {
+        self.tally.tell(CollectProgress::Planned {
             results: plan.wants.len() as u64,
             already_there: plan.already_there,
         });
@@ -396,7 +396,7 @@ impl Run {
     async fn with_vault_once<R: Send + 'static>(
         &self,
         doing: &'static str,
-        verb: impl FnOnce(&dyn Vault) -> Result<R, VaultError> + Send + 'static,
+        verb: impl FnOnce(&dyn ResultSink) -> Result<R, SinkError> + Send + 'static,
     ) -> Result<R, CollectError> {
         let vault = self.vault.clone();
         tokio::task::spawn_blocking(move || verb(vault.as_ref()))

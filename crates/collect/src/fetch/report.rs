@@ -4,16 +4,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::Call;
+use crate::ApiCall;
 use evidence::{GapReason, ResultKey};
 
 /// Hears of everything while it happens. Called from many threads, often:
 /// must return at once.
-pub type Events = Arc<dyn Fn(Progress) + Send + Sync>;
+pub type Events = Arc<dyn Fn(CollectProgress) + Send + Sync>;
 
 /// What happens while collecting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum CollectProgress {
     /// A list was read to its end.
     Listed {
         actions: u64,
@@ -39,7 +39,7 @@ pub enum Progress {
     },
     /// A budget or the service's word holds this kind of call back.
     Waiting {
-        call: Call,
+        call: ApiCall,
         until: Timestamp,
     },
     /// The vault has no room; collecting goes on when it has.

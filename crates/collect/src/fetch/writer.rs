@@ -1,5 +1,5 @@
 //! The blocking half of a download: one worker thread that owns the vault's
-//! [`Download`] and is fed over a bounded channel. When the channel closes it
+//! [`BodySink`] and is fed over a bounded channel. When the channel closes it
 //! lets go of the body, which stays where it is for the next try.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::{Download, Sealed, Vault, VaultError};
+use crate::{BodySink, ResultSink, Sealed, SinkError};
 use evidence::{Facts, ResultKey, Time};
 
 /// Chunks on their way to the writer. The HTTP client hands out up to 400 KiB
@@ -48,7 +48,7 @@ pub(crate) struct Gone;
 
 pub(crate) struct Writer {
     orders: mpsc::Sender<Order>,
-    end: JoinHandle<Result<End, VaultError>>,
+    end: JoinHandle<Result<End, SinkError>>,
 }
 
 /// What an earlier try left.
@@ -61,7 +61,7 @@ pub(crate) struct Opened {
 impl Writer {
     /// `alive` is held until the thread has let go of the vault.
     pub async fn open(
-        vault: Arc<dyn Vault>,
+        vault: Arc<dyn ResultSink>,
         key: ResultKey,
         facts: Facts,
         alive: mpsc::Sender<()>,
@@ -110,8 +110,8 @@ impl Writer {
         drop(self.orders);
         match self.end.await {
             Ok(Ok(end)) => Ended::End(end),
-            Ok(Err(error)) => Ended::Vault(error),
-            Err(panic) => Ended::Vault(VaultError::failed(panic.to_string())),
+            Ok(Err(error)) => Ended::Sink(error),
+            Err(panic) => Ended::Sink(SinkError::failed(panic.to_string())),
         }
     }
 
@@ -123,13 +123,13 @@ impl Writer {
 /// The end of a writer's thread.
 pub(crate) enum Ended {
     End(End),
-    Vault(VaultError),
+    Sink(SinkError),
 }
 
 fn obey(
-    mut download: Box<dyn Download>,
+    mut download: Box<dyn BodySink>,
     mut inbox: mpsc::Receiver<Order>,
-) -> Result<End, VaultError> {
+) -> Result<End, SinkError> {
     while let Some(order) = inbox.blocking_recv() {
         match order {
             Order::Begin { etag, total } => download.begin(etag.as_deref(), total)?,
@@ -141,7 +141,7 @@ fn obey(
     Ok(End::Left)
 }
 
-fn seal(mut download: Box<dyn Download>, terms: Terms) -> Result<End, VaultError> {
+fn seal(mut download: Box<dyn BodySink>, terms: Terms) -> Result<End, SinkError> {
     if let Some(damage) = damage(download.as_ref(), &terms) {
         download.restart()?;
         return Ok(End::Damaged(damage));
@@ -151,7 +151,7 @@ fn seal(mut download: Box<dyn Download>, terms: Terms) -> Result<End, VaultError
         .map(End::Sealed)
 }
 
-fn damage(download: &dyn Download, terms: &Terms) -> Option<String> {
+fn damage(download: &dyn BodySink, terms: &Terms) -> Option<String> {
     let offset = download.offset();
     if let Some(total) = terms.total.filter(|total| *total != offset) {
         return Some(format!("{offset} bytes came, the server said {total}"));

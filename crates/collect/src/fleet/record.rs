@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::VaultError;
+use crate::SinkError;
 use crate::fleet::{DeviceRecord, FleetPlan, FleetRules, RunId};
 use evidence::{Action, ActionId, Time};
 
@@ -56,22 +56,22 @@ pub enum FleetOrder {
 /// threads.
 pub trait FleetRecord: Send + Sync + 'static {
     /// Keeps these places of a run; durable when it returns.
-    fn note(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), VaultError>;
+    fn note(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), SinkError>;
 
     /// What a person has ordered, from this process or another, in order. It
     /// stands until it is dropped; obeying it twice is harmless.
-    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, VaultError>;
+    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, SinkError>;
 
     /// Drops the first so many of them: what was done about them is in the
     /// record.
-    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), VaultError>;
+    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), SinkError>;
 
     /// Whether orders are heard. To end the hearing brings `false` where some
     /// wait to be heard: nobody can leave one unheard between.
-    fn hear(&self, run: RunId, hears: bool) -> Result<bool, VaultError>;
+    fn hear(&self, run: RunId, hears: bool) -> Result<bool, SinkError>;
 
     /// An action as last kept.
-    fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError>;
+    fn action(&self, id: ActionId) -> Result<Option<Action>, SinkError>;
 }
 
 impl RunState {

@@ -8,26 +8,29 @@ use crate::fetch::counters::Tally;
 use crate::fetch::retry::{Tries, Trouble};
 use crate::service::api::{Api, Ask, CallError};
 use crate::service::package::is_package;
-use crate::{Call, CollectError, Events, Progress, Settings};
+use crate::{ApiCall, CollectError, CollectProgress, CollectSettings, Events};
 use evidence::{Action, ActionId};
 
 /// Between two looks at a package on its way, service time: it takes minutes.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// The action's JSON as the service sends it.
-pub async fn look_at_action(settings: &Settings, id: ActionId) -> Result<Vec<u8>, CollectError> {
+pub async fn look_at_action(
+    settings: &CollectSettings,
+    id: ActionId,
+) -> Result<Vec<u8>, CollectError> {
     let api = open(settings).await?;
-    let ask = Ask::get(Call::Action, api.url(&format!("machineactions/{id}")));
+    let ask = Ask::get(ApiCall::Action, api.url(&format!("machineactions/{id}")));
     let looked = api.call_patiently(&ask).await;
     looked
         .map(|answer| answer.body)
-        .map_err(|error| error.into_fatal(Call::Action, &api.host))
+        .map_err(|error| error.into_fatal(ApiCall::Action, &api.host))
 }
 
 /// Cancels an action and returns its JSON as the service answers. Repeating it
 /// is harmless.
 pub async fn cancel_action(
-    settings: &Settings,
+    settings: &CollectSettings,
     id: ActionId,
     comment: &str,
 ) -> Result<Vec<u8>, CollectError> {
@@ -35,11 +38,11 @@ pub async fn cancel_action(
     let url = api.url(&format!("machineactions/{id}/cancel"));
     let comment = serde_json::json!({"Comment": comment}).to_string();
     let cancelled = api
-        .call_patiently(&Ask::post(Call::Cancel, url, comment.into_bytes()))
+        .call_patiently(&Ask::post(ApiCall::Cancel, url, comment.into_bytes()))
         .await;
     cancelled
         .map(|answer| answer.body)
-        .map_err(|error| error.into_fatal(Call::Cancel, &api.host))
+        .map_err(|error| error.into_fatal(ApiCall::Cancel, &api.host))
 }
 
 /// Waits until a package is over, telling where it stands; returns it as it
@@ -48,13 +51,13 @@ pub async fn cancel_action(
 /// **Errors**: also where the action is none, and where the service still does
 /// not know it when a fresh one would be visible.
 pub async fn await_package(
-    settings: &Settings,
+    settings: &CollectSettings,
     id: ActionId,
     events: Events,
 ) -> Result<Action, CollectError> {
     let api = open(settings).await?;
-    let ask = Ask::get(Call::Action, api.url(&format!("machineactions/{id}")));
-    let fatal = |error: CallError| error.into_fatal(Call::Action, &api.host);
+    let ask = Ask::get(ApiCall::Action, api.url(&format!("machineactions/{id}")));
+    let fatal = |error: CallError| error.into_fatal(ApiCall::Action, &api.host);
     let (mut tries, mut told) = (Tries::default(), String::new());
     loop {
         let answer = match api.call_patiently(&ask).await {
@@ -71,7 +74,7 @@ pub async fn await_package(
             },
         };
         let action = Action::from_json(&answer.body).map_err(|error| CollectError::Answer {
-            call: Call::Action.doing(),
+            call: ApiCall::Action.doing(),
             why: crate::error::clean(&error.to_string()),
         })?;
         if !is_package(&action) {
@@ -85,13 +88,13 @@ pub async fn await_package(
         }
         if told != action.status {
             told.clone_from(&action.status);
-            events(Progress::Notice(format!("package {id} is {told}")));
+            events(CollectProgress::Notice(format!("package {id} is {told}")));
         }
         api.clock.sleep(LOOK_EVERY).await;
     }
 }
 
-pub(crate) async fn open(settings: &Settings) -> Result<Api, CollectError> {
+pub(crate) async fn open(settings: &CollectSettings) -> Result<Api, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
     Api::open(settings, clock, Arc::new(Tally::new(Arc::new(|_| ())))).await

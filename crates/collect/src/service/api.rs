@@ -22,7 +22,7 @@ use crate::service::links::{BadLink, Link};
 use crate::service::list;
 use crate::service::rate_limit::{Budget, Ticket};
 use crate::system;
-use crate::{Call, CollectError, Secret, ServiceError, Settings};
+use crate::{ApiCall, CollectError, CollectSettings, Secret, ServiceError};
 use evidence::{ActionId, ResultKey};
 
 /// A page holds at most 10,000 actions of a few KiB each.
@@ -93,7 +93,7 @@ impl CallError {
     }
 
     /// The same as an error that ends the run.
-    pub fn into_fatal(self, call: Call, host: &str) -> CollectError {
+    pub fn into_fatal(self, call: ApiCall, host: &str) -> CollectError {
         let (call, host) = (call.doing(), host.to_string());
         match self {
             Self::Fatal(error) => error,
@@ -120,7 +120,7 @@ impl CallError {
 /// One request, before it has a token.
 #[derive(Clone)]
 pub(crate) struct Ask {
-    pub call: Call,
+    pub call: ApiCall,
     pub method: Method,
     pub url: Url,
     pub payload: Option<Payload>,
@@ -136,11 +136,11 @@ pub(crate) struct Payload {
 }
 
 impl Ask {
-    pub fn get(call: Call, url: Url) -> Self {
+    pub fn get(call: ApiCall, url: Url) -> Self {
         let max = match call {
-            Call::Link | Call::PackageLink => LINK_BYTES_MAX,
-            Call::Run | Call::Action | Call::Cancel | Call::Package => ACTION_BYTES_MAX,
-            Call::List | Call::Machines | Call::Library => PAGE_BYTES_MAX,
+            ApiCall::Link | ApiCall::PackageLink => LINK_BYTES_MAX,
+            ApiCall::Run | ApiCall::Action | ApiCall::Cancel | ApiCall::Package => ACTION_BYTES_MAX,
+            ApiCall::List | ApiCall::Machines | ApiCall::Library => PAGE_BYTES_MAX,
         };
         Self {
             call,
@@ -151,7 +151,7 @@ impl Ask {
         }
     }
 
-    pub fn post(call: Call, url: Url, json: Vec<u8>) -> Self {
+    pub fn post(call: ApiCall, url: Url, json: Vec<u8>) -> Self {
         Self {
             method: Method::POST,
             payload: Some(Payload {
@@ -167,7 +167,7 @@ impl Api {
     /// Signs in and opens the budget. What a person should know is told to
     /// `tally`.
     pub async fn open(
-        settings: &Settings,
+        settings: &CollectSettings,
         clock: Clock,
         tally: Arc<Tally>,
     ) -> Result<Self, CollectError> {
@@ -209,7 +209,7 @@ impl Api {
     }
 
     pub async fn page(&self, url: &Url) -> Result<Answer, CallError> {
-        self.call(&Ask::get(Call::List, url.clone())).await
+        self.call(&Ask::get(ApiCall::List, url.clone())).await
     }
 
     /// Asks for the link of a result: one call of the scarcest budget.
@@ -218,14 +218,14 @@ impl Api {
             "machineactions/{}/GetLiveResponseResultDownloadLink(index={})",
             key.action, key.index
         ));
-        let answer = self.call(&Ask::get(Call::Link, url)).await?;
+        let answer = self.call(&Ask::get(ApiCall::Link, url)).await?;
         Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
     }
 
     /// The same for an investigation package.
     pub async fn package_link(&self, action: ActionId) -> Result<Link, CallError> {
         let url = self.url(&format!("machineactions/{action}/getPackageUri"));
-        let answer = self.call(&Ask::get(Call::PackageLink, url)).await?;
+        let answer = self.call(&Ask::get(ApiCall::PackageLink, url)).await?;
         Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
     }
 
@@ -248,7 +248,7 @@ impl Api {
     /// then. The hour's budget may be waited for longer than a token lives; a
     /// token that ended on the way gives its leave back, since the time it was
     /// noted with would be over when another has come.
-    pub async fn ready(&self, call: Call) -> Result<(Ticket, Secret), CallError> {
+    pub async fn ready(&self, call: ApiCall) -> Result<(Ticket, Secret), CallError> {
         let mut tokens = 0;
         loop {
             let token = self.signer.bearer().await.map_err(CallError::Fatal)?;
@@ -297,7 +297,7 @@ impl Api {
     }
 
     /// Waits until a call of this kind may leave.
-    pub async fn admit(&self, call: Call) -> Result<Ticket, CallError> {
+    pub async fn admit(&self, call: ApiCall) -> Result<Ticket, CallError> {
         self.outage.wait(self.clock).await;
         let tell = |until| self.tally.waiting(call, self.clock.now(), until);
         let mut told = false;
@@ -397,7 +397,7 @@ impl Api {
 
 /// The call log's name: tenant and application own the budget, whichever host
 /// of the service is asked. Emulators each have one of their own.
-async fn log_name(settings: &Settings, signer: &Signer) -> Result<String, CollectError> {
+async fn log_name(settings: &CollectSettings, signer: &Signer) -> Result<String, CollectError> {
     let (tenant, client) = signer.identity().await?;
     let (tenant, client) = (tenant.unwrap_or_default(), client.unwrap_or_default());
     let emulator = if http::is_loopback(&settings.api_base) {

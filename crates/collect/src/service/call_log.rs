@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::service::rate_limit::Call;
+use crate::service::rate_limit::ApiCall;
 use crate::system;
 
 const HEADER: &str = "afteraction calls 1\n";
@@ -31,7 +31,7 @@ const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Logged {
     pub id: u64,
-    pub call: Call,
+    pub call: ApiCall,
     pub sent: Moment,
     pub answered: Option<Moment>,
 }
@@ -41,16 +41,16 @@ pub(crate) struct Logged {
 pub(crate) struct Ledger {
     pub calls: Vec<Logged>,
     /// A call held back by the service until then.
-    pub holds: Vec<(Call, Moment)>,
+    pub holds: Vec<(ApiCall, Moment)>,
 }
 
 /// A fact to be added.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entry {
-    Sent { call: Call, id: u64, at: Moment },
+    Sent { call: ApiCall, id: u64, at: Moment },
     Answered { id: u64, at: Moment },
     Unsent { id: u64 },
-    Held { call: Call, until: Moment },
+    Held { call: ApiCall, until: Moment },
 }
 
 pub(crate) struct CallLog {
@@ -119,7 +119,7 @@ impl CallLog {
         let _held = system::lock(&self.lock)?;
         let ledger = Ledger {
             calls: Vec::new(),
-            holds: Call::ALL.iter().map(|call| (*call, until)).collect(),
+            holds: ApiCall::ALL.iter().map(|call| (*call, until)).collect(),
         };
         system::replace(&self.path, &ledger.to_text(), self.sync)
     }
@@ -238,7 +238,7 @@ impl Ledger {
         match words.as_slice() {
             ["s", call, id, at] => self.calls.push(Logged {
                 id: id.parse().ok()?,
-                call: Call::from_word(call)?,
+                call: ApiCall::from_word(call)?,
                 sent: Moment(at.parse().ok()?),
                 answered: None,
             }),
@@ -254,7 +254,7 @@ impl Ledger {
             }
             ["h", call, until] => self
                 .holds
-                .push((Call::from_word(call)?, Moment(until.parse().ok()?))),
+                .push((ApiCall::from_word(call)?, Moment(until.parse().ok()?))),
             _ => return None,
         }
         Some(())
@@ -278,7 +278,7 @@ mod tests {
 
     fn sent(id: u64, at: u64) -> Entry {
         Entry::Sent {
-            call: Call::Link,
+            call: ApiCall::Link,
             id,
             at: Moment(at),
         }
@@ -332,7 +332,7 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{odd:?}");
         }
         log.start_over(Moment(77)).unwrap();
-        assert_eq!(look(&log, 5).unwrap().holds.len(), Call::ALL.len());
+        assert_eq!(look(&log, 5).unwrap().holds.len(), ApiCall::ALL.len());
     }
 
     #[test]
@@ -340,11 +340,11 @@ mod tests {
         let mut ledger = Ledger {
             calls: vec![Logged {
                 id: 1,
-                call: Call::List,
+                call: ApiCall::List,
                 sent: Moment(u64::MAX),
                 answered: None,
             }],
-            holds: vec![(Call::List, Moment(u64::MAX))],
+            holds: vec![(ApiCall::List, Moment(u64::MAX))],
         };
         assert!(ledger.forget_before(Moment(10), HOUR));
         assert_eq!(ledger.calls[0].sent, Moment(10));
@@ -358,7 +358,7 @@ mod tests {
         let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
         let day = Moment(0).after(24 * HOUR);
         let held = Entry::Held {
-            call: Call::List,
+            call: ApiCall::List,
             until: day.after(HOUR),
         };
         log.decide(day, |_| ((), Some(sent(1, day.0)))).unwrap();
@@ -378,11 +378,11 @@ mod tests {
         let mut ledger = Ledger {
             calls: vec![Logged {
                 id: 1,
-                call: Call::List,
+                call: ApiCall::List,
                 sent: Moment(11),
                 answered: Some(Moment(12)),
             }],
-            holds: vec![(Call::List, Moment(11).after(HOUR))],
+            holds: vec![(ApiCall::List, Moment(11).after(HOUR))],
         };
         let before = ledger.clone();
         assert!(!ledger.forget_before(Moment(10), HOUR));

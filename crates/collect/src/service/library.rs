@@ -12,7 +12,7 @@ use crate::fetch::counters::Tally;
 use crate::fetch::retry::Tries;
 use crate::fleet::entities;
 use crate::service::api::{Api, Ask, CallError, Payload};
-use crate::{Call, CollectError, Settings};
+use crate::{ApiCall, CollectError, CollectSettings};
 use evidence::Sha256;
 
 /// **Source**: the library page; a larger file is refused.
@@ -30,7 +30,7 @@ pub struct LibraryFile {
 
 /// A file to be put there.
 #[derive(Clone, Debug)]
-pub struct Upload {
+pub struct LibraryUpload {
     pub name: String,
     pub bytes: Vec<u8>,
     pub description: String,
@@ -41,11 +41,11 @@ pub struct Upload {
 }
 
 /// The library, spoken to by its own calls.
-pub struct Library {
+pub struct LibraryClient {
     api: Api,
 }
 
-impl Upload {
+impl LibraryUpload {
     /// Reads a file.
     ///
     /// **Errors**: also where it is larger than the service takes.
@@ -113,9 +113,9 @@ impl Upload {
     }
 }
 
-impl Library {
+impl LibraryClient {
     /// Signs in.
-    pub async fn open(settings: &Settings) -> Result<Self, CollectError> {
+    pub async fn open(settings: &CollectSettings) -> Result<Self, CollectError> {
         settings.validate()?;
         let clock = Clock::new(settings.pace.time_scale);
         let tally = Arc::new(Tally::new(Arc::new(|_| ())));
@@ -125,17 +125,17 @@ impl Library {
 
     pub async fn list(&self) -> Result<Vec<LibraryFile>, CollectError> {
         let url = self.api.url("libraryfiles");
-        let (values, _) = entities(&self.api, Call::Library, url).await?;
+        let (values, _) = entities(&self.api, ApiCall::Library, url).await?;
         Ok(values.iter().filter_map(read_file).collect())
     }
 
     /// Puts a file there and compares the hash the service says it has. A lost
     /// answer is resolved by looking.
-    pub async fn upload(&self, upload: &Upload) -> Result<LibraryFile, CollectError> {
+    pub async fn upload(&self, upload: &LibraryUpload) -> Result<LibraryFile, CollectError> {
         let ask = Ask {
             method: Method::POST,
             payload: Some(upload.payload()),
-            ..Ask::get(Call::Library, self.api.url("libraryfiles"))
+            ..Ask::get(ApiCall::Library, self.api.url("libraryfiles"))
         };
         let name = upload.sent_name();
         let refused = match self.api.call_once(&ask).await {
@@ -172,7 +172,7 @@ impl Library {
         }
         let ask = Ask {
             method: Method::DELETE,
-            ..Ask::get(Call::Library, url)
+            ..Ask::get(ApiCall::Library, url)
         };
         let mut tries = Tries::default();
         let mut may_be_gone = false;
@@ -195,7 +195,7 @@ impl Library {
     }
 
     fn fatal(&self, error: CallError) -> CollectError {
-        error.into_fatal(Call::Library, &self.api.host)
+        error.into_fatal(ApiCall::Library, &self.api.host)
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_upload_is_one_form_with_the_bytes_as_they_are() {
-        let upload = Upload {
+        let upload = LibraryUpload {
             name: "a\"b.ps1".into(),
             bytes: b"\r\n--x\0".to_vec(),
             description: "d".into(),

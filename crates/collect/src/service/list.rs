@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::error::clean;
 use crate::service::package;
-use crate::{Filter, SeenAction};
+use crate::{ActionFilter, SeenAction};
 use evidence::{Action, ActionId};
 
 /// Ids asked for in one list: the address stays well under 2,000 characters.
@@ -57,7 +57,7 @@ pub(crate) struct Reach {
 }
 
 /// The first page of each list that covers `filter`.
-pub(crate) fn first_pages(base: &Url, filter: &Filter, reach: Reach) -> Vec<Url> {
+pub(crate) fn first_pages(base: &Url, filter: &ActionFilter, reach: Reach) -> Vec<Url> {
     let shared = conditions(filter, reach);
     let id_groups: Vec<&[ActionId]> = filter.actions.chunks(IDS_PER_QUERY).collect();
     let queries: Vec<Vec<String>> = if id_groups.is_empty() {
@@ -86,7 +86,7 @@ pub(crate) fn first_pages(base: &Url, filter: &Filter, reach: Reach) -> Vec<Url>
         .collect()
 }
 
-fn conditions(filter: &Filter, reach: Reach) -> Vec<String> {
+fn conditions(filter: &ActionFilter, reach: Reach) -> Vec<String> {
     let mut all = vec![format!("type eq '{}'", filter.kind())];
     let since = filter.since.max(reach.from);
     let since = since.map(|since| format!("creationDateTimeUtc ge {since}"));
@@ -156,7 +156,7 @@ impl Known {
     pub fn merge(
         &mut self,
         page: &Page<'_>,
-        filter: &Filter,
+        filter: &ActionFilter,
         is_ours: impl Fn(ActionId) -> bool,
         round: &mut Round,
     ) -> News {
@@ -311,7 +311,7 @@ mod tests {
             ..from("2026-01-02T00:00:00Z")
         };
         let query = |reach| {
-            let pages = first_pages(&base(), &Filter::default(), reach);
+            let pages = first_pages(&base(), &ActionFilter::default(), reach);
             pages[0]
                 .query()
                 .unwrap()
@@ -334,10 +334,10 @@ mod tests {
     #[test]
     fn a_query_names_type_time_and_ids() {
         let id: ActionId = "5382f7ea-7557-4ab7-9782-d50480024a4e".parse().unwrap();
-        let filter = Filter {
+        let filter = ActionFilter {
             since: "2026-01-01T00:00:00Z".parse().ok(),
             actions: vec![id; 21],
-            ..Filter::default()
+            ..ActionFilter::default()
         };
         let pages = first_pages(&base(), &filter, from("2026-01-02T00:00:00Z"));
         assert_eq!(pages.len(), 2);
@@ -371,14 +371,14 @@ mod tests {
         let page = Page::read(body).unwrap();
         let mut known = Known::default();
         let mut round = Round::default();
-        let news = known.merge(&page, &Filter::default(), |_| false, &mut round);
+        let news = known.merge(&page, &ActionFilter::default(), |_| false, &mut round);
         assert_eq!((news.seen.len(), news.new_ids, round.unreadable), (2, 1, 1));
         assert_eq!(
             &*news.seen[0].json,
             br#"{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e",  "status":"InProgress"}"#
         );
         assert!(known.actions().all(|a| a.is_final()));
-        let again = known.merge(&page, &Filter::default(), |_| false, &mut round);
+        let again = known.merge(&page, &ActionFilter::default(), |_| false, &mut round);
         assert_eq!(again.new_ids, 0);
     }
 
@@ -397,7 +397,7 @@ mod tests {
             );
             let page = Page::read(body.as_bytes()).unwrap();
             let (mut known, mut round) = (Known::default(), Round::default());
-            let news = known.merge(&page, &Filter::default(), |_| true, &mut round);
+            let news = known.merge(&page, &ActionFilter::default(), |_| true, &mut round);
             assert_eq!((news.seen.len(), news.meant.len()), (1, 1));
             assert_eq!((round.unreadable, round.ids.len()), (1, 1));
         }

@@ -8,7 +8,7 @@ use crate::service::action::open;
 use crate::service::api::{Api, Ask, CallError};
 use crate::service::list::quoted;
 use crate::settings::PACKAGE_TYPE;
-use crate::{Call, CollectError, Settings};
+use crate::{ApiCall, CollectError, CollectSettings};
 use evidence::{Action, ActionId, Command, CommandIndex, CommandKind};
 
 pub(crate) fn is_package(action: &Action) -> bool {
@@ -34,7 +34,7 @@ pub(crate) fn add_command(action: &mut Action) {
 
 /// Has a package collected on a device. A lost answer is resolved by looking.
 pub async fn start_package(
-    settings: &Settings,
+    settings: &CollectSettings,
     device: &str,
     comment: &str,
 ) -> Result<ActionId, CollectError> {
@@ -43,8 +43,8 @@ pub async fn start_package(
     let comment = format!("{comment} [afteraction {}]", RunId::random()?);
     let path = format!("machines/{machine}/collectInvestigationPackage");
     let body = serde_json::json!({"Comment": comment}).to_string();
-    let ask = Ask::post(Call::Package, api.url(&path), body.into_bytes());
-    let fatal = |error: CallError| error.into_fatal(Call::Package, &api.host);
+    let ask = Ask::post(ApiCall::Package, api.url(&path), body.into_bytes());
+    let fatal = |error: CallError| error.into_fatal(ApiCall::Package, &api.host);
     let error = match api.call_once(&ask).await {
         Ok(answer) => match Action::from_json(&answer.body) {
             Ok(action) => return Ok(action.id),
@@ -73,7 +73,7 @@ async fn look_for(
     )));
     let mut tries = Tries::default();
     loop {
-        let (values, _) = entities(api, Call::List, url.clone()).await?;
+        let (values, _) = entities(api, ApiCall::List, url.clone()).await?;
         let mut actions = values
             .iter()
             .filter_map(|value| Action::from_value(value).ok());

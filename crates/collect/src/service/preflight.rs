@@ -16,7 +16,7 @@ use crate::service::auth::sign_in::Signer;
 use crate::service::http;
 use crate::service::http::Http;
 use crate::service::list;
-use crate::{CollectError, Secret, ServiceError, Settings};
+use crate::{CollectError, CollectSettings, Secret, ServiceError};
 
 /// Life left is counted by the server's clock, but times in the report are
 /// ours: more than this confuses a timeline.
@@ -83,7 +83,7 @@ impl CheckLine {
 /// Tries what a run needs: sign-in, permissions, host, clock, room. `room` is
 /// what the archive's disk has free, where known. Costs one list call, two
 /// where the service holds the first back, not counted in the call log.
-pub async fn check(settings: &Settings, room: Option<u64>) -> Vec<CheckLine> {
+pub async fn check(settings: &CollectSettings, room: Option<u64>) -> Vec<CheckLine> {
     let mut lines = Vec::new();
     if let Err(error) = look(settings, &mut lines).await {
         let what = match error {
@@ -98,7 +98,7 @@ pub async fn check(settings: &Settings, room: Option<u64>) -> Vec<CheckLine> {
     lines
 }
 
-async fn look(settings: &Settings, lines: &mut Vec<CheckLine>) -> Result<(), CollectError> {
+async fn look(settings: &CollectSettings, lines: &mut Vec<CheckLine>) -> Result<(), CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
     let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
@@ -147,7 +147,7 @@ fn permissions(token: &Secret) -> CheckLine {
 }
 
 async fn host(
-    settings: &Settings,
+    settings: &CollectSettings,
     http: &Http,
     clock: Clock,
     token: &Secret,

@@ -31,7 +31,7 @@ const LEAVE_GOOD_FOR: Duration = Duration::from_secs(30);
 /// The kinds of calls; each has a budget of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Call {
+pub enum ApiCall {
     /// List actions.
     List,
     /// Ask for a result's link.
@@ -71,9 +71,9 @@ pub(crate) const STARTS_PER_MINUTE: usize = 10;
 const RUN: &[Limit] = &[limit(STARTS_PER_MINUTE, MINUTE)];
 const PACKAGE_LINK: &[Limit] = &[limit(2, MINUTE), limit(120, HOUR)];
 
-const KINDS: usize = Call::ALL.len();
+const KINDS: usize = ApiCall::ALL.len();
 
-impl Call {
+impl ApiCall {
     pub const ALL: [Self; 9] = [
         Self::List,
         Self::Link,
@@ -94,7 +94,7 @@ impl Call {
         }
     }
 
-    /// Place in [`Call::ALL`].
+    /// Place in [`ApiCall::ALL`].
     fn place(self) -> usize {
         self as usize
     }
@@ -143,7 +143,7 @@ pub(crate) struct Pace {
 
 /// When the next call may leave. In flight means not yet answered: its end is
 /// not known, so what is said then is the earliest it could be.
-pub(crate) fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Moment {
+pub(crate) fn earliest(ledger: &Ledger, call: ApiCall, now: Moment, pace: Pace) -> Moment {
     let mut ends = ends(ledger, call, now, pace);
     ends.sort_unstable();
     let free = call
@@ -165,7 +165,7 @@ pub(crate) fn earliest(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> 
 }
 
 /// When the calls of a kind were over, or will be.
-fn ends(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Vec<Moment> {
+fn ends(ledger: &Ledger, call: ApiCall, now: Moment, pace: Pace) -> Vec<Moment> {
     let of_kind = ledger.calls.iter().filter(|c| c.call == call);
     of_kind
         .map(|c| {
@@ -189,7 +189,7 @@ pub(crate) struct Budget {
 /// A call that was let go. Dropped without a word it counts as in flight.
 pub(crate) struct Ticket {
     budget: Arc<Budget>,
-    call: Call,
+    call: ApiCall,
     id: u64,
     /// When the log noted it.
     at: Moment,
@@ -232,7 +232,7 @@ impl Budget {
     /// every wait, with its end.
     pub async fn admit(
         self: &Arc<Self>,
-        call: Call,
+        call: ApiCall,
         tell: &(dyn Fn(Moment) + Sync),
     ) -> Result<Ticket, CollectError> {
         let mut held_until = self.door(call).lock().await;
@@ -260,7 +260,7 @@ impl Budget {
     }
 
     /// A 429 moves the schedule of the whole kind, not of one call.
-    pub async fn hold(&self, call: Call, retry_after: Option<Duration>) {
+    pub async fn hold(&self, call: ApiCall, retry_after: Option<Duration>) {
         let wait = retry_after.unwrap_or(RETRY_AFTER_USUAL);
         let until = self.pace.clock.now().after(self.pace.clock.real(wait));
         match self.log.clone() {
@@ -287,7 +287,7 @@ impl Budget {
 
     /// What may leave in the time to come, calls of other processes counted;
     /// nothing where the log cannot be read, which the next call meets.
-    pub async fn rooms(&self, call: Call) -> Vec<Room> {
+    pub async fn rooms(&self, call: ApiCall) -> Vec<Room> {
         let (log, pace) = (self.log.clone(), self.pace);
         let now = pace.clock.now();
         let looked = tokio::task::spawn_blocking(move || match log {
@@ -303,7 +303,7 @@ impl Budget {
     }
 
     /// Calls sent by this run.
-    pub fn count(&self, call: Call) -> u64 {
+    pub fn count(&self, call: ApiCall) -> u64 {
         self.counter(call).load(Ordering::Relaxed)
     }
 
@@ -311,7 +311,7 @@ impl Budget {
     async fn ask(
         &self,
         log: Arc<CallLog>,
-        call: Call,
+        call: ApiCall,
         id: u64,
         now: Moment,
     ) -> Result<Moment, CollectError> {
@@ -338,11 +338,11 @@ impl Budget {
         }
     }
 
-    fn door(&self, call: Call) -> &Mutex<Moment> {
+    fn door(&self, call: ApiCall) -> &Mutex<Moment> {
         &self.doors[call.place()]
     }
 
-    fn counter(&self, call: Call) -> &AtomicU64 {
+    fn counter(&self, call: ApiCall) -> &AtomicU64 {
         &self.counts[call.place()]
     }
 }
@@ -411,7 +411,7 @@ pub(crate) mod tests {
     pub fn answered(at_s: u64) -> Logged {
         Logged {
             id: at_s,
-            call: Call::Link,
+            call: ApiCall::Link,
             sent: seconds(at_s),
             answered: Some(seconds(at_s)),
         }
@@ -426,7 +426,7 @@ pub(crate) mod tests {
             calls,
             holds: Vec::new(),
         };
-        earliest(&ledger, Call::Link, seconds(now), pace())
+        earliest(&ledger, ApiCall::Link, seconds(now), pace())
     }
 
     #[test]
@@ -456,14 +456,14 @@ pub(crate) mod tests {
             };
             earliest(&ledger, call, seconds(now), pace())
         };
-        assert_eq!(free(Call::Run, 9, 20), seconds(20));
-        assert_eq!(free(Call::Run, 10, 20), seconds(70));
-        assert_eq!(free(Call::PackageLink, 2, 20), seconds(70));
-        assert_eq!(free(Call::PackageLink, 120, 100), seconds(3_610));
-        assert_eq!(free(Call::Cancel, 99, 20), seconds(20));
-        for (place, call) in Call::ALL.into_iter().enumerate() {
+        assert_eq!(free(ApiCall::Run, 9, 20), seconds(20));
+        assert_eq!(free(ApiCall::Run, 10, 20), seconds(70));
+        assert_eq!(free(ApiCall::PackageLink, 2, 20), seconds(70));
+        assert_eq!(free(ApiCall::PackageLink, 120, 100), seconds(3_610));
+        assert_eq!(free(ApiCall::Cancel, 99, 20), seconds(20));
+        for (place, call) in ApiCall::ALL.into_iter().enumerate() {
             assert_eq!(
-                (call.place(), Call::from_word(call.word())),
+                (call.place(), ApiCall::from_word(call.word())),
                 (place, Some(call))
             );
         }
@@ -486,11 +486,11 @@ pub(crate) mod tests {
     fn the_other_kind_of_call_is_not_held() {
         let ledger = Ledger {
             calls: (0..100).map(|_| answered(10)).collect(),
-            holds: vec![(Call::Link, seconds(500))],
+            holds: vec![(ApiCall::Link, seconds(500))],
         };
         let at = |call| earliest(&ledger, call, seconds(20), pace());
-        assert_eq!(at(Call::List), seconds(20));
-        assert_eq!(at(Call::Link), seconds(500));
+        assert_eq!(at(ApiCall::List), seconds(20));
+        assert_eq!(at(ApiCall::Link), seconds(500));
     }
 
     #[test]
@@ -507,7 +507,7 @@ pub(crate) mod tests {
             log.decide(now, |ledger| (earliest(ledger, call, now, pace()), None))
                 .unwrap()
         };
-        for call in Call::ALL {
+        for call in ApiCall::ALL {
             assert!(free(call) >= before.after(HOUR), "{call:?}");
         }
         let again = Budget::open(clock, false, TIMEOUT, dir.path(), "t").unwrap();
@@ -536,7 +536,7 @@ pub(crate) mod tests {
                         if seen.lock().unwrap().len() >= 310 {
                             return;
                         }
-                        let ticket = budget.admit(Call::Link, &|_| ()).await.unwrap();
+                        let ticket = budget.admit(ApiCall::Link, &|_| ()).await.unwrap();
                         seen.lock().unwrap().push(start.elapsed());
                         tokio::time::sleep(Duration::from_micros(500)).await;
                         ticket.answered();

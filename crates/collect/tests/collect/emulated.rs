@@ -6,8 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use afteraction_collect::{Cloud, Secret, Settings, SignIn, Timeouts};
-use emulator::{self, Action, Body, CallKind, Command, Emulator, Faults, Fleet, Kind, Limits};
+use afteraction_collect::{Cloud, CollectSettings, Secret, SignIn, Timeouts};
+use emulator::{
+    self, BodyKind, CallKind, EmulatedFleet, Emulator, Faults, ResultBody, ScriptedAction,
+    ScriptedCommand, ServiceLimits,
+};
 use evidence::{ActionId, GapReason};
 use tokio::sync::watch;
 
@@ -16,8 +19,8 @@ use super::{Told, run, run_until};
 
 const SCALE: f64 = 100.0;
 
-pub fn settings(emulator: &Emulator, state: &Path) -> Settings {
-    let mut settings = Settings::new(
+pub fn settings(emulator: &Emulator, state: &Path) -> CollectSettings {
+    let mut settings = CollectSettings::new(
         Cloud::Commercial,
         Some(&emulator.api_base()),
         Some(&emulator.login_base()),
@@ -38,8 +41,8 @@ pub fn settings(emulator: &Emulator, state: &Path) -> Settings {
     settings
 }
 
-fn start(settings: emulator::Settings) -> Emulator {
-    Emulator::start_blocking(emulator::Settings {
+fn start(settings: emulator::EmulatorSettings) -> Emulator {
+    Emulator::start_blocking(emulator::EmulatorSettings {
         time_scale: SCALE,
         ..settings
     })
@@ -47,10 +50,10 @@ fn start(settings: emulator::Settings) -> Emulator {
 }
 
 /// Small transcripts, one body of several chunks, one that is empty.
-fn fleet() -> Fleet {
-    let long = Body::seeded(Kind::ZipInGzip, 7, 3_000_000);
-    Fleet::transcripts(12, 3_000, 1).action(
-        Action::on("ws-big.contoso.example")
+fn fleet() -> EmulatedFleet {
+    let long = ResultBody::seeded(BodyKind::ZipInGzip, 7, 3_000_000);
+    EmulatedFleet::transcripts(12, 3_000, 1).action(
+        ScriptedAction::on("ws-big.contoso.example")
             .put_file("kape.zip")
             .run_script("empty.ps1", "", Vec::new())
             .get_file("C:\\Temp\\big.zip", long),
@@ -58,7 +61,7 @@ fn fleet() -> Fleet {
 }
 
 /// Everything the fleet holds is sealed, byte for byte.
-fn nothing_lost(fleet: &Fleet, vault: &MemoryVault, told: &Told) {
+fn nothing_lost(fleet: &EmulatedFleet, vault: &MemoryVault, told: &Told) {
     let sealed = vault.sealed();
     for (key, body) in fleet.results() {
         let kept = sealed
@@ -72,9 +75,9 @@ fn nothing_lost(fleet: &Fleet, vault: &MemoryVault, told: &Told) {
 async fn survive(faults: &str) -> (Told, Emulator) {
     let state = tempfile::tempdir().unwrap();
     let fleet = fleet();
-    let emulator = start(emulator::Settings {
+    let emulator = start(emulator::EmulatorSettings {
         faults: Faults::parse(faults).unwrap(),
-        ..emulator::Settings::serving(fleet.clone())
+        ..emulator::EmulatorSettings::serving(fleet.clone())
     });
     let vault = MemoryVault::new();
     let told = run(settings(&emulator, state.path()), &vault).await;
@@ -156,9 +159,9 @@ async fn nothing_is_lost_when_a_call_hangs() {
 async fn nothing_is_lost_under_every_fault_at_once() {
     let state = tempfile::tempdir().unwrap();
     let fleet = fleet();
-    let emulator = start(emulator::Settings {
+    let emulator = start(emulator::EmulatorSettings {
         faults: Faults::survivable(),
-        ..emulator::Settings::serving(fleet.clone())
+        ..emulator::EmulatorSettings::serving(fleet.clone())
     });
     let vault = MemoryVault::new();
     let told = run(settings(&emulator, state.path()), &vault).await;
@@ -180,19 +183,21 @@ async fn a_cut_body_costs_no_second_link_and_no_byte_twice() {
 async fn what_is_not_there_becomes_a_gap_with_its_reason() {
     let state = tempfile::tempdir().unwrap();
     let id: ActionId = "5382f7ea-7557-4ab7-9782-d50480024a4e".parse().unwrap();
-    let action = Action::on("ws-001.contoso.example")
+    let action = ScriptedAction::on("ws-001.contoso.example")
         .id(id)
         .comment("CASE-42")
         .status("Failed")
         .run_script("good.ps1", "", "fine")
-        .command(Command::get_file("C:\\lost"))
+        .command(ScriptedCommand::get_file("C:\\lost"))
         .command(
-            Command::run_script("bad.ps1", "")
+            ScriptedCommand::run_script("bad.ps1", "")
                 .body("half a transcript")
                 .failed("exit code 1"),
         )
-        .command(Command::get_file("C:\\never").status("Created"));
-    let emulator = start(emulator::Settings::serving(Fleet::new().action(action)));
+        .command(ScriptedCommand::get_file("C:\\never").status("Created"));
+    let emulator = start(emulator::EmulatorSettings::serving(
+        EmulatedFleet::new().action(action),
+    ));
     let vault = MemoryVault::new();
     let told = run(settings(&emulator, state.path()), &vault).await;
     assert!(told.failure.is_none(), "{}", told.text());
@@ -215,9 +220,9 @@ async fn what_is_not_there_becomes_a_gap_with_its_reason() {
 #[tokio::test]
 async fn a_refused_link_is_a_gap_and_the_rest_is_collected() {
     let state = tempfile::tempdir().unwrap();
-    let emulator = start(emulator::Settings {
+    let emulator = start(emulator::EmulatorSettings {
         faults: Faults::parse("403=2").unwrap(),
-        ..emulator::Settings::serving(Fleet::transcripts(5, 100, 1))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::transcripts(5, 100, 1))
     });
     let vault = MemoryVault::new();
     let told = run(settings(&emulator, state.path()), &vault).await;
@@ -228,9 +233,9 @@ async fn a_refused_link_is_a_gap_and_the_rest_is_collected() {
 #[tokio::test]
 async fn tokens_that_live_shorter_than_the_run_are_renewed() {
     let state = tempfile::tempdir().unwrap();
-    let emulator = start(emulator::Settings {
+    let emulator = start(emulator::EmulatorSettings {
         token_life: Duration::from_secs(40),
-        ..emulator::Settings::serving(Fleet::transcripts(150, 100, 1))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::transcripts(150, 100, 1))
     });
     let vault = MemoryVault::new();
     let told = run(settings(&emulator, state.path()), &vault).await;
@@ -261,9 +266,9 @@ async fn a_binding_budget_is_spent_to_the_last_call_and_never_overspent() {
 async fn spend_a_binding_budget() -> (Duration, Duration) {
     let state = tempfile::tempdir().unwrap();
     let results = 330;
-    let emulator = start(emulator::Settings::serving(Fleet::transcripts(
-        results, 200, 1,
-    )));
+    let emulator = start(emulator::EmulatorSettings::serving(
+        EmulatedFleet::transcripts(results, 200, 1),
+    ));
     let vault = MemoryVault::new();
     // Interrupted in the middle, so that the second run has to know the first.
     let (stop, stopped) = watch::channel(false);
@@ -293,9 +298,9 @@ async fn spend_a_binding_budget() -> (Duration, Duration) {
 async fn small_results_flow_when_limits_are_lifted() {
     let state = tempfile::tempdir().unwrap();
     let results = 1_000;
-    let emulator = start(emulator::Settings {
-        limits: Limits::lifted(),
-        ..emulator::Settings::serving(Fleet::transcripts(results, 2_000, 1))
+    let emulator = start(emulator::EmulatorSettings {
+        limits: ServiceLimits::lifted(),
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::transcripts(results, 2_000, 1))
     });
     // As a store that groups commits for 50 ms.
     let vault = MemoryVault::sealing_in(Duration::from_millis(50));
@@ -315,9 +320,9 @@ async fn small_results_flow_when_limits_are_lifted() {
 async fn an_hour_that_binds_is_kept_within_five_percent() {
     let state = tempfile::tempdir().unwrap();
     let results = 1_600;
-    let emulator = start(emulator::Settings::serving(Fleet::transcripts(
-        results, 200, 1,
-    )));
+    let emulator = start(emulator::EmulatorSettings::serving(
+        EmulatedFleet::transcripts(results, 200, 1),
+    ));
     let vault = MemoryVault::sealing_in(Duration::from_millis(20));
     let began = Instant::now();
     let told = run(settings(&emulator, state.path()), &vault).await;
@@ -332,9 +337,9 @@ async fn an_hour_that_binds_is_kept_within_five_percent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_takes_what_appears_and_stops_when_told() {
     let state = tempfile::tempdir().unwrap();
-    let emulator = Arc::new(start(emulator::Settings::serving(Fleet::transcripts(
-        2, 100, 1,
-    ))));
+    let emulator = Arc::new(start(emulator::EmulatorSettings::serving(
+        EmulatedFleet::transcripts(2, 100, 1),
+    )));
     let vault = MemoryVault::new();
     let mut settings = settings(&emulator, state.path());
     settings.watch = Some(Duration::from_secs(10));
@@ -352,11 +357,11 @@ async fn a_watch_takes_what_appears_and_stops_when_told() {
         .await
         .unwrap();
     // Takes two minutes in the queue and some seconds to run.
-    let live = Action::on("ws-live.contoso.example")
+    let live = ScriptedAction::on("ws-live.contoso.example")
         .created_after_start(Duration::ZERO)
-        .progress(emulator::Progress::default())
+        .progress(emulator::ActionProgress::default())
         .run_script("live.ps1", "", "alive");
-    emulator.extend(Fleet::new().action(live));
+    emulator.extend(EmulatedFleet::new().action(live));
     tokio::time::timeout(Duration::from_secs(8), until(3))
         .await
         .unwrap();
@@ -376,8 +381,8 @@ async fn a_watch_takes_what_appears_and_stops_when_told() {
 #[tokio::test]
 async fn a_service_that_goes_away_and_comes_back_is_waited_for() {
     let state = tempfile::tempdir().unwrap();
-    let fleet = Fleet::transcripts(150, 100, 1);
-    let emulator = start(emulator::Settings::serving(fleet.clone()));
+    let fleet = EmulatedFleet::transcripts(150, 100, 1);
+    let emulator = start(emulator::EmulatorSettings::serving(fleet.clone()));
     let (addr, origin) = (emulator.addr(), emulator.origin());
     let vault = MemoryVault::new();
     let running = tokio::spawn({
@@ -391,10 +396,10 @@ async fn a_service_that_goes_away_and_comes_back_is_waited_for() {
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(600)).await;
-    let back = start(emulator::Settings {
+    let back = start(emulator::EmulatorSettings {
         bind: addr,
         origin: Some(origin),
-        ..emulator::Settings::serving(fleet.clone())
+        ..emulator::EmulatorSettings::serving(fleet.clone())
     });
     let told = running.await.unwrap();
     nothing_lost(&fleet, &vault, &told);

@@ -9,8 +9,8 @@ use afteraction_collect::fleet::{
     DeviceState, FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRequest, FleetRules,
     Outcome, Playbook, RunId, RunState, run_fleet, survey,
 };
-use afteraction_collect::{CollectError, Settings, VaultError};
-use emulator::{self, Emulator, Faults, Fleet, Made};
+use afteraction_collect::{CollectError, CollectSettings, SinkError};
+use emulator::{self, EmulatedFleet, Emulator, Faults, SyntheticFleet};
 use evidence::{Action, ActionId, Time};
 use tokio::sync::watch;
 
@@ -70,7 +70,7 @@ impl MemoryRecord {
 }
 
 impl FleetRecord for MemoryRecord {
-    fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), VaultError> {
+    fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), SinkError> {
         let sending = |note: &serde_json::Value| note["state"]["state"] == "sending";
         if notes.iter().any(|(_, note)| sending(note)) {
             let hook = self.0.lock().unwrap().on_sending.take();
@@ -78,17 +78,17 @@ impl FleetRecord for MemoryRecord {
         }
         let mut kept = self.0.lock().unwrap();
         if kept.refuses_cancelled && notes.iter().any(|(_, note)| note["is_cancelled"] == true) {
-            return Err(VaultError::failed(std::io::Error::other("the disk")));
+            return Err(SinkError::failed(std::io::Error::other("the disk")));
         }
         kept.notes.extend(notes.iter().cloned());
         Ok(())
     }
 
-    fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, VaultError> {
+    fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, SinkError> {
         Ok(self.0.lock().unwrap().orders.clone())
     }
 
-    fn hear(&self, _: RunId, hears: bool) -> Result<bool, VaultError> {
+    fn hear(&self, _: RunId, hears: bool) -> Result<bool, SinkError> {
         let mut kept = self.0.lock().unwrap();
         let last = kept.last_order.take_if(|_| !hears);
         kept.orders.extend(last);
@@ -97,12 +97,12 @@ impl FleetRecord for MemoryRecord {
         Ok(is_done)
     }
 
-    fn drop_orders(&self, _: RunId, count: usize) -> Result<(), VaultError> {
+    fn drop_orders(&self, _: RunId, count: usize) -> Result<(), SinkError> {
         self.0.lock().unwrap().orders.drain(..count);
         Ok(())
     }
 
-    fn action(&self, id: ActionId) -> Result<Option<Action>, VaultError> {
+    fn action(&self, id: ActionId) -> Result<Option<Action>, SinkError> {
         let kept = self.0.lock().unwrap();
         let actions = kept.vault.as_ref().unwrap().actions();
         let latest = actions.iter().rev().find(|seen| seen.action.id == id);
@@ -110,30 +110,30 @@ impl FleetRecord for MemoryRecord {
     }
 }
 
-fn start(made: Made, faults: &str) -> Emulator {
-    Emulator::start_blocking(emulator::Settings {
+fn start(made: SyntheticFleet, faults: &str) -> Emulator {
+    Emulator::start_blocking(emulator::EmulatorSettings {
         time_scale: SCALE,
         faults: Faults::parse(faults).unwrap(),
-        ..emulator::Settings::serving(Fleet::made(&made))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&made))
     })
     .unwrap()
 }
 
-fn devices(devices: usize) -> Made {
-    Made {
+fn devices(devices: usize) -> SyntheticFleet {
+    SyntheticFleet {
         devices: devices as _,
-        ..Made::default()
+        ..SyntheticFleet::default()
     }
 }
 
-fn fleet_settings(emulator: &Emulator, state: &Path) -> Settings {
-    Settings {
+fn fleet_settings(emulator: &Emulator, state: &Path) -> CollectSettings {
+    CollectSettings {
         watch: Some(Duration::from_secs(5)),
         ..settings(emulator, state)
     }
 }
 
-async fn planned(settings: &Settings, rules: FleetRules) -> RunState {
+async fn planned(settings: &CollectSettings, rules: FleetRules) -> RunState {
     let request = FleetRequest {
         playbook: Playbook::read(PAGE).unwrap(),
         ..FleetRequest::default()
@@ -153,7 +153,7 @@ fn jiff_now() -> jiff::Timestamp {
 }
 
 async fn go_on(
-    settings: Settings,
+    settings: CollectSettings,
     record: &MemoryRecord,
     vault: &MemoryVault,
     stop: watch::Receiver<bool>,
@@ -184,7 +184,7 @@ fn judged(emulator: &Emulator, vault: &MemoryVault, report: &FleetReport) {
     }
 }
 
-async fn survive(made: Made, faults: &str) -> (FleetReport, Emulator) {
+async fn survive(made: SyntheticFleet, faults: &str) -> (FleetReport, Emulator) {
     survive_on(start(made, faults), faults, FleetRules::default()).await
 }
 
@@ -242,9 +242,9 @@ async fn a_fleet_is_run_to_its_last_result_within_every_limit() {
 #[ignore = "takes half a minute"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn results_are_had_within_seconds_of_their_being_there() {
-    let emulator = Emulator::start_blocking(emulator::Settings {
+    let emulator = Emulator::start_blocking(emulator::EmulatorSettings {
         time_scale: 25.0,
-        ..emulator::Settings::serving(Fleet::made(&devices(60)))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&devices(60)))
     });
     let (report, emulator) = survive_on(emulator.unwrap(), "", FleetRules::default()).await;
     let (mean, p90) = lateness(&emulator);
@@ -254,22 +254,22 @@ async fn results_are_had_within_seconds_of_their_being_there() {
 }
 
 /// Sessions that are over soon.
-fn brisk(devices: usize, faults: &str) -> emulator::Settings {
+fn brisk(devices: usize, faults: &str) -> emulator::EmulatorSettings {
     let span = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
-    let made = Made {
+    let made = SyntheticFleet {
         devices: devices as _,
-        ..Made::default()
+        ..SyntheticFleet::default()
     };
-    emulator::Settings {
+    emulator::EmulatorSettings {
         time_scale: SCALE,
         faults: Faults::parse(faults).unwrap(),
-        pace: emulator::Pace {
+        pace: emulator::Latency {
             queued: span(5, 20),
             settling: span(5, 10),
             upload: span(2, 10),
-            ..emulator::Pace::default()
+            ..emulator::Latency::default()
         },
-        ..emulator::Settings::serving(Fleet::made(&made))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&made))
     }
 }
 
@@ -277,7 +277,7 @@ fn brisk(devices: usize, faults: &str) -> emulator::Settings {
 async fn starts_that_waited_for_a_token_do_not_leave_together() {
     // The login host is out of breath for five minutes, longer than the
     // budget counts a call that has no answer.
-    let emulator = Emulator::start_blocking(emulator::Settings {
+    let emulator = Emulator::start_blocking(emulator::EmulatorSettings {
         token_life: Duration::from_secs(70),
         ..brisk(40, "token.503=11+2")
     });
@@ -402,26 +402,26 @@ async fn any_mix(seed: u64) {
         1 + draw(6, 120),
         3 + draw(7, 9),
     );
-    let made = Made {
+    let made = SyntheticFleet {
         away: 0.1 * draw(8, 3) as f64,
         away_for: Duration::from_secs(200),
         seed,
         ..devices(12)
     };
-    let emulator = Emulator::start_blocking(emulator::Settings {
+    let emulator = Emulator::start_blocking(emulator::EmulatorSettings {
         time_scale: SCALE,
         faults: Faults::parse(&faults).unwrap(),
         sessions_held: draw(9, 15) as usize,
         seed,
-        pace: emulator::Pace {
+        pace: emulator::Latency {
             failing: 0.05 * draw(10, 3) as f64,
             hanging: 0.02 * draw(11, 2) as f64,
             script_limit: Duration::from_secs(60),
             queued: Duration::from_secs(5)..=Duration::from_secs(40),
             settling: Duration::from_secs(5)..=Duration::from_secs(20),
-            ..emulator::Pace::default()
+            ..emulator::Latency::default()
         },
-        ..emulator::Settings::serving(Fleet::made(&made))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&made))
     })
     .unwrap();
     let (report, _) = survive_on(emulator, &faults, FleetRules::default()).await;
@@ -606,7 +606,7 @@ async fn a_device_that_is_over_is_not_said_to_be_cancelled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn devices_that_are_away_stop_nobody_and_are_worked_on_when_they_are_back() {
-    let made = Made {
+    let made = SyntheticFleet {
         away: 0.4,
         away_for: Duration::from_secs(500),
         ..devices(20)

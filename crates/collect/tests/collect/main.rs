@@ -10,7 +10,7 @@ mod vault;
 
 use std::sync::{Arc, Mutex};
 
-use afteraction_collect::{CollectError, Progress, Report, Settings, collect};
+use afteraction_collect::{CollectError, CollectProgress, CollectSettings, Report, collect};
 use tokio::sync::watch;
 use vault::MemoryVault;
 
@@ -18,7 +18,7 @@ use vault::MemoryVault;
 struct Told {
     report: Report,
     failure: Option<CollectError>,
-    progress: Vec<Progress>,
+    progress: Vec<CollectProgress>,
 }
 
 impl Told {
@@ -28,10 +28,14 @@ impl Told {
     }
 }
 
-async fn run_until(settings: Settings, vault: &MemoryVault, stop: watch::Receiver<bool>) -> Told {
+async fn run_until(
+    settings: CollectSettings,
+    vault: &MemoryVault,
+    stop: watch::Receiver<bool>,
+) -> Told {
     let progress = Arc::new(Mutex::new(Vec::new()));
     let heard = progress.clone();
-    let events = Arc::new(move |p: Progress| heard.lock().unwrap().push(p));
+    let events = Arc::new(move |p: CollectProgress| heard.lock().unwrap().push(p));
     let (report, failure) = collect(settings, vault.shared(), events, stop).await;
     let progress = progress.lock().unwrap().clone();
     Told {
@@ -41,7 +45,7 @@ async fn run_until(settings: Settings, vault: &MemoryVault, stop: watch::Receive
     }
 }
 
-async fn run(settings: Settings, vault: &MemoryVault) -> Told {
+async fn run(settings: CollectSettings, vault: &MemoryVault) -> Told {
     let (_stop, stopped) = watch::channel(false);
     run_until(settings, vault, stopped).await
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use afteraction_collect::fleet::survey;
-use afteraction_collect::{CollectError, Library, Upload, look_at_action, start_package};
+use afteraction_collect::{
+    CollectError, LibraryClient, LibraryUpload, look_at_action, start_package,
+};
 use serde_json::json;
 
 use super::stub::{Reply, Stub};
@@ -97,8 +99,10 @@ async fn an_upload_that_is_held_back_is_sent_again_and_found_by_the_name_it_was_
         "POST" => Reply::new(200, "{}"),
         _ => page(&[json!({"fileName": "ab.ps1"})]),
     });
-    let library = Library::open(&settings(&stub, state.path())).await.unwrap();
-    let upload = Upload {
+    let library = LibraryClient::open(&settings(&stub, state.path()))
+        .await
+        .unwrap();
+    let upload = LibraryUpload {
         name: "a\"b.ps1".into(),
         bytes: b"exit".to_vec(),
         description: String::new(),
@@ -121,7 +125,9 @@ async fn a_file_that_is_gone_after_a_lost_answer_was_deleted() {
         2 => Reply::new(429, "").header("Retry-After", "1"),
         _ => Reply::new(404, "{}"),
     });
-    let library = Library::open(&settings(&stub, state.path())).await.unwrap();
+    let library = LibraryClient::open(&settings(&stub, state.path()))
+        .await
+        .unwrap();
     library.delete("a.ps1").await.unwrap();
     // Held back is not done: a name nobody has is told.
     let missing = library.delete("a.ps1").await.unwrap_err();

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use afteraction_collect::{
-    CheckState, Cloud, CollectError, Progress, Secret, Settings, SignIn, Timeouts, TokenSource,
-    check,
+    CheckState, Cloud, CollectError, CollectProgress, CollectSettings, Secret, SignIn, Timeouts,
+    TokenSource, check,
 };
 use base64::Engine;
 use evidence::{ActionId, CommandIndex, GapReason, ResultKey};
@@ -73,9 +73,9 @@ fn service(
     })
 }
 
-pub fn settings(stub: &Stub, state: &Path) -> Settings {
+pub fn settings(stub: &Stub, state: &Path) -> CollectSettings {
     let sign_in = SignIn::Token(TokenSource::Ready(Secret::new(TOKEN)));
-    let mut settings = Settings::new(
+    let mut settings = CollectSettings::new(
         Cloud::Commercial,
         Some(&stub.base),
         Some(&stub.base),
@@ -330,10 +330,10 @@ async fn a_full_disk_pauses_and_collecting_goes_on_when_there_is_room() {
     let full = told
         .progress
         .iter()
-        .filter(|p| matches!(p, Progress::DiskFull { .. }))
+        .filter(|p| matches!(p, CollectProgress::DiskFull { .. }))
         .count();
     assert_eq!(full, 1);
-    assert!(told.progress.contains(&Progress::RoomAgain));
+    assert!(told.progress.contains(&CollectProgress::RoomAgain));
 }
 
 #[tokio::test]
@@ -581,7 +581,7 @@ async fn a_vault_without_room_costs_no_link() {
     });
     let told = run(settings(&stub, state.path()), &vault).await;
     assert_eq!(told.report.sealed, 1, "{}", told.text());
-    assert!(told.progress.contains(&Progress::RoomAgain));
+    assert!(told.progress.contains(&CollectProgress::RoomAgain));
     assert_eq!(told.report.link_calls, 1);
 }
 

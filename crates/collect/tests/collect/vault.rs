@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use afteraction_collect::{Download, Sealed, SeenAction, Standing, Vault, VaultError};
+use afteraction_collect::{BodySink, ResultSink, Sealed, SeenAction, SinkError, StoredState};
 use evidence::{Facts, Gap, ResultKey, Sha256, Time, Version};
 use md5::{Digest, Md5};
 
@@ -54,7 +54,7 @@ impl MemoryVault {
         }))
     }
 
-    pub fn shared(&self) -> Arc<dyn Vault> {
+    pub fn shared(&self) -> Arc<dyn ResultSink> {
         Arc::new(self.clone())
     }
 
@@ -78,7 +78,7 @@ impl MemoryVault {
         self.0.room.store(bytes, Ordering::SeqCst);
     }
 
-    fn take_room(&self, bytes: u64) -> Result<(), VaultError> {
+    fn take_room(&self, bytes: u64) -> Result<(), SinkError> {
         self.0
             .room
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| {
@@ -89,36 +89,36 @@ impl MemoryVault {
                 }
             })
             .map(drop)
-            .map_err(|_| VaultError::DiskFull)
+            .map_err(|_| SinkError::DiskFull)
     }
 }
 
-impl Vault for MemoryVault {
-    fn standing(&self, key: ResultKey) -> Result<Standing, VaultError> {
+impl ResultSink for MemoryVault {
+    fn standing(&self, key: ResultKey) -> Result<StoredState, SinkError> {
         if let Some(kept) = self.0.sealed.lock().unwrap().get(&key) {
-            return Ok(Standing::Sealed {
+            return Ok(StoredState::Sealed {
                 version: Version::FIRST,
                 sha256: sha256(&kept.bytes),
             });
         }
         let gaps = self.0.gaps.lock().unwrap();
         let gap = gaps.iter().rev().find(|gap| gap.key == key);
-        Ok(gap.map_or(Standing::Absent, |gap| Standing::Gap(gap.reason)))
+        Ok(gap.map_or(StoredState::Absent, |gap| StoredState::Gap(gap.reason)))
     }
 
-    fn note_actions(&self, actions: &[SeenAction]) -> Result<(), VaultError> {
+    fn note_actions(&self, actions: &[SeenAction]) -> Result<(), SinkError> {
         self.0.actions.lock().unwrap().extend_from_slice(actions);
         Ok(())
     }
 
-    fn note_gaps(&self, gaps: &[Gap]) -> Result<(), VaultError> {
+    fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
         self.0.gaps.lock().unwrap().extend_from_slice(gaps);
         Ok(())
     }
 
-    fn download(&self, key: ResultKey, _: Facts) -> Result<Box<dyn Download>, VaultError> {
+    fn download(&self, key: ResultKey, _: Facts) -> Result<Box<dyn BodySink>, SinkError> {
         if self.0.room.load(Ordering::SeqCst) == 0 {
-            return Err(VaultError::DiskFull);
+            return Err(SinkError::DiskFull);
         }
         let partial = self.0.partial.lock().unwrap().remove(&key);
         Ok(Box::new(MemoryDownload {
@@ -128,7 +128,7 @@ impl Vault for MemoryVault {
         }))
     }
 
-    fn room(&self) -> Result<Option<u64>, VaultError> {
+    fn room(&self) -> Result<Option<u64>, SinkError> {
         Ok(Some(self.0.room.load(Ordering::SeqCst)))
     }
 }
@@ -139,7 +139,7 @@ struct MemoryDownload {
     held: Partial,
 }
 
-impl Download for MemoryDownload {
+impl BodySink for MemoryDownload {
     fn offset(&self) -> u64 {
         self.held.bytes.len() as u64
     }
@@ -148,19 +148,19 @@ impl Download for MemoryDownload {
         self.held.etag.clone()
     }
 
-    fn begin(&mut self, etag: Option<&str>, _: Option<u64>) -> Result<(), VaultError> {
+    fn begin(&mut self, etag: Option<&str>, _: Option<u64>) -> Result<(), SinkError> {
         assert!(self.held.bytes.is_empty(), "begun in the middle");
         self.held.etag = etag.map(str::to_string);
         Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), VaultError> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
         self.vault.take_room(bytes.len() as u64)?;
         self.held.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn restart(&mut self) -> Result<(), VaultError> {
+    fn restart(&mut self) -> Result<(), SinkError> {
         self.held = Partial::default();
         Ok(())
     }
@@ -169,7 +169,7 @@ impl Download for MemoryDownload {
         Some(Md5::digest(&self.held.bytes).into())
     }
 
-    fn seal(mut self: Box<Self>, facts: Facts, _: Time) -> Result<Sealed, VaultError> {
+    fn seal(mut self: Box<Self>, facts: Facts, _: Time) -> Result<Sealed, SinkError> {
         std::thread::sleep(self.vault.0.seal_takes);
         let bytes = std::mem::take(&mut self.held.bytes);
         let sealed = Sealed {

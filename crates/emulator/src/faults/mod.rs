@@ -11,7 +11,7 @@ mod switch;
 
 use crate::state::journal::CallKind;
 
-pub use crate::faults::rule::{Faults, Rule, Times};
+pub use crate::faults::rule::{FaultRule, FaultTimes, Faults};
 pub use crate::faults::switch::FaultSwitch;
 pub(crate) use crate::faults::switch::Struck;
 
@@ -68,7 +68,7 @@ pub enum Fault {
 struct Known {
     name: &'static str,
     fault: Fault,
-    times: Times,
+    times: FaultTimes,
     value: Option<u64>,
     help: &'static str,
 }
@@ -76,7 +76,7 @@ struct Known {
 const fn known(
     name: &'static str,
     fault: Fault,
-    times: Times,
+    times: FaultTimes,
     value: Option<u64>,
     help: &'static str,
 ) -> Known {
@@ -89,7 +89,7 @@ const fn known(
     }
 }
 
-use Times::{All, Each, Total};
+use FaultTimes::{All, Each, Total};
 
 #[rustfmt::skip]
 const KNOWN: &[Known] = &[

@@ -1,14 +1,14 @@
 //! Rules: which fault, where, when, how often, and how they are written.
 
 use crate::error::{Error, Result};
-use crate::faults::Times::{All, Each, Total};
+use crate::faults::FaultTimes::{All, Each, Total};
 use crate::faults::{Fault, KNOWN};
 use crate::state::journal::CallKind;
 use evidence::ResultKey;
 
 /// How often a rule fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Times {
+pub enum FaultTimes {
     /// At every chance.
     All,
     /// So many times in all; for standing faults: on the first n results.
@@ -19,13 +19,13 @@ pub enum Times {
 
 /// A fault and when it applies.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rule {
+pub struct FaultRule {
     pub fault: Fault,
     /// Only these calls; `None` leaves it to the fault.
     pub on: Option<CallKind>,
     /// Only this result.
     pub only: Option<ResultKey>,
-    pub times: Times,
+    pub times: FaultTimes,
     /// The fault's number: a byte, seconds, a rate. See the help.
     pub value: Option<u64>,
     /// How likely each chance is taken, 0 to 1.
@@ -34,7 +34,7 @@ pub struct Rule {
     pub after: u64,
 }
 
-impl Rule {
+impl FaultRule {
     /// The fault as the help describes it.
     pub fn new(fault: Fault) -> Self {
         let known = fault.known();
@@ -49,7 +49,7 @@ impl Rule {
         }
     }
 
-    pub fn times(self, times: Times) -> Self {
+    pub fn times(self, times: FaultTimes) -> Self {
         Self { times, ..self }
     }
 
@@ -143,7 +143,7 @@ impl Rule {
     }
 }
 
-fn times(word: &str) -> std::result::Result<Times, String> {
+fn times(word: &str) -> std::result::Result<FaultTimes, String> {
     let wrong = |_| format!("`{word}` is no count: expected a number, `each`, `each3` or `all`");
     Ok(match word {
         "all" => All,
@@ -158,7 +158,7 @@ fn times(word: &str) -> std::result::Result<Times, String> {
 /// A set of rules.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Vec<FaultRule>,
 }
 
 impl Faults {
@@ -191,7 +191,7 @@ impl Faults {
             Fault::NulTail,
             Fault::Utf8Bom,
         ];
-        let rules = KNOWN.iter().map(|known| Rule::new(known.fault));
+        let rules = KNOWN.iter().map(|known| FaultRule::new(known.fault));
         Self {
             rules: rules.filter(|rule| !spared.contains(&rule.fault)).collect(),
         }
@@ -201,11 +201,11 @@ impl Faults {
     pub fn parse(text: &str) -> Result<Self> {
         let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
         Ok(Self {
-            rules: words.map(Rule::parse).collect::<Result<_>>()?,
+            rules: words.map(FaultRule::parse).collect::<Result<_>>()?,
         })
     }
 
-    pub fn with(mut self, rule: Rule) -> Self {
+    pub fn with(mut self, rule: FaultRule) -> Self {
         self.rules.push(rule);
         self
     }
@@ -216,7 +216,7 @@ impl Faults {
         self
     }
 
-    pub fn rules(&self) -> &[Rule] {
+    pub fn rules(&self) -> &[FaultRule] {
         &self.rules
     }
 
@@ -226,8 +226,8 @@ impl Faults {
     }
 }
 
-impl FromIterator<Rule> for Faults {
-    fn from_iter<I: IntoIterator<Item = Rule>>(rules: I) -> Self {
+impl FromIterator<FaultRule> for Faults {
+    fn from_iter<I: IntoIterator<Item = FaultRule>>(rules: I) -> Self {
         Self {
             rules: rules.into_iter().collect(),
         }
@@ -244,14 +244,16 @@ mod tests {
         assert_eq!(
             faults.rules(),
             [
-                Rule::new(Fault::Throttle).times(Total(3)).value(30),
-                Rule::new(Fault::Revoke).times(Total(1)),
-                Rule::new(Fault::Cut)
+                FaultRule::new(Fault::Throttle).times(Total(3)).value(30),
+                FaultRule::new(Fault::Revoke).times(Total(1)),
+                FaultRule::new(Fault::Cut)
                     .times(Each(2))
                     .value(1024)
                     .chance(0.5)
                     .after(4),
-                Rule::new(Fault::Unavailable).times(All).on(CallKind::Blob),
+                FaultRule::new(Fault::Unavailable)
+                    .times(All)
+                    .on(CallKind::Blob),
             ]
         );
         assert_eq!(Faults::parse(" ").unwrap(), Faults::none());
@@ -274,7 +276,7 @@ mod tests {
     #[test]
     fn every_fault_has_a_name_that_reads_back() {
         for (name, help) in Faults::names() {
-            assert_eq!(Rule::parse(name).unwrap().fault.name(), name);
+            assert_eq!(FaultRule::parse(name).unwrap().fault.name(), name);
             assert!(!help.is_empty());
         }
     }

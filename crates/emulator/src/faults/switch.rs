@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::faults::Times::{All, Each, Total};
-use crate::faults::{Fault, Faults, Rule};
+use crate::faults::FaultTimes::{All, Each, Total};
+use crate::faults::{Fault, FaultRule, Faults};
 use crate::state::journal::CallKind;
 use evidence::{ActionId, CommandIndex, ResultKey};
 
@@ -19,7 +19,7 @@ struct Armed {
     seed: u64,
     /// Rules by the order they came in; a number is never given twice, so
     /// that the chances of a rule do not depend on others removed before it.
-    rules: Vec<(u64, Rule)>,
+    rules: Vec<(u64, FaultRule)>,
     next: u64,
     counts: HashMap<(u64, Option<ResultKey>), Count>,
     fired: HashMap<u64, u64>,
@@ -52,7 +52,7 @@ impl FaultSwitch {
         }
     }
 
-    pub fn add(&self, rule: Rule) {
+    pub fn add(&self, rule: FaultRule) {
         self.armed().add(rule);
     }
 
@@ -109,7 +109,7 @@ impl FaultSwitch {
             .rules
             .iter()
             .filter(|(_, rule)| rule.fault == fault && rule.meets(kind, None));
-        let meant: Vec<(u64, Rule)> = meant.copied().collect();
+        let meant: Vec<(u64, FaultRule)> = meant.copied().collect();
         meant
             .iter()
             .find(|(number, rule)| armed.marks(*number, rule, action))
@@ -143,12 +143,12 @@ impl Struck {
 }
 
 impl Armed {
-    fn add(&mut self, rule: Rule) {
+    fn add(&mut self, rule: FaultRule) {
         self.rules.push((self.next, rule));
         self.next += 1;
     }
 
-    fn marks(&mut self, number: u64, rule: &Rule, action: ActionId) -> bool {
+    fn marks(&mut self, number: u64, rule: &FaultRule, action: ActionId) -> bool {
         if let Some(known) = self.marked.get(&(number, action)) {
             return *known;
         }
@@ -166,7 +166,7 @@ impl Armed {
         hit
     }
 
-    fn fires(&mut self, number: u64, rule: &Rule, key: Option<ResultKey>) -> bool {
+    fn fires(&mut self, number: u64, rule: &FaultRule, key: Option<ResultKey>) -> bool {
         let fired_in_all = self.fired.get(&number).copied().unwrap_or(0);
         let counted_by = match rule.times {
             // by result, so that parallel downloads cannot change who is hit

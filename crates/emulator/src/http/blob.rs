@@ -24,7 +24,7 @@ use crate::http::server::Service;
 use crate::http::signed_links::{Dishonoured, Honoured, SERVICE_VERSION, blob_of};
 use crate::state::clock::{api_time, http_date};
 use crate::state::journal::Violation;
-use crate::synthetic::body::{Body, Opened};
+use crate::synthetic::body::{Opened, ResultBody};
 use crate::synthetic::encodings::{DISGUISE_MAX, DISGUISES, is_for_transcripts, put_on};
 use crate::timeline::timeline_view::Placed;
 use evidence::ResultKey;
@@ -157,12 +157,12 @@ fn is_transcript(action: &Placed, key: ResultKey) -> bool {
 
 /// A body ready to be read.
 struct Ready {
-    body: Body,
+    body: ResultBody,
     opened: Opened,
     md5: Option<[u8; 16]>,
 }
 
-async fn prepare(body: Body, worn: Vec<Fault>) -> io::Result<Ready> {
+async fn prepare(body: ResultBody, worn: Vec<Fault>) -> io::Result<Ready> {
     if body.is_quick() && body.len() <= INLINE_MAX {
         return ready(body, &worn);
     }
@@ -170,12 +170,12 @@ async fn prepare(body: Body, worn: Vec<Fault>) -> io::Result<Ready> {
     work.await.map_err(io::Error::other)?
 }
 
-fn ready(mut body: Body, worn: &[Fault]) -> io::Result<Ready> {
+fn ready(mut body: ResultBody, worn: &[Fault]) -> io::Result<Ready> {
     if !worn.is_empty() && body.len() <= DISGUISE_MAX {
         let bytes = worn
             .iter()
             .fold(body.whole()?, |b, fault| put_on(*fault, b));
-        body = Body::bytes(bytes);
+        body = ResultBody::bytes(bytes);
     }
     let md5 = body.md5()?;
     let opened = body.open()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{Stream, try_unfold};
 
-use crate::state::journal::{Journal, Underway};
+use crate::state::journal::{CallJournal, Underway};
 use crate::synthetic::body::Opened;
 use evidence::ResultKey;
 
@@ -33,7 +33,7 @@ pub(crate) struct Flow {
     /// **Units**: bytes in a real second.
     pub rate: Option<u64>,
     pub key: ResultKey,
-    pub journal: Journal,
+    pub journal: CallJournal,
     /// Counts the body as under way as long as it lives.
     pub _underway: Underway,
 }

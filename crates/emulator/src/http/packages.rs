@@ -13,7 +13,7 @@ use crate::http::run_request;
 use crate::state::clock::later;
 use crate::state::sessions::{action_json, barred, read_body};
 use crate::state::state::Stock;
-use crate::synthetic::body::Body;
+use crate::synthetic::body::ResultBody;
 use crate::synthetic::fleet::{guid_of, key};
 use crate::synthetic::seeded_rng::Lots;
 use crate::synthetic::synthetic_results::Told;
@@ -64,12 +64,12 @@ fn make(asked: &Asked<'_>, stock: &mut Stock, machine: &str, comment: &str) -> P
         device: device.to_string(),
     };
     let is_made = plan.status == "Succeeded";
-    let bodies = is_made.then(|| (0, Body::told(told)));
+    let bodies = is_made.then(|| (0, ResultBody::told(told)));
     let id = guid_of(&format!("package {machine} {number} {now}"));
     let mut json = action_json(asked, KIND, (machine, device), comment, now);
     json.insert("id".into(), id.to_string().into());
     json.insert("status".into(), plan.status.into());
-    let bodies: BTreeMap<u32, Body> = bodies.into_iter().collect();
+    let bodies: BTreeMap<u32, ResultBody> = bodies.into_iter().collect();
     Placed::started(id, now, json, bodies, plan.course)
 }
 

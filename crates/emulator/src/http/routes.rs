@@ -22,7 +22,7 @@ pub(crate) enum Route {
     Delete(String),
     Blob,
     PackageBlob,
-    Judgement,
+    Conformance,
     Unknown,
 }
 
@@ -41,7 +41,7 @@ impl Route {
         let own = |place: usize| parts.get(place).copied().unwrap_or_default().to_string();
         match lower.as_slice() {
             [_, "oauth2", "v2.0", "token"] => Self::SignIn(own(0)),
-            ["emulator", "judgement"] => Self::Judgement,
+            ["emulator", "judgement"] => Self::Conformance,
             ["api", "machines"] => Self::Machines,
             ["api", "machines", _] => Self::Machine(own(2)),
             ["api", "machines", _, "runliveresponse"] => Self::Run(own(2)),
@@ -76,7 +76,7 @@ impl Route {
             Self::Upload => CallKind::Upload,
             Self::Delete(_) => CallKind::Delete,
             Self::Blob | Self::PackageBlob => CallKind::Blob,
-            Self::Judgement | Self::Unknown => CallKind::Other,
+            Self::Conformance | Self::Unknown => CallKind::Other,
         }
     }
 

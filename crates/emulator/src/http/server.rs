@@ -21,14 +21,14 @@ use crate::http::routes::Route;
 use crate::http::signed_links::{Signer, blob_of, package_of};
 use crate::http::token::{Refusal, Tokens, needed};
 use crate::http::{api, blob, library, packages};
-use crate::state::clock::{Clock, http_date, later};
-use crate::state::journal::{Call, CallKind, Journal, Violation};
-use crate::state::rate_limits::{Budgets, Limits, Refused};
+use crate::state::clock::{ServiceClock, http_date, later};
+use crate::state::journal::{CallJournal, CallKind, RecordedCall, Violation};
+use crate::state::rate_limits::{Budgets, Refused, ServiceLimits};
 use crate::state::saved_state::StateFile;
 use crate::state::state::Stock;
 use crate::state::{conformance, sessions};
 use crate::synthetic::fleet::key;
-use crate::timeline::latency::Pace;
+use crate::timeline::latency::Latency;
 use evidence::ResultKey;
 
 /// A sign-in form or a run is a few hundred bytes.
@@ -39,16 +39,16 @@ const DRAIN_MAX: usize = 128 << 20;
 
 /// Everything a request may need.
 pub(crate) struct Service {
-    pub clock: Clock,
+    pub clock: ServiceClock,
     pub signer: Signer,
     pub tokens: Tokens,
-    pub limits: Limits,
+    pub limits: ServiceLimits,
     pub budgets: Mutex<Budgets>,
-    pub pace: Pace,
+    pub pace: Latency,
     /// Decides what comes of everything that clients start.
     pub seed: u64,
     pub faults: FaultSwitch,
-    pub journal: Journal,
+    pub journal: CallJournal,
     pub state: Option<Mutex<StateFile>>,
     pub stock: RwLock<Stock>,
     pub page_size: usize,
@@ -66,7 +66,7 @@ pub(crate) struct Service {
 pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let route = Route::of(&parts.method, parts.uri.path());
-    if route == Route::Judgement {
+    if route == Route::Conformance {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         return conformance::answer(&service, peer.map(|peer| peer.0)).response;
     }
@@ -90,7 +90,7 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
     if let Ok(id) = HeaderValue::from_str(&asked.request_id) {
         headers.insert("x-ms-request-id", id);
     }
-    service.journal.note(Call {
+    service.journal.note(RecordedCall {
         at: asked.now,
         kind: asked.kind,
         key: reply.key,

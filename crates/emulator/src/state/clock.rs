@@ -53,13 +53,13 @@ impl Origin {
 
 /// A running clock: wall time read once, then monotonic.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub struct ServiceClock {
     origin: Origin,
     started_real: Timestamp,
     started: Instant,
 }
 
-impl Clock {
+impl ServiceClock {
     pub fn start(origin: Origin) -> Self {
         Self {
             origin,

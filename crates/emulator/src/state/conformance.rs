@@ -28,7 +28,7 @@ const NAMED_MAX: usize = 100;
 
 /// Everything the judge knows at one moment.
 #[derive(Clone, Debug, Serialize)]
-pub struct Judgement {
+pub struct ConformanceReport {
     /// The emulated now.
     pub now: String,
     /// By the name of the call.
@@ -106,7 +106,7 @@ pub struct ResultsSeen {
     pub fetched: usize,
 }
 
-impl Judgement {
+impl ConformanceReport {
     pub(crate) fn of(service: &Service) -> Self {
         let now = service.clock.now();
         let mut stock = service.stock_mut();
@@ -127,7 +127,7 @@ pub(crate) fn answer(service: &Arc<Service>, peer: Option<SocketAddr>) -> Reply 
     if !peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
         return api::json(StatusCode::NOT_FOUND, &serde_json::Value::Null);
     }
-    api::json(StatusCode::OK, &Judgement::of(service))
+    api::json(StatusCode::OK, &ConformanceReport::of(service))
 }
 
 fn calls(service: &Service) -> BTreeMap<&'static str, CallsSeen> {

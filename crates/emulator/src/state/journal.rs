@@ -70,7 +70,7 @@ impl CallKind {
 
 /// One call as the service saw it.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct RecordedCall {
     /// Emulated time of its arrival.
     pub at: Timestamp,
     pub kind: CallKind,
@@ -120,7 +120,7 @@ impl Violation {
 
 #[derive(Debug, Default)]
 struct Seen {
-    calls: VecDeque<Call>,
+    calls: VecDeque<RecordedCall>,
     violations: HashMap<Violation, u64>,
     statuses: HashMap<(CallKind, u16), u64>,
     links: HashMap<String, Link>,
@@ -143,11 +143,11 @@ struct Download {
 
 /// The shared record of a run. Cheap to clone; every clone sees the same.
 #[derive(Clone, Debug, Default)]
-pub struct Journal(Arc<Mutex<Seen>>);
+pub struct CallJournal(Arc<Mutex<Seen>>);
 
-impl Journal {
+impl CallJournal {
     /// The calls still kept, oldest first.
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<RecordedCall> {
         self.seen().calls.iter().cloned().collect()
     }
 
@@ -232,7 +232,7 @@ impl Journal {
         };
     }
 
-    pub(crate) fn note(&self, call: Call) {
+    pub(crate) fn note(&self, call: RecordedCall) {
         let mut seen = self.seen();
         let answered = seen.statuses.entry((call.kind, call.status)).or_default();
         *answered += 1;
@@ -290,7 +290,7 @@ impl Journal {
 
 /// A body under way; dropped with it, however it ended.
 #[derive(Debug)]
-pub(crate) struct Underway(Journal);
+pub(crate) struct Underway(CallJournal);
 
 impl Drop for Underway {
     fn drop(&mut self) {
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_result_is_whole_when_ranges_meet_and_not_before() {
-        let journal = Journal::default();
+        let journal = CallJournal::default();
         journal.sent(key(0), 0, 10, 30);
         journal.sent(key(0), 20, 30, 30);
         assert_eq!(journal.downloaded_whole(key(0)), 0);
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn bodies_under_way_are_counted_until_they_are_dropped() {
-        let journal = Journal::default();
+        let journal = CallJournal::default();
         let first = journal.begin();
         drop(journal.begin());
         drop(first);

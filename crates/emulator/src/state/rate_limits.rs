@@ -13,7 +13,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// How many calls of one kind the service answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServiceLimits {
     pub link_per_min: usize,
     pub link_per_hour: usize,
     /// Runs of live response commands.
@@ -29,7 +29,7 @@ pub struct Limits {
     pub lifted: bool,
 }
 
-impl Default for Limits {
+impl Default for ServiceLimits {
     fn default() -> Self {
         Self {
             link_per_min: 100,
@@ -45,7 +45,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl ServiceLimits {
     /// Nothing is refused: for measuring everything but the waiting.
     pub fn lifted() -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Limits {
 /// refused one takes no room, or a client that hurries could never recover.
 #[derive(Debug)]
 pub(crate) struct Budgets {
-    limits: Limits,
+    limits: ServiceLimits,
     calls: HashMap<CallKind, VecDeque<Timestamp>>,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Refused {
 }
 
 impl Budgets {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: ServiceLimits) -> Self {
         Self {
             limits,
             calls: HashMap::new(),
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_hundred_and_first_call_waits_until_the_first_is_a_minute_old() {
-        let mut budgets = Budgets::new(Limits::default());
+        let mut budgets = Budgets::new(ServiceLimits::default());
         for n in 0..100 {
             assert!(
                 budgets
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_hour_binds_when_the_minute_does_not() {
-        let mut budgets = Budgets::new(Limits::default());
+        let mut budgets = Budgets::new(ServiceLimits::default());
         for n in 0..1500 {
             assert!(
                 budgets
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_call_has_its_own_budget_and_blobs_have_none() {
-        let mut budgets = Budgets::new(Limits::default());
+        let mut budgets = Budgets::new(ServiceLimits::default());
         for _ in 0..100 {
             assert!(budgets.take(CallKind::List, second(0.0)).is_ok());
         }
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn lifted_limits_refuse_nothing() {
-        let mut budgets = Budgets::new(Limits::lifted());
+        let mut budgets = Budgets::new(ServiceLimits::lifted());
         for _ in 0..5000 {
             assert!(budgets.take(CallKind::Link, second(0.0)).is_ok());
         }
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_call_that_is_judged_late_counts_from_its_arrival() {
-        let mut budgets = Budgets::new(Limits::default());
+        let mut budgets = Budgets::new(ServiceLimits::default());
         for n in [30.0, 0.0, 30.0, 0.0] {
             for _ in 0..25 {
                 assert!(budgets.take(CallKind::Upload, second(n)).is_ok());
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn runs_have_ten_a_minute_and_package_links_two() {
-        let mut budgets = Budgets::new(Limits::default());
+        let mut budgets = Budgets::new(ServiceLimits::default());
         let mut fits = |kind, n| budgets.take(kind, second(n)).is_ok();
         assert!((0..10).all(|_| fits(CallKind::Run, 0.0)));
         assert!(!fits(CallKind::Run, 59.9) && fits(CallKind::Run, 60.0));
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn calls_of_an_earlier_run_take_room() {
-        let mut budgets = Budgets::new(Limits::default());
+        let mut budgets = Budgets::new(ServiceLimits::default());
         for _ in 0..100 {
             budgets.remember(CallKind::Link, second(0.0));
         }

@@ -18,7 +18,7 @@ use crate::state::clock::api_time;
 use crate::state::journal::Violation;
 use crate::state::state::Stock;
 use crate::synthetic::action;
-use crate::synthetic::body::Body;
+use crate::synthetic::body::ResultBody;
 use crate::synthetic::fleet::guid_of;
 use crate::synthetic::seeded_rng::Lots;
 use crate::synthetic::synthetic_results::Told;
@@ -250,7 +250,7 @@ fn failure(step: &Step) -> &'static str {
     }
 }
 
-fn bodies(seed: u64, device: &str, steps: &[Step], ends: &[End]) -> BTreeMap<u32, Body> {
+fn bodies(seed: u64, device: &str, steps: &[Step], ends: &[End]) -> BTreeMap<u32, ResultBody> {
     let told = |step: &Step, end: &End| match (step, end) {
         (Step::Script { name, args }, End::Completed | End::Failed) => Some(Told::Transcript {
             seed,
@@ -267,7 +267,7 @@ fn bodies(seed: u64, device: &str, steps: &[Step], ends: &[End]) -> BTreeMap<u32
         _ => None,
     };
     let both = steps.iter().zip(ends).zip(0..);
-    both.filter_map(|((step, end), index)| Some((index, Body::told(told(step, end)?))))
+    both.filter_map(|((step, end), index)| Some((index, ResultBody::told(told(step, end)?))))
         .collect()
 }
 

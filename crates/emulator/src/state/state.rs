@@ -11,8 +11,8 @@ use crate::http::library::Library;
 use crate::http::signed_links::Signer;
 use crate::state::clock::api_time;
 use crate::state::sessions::Sessions;
-use crate::synthetic::body::Body;
-use crate::synthetic::fleet::{Fleet, key};
+use crate::synthetic::body::ResultBody;
+use crate::synthetic::fleet::{EmulatedFleet, key};
 use crate::synthetic::seeded_rng::Lots;
 use crate::timeline::presence::Timetable;
 use crate::timeline::timeline_view::Placed;
@@ -57,7 +57,7 @@ impl Machine {
 }
 
 impl Stock {
-    pub(crate) fn add(&mut self, mut fleet: Fleet, start: Timestamp, signer: &Signer) {
+    pub(crate) fn add(&mut self, mut fleet: EmulatedFleet, start: Timestamp, signer: &Signer) {
         fleet.complete_devices();
         self.disallowed.extend(fleet.disallowed);
         for (name, content) in fleet.library {
@@ -137,7 +137,7 @@ impl Stock {
     }
 
     /// The results that can be had at `now`.
-    pub(crate) fn results(&self, now: Timestamp) -> BTreeMap<ResultKey, Body> {
+    pub(crate) fn results(&self, now: Timestamp) -> BTreeMap<ResultKey, ResultBody> {
         let of_action = |action: &Arc<Placed>| {
             let bodies = action.bodies.clone().into_iter();
             let action = action.clone();

@@ -6,19 +6,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::synthetic::body::Body;
+use crate::synthetic::body::ResultBody;
 use crate::synthetic::device::machine_id;
 use evidence::ActionId;
 
 /// A live response action and the bodies of its commands.
 #[derive(Clone, Debug)]
-pub struct Action {
+pub struct ScriptedAction {
     pub(crate) json: Map<String, Value>,
     pub(crate) id: Option<ActionId>,
     pub(crate) device: String,
-    pub(crate) bodies: BTreeMap<u32, Body>,
+    pub(crate) bodies: BTreeMap<u32, ResultBody>,
     pub(crate) created: Created,
-    pub(crate) progress: Option<Progress>,
+    pub(crate) progress: Option<ActionProgress>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ pub(crate) enum Created {
 
 /// How an action proceeds after its creation, in emulated time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct ActionProgress {
     /// Invisible to get and list: DEFENDER.md saw up to two minutes.
     pub hidden: Duration,
     /// `Pending` until the device takes it up.
@@ -43,7 +43,7 @@ pub struct Progress {
     pub settling: Duration,
 }
 
-impl Default for Progress {
+impl Default for ActionProgress {
     /// What was seen once: two minutes queued, 2.8 s running, 37 s settling.
     fn default() -> Self {
         Self {
@@ -57,15 +57,15 @@ impl Default for Progress {
 
 /// One command of an action.
 #[derive(Clone, Debug)]
-pub struct Command {
+pub struct ScriptedCommand {
     kind: &'static str,
     params: Vec<(&'static str, String)>,
     status: String,
     errors: Vec<String>,
-    body: Option<Body>,
+    body: Option<ResultBody>,
 }
 
-impl Command {
+impl ScriptedCommand {
     fn of(kind: &'static str, params: Vec<(&'static str, String)>) -> Self {
         Self {
             kind,
@@ -94,7 +94,7 @@ impl Command {
 
     /// What its link leads to. Without one a `Completed` command's upload was
     /// lost on the device: 404 BlobNotFound.
-    pub fn body(mut self, body: impl Into<Body>) -> Self {
+    pub fn body(mut self, body: impl Into<ResultBody>) -> Self {
         self.body = Some(body.into());
         self
     }
@@ -142,7 +142,7 @@ pub(crate) fn json_of(
     json.as_object().cloned().unwrap_or_default()
 }
 
-impl Action {
+impl ScriptedAction {
     /// A finished action on a device, an hour before the emulator's start.
     pub fn on(device: &str) -> Self {
         let machine = machine_id(device);
@@ -181,14 +181,14 @@ impl Action {
         self
     }
 
-    pub fn command(self, command: Command) -> Self {
+    pub fn command(self, command: ScriptedCommand) -> Self {
         let index = self.json.get("commands").and_then(Value::as_array);
         let index = index.map_or(0, Vec::len) as u32;
         self.command_at(index, command)
     }
 
     /// A command with an index of its own, which need not be its place.
-    pub fn command_at(mut self, index: u32, command: Command) -> Self {
+    pub fn command_at(mut self, index: u32, command: ScriptedCommand) -> Self {
         let commands = self.json.entry("commands").or_insert_with(|| json!([]));
         if let Value::Array(commands) = commands {
             let params = command.params.iter();
@@ -210,16 +210,16 @@ impl Action {
         self
     }
 
-    pub fn run_script(self, name: &str, args: &str, body: impl Into<Body>) -> Self {
-        self.command(Command::run_script(name, args).body(body))
+    pub fn run_script(self, name: &str, args: &str, body: impl Into<ResultBody>) -> Self {
+        self.command(ScriptedCommand::run_script(name, args).body(body))
     }
 
-    pub fn get_file(self, path: &str, body: impl Into<Body>) -> Self {
-        self.command(Command::get_file(path).body(body))
+    pub fn get_file(self, path: &str, body: impl Into<ResultBody>) -> Self {
+        self.command(ScriptedCommand::get_file(path).body(body))
     }
 
     pub fn put_file(self, name: &str) -> Self {
-        self.command(Command::put_file(name))
+        self.command(ScriptedCommand::put_file(name))
     }
 
     pub fn requestor(self, who: &str) -> Self {
@@ -260,13 +260,13 @@ impl Action {
 
     /// Proceeds step by step instead of being finished from the start. Command
     /// statuses given are those they end with.
-    pub fn progress(mut self, progress: Progress) -> Self {
+    pub fn progress(mut self, progress: ActionProgress) -> Self {
         self.progress = Some(progress);
         self
     }
 
     /// Puts a body behind a command.
-    pub(crate) fn attach(&mut self, index: u32, body: Body) {
+    pub(crate) fn attach(&mut self, index: u32, body: ResultBody) {
         self.bodies.insert(index, body);
     }
 

@@ -20,7 +20,7 @@ const MD5_STEP: usize = 1 << 20;
 
 /// The bytes behind a link.
 #[derive(Clone, Debug)]
-pub struct Body(Arc<Source>);
+pub struct ResultBody(Arc<Source>);
 
 #[derive(Debug)]
 struct Source {
@@ -36,7 +36,7 @@ enum Origin {
         len: u64,
     },
     Seeded {
-        kind: Kind,
+        kind: BodyKind,
         seed: u64,
         len: u64,
         made: OnceLock<Piece>,
@@ -46,7 +46,7 @@ enum Origin {
 
 /// The shape of a seeded body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BodyKind {
     /// As good as random bytes.
     Noise,
     /// Distinct lines of text.
@@ -61,7 +61,7 @@ pub enum Kind {
     TextZipInGzip,
 }
 
-impl Body {
+impl ResultBody {
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
         Self::of(Origin::Bytes(bytes.into()))
     }
@@ -82,7 +82,7 @@ impl Body {
     ///
     /// **Cost**: nothing until it is read; the wrapped kinds then make every
     /// byte once for their checksums.
-    pub fn seeded(kind: Kind, seed: u64, len: u64) -> Self {
+    pub fn seeded(kind: BodyKind, seed: u64, len: u64) -> Self {
         Self::of(Origin::Seeded {
             kind,
             seed,
@@ -139,9 +139,9 @@ impl Body {
                 made,
             } => {
                 let piece = made.get_or_init(|| shape(*kind, *seed, *len, Checksums::Right));
-                Opened::Made(piece.clone())
+                Opened::Synthetic(piece.clone())
             }
-            Origin::Told(told) => Opened::Made(told.piece()),
+            Origin::Told(told) => Opened::Synthetic(told.piece()),
         })
     }
 
@@ -171,25 +171,25 @@ impl Body {
     }
 }
 
-impl From<Vec<u8>> for Body {
+impl From<Vec<u8>> for ResultBody {
     fn from(bytes: Vec<u8>) -> Self {
         Self::bytes(bytes)
     }
 }
 
-impl From<&'static [u8]> for Body {
+impl From<&'static [u8]> for ResultBody {
     fn from(bytes: &'static [u8]) -> Self {
         Self::bytes(bytes)
     }
 }
 
-impl From<&str> for Body {
+impl From<&str> for ResultBody {
     fn from(text: &str) -> Self {
         Self::bytes(text.as_bytes().to_vec())
     }
 }
 
-impl From<String> for Body {
+impl From<String> for ResultBody {
     fn from(text: String) -> Self {
         Self::bytes(text)
     }
@@ -200,7 +200,7 @@ impl From<String> for Body {
 pub(crate) enum Opened {
     Bytes(Bytes),
     File(File),
-    Made(Piece),
+    Synthetic(Piece),
 }
 
 impl Opened {
@@ -217,7 +217,7 @@ impl Opened {
                 file.seek(SeekFrom::Start(at))?;
                 file.read_exact(&mut out)?;
             }
-            Self::Made(piece) => piece.fill(at, &mut out),
+            Self::Synthetic(piece) => piece.fill(at, &mut out),
         }
         Ok(out)
     }
@@ -229,7 +229,7 @@ enum Checksums {
     Unknown,
 }
 
-fn shape(kind: Kind, seed: u64, len: u64, checksums: Checksums) -> Piece {
+fn shape(kind: BodyKind, seed: u64, len: u64, checksums: Checksums) -> Piece {
     let crc = |piece: &Piece| match checksums {
         Checksums::Right => piece.crc(),
         Checksums::Unknown => 0,
@@ -243,21 +243,21 @@ fn shape(kind: Kind, seed: u64, len: u64, checksums: Checksums) -> Piece {
         gzip("evidence.zip", zip, of_zip)
     };
     match kind {
-        Kind::Noise => noise,
-        Kind::Lines => lines(b"\r\n"),
-        Kind::Transcript => Piece::Joined(vec![
+        BodyKind::Noise => noise,
+        BodyKind::Lines => lines(b"\r\n"),
+        BodyKind::Transcript => Piece::Joined(vec![
             Piece::literal(
                 &b"{\"script_name\":\"inventory.ps1\",\"exit_code\":0,\"script_output\":\""[..],
             ),
             lines(br"\r\n"),
             Piece::literal(&b"\",\"script_errors\":\"\"}"[..]),
         ]),
-        Kind::Gzip => {
+        BodyKind::Gzip => {
             let of_noise = crc(&noise);
             gzip("memory.dmp", noise, of_noise)
         }
-        Kind::ZipInGzip => zip_in_gzip("memory.dmp", noise),
-        Kind::TextZipInGzip => zip_in_gzip("processes.txt", lines(b"\r\n")),
+        BodyKind::ZipInGzip => zip_in_gzip("memory.dmp", noise),
+        BodyKind::TextZipInGzip => zip_in_gzip("processes.txt", lines(b"\r\n")),
     }
 }
 
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_seeded_transcript_is_strict_json() {
-        let body = Body::seeded(Kind::Transcript, 5, 4000);
+        let body = ResultBody::seeded(BodyKind::Transcript, 5, 4000);
         let json: serde_json::Value = serde_json::from_slice(&body.whole().unwrap()).unwrap();
         let output = json["script_output"].as_str().unwrap();
         assert!(output.lines().count() > 30 && output.ends_with("\r\n"));
@@ -295,21 +295,21 @@ mod tests {
     #[test]
     fn every_kind_has_the_length_it_says() {
         for kind in [
-            Kind::Noise,
-            Kind::Lines,
-            Kind::Transcript,
-            Kind::Gzip,
-            Kind::ZipInGzip,
-            Kind::TextZipInGzip,
+            BodyKind::Noise,
+            BodyKind::Lines,
+            BodyKind::Transcript,
+            BodyKind::Gzip,
+            BodyKind::ZipInGzip,
+            BodyKind::TextZipInGzip,
         ] {
-            let body = Body::seeded(kind, 1, 100_000);
+            let body = ResultBody::seeded(kind, 1, 100_000);
             assert_eq!(body.whole().unwrap().len() as u64, body.len());
         }
     }
 
     #[test]
     fn a_wrapped_text_is_read_by_real_readers() {
-        let bytes = Body::seeded(Kind::TextZipInGzip, 1, 200_000)
+        let bytes = ResultBody::seeded(BodyKind::TextZipInGzip, 1, 200_000)
             .whole()
             .unwrap();
         let mut inner = Vec::new();
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn three_gigabytes_are_reached_at_any_byte_without_the_rest() {
-        let body = Body::seeded(Kind::Noise, 9, 3 << 30);
+        let body = ResultBody::seeded(BodyKind::Noise, 9, 3 << 30);
         let mut opened = body.open().unwrap();
         let last = opened.take((3 << 30) - 16, 16).unwrap();
         assert_eq!(opened.take((3 << 30) - 8, 8).unwrap(), last[8..]);

@@ -8,13 +8,13 @@ use crate::timeline::presence::Presence;
 
 /// A machine as `/api/machines` shows it.
 #[derive(Clone, Debug)]
-pub struct Device {
+pub struct EmulatedDevice {
     pub(crate) json: Map<String, Value>,
     /// Nothing where its JSON never changes and it is always there.
     pub(crate) presence: Option<Presence>,
 }
 
-impl Device {
+impl EmulatedDevice {
     pub fn new(name: &str) -> Self {
         let json = json!({
             "id": machine_id(name),

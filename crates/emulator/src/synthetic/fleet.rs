@@ -7,16 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::synthetic::action::Action;
-use crate::synthetic::body::{Body, Kind};
-use crate::synthetic::device::Device;
+use crate::synthetic::action::ScriptedAction;
+use crate::synthetic::body::{BodyKind, ResultBody};
+use crate::synthetic::device::EmulatedDevice;
 use evidence::{ActionId, CommandIndex, ResultKey};
 
 /// Everything one emulator serves.
 #[derive(Clone, Debug, Default)]
-pub struct Fleet {
-    pub(crate) devices: Vec<Device>,
-    pub(crate) actions: Vec<Action>,
+pub struct EmulatedFleet {
+    pub(crate) devices: Vec<EmulatedDevice>,
+    pub(crate) actions: Vec<ScriptedAction>,
     /// Files of the library by their names.
     pub(crate) library: Vec<(String, Bytes)>,
     /// Groups of machines on which nothing may be done.
@@ -35,7 +35,7 @@ pub(crate) fn guid_of(name: &str) -> ActionId {
     ActionId::from_bytes(bytes)
 }
 
-impl Fleet {
+impl EmulatedFleet {
     pub fn new() -> Self {
         Self::default()
     }
@@ -55,7 +55,7 @@ impl Fleet {
 
     /// Names of the machines that are away at the start.
     pub fn away(&self) -> HashSet<&str> {
-        let away = |device: &&Device| {
+        let away = |device: &&EmulatedDevice| {
             let presence = device.presence.as_ref();
             presence.is_some_and(|p| {
                 p.absences
@@ -69,13 +69,13 @@ impl Fleet {
             .collect()
     }
 
-    pub fn device(mut self, device: Device) -> Self {
+    pub fn device(mut self, device: EmulatedDevice) -> Self {
         self.devices.push(device);
         self
     }
 
     /// Adds an action; one without an id gets one from its device and place.
-    pub fn action(mut self, mut action: Action) -> Self {
+    pub fn action(mut self, mut action: ScriptedAction) -> Self {
         let place = self.actions.len();
         let id = *action
             .id
@@ -89,11 +89,11 @@ impl Fleet {
     /// command on each of as many devices. Nothing is held but their names.
     pub fn transcripts(results: usize, len: u64, seed: u64) -> Self {
         (0..results).fold(Self::new(), |fleet, n| {
-            let body = Body::seeded(Kind::Transcript, seed ^ n as u64, len);
+            let body = ResultBody::seeded(BodyKind::Transcript, seed ^ n as u64, len);
             let name = format!("ws-{n:05}.contoso.example");
             let before = Duration::from_secs(3600 + (results - n) as u64);
             fleet.action(
-                Action::on(&name)
+                ScriptedAction::on(&name)
                     .comment("inventory")
                     .created_before_start(before)
                     .run_script("inventory.ps1", "-All", body),
@@ -119,8 +119,8 @@ impl Fleet {
     }
 
     /// The results that have bytes, and these.
-    pub fn results(&self) -> Vec<(ResultKey, Body)> {
-        let of_action = |action: &Action| {
+    pub fn results(&self) -> Vec<(ResultKey, ResultBody)> {
+        let of_action = |action: &ScriptedAction| {
             let id = action.id?;
             let bodies = action.bodies.iter();
             let keyed = bodies.map(move |(i, body)| (key(id, *i), body.clone()));
@@ -147,7 +147,7 @@ impl Fleet {
             };
             if known.insert(id.to_string()) {
                 let name = text("computerDnsName").unwrap_or_default();
-                self.devices.push(Device::new(name).with("id", id));
+                self.devices.push(EmulatedDevice::new(name).with("id", id));
             }
         }
     }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn every_action_gets_its_own_id_and_its_device_a_machine() {
-        let mut fleet = Fleet::transcripts(50, 200, 1);
+        let mut fleet = EmulatedFleet::transcripts(50, 200, 1);
         let ids: HashSet<_> = fleet.action_ids().into_iter().collect();
         assert_eq!(ids.len(), 50);
         fleet.complete_devices();

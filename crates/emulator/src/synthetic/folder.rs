@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::synthetic::action::{Action, Command};
-use crate::synthetic::body::Body;
-use crate::synthetic::device::Device;
-use crate::synthetic::fleet::{Fleet, guid_of};
+use crate::synthetic::action::{ScriptedAction, ScriptedCommand};
+use crate::synthetic::body::ResultBody;
+use crate::synthetic::device::EmulatedDevice;
+use crate::synthetic::fleet::{EmulatedFleet, guid_of};
 use evidence::ActionId;
 
 /// An action list is read whole; a year of actions stays far below this.
@@ -26,7 +26,7 @@ const PEEK: usize = 4096;
 /// Folders in folders; more is a loop or an attack.
 const DEPTH_MAX: usize = 32;
 
-impl Fleet {
+impl EmulatedFleet {
     /// Reads a folder of results.
     ///
     /// **Errors**: where the folder cannot be listed, or nothing in it is a
@@ -45,8 +45,8 @@ impl Fleet {
 
 #[derive(Default)]
 struct Found {
-    actions: BTreeMap<ActionId, Action>,
-    devices: Vec<Device>,
+    actions: BTreeMap<ActionId, ScriptedAction>,
+    devices: Vec<EmulatedDevice>,
     /// Files keyed by an action and an index.
     keyed: BTreeMap<(ActionId, u32), PathBuf>,
     /// Everything else, by its first folder and the path below it.
@@ -138,7 +138,7 @@ impl Found {
             if let Some(id) = named.filter(|_| !object.contains_key("id")) {
                 object.insert("id".into(), id.to_string().into());
             }
-            let Some(action) = Action::given(object) else {
+            let Some(action) = ScriptedAction::given(object) else {
                 return false;
             };
             if let Some(id) = action.known_id() {
@@ -148,26 +148,26 @@ impl Found {
         }
         let is_machine = object.contains_key("computerDnsName") && object.contains_key("id");
         if is_machine {
-            self.devices.push(Device::given(object));
+            self.devices.push(EmulatedDevice::given(object));
         }
         is_machine
     }
 
-    fn into_fleet(mut self) -> Fleet {
+    fn into_fleet(mut self) -> EmulatedFleet {
         let mut undescribed: HashMap<ActionId, Vec<(u32, PathBuf)>> = HashMap::new();
         for ((id, index), path) in self.keyed {
             match self.actions.get_mut(&id) {
                 Some(action) => {
-                    if let Ok(body) = Body::file(&path) {
+                    if let Ok(body) = ResultBody::file(&path) {
                         action.attach(index, body);
                     }
                 }
                 None => undescribed.entry(id).or_default().push((index, path)),
             }
         }
-        let mut fleet = Fleet {
+        let mut fleet = EmulatedFleet {
             devices: self.devices,
-            ..Fleet::default()
+            ..EmulatedFleet::default()
         };
         for action in self.actions.into_values() {
             fleet = fleet.action(action);
@@ -185,10 +185,10 @@ impl Found {
 }
 
 /// `ACTION_ID/INDEX.*` without a JSON: the keys hold, the rest is guessed.
-fn undescribed_action(id: ActionId, files: Vec<(u32, PathBuf)>) -> Action {
-    let mut action = Action::on("unknown").id(id);
+fn undescribed_action(id: ActionId, files: Vec<(u32, PathBuf)>) -> ScriptedAction {
+    let mut action = ScriptedAction::on("unknown").id(id);
     for (index, path) in files {
-        if let Ok(body) = Body::file(&path) {
+        if let Ok(body) = ResultBody::file(&path) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             action = action.command_at(index, command_for(&path, &name).body(body));
         }
@@ -196,23 +196,23 @@ fn undescribed_action(id: ActionId, files: Vec<(u32, PathBuf)>) -> Action {
     action
 }
 
-fn loose_action(device: &str, files: BTreeMap<String, PathBuf>) -> Action {
-    let action = Action::on(device)
+fn loose_action(device: &str, files: BTreeMap<String, PathBuf>) -> ScriptedAction {
+    let action = ScriptedAction::on(device)
         .id(guid_of(&format!("folder {device}")))
         .comment("served from a folder");
-    files
-        .into_iter()
-        .fold(action, |action, (name, path)| match Body::file(&path) {
+    files.into_iter().fold(action, |action, (name, path)| {
+        match ResultBody::file(&path) {
             Ok(body) => action.command(command_for(&path, &name).body(body)),
             Err(_) => action,
-        })
+        }
+    })
 }
 
-fn command_for(path: &Path, name: &str) -> Command {
+fn command_for(path: &Path, name: &str) -> ScriptedCommand {
     if is_json(path) && looks_like_transcript(path) {
-        Command::run_script(&format!("{}.ps1", stem_of(path)), "")
+        ScriptedCommand::run_script(&format!("{}.ps1", stem_of(path)), "")
     } else {
-        Command::get_file(name.strip_suffix(".gz").unwrap_or(name))
+        ScriptedCommand::get_file(name.strip_suffix(".gz").unwrap_or(name))
     }
 }
 
@@ -285,7 +285,7 @@ mod tests {
             r#"{"value":[{"id":"m1","computerDnsName":"ws","healthStatus":"Inactive"}]}"#,
         );
         write(root.path(), "README.md", "about");
-        let mut fleet = Fleet::from_folder(root.path()).unwrap();
+        let mut fleet = EmulatedFleet::from_folder(root.path()).unwrap();
         assert_eq!(fleet.actions.len(), 2);
         let results = fleet.results();
         let keys: Vec<_> = results.iter().map(|(key, _)| key.to_string()).collect();
@@ -302,7 +302,7 @@ mod tests {
         write(root.path(), "ws1/out.json", "{\"script_output\":\"x\"}");
         write(root.path(), "ws2/b.bin", "b");
         write(root.path(), "alone.zip", "c");
-        let fleet = Fleet::from_folder(root.path()).unwrap();
+        let fleet = EmulatedFleet::from_folder(root.path()).unwrap();
         let names: Vec<_> = fleet
             .actions
             .iter()
@@ -319,7 +319,7 @@ mod tests {
     fn keyed_files_without_an_action_keep_their_keys() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), &format!("{ID}/3.zip"), "z");
-        let fleet = Fleet::from_folder(root.path()).unwrap();
+        let fleet = EmulatedFleet::from_folder(root.path()).unwrap();
         assert_eq!(fleet.results()[0].0.to_string(), format!("{ID}/3"));
         assert_eq!(fleet.actions[0].json["commands"][0]["index"], 3);
     }
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn a_folder_without_results_is_refused() {
         let root = tempfile::tempdir().unwrap();
-        let error = Fleet::from_folder(root.path()).unwrap_err();
+        let error = EmulatedFleet::from_folder(root.path()).unwrap_err();
         assert!(error.hint().is_some());
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::synthetic::device::Device;
-use crate::synthetic::fleet::Fleet;
+use crate::synthetic::device::EmulatedDevice;
+use crate::synthetic::fleet::EmulatedFleet;
 use crate::synthetic::seeded_rng::Lots;
 
 /// What a fleet is made with.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Made {
+pub struct SyntheticFleet {
     pub devices: usize,
     pub seed: u64,
     /// The share of devices, 0 to 1, that are away at the start.
@@ -20,7 +20,7 @@ pub struct Made {
     pub away_for: Duration,
 }
 
-impl Default for Made {
+impl Default for SyntheticFleet {
     /// A hundred devices, all of them there.
     fn default() -> Self {
         Self {
@@ -52,9 +52,9 @@ const LIBRARY: [(&str, &str); 3] = [
     ("collector.exe", "MZ made up"),
 ];
 
-impl Fleet {
+impl EmulatedFleet {
     /// A made-up fleet and a small library.
-    pub fn made(made: &Made) -> Self {
+    pub fn made(made: &SyntheticFleet) -> Self {
         let fleet = LIBRARY.iter().fold(Self::new(), |fleet, (name, text)| {
             fleet.library(name, *text)
         });
@@ -62,8 +62,8 @@ impl Fleet {
     }
 }
 
-impl Made {
-    fn device(&self, number: usize) -> Device {
+impl SyntheticFleet {
+    fn device(&self, number: usize) -> EmulatedDevice {
         let mut lots = Lots::of(self.seed, &["device", &number.to_string()]);
         let mut left = lots.below(100);
         let of_kind = KINDS.iter().find(|(.., share)| {
@@ -83,7 +83,7 @@ impl Made {
             lots.below(256),
             1 + lots.below(254)
         );
-        let device = Device::new(&format!("{prefix}-{number:05}.contoso.example"))
+        let device = EmulatedDevice::new(&format!("{prefix}-{number:05}.contoso.example"))
             .with("osPlatform", os)
             .with("version", version)
             .with("rbacGroupName", group)
@@ -99,7 +99,7 @@ impl Made {
     }
 
     /// Gone for minutes or hours already; two in three are known to be.
-    fn absence(&self, device: Device, lots: &mut Lots) -> Device {
+    fn absence(&self, device: EmulatedDevice, lots: &mut Lots) -> EmulatedDevice {
         let hour = Duration::from_secs(3600);
         let since = lots.within(&(Duration::from_secs(60)..=hour * 3));
         let half = self.away_for / 2;
@@ -119,18 +119,18 @@ mod tests {
 
     #[test]
     fn a_made_fleet_is_the_same_for_the_same_seed_and_as_away_as_asked() {
-        let made = Made {
+        let made = SyntheticFleet {
             devices: 1000,
             away: 0.1,
-            ..Made::default()
+            ..SyntheticFleet::default()
         };
-        let fleet = Fleet::made(&made);
+        let fleet = EmulatedFleet::made(&made);
         let names: HashSet<_> = fleet.devices.iter().map(|d| d.text("id")).collect();
         assert_eq!(names.len(), 1000);
         let presences = fleet.devices.iter().filter_map(|d| d.presence.as_ref());
         let away = presences.filter(|p| !p.absences.is_empty()).count();
         assert!((70..130).contains(&away), "{away}");
-        let again = Fleet::made(&made);
+        let again = EmulatedFleet::made(&made);
         let same = fleet.devices.iter().zip(&again.devices);
         assert!(same.into_iter().all(|(a, b)| a.json == b.json));
         assert_eq!(fleet.library.len(), 3);

@@ -171,11 +171,11 @@ fn zipped(members: &[(&str, String)]) -> zip::result::ZipResult<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synthetic::body::Body;
+    use crate::synthetic::body::ResultBody;
     use std::io::Read;
 
     fn bytes(told: Told) -> Vec<u8> {
-        Body::told(told).whole().unwrap()
+        ResultBody::told(told).whole().unwrap()
     }
 
     fn transcript_of(device: &str, exit_code: i32) -> Vec<u8> {

@@ -2,13 +2,13 @@
 
 use crate::tests::*;
 
-fn with_absent(until: u64, pace: Pace) -> Emulator {
+fn with_absent(until: u64, pace: Latency) -> Emulator {
     let hour = Duration::from_secs(3600);
-    let away = Device::new("away").away(hour, Duration::from_secs(until), "Inactive");
-    Emulator::start_blocking(Settings {
-        limits: Limits {
+    let away = EmulatedDevice::new("away").away(hour, Duration::from_secs(until), "Inactive");
+    Emulator::start_blocking(EmulatorSettings {
+        limits: ServiceLimits {
             sessions: 1,
-            ..Limits::default()
+            ..ServiceLimits::default()
         },
         pace,
         ..quick(machines(1).device(away))
@@ -42,7 +42,7 @@ async fn an_action_waits_for_its_machine_and_takes_a_session_meanwhile() {
 
 #[tokio::test]
 async fn an_action_waits_for_a_machine_that_left_before_it_took_it_up() {
-    let leaving = Device::new("leaving");
+    let leaving = EmulatedDevice::new("leaving");
     let leaving = leaving.leaving(Duration::from_secs(8), Duration::from_secs(50), "Active");
     let emulator = Emulator::start_blocking(quick(machines(0).device(leaving))).unwrap();
     let plain = Plain::of(&emulator).await;
@@ -58,7 +58,7 @@ async fn an_action_waits_for_a_machine_that_left_before_it_took_it_up() {
 
 #[tokio::test]
 async fn an_action_is_given_up_after_its_days_in_the_queue() {
-    let pace = Pace {
+    let pace = Latency {
         queue_limit: Duration::from_secs(40),
         ..even()
     };

@@ -94,10 +94,10 @@ async fn a_link_must_come_back_as_it_was_issued() {
 
 #[tokio::test]
 async fn a_link_dies_on_the_emulated_clock() {
-    let emulator = Emulator::start_blocking(Settings {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
         time_scale: 100.0,
         link_life: Duration::from_secs(60),
-        ..Settings::serving(small_fleet())
+        ..EmulatorSettings::serving(small_fleet())
     })
     .unwrap();
     let plain = Plain::of(&emulator).await;
@@ -114,7 +114,11 @@ async fn a_link_dies_on_the_emulated_clock() {
 #[tokio::test]
 async fn ranges_go_on_where_they_are_told_and_match_the_etag() {
     let bytes: Vec<u8> = (0..1000).map(|n| n as u8).collect();
-    let fleet = Fleet::new().action(Action::on("ws").id(id()).get_file("a", bytes.clone()));
+    let fleet = EmulatedFleet::new().action(
+        ScriptedAction::on("ws")
+            .id(id())
+            .get_file("a", bytes.clone()),
+    );
     let emulator = serving(fleet, "");
     let plain = Plain::of(&emulator).await;
     let link = plain.link(key(0)).await;
@@ -144,10 +148,10 @@ async fn ranges_go_on_where_they_are_told_and_match_the_etag() {
 
 #[tokio::test]
 async fn a_link_beyond_the_minutes_budget_is_refused_until_there_is_room() {
-    let emulator = Emulator::start_blocking(Settings {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
         time_scale: 40.0,
         limits: few(),
-        ..Settings::serving(small_fleet())
+        ..EmulatorSettings::serving(small_fleet())
     })
     .unwrap();
     let plain = Plain::of(&emulator).await;
@@ -170,11 +174,11 @@ async fn a_link_beyond_the_minutes_budget_is_refused_until_there_is_room() {
 #[tokio::test]
 async fn clock_budget_links_and_tokens_go_on_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = |bind| Settings {
+    let settings = |bind| EmulatorSettings {
         bind,
         limits: few(),
         state_file: Some(folder.path().join("state")),
-        ..Settings::serving(small_fleet())
+        ..EmulatorSettings::serving(small_fleet())
     };
     let first = Emulator::start_blocking(settings(([127, 0, 0, 1], 0).into())).unwrap();
     let mut plain = Plain::of(&first).await;
@@ -194,8 +198,8 @@ async fn clock_budget_links_and_tokens_go_on_after_a_restart() {
 
 #[tokio::test]
 async fn three_gigabytes_are_served_from_nothing() {
-    let body = Body::seeded(Kind::Noise, 3, 3 << 30);
-    let fleet = Fleet::new().action(Action::on("ws").id(id()).get_file("a", body));
+    let body = ResultBody::seeded(BodyKind::Noise, 3, 3 << 30);
+    let fleet = EmulatedFleet::new().action(ScriptedAction::on("ws").id(id()).get_file("a", body));
     let emulator = serving(fleet, "");
     let plain = Plain::of(&emulator).await;
     let link = plain.link(key(0)).await;
@@ -209,18 +213,18 @@ async fn three_gigabytes_are_served_from_nothing() {
 
 #[tokio::test]
 async fn an_action_shows_up_and_completes_as_its_time_comes() {
-    let progress = Progress {
+    let progress = ActionProgress {
         hidden: Duration::from_secs(10),
         queued: Duration::from_secs(10),
         each_command: Duration::from_secs(20),
         settling: Duration::from_secs(10),
     };
-    let action = Action::on("ws").id(id()).progress(progress);
+    let action = ScriptedAction::on("ws").id(id()).progress(progress);
     let action = action.created_after_start(Duration::ZERO);
-    let fleet = Fleet::new().action(action.run_script("a.ps1", "", TRANSCRIPT));
-    let emulator = Emulator::start_blocking(Settings {
+    let fleet = EmulatedFleet::new().action(action.run_script("a.ps1", "", TRANSCRIPT));
+    let emulator = Emulator::start_blocking(EmulatorSettings {
         time_scale: 100.0,
-        ..Settings::serving(fleet)
+        ..EmulatorSettings::serving(fleet)
     })
     .unwrap();
     let plain = Plain::of(&emulator).await;
@@ -250,7 +254,7 @@ async fn an_action_shows_up_and_completes_as_its_time_comes() {
 
 #[tokio::test]
 async fn what_is_added_while_it_runs_is_served() {
-    let emulator = Emulator::start(Settings::default()).await.unwrap();
+    let emulator = Emulator::start(EmulatorSettings::default()).await.unwrap();
     let plain = Plain::of(&emulator).await;
     assert_eq!(
         plain.json("machineactions").await["value"],
@@ -267,7 +271,7 @@ async fn a_folder_of_results_is_served_as_it_stands() {
     let results = folder.path().join(id().to_string());
     std::fs::create_dir(&results).unwrap();
     std::fs::write(results.join("0.gz"), b"\x1f\x8bnot really").unwrap();
-    let emulator = serving(Fleet::from_folder(folder.path()).unwrap(), "");
+    let emulator = serving(EmulatedFleet::from_folder(folder.path()).unwrap(), "");
     let plain = Plain::of(&emulator).await;
     let response = plain.blob(&plain.link(key(0)).await).await;
     assert_eq!(
@@ -279,9 +283,9 @@ async fn a_folder_of_results_is_served_as_it_stands() {
 #[test]
 fn a_scale_out_of_bounds_is_refused() {
     for time_scale in [0.0, 0.5, 101.0, f64::NAN] {
-        let settings = Settings {
+        let settings = EmulatorSettings {
             time_scale,
-            ..Settings::default()
+            ..EmulatorSettings::default()
         };
         assert!(matches!(
             Emulator::start_blocking(settings),

@@ -74,8 +74,8 @@ async fn the_judgement_is_read_without_a_token_and_leaves_no_trace() {
 #[tokio::test]
 async fn two_thousand_sessions_of_three_commands_are_run_and_judged() {
     const DEVICES: usize = 2000;
-    let emulator = Emulator::start_blocking(Settings {
-        limits: Limits::lifted(),
+    let emulator = Emulator::start_blocking(EmulatorSettings {
+        limits: ServiceLimits::lifted(),
         ..quick(machines(DEVICES))
     })
     .unwrap();

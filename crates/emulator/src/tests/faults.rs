@@ -4,7 +4,7 @@ use crate::tests::*;
 
 async fn broken(faults: &str) -> (Emulator, Plain) {
     let bytes: Vec<u8> = (0..5000).map(|n| (n % 251) as u8).collect();
-    let fleet = Fleet::new().action(Action::on("ws").id(id()).get_file("a", bytes));
+    let fleet = EmulatedFleet::new().action(ScriptedAction::on("ws").id(id()).get_file("a", bytes));
     let emulator = serving(fleet, faults);
     let plain = Plain::of(&emulator).await;
     (emulator, plain)
@@ -147,10 +147,10 @@ async fn a_hanging_call_and_a_slow_body_take_real_time() {
 
 #[tokio::test]
 async fn a_young_action_is_not_visible_yet() {
-    let emulator = Emulator::start_blocking(Settings {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
         time_scale: 100.0,
         faults: Faults::parse("not-visible@60").unwrap(),
-        ..Settings::serving(small_fleet())
+        ..EmulatorSettings::serving(small_fleet())
     })
     .unwrap();
     let plain = Plain::of(&emulator).await;
@@ -180,7 +180,7 @@ async fn a_disguised_transcript_is_the_same_at_every_call() {
 async fn faults_can_be_switched_while_it_runs() {
     let (emulator, plain) = broken("").await;
     assert_eq!(plain.call("machineactions").await.status(), 200);
-    let down = Rule::new(Fault::Unavailable).times(Times::All);
+    let down = FaultRule::new(Fault::Unavailable).times(FaultTimes::All);
     emulator.faults().add(down);
     assert_eq!(plain.call("machineactions").await.status(), 503);
     emulator.faults().clear();
@@ -268,13 +268,13 @@ async fn persevere(plain: &mut Plain, emulator: &Emulator, key: ResultKey) -> Ve
 
 #[tokio::test]
 async fn a_client_that_perseveres_gets_every_byte_under_all_survivable_faults() {
-    let fleet = Fleet::transcripts(6, 3000, 5);
+    let fleet = EmulatedFleet::transcripts(6, 3000, 5);
     let results = fleet.results();
-    let emulator = Emulator::start_blocking(Settings {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
         time_scale: 100.0,
-        limits: Limits::lifted(),
+        limits: ServiceLimits::lifted(),
         faults: Faults::survivable(),
-        ..Settings::serving(fleet)
+        ..EmulatorSettings::serving(fleet)
     })
     .unwrap();
     let mut plain = Plain::of(&emulator).await;

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use crate::tests::*;
 
-fn made(devices: usize) -> Fleet {
-    Fleet::made(&Made {
+fn made(devices: usize) -> EmulatedFleet {
+    EmulatedFleet::made(&SyntheticFleet {
         devices,
         away: 0.1,
-        ..Made::default()
+        ..SyntheticFleet::default()
     })
 }
 
@@ -71,7 +71,7 @@ async fn machines_are_found_by_name_tag_group_and_last_report() {
 #[tokio::test]
 async fn a_made_fleet_stands_beside_a_folder_and_its_results_come_again_by_seed() {
     let transcript = |seed| async move {
-        let emulator = Emulator::start_blocking(Settings {
+        let emulator = Emulator::start_blocking(EmulatorSettings {
             seed,
             ..quick(small_fleet().and(made(2)))
         })

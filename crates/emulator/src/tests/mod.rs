@@ -113,10 +113,10 @@ fn header(response: &Response, name: &str) -> String {
     value.map_or(String::new(), |v| v.to_str().unwrap().to_string())
 }
 
-fn serving(fleet: Fleet, faults: &str) -> Emulator {
-    Emulator::start_blocking(Settings {
+fn serving(fleet: EmulatedFleet, faults: &str) -> Emulator {
+    Emulator::start_blocking(EmulatorSettings {
         faults: Faults::parse(faults).unwrap(),
-        ..Settings::serving(fleet)
+        ..EmulatorSettings::serving(fleet)
     })
     .unwrap()
 }
@@ -130,23 +130,23 @@ fn key(index: u32) -> ResultKey {
 }
 
 /// One action: a transcript, a file, a PutFile, a lost upload, a failure.
-fn small_fleet() -> Fleet {
-    let action = Action::on("ws-001.contoso.example")
+fn small_fleet() -> EmulatedFleet {
+    let action = ScriptedAction::on("ws-001.contoso.example")
         .id(id())
         .comment("CASE-42")
         .run_script("a.ps1", "-All", TRANSCRIPT)
         .get_file("C:\\Temp\\the file.txt", vec![7u8; 1000])
         .put_file("a.ps1")
-        .command(Command::get_file("C:\\lost"))
-        .command(Command::run_script("b.ps1", "").failed("exit code 1"));
-    Fleet::new().action(action)
+        .command(ScriptedCommand::get_file("C:\\lost"))
+        .command(ScriptedCommand::run_script("b.ps1", "").failed("exit code 1"));
+    EmulatedFleet::new().action(action)
 }
 
 /// A budget that a test can spend quickly.
-fn few() -> Limits {
-    Limits {
+fn few() -> ServiceLimits {
+    ServiceLimits {
         link_per_min: 10,
-        ..Limits::default()
+        ..ServiceLimits::default()
     }
 }
 
@@ -155,10 +155,12 @@ fn emulator_span(emulator: &Emulator, seconds: u64) -> Duration {
 }
 
 /// So many machines that are there, and two files in the library.
-fn machines(count: usize) -> Fleet {
-    let fleet = Fleet::new().library("a.ps1", "one").library("b.exe", "two");
+fn machines(count: usize) -> EmulatedFleet {
+    let fleet = EmulatedFleet::new()
+        .library("a.ps1", "one")
+        .library("b.exe", "two");
     (0..count).fold(fleet, |fleet, n| {
-        fleet.device(Device::new(&format!("ws-{n}")).reporting())
+        fleet.device(EmulatedDevice::new(&format!("ws-{n}")).reporting())
     })
 }
 
@@ -168,24 +170,24 @@ const fn span(seconds: u64) -> std::ops::RangeInclusive<Duration> {
 
 /// Ten seconds queued, two for each command, five until a result is ready and
 /// ten until the action is over.
-fn even() -> Pace {
-    Pace {
+fn even() -> Latency {
+    Latency {
         queued: span(10),
         put: span(2),
         script: span(2),
         get: span(2),
         settling: span(10),
         upload: span(5),
-        ..Pace::default()
+        ..Latency::default()
     }
 }
 
 /// A hundred times as fast, at an even pace.
-fn quick(fleet: Fleet) -> Settings {
-    Settings {
+fn quick(fleet: EmulatedFleet) -> EmulatorSettings {
+    EmulatorSettings {
         time_scale: 100.0,
         pace: even(),
-        ..Settings::serving(fleet)
+        ..EmulatorSettings::serving(fleet)
     }
 }
 

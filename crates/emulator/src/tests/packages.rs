@@ -4,14 +4,14 @@ use crate::tests::*;
 
 #[tokio::test]
 async fn a_package_is_started_once_and_fetched_when_it_is_there() {
-    let emulator = Emulator::start_blocking(Settings {
-        pace: Pace {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
+        pace: Latency {
             package: span(20),
             ..even()
         },
-        limits: Limits {
+        limits: ServiceLimits {
             package_link_per_min: 4,
-            ..Limits::default()
+            ..ServiceLimits::default()
         },
         ..quick(machines(1))
     })

@@ -58,7 +58,7 @@ fn done_without_context(action: &Value) -> Value {
 #[tokio::test]
 async fn what_cannot_be_run_is_refused_each_in_its_way() {
     let fleet = machines(1)
-        .device(Device::new("kiosk").with("rbacGroupName", "Kiosks"))
+        .device(EmulatedDevice::new("kiosk").with("rbacGroupName", "Kiosks"))
         .disallow("Kiosks");
     let emulator = Emulator::start_blocking(quick(fleet)).unwrap();
     let plain = Plain::of(&emulator).await;
@@ -112,7 +112,7 @@ async fn a_machine_has_one_session_and_the_same_run_again_is_noticed() {
 
 #[tokio::test]
 async fn the_eleventh_run_of_a_minute_is_refused_and_not_done() {
-    let emulator = Emulator::start_blocking(Settings {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
         time_scale: 40.0,
         ..quick(machines(12))
     })
@@ -133,15 +133,15 @@ async fn the_eleventh_run_of_a_minute_is_refused_and_not_done() {
 
 /// Plenty of runs in a minute, few sessions, none of which ends.
 fn few_sessions(held: usize) -> Emulator {
-    Emulator::start_blocking(Settings {
-        limits: Limits {
+    Emulator::start_blocking(EmulatorSettings {
+        limits: ServiceLimits {
             runs_per_min: 100,
             sessions: 4,
-            ..Limits::default()
+            ..ServiceLimits::default()
         },
-        pace: Pace {
+        pace: Latency {
             queued: span(100_000),
-            ..Pace::default()
+            ..Latency::default()
         },
         sessions_held: held,
         ..quick(machines(6))
@@ -185,8 +185,8 @@ async fn sessions_held_by_others_are_refused_without_blame() {
 
 #[tokio::test]
 async fn a_cancelled_action_says_by_whom_and_is_over() {
-    let emulator = Emulator::start_blocking(Settings {
-        pace: Pace {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
+        pace: Latency {
             script: span(500),
             ..even()
         },
@@ -223,8 +223,8 @@ async fn a_cancelled_action_says_by_whom_and_is_over() {
 
 #[tokio::test]
 async fn after_a_failure_the_rest_is_not_run_and_the_transcript_is_kept() {
-    let emulator = Emulator::start_blocking(Settings {
-        pace: Pace {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
+        pace: Latency {
             failing: 1.0,
             ..even()
         },
@@ -249,8 +249,8 @@ async fn after_a_failure_the_rest_is_not_run_and_the_transcript_is_kept() {
 
 #[tokio::test]
 async fn a_script_that_hangs_times_out() {
-    let emulator = Emulator::start_blocking(Settings {
-        pace: Pace {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
+        pace: Latency {
             hanging: 1.0,
             script_limit: Duration::from_secs(20),
             ..even()
@@ -270,7 +270,7 @@ async fn a_script_that_hangs_times_out() {
 }
 
 async fn with_faults(faults: &str) -> (Emulator, Plain) {
-    let emulator = Emulator::start_blocking(Settings {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
         faults: Faults::parse(faults).unwrap(),
         ..quick(machines(4))
     })
@@ -356,7 +356,7 @@ async fn one_run_is_hidden_everywhere_from_lists_or_from_its_machines_own() {
 
 #[tokio::test]
 async fn each_call_needs_its_own_role() {
-    let emulator = Emulator::start_blocking(Settings {
+    let emulator = Emulator::start_blocking(EmulatorSettings {
         roles: vec!["Machine.ReadWrite.All".into()],
         ..quick(machines(1))
     })

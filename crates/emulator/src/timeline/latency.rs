@@ -18,7 +18,7 @@ const RETURNING: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::f
 /// How what a client starts proceeds, in emulated time; each span is drawn by
 /// lot. Likelihoods are 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pace {
+pub struct Latency {
     /// From the call until a machine that is there takes it up.
     pub queued: RangeInclusive<Duration>,
     pub put: RangeInclusive<Duration>,
@@ -45,7 +45,7 @@ const fn seconds(from: u64, to: u64) -> RangeInclusive<Duration> {
     Duration::from_secs(from)..=Duration::from_secs(to)
 }
 
-impl Default for Pace {
+impl Default for Latency {
     /// Around what was seen once (two minutes queued, 2.8 s running, 37 s
     /// settling), with the service's own limits; nothing fails.
     fn default() -> Self {
@@ -84,7 +84,7 @@ pub(crate) struct Plan {
     pub status: &'static str,
 }
 
-impl Pace {
+impl Latency {
     /// The course of a session ordered at `created`.
     pub(crate) fn session(
         &self,
@@ -213,19 +213,19 @@ mod tests {
         ]
     }
 
-    fn exact() -> Pace {
-        Pace {
+    fn exact() -> Latency {
+        Latency {
             queued: seconds(10, 10),
             put: seconds(1, 1),
             script: seconds(2, 2),
             get: seconds(3, 3),
             settling: seconds(5, 5),
             upload: seconds(1, 1),
-            ..Pace::default()
+            ..Latency::default()
         }
     }
 
-    fn plan(pace: &Pace, table: Option<&Timetable>) -> Plan {
+    fn plan(pace: &Latency, table: Option<&Timetable>) -> Plan {
         pace.session(&mut Lots::of(1, &[]), second(0), table, &steps())
     }
 
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_failing_command_leaves_the_rest_unrun() {
-        let failing = Pace {
+        let failing = Latency {
             failing: 1.0,
             ..exact()
         };
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_script_without_an_end_is_ended_after_ten_minutes() {
-        let hanging = Pace {
+        let hanging = Latency {
             hanging: 1.0,
             ..exact()
         };

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::state::clock::{api_time, earlier, later};
-use crate::synthetic::action::{Action, Created, Progress};
-use crate::synthetic::body::Body;
+use crate::synthetic::action::{ActionProgress, Created, ScriptedAction};
+use crate::synthetic::body::ResultBody;
 use crate::timeline::action_timeline::{Course, Stage, State, Step};
 use evidence::ActionId;
 
@@ -18,7 +18,7 @@ use evidence::ActionId;
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub id: ActionId,
-    pub bodies: BTreeMap<u32, Body>,
+    pub bodies: BTreeMap<u32, ResultBody>,
     /// Place of its first result among all of the fleet.
     pub first_ordinal: u64,
     created: Timestamp,
@@ -32,7 +32,11 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
-    pub(crate) fn place(action: Action, start: Timestamp, first_ordinal: u64) -> Option<Self> {
+    pub(crate) fn place(
+        action: ScriptedAction,
+        start: Timestamp,
+        first_ordinal: u64,
+    ) -> Option<Self> {
         let mut json = action.json;
         let created = match action.created {
             Created::Given => json
@@ -69,7 +73,7 @@ impl Placed {
         id: ActionId,
         created: Timestamp,
         mut json: Map<String, Value>,
-        bodies: BTreeMap<u32, Body>,
+        bodies: BTreeMap<u32, ResultBody>,
         course: Course,
     ) -> Self {
         date(&mut json, created, &course, Timestamp::MAX);
@@ -196,7 +200,7 @@ impl Placed {
     }
 }
 
-impl Progress {
+impl ActionProgress {
     /// The same course for each command, one after the other.
     fn course(self, created: Timestamp, commands: u32) -> Course {
         let taken_up = later(created, self.queued);
@@ -256,8 +260,8 @@ fn date(json: &mut Map<String, Value>, created: Timestamp, course: &Course, now:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synthetic::action::Command;
-    use crate::synthetic::fleet::Fleet;
+    use crate::synthetic::action::ScriptedCommand;
+    use crate::synthetic::fleet::EmulatedFleet;
     use std::time::Duration;
 
     fn second(n: u64) -> Timestamp {
@@ -265,25 +269,25 @@ mod tests {
         later(start, Duration::from_secs(n))
     }
 
-    fn placed(action: Action) -> Placed {
-        let mut fleet = Fleet::new().action(action);
+    fn placed(action: ScriptedAction) -> Placed {
+        let mut fleet = EmulatedFleet::new().action(action);
         Placed::place(fleet.actions.remove(0), second(0), 0).unwrap()
     }
 
     #[test]
     fn an_action_proceeds_command_by_command() {
-        let progress = Progress {
+        let progress = ActionProgress {
             hidden: Duration::from_secs(20),
             queued: Duration::from_secs(60),
             each_command: Duration::from_secs(10),
             settling: Duration::from_secs(30),
         };
         let action = placed(
-            Action::on("ws")
+            ScriptedAction::on("ws")
                 .created_after_start(Duration::from_secs(100))
                 .progress(progress)
                 .run_script("a.ps1", "", "{}")
-                .command(Command::get_file("C:/x").failed("not found")),
+                .command(ScriptedCommand::get_file("C:/x").failed("not found")),
         );
         let shown = |n| {
             let json = action.json(second(n));
@@ -307,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_finished_action_is_dated_whole() {
-        let action = placed(Action::on("ws").run_script("a.ps1", "-x", "{}"));
+        let action = placed(ScriptedAction::on("ws").run_script("a.ps1", "-x", "{}"));
         let json = action.json(second(0));
         assert_eq!(json["status"], "Succeeded");
         assert!(json["commands"][0]["endTime"].is_string());

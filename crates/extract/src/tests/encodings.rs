@@ -44,10 +44,10 @@ fn text_of_a_code_page_is_read_by_it() {
     assert_eq!(taken.encoding(), "windows-1252");
     assert!(taken.has(ProblemKind::Encoding));
     let mut other = Taken::default();
-    let settings = Settings {
+    let settings = ExtractSettings {
         code_page: CodePage::from_number(1251).unwrap(),
     };
-    let hint = Hint {
+    let hint = ContentHint {
         name: None,
         kind: ResultKind::File,
     };
@@ -64,10 +64,10 @@ fn text_of_a_code_page_is_read_by_it() {
 #[test]
 fn a_code_page_of_two_bytes_a_character_is_read_too() {
     let (bytes, _, _) = encoding_rs::SHIFT_JIS.encode("サービス開始 mimikatz 日本語\r\n");
-    let settings = Settings {
+    let settings = ExtractSettings {
         code_page: CodePage::from_number(932).unwrap(),
     };
-    let hint = Hint {
+    let hint = ContentHint {
         name: None,
         kind: ResultKind::File,
     };
@@ -204,7 +204,7 @@ fn nuls_in_text_stay_and_no_word_is_lost() {
     let taken = file(&bytes);
     let expected = String::from_utf8(bytes.clone()).unwrap();
     assert_eq!(taken.whole(), expected);
-    assert_eq!(taken.documents[0].head.form, Form::Text);
+    assert_eq!(taken.documents[0].head.form, TextForm::Text);
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn a_program_gives_its_strings_in_both_widths() {
             "odd offset"
         ]
     );
-    assert_eq!(taken.documents[0].head.form, Form::Strings);
+    assert_eq!(taken.documents[0].head.form, TextForm::Strings);
     assert_eq!(taken.problems, []);
 }
 
@@ -45,7 +45,7 @@ fn a_string_longer_than_every_window_stays_one_line() {
 fn emptiness_gives_nothing() {
     let taken = file(&[0; 300_000]);
     assert_eq!(taken.whole(), "");
-    assert_eq!(taken.documents[0].head.form, Form::Strings);
+    assert_eq!(taken.documents[0].head.form, TextForm::Strings);
 }
 
 // ---- transcripts -------------------------------------------------------

@@ -12,9 +12,12 @@ fn a_transcript_gives_its_values_in_any_order() {
         r#"{"script_output":"line\r\n\"q\" \\ \u00fc \ud83d\ude80\u0000","exit_code":-5,
             "script_errors":"bad","script_name":"x.ps1"}"#,
     );
-    assert_eq!(taken.part(Part::Output), Some("line\r\n\"q\" \\ ü 🚀\0"));
-    assert_eq!(taken.part(Part::Errors), Some("bad"));
-    assert_eq!(taken.part(Part::Other), None);
+    assert_eq!(
+        taken.part(TextPart::Output),
+        Some("line\r\n\"q\" \\ ü 🚀\0")
+    );
+    assert_eq!(taken.part(TextPart::Errors), Some("bad"));
+    assert_eq!(taken.part(TextPart::Other), None);
     let facts = taken.facts.clone().unwrap();
     assert_eq!(facts.script_name.as_deref(), Some("x.ps1"));
     assert_eq!(facts.exit_code, Some(-5));
@@ -24,11 +27,11 @@ fn a_transcript_gives_its_values_in_any_order() {
 #[test]
 fn other_spellings_of_the_keys_are_known() {
     let taken = transcript(r#"{"name":"a","exit_code":"7","output":"o","errors":"e"}"#);
-    assert_eq!(taken.part(Part::Output), Some("o"));
-    assert_eq!(taken.part(Part::Errors), Some("e"));
+    assert_eq!(taken.part(TextPart::Output), Some("o"));
+    assert_eq!(taken.part(TextPart::Errors), Some("e"));
     assert_eq!(taken.facts.unwrap().exit_code, Some(7));
     let taken = transcript(r#"{"script_output":"o","script_error":"e"}"#);
-    assert_eq!(taken.part(Part::Errors), Some("e"));
+    assert_eq!(taken.part(TextPart::Errors), Some("e"));
 }
 
 #[test]
@@ -36,8 +39,8 @@ fn unknown_and_second_values_are_kept_beside() {
     let taken = transcript(
         r#"{"script_output":"one","machine":{"a":[1,"}x"]},"output":"two","script_errors":null,"exit_code":{}}"#,
     );
-    assert_eq!(taken.part(Part::Output), Some("one"));
-    let other = taken.part(Part::Other).unwrap();
+    assert_eq!(taken.part(TextPart::Output), Some("one"));
+    let other = taken.part(TextPart::Other).unwrap();
     assert!(other.contains(r#"machine: {"a":[1,"}x"]}"#), "{other}");
     assert!(other.contains("output: two\n"), "{other}");
     assert!(other.contains("exit_code: {}"), "{other}");
@@ -48,7 +51,7 @@ fn a_transcript_without_output_still_is_a_document() {
     let taken =
         transcript(r#"{"script_name":"x","exit_code":0,"script_output":"","script_errors":""}"#);
     assert_eq!(taken.documents.len(), 1);
-    assert_eq!(taken.part(Part::Output), Some(""));
+    assert_eq!(taken.part(TextPart::Output), Some(""));
     assert_eq!(taken.problems, []);
 }
 
@@ -72,7 +75,7 @@ fn what_is_not_strict_is_read_and_told() {
         ("\u{feff}{\"script_output\":\"a\"}", "a", "byte order mark"),
     ] {
         let taken = transcript(json);
-        assert_eq!(taken.part(Part::Output), Some(output), "{json}");
+        assert_eq!(taken.part(TextPart::Output), Some(output), "{json}");
         let problem = taken
             .problems
             .iter()
@@ -88,8 +91,8 @@ fn what_is_not_strict_is_read_and_told() {
 #[test]
 fn a_nul_tail_behind_the_object_is_told() {
     let taken = transcript("{\"script_output\":\"a\",\"exit_code\":0}\n\0\0\0\0");
-    assert_eq!(taken.part(Part::Output), Some("a"));
-    assert_eq!(taken.part(Part::Other), None);
+    assert_eq!(taken.part(TextPart::Output), Some("a"));
+    assert_eq!(taken.part(TextPart::Other), None);
     assert!(taken.has(ProblemKind::Repaired));
 }
 
@@ -99,7 +102,7 @@ fn utf16_transcripts_are_read() {
     for mark in [&[0xff, 0xfe][..], &[]] {
         let bytes = [mark, &utf16(json, false)].concat();
         let taken = take(&bytes, ResultKind::Transcript);
-        assert_eq!(taken.part(Part::Output), Some("größe"));
+        assert_eq!(taken.part(TextPart::Output), Some("größe"));
         assert_eq!(taken.facts.clone().unwrap().exit_code, Some(3));
         assert!(taken.has(ProblemKind::Repaired));
     }
@@ -131,14 +134,17 @@ fn what_is_no_json_is_plain_text_and_told() {
 #[test]
 fn a_file_is_a_transcript_only_where_it_says_enough() {
     let taken = file(br#"{"script_name":"x","script_output":"found","exit_code":0}"#);
-    assert_eq!(taken.part(Part::Output), Some("found"));
+    assert_eq!(taken.part(TextPart::Output), Some("found"));
     // The same bytes give the same text wherever they are found.
     let own = r#"{"script_output":"first\nsecond\n"}"#;
     assert_eq!(
-        file(own.as_bytes()).part(Part::Output),
+        file(own.as_bytes()).part(TextPart::Output),
         Some("first\nsecond\n")
     );
-    assert_eq!(transcript(own).part(Part::Output), Some("first\nsecond\n"));
+    assert_eq!(
+        transcript(own).part(TextPart::Output),
+        Some("first\nsecond\n")
+    );
     let config = br#"{"name":"x","output":"found"}"#;
     assert_eq!(file(config).whole().as_bytes(), config);
 }
@@ -149,7 +155,7 @@ fn a_transcript_larger_than_every_window_streams() {
     let output = line.repeat(20_000);
     let json = serde_json::json!({"script_output": output, "script_name": "big.ps1"}).to_string();
     let taken = transcript(&json);
-    assert!(taken.part(Part::Output) == Some(output.as_str()));
+    assert!(taken.part(TextPart::Output) == Some(output.as_str()));
     assert_eq!(taken.facts.unwrap().script_name.as_deref(), Some("big.ps1"));
     assert_eq!(taken.problems, []);
 }

@@ -4,11 +4,11 @@ use crate::tests::*;
 
 fn texts(bytes: &[u8], page: CodePage, seed: u64) -> Vec<Document> {
     let mut taken = Taken::default();
-    let hint = Hint {
+    let hint = ContentHint {
         name: None,
         kind: ResultKind::File,
     };
-    let settings = Settings { code_page: page };
+    let settings = ExtractSettings { code_page: page };
     let mut source = Chunked { bytes, seed };
     extract_by(&mut source, hint, settings, &mut taken, 64).unwrap();
     taken.documents
@@ -48,14 +48,14 @@ fn a_word_between_units_of_two_bytes_is_found() {
 fn what_a_decoding_swallows_is_a_part_of_its_own() {
     let taken = file(b"a\0b\0c\0 evil\0");
     assert_eq!(taken.whole(), "abc\u{6520}\u{6976}l");
-    assert_eq!(taken.part(Part::Other), Some(" evil\n"));
-    assert_eq!(taken.documents[1].head.form, Form::Strings);
+    assert_eq!(taken.part(TextPart::Other), Some(" evil\n"));
+    assert_eq!(taken.documents[1].head.form, TextForm::Strings);
     let transcript = utf16("{\"script_output\":\"abc\",\"exit_code\":0}", false);
     let mut bytes = transcript.clone();
     bytes.extend_from_slice(b"\0 evil\0");
     let taken = take(&bytes, ResultKind::Transcript);
-    assert_eq!(taken.part(Part::Output), Some("abc"));
-    assert!(taken.part(Part::Other).unwrap().contains(" evil\n"));
+    assert_eq!(taken.part(TextPart::Output), Some("abc"));
+    assert!(taken.part(TextPart::Other).unwrap().contains(" evil\n"));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn what_is_plain_has_no_part_beside_it() {
         mixed,
         [&b"\xff\xfe\0\0"[..], &utf32(SENTENCE)].concat(),
     ] {
-        assert_eq!(file(&bytes).part(Part::Other), None);
+        assert_eq!(file(&bytes).part(TextPart::Other), None);
     }
 }
 
@@ -79,12 +79,18 @@ fn what_is_kept_beside_a_text_is_bounded_and_the_rest_is_told() {
     // every other word is swallowed: units of two letters behind NULs
     let bytes = [&b"\xff\xfe"[..], &b"a\0evil\0\0".repeat(400_000)].concat();
     let mut taken = Taken::default();
-    let hint = Hint {
+    let hint = ContentHint {
         name: None,
         kind: ResultKind::File,
     };
-    extract(&mut &bytes[..], hint, Settings::default(), &mut taken).unwrap();
-    assert_eq!(taken.part(Part::Other).unwrap().len(), 1 << 20);
+    extract(
+        &mut &bytes[..],
+        hint,
+        ExtractSettings::default(),
+        &mut taken,
+    )
+    .unwrap();
+    assert_eq!(taken.part(TextPart::Other).unwrap().len(), 1 << 20);
     assert!(taken.has(ProblemKind::LimitReached), "{:?}", taken.problems);
 }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::transcript::{ERROR_KEYS, EXIT_KEYS, NAME_KEYS, OUTPUT_KEYS};
-use crate::{Form, Head, Part, Sink, TranscriptFacts};
+use crate::{DocumentHead, Sink, TextForm, TextPart, TranscriptFacts};
 use evidence::{Problem, ProblemKind};
 
 /// Text is handed on in pieces of about this size.
@@ -24,7 +24,7 @@ const FIRST_LINE_BYTES_MAX: usize = 4 << 10;
 pub(crate) enum Target {
     Name,
     Exit,
-    Text(Part),
+    Text(TextPart),
     Other,
 }
 
@@ -33,9 +33,9 @@ pub(crate) struct Values<'a> {
     encoding: &'static str,
     facts: TranscriptFacts,
     /// Parts that have had their value.
-    had: Vec<Part>,
+    had: Vec<TextPart>,
     /// The document that is open.
-    begun: Option<Part>,
+    begun: Option<TextPart>,
     piece: String,
     small: String,
     first_line: Option<String>,
@@ -65,9 +65,9 @@ impl<'a> Values<'a> {
     /// nothing is lost.
     pub fn target(&mut self, key: &str) -> Target {
         let part = if OUTPUT_KEYS.contains(&key) {
-            Part::Output
+            TextPart::Output
         } else if ERROR_KEYS.contains(&key) {
-            Part::Errors
+            TextPart::Errors
         } else if NAME_KEYS.contains(&key) && self.facts.script_name.is_none() {
             return Target::Name;
         } else if EXIT_KEYS.contains(&key) && self.facts.exit_code.is_none() {
@@ -101,12 +101,12 @@ impl<'a> Values<'a> {
         ControlFlow::Continue(())
     }
 
-    fn push_text(&mut self, part: Part, text: &str) -> ControlFlow<()> {
+    fn push_text(&mut self, part: TextPart, text: &str) -> ControlFlow<()> {
         if text.is_empty() {
             return ControlFlow::Continue(());
         }
         self.open(part)?;
-        if part == Part::Output {
+        if part == TextPart::Output {
             self.push_first_line(text);
         }
         self.piece.push_str(text);
@@ -116,17 +116,17 @@ impl<'a> Values<'a> {
         ControlFlow::Continue(())
     }
 
-    fn open(&mut self, part: Part) -> ControlFlow<()> {
+    fn open(&mut self, part: TextPart) -> ControlFlow<()> {
         if self.begun == Some(part) {
             return ControlFlow::Continue(());
         }
         self.begun = Some(part);
         self.had.push(part);
         self.written = true;
-        self.sink.document(Head {
+        self.sink.document(DocumentHead {
             part,
             encoding: self.encoding,
-            form: Form::Transcript,
+            form: TextForm::Transcript,
         })
     }
 
@@ -178,7 +178,7 @@ impl<'a> Values<'a> {
             Target::Name => self.keep_odd("script_name"),
             Target::Text(part) => {
                 self.flush()?;
-                if part == Part::Output {
+                if part == TextPart::Output {
                     self.settle_first_line();
                 }
                 if !self.had.contains(&part) {
@@ -209,12 +209,12 @@ impl<'a> Values<'a> {
             .is_empty()
         {
             let other = std::mem::take(&mut self.other);
-            self.open(Part::Other)?;
+            self.open(TextPart::Other)?;
             self.sink.text(&other)?;
         }
         if !self.written {
             // a result always has a document, if an empty one
-            self.open(Part::Output)?;
+            self.open(TextPart::Output)?;
         }
         if self.other_cut > 0 {
             self.sink.problem(Problem::new(

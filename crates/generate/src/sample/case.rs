@@ -11,7 +11,7 @@ use crate::random::Random;
 use crate::round::TRANSCRIPT_STARTED;
 use crate::sample::quirk::Form;
 use crate::section::{Plant, Scene, Section};
-use crate::sink::Sink;
+use crate::sink::OutputSink;
 use crate::text::Text;
 use crate::wrap::{Transcript, gzip};
 use evidence::{ActionId, ResultKey};
@@ -52,14 +52,14 @@ const DEVICES: [(&str, &str, &str, u64, &str); 14] = [
 pub(crate) type Line<'a> = (Section, &'a str);
 
 pub(crate) struct Case<'a> {
-    sink: &'a dyn Sink,
+    sink: &'a dyn OutputSink,
     images: Vec<Image>,
     devices: Vec<Device>,
     actions: u64,
 }
 
 impl<'a> Case<'a> {
-    pub fn new(sink: &'a dyn Sink) -> Self {
+    pub fn new(sink: &'a dyn OutputSink) -> Self {
         let devices = DEVICES.iter().zip(0..).map(|(row, number)| {
             let (name, user, address, image, _) = *row;
             Device {
@@ -120,7 +120,7 @@ impl<'a> Case<'a> {
 
 /// One action on one device.
 pub(crate) struct Visit<'a> {
-    sink: &'a dyn Sink,
+    sink: &'a dyn OutputSink,
     pub session: Session,
     scene: Scene<'a>,
 }

@@ -13,7 +13,7 @@ mod tests;
 use crate::sample::case::Case;
 
 use crate::error::GenerateError;
-use crate::sink::Sink;
+use crate::sink::OutputSink;
 
 /// A question that the incident answers, as `demo` asks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub const QUESTIONS: [Question; 5] = [
 /// Writes the incident.
 ///
 /// **Errors**: when `sink` refuses a file.
-pub fn sample(sink: &dyn Sink) -> Result<(), GenerateError> {
+pub fn sample(sink: &dyn OutputSink) -> Result<(), GenerateError> {
     let mut case = Case::new(sink);
     crate::sample::story::first_look(&mut case)?;
     crate::sample::story::second_foothold(&mut case)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use crate::Memory;
+use crate::MemorySink;
 use crate::sample::*;
 use crate::tests::texts_of;
 use evidence::Action;
@@ -13,7 +13,7 @@ use evidence::Action;
 type Files = BTreeMap<String, Vec<u8>>;
 
 fn written() -> Files {
-    let memory = Memory::default();
+    let memory = MemorySink::default();
     sample(&memory).unwrap();
     memory.into_files()
 }
@@ -67,7 +67,7 @@ fn remake(files: &Files) {
             fs::remove_file(path).unwrap();
         }
     }
-    let folder = crate::Folder(folder());
+    let folder = crate::DirectorySink(folder());
     files
         .iter()
         .for_each(|(path, bytes)| folder.put(path, bytes).unwrap());

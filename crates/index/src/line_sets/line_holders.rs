@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use crate::IndexError;
-use crate::line_sets::line_position::Spot;
-use crate::line_sets::member_set::Selection;
-use crate::search::Options;
+use crate::line_sets::line_position::LinePosition;
+use crate::line_sets::member_set::MemberSet;
+use crate::search::SearchOptions;
 use crate::search::hits::Lister;
 use crate::search::verify::without_end;
 use crate::segment::Segment;
@@ -22,7 +22,7 @@ const WAITING: usize = 4;
 const BATCH: usize = 1024;
 
 /// Lines that stand behind each other, and the members that hold them.
-pub struct Run<'r> {
+pub struct ChunkRun<'r> {
     pub lines: Vec<u32>,
     /// By rank, ascending; one that holds the run twice is named twice.
     pub holders: &'r [Holder],
@@ -32,14 +32,14 @@ pub struct Run<'r> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
     pub rank: u32,
-    pub spot: Spot,
+    pub spot: LinePosition,
 }
 
 /// A passage in a text: a chunk at a place of a document.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Passage {
     chunk: u32,
-    /// Place in `Held::texts`.
+    /// Place in `SegmentHolders::texts`.
     text: u32,
     /// Which of the document's stored lines is the passage's first.
     index: u32,
@@ -49,7 +49,7 @@ struct Passage {
 #[derive(Clone, Copy)]
 struct Text {
     document: u32,
-    /// Place in `Selection::contents`.
+    /// Place in `MemberSet::contents`.
     content: u32,
 }
 
@@ -57,12 +57,12 @@ struct Text {
 struct Match {
     line: u32,
     content: u32,
-    spot: Spot,
+    spot: LinePosition,
 }
 
 /// What selected members hold of a segment.
-pub struct Held<'s> {
-    selection: &'s Selection<'s>,
+pub struct SegmentHolders<'s> {
+    selection: &'s MemberSet<'s>,
     segment: &'s Segment,
     number: u32,
     texts: Vec<Text>,
@@ -74,13 +74,13 @@ pub struct Held<'s> {
     threads: usize,
 }
 
-impl<'s> Held<'s> {
+impl<'s> SegmentHolders<'s> {
     /// **Cost**: reads the lists of chunks and lines, no text.
     ///
     /// **Memory**: a bit a line of the segment, 12 bytes a chunk of each text,
     /// 32 a line that matches.
     pub(crate) fn open(
-        selection: &'s Selection<'s>,
+        selection: &'s MemberSet<'s>,
         number: u32,
         part: Option<&Layer>,
         threads: usize,
@@ -138,7 +138,7 @@ impl<'s> Held<'s> {
     ) -> Result<(), IndexError> {
         let selection = self.selection;
         let (plan, matches) = (&selection.plan, &selection.matches);
-        let mut lister = Lister::new(selection.searcher, plan, matches, &Options::default());
+        let mut lister = Lister::new(selection.searcher, plan, matches, &SearchOptions::default());
         for content in contents {
             let ranks = &selection.contents()[content as usize].ranks;
             let Some(first) = ranks.first() else {
@@ -156,7 +156,7 @@ impl<'s> Held<'s> {
                 self.matches.push(Match {
                     line: found.line_id,
                     content,
-                    spot: Spot {
+                    spot: LinePosition {
                         segment: self.number,
                         document: found.document,
                         index: found.index,
@@ -249,7 +249,7 @@ impl<'s> Held<'s> {
     /// in one place, `take` on this one, in no order.
     pub fn runs<T: Default + Send>(
         &self,
-        work: &(dyn Fn(&mut T, Run<'_>) + Sync),
+        work: &(dyn Fn(&mut T, ChunkRun<'_>) + Sync),
         take: &mut dyn FnMut(T),
     ) -> Result<(), IndexError> {
         let of_batch = |batch: &&[Passage]| {
@@ -257,7 +257,7 @@ impl<'s> Held<'s> {
             for same in batch.chunk_by(|a, b| a.chunk == b.chunk) {
                 let lines = self.hold_run(same, &mut holders)?;
                 let holders = &holders;
-                work(&mut gathered, Run { lines, holders });
+                work(&mut gathered, ChunkRun { lines, holders });
             }
             Ok(gathered)
         };
@@ -268,7 +268,7 @@ impl<'s> Held<'s> {
                 holders.clear();
                 self.hold(found.content, found.spot, &mut holders);
                 let (lines, holders) = (vec![found.line], &holders);
-                work(&mut gathered, Run { lines, holders });
+                work(&mut gathered, ChunkRun { lines, holders });
             }
             Ok(gathered)
         };
@@ -298,7 +298,7 @@ impl<'s> Held<'s> {
         holders.clear();
         for passage in same {
             let text = self.texts[passage.text as usize];
-            let spot = Spot {
+            let spot = LinePosition {
                 segment: self.number,
                 document: text.document,
                 index: u64::from(passage.index),
@@ -312,7 +312,7 @@ impl<'s> Held<'s> {
         }
     }
 
-    fn hold(&self, content: u32, spot: Spot, holders: &mut Vec<Holder>) {
+    fn hold(&self, content: u32, spot: LinePosition, holders: &mut Vec<Holder>) {
         let ranks = &self.selection.contents()[content as usize].ranks;
         holders.extend(ranks.iter().map(|rank| Holder { rank: *rank, spot }));
     }
@@ -359,7 +359,7 @@ fn mark(lines: &mut [u64], line: u32) {
 /// The held lines of a frame: id and text without its end. A line stored in
 /// parts is as many lines.
 pub struct FrameLines<'f> {
-    held: &'f Held<'f>,
+    held: &'f SegmentHolders<'f>,
     next: u32,
     /// All lines end as most do, and none is a part.
     is_plain: bool,

@@ -9,13 +9,13 @@ use rustc_hash::FxHashMap;
 use crate::IndexError;
 use crate::codec::char_boundary::floor;
 use crate::line_sets::line_holders::own_text;
-use crate::line_sets::member_set::Selection;
+use crate::line_sets::member_set::MemberSet;
 use crate::search::snippet::{Cutter, TEXT_MAX};
 use evidence::Layer;
 
 /// A line at its place in a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spot {
+pub struct LinePosition {
     pub segment: u32,
     pub document: u32,
     /// Which of the document's stored lines, from 0.
@@ -24,7 +24,7 @@ pub struct Spot {
 
 /// What stands at a spot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Located {
+pub struct LocatedLine {
     /// `output` or `errors` of a transcript.
     pub part: Option<Layer>,
     /// From 1, in the decoded text.
@@ -56,15 +56,15 @@ struct Opened {
 /// Looks spots up.
 ///
 /// **Memory**: 40 MiB of frames, 8 MB of where chunks begin.
-pub struct Spots<'s> {
-    selection: &'s Selection<'s>,
+pub struct LinePositions<'s> {
+    selection: &'s MemberSet<'s>,
     cutter: Cutter<'s>,
     opened: FxHashMap<(u32, u32), Rc<Opened>>,
     held: usize,
 }
 
-impl<'s> Spots<'s> {
-    pub(crate) fn new(selection: &'s Selection<'s>) -> Self {
+impl<'s> LinePositions<'s> {
+    pub(crate) fn new(selection: &'s MemberSet<'s>) -> Self {
         Self {
             selection,
             cutter: Cutter::new(selection.searcher, &selection.plan, true),
@@ -74,7 +74,7 @@ impl<'s> Spots<'s> {
     }
 
     /// **Cost**: a frame and the chunk; the chunks of the document once.
-    pub fn at(&mut self, spot: Spot) -> Result<Located, IndexError> {
+    pub fn at(&mut self, spot: LinePosition) -> Result<LocatedLine, IndexError> {
         let segment = self.selection.searcher.segment(spot.segment);
         let damaged = || segment.file().damaged("a line is not where it was counted");
         let opened = self.open(spot)?;
@@ -97,7 +97,7 @@ impl<'s> Spots<'s> {
         })?;
         let id = found.ok_or_else(damaged)?;
         let stored = self.cutter.stored(spot.segment, id)?;
-        Ok(Located {
+        Ok(LocatedLine {
             part: opened.part.clone(),
             line: at.line + 1,
             offset: at.offset,
@@ -109,7 +109,7 @@ impl<'s> Spots<'s> {
     /// of each as a hit shows.
     pub fn around(
         &mut self,
-        spot: Spot,
+        spot: LinePosition,
         lines: u64,
     ) -> Result<(Vec<String>, Vec<String>), IndexError> {
         let segment = self.selection.searcher.segment(spot.segment);
@@ -138,7 +138,7 @@ impl<'s> Spots<'s> {
         Ok((before, after))
     }
 
-    fn open(&mut self, spot: Spot) -> Result<Rc<Opened>, IndexError> {
+    fn open(&mut self, spot: LinePosition) -> Result<Rc<Opened>, IndexError> {
         let place = (spot.segment, spot.document);
         if let Some(known) = self.opened.get(&place) {
             return Ok(Rc::clone(known));

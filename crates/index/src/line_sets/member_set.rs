@@ -5,25 +5,25 @@
 use std::collections::HashMap;
 
 use crate::IndexError;
-use crate::line_sets::line_holders::Held;
-use crate::line_sets::line_position::Spots;
+use crate::line_sets::line_holders::SegmentHolders;
+use crate::line_sets::line_position::LinePositions;
 use crate::query::ast::Query;
 use crate::search::compiled_query::Plan;
 use crate::search::match_set::Matches;
 use crate::search::searcher::Searcher;
-use crate::search::{Order, Place};
-use crate::segment::metadata::{Occurrence, ResultFacts};
+use crate::search::{HitOrder, Place};
+use crate::segment::metadata::{Occurrence, ResultMetadata};
 use evidence::{Layer, Sha256};
 
 /// What a search calls one device: the machine id, else the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Device {
+pub struct SelectedDevice {
     pub machine_id: Option<String>,
     /// As the newest of its results has it, whether or not that is selected.
     pub name: Option<String>,
 }
 
-impl Device {
+impl SelectedDevice {
     /// Whether both are one: the machine id tells, else the name, in any case.
     pub fn is_same(&self, other: &Self) -> bool {
         self.key() == other.key()
@@ -55,14 +55,14 @@ pub(crate) struct Shared {
 
 /// The members that a query selects. A member's *rank* is its place in the
 /// order of a search: the oldest first, what has no time last.
-pub struct Selection<'a> {
+pub struct MemberSet<'a> {
     pub(crate) searcher: &'a Searcher,
     pub(crate) plan: Plan,
     pub(crate) matches: Matches,
     members: Vec<Member>,
     /// Ranks below this have a time.
     timed: u32,
-    devices: Vec<Device>,
+    devices: Vec<SelectedDevice>,
     contents: Vec<Shared>,
     known: HashMap<Sha256, u32>,
 }
@@ -71,11 +71,11 @@ impl Searcher {
     /// Selects the members of a query.
     ///
     /// **Memory**: that of a search, 50 bytes a member, 120 a content and 200 a device.
-    pub fn select(&self, query: &Query) -> Result<Selection<'_>, IndexError> {
+    pub fn select(&self, query: &Query) -> Result<MemberSet<'_>, IndexError> {
         let plan = Plan::compile(query)?;
         let matches = self.matches(&plan, false)?;
-        let places = self.places(&plan, &matches, Order::OldestFirst)?;
-        let mut selection = Selection {
+        let places = self.places(&plan, &matches, HitOrder::OldestFirst)?;
+        let mut selection = MemberSet {
             searcher: self,
             plan,
             matches,
@@ -106,16 +106,20 @@ impl Searcher {
     }
 }
 
-impl<'a> Selection<'a> {
+impl<'a> MemberSet<'a> {
     /// The device of a result: by its machine id, else by its name, in which
     /// case does not count; `None` where neither is known.
-    fn device_of(&mut self, result: &ResultFacts, known: &mut HashMap<String, u32>) -> Option<u32> {
+    fn device_of(
+        &mut self,
+        result: &ResultMetadata,
+        known: &mut HashMap<String, u32>,
+    ) -> Option<u32> {
         let key = device_key(result.machine_id.as_deref(), result.device.as_deref())?;
         if let Some(number) = known.get(&key) {
             return Some(*number);
         }
         let number = self.devices.len() as u32;
-        self.devices.push(Device {
+        self.devices.push(SelectedDevice {
             machine_id: result.machine_id.clone(),
             name: self.searcher.names().get(&key).cloned(),
         });
@@ -124,7 +128,7 @@ impl<'a> Selection<'a> {
     }
 
     /// Every device, in the order of the first rank.
-    pub fn devices(&self) -> &[Device] {
+    pub fn devices(&self) -> &[SelectedDevice] {
         &self.devices
     }
 
@@ -151,7 +155,7 @@ impl<'a> Selection<'a> {
         self.matches.cut_lines + self.matches.cut_texts
     }
 
-    pub fn facts(&self, rank: u32) -> Result<(ResultFacts, Occurrence), IndexError> {
+    pub fn facts(&self, rank: u32) -> Result<(ResultMetadata, Occurrence), IndexError> {
         self.searcher.facts_of(self.members[rank as usize].place)
     }
 
@@ -168,13 +172,13 @@ impl<'a> Selection<'a> {
         segment: u32,
         part: Option<&Layer>,
         threads: usize,
-    ) -> Result<Held<'_>, IndexError> {
-        Held::open(self, segment, part, threads)
+    ) -> Result<SegmentHolders<'_>, IndexError> {
+        SegmentHolders::open(self, segment, part, threads)
     }
 
     /// Looks places up again.
-    pub fn spots(&self) -> Spots<'_> {
-        Spots::new(self)
+    pub fn spots(&self) -> LinePositions<'_> {
+        LinePositions::new(self)
     }
 
     pub(crate) fn contents(&self) -> &[Shared] {

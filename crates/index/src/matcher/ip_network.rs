@@ -8,12 +8,12 @@ use crate::matcher::{Take, first_of};
 
 /// A network: the addresses that share its first bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct IpNetwork {
     address: IpAddr,
     bits: u32,
 }
 
-impl Network {
+impl IpNetwork {
     /// Reads `10.0.0.0/8` or `fe80::/10`; `None` for anything else.
     pub fn read(text: &str) -> Option<Self> {
         let (address, bits) = text.split_once('/')?;
@@ -263,7 +263,7 @@ fn read_ipv4(written: &str, before: &str, after: &str) -> Option<Ipv4Addr> {
     (!goes_on && parts.next().is_none()).then(|| octets.into())
 }
 
-impl std::fmt::Display for Network {
+impl std::fmt::Display for IpNetwork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.address, self.bits)
     }
@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     fn finds(network: &str, text: &str) -> Option<String> {
-        let network = Network::read(network).unwrap();
+        let network = IpNetwork::read(network).unwrap();
         let (start, end) = network.find(text, 0)?;
         Some(text[start..end].to_string())
     }
@@ -352,7 +352,7 @@ mod tests {
     }
 
     /// Every place and every length, the first place and there the longest.
-    fn slow(network: &Network, text: &str) -> Option<(usize, usize)> {
+    fn slow(network: &IpNetwork, text: &str) -> Option<(usize, usize)> {
         let wordly = |c: Option<char>| c.is_some_and(is_word);
         (0..text.len()).find_map(|start| {
             let before = text[..start].chars().next_back();
@@ -377,8 +377,8 @@ mod tests {
         let pieces = [
             "10", "1", "fe80", "ffff", "0", ":", ":", "::", ".", ".", " ", "10.0.0.1", "x", "300",
         ];
-        let four = Network::read("10.0.0.0/8").unwrap();
-        let six = Network::read("::/0").unwrap();
+        let four = IpNetwork::read("10.0.0.0/8").unwrap();
+        let six = IpNetwork::read("::/0").unwrap();
         let mut found = 0;
         for _ in 0..30_000 {
             let text: String = (0..random.below(16))
@@ -405,7 +405,7 @@ mod tests {
             .collect();
         let dump = dump.join(":");
         for network in ["fe80::/10", "10.0.0.0/8", "0.0.0.0/0"] {
-            let network = Network::read(network).unwrap();
+            let network = IpNetwork::read(network).unwrap();
             let look = || {
                 let began = std::time::Instant::now();
                 assert_eq!(network.find(&dump, 0), None);
@@ -419,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_long_run_takes_no_long_time() {
-        let network = Network::read("10.0.0.0/8").unwrap();
+        let network = IpNetwork::read("10.0.0.0/8").unwrap();
         for run in ["1.", ":", "a:", "::a", "10.0.0."] {
             let text = run.repeat(5_000);
             assert_eq!(network.find(&text, 0), None, "{run}");
@@ -432,7 +432,7 @@ mod tests {
             ("10.0.0.0/8", "10.1.2.3"),
             ("fe80::/10", "fe80::1:2:3:4:5:6"),
         ] {
-            let network = Network::read(network).unwrap();
+            let network = IpNetwork::read(network).unwrap();
             let line = [address; 20_000].join(",.");
             let line = format!("{line}:{}", [address; 1_000].join("."));
             let (mut count, mut last) = (0, 0);
@@ -456,13 +456,13 @@ mod tests {
             "fe80::/129",
             "10.0.0.0/",
         ] {
-            assert!(Network::read(text).is_none(), "{text}");
+            assert!(IpNetwork::read(text).is_none(), "{text}");
         }
     }
 
     #[test]
     fn the_fixed_parts_are_whole_bytes() {
-        let parts = |text: &str| Network::read(text).unwrap().fixed_parts();
+        let parts = |text: &str| IpNetwork::read(text).unwrap().fixed_parts();
         let (ten, one) = (vec!["010", "10", "ffff"], vec!["001", "01", "1", "ffff"]);
         assert_eq!(parts("10.1.0.0/16"), [ten, one]);
         assert_eq!(parts("172.16.0.0/12"), [["172", "ffff"]]);

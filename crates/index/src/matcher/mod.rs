@@ -16,7 +16,7 @@ use regex::Regex;
 
 use crate::codec::tokenizer::{fold_text, is_word};
 use crate::matcher::fuzzy::Alike;
-use crate::matcher::ip_network::Network;
+use crate::matcher::ip_network::IpNetwork;
 use crate::matcher::phrase::Crossing;
 use crate::matcher::prefilter::{Needed, NeededTerm};
 use crate::matcher::proximity::Near;
@@ -46,7 +46,7 @@ pub(crate) enum Matcher {
     Alike(Alike),
     /// On folded text.
     Near(Near),
-    Network(Network),
+    IpNetwork(IpNetwork),
     /// On whole texts, whatever the line ends; no line matches it.
     Whole(TextPattern),
     /// On folded text: a line that ends with a phrase's beginning.
@@ -140,10 +140,10 @@ impl Matcher {
                 let needed = Needed::every(folded.iter().map(|word| Needed::of_literal(word)));
                 Ok((Self::Near(Near::new(&folded, *within)?), needed))
             }
-            Text::Network(network) => {
+            Text::IpNetwork(network) => {
                 let parts = network.fixed_parts().into_iter();
                 let needed = Needed::of_terms(parts.map(NeededTerm::Any).collect());
-                Ok((Self::Network(*network), needed))
+                Ok((Self::IpNetwork(*network), needed))
             }
             Text::Multiline {
                 pattern,
@@ -174,7 +174,7 @@ impl Matcher {
     pub(crate) fn folds(&self) -> bool {
         !matches!(
             self,
-            Self::Fixed(_) | Self::AnyCase(_) | Self::Line(_) | Self::Network(_) | Self::Whole(_)
+            Self::Fixed(_) | Self::AnyCase(_) | Self::Line(_) | Self::IpNetwork(_) | Self::Whole(_)
         )
     }
 
@@ -185,7 +185,7 @@ impl Matcher {
             Self::Line(pattern) => pattern.len_max.is_some_and(|len| len <= REACH),
             Self::Glob(glob) => !glob.is_unbounded(),
             Self::Phrase(_) | Self::Near(_) => false,
-            Self::Network(network) => !network.depends_on_run(),
+            Self::IpNetwork(network) => !network.depends_on_run(),
             Self::Literal(..) | Self::Fixed(_) | Self::AnyCase(_) => true,
             Self::Alike(_) | Self::LineEnd(_) | Self::Whole(_) => true,
         }
@@ -198,7 +198,7 @@ impl Matcher {
             Self::Glob(glob) => glob.may_cover(text),
             Self::Phrase(crossing) => crossing.may_cover(text),
             Self::Near(near) => near.may_cover(text),
-            Self::Network(network) => network.may_cover(text),
+            Self::IpNetwork(network) => network.may_cover(text),
             _ => false,
         }
     }
@@ -235,7 +235,7 @@ impl Matcher {
             }
             Self::Alike(alike) => alike.find(text, from),
             Self::Near(near) => near.find(text, from),
-            Self::Network(network) => network.find(text, from),
+            Self::IpNetwork(network) => network.find(text, from),
             Self::Whole(_) => None,
             Self::LineEnd(crossing) => crossing.find_end(text, from),
             Self::Fixed(finder) => {
@@ -258,7 +258,7 @@ impl Matcher {
     pub(crate) fn each(&self, text: &str, from: usize, take: Take<'_>) -> ControlFlow<()> {
         match self {
             Self::Near(near) => return near.each(text, from, take),
-            Self::Network(network) => return network.each(text, from, take),
+            Self::IpNetwork(network) => return network.each(text, from, take),
             _ => {}
         }
         let mut at = from;

@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 
-pub use crate::matcher::ip_network::Network;
+pub use crate::matcher::ip_network::IpNetwork;
 
 /// A query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub enum Text {
         within: u32,
     },
     /// An address that lies in a network.
-    Network(Network),
+    IpNetwork(IpNetwork),
 }
 
 impl std::fmt::Display for Text {
@@ -82,7 +82,7 @@ impl std::fmt::Display for Text {
             Self::Phrase(text) => write!(f, "\"{text}\""),
             Self::Fuzzy { word, distance } => write!(f, "{word}~{distance}"),
             Self::Near { words, within } => write!(f, "\"{}\"~{within}", words.join(" ")),
-            Self::Network(network) => write!(f, "{network}"),
+            Self::IpNetwork(network) => write!(f, "{network}"),
             Self::Regex { pattern, .. } | Self::Multiline { pattern, .. } => {
                 write!(f, "/{pattern}/")
             }
@@ -161,7 +161,7 @@ impl Query {
 
     /// Every line in which a match begins that may cross line ends. Texts are
     /// built again and searched as wholes; one of more than 32 MiB in windows,
-    /// in which a match of more than 4 MiB may be missed: `Summary::cut_texts`
+    /// in which a match of more than 4 MiB may be missed: `SearchStats::cut_texts`
     /// says so.
     pub fn multiline(pattern: impl Into<String>, ignore_case: bool) -> Self {
         Self::Text(Text::Multiline {

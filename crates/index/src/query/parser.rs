@@ -19,7 +19,7 @@
 use jiff::Timestamp;
 
 use crate::codec::tokenizer::is_word;
-use crate::matcher::ip_network::Network;
+use crate::matcher::ip_network::IpNetwork;
 use crate::query::ast::{Field, Query, SyntaxError, Text};
 use crate::query::lexer::{Bound, Token, Value, differ_by_one, read_tokens};
 pub use crate::query::time::read_time;
@@ -291,8 +291,8 @@ fn term(word: String, at: usize) -> Result<Query, SyntaxError> {
     if let Some(fuzzy) = fuzzy(&word, at)? {
         return Ok(Query::Text(fuzzy));
     }
-    if let Some(network) = Network::read(&word) {
-        return Ok(Query::Text(Text::Network(network)));
+    if let Some(network) = IpNetwork::read(&word) {
+        return Ok(Query::Text(Text::IpNetwork(network)));
     }
     if let Some((address, bits)) = word.split_once('/')
         && address.parse::<std::net::IpAddr>().is_ok()
@@ -658,8 +658,14 @@ mod tests {
         assert_eq!(parse("mimikatz~2"), fuzzy(2));
         assert_eq!(parse("\"PROGRA~1\""), term("PROGRA~1"));
         assert_eq!(parse("a\\b~1"), term("a\\b~1"));
-        assert!(matches!(parse("10.0.0.0/8"), Query::Text(Text::Network(_))));
-        assert!(matches!(parse("fe80::/10"), Query::Text(Text::Network(_))));
+        assert!(matches!(
+            parse("10.0.0.0/8"),
+            Query::Text(Text::IpNetwork(_))
+        ));
+        assert!(matches!(
+            parse("fe80::/10"),
+            Query::Text(Text::IpNetwork(_))
+        ));
         assert_eq!(parse("1/2"), term("1/2"));
         let long = format!("{}~", "a".repeat(FUZZY_MAX + 1));
         assert!(Query::parse(&long, now()).is_err());

@@ -12,7 +12,7 @@ use crate::matcher::prefilter::Needed;
 use crate::matcher::regex_pattern::PATTERNS_MAX;
 use crate::query::ast::{Field, Query, SyntaxError, Text};
 use crate::search::cross_line_phrases::Crossed;
-use crate::segment::metadata::{Occurrence, ResultFacts};
+use crate::segment::metadata::{Occurrence, ResultMetadata};
 use evidence::Layer;
 
 /// Texts in one query: each is a bit of a member's mask.
@@ -105,7 +105,7 @@ impl Plan {
     pub(crate) fn judges(
         &self,
         mask: u64,
-        result: &ResultFacts,
+        result: &ResultMetadata,
         occurrence: &dyn Fn() -> Option<Occurrence>,
     ) -> bool {
         judge(&self.tree, mask, result, occurrence)
@@ -162,7 +162,7 @@ pub(crate) struct Fields<'a>(Vec<&'a Node>);
 impl Fields<'_> {
     pub(crate) fn are_of(
         &self,
-        result: &ResultFacts,
+        result: &ResultMetadata,
         occurrence: &dyn Fn() -> Option<Occurrence>,
     ) -> bool {
         let mut fields = self.0.iter();
@@ -275,7 +275,7 @@ fn may_match(node: &Node) -> bool {
 fn judge(
     node: &Node,
     mask: u64,
-    result: &ResultFacts,
+    result: &ResultMetadata,
     occurrence: &dyn Fn() -> Option<Occurrence>,
 ) -> bool {
     match node {
@@ -300,7 +300,7 @@ impl Ends {
     fn hold(
         &self,
         field: Field,
-        result: &ResultFacts,
+        result: &ResultMetadata,
         occurrence: &dyn Fn() -> Option<Occurrence>,
     ) -> bool {
         let Some(value) = value_of(field, result, &occurrence()) else {
@@ -325,7 +325,7 @@ impl Ends {
 /// What a member has for a field: what counting by it counts.
 pub(crate) fn value_of(
     field: Field,
-    result: &ResultFacts,
+    result: &ResultMetadata,
     occurrence: &Option<Occurrence>,
 ) -> Option<String> {
     match field {
@@ -353,7 +353,7 @@ pub(crate) fn value_of(
 fn field_matches(
     field: Field,
     pattern: &Pattern,
-    result: &ResultFacts,
+    result: &ResultMetadata,
     occurrence: &dyn Fn() -> Option<Occurrence>,
 ) -> bool {
     let is = |text: &Option<String>| text.as_deref().is_some_and(|text| pattern.is(text));
@@ -413,7 +413,7 @@ pub(crate) fn joined(layers: &[Layer]) -> String {
 }
 
 /// **Units**: UTC day, `2026-02-04`.
-pub(crate) fn day_of(result: &ResultFacts) -> Option<String> {
+pub(crate) fn day_of(result: &ResultMetadata) -> Option<String> {
     let instant = result.time.as_ref()?.instant()?;
     Some(instant.to_zoned(jiff::tz::TimeZone::UTC).date().to_string())
 }

@@ -10,10 +10,10 @@ use crate::search::compiled_query::Plan;
 use crate::search::hit_lines::{Finder, Found, part_of};
 use crate::search::match_set::Matches;
 use crate::search::searcher::Searcher;
-use crate::search::snippet::{Cutter, Shown, window};
-use crate::search::{Options, Place};
+use crate::search::snippet::{Cutter, Snippet, window};
+use crate::search::{Place, SearchOptions};
 use crate::segment::DocumentView;
-use crate::segment::metadata::{Occurrence, ResultFacts};
+use crate::segment::metadata::{Occurrence, ResultMetadata};
 use evidence::{Layer, ResultId, Sha256, Time};
 
 /// A line that answers a query, and the way back to it.
@@ -31,7 +31,7 @@ pub struct Hit {
     /// The member is listed by its fields alone; its first line stands for it.
     pub is_bare: bool,
     /// Shared by the hits of the same line.
-    pub shown: Arc<Shown>,
+    pub shown: Arc<Snippet>,
     pub before: Vec<String>,
     pub after: Vec<String>,
 }
@@ -63,7 +63,7 @@ pub struct HitMember {
 }
 
 impl HitMember {
-    fn of(result: ResultFacts, occurrence: Occurrence, part: Option<Layer>) -> Arc<Self> {
+    fn of(result: ResultMetadata, occurrence: Occurrence, part: Option<Layer>) -> Arc<Self> {
         let mut layers = occurrence.layers;
         layers.extend(part);
         Arc::new(Self {
@@ -98,7 +98,7 @@ impl<'a> Lister<'a> {
         searcher: &'a Searcher,
         plan: &'a Plan,
         matches: &'a Matches,
-        options: &Options,
+        options: &SearchOptions,
     ) -> Self {
         Self {
             finder: Finder::new(searcher, plan, matches),
@@ -256,12 +256,12 @@ impl Teller<'_> {
             let text = self.cutter.text(number, line_id)?;
             let window = window(&text, 0);
             let text_truncated = window.len() < text.len();
-            let mut shown = Shown::of(text[window].to_string());
+            let mut shown = Snippet::of(text[window].to_string());
             shown.text_truncated = text_truncated;
             shown.line_bytes = text_truncated.then_some(text.len() as u64);
             return Ok(bare(document.part, shown));
         }
-        Ok(bare(of_empty, Shown::default()))
+        Ok(bare(of_empty, Snippet::default()))
     }
 
     fn member(&mut self, place: Place, found: &Found) -> Result<Arc<HitMember>, IndexError> {

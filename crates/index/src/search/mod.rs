@@ -34,12 +34,12 @@ use evidence::{ResultId, Sha256};
 
 /// How a search is to answer.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct SearchOptions {
     /// Stop after so many hits.
     pub limit: Option<u64>,
     /// Lines to show before and after each hit.
     pub context: usize,
-    pub order: Order,
+    pub order: HitOrder,
     /// Leave out where lines match (`spans`): nobody looks at it.
     pub plain: bool,
     /// Read every distinct line instead of trusting the terms: slow, and the
@@ -50,7 +50,7 @@ pub struct Options {
 /// Hits are ordered by time, then key, then place in the text. What has no
 /// time comes last either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum HitOrder {
     #[default]
     OldestFirst,
     NewestFirst,
@@ -61,7 +61,7 @@ pub enum Order {
 
 /// What a search did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct SearchStats {
     pub hits: u64,
     /// Members that match.
     pub members: u64,
@@ -115,7 +115,7 @@ pub struct TextPlan {
 
 /// Hits and members for one value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Count {
+pub struct HitCount {
     /// Empty where the member has no such value, or none was asked for.
     pub value: String,
     pub hits: u64,
@@ -143,9 +143,9 @@ impl Searcher {
     pub fn search(
         &self,
         query: &Query,
-        options: &Options,
+        options: &SearchOptions,
         each: &mut dyn FnMut(Hit) -> ControlFlow<()>,
-    ) -> Result<Summary, IndexError> {
+    ) -> Result<SearchStats, IndexError> {
         let began = Instant::now();
         let plan = Plan::compile(query)?;
         let matches = self.matches(&plan, options.scan)?;
@@ -162,7 +162,7 @@ impl Searcher {
             summary.stopped = flow.is_break();
             flow
         };
-        if options.order == Order::RarestFirst {
+        if options.order == HitOrder::RarestFirst {
             let mut lister = lister();
             for (place, found) in rank_by_rarity::rank(self, &mut lister, &places)?.hits() {
                 if give(lister.at(place, found)?).is_break() {
@@ -191,19 +191,19 @@ impl Searcher {
         by: Option<Field>,
         scan: bool,
         mut keep: Option<&mut dyn FnMut(&Hit) -> bool>,
-    ) -> Result<(Vec<Count>, Summary), IndexError> {
+    ) -> Result<(Vec<HitCount>, SearchStats), IndexError> {
         let began = Instant::now();
         let plan = Plan::compile(query)?;
         let matches = self.matches(&plan, scan)?;
-        let places = self.places(&plan, &matches, Order::OldestFirst)?;
+        let places = self.places(&plan, &matches, HitOrder::OldestFirst)?;
         let mut summary = self.summary(&plan, &matches, places.len(), began);
-        let options = Options {
+        let options = SearchOptions {
             plain: true,
-            ..Options::default()
+            ..SearchOptions::default()
         };
         let mut lister = Lister::new(self, &plan, &matches, &options);
         let mut by_content: HashMap<Sha256, u64> = HashMap::new();
-        let mut counts: HashMap<String, Count> = HashMap::new();
+        let mut counts: HashMap<String, HitCount> = HashMap::new();
         // Several may have one name, and one several.
         let mut devices = (by == Some(Field::Device)).then(HashSet::new);
         for place in places {
@@ -226,7 +226,7 @@ impl Searcher {
                 devices.extend(self.device_of(place)?);
             }
             let value = by.map_or(String::new(), |field| self.value(place, field));
-            let count = counts.entry(value.clone()).or_insert(Count {
+            let count = counts.entry(value.clone()).or_insert(HitCount {
                 value,
                 hits: 0,
                 members: 0,
@@ -235,15 +235,21 @@ impl Searcher {
             count.members += 1;
         }
         summary.devices = devices.map(|devices| devices.len() as u64);
-        let mut counts: Vec<Count> = counts.into_values().collect();
+        let mut counts: Vec<HitCount> = counts.into_values().collect();
         counts.sort_by(|a, b| b.hits.cmp(&a.hits).then_with(|| a.value.cmp(&b.value)));
         summary.listing = began.elapsed() - summary.finding;
         Ok((counts, summary))
     }
 
-    fn summary(&self, plan: &Plan, matches: &Matches, members: usize, began: Instant) -> Summary {
+    fn summary(
+        &self,
+        plan: &Plan,
+        matches: &Matches,
+        members: usize,
+        began: Instant,
+    ) -> SearchStats {
         let texts = self.text_plans(plan, matches);
-        Summary {
+        SearchStats {
             members: members as u64,
             searched_members: self.members(),
             searched_lines: self.segments().iter().map(|s| s.meta.distinct_lines).sum(),
@@ -254,7 +260,7 @@ impl Searcher {
             frames: matches.read.frames,
             frame_bytes: matches.read.bytes,
             finding: began.elapsed(),
-            ..Summary::default()
+            ..SearchStats::default()
         }
     }
 
@@ -314,7 +320,7 @@ impl Searcher {
         &self,
         plan: &Plan,
         matches: &Matches,
-        order: Order,
+        order: HitOrder,
     ) -> Result<Vec<Place>, IndexError> {
         let mut places = Vec::new();
         let mut contents: Vec<_> = matches.contents.iter().collect();
@@ -376,7 +382,7 @@ impl Searcher {
     }
 }
 
-impl Order {
+impl HitOrder {
     fn key(self, time: Option<i64>) -> i64 {
         match (self, time) {
             (_, None) => i64::MAX,

@@ -10,8 +10,8 @@ use crate::codec::mask;
 use crate::line_sets::member_set::device_key;
 use crate::search::Place;
 use crate::segment::Segment;
-use crate::segment::metadata::{Occurrence, PlacedProblem, ResultFacts};
-use crate::writer::manifest::{Identity, Manifest};
+use crate::segment::metadata::{Occurrence, PlacedProblem, ResultMetadata};
+use crate::writer::manifest::{IndexId, Manifest};
 use crate::writer::open_segments;
 use evidence::{ResultId, ResultKey, Seq, Sha256, Time};
 
@@ -34,7 +34,7 @@ pub struct Searcher {
 
 /// How large an index is, and how much its text repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
+pub struct IndexStats {
     pub segments: u64,
     pub documents: u64,
     pub contents: u64,
@@ -59,7 +59,7 @@ impl Searcher {
     /// **Cost**: maps each segment's file; reads tables when they are needed.
     pub fn open(
         folder: &Path,
-        identity: Option<&Identity>,
+        identity: Option<&IndexId>,
         key: Option<[u8; 32]>,
     ) -> Result<Self, IndexError> {
         let key = key.map(mask::Key::new);
@@ -108,15 +108,15 @@ impl Searcher {
         self.manifest.watermark
     }
 
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &IndexId {
         &self.manifest.identity
     }
 
     /// **Cost**: reads the tables of all segments, no text.
-    pub fn stats(&self) -> Stats {
-        let mut stats = Stats {
+    pub fn stats(&self) -> IndexStats {
+        let mut stats = IndexStats {
             segments: self.segments.len() as u64,
-            ..Stats::default()
+            ..IndexStats::default()
         };
         let mut contents: HashSet<Sha256> = HashSet::new();
         for segment in &self.segments {
@@ -190,7 +190,7 @@ impl Searcher {
 
     /// Every sealed result that is indexed, in the order of the journal's
     /// publishing.
-    pub fn results(&self) -> impl Iterator<Item = ResultFacts> {
+    pub fn results(&self) -> impl Iterator<Item = ResultMetadata> {
         self.segments.iter().flat_map(|segment| {
             let facts = segment.facts();
             (0..facts.results.len())
@@ -257,7 +257,10 @@ impl Searcher {
     }
 
     /// The facts of a matching member.
-    pub(crate) fn facts_of(&self, place: Place) -> Result<(ResultFacts, Occurrence), IndexError> {
+    pub(crate) fn facts_of(
+        &self,
+        place: Place,
+    ) -> Result<(ResultMetadata, Occurrence), IndexError> {
         let segment = self.segment(place.segment);
         let facts = segment.facts();
         let row = place.row as usize;

@@ -29,7 +29,7 @@ const LINES_MAX: usize = 16 << 20;
 
 /// A line as a hit shows it.
 #[derive(Clone, Debug, Default)]
-pub struct Shown {
+pub struct Snippet {
     /// The line without its end, or up to 64 KiB of it around the match.
     pub text: String,
     pub text_truncated: bool,
@@ -41,16 +41,16 @@ pub struct Shown {
 }
 
 /// Whether its JSON was made already says nothing of a line.
-impl PartialEq for Shown {
+impl PartialEq for Snippet {
     fn eq(&self, other: &Self) -> bool {
         let all = |shown: &Self| (shown.text_truncated, shown.line_bytes);
         self.text == other.text && all(self) == all(other) && self.spans == other.spans
     }
 }
 
-impl Eq for Shown {}
+impl Eq for Snippet {}
 
-impl Shown {
+impl Snippet {
     /// A whole line without matches.
     pub fn of(text: String) -> Self {
         Self {
@@ -78,7 +78,7 @@ pub(crate) struct Cut {
     pub(crate) len: u64,
     /// The line is stored in parts, so that its length is still to be said.
     pub(crate) is_part: bool,
-    pub(crate) shown: Arc<Shown>,
+    pub(crate) shown: Arc<Snippet>,
 }
 
 /// An inflated frame and where its lines begin.
@@ -155,7 +155,7 @@ impl CutLines {
         }
         if is_worth {
             // Its JSON too.
-            self.bytes += size_of::<(Cut, Shown)>() * 2 + cut.shown.text.len() * 2;
+            self.bytes += size_of::<(Cut, Snippet)>() * 2 + cut.shown.text.len() * 2;
             self.lines.insert(line, cut.clone());
         }
     }
@@ -213,7 +213,7 @@ impl<'a> Cutter<'a> {
             start: start as i64 - own_start as i64,
             len: (end - start) as u64,
             is_part,
-            shown: Arc::new(Shown {
+            shown: Arc::new(Snippet {
                 line_bytes: (text_truncated && !is_part).then_some(text.len() as u64),
                 text: text[window].to_string(),
                 text_truncated,
@@ -352,7 +352,7 @@ mod tests {
                 start: 0,
                 len: 1,
                 is_part: false,
-                shown: Arc::new(Shown::of("a line".into())),
+                shown: Arc::new(Snippet::of("a line".into())),
             };
             lines.keep((0, line), &cut);
         }

@@ -401,17 +401,17 @@ pub(crate) fn without_end(line: &str) -> &str {
 mod tests {
     use super::*;
     use crate::matcher::regex_pattern::PATTERNS_MAX;
-    use crate::query::ast::{Network, Text};
+    use crate::query::ast::{IpNetwork, Text};
 
     #[test]
     fn many_matches_of_a_line_take_no_longer_than_one_look_at_it() {
-        let network = Network::read("10.0.0.0/8").unwrap();
+        let network = IpNetwork::read("10.0.0.0/8").unwrap();
         let near = Text::Near {
             words: vec!["a".into(), "b".into()],
             within: 3,
         };
         for (text, line) in [
-            (Text::Network(network), "10.1.2.3:".repeat(7_000)),
+            (Text::IpNetwork(network), "10.1.2.3:".repeat(7_000)),
             (near, "a b ".repeat(15_000)),
             (
                 Text::Term("A".into()),

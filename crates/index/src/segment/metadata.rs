@@ -12,7 +12,7 @@ use evidence::{
 /// One sealed result, as far as the index knows it: what `list` and the field
 /// filters need without the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResultFacts {
+pub struct ResultMetadata {
     pub id: ResultId,
     pub seq: Seq,
     pub kind: ResultKind,
@@ -36,7 +36,7 @@ pub struct ResultFacts {
     pub problems: u64,
 }
 
-impl ResultFacts {
+impl ResultMetadata {
     pub fn new(id: ResultId, seq: Seq, kind: ResultKind) -> Self {
         Self {
             id,
@@ -102,7 +102,7 @@ pub struct PlacedProblem {
 /// The facts added since the last publishing.
 #[derive(Clone, Default)]
 pub(crate) struct Facts {
-    pub(crate) results: Vec<ResultFacts>,
+    pub(crate) results: Vec<ResultMetadata>,
     pub(crate) occurrences: Vec<Occurrence>,
     pub(crate) problems: Vec<PlacedProblem>,
 }
@@ -192,7 +192,7 @@ impl FactSections {
             |id: ResultId, sections: &mut Self, pool: &mut Pool, rows: &mut HashMap<_, _>| {
                 let next = (sections.results.offsets.len() / 4) as u64;
                 *rows.entry(id).or_insert_with(|| {
-                    let result = ResultFacts::new(id, Seq::ZERO, ResultKind::Transcript);
+                    let result = ResultMetadata::new(id, Seq::ZERO, ResultKind::Transcript);
                     put_result(sections.results.begin(), &result, pool);
                     next
                 })
@@ -256,7 +256,7 @@ fn put_layers(out: &mut Vec<u8>, layers: &[Layer], pool: &mut Pool) {
     }
 }
 
-fn put_result(out: &mut Vec<u8>, result: &ResultFacts, pool: &mut Pool) {
+fn put_result(out: &mut Vec<u8>, result: &ResultMetadata, pool: &mut Pool) {
     put_id(out, result.id);
     put(out, result.seq.0);
     put(out, result.kind as u64);
@@ -347,7 +347,7 @@ impl<'a> FactsView<'a> {
         read_id(&mut self.results.row(row)?)
     }
 
-    pub(crate) fn result(&self, row: usize) -> Option<ResultFacts> {
+    pub(crate) fn result(&self, row: usize) -> Option<ResultMetadata> {
         let mut bytes = self.results.row(row)?;
         let id = read_id(&mut bytes)?;
         let seq = Seq(bytes.next()?);
@@ -368,7 +368,7 @@ impl<'a> FactsView<'a> {
         let time = self.some_string(&mut bytes)?.map(Time::from_text);
         let has_exit_code = bytes.next()? == 1;
         let exit_code = bytes.signed()?;
-        Some(ResultFacts {
+        Some(ResultMetadata {
             id,
             seq,
             kind,
@@ -545,13 +545,13 @@ mod tests {
     fn facts_read_back_as_they_were_added() {
         let mut facts = Facts::default();
         for n in 0..5 {
-            facts.results.push(ResultFacts {
+            facts.results.push(ResultMetadata {
                 device: Some(format!("pc{}.contoso.example", n % 2)),
                 args: (n > 0).then(|| format!("-What {n}")),
                 time: (n > 1).then(|| Time::from_text("2026-02-04T15:37:00.1234567Z")),
                 exit_code: (n > 2).then_some(-1),
                 members: 7,
-                ..ResultFacts::new(id(n), Seq(u64::from(n)), ResultKind::File)
+                ..ResultMetadata::new(id(n), Seq(u64::from(n)), ResultKind::File)
             });
         }
         for n in 0..6 {

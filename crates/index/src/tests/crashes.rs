@@ -6,7 +6,7 @@ use crate::tests::*;
 
 /// Adds everything, publishing now and then, until the process "ends".
 fn run_until_the_end(folder: &Path, members: &[Member], operations: i64) -> Option<Seq> {
-    let mut writer = Writer::open(folder, identity(), tiny()).ok()?;
+    let mut writer = IndexWriter::open(folder, identity(), tiny()).ok()?;
     writer
         .folder
         .operations_left
@@ -54,7 +54,7 @@ fn a_crash_at_any_operation_leaves_the_last_publishing() {
     run_until_the_end(whole.path(), &members, i64::MAX).unwrap();
     let total = {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+        let mut writer = IndexWriter::open(folder.path(), identity(), tiny()).unwrap();
         let left = &writer.folder.operations_left.clone();
         left.store(1 << 40, Ordering::SeqCst);
         for (n, member) in members.iter().enumerate() {
@@ -145,7 +145,7 @@ impl OnDisk {
 fn a_loss_of_power_at_any_step_of_close_merge_and_publish_leaves_the_last_publishing() {
     let members = members(31, 18);
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    let mut writer = IndexWriter::open(folder.path(), identity(), tiny()).unwrap();
     // How many operations were done when a publishing was acknowledged.
     let mut acknowledged = vec![(0, Seq(0))];
     for (n, member) in members.iter().enumerate() {
@@ -180,7 +180,7 @@ fn a_loss_of_power_at_any_step_of_close_merge_and_publish_leaves_the_last_publis
 fn what_is_published_is_searchable_before_it_is_merged() {
     let members = members(33, 18);
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    let mut writer = IndexWriter::open(folder.path(), identity(), tiny()).unwrap();
     let mut merged = 0;
     for (n, member) in members.iter().enumerate() {
         add(&mut writer, member, n as u64).unwrap();
@@ -210,7 +210,7 @@ fn check_at(done: &[Done], members: &[Member], seq: Seq) {
 fn a_reader_keeps_its_answers_while_the_writer_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let members = members(22, 30);
-    let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    let mut writer = IndexWriter::open(folder.path(), identity(), tiny()).unwrap();
     let mut before: Option<(Searcher, Vec<Answer>)> = None;
     for (n, member) in members.iter().enumerate() {
         add(&mut writer, member, n as u64).unwrap();
@@ -229,7 +229,7 @@ fn a_reader_keeps_its_answers_while_the_writer_goes_on() {
 #[test]
 fn another_identity_or_a_damaged_manifest_begins_anew() {
     let members = members(23, 10);
-    let other = Identity {
+    let other = IndexId {
         generation: 2,
         ..identity()
     };
@@ -239,7 +239,7 @@ fn another_identity_or_a_damaged_manifest_begins_anew() {
         Searcher::open(folder.path(), Some(&other), None),
         Err(IndexError::Foreign { .. })
     ));
-    let mut writer = Writer::open(folder.path(), other.clone(), tiny()).unwrap();
+    let mut writer = IndexWriter::open(folder.path(), other.clone(), tiny()).unwrap();
     assert_eq!(writer.watermark(), Seq(0));
     check(folder.path(), &members, Seq(10));
     writer.publish(Seq(0)).unwrap();
@@ -268,7 +268,7 @@ fn another_identity_or_a_damaged_manifest_begins_anew() {
 fn damage_anywhere_in_a_segment_is_an_error_and_never_a_panic() {
     let folder = tempfile::tempdir().unwrap();
     let members = members(24, 12);
-    let settings = Settings::default();
+    let settings = IndexSettings::default();
     build(folder.path(), &members, settings.clone(), 12);
     let path = std::fs::read_dir(folder.path())
         .unwrap()
@@ -290,10 +290,10 @@ fn damage_anywhere_in_a_segment_is_an_error_and_never_a_panic() {
         };
         assert!(searcher.verify().is_err());
         for query in ["the -evil.exe", "device:pc*"] {
-            let options = Options {
+            let options = SearchOptions {
                 scan: true,
                 context: 1,
-                ..Options::default()
+                ..SearchOptions::default()
             };
             let _ = searcher.search(&parse(query), &options, &mut |_| ControlFlow::Continue(()));
         }

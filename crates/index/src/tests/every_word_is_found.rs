@@ -145,7 +145,7 @@ fn with_wildcards(random: &mut Random, text: &str) -> Option<String> {
 
 #[test]
 fn whatever_stands_in_a_text_is_found_by_every_search() {
-    for (seed, settings) in [(101, tiny()), (103, Settings::default())] {
+    for (seed, settings) in [(101, tiny()), (103, IndexSettings::default())] {
         let folder = tempfile::tempdir().unwrap();
         let members = texts(seed);
         build(folder.path(), &members, settings.clone(), 7);

@@ -9,8 +9,8 @@ fn long_member(line: &str) -> Member {
 }
 
 /// As many segments as there are parts, or one.
-fn small() -> Settings {
-    Settings {
+fn small() -> IndexSettings {
+    IndexSettings {
         text_max: 1 << 20,
         distinct_max: 1 << 20,
         lines_max: 100,
@@ -23,7 +23,7 @@ fn small() -> Settings {
 fn places(line: &str, queries: &[Query]) -> Vec<Vec<(u64, u64, u64)>> {
     let member = long_member(line);
     let mut first: Option<Vec<Vec<(u64, u64, u64)>>> = None;
-    for settings in [Settings::default(), small()] {
+    for settings in [IndexSettings::default(), small()] {
         let folder = tempfile::tempdir().unwrap();
         build(
             folder.path(),
@@ -34,9 +34,9 @@ fn places(line: &str, queries: &[Query]) -> Vec<Vec<(u64, u64, u64)>> {
         let searcher = open(folder.path(), &settings);
         assert_eq!(searcher.stats().segments > 1, settings.lines_max == 100);
         for scan in [false, true] {
-            let options = Options {
+            let options = SearchOptions {
                 scan,
-                ..Options::default()
+                ..SearchOptions::default()
             };
             let found = queries.iter().map(|query| {
                 let found = hits(&searcher, query, &options);
@@ -175,7 +175,7 @@ fn a_line_too_long_for_a_pattern_is_said_to_be() {
     line.replace_range(36_000_000..36_000_006, "needle");
     let member = long_member(&line);
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings::default();
+    let settings = IndexSettings::default();
     build(
         folder.path(),
         std::slice::from_ref(&member),
@@ -185,7 +185,7 @@ fn a_line_too_long_for_a_pattern_is_said_to_be() {
     let searcher = open(folder.path(), &settings);
     let cut = |query: &Query| {
         let mut hits = 0;
-        let options = Options::default();
+        let options = SearchOptions::default();
         let summary = searcher.search(query, &options, &mut |_| {
             hits += 1;
             ControlFlow::Continue(())
@@ -212,8 +212,8 @@ fn a_line_of_any_length_is_found_in_at_its_places() {
     let exhaustive = std::env::var_os("AFTERACTION_EXHAUSTIVE").is_some();
     let len: u64 = if exhaustive { 200 << 20 } else { 5 << 20 };
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings::default();
-    let mut writer = Writer::open(folder.path(), identity(), settings.clone()).unwrap();
+    let settings = IndexSettings::default();
+    let mut writer = IndexWriter::open(folder.path(), identity(), settings.clone()).unwrap();
     let mut random = Random(6);
     let (mut places, mut offset) = (Vec::new(), 0);
     writer.begin(None);
@@ -241,7 +241,7 @@ fn a_line_of_any_length_is_found_in_at_its_places() {
     write("tail");
     let content = Sha256([4; 32]);
     assert!(writer.finish(content).unwrap());
-    writer.result(ResultFacts::new(id(1), Seq(1), ResultKind::File));
+    writer.result(ResultMetadata::new(id(1), Seq(1), ResultKind::File));
     writer.occurrence(Occurrence::new(id(1), Vec::new(), content, at));
     writer.publish(Seq(1)).unwrap();
     let searcher = open(folder.path(), &settings);
@@ -281,13 +281,13 @@ fn a_word_of_any_length_is_seen_into() {
     line.insert_str(6_000_000, "evilz");
     let member = long_member(&line);
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings::default();
+    let settings = IndexSettings::default();
     build(folder.path(), &[member], settings.clone(), 1);
     let searcher = open(folder.path(), &settings);
     for query in ["*evilz*", "*EVILZ0*", "*?vilz*"] {
         let mut found = Vec::new();
         let query = parse(query);
-        let options = Options::default();
+        let options = SearchOptions::default();
         let summary = searcher.search(&query, &options, &mut |hit| {
             found.push((
                 hit.offset,
@@ -306,14 +306,14 @@ fn a_word_of_any_length_is_seen_into() {
 fn the_neighbours_of_a_long_line_are_lines() {
     let line = format!("{} needle {}", "a ".repeat(600_000), "b ".repeat(600_000));
     let member = long_member(&format!("second\n{line}\nfourth"));
-    for settings in [Settings::default(), small()] {
+    for settings in [IndexSettings::default(), small()] {
         let folder = tempfile::tempdir().unwrap();
         let members = std::slice::from_ref(&member);
         build(folder.path(), members, settings.clone(), 1);
         let searcher = open(folder.path(), &settings);
-        let options = Options {
+        let options = SearchOptions {
             context: 2,
-            ..Options::default()
+            ..SearchOptions::default()
         };
         let hits_of = |query: &str| hits(&searcher, &parse(query), &options);
         let hit = &hits_of("needle")[0];
@@ -330,7 +330,7 @@ fn the_neighbours_of_a_long_line_are_lines() {
 
 /// Members that hold a common word each, one of them with a line that is too
 /// long for what is sought in it.
-fn beside_common_ones(line: &str) -> (tempfile::TempDir, Settings) {
+fn beside_common_ones(line: &str) -> (tempfile::TempDir, IndexSettings) {
     let mut members = vec![long_member(&format!("common\n{line}"))];
     for n in 2..30 {
         let texts = vec![(None, format!("common line {n}\ncommon again {n}\n"))];
@@ -341,7 +341,7 @@ fn beside_common_ones(line: &str) -> (tempfile::TempDir, Settings) {
             ..long_member("")
         });
     }
-    let (folder, settings) = (tempfile::tempdir().unwrap(), Settings::default());
+    let (folder, settings) = (tempfile::tempdir().unwrap(), IndexSettings::default());
     build(folder.path(), &members, settings.clone(), 30);
     (folder, settings)
 }
@@ -353,7 +353,7 @@ fn what_a_window_cannot_show_is_said_where_a_rarer_text_says_where_to_look() {
     let searcher = open(folder.path(), &settings);
     for query in ["alphaq*omegaq", "common alphaq*omegaq"] {
         let query = parse(query);
-        let summary = searcher.search(&query, &Options::default(), &mut |_| {
+        let summary = searcher.search(&query, &SearchOptions::default(), &mut |_| {
             ControlFlow::Continue(())
         });
         let summary = summary.unwrap();
@@ -367,7 +367,7 @@ fn reading_every_line_for_the_rarest_text_is_said() {
     let searcher = open(folder.path(), &settings);
     let said = |query: &str| {
         let query = parse(query);
-        let summary = searcher.search(&query, &Options::default(), &mut |_| {
+        let summary = searcher.search(&query, &SearchOptions::default(), &mut |_| {
             ControlFlow::Continue(())
         });
         summary.unwrap()

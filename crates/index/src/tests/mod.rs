@@ -31,8 +31,8 @@ pub(crate) struct Member {
     pub(crate) texts: Vec<(Option<Layer>, String)>,
 }
 
-pub(crate) fn identity() -> Identity {
-    Identity {
+pub(crate) fn identity() -> IndexId {
+    IndexId {
         archive: [1; 16],
         generation: 1,
         extractor_version: 1,
@@ -40,8 +40,8 @@ pub(crate) fn identity() -> Identity {
 }
 
 /// Segments small enough that everything crosses their borders.
-pub(crate) fn tiny() -> Settings {
-    Settings {
+pub(crate) fn tiny() -> IndexSettings {
+    IndexSettings {
         text_max: 48 << 10,
         distinct_max: 32 << 10,
         lines_max: 700,
@@ -216,7 +216,7 @@ pub(crate) fn members_of(
     members
 }
 
-pub(crate) fn add(writer: &mut Writer, member: &Member, n: u64) -> Result<(), IndexError> {
+pub(crate) fn add(writer: &mut IndexWriter, member: &Member, n: u64) -> Result<(), IndexError> {
     let mut random = Random(n);
     for (part, text) in &member.texts {
         writer.begin(part.clone());
@@ -228,12 +228,12 @@ pub(crate) fn add(writer: &mut Writer, member: &Member, n: u64) -> Result<(), In
         }
         writer.finish(member.content)?;
     }
-    writer.result(ResultFacts {
+    writer.result(ResultMetadata {
         device: Some(member.device.clone()),
         time: member.time.clone(),
         script: Some("triage.ps1".into()),
         exit_code: Some((n % 2) as i64),
-        ..ResultFacts::new(member.id, Seq(n + 1), ResultKind::Transcript)
+        ..ResultMetadata::new(member.id, Seq(n + 1), ResultKind::Transcript)
     });
     writer.occurrence(Occurrence {
         member: crate::search::compiled_query::joined(&member.layers),
@@ -243,8 +243,8 @@ pub(crate) fn add(writer: &mut Writer, member: &Member, n: u64) -> Result<(), In
 }
 
 /// Adds all members, publishing after every `every` of them.
-pub(crate) fn build(folder: &Path, members: &[Member], settings: Settings, every: usize) {
-    let mut writer = Writer::open(folder, identity(), settings).unwrap();
+pub(crate) fn build(folder: &Path, members: &[Member], settings: IndexSettings, every: usize) {
+    let mut writer = IndexWriter::open(folder, identity(), settings).unwrap();
     let done = writer.watermark().0;
     for (n, member) in members.iter().enumerate().skip(done as usize) {
         add(&mut writer, member, n as u64).unwrap();
@@ -254,7 +254,7 @@ pub(crate) fn build(folder: &Path, members: &[Member], settings: Settings, every
     }
 }
 
-pub(crate) fn open(folder: &Path, settings: &Settings) -> Searcher {
+pub(crate) fn open(folder: &Path, settings: &IndexSettings) -> Searcher {
     Searcher::open(folder, Some(&identity()), settings.key).unwrap()
 }
 
@@ -262,7 +262,7 @@ pub(crate) fn open(folder: &Path, settings: &Settings) -> Searcher {
 pub(crate) type Answer = (String, String, u64, u64, u64);
 
 /// Every hit, as many as are counted.
-pub(crate) fn hits(searcher: &Searcher, query: &Query, options: &Options) -> Vec<Hit> {
+pub(crate) fn hits(searcher: &Searcher, query: &Query, options: &SearchOptions) -> Vec<Hit> {
     let mut hits = Vec::new();
     let summary = searcher
         .search(query, options, &mut |hit| {
@@ -273,7 +273,7 @@ pub(crate) fn hits(searcher: &Searcher, query: &Query, options: &Options) -> Vec
     assert_eq!(summary.hits, hits.len() as u64);
     if options.limit.is_none() {
         let (_, counted) = searcher.count(query, None, options.scan, None).unwrap();
-        let of = |summary: &Summary| (summary.hits, summary.members);
+        let of = |summary: &SearchStats| (summary.hits, summary.members);
         assert_eq!(of(&counted), of(&summary), "{query:?}, counted");
     }
     hits
@@ -290,7 +290,7 @@ pub(crate) fn answer(hit: &Hit) -> Answer {
 }
 
 pub(crate) fn answers(searcher: &Searcher, query: &Query) -> Vec<Answer> {
-    let hits = hits(searcher, query, &Options::default());
+    let hits = hits(searcher, query, &SearchOptions::default());
     hits.iter().map(answer).collect()
 }
 

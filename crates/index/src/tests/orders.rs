@@ -57,7 +57,7 @@ fn patterns_over_line_ends_are_found_in_whole_texts() {
         assert_eq!(found, expected, "{pattern}");
     }
     let both = Query::multiline(r"evil\.exe\s*\n", false).and(parse("NOT mimikatz"));
-    let found = hits(&searcher, &both, &Options::default());
+    let found = hits(&searcher, &both, &SearchOptions::default());
     let holds = |id: ResultId, text: &str| {
         let member = members.iter().find(|member| member.id == id).unwrap();
         member
@@ -84,10 +84,10 @@ fn the_rarest_lines_come_first() {
     build(folder.path(), &members, tiny(), 30);
     let searcher = open(folder.path(), &tiny());
     let query = parse("evil.exe");
-    let usual = hits(&searcher, &query, &Options::default());
-    let options = Options {
-        order: Order::RarestFirst,
-        ..Options::default()
+    let usual = hits(&searcher, &query, &SearchOptions::default());
+    let options = SearchOptions {
+        order: HitOrder::RarestFirst,
+        ..SearchOptions::default()
     };
     let rarest = hits(&searcher, &query, &options);
     let mut devices: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -115,7 +115,7 @@ fn the_rarest_lines_come_first() {
         parse("device:pc*"),
         Query::multiline(r"\d\n", false),
     ] {
-        let usual = sorted(&hits(&searcher, &query, &Options::default()));
+        let usual = sorted(&hits(&searcher, &query, &SearchOptions::default()));
         assert_eq!(usual, sorted(&hits(&searcher, &query, &options)));
         assert!(usual.len() > 1, "{query:?}");
     }
@@ -134,8 +134,13 @@ fn how_common_a_word_is_is_counted_as_far_as_asked() {
     use crate::matcher::prefilter::NeededTerm;
     let folder = tempfile::tempdir().unwrap();
     let lines: String = (0..50).map(|n| format!("evil{} x{n}y\n", n % 7)).collect();
-    build(folder.path(), &[member_of(lines)], Settings::default(), 1);
-    let searcher = open(folder.path(), &Settings::default());
+    build(
+        folder.path(),
+        &[member_of(lines)],
+        IndexSettings::default(),
+        1,
+    );
+    let searcher = open(folder.path(), &IndexSettings::default());
     let part = &searcher.segment(0).terms().unwrap()[0];
     let begin = || NeededTerm::Prefix("evil".into());
     let word = |word: &str| NeededTerm::Term(word.into());

@@ -23,7 +23,7 @@ fn expected(members: &[Member], phrase: &str) -> Vec<(String, String, u64)> {
 
 fn found(searcher: &Searcher, phrase: &str) -> Vec<(String, String, u64)> {
     let query = Query::Text(Text::Phrase(phrase.to_string()));
-    let found = hits(searcher, &query, &Options::default());
+    let found = hits(searcher, &query, &SearchOptions::default());
     for hit in &found {
         let begin = crate::codec::tokenizer::fold_text(&hit.shown.text);
         let first = crate::codec::tokenizer::fold_text(phrase);
@@ -85,7 +85,7 @@ fn phrases_cross_the_borders_of_segments_and_long_lines() {
         time: None,
         texts: vec![(Some(Layer::output()), text)],
     };
-    let settings = Settings {
+    let settings = IndexSettings {
         lines_max: 20,
         ..tiny()
     };
@@ -130,14 +130,18 @@ fn any_blanks_part_the_words_of_a_phrase_by_every_way() {
         let expected = expected(&members, phrase);
         assert_eq!(expected.len(), count, "{phrase}");
         assert_eq!(found(&searcher, phrase), expected, "{phrase}");
-        let scan = Options {
+        let scan = SearchOptions {
             scan: true,
-            ..Options::default()
+            ..SearchOptions::default()
         };
         let query = Query::Text(Text::Phrase(phrase.to_string()));
         assert_eq!(hits(&searcher, &query, &scan).len(), count, "{phrase}");
     }
-    let hit = &hits(&searcher, &parse("\"tcp 10.9.8.7\""), &Options::default())[0];
+    let hit = &hits(
+        &searcher,
+        &parse("\"tcp 10.9.8.7\""),
+        &SearchOptions::default(),
+    )[0];
     assert_eq!(hit.len as usize, if hit.line == 2 { 15 } else { 3 });
 }
 
@@ -159,10 +163,10 @@ fn a_phrase_that_crosses_joins_with_the_rest_of_the_query() {
             texts: vec![(None, texts[n].to_string())],
         })
         .collect();
-    build(folder.path(), &members, Settings::default(), 3);
-    let searcher = open(folder.path(), &Settings::default());
+    build(folder.path(), &members, IndexSettings::default(), 3);
+    let searcher = open(folder.path(), &IndexSettings::default());
     let devices = |query: &str| -> Vec<String> {
-        let found = hits(&searcher, &parse(query), &Options::default());
+        let found = hits(&searcher, &parse(query), &SearchOptions::default());
         let mut devices: Vec<String> = found
             .into_iter()
             .filter_map(|hit| hit.member.device.clone())
@@ -178,7 +182,7 @@ fn a_phrase_that_crosses_joins_with_the_rest_of_the_query() {
     let hit = &hits(
         &searcher,
         &parse("\"New Service was\""),
-        &Options::default(),
+        &SearchOptions::default(),
     )[0];
     assert_eq!((hit.line, hit.offset, hit.len), (1, 2, 3));
     assert_eq!(hit.shown.spans, std::slice::from_ref(&(2..5)));
@@ -207,8 +211,8 @@ fn a_phrase_goes_on_behind_more_blanks_than_a_part_holds() {
     });
     let members: Vec<Member> = members.collect();
     let folder = tempfile::tempdir().unwrap();
-    build(folder.path(), &members, Settings::default(), 9);
-    let searcher = open(folder.path(), &Settings::default());
+    build(folder.path(), &members, IndexSettings::default(), 9);
+    let searcher = open(folder.path(), &IndexSettings::default());
     let found = |text: &str| {
         let mut found: Vec<_> = answers(&searcher, &Query::Text(Text::Phrase(text.into())));
         found.sort_by_key(|hit| hit.3);
@@ -225,8 +229,8 @@ fn a_phrase_goes_on_behind_more_blanks_than_a_part_holds() {
 fn of_phrases_that_cross_the_same_line_end_the_first_is_the_match() {
     let member = member_of("x evil.exe  the\r\nnext line\n");
     let folder = tempfile::tempdir().unwrap();
-    build(folder.path(), &[member], Settings::default(), 1);
-    let searcher = open(folder.path(), &Settings::default());
+    build(folder.path(), &[member], IndexSettings::default(), 1);
+    let searcher = open(folder.path(), &IndexSettings::default());
     let phrases = ["the next", "exe the next", "evil.exe the next line"];
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
         let asked = order.map(|n| Query::Text(Text::Phrase(phrases[n].into())));

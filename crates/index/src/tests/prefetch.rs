@@ -6,7 +6,7 @@ use crate::tests::*;
 /// Takes so many hits of a query.
 fn take(searcher: &Searcher, query: &Query, count: usize) -> (Vec<Hit>, Result<bool, IndexError>) {
     let mut taken = Vec::new();
-    let found = searcher.search(query, &Options::default(), &mut |hit| {
+    let found = searcher.search(query, &SearchOptions::default(), &mut |hit| {
         taken.push(hit);
         match taken.len() < count {
             true => ControlFlow::Continue(()),
@@ -30,9 +30,9 @@ fn whoever_stops_has_the_first_hits_wherever_that_is() {
         let (taken, stopped) = take(&searcher, &query, count);
         assert!(stopped.unwrap());
         assert!(taken == all[..count], "{count}");
-        let options = Options {
+        let options = SearchOptions {
             limit: Some(count as u64),
-            ..Options::default()
+            ..SearchOptions::default()
         };
         assert!(hits(&searcher, &query, &options) == all[..count], "{count}");
     }

@@ -63,9 +63,9 @@ fn any_substring_of_any_line_is_found_where_a_raw_scan_finds_it() {
             let expected = scan(&members, &wanted, |member| wanted.is_in(member));
             assert!(!expected.is_empty(), "{part:?}");
             assert_eq!(answers(&searcher, &query), expected, "{part:?}");
-            let scanned = Options {
+            let scanned = SearchOptions {
                 scan: true,
-                ..Options::default()
+                ..SearchOptions::default()
             };
             let scanned: Vec<Answer> = hits(&searcher, &query, &scanned)
                 .iter()
@@ -161,7 +161,7 @@ fn any_pattern_gives_the_hits_of_a_raw_scan() {
             let mut found = Vec::new();
             let query = Query::regex(&pattern, false);
             let summary = searcher
-                .search(&query, &Options::default(), &mut |hit| {
+                .search(&query, &SearchOptions::default(), &mut |hit| {
                     found.push(answer(&hit));
                     ControlFlow::Continue(())
                 })
@@ -225,14 +225,14 @@ fn a_member_that_matches_by_its_fields_alone_is_listed_once() {
     let members = members(6, 50);
     build(folder.path(), &members, tiny(), 50);
     let searcher = open(folder.path(), &tiny());
-    let found = hits(&searcher, &parse("device:PC2*"), &Options::default());
+    let found = hits(&searcher, &parse("device:PC2*"), &SearchOptions::default());
     let expected = members
         .iter()
         .filter(|m| m.device.starts_with("PC2."))
         .count();
     assert_eq!(found.len(), expected);
     assert!(found.iter().all(|hit| hit.line == 1 && hit.len == 0));
-    let all = hits(&searcher, &Query::All, &Options::default());
+    let all = hits(&searcher, &Query::All, &SearchOptions::default());
     assert_eq!(all.len(), members.len());
 }
 
@@ -251,9 +251,9 @@ fn every_text_reads_back_and_every_hit_holds_what_it_claims() {
             assert_eq!(read, *text);
         }
     }
-    let options = Options {
+    let options = SearchOptions {
         context: 2,
-        ..Options::default()
+        ..SearchOptions::default()
     };
     for hit in hits(&searcher, &parse("evil.exe OR σς"), &options) {
         let part = hit
@@ -296,8 +296,8 @@ fn the_same_documents_give_the_same_answers_however_they_were_published() {
     ];
     let mut first: Option<Vec<Vec<Answer>>> = None;
     for (every, settings) in [
-        (1, Settings::default()),
-        (90, Settings::default()),
+        (1, IndexSettings::default()),
+        (90, IndexSettings::default()),
         (7, tiny()),
         (1, tiny()),
     ] {
@@ -337,7 +337,7 @@ fn a_line_longer_than_any_limit_is_found_at_its_place() {
     }
     let text = format!("first\n{line}\nlast needle9.exe");
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings::default();
+    let settings = IndexSettings::default();
     let member = member_of(text.clone());
     build(
         folder.path(),
@@ -352,7 +352,7 @@ fn a_line_longer_than_any_limit_is_found_at_its_place() {
         Query::regex(r"needle4\.e", false),
         parse("needle?.exe"),
     ] {
-        let found = hits(&searcher, &query, &Options::default());
+        let found = hits(&searcher, &query, &SearchOptions::default());
         let in_line: Vec<_> = found.iter().filter(|hit| hit.line == 2).collect();
         assert_eq!(in_line.len(), 1, "{query:?}");
         let hit = in_line[0];
@@ -379,7 +379,7 @@ fn a_line_longer_than_any_limit_is_found_at_its_place() {
 fn a_text_taken_back_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let members = members(9, 20);
-    let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    let mut writer = IndexWriter::open(folder.path(), identity(), tiny()).unwrap();
     let mut random = Random(9);
     for (n, member) in members.iter().enumerate() {
         writer.begin(None);
@@ -446,7 +446,7 @@ fn a_text_larger_than_a_segment_is_one_text() {
         .unwrap();
     reader.read_to_string(&mut read).unwrap();
     assert_eq!(read, text);
-    let writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    let writer = IndexWriter::open(folder.path(), identity(), tiny()).unwrap();
     assert!(writer.holds(&member.content));
 }
 
@@ -455,12 +455,12 @@ fn a_forgotten_result_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let members = members(10, 30);
     build(folder.path(), &members, tiny(), 10);
-    let mut writer = Writer::open(folder.path(), identity(), tiny()).unwrap();
+    let mut writer = IndexWriter::open(folder.path(), identity(), tiny()).unwrap();
     let again = &members[12];
     writer.forget(again.id);
-    writer.result(ResultFacts {
+    writer.result(ResultMetadata {
         device: Some("renamed".into()),
-        ..ResultFacts::new(again.id, Seq(13), ResultKind::File)
+        ..ResultMetadata::new(again.id, Seq(13), ResultKind::File)
     });
     writer.occurrence(Occurrence::new(again.id, Vec::new(), again.content, 1));
     writer.publish(Seq(30)).unwrap();
@@ -474,7 +474,12 @@ fn a_forgotten_result_is_read_again() {
     assert_eq!(searcher.results().count(), members.len());
     assert_eq!(searcher.stats().occurrences, members.len() as u64);
     assert_eq!(
-        hits(&searcher, &parse("device:renamed"), &Options::default()).len(),
+        hits(
+            &searcher,
+            &parse("device:renamed"),
+            &SearchOptions::default()
+        )
+        .len(),
         1
     );
 }
@@ -496,12 +501,12 @@ fn addresses_are_found_by_the_index_as_by_reading() {
     members[3].content = content(&members[3].texts);
     build(folder.path(), &members, tiny(), 17);
     let searcher = open(folder.path(), &tiny());
-    let scan = Options {
+    let scan = SearchOptions {
         scan: true,
-        ..Options::default()
+        ..SearchOptions::default()
     };
     for (network, here) in [("10.0.0.0/8", 6), ("10.1.2.0/24", 6), ("10.1.2.3/32", 6)] {
-        let found = hits(&searcher, &parse(network), &Options::default());
+        let found = hits(&searcher, &parse(network), &SearchOptions::default());
         let of_member = found.iter().filter(|hit| hit.member.id == members[3].id);
         assert_eq!(of_member.count(), here, "{network}");
         assert_eq!(found, hits(&searcher, &parse(network), &scan), "{network}");
@@ -529,7 +534,8 @@ fn an_index_whose_lines_all_hash_alike_gives_the_same_answers() {
     let members = members(16, 50);
     let found = |weaken: bool| {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(folder.path(), identity(), Settings::default()).unwrap();
+        let mut writer =
+            IndexWriter::open(folder.path(), identity(), IndexSettings::default()).unwrap();
         if weaken {
             writer.open = crate::writer::segment_buffer::OpenText::new(
                 crate::codec::line_hash::Hasher::weak(0),
@@ -539,7 +545,7 @@ fn an_index_whose_lines_all_hash_alike_gives_the_same_answers() {
             add(&mut writer, member, n as u64).unwrap();
         }
         writer.publish(Seq(50)).unwrap();
-        let searcher = open(folder.path(), &Settings::default());
+        let searcher = open(folder.path(), &IndexSettings::default());
         for member in &members {
             for (part, text) in &member.texts {
                 let mut read = String::new();
@@ -569,7 +575,7 @@ fn counts_agree_with_the_hits_they_count() {
     build(folder.path(), &members, tiny(), 30);
     let searcher = open(folder.path(), &tiny());
     let query = parse("evil.exe");
-    let found = hits(&searcher, &query, &Options::default());
+    let found = hits(&searcher, &query, &SearchOptions::default());
     let (counts, summary) = searcher
         .count(&query, Some(Field::Device), false, None)
         .unwrap();
@@ -580,9 +586,9 @@ fn counts_agree_with_the_hits_they_count() {
             .filter(|hit| hit.member.device.as_deref() == Some(&count.value));
         assert_eq!(count.hits, here.count() as u64);
     }
-    let options = Options {
+    let options = SearchOptions {
         limit: Some(3),
-        ..Options::default()
+        ..SearchOptions::default()
     };
     assert_eq!(hits(&searcher, &query, &options), found[..3]);
 }
@@ -603,8 +609,8 @@ fn any_time_is_before_or_behind_any_other() {
     });
     let members: Vec<Member> = members.collect();
     let folder = tempfile::tempdir().unwrap();
-    build(folder.path(), &members, Settings::default(), 5);
-    let searcher = open(folder.path(), &Settings::default());
+    build(folder.path(), &members, IndexSettings::default(), 5);
+    let searcher = open(folder.path(), &IndexSettings::default());
     for (n, since) in times.iter().enumerate() {
         for (m, until) in times.iter().enumerate() {
             let query = Query::Time {

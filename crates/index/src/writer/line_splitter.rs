@@ -4,7 +4,7 @@
 
 use crate::IndexError;
 use crate::codec::char_boundary;
-use crate::writer::Writer;
+use crate::writer::IndexWriter;
 use crate::writer::line_dictionary::Mark;
 use crate::writer::manifest::Span;
 use evidence::{Layer, Sha256};
@@ -36,7 +36,7 @@ pub(crate) struct OpenDocument {
 }
 
 impl OpenDocument {
-    pub(crate) fn begin(writer: &mut Writer, part: Option<Layer>) -> Self {
+    pub(crate) fn begin(writer: &mut IndexWriter, part: Option<Layer>) -> Self {
         writer.open.begin();
         Self {
             closed_before: writer.closed.len(),
@@ -52,7 +52,7 @@ impl OpenDocument {
     /// Takes the next piece of the text, cut anywhere.
     ///
     /// **Errors**: where a full segment could not be written.
-    pub(crate) fn text(&mut self, writer: &mut Writer, text: &str) -> Result<(), IndexError> {
+    pub(crate) fn text(&mut self, writer: &mut IndexWriter, text: &str) -> Result<(), IndexError> {
         let mut from = 0;
         for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
             let line = &text[from..end];
@@ -72,7 +72,7 @@ impl OpenDocument {
     /// taken back instead and `false` is returned.
     pub(crate) fn finish(
         mut self,
-        writer: &mut Writer,
+        writer: &mut IndexWriter,
         content: Sha256,
     ) -> Result<bool, IndexError> {
         if writer.holds_part(&content, &self.part) {
@@ -94,7 +94,7 @@ impl OpenDocument {
     }
 
     /// Takes the text back: nothing of it will be found.
-    pub(crate) fn take_back(&self, writer: &mut Writer) {
+    pub(crate) fn take_back(&self, writer: &mut IndexWriter) {
         writer.open.abandon();
         let closed = writer.closed.split_off(self.closed_before);
         for segment in closed {
@@ -106,7 +106,7 @@ impl OpenDocument {
         }
     }
 
-    fn carry_on(&mut self, writer: &mut Writer, mut text: &str) -> Result<(), IndexError> {
+    fn carry_on(&mut self, writer: &mut IndexWriter, mut text: &str) -> Result<(), IndexError> {
         while self.carry.len() + text.len() > LINE_MAX {
             let room = LINE_MAX.saturating_sub(self.carry.len());
             let (head, rest) = text.split_at(char_boundary::floor(text, room));
@@ -118,7 +118,7 @@ impl OpenDocument {
         Ok(())
     }
 
-    fn end_part(&mut self, writer: &mut Writer) -> Result<(), IndexError> {
+    fn end_part(&mut self, writer: &mut IndexWriter) -> Result<(), IndexError> {
         let next = char_boundary::floor(&self.carry, self.carry.len().saturating_sub(OVERLAP));
         let mark = Mark {
             own_start: self.own_start(),
@@ -133,7 +133,7 @@ impl OpenDocument {
         self.split_when_full(writer)
     }
 
-    fn end_line(&mut self, writer: &mut Writer, terminated: bool) -> Result<(), IndexError> {
+    fn end_line(&mut self, writer: &mut IndexWriter, terminated: bool) -> Result<(), IndexError> {
         let mark = Mark {
             own_start: self.own_start(),
             own_end: self.carry.len() as u32,
@@ -155,7 +155,7 @@ impl OpenDocument {
 
     /// A full segment is closed in the middle of the text, which goes on in
     /// the next one.
-    fn split_when_full(&mut self, writer: &mut Writer) -> Result<(), IndexError> {
+    fn split_when_full(&mut self, writer: &mut IndexWriter) -> Result<(), IndexError> {
         if !writer.is_full() {
             return Ok(());
         }

@@ -23,7 +23,7 @@ const NEW_NAME: &str = "manifest.new";
 /// What an index was made from. Where any of it differs, the index is of
 /// something else and is built anew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub struct IndexId {
     pub archive: [u8; 16],
     pub generation: u64,
     /// What decides an extraction: a rebuild with another gives other answers.
@@ -34,7 +34,7 @@ pub struct Identity {
 pub(crate) struct Manifest {
     schema: u32,
     unicode: (u8, u8, u8),
-    pub(crate) identity: Identity,
+    pub(crate) identity: IndexId,
     pub(crate) watermark: Seq,
     /// Number of the next segment; never used twice.
     pub(crate) next: u64,
@@ -83,7 +83,7 @@ pub(crate) struct Span {
 }
 
 impl Manifest {
-    pub(crate) fn new(identity: Identity, next: u64) -> Self {
+    pub(crate) fn new(identity: IndexId, next: u64) -> Self {
         Self {
             schema: SCHEMA,
             unicode: UNICODE,
@@ -180,7 +180,7 @@ mod tests {
     fn an_index_of_another_schema_or_unicode_is_said_to_be_one() {
         let temp = tempfile::tempdir().unwrap();
         let folder = Folder::open(temp.path()).unwrap();
-        let identity = Identity {
+        let identity = IndexId {
             archive: [1; 16],
             generation: 0,
             extractor_version: 1,

@@ -12,7 +12,7 @@ use crate::segment::Segment;
 use crate::segment::metadata::Facts;
 use crate::writer::line_dictionary::Mark;
 use crate::writer::manifest::{Forgotten, SegmentMeta};
-use crate::writer::{Settings, forgotten_in};
+use crate::writer::{IndexSettings, forgotten_in};
 use evidence::{Layer, Sha256};
 
 /// Small segments that may stand at the end before some are merged.
@@ -26,7 +26,7 @@ const SMALL_ROWS: u64 = 100_000;
 const REACH: u64 = 4;
 
 /// The first of the segments at the end to be merged into one.
-pub(crate) fn first_to_merge(segments: &[SegmentMeta], settings: &Settings) -> Option<usize> {
+pub(crate) fn first_to_merge(segments: &[SegmentMeta], settings: &IndexSettings) -> Option<usize> {
     let is_small = |segment: &SegmentMeta| {
         segment.text_bytes < settings.text_max / SMALL_PART
             && segment.distinct_bytes < settings.distinct_max / SMALL_PART
@@ -147,7 +147,7 @@ mod tests {
     /// Publishes and merges; returns how much was built anew for each byte,
     /// and how many segments there were at most.
     fn play(sizes: impl Iterator<Item = u64>) -> (f64, usize) {
-        let settings = Settings::default();
+        let settings = IndexSettings::default();
         let (mut segments, mut most) = (Vec::new(), 0);
         let (mut taken, mut rebuilt) = (0, 0);
         for (number, size) in (0..).zip(sizes) {
@@ -173,7 +173,7 @@ mod tests {
             (5 << 20, 2.0),
         ] {
             let (times, most) = play((0..5_000u64).map(|_| size));
-            let large = 5_000 * size / (Settings::default().text_max / SMALL_PART);
+            let large = 5_000 * size / (IndexSettings::default().text_max / SMALL_PART);
             assert!(times < at_most, "{size}: {times}");
             assert!(most as u64 <= large + SMALL_MAX as u64, "{size}: {most}");
         }

@@ -16,16 +16,16 @@ use crate::codec::directory::Folder;
 use crate::codec::line_hash::Hasher;
 use crate::codec::mask;
 use crate::segment::Segment;
-use crate::segment::metadata::{Facts, Occurrence, PlacedProblem, ResultFacts};
+use crate::segment::metadata::{Facts, Occurrence, PlacedProblem, ResultMetadata};
 use crate::writer::flush::write_segment;
 use crate::writer::line_splitter::OpenDocument;
-use crate::writer::manifest::{Forgotten, Identity, Manifest, SegmentMeta, Span};
+use crate::writer::manifest::{Forgotten, IndexId, Manifest, SegmentMeta, Span};
 use crate::writer::segment_buffer::OpenText;
 use evidence::{Layer, ResultId, Seq, Sha256};
 
 /// How large a segment grows, and with what its text is masked.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct IndexSettings {
     /// **Units**: bytes of text, repeated or not.
     pub text_max: u64,
     /// **Units**: bytes of distinct text: all of it is in memory until the
@@ -36,7 +36,7 @@ pub struct Settings {
     pub key: Option<[u8; 32]>,
 }
 
-impl Default for Settings {
+impl Default for IndexSettings {
     fn default() -> Self {
         Self {
             text_max: 256 << 20,
@@ -48,9 +48,9 @@ impl Default for Settings {
 }
 
 /// The one writer of an index.
-pub struct Writer {
+pub struct IndexWriter {
     pub(crate) folder: Folder,
-    pub(crate) settings: Settings,
+    pub(crate) settings: IndexSettings,
     manifest: Manifest,
     /// Published segments, opened to look contents up in.
     published: Vec<Segment>,
@@ -69,13 +69,17 @@ pub struct Writer {
     hasher: Hasher,
 }
 
-impl Writer {
+impl IndexWriter {
     /// Opens the index in `folder` for writing, made where there is none. An
     /// index of another identity or schema, or one that is damaged, counts as
     /// empty: its watermark is zero, and the first publishing replaces it.
     ///
     /// Removes files no manifest names: what a crash left.
-    pub fn open(folder: &Path, identity: Identity, settings: Settings) -> Result<Self, IndexError> {
+    pub fn open(
+        folder: &Path,
+        identity: IndexId,
+        settings: IndexSettings,
+    ) -> Result<Self, IndexError> {
         let folder = Folder::open(folder)?;
         let manifest = match Manifest::read(folder.path()) {
             Ok(Some(manifest)) if manifest.identity == identity => Some(manifest),
@@ -102,13 +106,17 @@ impl Writer {
     /// first publishing replaces it.
     pub fn rebuild(
         folder: &Path,
-        identity: Identity,
-        settings: Settings,
+        identity: IndexId,
+        settings: IndexSettings,
     ) -> Result<Self, IndexError> {
         Self::anew(Folder::open(folder)?, identity, settings)
     }
 
-    fn anew(folder: Folder, identity: Identity, settings: Settings) -> Result<Self, IndexError> {
+    fn anew(
+        folder: Folder,
+        identity: IndexId,
+        settings: IndexSettings,
+    ) -> Result<Self, IndexError> {
         let used = folder
             .names()?
             .into_iter()
@@ -120,7 +128,7 @@ impl Writer {
 
     fn over(
         folder: Folder,
-        settings: Settings,
+        settings: IndexSettings,
         manifest: Manifest,
         published: Vec<Segment>,
     ) -> Self {
@@ -219,7 +227,7 @@ impl Writer {
 
     /// Notes a sealed result, once; twice in a row, the later counts. Its occurrences and problems may be noted before
     /// or after, up to the next publishing.
-    pub fn result(&mut self, result: ResultFacts) {
+    pub fn result(&mut self, result: ResultMetadata) {
         let results = &mut self.facts.results;
         if results.last().is_some_and(|last| last.id == result.id) {
             results.pop();

@@ -18,8 +18,8 @@ use crate::spool::{Spool, SpoolError};
 use crate::traverse::member_facts::{Facts, file_name};
 use crate::zip;
 use crate::{
-    Hint, Member, MembersError, Modified, ReadSeek, ScratchFactory, Settings, Summary, Visitor,
-    Wrapping, written,
+    ContainerFormat, Member, MembersError, Modified, ReadSeek, ResultHint, ScratchFactory,
+    TraverseSettings, TraverseSummary, Visitor, written,
 };
 use evidence::{Layer, Problem, ProblemKind};
 
@@ -31,11 +31,11 @@ use evidence::{Layer, Problem, ProblemKind};
 /// in memory.
 pub fn walk(
     source: &mut dyn ReadSeek,
-    hint: Hint<'_>,
-    settings: &Settings,
+    hint: ResultHint<'_>,
+    settings: &TraverseSettings,
     scratch: &mut ScratchFactory<'_>,
     visitor: &mut dyn Visitor,
-) -> Result<Summary, MembersError> {
+) -> Result<TraverseSummary, MembersError> {
     run(source, hint, settings, scratch, visitor, None)
 }
 
@@ -47,9 +47,9 @@ pub fn walk(
 /// **Cost**: wrappings on the way are inflated as far as needed.
 pub fn open(
     source: &mut dyn ReadSeek,
-    hint: Hint<'_>,
+    hint: ResultHint<'_>,
     layers: &[Layer],
-    settings: &Settings,
+    settings: &TraverseSettings,
     scratch: &mut ScratchFactory<'_>,
     take: &mut dyn FnMut(&Member<'_>, &mut dyn Read),
 ) -> Result<Vec<Problem>, MembersError> {
@@ -99,12 +99,12 @@ impl Visitor for One<'_> {
 
 fn run(
     source: &mut dyn ReadSeek,
-    hint: Hint<'_>,
-    settings: &Settings,
+    hint: ResultHint<'_>,
+    settings: &TraverseSettings,
     scratch: &mut ScratchFactory<'_>,
     visitor: &mut dyn Visitor,
     target: Option<&[Layer]>,
-) -> Result<Summary, MembersError> {
+) -> Result<TraverseSummary, MembersError> {
     let len = source
         .seek(io::SeekFrom::End(0))
         .map_err(|source| failed(&[], source))?;
@@ -120,7 +120,7 @@ fn run(
         depth: 0,
         entries: 0,
         likely: 0,
-        summary: Summary::default(),
+        summary: TraverseSummary::default(),
     };
     let mut facts = Facts::default();
     if let Some(name) = hint.name {
@@ -171,7 +171,7 @@ enum Kind {
 }
 
 struct Walk<'w> {
-    settings: &'w Settings,
+    settings: &'w TraverseSettings,
     shared: &'w Shared,
     scratch: &'w mut ScratchFactory<'w>,
     visitor: &'w mut dyn Visitor,
@@ -181,7 +181,7 @@ struct Walk<'w> {
     entries: u64,
     /// The password that opened the member before: it will open the next.
     likely: usize,
-    summary: Summary,
+    summary: TraverseSummary,
 }
 
 impl Walk<'_> {
@@ -310,7 +310,7 @@ impl Walk<'_> {
     }
 
     fn peel_gzip<R: io::BufRead>(&mut self, mut input: R, facts: &Facts) -> Flow {
-        self.announce(facts, Wrapping::Gzip)?;
+        self.announce(facts, ContainerFormat::Gzip)?;
         let header = match Header::read(&mut input) {
             Ok(header) => header,
             Err(error) => {
@@ -392,7 +392,7 @@ impl Walk<'_> {
         }
     }
 
-    fn announce(&mut self, facts: &Facts, wrapping: Wrapping) -> Flow {
+    fn announce(&mut self, facts: &Facts, wrapping: ContainerFormat) -> Flow {
         self.summary.containers += 1;
         if self.target.is_some() {
             return Ok(());

@@ -12,7 +12,7 @@ use crate::traverse::member_facts::Facts;
 use crate::traverse::{Flow, Kind, Stop, Walk};
 use crate::zip;
 use crate::zip::{Catalog, Complaints, Entry, Local, Slot};
-use crate::{ReadSeek, Wrapping};
+use crate::{ContainerFormat, ReadSeek};
 use evidence::{Layer, ProblemKind};
 
 /// Where a member's packed bytes stand.
@@ -55,7 +55,7 @@ impl<'w> Walk<'w> {
             );
             return self.leaf_of(source, facts);
         }
-        self.announce(facts, Wrapping::Zip)?;
+        self.announce(facts, ContainerFormat::Zip)?;
         if before > 0 {
             self.problem(
                 ProblemKind::Lying,

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use crate::limits::{Limits, READ_BYTES};
+use crate::limits::{READ_BYTES, TraverseLimits};
 use crate::source::{Shared, length, read_at};
 use crate::zip::entry::{CENTRAL_BYTES, Entry};
 use crate::zip::local_headers;
@@ -452,7 +452,7 @@ pub(crate) fn find_appended(source: &mut dyn ReadSeek, shared: &Shared) -> io::R
     Ok(first.map(|(entry, _)| entry.header_at))
 }
 
-impl Limits {
+impl TraverseLimits {
     /// Entries that may still be listed.
     pub(crate) fn entries_left(&self, seen: u64) -> u64 {
         // ordinals are 32 bits wide

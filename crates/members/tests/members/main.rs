@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use afteraction_members::{
-    Hint, Limits, Member, MembersError, Modified, Settings, Visitor, Wrapping, walk,
+    ContainerFormat, Member, MembersError, Modified, ResultHint, TraverseLimits, TraverseSettings,
+    Visitor, walk,
 };
 use evidence::{Layer, Problem, ProblemKind};
 use seen::{Seen, assert_opens, look, open_at, path, scratch, see};
@@ -17,16 +18,16 @@ use zips::{Part, Zip, gzip, packed, stored};
 
 const SMALL: &[u8] = b"small content of a member\r\n";
 
-fn settings(change: impl FnOnce(&mut Limits)) -> Settings {
-    let mut settings = Settings::default();
+fn settings(change: impl FnOnce(&mut TraverseLimits)) -> TraverseSettings {
+    let mut settings = TraverseSettings::default();
     change(&mut settings.limits);
     settings
 }
 
-fn passwords(list: &[&str]) -> Settings {
-    Settings {
+fn passwords(list: &[&str]) -> TraverseSettings {
+    TraverseSettings {
         passwords: list.iter().map(|p| p.to_string()).collect(),
-        ..Settings::default()
+        ..TraverseSettings::default()
     }
 }
 
@@ -55,7 +56,12 @@ fn a_result_without_wrapping_is_its_only_member() {
     assert_eq!(seen.paths(), [""]);
     assert_eq!(seen.bytes(""), b"plain bytes");
     assert_eq!(seen.problems, []);
-    assert_opens(b"plain bytes", Hint::default(), &Settings::default(), &seen);
+    assert_opens(
+        b"plain bytes",
+        ResultHint::default(),
+        &TraverseSettings::default(),
+        &seen,
+    );
 }
 
 #[test]
@@ -72,10 +78,10 @@ fn a_zip_in_a_gzip_in_a_zip_is_read_to_its_leaves() {
         .add(&stored("note", SMALL))
         .finish();
     let result = gzip(None, &outer);
-    let hint = Hint {
+    let hint = ResultHint {
         name: Some("attachment; filename=\"Case%207.zip.gz\""),
     };
-    let seen = see(&result, hint, &Settings::default());
+    let seen = see(&result, hint, &TraverseSettings::default());
     let inside = "!Case 7.zip!evidence.zip.gz!evidence.zip";
     assert_eq!(
         seen.paths(),
@@ -89,13 +95,18 @@ fn a_zip_in_a_gzip_in_a_zip_is_read_to_its_leaves() {
     let kinds: Vec<_> = seen.containers.iter().map(|(_, kind)| *kind).collect();
     assert_eq!(
         kinds,
-        [Wrapping::Gzip, Wrapping::Zip, Wrapping::Gzip, Wrapping::Zip]
+        [
+            ContainerFormat::Gzip,
+            ContainerFormat::Zip,
+            ContainerFormat::Gzip,
+            ContainerFormat::Zip
+        ]
     );
     assert_eq!(seen.problems, []);
-    assert_opens(&result, hint, &Settings::default(), &seen);
+    assert_opens(&result, hint, &TraverseSettings::default(), &seen);
     // a wrapping on the way opens as it is
     let layers = &seen.members[0].0[..3];
-    let opened = open_at(&result, hint, layers, &Settings::default()).unwrap();
+    let opened = open_at(&result, hint, layers, &TraverseSettings::default()).unwrap();
     assert_eq!(opened, inner);
 }
 
@@ -112,7 +123,11 @@ fn a_gzip_layer_is_called_by_its_header_the_result_or_its_place() {
         (None, None, "!#0"),
         (Some("a!b"), None, "!#0"),
     ] {
-        let seen = see(&gzip(own, SMALL), Hint { name: hint }, &Settings::default());
+        let seen = see(
+            &gzip(own, SMALL),
+            ResultHint { name: hint },
+            &TraverseSettings::default(),
+        );
         assert_eq!(seen.paths(), [label]);
         assert_eq!(seen.bytes(label), SMALL);
     }
@@ -134,12 +149,17 @@ fn repeated_empty_and_unspeakable_names_give_way_to_their_ordinals() {
     assert_eq!(seen.bytes("!#2"), b"second");
     assert_eq!(seen.summary.directories, 1);
     assert_eq!(seen.names, ["same", "same", "", "a!b", "unique"]);
-    assert_opens(&zip, Hint::default(), &Settings::default(), &seen);
+    assert_opens(
+        &zip,
+        ResultHint::default(),
+        &TraverseSettings::default(),
+        &seen,
+    );
     let named = open_at(
         &zip,
-        Hint::default(),
+        ResultHint::default(),
         &[Layer::named("same", 0)],
-        &Settings::default(),
+        &TraverseSettings::default(),
     );
     assert!(matches!(named, Err(MembersError::NoSuchMember { .. })));
 }
@@ -171,7 +191,12 @@ fn hostile_names_are_labels_and_nothing_else() {
         ]
     );
     assert_eq!(seen.names[5], names[5]);
-    assert_opens(&zip, Hint::default(), &Settings::default(), &seen);
+    assert_opens(
+        &zip,
+        ResultHint::default(),
+        &TraverseSettings::default(),
+        &seen,
+    );
 }
 
 #[test]
@@ -211,8 +236,8 @@ fn times_and_symlinks_are_told() {
     let mut first = First(None);
     let summary = walk(
         &mut Cursor::new(&zip),
-        Hint::default(),
-        &Settings::default(),
+        ResultHint::default(),
+        &TraverseSettings::default(),
         &mut scratch(Default::default()),
         &mut first,
     )
@@ -365,7 +390,12 @@ fn what_only_begins_like_a_wrapping_is_kept_as_it_is() {
     ] {
         let seen = look(bytes);
         assert_eq!(seen.bytes(""), bytes);
-        assert_opens(bytes, Hint::default(), &Settings::default(), &seen);
+        assert_opens(
+            bytes,
+            ResultHint::default(),
+            &TraverseSettings::default(),
+            &seen,
+        );
     }
 }
 
@@ -411,7 +441,12 @@ fn an_archive_behind_something_else_is_found_and_both_are_read() {
         assert_eq!(seen.bytes(""), bytes);
         assert_eq!(seen.bytes("!b"), SMALL);
         assert_eq!(seen.kinds(), [ProblemKind::Lying]);
-        assert_opens(&bytes, Hint::default(), &Settings::default(), &seen);
+        assert_opens(
+            &bytes,
+            ResultHint::default(),
+            &TraverseSettings::default(),
+            &seen,
+        );
     }
 }
 
@@ -437,7 +472,12 @@ fn an_archive_cut_anywhere_gives_the_members_before_the_cut() {
             assert_eq!(seen.bytes("!b"), SMALL);
             assert_eq!(seen.bytes("!c"), b"third");
         }
-        assert_opens(&whole[..cut], Hint::default(), &Settings::default(), &seen);
+        assert_opens(
+            &whole[..cut],
+            ResultHint::default(),
+            &TraverseSettings::default(),
+            &seen,
+        );
     }
 }
 
@@ -487,7 +527,12 @@ fn a_member_that_is_not_where_it_is_said_to_be_is_looked_for() {
             .iter()
             .any(|(layers, b)| path(layers).starts_with("!#") && b == SMALL)
     );
-    assert_opens(&bytes, Hint::default(), &Settings::default(), &seen);
+    assert_opens(
+        &bytes,
+        ResultHint::default(),
+        &TraverseSettings::default(),
+        &seen,
+    );
 }
 
 #[test]
@@ -524,7 +569,7 @@ fn members_that_share_bytes_are_told_and_counted_as_work() {
         limits.ratio_floor_bytes = 5 << 20;
         limits.ratio_max = 2;
     });
-    let seen = see(&bytes, Hint::default(), &settings);
+    let seen = see(&bytes, ResultHint::default(), &settings);
     assert!(seen.has(ProblemKind::Lying));
     assert_eq!(seen.kinds().last(), Some(&ProblemKind::LimitReached));
     assert!(seen.summary.cut);
@@ -552,7 +597,7 @@ fn members_that_have_the_same_bytes_read_again_and_again_end_the_walk() {
         limits.ratio_floor_bytes = 5 << 20;
         limits.ratio_max = 2;
     });
-    let seen = see(&bytes, Hint::default(), &settings);
+    let seen = see(&bytes, ResultHint::default(), &settings);
     assert!(
         (20..60).contains(&seen.members.len()),
         "{}",
@@ -580,7 +625,7 @@ fn open_directories_share_the_members_that_may_be_listed() {
     assert_eq!(look(&outer).members.len(), 11);
     let seen = see(
         &outer,
-        Hint::default(),
+        ResultHint::default(),
         &settings(|limits| limits.members_max = 10),
     );
     assert_eq!(seen.members.len(), 4);
@@ -595,7 +640,7 @@ fn a_bomb_is_cut_where_its_ratio_says_so() {
         Zip::new().add(&packed("z", &zeros)).finish(),
     ] {
         let settings = settings(|limits| limits.ratio_floor_bytes = 4 << 20);
-        let seen = see(&bomb, Hint::default(), &settings);
+        let seen = see(&bomb, ResultHint::default(), &settings);
         assert_eq!(seen.members[0].1.len(), 4 << 20);
         assert_eq!(seen.kinds(), [ProblemKind::LimitReached]);
         assert!(
@@ -614,7 +659,7 @@ fn what_stands_behind_a_bomb_is_read() {
     let bomb = packed("bomb", &vec![0; 12 << 20]);
     let zip = Zip::new().add(&bomb).add(&stored("b", SMALL)).finish();
     let settings = settings(|limits| limits.ratio_floor_bytes = 4 << 20);
-    let seen = see(&zip, Hint::default(), &settings);
+    let seen = see(&zip, ResultHint::default(), &settings);
     assert_eq!(seen.bytes("!bomb").len(), 4 << 20);
     assert_eq!(seen.bytes("!b"), SMALL);
     assert_eq!(seen.kinds(), [ProblemKind::LimitReached]);
@@ -646,8 +691,8 @@ fn count(bytes: &[u8]) -> Counts {
     };
     walk(
         &mut Cursor::new(bytes),
-        Hint::default(),
-        &Settings::default(),
+        ResultHint::default(),
+        &TraverseSettings::default(),
         &mut scratch,
         &mut counts,
     )
@@ -680,13 +725,13 @@ fn a_log_that_repeats_is_read_whole_and_endless_zeros_are_not() {
 fn work_is_counted_over_all_members_and_ends_the_walk() {
     let zip = three().finish();
     let settings = settings(|limits| limits.inflated_bytes_max = 3005);
-    let seen = see(&zip, Hint::default(), &settings);
+    let seen = see(&zip, ResultHint::default(), &settings);
     assert_eq!(seen.bytes("!a").len(), 3000);
     assert_eq!(seen.bytes("!b").len(), 5);
     assert_eq!(seen.members.len(), 2);
     assert!(seen.summary.cut);
     // exactly enough is no cut
-    let exact = see(&zip, Hint::default(), &{
+    let exact = see(&zip, ResultHint::default(), &{
         let mut settings = settings.clone();
         settings.limits.inflated_bytes_max = 3000 + SMALL.len() as u64 + 5;
         settings
@@ -697,7 +742,7 @@ fn work_is_counted_over_all_members_and_ends_the_walk() {
 #[test]
 fn a_member_too_long_is_cut_and_the_others_go_on() {
     let settings = settings(|limits| limits.member_bytes_max = 1000);
-    let seen = see(&three().finish(), Hint::default(), &settings);
+    let seen = see(&three().finish(), ResultHint::default(), &settings);
     assert_eq!(seen.bytes("!a"), &text(3000)[..1000]);
     assert_eq!(seen.bytes("!c"), b"third");
     assert_eq!(seen.kinds(), [ProblemKind::LimitReached]);
@@ -706,7 +751,7 @@ fn a_member_too_long_is_cut_and_the_others_go_on() {
 #[test]
 fn members_beyond_the_number_are_told_and_left() {
     let settings = settings(|limits| limits.members_max = 2);
-    let seen = see(&three().finish(), Hint::default(), &settings);
+    let seen = see(&three().finish(), ResultHint::default(), &settings);
     assert_eq!(seen.paths(), ["!a", "!b"]);
     assert_eq!(seen.kinds(), [ProblemKind::LimitReached]);
     assert!(seen.problems[0].1.message.contains("more than 2 members"));
@@ -719,11 +764,11 @@ fn wrappings_beyond_the_depth_are_kept_as_they_are() {
         bytes = gzip(Some(&format!("{depth}")), &bytes);
     }
     let settings = settings(|limits| limits.depth_max = 4);
-    let seen = see(&bytes, Hint::default(), &settings);
+    let seen = see(&bytes, ResultHint::default(), &settings);
     assert_eq!(seen.paths(), ["!5!4!3!2"]);
     assert!(seen.members[0].1.starts_with(b"\x1f\x8b"));
     assert_eq!(seen.kinds(), [ProblemKind::LimitReached]);
-    assert_opens(&bytes, Hint::default(), &settings, &seen);
+    assert_opens(&bytes, ResultHint::default(), &settings, &seen);
 }
 
 #[test]
@@ -735,7 +780,7 @@ fn large_nested_archives_use_a_scratch_file_and_small_ones_do_not() {
     let bytes = gzip(Some("inner.zip"), &inner);
     for (memory, scratches) in [(1 << 20, 0), (10_000, 1), (inner.len() as u64, 0)] {
         let settings = settings(|limits| limits.memory_bytes_max = memory);
-        let seen = see(&bytes, Hint::default(), &settings);
+        let seen = see(&bytes, ResultHint::default(), &settings);
         assert_eq!(seen.scratches, scratches, "memory {memory}");
         assert_eq!(seen.bytes("!inner.zip!x"), noise(30_000, 9));
         assert_eq!(seen.problems, []);
@@ -743,9 +788,9 @@ fn large_nested_archives_use_a_scratch_file_and_small_ones_do_not() {
     // stored where it stands, it needs none
     let outer = Zip::new().add(&stored("inner.zip", &inner)).finish();
     let settings = settings(|limits| limits.memory_bytes_max = 10);
-    let seen = see(&outer, Hint::default(), &settings);
+    let seen = see(&outer, ResultHint::default(), &settings);
     assert_eq!((seen.scratches, seen.paths().len()), (0, 2));
-    assert_opens(&outer, Hint::default(), &settings, &seen);
+    assert_opens(&outer, ResultHint::default(), &settings, &seen);
 }
 
 #[test]
@@ -758,7 +803,7 @@ fn a_nested_archive_too_long_for_its_scratch_file_is_cut_and_recovered() {
         limits.memory_bytes_max = 1000;
         limits.scratch_bytes_max = 20_000;
     });
-    let seen = see(&gzip(Some("i"), &inner), Hint::default(), &settings);
+    let seen = see(&gzip(Some("i"), &inner), ResultHint::default(), &settings);
     assert_eq!(seen.bytes("!i!first"), SMALL);
     assert!(noise(50_000, 9).starts_with(seen.bytes("!i!long")));
     assert!(seen.has(ProblemKind::LimitReached) && seen.has(ProblemKind::Damaged));
@@ -778,7 +823,7 @@ fn an_archive_that_holds_itself_ends() {
         limits.depth_max = 30;
         limits.members_max = 500;
     });
-    let seen = see(&bytes, Hint::default(), &settings);
+    let seen = see(&bytes, ResultHint::default(), &settings);
     assert!(seen.summary.cut);
     assert!(seen.has(ProblemKind::LimitReached));
 }
@@ -818,12 +863,12 @@ fn locked_members_open_with_a_password_of_the_list() {
         ] {
             let bytes = locked("infected", aes, method);
             let settings = passwords(&["wrong", "", "infected", "other"]);
-            let seen = see(&bytes, Hint::default(), &settings);
+            let seen = see(&bytes, ResultHint::default(), &settings);
             assert_eq!(seen.bytes("!one"), text(20_000), "{aes:?} {method}");
             assert_eq!(seen.bytes("!two"), text(20_000));
             assert_eq!(seen.problems, [], "{aes:?} {method}");
-            assert_opens(&bytes, Hint::default(), &settings, &seen);
-            let seen = see(&bytes, Hint::default(), &passwords(&["a", "b"]));
+            assert_opens(&bytes, ResultHint::default(), &settings, &seen);
+            let seen = see(&bytes, ResultHint::default(), &passwords(&["a", "b"]));
             assert_eq!(seen.members, []);
             assert_eq!(seen.kinds(), [ProblemKind::Encrypted; 2]);
             assert!(seen.problems[0].1.message.contains("none of 2 passwords"));
@@ -840,10 +885,10 @@ fn a_wrong_password_that_passes_the_one_byte_check_opens_nothing() {
     for method in [Method::Stored, Method::Deflated] {
         let bytes = locked("right", None, method);
         let list: Vec<&str> = wrong.iter().map(String::as_str).chain(["right"]).collect();
-        let seen = see(&bytes, Hint::default(), &passwords(&list));
+        let seen = see(&bytes, ResultHint::default(), &passwords(&list));
         assert_eq!(seen.bytes("!one"), text(20_000));
         assert_eq!(seen.problems, []);
-        let without = see(&bytes, Hint::default(), &passwords(&list[..1200]));
+        let without = see(&bytes, ResultHint::default(), &passwords(&list[..1200]));
         assert_eq!(without.members, []);
         assert!(
             without.problems[0]
@@ -859,7 +904,7 @@ fn damage_behind_the_right_password_is_damage() {
     use ::zip::{AesMode, CompressionMethod as Method};
     let mut bytes = locked("infected", Some(AesMode::Aes256), Method::Stored);
     bytes[5000] ^= 1;
-    let seen = see(&bytes, Hint::default(), &Settings::default());
+    let seen = see(&bytes, ResultHint::default(), &TraverseSettings::default());
     assert_eq!(seen.kinds(), [ProblemKind::Damaged]);
     assert_eq!(seen.paths(), ["!one", "!two"]);
 }
@@ -924,8 +969,8 @@ fn a_failure_of_the_source_is_an_error_and_never_damage() {
             let mut takes = Takes(Seen::default());
             let result = walk(
                 &mut source,
-                Hint::default(),
-                &Settings::default(),
+                ResultHint::default(),
+                &TraverseSettings::default(),
                 &mut scratch(Default::default()),
                 &mut takes,
             );
@@ -944,7 +989,7 @@ fn a_scratch_file_that_fails_is_an_error() {
     let settings = settings(|limits| limits.memory_bytes_max = 100);
     let result = walk(
         &mut Cursor::new(gzip(Some("i"), &inner)),
-        Hint::default(),
+        ResultHint::default(),
         &settings,
         &mut || Err(io::Error::other("no room")),
         &mut Seen::default(),
@@ -995,9 +1040,9 @@ fn mutated_archives_never_panic_and_open_as_they_walk() {
                 _ => bytes[at] = 0xff,
             }
         }
-        let seen = see(&bytes, Hint::default(), &settings);
+        let seen = see(&bytes, ResultHint::default(), &settings);
         if !seen.summary.cut {
-            assert_opens(&bytes, Hint::default(), &settings, &seen);
+            assert_opens(&bytes, ResultHint::default(), &settings, &seen);
         }
     }
 }
@@ -1026,7 +1071,7 @@ fn arbitrary_bytes_with_signatures_never_panic() {
             let zeros = bytes.len() - 60;
             bytes[zeros..].fill(0);
         }
-        see(&bytes, Hint::default(), &Settings::default());
+        see(&bytes, ResultHint::default(), &TraverseSettings::default());
     }
 }
 
@@ -1080,7 +1125,7 @@ const REAL_PASSWORDS: [&str; 9] = [
     "crypt",
 ];
 
-fn real_settings() -> Settings {
+fn real_settings() -> TraverseSettings {
     let mut settings = passwords(&REAL_PASSWORDS);
     settings.limits.ratio_floor_bytes = 64 << 20;
     settings
@@ -1093,7 +1138,7 @@ fn real_archives_have_the_members_that_all_tools_agree_on() {
     assert!(agreed.len() > 40, "only {} files agreed", agreed.len());
     for (file, count) in agreed {
         let bytes = std::fs::read(&file).unwrap();
-        let seen = see(&bytes, Hint::default(), &real_settings());
+        let seen = see(&bytes, ResultHint::default(), &real_settings());
         if seen.containers.len() == 1 {
             assert_eq!(
                 seen.summary.members + seen.summary.directories,
@@ -1114,12 +1159,12 @@ fn every_hostile_archive_is_walked_and_opens_as_it_walked() {
     let Some(folder) = real_data() else { return };
     for file in files_below(&folder.join("hostile_zip")) {
         let bytes = std::fs::read(&file).unwrap();
-        let seen = see(&bytes, Hint::default(), &real_settings());
+        let seen = see(&bytes, ResultHint::default(), &real_settings());
         let said = !seen.problems.is_empty();
         let read = seen.summary.members + seen.summary.directories + seen.summary.containers;
         assert!(said || read > 0, "{file:?} gives nothing and no reason");
         if seen.members.len() < 20 && !seen.summary.cut {
-            assert_opens(&bytes, Hint::default(), &real_settings(), &seen);
+            assert_opens(&bytes, ResultHint::default(), &real_settings(), &seen);
         }
     }
 }
@@ -1153,14 +1198,14 @@ fn real_encrypted_archives_open_with_their_passwords() {
         ("zip2/aes_archive.zip", "!secret_data_256", 26),
     ] {
         let bytes = std::fs::read(folder.join(file)).unwrap();
-        let seen = see(&bytes, Hint::default(), &real_settings());
+        let seen = see(&bytes, ResultHint::default(), &real_settings());
         assert_eq!(seen.bytes(member).len(), len, "{file}");
         assert!(
             !seen.has(ProblemKind::Encrypted),
             "{file}: {:?}",
             seen.problems
         );
-        let locked = see(&bytes, Hint::default(), &passwords(&["none of them"]));
+        let locked = see(&bytes, ResultHint::default(), &passwords(&["none of them"]));
         assert!(locked.has(ProblemKind::Encrypted), "{file}");
     }
 }

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use afteraction_members::{
-    Hint, Member, MembersError, Scratch, Settings, Summary, Visitor, Wrapping, open, walk,
+    ContainerFormat, Member, MembersError, ResultHint, Scratch, TraverseSettings, TraverseSummary,
+    Visitor, open, walk,
 };
 use evidence::{Layer, Problem, ProblemKind};
 
@@ -15,9 +16,9 @@ use evidence::{Layer, Problem, ProblemKind};
 pub struct Seen {
     pub members: Vec<(Vec<Layer>, Vec<u8>)>,
     pub names: Vec<String>,
-    pub containers: Vec<(String, Wrapping)>,
+    pub containers: Vec<(String, ContainerFormat)>,
     pub problems: Vec<(String, Problem)>,
-    pub summary: Summary,
+    pub summary: TraverseSummary,
     pub scratches: u64,
 }
 
@@ -34,7 +35,7 @@ impl Visitor for Seen {
         ControlFlow::Continue(())
     }
 
-    fn container(&mut self, member: &Member<'_>, wrapping: Wrapping) -> ControlFlow<()> {
+    fn container(&mut self, member: &Member<'_>, wrapping: ContainerFormat) -> ControlFlow<()> {
         self.containers.push((path(member.layers), wrapping));
         ControlFlow::Continue(())
     }
@@ -105,7 +106,7 @@ pub fn scratch(count: Rc<Cell<u64>>) -> impl FnMut() -> io::Result<Box<dyn Scrat
     }
 }
 
-pub fn see(bytes: &[u8], hint: Hint<'_>, settings: &Settings) -> Seen {
+pub fn see(bytes: &[u8], hint: ResultHint<'_>, settings: &TraverseSettings) -> Seen {
     let mut seen = Seen::default();
     let count = Rc::new(Cell::new(0));
     let mut factory = scratch(count.clone());
@@ -123,14 +124,14 @@ pub fn see(bytes: &[u8], hint: Hint<'_>, settings: &Settings) -> Seen {
 }
 
 pub fn look(bytes: &[u8]) -> Seen {
-    see(bytes, Hint::default(), &Settings::default())
+    see(bytes, ResultHint::default(), &TraverseSettings::default())
 }
 
 pub fn open_at(
     bytes: &[u8],
-    hint: Hint<'_>,
+    hint: ResultHint<'_>,
     layers: &[Layer],
-    settings: &Settings,
+    settings: &TraverseSettings,
 ) -> Result<Vec<u8>, MembersError> {
     let mut all = Vec::new();
     let mut factory = scratch(Rc::default());
@@ -148,7 +149,7 @@ pub fn open_at(
 }
 
 /// Every member that was walked opens by its labels to the same bytes.
-pub fn assert_opens(bytes: &[u8], hint: Hint<'_>, settings: &Settings, seen: &Seen) {
+pub fn assert_opens(bytes: &[u8], hint: ResultHint<'_>, settings: &TraverseSettings, seen: &Seen) {
     for (layers, walked) in &seen.members {
         let opened = open_at(bytes, hint, layers, settings).unwrap();
         assert!(opened == *walked, "{} opens to other bytes", path(layers));

@@ -53,7 +53,7 @@ pub struct FleetNote {
 
 /// A result of the journal, before its facts are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sealed {
+pub struct SealedResult {
     pub seq: Seq,
     pub id: ResultId,
     /// **Units**: bytes of its body.

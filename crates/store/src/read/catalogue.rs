@@ -15,7 +15,8 @@ use crate::disk::fs::Folder;
 use crate::error::Attempt;
 use crate::format::archive_file::Archive;
 use crate::format::entry::{
-    CustodyEvent, Entry, EntryKind, FleetNote, Kind, Sealed, fleet_key, read_entry, read_record,
+    CustodyEvent, Entry, EntryKind, FleetNote, Kind, SealedResult, fleet_key, read_entry,
+    read_record,
 };
 use crate::format::layout;
 use crate::format::pack;
@@ -151,13 +152,13 @@ impl Catalogue {
     /// The results sealed behind `seq`, in order.
     ///
     /// **Cost**: memory only.
-    pub fn results_since(&self, seq: Seq) -> Vec<Sealed> {
+    pub fn results_since(&self, seq: Seq) -> Vec<SealedResult> {
         let contents = self.read();
         let from = contents.slots.partition_point(|slot| slot.card.seq <= seq);
         contents.slots[from..]
             .iter()
             .filter(|slot| slot.card.kind == Kind::Result)
-            .map(|slot| Sealed {
+            .map(|slot| SealedResult {
                 seq: slot.card.seq,
                 id: slot.card.id(),
                 bytes: slot.card.bytes,

@@ -11,7 +11,7 @@ use crate::StoreError;
 use crate::disk::fs::Folder;
 use crate::disk::{Disk, read_small, replace};
 use crate::error::Attempt;
-use crate::format::entry::{CustodyEvent, Sealed};
+use crate::format::entry::{CustodyEvent, SealedResult};
 use crate::format::layout;
 use crate::read::catalogue::Catalogue;
 use crate::read::catalogue_state::Contents;
@@ -40,12 +40,12 @@ pub(crate) struct ListMark {
 }
 
 /// What an archive holds behind a Seq.
-pub struct Tail {
+pub struct JournalTail {
     catalogue: Catalogue,
     from: Seq,
 }
 
-impl Tail {
+impl JournalTail {
     /// Opens what stands behind the bookmark in `dir`; all there is where none
     /// fits.
     ///
@@ -84,7 +84,7 @@ impl Tail {
 
     /// The results sealed behind `seq`, in order; `None` where not all of them
     /// are known.
-    pub fn results_since(&self, seq: Seq) -> Option<Vec<Sealed>> {
+    pub fn results_since(&self, seq: Seq) -> Option<Vec<SealedResult>> {
         (seq >= self.from).then(|| self.catalogue.results_since(seq))
     }
 

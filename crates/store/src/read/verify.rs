@@ -17,7 +17,7 @@ use evidence::Sha256Sum;
 
 /// How far a check has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct VerifyProgress {
     pub entries: u64,
     pub entries_total: u64,
     pub results: u64,
@@ -29,7 +29,7 @@ pub struct Progress {
 /// What a check came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    pub progress: Progress,
+    pub progress: VerifyProgress,
     /// At most one for each entry and each file.
     pub damage: Vec<Damage>,
 }
@@ -41,7 +41,10 @@ impl Catalogue {
     /// whatever else is wrong is damage.
     ///
     /// **Cost**: reads and hashes every byte of the archive.
-    pub fn verify(&self, mut on_progress: impl FnMut(&Progress)) -> Result<Checked, StoreError> {
+    pub fn verify(
+        &self,
+        mut on_progress: impl FnMut(&VerifyProgress),
+    ) -> Result<Checked, StoreError> {
         let slots = self.slots();
         let mut checked = Checked {
             damage: self.damaged_files(&slots)?,

@@ -3,8 +3,8 @@
 use crate::disk::{Disk, replace};
 use crate::tests::*;
 
-fn tail(disk: &Memory) -> Tail {
-    Tail::open_on(Arc::new(disk.clone()), Path::new("x")).unwrap()
+fn tail(disk: &Memory) -> JournalTail {
+    JournalTail::open_on(Arc::new(disk.clone()), Path::new("x")).unwrap()
 }
 
 /// Small results and large ones, which have packs of their own, in turns.

@@ -124,7 +124,7 @@ fn a_broken_download_goes_on_where_it_was_and_equals_the_whole() {
     let home = tempfile::tempdir().unwrap();
     let disk = Memory::new(home.path());
     let bytes = body(5, 11 * FRAME + 4321);
-    let announced = Announced {
+    let announced = ResponseHeaders {
         etag: Some("\"0x8D\"".into()),
         last_modified: None,
         total: Some(bytes.len() as u64),
@@ -160,10 +160,10 @@ fn a_download_that_had_all_its_bytes_asks_for_the_last_ones_again() {
     let home = tempfile::tempdir().unwrap();
     let disk = Memory::new(home.path());
     let bytes = body(8, 6 * crate::format::frame::FRAME);
-    let announced = Announced {
+    let announced = ResponseHeaders {
         total: Some(bytes.len() as u64),
         md5: true,
-        ..Announced::default()
+        ..ResponseHeaders::default()
     };
     {
         let store = open(&disk).unwrap();

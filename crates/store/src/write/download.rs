@@ -7,7 +7,7 @@ use crate::StoreError;
 use crate::format::entry::Fact;
 use crate::format::frame::{Body, FRAME};
 use crate::write::partial_download;
-use crate::write::partial_download::{Announced, Incoming};
+use crate::write::partial_download::{Incoming, ResponseHeaders};
 use crate::write::queue::Work;
 use crate::write::store::{SMALL_MAX, Sealing, Shared, compresses, wait_sealing};
 use evidence::{Facts, ResultKey, Time};
@@ -17,16 +17,16 @@ use evidence::{Facts, ResultKey, Time};
 /// Dropped before it is sealed, it leaves the archive as it was; a large body
 /// is kept under `incoming/` and [`Store::download`](super::Store::download)
 /// goes on with it.
-pub struct Download {
+pub struct IncomingBody {
     shared: Arc<Shared>,
     key: ResultKey,
-    announced: Announced,
+    announced: ResponseHeaders,
     file: Option<Incoming>,
     /// What is in no frame yet: all of a small body, else less than a frame.
     pending: Vec<u8>,
 }
 
-impl Download {
+impl IncomingBody {
     /// **Cost**: reads and hashes what an earlier run left (some 200 MB/s), so
     /// call it before asking for a link that lives for minutes.
     pub(crate) fn open(shared: Arc<Shared>, key: ResultKey) -> Result<Self, StoreError> {
@@ -34,7 +34,7 @@ impl Download {
         let mut download = Self {
             shared,
             key,
-            announced: Announced::default(),
+            announced: ResponseHeaders::default(),
             file: None,
             pending: Vec::new(),
         };
@@ -62,7 +62,7 @@ impl Download {
     }
 
     /// What the server said of the body the bytes so far belong to.
-    pub fn announced(&self) -> &Announced {
+    pub fn announced(&self) -> &ResponseHeaders {
         &self.announced
     }
 
@@ -77,7 +77,7 @@ impl Download {
     /// Keeps what the server says of the body, once its headers are known and
     /// before its bytes are appended. Where it is another body than the one
     /// begun, call [`restart`](Self::restart) before.
-    pub fn begin(&mut self, announced: Announced) -> Result<(), StoreError> {
+    pub fn begin(&mut self, announced: ResponseHeaders) -> Result<(), StoreError> {
         if let Some(file) = &self.file
             && announced != self.announced
         {
@@ -157,7 +157,7 @@ impl Download {
         if self.file.take().is_some() {
             partial_download::remove(&*self.shared.disk, self.key);
         }
-        self.announced = Announced::default();
+        self.announced = ResponseHeaders::default();
         Ok(())
     }
 
@@ -186,7 +186,7 @@ impl Download {
     }
 }
 
-impl Drop for Download {
+impl Drop for IncomingBody {
     fn drop(&mut self) {
         if let Some(file) = &mut self.file {
             // What is not durable is fetched again.

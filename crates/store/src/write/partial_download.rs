@@ -26,12 +26,12 @@ const FACTS_MAX: usize = 64 << 10;
 
 /// What the server said of a body before its bytes came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announced {
+pub struct ResponseHeaders {
     pub etag: Option<String>,
     pub last_modified: Option<String>,
     /// **Units**: bytes of the whole body.
     pub total: Option<u64>,
-    /// Whether [`Download::md5`](super::Download::md5) will be asked for.
+    /// Whether [`IncomingBody::md5`](super::IncomingBody::md5) will be asked for.
     #[serde(default)]
     pub md5: bool,
 }
@@ -98,7 +98,7 @@ impl Incoming {
         archive: &Archive,
         poison: Poison,
         key: ResultKey,
-        announced: &Announced,
+        announced: &ResponseHeaders,
     ) -> Result<Self, StoreError> {
         refuse_if_poisoned(&poison)?;
         refuse_if_full(&*disk, SYNC_EVERY)?;
@@ -147,7 +147,7 @@ impl Incoming {
         archive: &Archive,
         poison: Poison,
         key: ResultKey,
-    ) -> Result<Option<(Self, Announced)>, StoreError> {
+    ) -> Result<Option<(Self, ResponseHeaders)>, StoreError> {
         let name = layout::partial(key);
         let file = match disk.write(&name) {
             Ok(file) => file,
@@ -159,7 +159,7 @@ impl Incoming {
             .filter(|header| header.kind == FileKind::Single && header.archive == archive.id);
         let announced = read_small(&*disk, &facts_path(key), FACTS_MAX)
             .ok()
-            .and_then(|bytes| serde_json::from_slice::<Announced>(&bytes).ok());
+            .and_then(|bytes| serde_json::from_slice::<ResponseHeaders>(&bytes).ok());
         let (Some(header), Some(announced)) = (header, announced) else {
             remove(&*disk, key);
             return Ok(None);
@@ -200,7 +200,7 @@ impl Incoming {
         self.bytes
     }
 
-    pub(crate) fn announce(&self, announced: &Announced) -> Result<(), StoreError> {
+    pub(crate) fn announce(&self, announced: &ResponseHeaders) -> Result<(), StoreError> {
         write_facts(&*self.disk, self.key, announced)
     }
 
@@ -270,12 +270,16 @@ impl Incoming {
     }
 }
 
-fn write_facts(disk: &dyn Disk, key: ResultKey, announced: &Announced) -> Result<(), StoreError> {
+fn write_facts(
+    disk: &dyn Disk,
+    key: ResultKey,
+    announced: &ResponseHeaders,
+) -> Result<(), StoreError> {
     let name = layout::partial_facts(key);
     replace(disk, layout::INCOMING, &name, &to_json(announced)).attempt(|| format!("write {name}"))
 }
 
-fn to_json(announced: &Announced) -> Vec<u8> {
+fn to_json(announced: &ResponseHeaders) -> Vec<u8> {
     // Plain data: there is nothing in it that JSON cannot say.
     serde_json::to_vec(announced).unwrap_or_default()
 }

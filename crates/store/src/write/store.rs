@@ -17,7 +17,7 @@ use crate::format::entry::{
 use crate::format::frame::Body;
 use crate::format::pack::read_json;
 use crate::write::catalogue_db::Keyed;
-use crate::write::download::Download;
+use crate::write::download::IncomingBody;
 use crate::write::group_commit::{Committer, Poison, refuse_if_full, refuse_if_poisoned};
 use crate::write::pending_custody;
 use crate::write::queue::{Done, Pending, Queue, Work};
@@ -279,7 +279,7 @@ impl Store {
         facts: &Facts,
         collected_at: &Time,
         body: &[u8],
-    ) -> Result<Ticket, StoreError> {
+    ) -> Result<PendingCommit, StoreError> {
         if body.len() > SMALL_MAX {
             return Err(StoreError::TooLarge {
                 key,
@@ -290,7 +290,7 @@ impl Store {
         let fact = Fact::result(key, collected_at, facts);
         let body = Body::new(body, compresses(facts, body));
         let pending = self.shared.push(Work::Entry(fact, body))?;
-        Ok(Ticket { pending })
+        Ok(PendingCommit { pending })
     }
 
     /// Streams a body of any size, going on with what an earlier run left.
@@ -300,10 +300,10 @@ impl Store {
     ///
     /// **Cost**: reads and hashes what is there already: call it before asking
     /// for a link that lives for minutes.
-    pub fn download(&self, key: ResultKey) -> Result<Download, StoreError> {
+    pub fn download(&self, key: ResultKey) -> Result<IncomingBody, StoreError> {
         refuse_if_poisoned(&self.shared.poison)?;
         refuse_if_full(&*self.shared.disk, SMALL_MAX as u64)?;
-        Download::open(self.shared.clone(), key)
+        IncomingBody::open(self.shared.clone(), key)
     }
 
     /// Notes an action and its JSON as received. The same JSON as the latest
@@ -436,11 +436,11 @@ impl Drop for Store {
 
 /// A body on its way to being sealed.
 #[must_use = "a body is sealed once `wait` says so"]
-pub struct Ticket {
+pub struct PendingCommit {
     pending: Pending,
 }
 
-impl Ticket {
+impl PendingCommit {
     /// Returns once the body is durable.
     pub fn wait(self) -> Result<Sealing, StoreError> {
         wait_sealing(self.pending)
@@ -511,8 +511,8 @@ mod tests {
         fn crosses<T: Send + Sync>() {}
         fn moves<T: Send>() {}
         crosses::<Store>();
-        moves::<Download>();
-        moves::<Ticket>();
+        moves::<IncomingBody>();
+        moves::<PendingCommit>();
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::service::auth::jwt;
 use crate::service::auth::jwt::TO_LIST;
 use crate::service::list;
 use crate::service::list::PAGES_MAX;
-use crate::{Call, CollectError, Events, Settings};
+use crate::{ApiCall, CollectError, CollectSettings, Events};
 
 /// More machines, files or actions of one machine than there are; a list that
 /// goes on holds some hundred bytes of each.
@@ -28,7 +28,7 @@ const ENTITIES_MAX: usize = 300_000;
 const NEEDED: [&[&str]; 3] = [&["Machine.LiveResponse"], TO_LIST, &["Library.Manage"]];
 
 /// Looks before the first call that changes anything.
-pub async fn survey(settings: &Settings, events: Events) -> Result<Survey, CollectError> {
+pub async fn survey(settings: &CollectSettings, events: Events) -> Result<Survey, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
     let api = Api::open(settings, clock, Arc::new(Tally::new(events))).await?;
@@ -68,7 +68,7 @@ pub(crate) async fn machines(
         url.set_query(Some(&format!("$filter={filter}")));
     }
     let (mut machines, mut seen) = (Vec::new(), HashSet::new());
-    let date = each_entity(api, Call::Machines, url, |value| {
+    let date = each_entity(api, ApiCall::Machines, url, |value| {
         let machine = Machine::from_value(&value);
         machines.extend(machine.filter(|m| seen.insert(m.id.clone())));
     });
@@ -96,7 +96,7 @@ pub(crate) async fn resolve_one(api: &Api, device: &str) -> Result<String, Colle
 
 /// `None` where the service refuses to show the library.
 async fn library_names(api: &Api) -> Result<Option<Vec<String>>, CollectError> {
-    match entities(api, Call::Library, api.url("libraryfiles")).await {
+    match entities(api, ApiCall::Library, api.url("libraryfiles")).await {
         Ok((values, _)) => Ok(Some(
             values
                 .iter()
@@ -112,7 +112,7 @@ async fn library_names(api: &Api) -> Result<Option<Vec<String>>, CollectError> {
 /// All entities of a list, and the service's clock when it answered first.
 pub(crate) async fn entities(
     api: &Api,
-    call: Call,
+    call: ApiCall,
     first: Url,
 ) -> Result<(Vec<Value>, Option<Timestamp>), CollectError> {
     let mut values = Vec::new();
@@ -126,7 +126,7 @@ pub(crate) async fn entities(
 /// looked for.
 async fn each_entity(
     api: &Api,
-    call: Call,
+    call: ApiCall,
     first: Url,
     mut take: impl FnMut(Value),
 ) -> Result<Option<Timestamp>, CollectError> {

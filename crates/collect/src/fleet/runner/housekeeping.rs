@@ -12,7 +12,7 @@ use crate::fleet::runner::{Fleet, reconcile};
 use crate::fleet::schedule::{Cancel, Schedule};
 use crate::fleet::{Cancelling, Counts, DeviceState, FleetOrder, FleetRecord, RunId};
 use crate::service::api::{Ask, CallError};
-use crate::{Call, CollectError, Progress, VaultError};
+use crate::{ApiCall, CollectError, CollectProgress, SinkError};
 use evidence::Time;
 
 /// Cancellations under way at a time: a hundred a minute may leave, and one
@@ -52,7 +52,7 @@ async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError
         notices.into_iter().for_each(|text| run.tally.notice(text));
         if counts != told {
             told = counts;
-            run.tally.tell(Progress::Fleet(counts));
+            run.tally.tell(CollectProgress::Fleet(counts));
         }
         if run.queue.is_closed() {
             return Ok(());
@@ -129,7 +129,7 @@ impl Fleet {
     /// threads.
     async fn asked<T: Send + 'static>(
         &self,
-        verb: impl FnOnce(&dyn FleetRecord, RunId) -> Result<T, VaultError> + Send + 'static,
+        verb: impl FnOnce(&dyn FleetRecord, RunId) -> Result<T, SinkError> + Send + 'static,
     ) -> Result<T, CollectError> {
         let (record, id) = (self.record.clone(), self.lock().id);
         tokio::task::spawn_blocking(move || verb(record.as_ref(), id))
@@ -224,7 +224,7 @@ async fn cancel(run: Arc<Run>, fleet: Arc<Fleet>, due: Cancel) -> Result<(), Col
     let path = format!("machineactions/{}/cancel", due.action);
     let comment = serde_json::json!({"Comment": fleet.cancel_comment(due.why)});
     let body = comment.to_string().into_bytes();
-    let ask = Ask::post(Call::Cancel, run.api.url(&path), body);
+    let ask = Ask::post(ApiCall::Cancel, run.api.url(&path), body);
     let answer = match due.why {
         Cancelling::Asked => run.api.call(&ask).await.map(drop),
         Cancelling::Parked => cancel_if_it_waits(&run, &fleet, due, &ask).await,
@@ -249,7 +249,7 @@ async fn cancel_if_it_waits(
     due: Cancel,
     ask: &Ask,
 ) -> Result<(), CallError> {
-    let (ticket, token) = run.api.ready(Call::Cancel).await?;
+    let (ticket, token) = run.api.ready(ApiCall::Cancel).await?;
     let now = run.clock.now();
     if !fleet.lock().still_waits(due.place, due.action, now) {
         ticket.unsent();

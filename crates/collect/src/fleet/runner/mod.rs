@@ -27,7 +27,7 @@ use crate::fleet::report::{FleetReport, report};
 use crate::fleet::schedule::Schedule;
 use crate::fleet::{FleetRecord, RunRecord, RunState, SESSION_USUAL};
 use crate::service::rate_limit::{Room, STARTS_PER_MINUTE};
-use crate::{CollectError, Events, Secret, Settings, Vault, VaultError};
+use crate::{CollectError, CollectSettings, Events, ResultSink, Secret, SinkError};
 use evidence::{Action, ActionId};
 
 use crate::fleet::runner::discovered::Inbox;
@@ -92,9 +92,9 @@ struct Asking {
 /// that is gone on with. `stop` set to true leaves it as it stands, to be gone
 /// on with.
 pub async fn run_fleet(
-    settings: Settings,
+    settings: CollectSettings,
     state: RunState,
-    vault: Arc<dyn Vault>,
+    vault: Arc<dyn ResultSink>,
     record: Arc<dyn FleetRecord>,
     events: Events,
     stop: watch::Receiver<bool>,
@@ -265,7 +265,7 @@ impl Fleet {
         self.write(run, Self::write_head).await
     }
 
-    fn write_changed(&self) -> Result<(), VaultError> {
+    fn write_changed(&self) -> Result<(), SinkError> {
         let _order = self.lock_writing();
         let (id, changed) = {
             let mut schedule = self.lock();
@@ -283,7 +283,7 @@ impl Fleet {
         noted
     }
 
-    fn write_head(&self) -> Result<(), VaultError> {
+    fn write_head(&self) -> Result<(), SinkError> {
         let _order = self.lock_writing();
         let (id, head) = (self.lock().id, to_value(&*self.lock_head()));
         self.record.note(id, &[(0, head)])
@@ -297,14 +297,14 @@ impl Fleet {
     async fn write(
         self: &Arc<Self>,
         run: &Run,
-        write: fn(&Self) -> Result<(), VaultError>,
+        write: fn(&Self) -> Result<(), SinkError>,
     ) -> Result<(), CollectError> {
         loop {
             let fleet = self.clone();
             let written = tokio::task::spawn_blocking(move || write(&fleet)).await;
             match written.map_err(|e| CollectError::Worker(e.to_string()))? {
                 Ok(()) => return Ok(()),
-                Err(VaultError::DiskFull) if !run.is_halted() => run.wait_for_room(0).await,
+                Err(SinkError::DiskFull) if !run.is_halted() => run.wait_for_room(0).await,
                 Err(error) => {
                     return Err(CollectError::vault(
                         "keep the record of the fleet run",
@@ -349,27 +349,27 @@ mod tests {
     }
 
     impl FleetRecord for Notes {
-        fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), VaultError> {
+        fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), SinkError> {
             if self.is_full.load(Ordering::SeqCst) {
-                return Err(VaultError::DiskFull);
+                return Err(SinkError::DiskFull);
             }
             self.kept.lock().unwrap().extend_from_slice(notes);
             Ok(())
         }
 
-        fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, VaultError> {
+        fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, SinkError> {
             Ok(Vec::new())
         }
 
-        fn drop_orders(&self, _: RunId, _: usize) -> Result<(), VaultError> {
+        fn drop_orders(&self, _: RunId, _: usize) -> Result<(), SinkError> {
             Ok(())
         }
 
-        fn hear(&self, _: RunId, _: bool) -> Result<bool, VaultError> {
+        fn hear(&self, _: RunId, _: bool) -> Result<bool, SinkError> {
             Ok(true)
         }
 
-        fn action(&self, _: ActionId) -> Result<Option<Action>, VaultError> {
+        fn action(&self, _: ActionId) -> Result<Option<Action>, SinkError> {
             Ok(None)
         }
     }

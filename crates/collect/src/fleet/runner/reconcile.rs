@@ -12,7 +12,7 @@ use crate::fleet::runner::Fleet;
 use crate::fleet::schedule::Look;
 use crate::service::api::{Ask, CallError};
 use crate::service::list::{IDS_PER_QUERY, quoted};
-use crate::{Call, CollectError};
+use crate::{ApiCall, CollectError};
 use evidence::Action;
 
 /// Between two looks at parked devices, service time.
@@ -25,7 +25,10 @@ const PARKED_BY_ID_MAX: usize = 100;
 pub async fn look_at_unseen(run: &Run, fleet: &Arc<Fleet>) {
     let unseen = fleet.lock().take_unseen(run.clock.now());
     for (place, id) in unseen {
-        let ask = Ask::get(Call::Action, run.api.url(&format!("machineactions/{id}")));
+        let ask = Ask::get(
+            ApiCall::Action,
+            run.api.url(&format!("machineactions/{id}")),
+        );
         match run.api.call(&ask).await {
             Ok(answer) => {
                 if let Ok(action) = Action::from_json(&answer.body) {
@@ -98,7 +101,7 @@ async fn show_created_on(run: &Run, fleet: &Fleet, look: &Look) -> Result<(), Co
     }
     let mut url = run.api.url("machineactions");
     url.set_query(Some(&format!("$filter={filter}")));
-    let (values, _) = inventory::entities(&run.api, Call::List, url).await?;
+    let (values, _) = inventory::entities(&run.api, ApiCall::List, url).await?;
     for value in values {
         let Ok(action) = Action::from_value(&value) else {
             continue;

@@ -10,7 +10,7 @@ use crate::fleet::runner::{Fleet, IN_FLIGHT_MAX, Refused};
 use crate::fleet::schedule::{Answer, Start};
 use crate::service::api::{Ask, CallError};
 use crate::service::rate_limit::Ticket;
-use crate::{Call, CollectError, Secret, ServiceError};
+use crate::{ApiCall, CollectError, Secret, ServiceError};
 use evidence::Action;
 
 /// When stopped, answers under way have so long, real time: what has none by
@@ -42,8 +42,8 @@ async fn start_each(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectErr
         let permit = fleet.in_flight.clone().acquire_owned().await;
         // The token first: what waits for one keeps no place in the budget,
         // which would be over by the time it leaves.
-        let ready = run.api.ready(Call::Run).await;
-        let (ticket, token) = ready.map_err(|e| e.into_fatal(Call::Run, &run.api.host))?;
+        let ready = run.api.ready(ApiCall::Run).await;
+        let (ticket, token) = ready.map_err(|e| e.into_fatal(ApiCall::Run, &run.api.host))?;
         // What could be started when the wait began may not be now.
         let Some(start) = fleet.lock().next_start(run.clock.now()) else {
             ticket.unsent();
@@ -102,7 +102,7 @@ impl Drop for Held {
 async fn send(run: &Run, fleet: &Arc<Fleet>, start: Start, ticket: Ticket, token: &Secret) {
     let body = start.body.to_string().into_bytes();
     let url = run.api.url(&start_path(&start.machine_id));
-    let ask = Ask::post(Call::Run, url, body);
+    let ask = Ask::post(ApiCall::Run, url, body);
     let answer = match ask_once(run, fleet, &ask, ticket, token).await {
         Ok(body) => match Action::from_json(&body) {
             Ok(action) => {
@@ -173,7 +173,7 @@ async fn ask_once(
 
 fn refused(run: &Run, service: ServiceError) -> CollectError {
     CollectError::Service {
-        call: Call::Run.doing(),
+        call: ApiCall::Run.doing(),
         host: run.api.host.clone(),
         service,
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::Call;
+use crate::ApiCall;
 use crate::clock::{Clock, Moment};
 use crate::fleet::plan::lower_bound::{Bound, Needs, SESSIONS_MAX};
 use crate::fleet::record::{RunState, to_value};
@@ -302,7 +302,7 @@ impl World {
             call_timeout: Duration::from_secs(120),
         };
         let now = at(self.now);
-        while earliest(&self.ledger, Call::Run, now, pace) <= now {
+        while earliest(&self.ledger, ApiCall::Run, now, pace) <= now {
             let Some(start) = self.schedule.next_start(now) else {
                 return;
             };
@@ -316,7 +316,7 @@ impl World {
                 .retain(|c| now.since(c.sent) < Duration::from_secs(400));
             self.ledger.calls.push(Logged {
                 id: self.next_id,
-                call: Call::Run,
+                call: ApiCall::Run,
                 sent: now,
                 answered: None,
             });

@@ -20,7 +20,7 @@ use crate::service::auth::jwt::Claims;
 use crate::service::http;
 use crate::service::http::{SharedHttp, Unread};
 use crate::system;
-use crate::{CollectError, Progress, Secret, Settings, SignIn, TokenSource};
+use crate::{CollectError, CollectProgress, CollectSettings, Secret, SignIn, TokenSource};
 
 /// A token answer holds one token.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
@@ -70,7 +70,7 @@ struct Denied {
 
 impl Signer {
     pub fn new(
-        settings: &Settings,
+        settings: &CollectSettings,
         http: SharedHttp,
         clock: Clock,
         tally: Option<Arc<Tally>>,
@@ -202,7 +202,7 @@ impl Signer {
             let endless = trouble == Trouble::Lost && self.endless.get();
             match (&self.tally, tries.next_or_longest(trouble, endless)) {
                 (Some(tally), Some(wait)) if may_pass => {
-                    tally.tell(Progress::Notice(format!("{error}; trying again")));
+                    tally.tell(CollectProgress::Notice(format!("{error}; trying again")));
                     self.clock.sleep(wait).await;
                 }
                 _ => return Err(error),
@@ -436,7 +436,7 @@ mod tests {
         let nowhere = Some("http://127.0.0.1:1");
         let sign_in = SignIn::Token(TokenSource::Ready(Secret::new("x")));
         let cloud = crate::Cloud::Commercial;
-        let settings = Settings::new(cloud, nowhere, nowhere, sign_in, "s".into()).unwrap();
+        let settings = CollectSettings::new(cloud, nowhere, nowhere, sign_in, "s".into()).unwrap();
         let http = Arc::new(http::Http::new(None, settings.timeouts).unwrap());
         let clock = Clock::new(1.0);
         let signer = Signer::new(&settings, http, clock, None, Endless::default()).unwrap();

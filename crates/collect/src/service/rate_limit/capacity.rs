@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::service::call_log::Ledger;
-use crate::service::rate_limit::{Call, Limit, Pace, ends};
+use crate::service::rate_limit::{ApiCall, Limit, Pace, ends};
 
 /// Times within which calls to come are counted: a minute, and by steps the
 /// hour, since its window may open late.
@@ -21,7 +21,7 @@ pub(crate) struct Room {
 }
 
 /// What the windows leave for each of [`HORIZONS`].
-pub(crate) fn rooms(ledger: &Ledger, call: Call, now: Moment, pace: Pace) -> Vec<Room> {
+pub(crate) fn rooms(ledger: &Ledger, call: ApiCall, now: Moment, pace: Pace) -> Vec<Room> {
     let ends = ends(ledger, call, now, pace);
     let room = |seconds| {
         let within = Duration::from_secs(seconds);
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn room_to_come_counts_what_a_window_loses_until_then() {
         let calls = |ledger: &Ledger, now| -> Vec<usize> {
-            let rooms = rooms(ledger, Call::Link, seconds(now), pace());
+            let rooms = rooms(ledger, ApiCall::Link, seconds(now), pace());
             let told = rooms
                 .iter()
                 .filter(|r| matches!(r.within.as_secs(), 60 | 900 | 1_800 | 2_700 | 3_600));
@@ -66,7 +66,7 @@ mod tests {
         // Those of the first 900 seconds are over at 4,500 s.
         assert_eq!(calls(&spent, 3_600), [31, 451, 901, 1_351, 1_500]);
         assert_eq!(calls(&spent, 3_000), [0, 151, 601, 1_051, 1_500]);
-        spent.holds.push((Call::Link, seconds(4_000)));
+        spent.holds.push((ApiCall::Link, seconds(4_000)));
         assert_eq!(calls(&spent, 3_600), [0, 451, 901, 1_351, 1_500]);
     }
 }

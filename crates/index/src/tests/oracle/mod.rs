@@ -28,7 +28,7 @@ pub(crate) enum Wanted {
     /// Words, and how many others may stand between them.
     Near(Vec<String>, usize),
     /// A network's address and its bits.
-    Network(IpAddr, usize),
+    IpNetwork(IpAddr, usize),
     /// Words with blanks or a line end between them.
     Phrase(String),
     /// In a text as a whole.
@@ -111,7 +111,7 @@ impl Wanted {
             Self::Near(all, within) => {
                 crate::tests::oracle::words::near(&Folded::new(line), all, *within)
             }
-            Self::Network(address, bits) => {
+            Self::IpNetwork(address, bits) => {
                 crate::tests::oracle::addresses::find(line, *address, *bits)
             }
             Self::Phrase(_) | Self::Multiline(_) => None,

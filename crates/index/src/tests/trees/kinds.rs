@@ -176,8 +176,8 @@ fn network(random: &mut Random) -> Pair {
         "2001:db8::1/128",
     ]);
     let (address, bits) = network.split_once('/')?;
-    let query = Query::Text(Text::Network(Network::read(network)?));
-    let wanted = Wanted::Network(address.parse().ok()?, bits.parse().ok()?);
+    let query = Query::Text(Text::IpNetwork(IpNetwork::read(network)?));
+    let wanted = Wanted::IpNetwork(address.parse().ok()?, bits.parse().ok()?);
     Some((query, wanted))
 }
 

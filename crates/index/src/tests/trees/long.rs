@@ -77,8 +77,11 @@ fn queries() -> Vec<(Query, Wanted)> {
     };
     let network = |written: &str, bits: usize| {
         let address = written.parse().unwrap();
-        let query = Network::read(&format!("{written}/{bits}")).unwrap();
-        (text(Text::Network(query)), Wanted::Network(address, bits))
+        let query = IpNetwork::read(&format!("{written}/{bits}")).unwrap();
+        (
+            text(Text::IpNetwork(query)),
+            Wanted::IpNetwork(address, bits),
+        )
     };
     let multiline = |pattern: &str| {
         let query = Query::multiline(pattern, true);
@@ -126,8 +129,8 @@ fn a_line_in_parts_is_judged_as_any_other() {
         let members = long_members(&mut random);
         let folder = tempfile::tempdir().unwrap();
         let settings = match seed % 2 {
-            0 => Settings::default(),
-            _ => Settings {
+            0 => IndexSettings::default(),
+            _ => IndexSettings {
                 text_max: 1 << 20,
                 distinct_max: 1 << 20,
                 ..tiny()

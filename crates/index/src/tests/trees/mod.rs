@@ -157,9 +157,9 @@ fn compare_by(ways: &[bool], members: &[Member], searcher: &Searcher, tree: &Tre
     let query = tree.query();
     let expected = expected(members, tree);
     for &scan in ways {
-        let options = Options {
+        let options = SearchOptions {
             scan,
-            ..Options::default()
+            ..SearchOptions::default()
         };
         let hits = hits(searcher, &query, &options);
         let found: BTreeMap<Line, u64> = hits
