@@ -115,7 +115,7 @@ fn grabs_of_first_look(case: &mut Case<'_>, command: &str) -> Written {
     let transcript = format!(
         "**********************\r\nWindows PowerShell transcript start\r\nStart time: 20260310091235\r\n\
          Username: CORP\\petra.lind\r\nRunAs User: CORP\\petra.lind\r\nMachine: FIN-WS-07 (Microsoft Windows NT 10.0.26100.0)\r\n\
-         Host Application: powershell.exe -NoProfile -WindowStyle PlantedNeedle -EncodedCommand {command}\r\n\
+         Host Application: powershell.exe -NoProfile -WindowStyle Hidden -EncodedCommand {command}\r\n\
          Process ID: 8044\r\nPSVersion: 5.1.26100.2161\r\n**********************\r\n\
          PS C:\\Users\\petra.lind> {FETCH}\r\n\
          PS C:\\Users\\petra.lind> New-Item -ItemType Directory C:\\ProgramData\\Parcel\r\n\
@@ -339,7 +339,7 @@ pub(crate) fn file_server(case: &mut Case<'_>) -> Written {
         -a----         3/10/2026  11:31 AM       48211904 contracts_q1.zip\r\n\
         -a----         3/10/2026  11:32 AM            312 contracts_q1.txt\r\n";
     visit.transcript(
-        "Get-DirectorySink.ps1",
+        "Get-Folder.ps1",
         "-Path C:\\ProgramData\\Parcel",
         Form::Loose,
         0,
