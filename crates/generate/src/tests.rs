@@ -174,7 +174,7 @@ fn the_same_settings_are_the_same_bytes_on_every_platform() {
             hash.update(path);
             hash.update(bytes);
         }
-        format!("{:x}", hash.finalize())
+        data_encoding::HEXLOWER.encode(&hash.finalize())
     };
     assert_eq!(hash_of(7), KNOWN);
     assert_ne!(hash_of(8), KNOWN);
