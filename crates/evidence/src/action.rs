@@ -1,5 +1,7 @@
-//! A live response action as the service describes it, read tolerantly: every
-//! unknown word is kept and shown, only an action without an id is refused.
+//! A live response action as the service describes it.
+//!
+//! Parsing is tolerant: unknown values are kept and shown, and only an action
+//! without an id is rejected.
 //!
 //! **Source**: the machine action resource of the Defender API, and captures
 //! of older and exported forms (`lastUpdateTimeUtc`, `externalID`,
@@ -12,14 +14,14 @@ use serde_json::{Map, Value};
 
 use crate::{ActionId, CommandIndex, Facts, Origin, ResultKey, ResultKind, Time};
 
-/// A live response action: one session on one machine.
+/// A live response action: one session on one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     pub id: ActionId,
-    /// `LiveResponse`, `CollectInvestigationPackage` or another word.
+    /// `LiveResponse`, `CollectInvestigationPackage` or another value.
     pub kind: String,
     /// `Pending`, `InProgress`, `Succeeded`, `Failed`, `TimeOut`, `Cancelled`
-    /// or another word.
+    /// or another value.
     pub status: String,
     pub machine_id: Option<String>,
     pub device: Option<String>,
@@ -35,7 +37,7 @@ pub struct Action {
 pub struct Command {
     pub index: CommandIndex,
     pub kind: CommandKind,
-    /// `Created`, `Completed`, `Failed` or another word.
+    /// `Created`, `Completed`, `Failed` or another value.
     pub status: String,
     pub started: Option<Time>,
     pub ended: Option<Time>,
@@ -44,7 +46,7 @@ pub struct Command {
     pub params: Vec<(String, String)>,
 }
 
-/// What a command does.
+/// The operation of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommandKind {
     RunScript,
@@ -64,21 +66,21 @@ impl fmt::Display for CommandKind {
     }
 }
 
-/// JSON that describes no action.
+/// The JSON does not describe an action.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedAction {
     #[error("not JSON: {0}")]
     NotJson(String),
-    #[error("no JSON object")]
+    #[error("not a JSON object")]
     NotAnObject,
-    #[error("no `id` that is a GUID")]
+    #[error("the field `id` is missing or not a GUID")]
     NoId,
 }
 
 impl Action {
-    /// Reads an action as received.
+    /// Parses an action as received.
     ///
-    /// **Errors**: only where nothing could be keyed: no JSON, no object, no id.
+    /// **Errors**: if the input is not a JSON object with an id.
     pub fn from_json(json: &[u8]) -> Result<Self, MalformedAction> {
         let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
         let value: Value =
@@ -86,7 +88,7 @@ impl Action {
         Self::from_value(&value)
     }
 
-    /// The same from JSON already read.
+    /// Converts a parsed JSON value, like [`Action::from_json`].
     pub fn from_value(value: &Value) -> Result<Self, MalformedAction> {
         let object = value.as_object().ok_or(MalformedAction::NotAnObject)?;
         let text = |names: &[&str]| text_of(object, names);
@@ -115,7 +117,8 @@ impl Action {
         })
     }
 
-    /// No status will follow: `Succeeded`, `Failed`, `TimeOut`, `Cancelled`.
+    /// Whether the status is final: `Succeeded`, `Failed`, `TimeOut` or
+    /// `Cancelled`.
     pub fn is_final(&self) -> bool {
         ["Succeeded", "Failed", "TimeOut", "Cancelled"]
             .iter()
@@ -126,7 +129,7 @@ impl Action {
         ResultKey::new(self.id, command.index)
     }
 
-    /// What is known about the result of `command` before its bytes are.
+    /// Facts about the result of `command`, before it is downloaded.
     pub fn facts(&self, command: &Command, origin: Origin) -> Facts {
         Facts {
             device: self.device.clone(),
@@ -157,7 +160,7 @@ impl Command {
             .unwrap_or(position as u64);
         Self {
             index: CommandIndex(u32::try_from(index).unwrap_or(u32::MAX)),
-            kind: CommandKind::from_word(&text_of(inner, &["type"]).unwrap_or_default()),
+            kind: CommandKind::from_name(&text_of(inner, &["type"]).unwrap_or_default()),
             status: text_of(object, &["commandstatus", "status"]).unwrap_or_default(),
             started: text_of(object, &["starttime"]).map(Time::from_text),
             ended: text_of(object, &["endtime"]).map(Time::from_text),
@@ -172,7 +175,7 @@ impl Command {
         }
     }
 
-    /// A parameter by name, in any case.
+    /// The value of a parameter. Names match in any case.
     pub fn param(&self, name: &str) -> Option<String> {
         self.params
             .iter()
@@ -180,7 +183,7 @@ impl Command {
             .map(|(_, value)| value.clone())
     }
 
-    /// `Completed`, whatever became of the rest of the action.
+    /// Whether the command completed, independent of the rest of the action.
     pub fn is_completed(&self) -> bool {
         self.status.eq_ignore_ascii_case("Completed")
     }
@@ -189,7 +192,7 @@ impl Command {
         self.status.eq_ignore_ascii_case("Failed")
     }
 
-    /// PutFile leaves nothing to fetch; every other command may.
+    /// Whether the command can produce a result. PutFile never does.
     pub fn has_result(&self) -> bool {
         self.kind != CommandKind::PutFile
     }
@@ -203,7 +206,7 @@ impl Command {
 }
 
 impl CommandKind {
-    fn from_word(word: &str) -> Self {
+    fn from_name(word: &str) -> Self {
         match word.to_ascii_lowercase().as_str() {
             "runscript" => Self::RunScript,
             "getfile" => Self::GetFile,
@@ -213,7 +216,7 @@ impl CommandKind {
     }
 }
 
-/// Finds a key in any case and with blanks in it (`Machine Action Id`).
+/// Finds a key in any case, ignoring blanks (`Machine Action Id`).
 fn field<'a>(object: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value> {
     names.iter().find_map(|name| {
         object
@@ -272,7 +275,7 @@ mod tests {
     }"#;
 
     #[test]
-    fn an_action_reads_with_nulls_old_names_and_missing_indexes() {
+    fn action_with_nulls_old_names_and_missing_indexes_is_parsed() {
         let action = Action::from_json(ACTION.as_bytes()).unwrap();
         assert!(action.is_final());
         assert_eq!(action.device, None);
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_word_is_kept() {
+    fn unknown_values_are_kept() {
         let action = Action::from_json(
             br#"{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","status":"Paused",
                 "commands":[{"command":{"type":"Isolate"}}, 7]}"#,
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exported_action_with_spelled_out_keys_reads_too() {
+    fn exported_action_with_spelled_out_keys_is_parsed() {
         let action = Action::from_json(
             br#"{"Machine Action Id":"5b38733b-ed80-47be-b892-f2ffb52593fd","MachineId":"f7",
                 "Hostname":"desktop","Status":"Succeeded","Creation time":"2022-02-17T08:20:02.6180466Z"}"#,
@@ -317,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_describes_no_action_is_refused() {
+    fn input_without_an_action_is_rejected() {
         assert!(matches!(
             Action::from_json(b"{"),
             Err(MalformedAction::NotJson(_))

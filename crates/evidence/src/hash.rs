@@ -1,11 +1,15 @@
+//! SHA-256 hashes.
+
 use std::fmt;
 use std::str::FromStr;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 
-use crate::id::{hex_digit, put_hex, serde_as_text};
+use crate::id::serde_as_text;
 
-/// SHA-256 of some bytes: the identity of a *content*, whoever held it.
+/// SHA-256 of a byte sequence. It identifies a *content*, independent of where
+/// the content was found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);
 
@@ -17,10 +21,10 @@ impl Sha256 {
     }
 }
 
-/// A SHA-256 on its way.
+/// Incremental SHA-256.
 ///
-/// By `ring`, which hashes twice as fast as portable code where the processor
-/// has no instructions for it.
+/// Uses `ring`, which is twice as fast as portable code on processors without
+/// SHA instructions.
 #[derive(Clone)]
 pub struct Sha256Sum(ring::digest::Context);
 
@@ -45,7 +49,7 @@ impl Sha256Sum {
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0; 64];
-        put_hex(&mut text, &self.0);
+        HEXLOWER.encode_mut(&self.0, &mut text);
         f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
@@ -60,17 +64,10 @@ impl FromStr for Sha256 {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = || format!("`{text}` is not a SHA-256: expected 64 hex digits");
-        if text.len() != 64 {
-            return Err(malformed());
-        }
-        let mut bytes = [0u8; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let high = hex_digit(pair[0]).ok_or_else(malformed)?;
-            let low = hex_digit(pair[1]).ok_or_else(malformed)?;
-            *byte = high << 4 | low;
-        }
-        Ok(Self(bytes))
+        let malformed = || format!("invalid SHA-256 `{text}`: expected 64 hex digits");
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes());
+        let bytes = bytes.map_err(|_| malformed())?.try_into();
+        bytes.map(Self).map_err(|_| malformed())
     }
 }
 

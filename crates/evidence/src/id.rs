@@ -1,19 +1,20 @@
-//! Identities: each kind of id is a type of its own, so that none can be
-//! passed where another is meant.
+//! Identifiers. Each kind is a separate type, so one cannot be passed as
+//! another.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-/// GUID of a live response action. Its 16 bytes stand in reading order, so
-/// byte order is the order of the printed form.
+/// GUID of a live response action. The 16 bytes are in the order of the printed
+/// form, so both have the same sort order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId([u8; 16]);
 
-/// A text that is no GUID.
+/// The text is not a GUID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an action id: expected a GUID such as 5382f7ea-7557-4ab7-9782-d50480024a4e")]
+#[error("invalid action id `{0}`: expected a GUID such as 5382f7ea-7557-4ab7-9782-d50480024a4e")]
 pub struct MalformedId(pub String);
 
 impl ActionId {
@@ -25,7 +26,7 @@ impl ActionId {
         &self.0
     }
 
-    /// The first eight digits: enough for a person, never a key.
+    /// The first eight digits, for display only.
     pub fn short(&self) -> String {
         let mut text = self.to_string();
         text.truncate(8);
@@ -35,21 +36,12 @@ impl ActionId {
 
 impl fmt::Display for ActionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [b'-'; 36];
-        for (place, bytes) in [(0, 0..4), (9, 4..6), (14, 6..8), (19, 8..10), (24, 10..16)] {
-            put_hex(&mut text[place..], &self.0[bytes]);
-        }
-        f.write_str(str::from_utf8(&text).unwrap_or_default())
-    }
-}
-
-/// Lower-case hex, two digits a byte. Ids and hashes stand in every row, and
-/// there are millions of rows.
-pub(crate) fn put_hex(text: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+        let mut text = Uuid::encode_buffer();
+        f.write_str(
+            Uuid::from_bytes(self.0)
+                .hyphenated()
+                .encode_lower(&mut text),
+        )
     }
 }
 
@@ -62,41 +54,15 @@ impl fmt::Debug for ActionId {
 impl FromStr for ActionId {
     type Err = MalformedId;
 
-    /// Reads a GUID in any case, with or without braces and hyphens.
+    /// Parses a GUID in any case, with or without braces and hyphens.
     fn from_str(text: &str) -> Result<Self, MalformedId> {
-        let malformed = || MalformedId(text.chars().take(80).collect());
-        let bare = text.trim();
-        let bare = bare
-            .strip_prefix('{')
-            .and_then(|t| t.strip_suffix('}'))
-            .unwrap_or(bare);
-        let hyphens_fit = match bare.len() {
-            32 => !bare.contains('-'),
-            36 => bare
-                .bytes()
-                .enumerate()
-                .all(|(i, b)| (b == b'-') == matches!(i, 8 | 13 | 18 | 23)),
-            _ => false,
-        };
-        if !hyphens_fit {
-            return Err(malformed());
-        }
-        let mut bytes = [0u8; 16];
-        let mut digits = bare.bytes().filter(|b| *b != b'-');
-        for byte in &mut bytes {
-            let high = digits.next().and_then(hex_digit).ok_or_else(malformed)?;
-            let low = digits.next().and_then(hex_digit).ok_or_else(malformed)?;
-            *byte = high << 4 | low;
-        }
-        Ok(Self(bytes))
+        Uuid::try_parse(text.trim())
+            .map(|guid| Self(guid.into_bytes()))
+            .map_err(|_| MalformedId(text.chars().take(80).collect()))
     }
 }
 
-pub(crate) fn hex_digit(digit: u8) -> Option<u8> {
-    (digit as char).to_digit(16).map(|d| d as u8)
-}
-
-/// Zero-based place of a command within its action.
+/// Zero-based index of a command within its action.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -109,8 +75,8 @@ impl fmt::Display for CommandIndex {
     }
 }
 
-/// Which download of a result: 1 for the first; a later, differing download
-/// of the same key is the next.
+/// Version of a result, from 1. A later download of the same key whose bytes
+/// differ is the next version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(pub u32);
@@ -129,18 +95,18 @@ impl fmt::Display for Version {
     }
 }
 
-/// The key of the store: action and command, big-endian, so that byte order is
-/// reading order.
+/// Key of a result: action id and command index. The byte form is big-endian,
+/// so its sort order is that of the printed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResultKey {
     pub action: ActionId,
     pub index: CommandIndex,
 }
 
-/// A text that names no result.
+/// The text does not name a result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a result: expected ACTION_ID/INDEX, such as 5382f7ea-7557-4ab7-9782-d50480024a4e/0"
+    "invalid result `{0}`: expected ACTION_ID/INDEX, such as 5382f7ea-7557-4ab7-9782-d50480024a4e/0"
 )]
 pub struct MalformedKey(pub String);
 
@@ -189,7 +155,7 @@ impl FromStr for ResultKey {
     }
 }
 
-/// One download of one result.
+/// One version of one result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResultId {
     pub key: ResultKey,
@@ -203,7 +169,7 @@ impl ResultId {
 }
 
 impl fmt::Display for ResultId {
-    /// `ACTION_ID/INDEX`, with `@VERSION` from the second on.
+    /// `ACTION_ID/INDEX`, followed by `@VERSION` from version 2 on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.key, f)?;
         if self.version > Version::FIRST {
@@ -213,8 +179,8 @@ impl fmt::Display for ResultId {
     }
 }
 
-/// Place in the store's journal, given when a fact is committed. Grows; holes
-/// are legal.
+/// Sequence number in the journal of the store, assigned when a fact is
+/// committed. Increasing; gaps between numbers are allowed.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -260,7 +226,7 @@ mod tests {
     const GUID: &str = "5382f7ea-7557-4ab7-9782-d50480024a4e";
 
     #[test]
-    fn a_guid_reads_in_every_spelling_and_prints_in_one() {
+    fn guid_is_parsed_in_every_spelling_and_printed_in_one() {
         for spelling in [
             GUID.to_string(),
             GUID.to_uppercase(),
@@ -272,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_guid_is_refused() {
+    fn invalid_guid_is_rejected() {
         for text in [
             "",
             "5382f7ea",
@@ -286,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn key_order_is_byte_order_is_reading_order() {
+    fn keys_and_their_bytes_have_the_same_order() {
         let key =
             |action: &str, index| ResultKey::new(action.parse().unwrap(), CommandIndex(index));
         let mut keys = vec![
@@ -308,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_round_trips_through_its_text() {
+    fn key_round_trips_through_its_text() {
         let key: ResultKey = format!("{GUID}/12").parse().unwrap();
         assert_eq!(key.to_string(), format!("{GUID}/12"));
         assert!("5382f7ea/1".parse::<ResultKey>().is_err());

@@ -1,10 +1,14 @@
+//! Download link of a result.
+
 use std::fmt;
 
 use jiff::Timestamp;
 
-/// The signed URL behind which a result stands for some minutes. Whoever holds
-/// it can read the evidence, so it is a secret: it cannot be printed, and its
-/// `Debug` shows the host and when it ends, nothing else.
+/// Signed URL of a result, valid for 30 minutes.
+///
+/// The URL grants access to the evidence and is therefore a secret: the type has
+/// no `Display`, and its `Debug` output contains only the host and the expiry
+/// time.
 #[derive(Clone)]
 pub struct ResultLink {
     url: String,
@@ -12,12 +16,12 @@ pub struct ResultLink {
 }
 
 impl ResultLink {
-    /// `url` as it must be sent, byte for byte; `expires` is its `se`.
+    /// `url` is sent unchanged; `expires` is its parameter `se`.
     pub fn new(url: String, expires: Option<Timestamp>) -> Self {
         Self { url, expires }
     }
 
-    /// The secret itself: for the request, never for a message.
+    /// The URL, for the request only; never for a message.
     pub fn expose(&self) -> &str {
         &self.url
     }
@@ -48,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_host_and_end_but_no_path_and_no_signature() {
+    fn debug_output_contains_host_and_expiry_only() {
         let link = ResultLink::new(
             "https://u:p@blob.example/data/secretpath?se=x&sig=SECRET".into(),
             Some("2026-01-02T03:04:05Z".parse().unwrap()),

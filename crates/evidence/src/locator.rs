@@ -1,4 +1,4 @@
-//! The road back from anything found to the bytes it was found in.
+//! References from a hit or finding back to the bytes it was found in.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,15 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::id::serde_as_text;
 use crate::{ResultId, ResultKey, Version};
 
-/// **Units**: bytes of a name that stands in a reference; paths on Windows
-/// have 260 characters as a rule. Everything inside a member repeats its label.
+/// Longest name in a reference. Windows paths usually have up to 260 characters,
+/// and every reference to content inside a member repeats its label.
+///
+/// **Units**: bytes.
 const LABEL_BYTES_MAX: usize = 1 << 10;
 
-/// One wrapping on the way in, by the label it is printed with: a member's
-/// name, or `#ordinal` where the name cannot stand in a reference.
+/// One container level of a [`Locator`], as a label: the name of a member, or
+/// `#ordinal` if the name cannot be part of a reference.
 ///
-/// A label is data. It is compared with labels, never opened as a path. All
-/// that is found inside a member shares it.
+/// A label is data. It is compared with other labels and never used as a path.
+/// All references into a member share it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Layer(Arc<str>);
@@ -45,21 +47,21 @@ impl Layer {
         Self("errors".into())
     }
 
-    /// A member whose name is unique among its siblings. A name that is empty,
-    /// longer than 1 KiB, holds `!` or control characters, or looks like an
-    /// ordinal, is no label: its ordinal is.
+    /// Label of a member whose name is unique among its siblings. If the name is
+    /// empty, longer than 1 KiB, contains `!` or control characters, or looks
+    /// like an ordinal, the ordinal is the label.
     pub fn named(name: &str, ordinal: u32) -> Self {
-        let speaks = (1..=LABEL_BYTES_MAX).contains(&name.len())
+        let is_usable = (1..=LABEL_BYTES_MAX).contains(&name.len())
             && !name.starts_with('#')
             && !name.chars().any(|c| c == '!' || is_unprintable(c));
-        if speaks {
+        if is_usable {
             Self(name.into())
         } else {
             Self::numbered(ordinal)
         }
     }
 
-    /// A member known by its place alone (its name repeats, or it has none).
+    /// Label of a member without a unique name.
     pub fn numbered(ordinal: u32) -> Self {
         Self(format!("#{ordinal}").into())
     }
@@ -69,7 +71,7 @@ impl Layer {
     }
 }
 
-/// Control characters, and those that reorder or hide the text around them.
+/// Control characters, and characters that reorder or hide adjacent text.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
@@ -81,20 +83,23 @@ impl fmt::Display for Layer {
     }
 }
 
-/// Bytes of the decoded text (UTF-8), from 0.
+/// Byte range of the decoded text.
+///
+/// **Units**: bytes of UTF-8, from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Range {
     pub start: u64,
     pub len: u64,
 }
 
-/// Where something stands: a result, the layers peeled off on the way in, and
-/// a range of the text the innermost layer decodes to.
+/// Location of a hit or finding: a result, the containers from the outside in,
+/// and a range of the text that the innermost member decodes to. Its printed
+/// form is the REF.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Locator {
     pub id: ResultId,
     pub layers: Vec<Layer>,
-    /// `None` for the whole.
+    /// `None` for the whole text.
     pub range: Option<Range>,
 }
 
@@ -108,11 +113,9 @@ impl Locator {
     }
 }
 
-/// A text that is no reference.
+/// The text is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not a reference: expected ACTION_ID/INDEX[@VERSION][!member…] as `search` and `list` print it"
-)]
+#[error("invalid reference `{0}`: expected ACTION_ID/INDEX[@VERSION][!MEMBER...]")]
 pub struct MalformedRef(pub String);
 
 impl fmt::Display for Locator {
@@ -161,7 +164,7 @@ mod tests {
     const KEY: &str = "5382f7ea-7557-4ab7-9782-d50480024a4e/3";
 
     #[test]
-    fn a_reference_round_trips_with_version_and_layers() {
+    fn reference_round_trips_with_version_and_layers() {
         for text in [
             KEY.to_string(),
             format!("{KEY}@2"),
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_version_is_not_printed() {
+    fn first_version_is_not_printed() {
         assert_eq!(
             format!("{KEY}@1").parse::<Locator>().unwrap().to_string(),
             KEY
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_stand_in_a_reference_gives_way_to_its_ordinal() {
+    fn unusable_name_is_replaced_by_its_ordinal() {
         let long = "x".repeat(LABEL_BYTES_MAX + 1);
         let names = ["", "a!b", "#3", "a\nb", "\u{1b}[31mred", "\u{202e}gnp.exe"];
         for name in names.into_iter().chain([&*long]) {
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_is_refused() {
+    fn invalid_reference_is_rejected() {
         for text in [
             "",
             KEY.trim_end_matches("/3"),

@@ -1,13 +1,16 @@
+//! Problems in the evidence.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Something wrong *in the evidence*: kept, counted, shown; never a crash.
+/// A defect *in the evidence* or a part of it that was not read. Recorded,
+/// counted and shown; never a crash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Problem {
     pub kind: ProblemKind,
-    /// What is wrong and what was kept in spite of it, for a person: lower
-    /// case, no full stop, numbers included.
+    /// Text for a person: the defect, its position, and what was kept. Lower
+    /// case, no full stop, with numbers.
     pub message: String,
 }
 
@@ -26,25 +29,25 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What can be wrong in evidence.
+/// Kinds of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemKind {
-    /// The bytes end or break before their format says so.
+    /// The data ends early or is corrupt.
     Damaged,
-    /// A checksum or size inside the evidence does not fit what was read.
+    /// A checksum or size in the evidence differs from the data read.
     ChecksumMismatch,
-    /// No password on the list opens the member.
+    /// No password of the list opens the member.
     Encrypted,
-    /// A compression method or variant this build cannot read.
+    /// This build does not support the compression method or variant.
     Unsupported,
-    /// A named limit cut the reading: what was read until then is kept.
+    /// A named limit was reached. The data read so far is kept.
     LimitReached,
-    /// The document was not what it claims to be and was repaired to be read.
+    /// The document was malformed and was repaired in order to read it.
     Repaired,
-    /// The text's encoding was guessed or had bytes that fit none.
+    /// The encoding was guessed, or some bytes are invalid in it.
     Encoding,
-    /// A header says one thing and the bytes another.
+    /// A header contradicts the data.
     Lying,
 }
 
@@ -62,8 +65,8 @@ impl ProblemKind {
         }
     }
 
-    /// Whether some of the evidence could not be read, so that a search that
-    /// finds nothing has not searched everything.
+    /// Whether part of the evidence was not read. A search without hits is then
+    /// incomplete.
     pub fn hides_text(self) -> bool {
         matches!(
             self,

@@ -1,16 +1,18 @@
+//! Records of results: sealed ones and gaps, with their facts.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{ResultId, ResultKey, Seq, Sha256, Time};
 
-/// What kind of thing a result is.
+/// Kind of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResultKind {
-    /// The result document of a RunScript.
+    /// JSON document that a RunScript produced.
     Transcript,
-    /// A file grabbed by GetFile.
+    /// File that a GetFile fetched.
     File,
     /// An investigation package.
     Package,
@@ -32,19 +34,19 @@ impl fmt::Display for ResultKind {
     }
 }
 
-/// Which road a result came by.
+/// Source of a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// Downloaded from the API at this host.
     Api { host: String },
-    /// Imported from this `/`-joined path below the folder that was named.
+    /// Imported from this path below the imported folder, joined with `/`.
     Import { path: String },
 }
 
-/// What is known about a result besides its bytes: who ran what where and
-/// when, and what the server said of the body. Stands in the store beside the
-/// bytes, so that a result explains itself with no other file at hand.
+/// Metadata of a result: device, command, requestor, times, and response
+/// headers. Stored together with the bytes, so that a pack can be understood
+/// without any other file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     pub kind: ResultKind,
@@ -54,7 +56,7 @@ pub struct Facts {
     pub device: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<String>,
-    /// Script of a RunScript, with its arguments.
+    /// Script of a RunScript.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,7 +76,7 @@ pub struct Facts {
     pub requestor: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// Response headers worth keeping, names in lower case, as received.
+    /// Selected response headers as received; names in lower case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
 }
@@ -99,7 +101,7 @@ impl Facts {
         }
     }
 
-    /// The command's end, else its start.
+    /// End of the command, else its start.
     pub fn time(&self) -> Option<&Time> {
         self.ended.as_ref().or(self.started.as_ref())
     }
@@ -112,37 +114,38 @@ impl Facts {
     }
 }
 
-/// A sealed result: exists exactly when its bytes are whole and match the hash.
+/// A sealed result. Exists exactly if its bytes are complete and match the hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub id: ResultId,
     pub seq: Seq,
     /// **Units**: bytes as downloaded.
     pub bytes: u64,
-    /// Of the bytes as downloaded.
+    /// Hash of the bytes as downloaded.
     pub sha256: Sha256,
     pub collected_at: Time,
     pub facts: Facts,
 }
 
-/// Why a result is not there.
+/// Reason of a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GapReason {
-    /// The command never completed: cancelled, timed out, failed before it
-    /// wrote anything, or stood behind one that failed.
+    /// The command did not complete: it was cancelled, timed out, failed before
+    /// it wrote output, or followed a command that failed.
     NeverProduced,
-    /// The service has no bytes for a command it calls completed.
+    /// The service has no bytes for a completed command.
     BlobMissing,
     /// The service no longer knows the action or the result.
     Expired,
-    /// The service refused: permission, policy.
+    /// The service refused access: permission or policy.
     Refused,
-    /// Every attempt broke off or came damaged; asking again may help.
+    /// Every attempt was interrupted or delivered damaged data. A later attempt
+    /// may succeed.
     Unreachable,
-    /// What came differs from the hash or length the server gave for it.
+    /// The data differs from the hash or length given by the server.
     Damaged,
-    /// Produced, but not among the files that were imported.
+    /// Produced, but not among the imported files.
     NotImported,
 }
 
@@ -159,7 +162,7 @@ impl GapReason {
         }
     }
 
-    /// Whether collecting again may still bring the result.
+    /// Whether collecting again can still close the gap.
     pub fn worth_retrying(self) -> bool {
         !matches!(self, Self::NeverProduced)
     }
@@ -171,12 +174,12 @@ impl fmt::Display for GapReason {
     }
 }
 
-/// A result that is not there, and why. Journaled like evidence.
+/// A missing result with the reason. Journaled like evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     pub key: ResultKey,
     pub reason: GapReason,
-    /// What was attempted and what came back, for a person. Holds no link.
+    /// Text for a person: what was attempted and how it failed. Contains no link.
     pub detail: String,
     pub noted_at: Time,
     pub facts: Facts,

@@ -1,11 +1,13 @@
+//! Times as they were written, compared as instants.
+
 use std::cmp::Ordering;
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A time as somebody wrote it. The service writes none to seven fraction
-/// digits and sometimes no zone: the text is kept, the instant is compared.
+/// A time in its original spelling. The service writes zero to seven fraction
+/// digits and sometimes no zone: the text is stored, the instant is compared.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Time {
     text: String,
@@ -13,7 +15,7 @@ pub struct Time {
 }
 
 impl Time {
-    /// Keeps `text` whatever it says; a text without a zone is UTC.
+    /// Stores any text. A time without a zone is UTC.
     pub fn from_text(text: impl Into<String>) -> Self {
         let text = text.into();
         let instant = read_instant(&text);
@@ -31,7 +33,7 @@ impl Time {
         &self.text
     }
 
-    /// `None` where the text is no time: shown as it is, never an error.
+    /// `None` if the text is not a time; it is shown unchanged.
     pub fn instant(&self) -> Option<Timestamp> {
         self.instant
     }
@@ -60,7 +62,7 @@ fn read_instant(text: &str) -> Option<Timestamp> {
 }
 
 impl Ord for Time {
-    /// By instant; what is no time comes last, by text.
+    /// Orders by instant. Texts that are not times come last, in text order.
     fn cmp(&self, other: &Self) -> Ordering {
         match (self.instant, other.instant) {
             (Some(a), Some(b)) => a.cmp(&b),
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_kept_and_sorts_last() {
+    fn text_that_is_not_a_time_is_kept_and_sorts_last() {
         let odd = Time::from_text("yesterday");
         assert_eq!(odd.instant(), None);
         assert!(Time::from_text("9999-01-01T00:00:00Z") < odd);
