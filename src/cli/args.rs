@@ -1,5 +1,4 @@
-//! What can be typed. Help texts teach: what a command does, what it leaves
-//! behind, and what to type next.
+//! Command line arguments, with their help texts.
 
 use std::path::PathBuf;
 
@@ -10,10 +9,98 @@ pub use crate::cli::connect::Connect;
 pub use crate::cli::fleet::args::{Coverage, Fleet, Run};
 pub use crate::cli::library::{Action, Library, Package};
 
-/// Keeps and searches what Microsoft Defender live response brought back.
+const ROOT_HELP: &str = "\
+First day:
+  afteraction demo
+  afteraction collect --archive case --tenant TENANT --client-id APP_ID
+  afteraction import --archive case FOLDER
+  afteraction search --archive case 'psexesvc OR \"new service\"'
+  afteraction show --archive case REF
+
+Exit codes:
+  0  done; search: hits
+  1  search: no hits, and everything was searched
+  2  error
+  3  done with gaps or problems; search: no hits, but part of the archive was
+     not searched
+  4  verification failed
+
+Manual: afteraction help TOPIC, with install, collect, import, search, query,
+compare, fleet, emulator, custody, formats, exit-codes or performance.";
+
+const SEARCH_HELP: &str = "\
+Examples:
+  Find a word
+      afteraction search mimikatz
+  Find a phrase on some devices
+      afteraction search '\"new service\" AND device:srv-*'
+  Find a pattern, also across line ends
+      afteraction search --regex '(?s)IEX.*?DownloadString' --multiline
+  Find an address and its port, as JSON lines
+      afteraction search --fixed '203.0.113.7:4444' --jsonl
+  Count failed scripts by device
+      afteraction search 'kind:transcript exit:1' --count --by device
+  Print the 20 rarest lines that contain a program name
+      afteraction search '*.exe' --sort rarity --limit 20
+  Document that an address was not found
+      afteraction search '203.0.113.7' --certificate absent.json
+
+Exit codes:
+  0  hits
+  1  no hits, and everything was searched
+  2  error
+  3  no hits, but part of the archive was not searched: not indexed yet,
+     unreadable, without a time, longer than the search window, or hidden by
+     a baseline
+
+Query language: afteraction help query";
+
+const COLLECT_HELP: &str = "\
+Without selection options, every live response result that the service lists is
+downloaded, and archived results are skipped. Collection can be interrupted at
+any time; run the same command again to continue.
+
+Examples:
+  Check the setup before the first download
+      afteraction collect --check --tenant TENANT --client-id APP_ID
+  Download everything created in the last three days
+      afteraction collect --since 3d
+  Keep collecting one case
+      afteraction collect --comment CASE-42 --watch
+
+Exit codes:
+  0    complete
+  2    error, or --check found a fault
+  3    complete except for gaps, pending results or problems
+  130  stopped by a second Ctrl-C";
+
+const IMPORT_HELP: &str = "\
+Examples:
+  Import a folder with one folder for each device
+      afteraction import results --device-from-folder
+  Import one file of a known device
+      afteraction import triage.zip --device ws-1
+  Take the device from the path
+      afteraction import all --device-pattern '/(?<device>[^/]+)/triage/'
+
+Exit codes:
+  0  complete
+  2  error
+  3  done, with gaps, problems or skipped files";
+
+const SHOW_HELP: &str = "\
+Examples:
+  Print a transcript, or list the members of a file
+      afteraction show ACTION_ID/0
+  Print a line of a member with three lines around it
+      afteraction show 'ACTION_ID/0!evidence.zip!logs/a.log' --at 120 -C 3
+  Save the bytes as they were downloaded
+      afteraction show ACTION_ID/0 --raw -o result.gz";
+
+/// Collect, archive and search results of Microsoft Defender live response.
 ///
-/// Collect results before their links die, archive the bytes untouched, search
-/// every word in transcripts, zips and gzips, offline.
+/// Downloads results before their links expire, stores the bytes unchanged, and
+/// searches transcripts and files, also inside zip and gzip archives, offline.
 #[derive(Debug, Parser)]
 #[command(
     name = "afteraction",
@@ -21,7 +108,7 @@ pub use crate::cli::library::{Action, Library, Package};
     max_term_width = 100,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "First day:\n  afteraction demo                              see the whole road, offline\n  afteraction collect --archive case --tenant T --client-id ID\n  afteraction import --archive case FOLDER\n  afteraction search --archive case 'psexesvc OR \"new service\"'\n  afteraction show --archive case REF\n\nExit codes: 0 done (search: hits) · 1 search: no hits, everything was searched · 2 error ·\n3 done with gaps or problems (search: no hits, but not everything could be searched) ·\n4 verification failed"
+after_help = ROOT_HELP
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -32,8 +119,9 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Folder of the archive.
+    /// Archive directory.
     #[arg(
+        help_heading = "Common",
         long,
         global = true,
         env = "AFTERACTION_ARCHIVE",
@@ -41,247 +129,269 @@ pub struct Global {
         hide_env_values = true
     )]
     pub archive: Option<PathBuf>,
-    /// Say only what went wrong.
-    #[arg(short, long, global = true)]
+    /// Print errors only.
+    #[arg(help_heading = "Common", short, long, global = true)]
     pub quiet: bool,
-    /// Say more: each retry, each wait, each rebuilt part.
-    #[arg(short, long, global = true)]
+    /// Print retries, waits and rebuilds.
+    #[arg(help_heading = "Common", short, long, global = true)]
     pub verbose: bool,
-    /// No colour (NO_COLOR in the environment does the same).
-    #[arg(long, global = true)]
+    /// Disable colour; so does NO_COLOR in the environment.
+    #[arg(help_heading = "Common", long, global = true)]
     pub no_color: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the whole road on a made-up incident: emulator, collect, search.
+    /// Collect, archive and search a sample incident, offline.
     Demo(Demo),
-    /// Fetch every live response result through the Defender API.
+    /// Download live response results through the Defender API.
     Collect(Box<Collect>),
-    /// Run live response on devices, within every limit, and collect what comes of it.
+    /// Run live response commands on devices and collect the results.
     Run(Box<Run>),
-    /// Where fleet runs stand; pause, resume, cancel.
+    /// Show, pause, resume and cancel fleet runs.
     #[command(subcommand)]
     Fleet(Fleet),
-    /// What was run where and what became of it: device by command.
+    /// Print a matrix of device by command with the outcome of each.
     Coverage(Box<Coverage>),
-    /// The service's library of scripts and tools: list, upload, delete.
+    /// List, upload and delete files of the live response library.
     #[command(subcommand)]
     Library(Library),
-    /// One action as the service describes it; cancel it.
+    /// Print one action as the service describes it, or cancel it.
     Action(Box<Action>),
-    /// Have an investigation package collected, wait for it and archive it.
+    /// Collect the investigation package of a device.
     Package(Box<Package>),
-    /// Take in results that others saved: folders, zips, gzips, transcripts.
+    /// Import results that other tools saved: folders, zip, gzip, transcripts.
     Import(Import),
-    /// Search every word of the archive.
+    /// Search the text of all indexed results.
     Search(Box<Search>),
-    /// What is rare: lines by the number of devices they stand on, rare first.
+    /// Print the lines found on the fewest devices.
     Stack(Box<Stack>),
-    /// What differs between two devices, a device and the rest, or over time.
+    /// Compare two devices, a device and all others, or a device over time.
     Diff(Box<Diff>),
-    /// A whole fleet as distances, the outlier first, with the lines that make it one.
+    /// Print the devices that differ most from all others.
     Twins(Box<Twins>),
-    /// What known-good devices hold, to be left out elsewhere: learn, list, show, export.
+    /// Manage baselines: templates of known-good devices, hidden elsewhere.
     #[command(subcommand)]
     Baseline(Baseline),
-    /// What counts as volatile in a line: the rules, and what becomes of a line.
+    /// List the rules for volatile parts, or print the template of a line.
     Templates(Templates),
-    /// Print a result or a member of one, checked by hash on the way.
+    /// Print a result, a member or a line from the original bytes.
     Show(Show),
-    /// List results: one line each, with those that are missing.
+    /// List results, including missing ones.
     List(List),
-    /// How much there is, how far the index has come, what is missing.
+    /// Summarize the archive and its index.
     Status(Status),
-    /// Results that are not there, and why.
+    /// List missing results with the reasons.
     Gaps(Gaps),
-    /// What is wrong inside the evidence: damaged, locked, cut by a limit.
+    /// List damaged, encrypted and unreadable content.
     Problems(Problems),
-    /// Read every byte back and compare it with its hash (exit 4 on damage).
+    /// Read every byte back and compare it with its hash (exit code 4 on damage).
     Verify(Verify),
-    /// Bring the index up to date, or build it anew.
+    /// Update the index, or rebuild it.
     Index(Index),
-    /// Serve the Defender API from a folder of results, with faults on request.
+    /// Serve the Defender API from a folder of results, or with a synthetic fleet.
     #[cfg(feature = "emulator")]
     Emulate(Box<Emulate>),
-    /// Make collections whose answers are known.
+    /// Generate collections with known answers.
     #[command(subcommand)]
     Bench(Bench),
-    /// The query language, on one page (`help query`).
+    /// Print the query language (the same as `help query`).
     #[command(long_about = crate::cli::query::PAGE, help_template = "{about}")]
     Query,
     /// Print completions for a shell.
     Completions {
-        /// Shell to complete for.
+        /// Shell.
         shell: clap_complete::Shell,
     },
-    /// Write man pages into a folder.
+    /// Write man pages to a directory.
     Man {
-        /// Folder to write into.
+        /// Directory to write to.
         dir: PathBuf,
     },
 }
 
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Leave the archive out of the way: use a temporary one and delete it.
+    /// Use a temporary archive and delete it afterwards.
     #[arg(long)]
     pub discard: bool,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = COLLECT_HELP)]
 pub struct Collect {
     #[command(flatten)]
     pub connect: Connect,
-    /// Only actions created at or after this time (2026-02-01, 2h, 3d).
-    #[arg(long, value_name = "TIME")]
+    /// Actions created at or after TIME: 2026-02-01, 2h, 3d.
+    #[arg(help_heading = "Selection", long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Only actions created before this time; a day counts whole.
-    #[arg(long, value_name = "TIME")]
+    /// Actions created before TIME; a day is included as a whole.
+    #[arg(help_heading = "Selection", long, value_name = "TIME")]
     pub until: Option<String>,
-    /// Only actions on this device (name or machine id); may be repeated.
-    #[arg(long, value_name = "DEVICE")]
+    /// Actions on a device, by name or machine id; repeatable.
+    #[arg(help_heading = "Selection", long, value_name = "DEVICE")]
     pub device: Vec<String>,
-    /// Only this action; may be repeated.
-    #[arg(long, value_name = "ACTION_ID")]
+    /// One action; repeatable.
+    #[arg(help_heading = "Selection", long, value_name = "ACTION_ID")]
     pub action: Vec<String>,
-    /// Only the command in this place of its action (from 0); may be repeated.
-    #[arg(long, value_name = "N", requires = "action")]
+    /// Command N of --action, from 0; repeatable.
+    #[arg(
+        help_heading = "Selection",
+        long,
+        value_name = "N",
+        requires = "action"
+    )]
     pub index: Vec<u32>,
-    /// Investigation packages instead of live response results.
-    #[arg(long)]
+    /// Investigation packages, not live response results.
+    #[arg(help_heading = "Selection", long)]
     pub packages: bool,
-    /// Fetch what is in the archive once more; what differs becomes a new version.
-    #[arg(long)]
+    /// Download archived results again; different bytes become a new version.
+    #[arg(help_heading = "Selection", long)]
     pub again: bool,
-    /// Only actions whose comment holds this text.
-    #[arg(long, value_name = "TEXT")]
+    /// Actions whose comment contains TEXT.
+    #[arg(help_heading = "Selection", long, value_name = "TEXT")]
     pub comment: Option<String>,
-    /// Keep polling for new results until Ctrl-C.
-    #[arg(long)]
+    /// Keep polling until Ctrl-C.
+    #[arg(help_heading = "Collection", long)]
     pub watch: bool,
-    /// Seconds between polls with --watch.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// Time between polls with --watch, 1 to 3600.
+    #[arg(help_heading = "Collection", long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub interval: u64,
-    /// Downloads at once.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Parallel downloads, 1 to 64.
+    #[arg(help_heading = "Collection", long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub slots: u16,
-    /// Only try sign-in, permissions, host, clock and disk, and say what is wrong.
-    #[arg(long)]
+    /// Test sign-in, permissions, host, clock and disk only.
+    #[arg(help_heading = "Collection", long)]
     pub check: bool,
-    /// Do not bring the index up to date afterwards.
-    #[arg(long)]
+    /// Do not update the index afterwards.
+    #[arg(help_heading = "Collection", long)]
     pub no_index: bool,
-    /// The report as JSON on stdout.
-    #[arg(long)]
+    /// Print the report as JSON.
+    #[arg(help_heading = "Collection", long)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = IMPORT_HELP)]
 pub struct Import {
-    /// Files and folders to take in.
+    /// Files and folders to import.
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Device that all of it comes from.
+    /// Device of all imported files.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["device_from_folder", "device_pattern"])]
     pub device: Option<String>,
-    /// Take the device from the first folder below PATH.
+    /// Use the first folder below PATH as the device.
     #[arg(long, conflicts_with = "device_pattern")]
     pub device_from_folder: bool,
-    /// Take the device from the path with this regex (its first group, or `device`).
+    /// Take the device from the path: group `device`, or the first group.
     #[arg(long, value_name = "REGEX")]
     pub device_pattern: Option<String>,
-    /// Do not bring the index up to date afterwards.
+    /// Do not update the index afterwards.
     #[arg(long)]
     pub no_index: bool,
-    /// The report as JSON on stdout.
+    /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Args, Clone, Default)]
 pub struct Form {
-    /// One JSON array.
-    #[arg(long, conflicts_with_all = ["jsonl", "csv"])]
+    /// Print a JSON array.
+    #[arg(help_heading = "Output", long, conflicts_with_all = ["jsonl", "csv"])]
     pub json: bool,
-    /// One JSON object a line.
-    #[arg(long, conflicts_with = "csv")]
+    /// Print one JSON object per line.
+    #[arg(help_heading = "Output", long, conflicts_with = "csv")]
     pub jsonl: bool,
-    /// Comma-separated values with a header, safe in a spreadsheet and on a terminal: formulas get
-    /// a quote before them, control characters are written as \u{1b}. JSON keeps them as they are.
-    #[arg(long)]
+    /// Print CSV, escaped for spreadsheets and terminals.
+    #[arg(help_heading = "Output", long)]
     pub csv: bool,
-    /// Write to FILE instead of stdout, which is `-`.
-    #[arg(short, long, value_name = "FILE")]
+    /// Write to FILE; `-` is standard output.
+    #[arg(help_heading = "Output", short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
-/// Terms, "phrases", /patterns/, AND OR NOT, wildcards, and fields device: script:
-/// action: exit: path: kind: requestor: comment: day: time: since: until:. AND, OR
-/// and NOT judge one member; the hits are the lines in it that match. `afteraction
-/// help query` tells all of it on one page.
+/// Search the text of all indexed results.
+///
+/// QUERY, --regex or --fixed, --device, --since and --until are combined with AND.
+/// AND, OR and NOT apply to a member; the hits are its matching lines. --since and
+/// --until exclude results without a time and print how many members would match.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  search 'mimikatz'\n  search '\"new service\" AND device:srv-*'\n  search --regex 'HKLM.*Run.*\\.exe'\n  search --fixed '203.0.113.7:4444' --jsonl\n  search --regex '(?s)IEX.*?DownloadString' --multiline\n  search '*.exe' --sort rarity --limit 20\n  search 'exit:1 kind:transcript' --count --by device\n  search '203.0.113.7' --certificate absent.json\n\nExit codes: 0 hits · 1 no hits, everything was searched · 2 error ·\n3 no hits, but not everything could be searched\n\nThe query language: afteraction help query"
+after_help = SEARCH_HELP
 )]
 pub struct Search {
-    /// What to search for.
+    /// Query, such as 'psexesvc device:srv-*'; see `afteraction help query`.
     #[arg(required_unless_present_any = ["regex", "fixed"])]
     pub query: Option<String>,
-    /// Lines that match this regular expression (as written; (?i) ignores case).
-    #[arg(long, value_name = "PATTERN", conflicts_with = "fixed")]
+    /// Match lines against a regular expression.
+    #[arg(
+        help_heading = "Query",
+        long,
+        value_name = "PATTERN",
+        conflicts_with = "fixed"
+    )]
     pub regex: Option<String>,
-    /// Lines that hold exactly this text.
-    #[arg(long, value_name = "TEXT")]
+    /// Match lines that contain TEXT.
+    #[arg(help_heading = "Query", long, value_name = "TEXT")]
     pub fixed: Option<String>,
-    /// Let --regex match over line ends: every text is built again and searched as a whole, which
-    /// takes its time. `.` still ends at a line's end; (?s) lets it go on.
-    #[arg(short = 'U', long, requires = "regex")]
+    /// Let --regex match across line ends (slow).
+    #[arg(help_heading = "Query", short = 'U', long, requires = "regex")]
     pub multiline: bool,
     /// Ignore case in --regex and --fixed.
-    #[arg(short, long)]
+    #[arg(help_heading = "Query", short, long)]
     pub ignore_case: bool,
-    /// Only on this device (id, full or short name; wildcards).
-    #[arg(long, value_name = "DEVICE")]
+    /// Search one device: id, full or short name, wildcards.
+    #[arg(help_heading = "Query", long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// Only results at or after this time (2026-02-01, 2h, 3d).
-    #[arg(long, value_name = "TIME")]
+    /// Search results at or after TIME: 2026-02-01, 2h, 3d.
+    #[arg(help_heading = "Query", long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Only results before this time; a day counts whole. Results without a time are left out by
-    /// both, and that is said.
-    #[arg(long, value_name = "TIME")]
+    /// Search results before TIME; a day is included as a whole.
+    #[arg(help_heading = "Query", long, value_name = "TIME")]
     pub until: Option<String>,
-    /// Leave out lines that this baseline knows (NAME, or NAME@VERSION); may be repeated. How many
-    /// hits it hides is said. Not with --certificate, which hides nothing.
-    #[arg(long, value_name = "NAME", conflicts_with = "certificate")]
+    /// Hide lines found in a baseline, NAME or NAME@VERSION; repeatable.
+    #[arg(
+        help_heading = "Query",
+        long,
+        value_name = "NAME",
+        conflicts_with = "certificate"
+    )]
     pub exclude_baseline: Vec<String>,
-    /// Print how many instead of which: hits, the members they are in, and members left out for
-    /// want of a time.
-    #[arg(long)]
+    /// Print the number of hits and of matching members.
+    #[arg(help_heading = "Output", long)]
     pub count: bool,
-    /// Count by this field: device, script, action, exit, path, kind, requestor, comment, day.
-    #[arg(long, value_name = "FIELD", requires = "count")]
+    /// With --count, group by device, script, action, exit, path, kind, requestor, comment or
+    /// day.
+    #[arg(
+        help_heading = "Output",
+        long,
+        value_name = "FIELD",
+        requires = "count"
+    )]
     pub by: Option<String>,
     /// Order of the hits.
-    #[arg(long, value_enum, default_value = "time")]
+    #[arg(help_heading = "Output", long, value_enum, default_value = "time")]
     pub sort: Sort,
-    /// Lines of context around each hit.
-    #[arg(short = 'C', long, value_name = "N", default_value_t = 0)]
+    /// Print N lines before and after each hit.
+    #[arg(
+        help_heading = "Output",
+        short = 'C',
+        long,
+        value_name = "N",
+        default_value_t = 0
+    )]
     pub context: u32,
-    /// Wait until everything sealed by now is indexed: for the process that is at it, else
-    /// by catching up here. Ctrl-C leaves; what was indexed stays.
-    #[arg(long)]
+    /// Wait until all results sealed so far are indexed.
+    #[arg(help_heading = "Completeness", long)]
     pub wait: bool,
-    /// Say on stderr how each text was looked for: by words, by 4-grams or by reading every line;
-    /// candidates, lines that match, what was decompressed, time.
-    #[arg(long)]
+    /// Print access path, candidates and time to stderr.
+    #[arg(help_heading = "Completeness", long)]
     pub explain: bool,
-    /// Write what was searched and what was not, and why, by name, into FILE (JSON): also, and
-    /// above all, where nothing was found.
-    #[arg(long, value_name = "FILE")]
+    /// Write what was and what was not searched to FILE, as JSON.
+    #[arg(help_heading = "Completeness", long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
-    /// At most this many hits.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Stop after N hits.
+    #[arg(help_heading = "Output", long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     #[command(flatten)]
     pub form: Form,
@@ -290,45 +400,47 @@ pub struct Search {
 /// Order of hits.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Sort {
-    /// The oldest first; what has no time comes last.
+    /// Oldest first; members without a time last.
     Time,
-    /// Lines on the fewest devices first, the same lines together.
+    /// Lines on the fewest devices first, equal lines together.
     Rarity,
 }
 
-/// REF is what `list` and `search` print: ACTION_ID/INDEX[@VERSION], then
-/// !member for each layer. A hit's line is shown again by its REF and number:
-/// the original bytes are read, checked by hash and decoded anew.
+/// Print a result, a member or a line from the original bytes.
+///
+/// REF is ACTION_ID/INDEX[@VERSION][!MEMBER...], the first column of `list`,
+/// `search` and `problems`. The original bytes are read, checked against their
+/// hash, and decoded again.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  show ACTION_ID/0\n  show 'ACTION_ID/0!evidence.zip!logs/a.log' --at 120 -C 3\n  show 'ACTION_ID/0!output' --at-offset 4711 --raw"
+after_help = SHOW_HELP
 )]
 pub struct Show {
-    /// Place of a result or member, as `list`, `search` and `problems` print it.
+    /// REF of a result or member, from `list`, `search` or `problems`.
     #[arg(value_name = "REF")]
     pub reference: String,
-    /// The bytes as they are, to stdout; with --at, the decoded line and nothing around it.
+    /// Print the bytes unchanged; with --at, the decoded line only.
     #[arg(long)]
     pub raw: bool,
-    /// Only this line, counted from 1 in the decoded text, as in `line` of a hit.
+    /// Print line LINE of the decoded text, from 1.
     #[arg(long, value_name = "LINE", group = "place", value_parser = line_number)]
     pub at: Option<u64>,
-    /// Only the line that holds this byte of the decoded text (UTF-8), counted from 0, as in
-    /// `offset` of a hit; of a very long line what stands around it.
+    /// Print the line at byte BYTES of the decoded text (UTF-8), from 0; of a very long line,
+    /// the text around it.
     #[arg(long, value_name = "BYTES", group = "place", value_parser = number)]
     pub at_offset: Option<u64>,
-    /// Lines of context around it.
+    /// Print N lines before and after.
     #[arg(short = 'C', long, value_name = "N", requires = "place", value_parser = clap::value_parser!(u32).range(..=1000))]
     pub context: Option<u32>,
-    /// Write to FILE instead of stdout, which is `-`.
+    /// Write to FILE; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
-/// A number as hits print it: `4,711`.
+/// Parses a number with thousands separators: `4,711`.
 fn number(text: &str) -> Result<u64, String> {
     let digits = text.replace(',', "");
-    digits.parse().map_err(|_| "it is no number".into())
+    digits.parse().map_err(|_| "not a number".into())
 }
 
 fn line_number(text: &str) -> Result<u64, String> {
@@ -340,13 +452,13 @@ fn line_number(text: &str) -> Result<u64, String> {
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// Only on this device (id, full or short name).
+    /// Results of a device: id, full or short name.
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// Only of this action.
+    /// Results of an action.
     #[arg(long, value_name = "ACTION_ID")]
     pub action: Option<String>,
-    /// Only in this state.
+    /// Results in a state.
     #[arg(long, value_parser = ["sealed", "gap", "pending"])]
     pub state: Option<String>,
     #[command(flatten)]
@@ -355,11 +467,11 @@ pub struct List {
 
 #[derive(Debug, Args)]
 pub struct Status {
-    /// More of the index: how much the text repeats, sizes by part, what is not indexed yet and
-    /// since when. (JSON always has it.)
+    /// Also print repetition of text, sizes by part, and results not indexed yet (JSON always
+    /// contains them).
     #[arg(long)]
     pub index: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -378,21 +490,21 @@ pub struct Problems {
 
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The report as JSON.
+    /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Index {
-    /// Throw the index away and build it from the archive.
+    /// Delete the index and build it from the archive.
     #[arg(long)]
     pub rebuild: bool,
-    /// File of passwords to try on locked members, one a line; kept with the archive.
+    /// File of passwords for encrypted members, one per line; stored in the archive.
     #[arg(long, value_name = "FILE")]
     pub passwords: Option<PathBuf>,
-    /// Windows code page of text that is no Unicode [default: 1252]; kept with
-    /// the archive, and the index is built anew.
+    /// Code page of text that is not Unicode [default: 1252]; stored in the archive, rebuilds
+    /// the index.
     #[arg(long, value_name = "N")]
     pub code_page: Option<u16>,
 }
@@ -400,55 +512,75 @@ pub struct Index {
 #[cfg(feature = "emulator")]
 #[derive(Debug, Args)]
 pub struct Emulate {
-    /// Folder of results to serve: ACTION_ID.json beside ACTION_ID/INDEX.*, or any
-    /// files [default: sample-data, or none with --fleet].
+    /// Folder of results to serve: ACTION_ID.json and ACTION_ID/INDEX.*, or any files [default:
+    /// sample-data, or none with --fleet].
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
-    /// Serve a made-up fleet of N machines, on which commands can be run.
-    #[arg(long, value_name = "N")]
+    /// Serve a synthetic fleet of N devices that can run commands.
+    #[arg(help_heading = "Synthetic fleet", long, value_name = "N")]
     pub fleet: Option<usize>,
-    /// Share of the made-up fleet that is away at the start (0 to 1).
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "fleet", value_parser = share)]
+    /// Share of the fleet that is away at the start, 0 to 1.
+    #[arg(help_heading = "Synthetic fleet", long, value_name = "SHARE", default_value_t = 0.0, requires = "fleet", value_parser = share)]
     pub away: f64,
-    /// Hours they stay away, from half of it to half more.
-    #[arg(long, value_name = "H", default_value_t = 4.0, requires = "fleet", value_parser = hours)]
+    /// Mean hours a device is away; half to one and a half of it.
+    #[arg(help_heading = "Synthetic fleet", long, value_name = "H", default_value_t = 4.0, requires = "fleet", value_parser = hours)]
     pub away_hours: f64,
-    /// Group of machines on which nothing may be run; may be repeated.
-    #[arg(long, value_name = "GROUP")]
+    /// Device group that may not run commands; repeatable.
+    #[arg(help_heading = "Synthetic fleet", long, value_name = "GROUP")]
     pub disallow: Vec<String>,
-    /// Live response sessions, of 25, that others have taken.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Sessions, of 25, that other clients occupy.
+    #[arg(
+        help_heading = "Synthetic fleet",
+        long,
+        value_name = "N",
+        default_value_t = 0
+    )]
     pub sessions_held: usize,
-    /// How likely a command fails (0 to 1).
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    /// Probability that a command fails, 0 to 1.
+    #[arg(help_heading = "Synthetic fleet", long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub failing: f64,
-    /// How likely a script runs into the limit of 10 minutes (0 to 1).
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    /// Probability that a script runs into its limit of 10 minutes, 0 to 1.
+    #[arg(help_heading = "Synthetic fleet", long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub hanging: f64,
-    /// Same seed: same fleet, same lots drawn, same answers of the machines.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Seed of fleet, faults and results.
+    #[arg(
+        help_heading = "Synthetic fleet",
+        long,
+        value_name = "N",
+        default_value_t = 1
+    )]
     pub seed: u64,
     /// Address to listen on.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8790")]
+    #[arg(
+        help_heading = "Service",
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8790"
+    )]
     pub listen: std::net::SocketAddr,
-    /// Allow an address that other machines can reach.
-    #[arg(long)]
+    /// Allow a listen address that other hosts can reach.
+    #[arg(help_heading = "Service", long)]
     pub allow_remote: bool,
-    /// Times faster than the wall clock the service runs (1 to 100).
-    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    /// Speed of the service clock, 1 to 100.
+    #[arg(
+        help_heading = "Service",
+        long,
+        value_name = "N",
+        default_value_t = 1.0
+    )]
     pub time_scale: f64,
-    /// Certificate (PEM) that may sign in, besides the secret.
-    #[arg(long, value_name = "FILE")]
+    /// Accept sign-in with this certificate (PEM) as well.
+    #[arg(help_heading = "Service", long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
-    /// No call limits.
-    #[arg(long)]
+    /// Disable the call limits.
+    #[arg(help_heading = "Service", long)]
     pub no_limits: bool,
-    /// A fault to show, NAME[=ARG]; may be repeated.
-    #[arg(long, value_name = "FAULT")]
+    /// Inject a fault, NAME[=ARG]; repeatable.
+    #[arg(help_heading = "Service", long, value_name = "FAULT")]
     pub fault: Vec<String>,
-    /// File that keeps the service's clock and call counts across restarts; runs
-    /// under way are forgotten.
-    #[arg(long, value_name = "FILE")]
+    /// Keep the service clock and call counts in FILE across restarts; runs in progress are
+    /// lost.
+    #[arg(help_heading = "Service", long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 }
 
@@ -461,7 +593,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 #[cfg(feature = "emulator")]
 fn hours(text: &str) -> Result<f64, String> {
-    // A century: beyond it nobody waits for anything.
+    // Limit: a century.
     let read = text.parse().ok();
     read.filter(|hours| (0.0..=876_600.0).contains(hours))
         .ok_or_else(|| "not a number of hours".into())
@@ -469,21 +601,21 @@ fn hours(text: &str) -> Result<f64, String> {
 
 #[derive(Debug, Subcommand)]
 pub enum Bench {
-    /// Write a seeded collection into a folder, with its answers.
+    /// Write a seeded collection and its answers to a directory.
     Generate {
-        /// Folder to write into; must not exist or be empty.
+        /// Directory to write to; must be empty or not exist.
         dir: PathBuf,
-        /// Same seed and settings, same bytes.
+        /// Seed; equal settings give equal bytes.
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Devices in the fleet.
+        /// Number of devices.
         #[arg(long, default_value_t = 200)]
         devices: u32,
-        /// Text to make, in MB before packing.
+        /// Amount of text, in MB before compression.
         #[arg(long, value_name = "MB", default_value_t = 256)]
         megabytes: u64,
-        /// fleet: golden images that repeat; unique: text that hardly does; script: one script's
-        /// output, some 200 KB a device.
+        /// fleet: repetitive images; unique: hardly repetitive text; script: the output of one
+        /// script, about 200 KB for each device.
         #[arg(long, default_value = "fleet", value_parser = ["fleet", "unique", "script"])]
         shape: String,
     },

@@ -18,21 +18,25 @@ pub enum Cloud {
     Dod,
 }
 
-/// Sign-in: a client secret in AFTERACTION_CLIENT_SECRET, or a ready token in
-/// AFTERACTION_TOKEN. Neither is ever taken from the command line.
+/// Service and sign-in.
+///
+/// The client secret can also be set in AFTERACTION_CLIENT_SECRET, a token in
+/// AFTERACTION_TOKEN. Neither can be passed as an argument.
 #[derive(Debug, Clone, Args)]
 pub struct Connect {
-    /// Tenant by its name in the config file; what is typed beside it wins, and it wins over the
+    /// Profile in the configuration file; options override it, and it overrides the
     /// environment.
     #[arg(
+        help_heading = "Service",
         long,
         value_name = "NAME",
         env = "AFTERACTION_PROFILE",
         hide_env_values = true
     )]
     pub profile: Option<String>,
-    /// Config file with the profiles [default: the user's own].
+    /// Configuration file [default: the file of the user].
     #[arg(
+        help_heading = "Service",
         long,
         value_name = "FILE",
         env = "AFTERACTION_CONFIG",
@@ -40,57 +44,69 @@ pub struct Connect {
         hide_short_help = true
     )]
     pub config: Option<PathBuf>,
-    /// Base of the API, such as https://api.security.microsoft.com [env: AFTERACTION_API_BASE].
-    #[arg(long, value_name = "URL")]
+    /// API address, such as https://api.security.microsoft.com [env: AFTERACTION_API_BASE].
+    #[arg(help_heading = "Service", long, value_name = "URL")]
     pub api_base: Option<String>,
-    /// Base of the sign-in service, such as https://login.microsoftonline.com
-    /// [env: AFTERACTION_LOGIN_BASE].
-    #[arg(long, value_name = "URL")]
+    /// Sign-in address, such as https://login.microsoftonline.com [env:
+    /// AFTERACTION_LOGIN_BASE].
+    #[arg(help_heading = "Service", long, value_name = "URL")]
     pub login_base: Option<String>,
-    /// Cloud whose hosts are meant where no base is given [default: commercial].
-    #[arg(long, value_enum)]
+    /// Cloud whose addresses are used [default: commercial].
+    #[arg(help_heading = "Service", long, value_enum)]
     pub cloud: Option<Cloud>,
-    /// Region of the commercial cloud: us, eu, uk, au, swa, ina.
-    #[arg(long, value_name = "R", conflicts_with = "api_base", value_parser = ["us", "eu", "uk", "au", "swa", "ina"])]
+    /// Region of the commercial cloud.
+    #[arg(help_heading = "Service", long, value_name = "R", conflicts_with = "api_base", value_parser = ["us", "eu", "uk", "au", "swa", "ina"])]
     pub region: Option<String>,
-    /// Scope to ask a token for [default: the cloud's own].
-    #[arg(long)]
+    /// Scope of the token [default: the cloud's own].
+    #[arg(help_heading = "Sign-in (one method)", long)]
     pub scope: Option<String>,
-    /// Tenant to sign in to [env: AFTERACTION_TENANT].
-    #[arg(long, value_name = "T")]
+    /// Tenant [env: AFTERACTION_TENANT].
+    #[arg(help_heading = "Sign-in (one method)", long, value_name = "T")]
     pub tenant: Option<String>,
-    /// Application to sign in as [env: AFTERACTION_CLIENT_ID].
-    #[arg(long, value_name = "ID")]
+    /// Application [env: AFTERACTION_CLIENT_ID].
+    #[arg(help_heading = "Sign-in (one method)", long, value_name = "ID")]
     pub client_id: Option<String>,
-    /// Certificate and RSA key (PEM) to sign in with instead of a secret.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["client_secret_file", "token_file", "token_command"])]
+    /// Certificate and RSA key (PEM).
+    #[arg(help_heading = "Sign-in (one method)", long, value_name = "FILE", conflicts_with_all = ["client_secret_file", "token_file", "token_command"])]
     pub certificate: Option<PathBuf>,
-    /// Command that prints the client secret, such as a password manager's.
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["certificate", "client_secret_file", "token_file", "token_command"])]
+    /// Client secret from the output of a command.
+    #[arg(help_heading = "Sign-in (one method)", long, value_name = "COMMAND", conflicts_with_all = ["certificate", "client_secret_file", "token_file", "token_command"])]
     pub client_secret_command: Option<String>,
-    /// Take the client secret from the system's keyring, where it is kept for the client id.
-    #[arg(long, conflicts_with_all = ["certificate", "client_secret_command", "client_secret_file", "token_file", "token_command"])]
+    /// Client secret from the system keyring, stored under the client id.
+    #[arg(help_heading = "Sign-in (one method)", long, conflicts_with_all = ["certificate", "client_secret_command", "client_secret_file", "token_file", "token_command"])]
     pub keyring: bool,
-    /// File that holds the client secret.
-    #[arg(long, value_name = "FILE")]
+    /// Client secret from a file.
+    #[arg(help_heading = "Sign-in (one method)", long, value_name = "FILE")]
     pub client_secret_file: Option<PathBuf>,
-    /// File that holds a ready token.
-    #[arg(long, value_name = "FILE", conflicts_with = "client_secret_file")]
-    pub token_file: Option<PathBuf>,
-    /// Command that prints a ready token; run again when the token ends.
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["token_file", "client_secret_file"])]
-    pub token_command: Option<String>,
-    /// Certificate authority to trust besides the system's (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
-    /// Times faster than the wall clock the service runs (emulator only, 1 to 100).
-    #[arg(long, value_name = "N", default_value_t = 1.0, hide_short_help = true)]
-    pub time_scale: f64,
-    /// The service has no call limits (emulator only).
-    #[arg(long, hide_short_help = true)]
-    pub no_limits: bool,
-    /// Folder of the call log that outlives this process [default: the user's state folder].
+    /// Token from a file.
     #[arg(
+        help_heading = "Sign-in (one method)",
+        long,
+        value_name = "FILE",
+        conflicts_with = "client_secret_file"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// Token from a command, run again when the token expires.
+    #[arg(help_heading = "Sign-in (one method)", long, value_name = "COMMAND", conflicts_with_all = ["token_file", "client_secret_file"])]
+    pub token_command: Option<String>,
+    /// Trust this certificate authority as well (PEM).
+    #[arg(help_heading = "Service", long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Speed of the service clock, 1 to 100.
+    #[arg(
+        help_heading = "Emulator only",
+        long,
+        value_name = "N",
+        default_value_t = 1.0,
+        hide_short_help = true
+    )]
+    pub time_scale: f64,
+    /// Assume a service without call limits.
+    #[arg(help_heading = "Emulator only", long, hide_short_help = true)]
+    pub no_limits: bool,
+    /// Directory of the call log [default: the state directory of the user].
+    #[arg(
+        help_heading = "Service",
         long,
         value_name = "DIR",
         env = "AFTERACTION_STATE",

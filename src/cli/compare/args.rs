@@ -1,4 +1,4 @@
-//! What can be typed to compare.
+//! Arguments of the comparing commands.
 
 use std::path::PathBuf;
 
@@ -6,83 +6,79 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::args::Form;
 
-/// Which results are compared, and how their lines are looked at.
+/// Selection of results, and rules for their lines.
 #[derive(Debug, Args, Clone, Default)]
 pub struct Select {
-    /// Only results of this script (wildcards).
-    #[arg(long, value_name = "NAME")]
+    /// Results of a script (wildcards).
+    #[arg(help_heading = "Selection", long, value_name = "NAME")]
     pub script: Option<String>,
-    /// Only results at or after this time (2026-02-01, 2h, 3d).
-    #[arg(long, value_name = "TIME")]
+    /// Results at or after TIME: 2026-02-01, 2h, 3d.
+    #[arg(help_heading = "Selection", long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Only results before this time; a day counts whole.
-    #[arg(long, value_name = "TIME")]
+    /// Results before TIME; a day is included as a whole.
+    #[arg(help_heading = "Selection", long, value_name = "TIME")]
     pub until: Option<String>,
-    /// Leave out lines that this baseline knows (NAME, or NAME@VERSION); may be repeated. How many
-    /// it hides is said, also with --quiet. A baseline knows lines: not with --by hash and its like.
-    #[arg(long, value_name = "NAME")]
+    /// Hide lines found in a baseline, NAME or NAME@VERSION; repeatable; lines only.
+    #[arg(help_heading = "Selection", long, value_name = "NAME")]
     pub exclude_baseline: Vec<String>,
-    /// Switch a rule for volatile parts off, so that it keeps lines apart; may be repeated.
-    /// `templates` lists the rules.
-    #[arg(long, value_name = "RULE")]
+    /// Switch off a rule for volatile parts; repeatable; see `templates`.
+    #[arg(help_heading = "Templates", long, value_name = "RULE")]
     pub keep: Vec<String>,
-    /// Lines as they are: no rule.
-    #[arg(long)]
+    /// Compare lines unchanged, without rules.
+    #[arg(help_heading = "Templates", long)]
     pub raw: bool,
-    /// Config file whose `[templates]` is used [default: afteraction/config.toml in the user's
-    /// folder for such files].
-    #[arg(long, value_name = "FILE")]
+    /// Configuration file with a section [templates] [default: the file of the user].
+    #[arg(help_heading = "Templates", long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Wait until everything sealed by now is indexed.
-    #[arg(long)]
+    /// Wait until all results sealed so far are indexed.
+    #[arg(help_heading = "Selection", long)]
     pub wait: bool,
 }
 
-/// Least frequency of occurrence: each line without its volatile parts (process
-/// ids, times, GUIDs, dynamic ports, user names …) is one row with the number of
-/// devices it stands on, its count, when it was first and last seen, and a place
-/// that `show` takes. A query that asks for text stacks the lines that match; one
-/// of fields alone, or --script, stacks all lines. Rare first: a line takes its
-/// turn by its devices; one that only puts together words that other devices have
-/// too stands back behind lines with words of their own.
+/// Print the lines found on the fewest devices.
+///
+/// Lines are compared without their volatile parts (process ids, times, GUIDs,
+/// dynamic ports, user names). Each row has the number of devices, the count, the
+/// first and last time, and a REF. A query with text stacks matching lines; a query
+/// of fields only, or --script, stacks all lines. Lines with rare words come before
+/// lines that combine common words.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  stack --script Get-Persistence.ps1\n  stack --script Get-Persistence.ps1 --max-devices 3 --variants\n  stack 'EventID 4688' --limit 50\n  stack --by hash 'path:*.exe'\n  stack --by error --csv -o errors.csv\n  stack --script Get-Services.ps1 --exclude-baseline golden --keep users\n\nExit codes as in search: 0 rows · 1 none · 2 error · 3 none, but not everything could be looked at"
+    after_help = "Examples:\n  stack --script Get-Persistence.ps1\n  stack --script Get-Persistence.ps1 --max-devices 3 --variants\n  stack 'EventID 4688' --limit 50\n  stack --by hash 'path:*.exe'\n  stack --by error --csv -o errors.csv\n  stack --script Get-Services.ps1 --exclude-baseline golden --keep users\n\nExit codes:\n  0  rows\n  1  no rows\n  2  error\n  3  no rows, but part of the archive was not compared"
 )]
 pub struct Stack {
-    /// What to stack, as in `search` [default: everything].
+    /// Query that selects members or lines, as in `search` [default: everything].
     pub query: Option<String>,
     #[command(flatten)]
     pub select: Select,
-    /// Only on this device (id, full or short name; wildcards).
-    #[arg(long, value_name = "DEVICE")]
+    /// One device: id, full or short name, wildcards.
+    #[arg(help_heading = "Selection", long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// What to stack by.
-    #[arg(long, value_enum, default_value = "line")]
+    /// Item that is counted.
+    #[arg(help_heading = "Output", long, value_enum, default_value = "line")]
     pub by: By,
-    /// Only what stands on at most so many devices.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Print items on at most N devices.
+    #[arg(help_heading = "Output", long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_devices: Option<u32>,
-    /// List the lines as they are below each row, the rarest first: up to N [default: 5]; a
-    /// table of CSV has no place for them.
-    #[arg(long, value_name = "N", conflicts_with = "csv", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Print up to N original lines for each row, rarest first [default: 5]; not in CSV.
+    #[arg(help_heading = "Output", long, value_name = "N", conflicts_with = "csv", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub variants: Option<u32>,
-    /// Lines of context around each row's place; not in CSV.
-    #[arg(short = 'C', long, value_name = "N", default_value_t = 0, conflicts_with = "csv", value_parser = clap::value_parser!(u32).range(..=1000))]
+    /// Print N lines before and after each line; not in CSV.
+    #[arg(help_heading = "Output", short = 'C', long, value_name = "N", default_value_t = 0, conflicts_with = "csv", value_parser = clap::value_parser!(u32).range(..=1000))]
     pub context: u32,
-    /// At most this many rows.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Print at most N rows.
+    #[arg(help_heading = "Output", long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     #[command(flatten)]
     pub form: Form,
 }
 
-/// What is stacked.
+/// Item that `stack` counts.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum By {
     /// Lines.
     Line,
-    /// Lines that scripts wrote to their errors.
+    /// Lines of the error output of scripts.
     Error,
     /// SHA-256 of members.
     Hash,
@@ -94,119 +90,133 @@ pub enum By {
     Exit,
 }
 
-/// Compares what two sides hold, whatever the order of their lines, without
-/// volatile parts: what changed (`~`), what only the first side has (`-`), what
-/// only the second has (`+`). A side is a device, or a REF as `list` and `search`
-/// print it. Of a command that ran more than once the newest result counts; a script
-/// with other arguments is another command.
+/// Compare two devices, a device and all others, or a device over time.
+///
+/// Lines are compared without their volatile parts and independent of their order:
+/// `~` changed, `-` first side only, `+` second side only. Of a command that ran
+/// several times, the newest result counts. A script with other arguments is
+/// another command.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  diff fin-ws-07 fin-ws-05 --script Get-Persistence.ps1\n  diff fin-ws-07 --rest --script Get-Persistence.ps1\n  diff fin-ws-07 --over-time --script Get-Services.ps1\n  diff fin-ws-07 --split 2026-03-11T08:00 -C 2\n  diff ACTION_ID/0 OTHER_ID/0 --jsonl\n\nExit codes: 0 something differs · 1 nothing does · 2 error · 3 nothing, but not everything could be looked at"
+    after_help = "Examples:\n  diff fin-ws-07 fin-ws-05 --script Get-Persistence.ps1\n  diff fin-ws-07 --rest --script Get-Persistence.ps1\n  diff fin-ws-07 --over-time --script Get-Services.ps1\n  diff fin-ws-07 --split 2026-03-11T08:00 -C 2\n  diff ACTION_ID/0 OTHER_ID/0 --jsonl\n\nExit codes:\n  0  differences\n  1  no differences\n  2  error\n  3  no differences, but part of the archive was not compared"
 )]
 pub struct Diff {
-    /// The first side: a device or a REF.
+    /// First side: a device or a REF.
     pub a: String,
-    /// The second side: a device or a REF.
+    /// Second side: a device or a REF.
     #[arg(required_unless_present_any = ["rest", "over_time", "split"])]
     pub b: Option<String>,
-    /// Against all other devices: `+` what the device has and none of them, `-` what nine of ten
-    /// of them have and the device has not.
-    #[arg(long, conflicts_with_all = ["b", "over_time", "split"])]
+    /// Compare with all other devices: `+` only on this device, `-` on nine of ten others but
+    /// not here.
+    #[arg(help_heading = "Sides", long, conflicts_with_all = ["b", "over_time", "split"])]
     pub rest: bool,
-    /// The device's oldest result of each command against its newest.
-    #[arg(long, conflicts_with_all = ["b", "split"])]
+    /// Compare the oldest result of each command with the newest.
+    #[arg(help_heading = "Sides", long, conflicts_with_all = ["b", "split"])]
     pub over_time: bool,
-    /// The device before TIME against the device since then.
-    #[arg(long, value_name = "TIME", conflicts_with = "b")]
+    /// Compare the results before TIME with those since TIME.
+    #[arg(
+        help_heading = "Sides",
+        long,
+        value_name = "TIME",
+        conflicts_with = "b"
+    )]
     pub split: Option<String>,
-    /// With --rest: also what so many of the others have.
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "rest")]
+    /// With --rest, also print lines found on up to N other devices.
+    #[arg(
+        help_heading = "Sides",
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        requires = "rest"
+    )]
     pub max_devices: u32,
-    /// Only results or lines that match, as in `search`.
-    #[arg(long, value_name = "QUERY")]
+    /// Compare members or lines that match a query, as in `search`.
+    #[arg(help_heading = "Selection", long, value_name = "QUERY")]
     pub query: Option<String>,
     #[command(flatten)]
     pub select: Select,
-    /// Every result of a command, not its newest.
-    #[arg(long, conflicts_with = "over_time")]
+    /// Use every result of a command, not only the newest.
+    #[arg(help_heading = "Selection", long, conflicts_with = "over_time")]
     pub all: bool,
-    /// Also lines that both sides have, but not as often (`#`).
-    #[arg(long, conflicts_with = "rest")]
+    /// Also print lines that occur on both sides with different counts (`#`).
+    #[arg(help_heading = "Output", long, conflicts_with = "rest")]
     pub counts: bool,
-    /// Lines of context around each line; not in CSV.
-    #[arg(short = 'C', long, value_name = "N", default_value_t = 0, conflicts_with = "csv", value_parser = clap::value_parser!(u32).range(..=1000))]
+    /// Print N lines before and after each line; not in CSV.
+    #[arg(help_heading = "Output", short = 'C', long, value_name = "N", default_value_t = 0, conflicts_with = "csv", value_parser = clap::value_parser!(u32).range(..=1000))]
     pub context: u32,
-    /// At most this many rows.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Print at most N rows.
+    #[arg(help_heading = "Output", long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     #[command(flatten)]
     pub form: Form,
 }
 
-/// How far each device is from those most like it: 0 holds the same lines but for
-/// their volatile parts, 1 has none of theirs. The outlier comes first, with the
-/// lines on it that the fewest others have. Distances are estimated (MinHash) to
-/// about 0.03.
+/// Print the devices that differ most from all others.
+///
+/// The distance of a device from its nearest neighbours is 0 for equal lines (apart
+/// from volatile parts) and 1 for no common line. Each device is printed with its
+/// rarest lines. Distances are estimated (MinHash) to about 0.03.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  twins --script Get-Persistence.ps1\n  twins --script Get-Services.ps1 --limit 3 --lines 20\n  twins 'kind:transcript device:srv-*' --csv -o fleet.csv\n\nExit codes as in search: 0 devices · 1 none · 2 error · 3 none, but not everything could be looked at"
+    after_help = "Examples:\n  outliers --script Get-Persistence.ps1\n  outliers --script Get-Services.ps1 --limit 3 --lines 20\n  outliers 'kind:transcript device:srv-*' --csv -o fleet.csv\n\nExit codes:\n  0  devices\n  1  no devices\n  2  error\n  3  no devices, but part of the archive was not compared"
 )]
 pub struct Twins {
-    /// What to compare, as in `search` [default: everything].
+    /// Query that selects members or lines, as in `search` [default: everything].
     pub query: Option<String>,
     #[command(flatten)]
     pub select: Select,
-    /// Only these devices (id, full or short name; wildcards).
-    #[arg(long, value_name = "DEVICE")]
+    /// Devices to print: id, full or short name, wildcards.
+    #[arg(help_heading = "Selection", long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// Devices that are told, the outliers first; 0 tells all.
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    /// Print N devices; 0 prints all.
+    #[arg(help_heading = "Output", long, value_name = "N", default_value_t = 10)]
     pub limit: u64,
-    /// Lines told of each.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=1000))]
+    /// Print N lines for each device.
+    #[arg(help_heading = "Output", long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=1000))]
     pub lines: u32,
     #[command(flatten)]
     pub form: Form,
 }
 
-/// A baseline knows the lines of known-good devices, without their volatile
-/// parts, exactly. `search`, `stack`, `diff` and `twins` leave out what it knows
-/// (--exclude-baseline NAME), and say how much that was. It stands in the archive,
-/// beside the evidence; each learning under a name makes a new version.
+/// Manage baselines: templates of known-good devices, hidden elsewhere.
+///
+/// `search`, `stack`, `diff` and `outliers` hide the lines of a baseline with
+/// --exclude-baseline NAME and print how many. Baselines are stored in the archive,
+/// apart from the evidence. Learning a name again creates a new version.
 #[derive(Debug, Subcommand)]
 #[command(
     after_help = "Examples:\n  baseline learn golden --script Get-Services.ps1 --device 'img-*'\n  baseline learn golden 'device:IN [pc-01 pc-02]' --until 2026-03-01 --min-devices 2\n  baseline export golden -o golden.baseline\n  baseline import golden.baseline --archive another\n  stack --script Get-Services.ps1 --exclude-baseline golden"
 )]
 pub enum Baseline {
-    /// Learn from what a query selects.
+    /// Learn the lines that a query selects.
     Learn(Box<Learn>),
-    /// Every version there is.
+    /// List all versions.
     List {
         #[command(flatten)]
         form: Form,
     },
-    /// What a baseline was learned from, and its lines.
+    /// Print the origin and the lines of a baseline.
     Show {
         /// NAME, or NAME@VERSION.
         name: String,
     },
-    /// Write a baseline as text that can be read, kept and imported.
+    /// Write a baseline as readable text that can be imported.
     Export {
         /// NAME, or NAME@VERSION.
         name: String,
-        /// Write to FILE instead of stdout, which is `-`.
+        /// Write to FILE; `-` is standard output.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Take in an export, as a new version.
+    /// Import an exported baseline as a new version.
     Import {
-        /// An export.
+        /// Exported baseline.
         file: PathBuf,
-        /// Under another name.
+        /// Import under another name.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
-    /// Delete a version (NAME@VERSION), or all of them (NAME).
+    /// Delete one version (NAME@VERSION), or all (NAME).
     Delete {
         /// NAME, or NAME@VERSION.
         name: String,
@@ -215,43 +225,44 @@ pub enum Baseline {
 
 #[derive(Debug, Args)]
 pub struct Learn {
-    /// What to call it: small letters, digits, `-`, `_`, `.`.
+    /// Name: lower-case letters, digits, `-`, `_`, `.`.
     pub name: String,
-    /// What to learn from, as in `search` [default: everything].
+    /// Query that selects members or lines, as in `search` [default: everything].
     pub query: Option<String>,
     #[command(flatten)]
     pub select: Select,
-    /// Only from this device (id, full or short name; wildcards).
-    #[arg(long, value_name = "DEVICE")]
+    /// One device: id, full or short name, wildcards.
+    #[arg(help_heading = "Selection", long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// Only lines that stand on so many of the devices: one that is not so good after all teaches
-    /// nothing then.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Learn lines found on at least N of the devices, so that one compromised device teaches
+    /// nothing.
+    #[arg(help_heading = "Selection", long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub min_devices: u32,
-    /// Keep what the newest version knows.
-    #[arg(long)]
+    /// Keep the lines of the newest version.
+    #[arg(help_heading = "Selection", long)]
     pub add: bool,
-    /// As JSON.
-    #[arg(long)]
+    /// Print JSON.
+    #[arg(help_heading = "Output", long)]
     pub json: bool,
 }
 
-/// The rules by which parts of a line are volatile, each with an example. Rules of
-/// your own stand in the config file and go first:
+/// List the rules for volatile parts, or print the template of a line.
+///
+/// Rules of the configuration file are applied first:
 ///
 ///   [templates]
-///   keep = ["states"]          # rules that are switched off
+///   keep = ["states"]          # rules to switch off
 ///   [templates.rules]
-///   ticket = 'INC\d{7}'        # what matches becomes <ticket>
+///   ticket = 'INC\d{7}'        # matches become <ticket>
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Templates {
-    /// A line, to see what becomes of it.
+    /// Line whose template is printed.
     pub line: Option<String>,
-    /// Switch a rule off; may be repeated.
+    /// Switch off a rule; repeatable.
     #[arg(long, value_name = "RULE")]
     pub keep: Vec<String>,
-    /// Config file whose `[templates]` is used.
+    /// Configuration file with a section [templates].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

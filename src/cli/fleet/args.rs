@@ -1,4 +1,4 @@
-//! What can be typed about runs on a fleet.
+//! Arguments of the commands for fleet runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,30 +8,42 @@ use clap::{Args, Subcommand};
 use crate::cli::args::Form;
 use crate::cli::connect::Connect;
 
-const PLAYBOOK_HELP: &str = "Examples:
-  run --devices ws-1 --put kape.zip --script collect.ps1 --args '-Out C:\\Temp' \\
-      --get 'C:\\Temp\\out.zip' --comment CASE-42 --dry-run
-  run --devices tag:incident devices.txt --playbook triage.toml
+const PLAYBOOK_HELP: &str = "\
+Examples:
+  Check a plan without starting anything
+      afteraction run --devices ws-1 --put kape.zip --script collect.ps1 \\
+          --args '-Out C:\\Temp' --get 'C:\\Temp\\out.zip' --comment CASE-42 \\
+          --dry-run
+  Run a playbook on tagged devices and on those listed in a file
+      afteraction run --devices tag:incident devices.txt --playbook triage.toml
 
-A playbook:
+Playbook:
   comment = \"CASE-42\"
-  devices = [\"ws-1\", \"tag:incident\"]        # also group:G, health:H, ids
+  devices = [\"ws-1\", \"tag:incident\"]       # also group:G, health:H and ids
   [variables]
-  out = 'C:\\Temp'                            # single quotes: no escaping
+  out = 'C:\\Temp'                          # single quotes: no escapes
   [[step]]
   put = \"kape.zip\"
   [[step]]
   run = \"collect.ps1\"
-  args = \"-Out {{out}} -Host {{device}}\"     # also {{short}} and {{machine}}
+  args = \"-Out {{out}} -Host {{device}}\"   # also {{short}} and {{machine}}
   [[step]]
   get = '{{out}}\\out.zip'
-  [device.ws-1]                              # its own values
-  out = 'D:\\Temp'";
+  [device.ws-1]                            # values for one device
+  out = 'D:\\Temp'
 
-/// What a session does and where, how devices that are away are treated.
+Exit codes:
+  0    every command done, every result archived, no problems in them
+  2    error, or the plan was rejected and nothing was started
+  3    commands not done, results missing, or problems in the evidence
+  4    the archive or the record of the run is damaged
+  130  stopped by a second Ctrl-C";
+
+/// Run live response commands on devices and collect the results.
 ///
-/// Everything is checked before the first session is started, and all that is wrong is said
-/// at once. The run is recorded in the archive: Ctrl-C leaves it, `fleet resume` goes on.
+/// All errors in a plan are reported before the first session is started. The run
+/// is recorded in the archive. After Ctrl-C or a crash, continue it with
+/// `afteraction fleet resume`.
 #[derive(Debug, Args)]
 #[command(after_help = PLAYBOOK_HELP)]
 pub struct Run {
@@ -41,110 +53,119 @@ pub struct Run {
     pub what: What,
     #[command(flatten)]
     pub how: How,
-    /// Print the exact requests and the earliest possible finish, and start nothing.
-    #[arg(long)]
+    /// Print requests and earliest finish; start nothing.
+    #[arg(help_heading = "Sessions", long)]
     pub dry_run: bool,
-    /// The plan or the report as JSON on stdout.
-    #[arg(long)]
+    /// Print the plan or the report as JSON.
+    #[arg(help_heading = "Results", long)]
     pub json: bool,
 }
 
+/// Steps and devices of a run.
 #[derive(Debug, Args)]
 pub struct What {
-    /// Devices by id, full or short name, tag:T, group:G, health:H, or a file of them.
-    #[arg(long, value_name = "DEVICE|FILE", num_args = 1..)]
+    /// Id, name, tag:T, group:G, health:H, or a file of these.
+    #[arg(help_heading = "Targets", long, value_name = "DEVICE|FILE", num_args = 1..)]
     pub devices: Vec<String>,
-    /// Steps, variables and devices in TOML.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["put", "script", "get"])]
+    /// Read steps, variables and devices from a TOML file.
+    #[arg(help_heading = "Targets", long, value_name = "FILE", conflicts_with_all = ["put", "script", "get"])]
     pub playbook: Option<PathBuf>,
-    /// File of the library to put on the device; may be repeated.
-    #[arg(long, value_name = "FILE")]
+    /// Put a library file on the device; repeatable.
+    #[arg(help_heading = "Steps", long, value_name = "FILE")]
     pub put: Vec<String>,
-    /// Script of the library to run; may be repeated.
-    #[arg(long, value_name = "NAME")]
+    /// Run a library script; repeatable.
+    #[arg(help_heading = "Steps", long, value_name = "NAME")]
     pub script: Vec<String>,
-    /// Arguments of the script; with several scripts one for each ('' for none).
+    /// Arguments, one for each --script; '' for none.
     #[arg(
+        help_heading = "Steps",
         long,
         value_name = "ARGS",
         allow_hyphen_values = true,
         requires = "script"
     )]
     pub args: Vec<String>,
-    /// Path on the device to get; may be repeated.
-    #[arg(long, value_name = "PATH")]
+    /// Fetch a file from the device; repeatable.
+    #[arg(help_heading = "Steps", long, value_name = "PATH")]
     pub get: Vec<String>,
-    /// Comment of every session.
-    #[arg(long, value_name = "TEXT")]
+    /// Comment of every session, such as a case number.
+    #[arg(help_heading = "Steps", long, value_name = "TEXT")]
     pub comment: Option<String>,
-    /// Send arguments as one base64 word (UTF-16, as PowerShell has it).
-    #[arg(long)]
+    /// Send arguments as one base64 word (UTF-16).
+    #[arg(help_heading = "Steps", long)]
     pub encode_args: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct How {
-    /// Cancel a session that waits for its device this long, and queue it again when the device
-    /// is seen.
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_patience)]
+    /// Cancel and requeue sessions that wait for TIME, 5m or more.
+    #[arg(help_heading = "Sessions", long, value_name = "TIME", default_value = "15m", value_parser = parse_patience)]
     pub park_after: Duration,
-    /// Sessions of the 25 that may wait for their devices: of more than these the oldest are
-    /// cancelled after 5 minutes, where later ones were taken up.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=25))]
+    /// Sessions that may wait for their device, 1 to 25; more are cancelled after 5 minutes if
+    /// later ones were picked up.
+    #[arg(help_heading = "Sessions", long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=25))]
     pub parked_max: u16,
-    /// Let sessions wait the service's own 3 days.
-    #[arg(long, conflicts_with_all = ["park_after", "parked_max"])]
+    /// Let sessions wait for the service's limit of 3 days.
+    #[arg(help_heading = "Sessions", long, conflicts_with_all = ["park_after", "parked_max"])]
     pub no_park: bool,
-    /// Leave devices out that were away this long.
-    #[arg(long, value_name = "TIME", default_value = "3d", value_parser = parse_duration)]
+    /// Skip devices last seen longer ago than TIME.
+    #[arg(help_heading = "Targets", long, value_name = "TIME", default_value = "3d", value_parser = parse_duration)]
     pub away_max: Duration,
     #[command(flatten)]
     pub watch: Watching,
 }
 
-/// How a run is watched.
+/// How a run is polled and collected.
 #[derive(Debug, Args)]
 pub struct Watching {
-    /// Seconds between two looks at the sessions: 3 leaves 300 of the hour's 1,500 lists to others.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    /// Time between polls, 3 to 3600; 3 leaves 300 of 1,500 list calls an hour to other
+    /// clients.
+    #[arg(help_heading = "Sessions", long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=3600))]
     pub interval: u64,
-    /// Downloads at once.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Parallel downloads, 1 to 64.
+    #[arg(help_heading = "Results", long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub slots: u16,
-    /// Do not bring the index up to date afterwards.
-    #[arg(long)]
+    /// Do not update the index afterwards.
+    #[arg(help_heading = "Results", long)]
     pub no_index: bool,
 }
 
-/// A grid of a fleet run or of the whole archive, a row a device and a column a command: done,
-/// pending, failed, cut off (one before it failed), timed out, cancelled, expired, missing, never
-/// run, unresolved (started, not answered, not found: `fleet resume --repost-lost`), old. Exit
-/// code 3 where not everything is done.
+/// Print a matrix of device by command with the outcome of each.
+///
+/// Outcomes: done, pending, failed, cut off (an earlier command failed), timed out,
+/// cancelled, expired, missing, never run, unresolved (start sent, no response, not
+/// found: see `fleet resume --repost-lost`), old. Exit code 3 if a command is not
+/// done.
 #[derive(Debug, Args)]
 pub struct Coverage {
-    /// Only this fleet run (id or its beginning).
-    #[arg(long, value_name = "RUN")]
+    /// One fleet run, by id or its beginning.
+    #[arg(help_heading = "Selection", long, value_name = "RUN")]
     pub run: Option<String>,
-    /// What was done longer ago than this is old (7d, 2w).
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// Mark commands as old that ended longer ago than TIME: 7d, 2w.
+    #[arg(help_heading = "Selection", long, value_name = "TIME", value_parser = parse_duration)]
     pub older_than: Option<Duration>,
-    /// Write the matrix as a page into FILE.
-    #[arg(long, value_name = "FILE")]
+    /// Write the matrix as an HTML page to FILE.
+    #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     #[command(flatten)]
     pub form: Form,
-    /// Leave out devices on which all is done.
-    #[arg(long)]
+    /// Hide devices on which every command is done.
+    #[arg(help_heading = "Selection", long)]
     pub holes: bool,
-    /// Start a new run of what is missing: failed, cut off, timed out, cancelled, expired, missing,
-    /// and what a run had planned and never started.
-    #[arg(long)]
+    /// Start a new run of commands that failed, were cut off, timed out, were cancelled,
+    /// expired, are missing, or were planned and never started.
+    #[arg(help_heading = "Retry", long)]
     pub retry_missing: bool,
-    /// Comment of the new run's sessions [default: that of --run].
-    #[arg(long, value_name = "TEXT", requires = "retry_missing")]
+    /// Comment of the new sessions [default: that of --run].
+    #[arg(
+        help_heading = "Retry",
+        long,
+        value_name = "TEXT",
+        requires = "retry_missing"
+    )]
     pub comment: Option<String>,
-    /// Print the new run's requests and start nothing.
-    #[arg(long, requires = "retry_missing")]
+    /// Print the requests of the new run; start nothing.
+    #[arg(help_heading = "Retry", long, requires = "retry_missing")]
     pub dry_run: bool,
     #[command(flatten)]
     pub connect: Connect,
@@ -152,16 +173,16 @@ pub struct Coverage {
     pub how: How,
 }
 
-/// Look at the fleet runs of the archive, and tell them something.
+/// Show, pause, resume and cancel fleet runs.
 #[derive(Debug, Subcommand)]
 pub enum Fleet {
-    /// Each device and command of a run: what waits for what, and when it will be done.
+    /// Print devices and commands of a run, and the expected finish.
     Status(Status),
-    /// Start nothing more; what is under way ends.
+    /// Start no new sessions; sessions in progress end normally.
     Pause(Named),
-    /// Go on with a run that was paused, left or killed.
+    /// Continue a run that was paused, stopped or killed.
     Resume(Box<Resume>),
-    /// Cancel a run or one of its devices; what was completed is kept.
+    /// Cancel a run or one of its devices; completed results are kept.
     Cancel(Box<Cancel>),
 }
 
@@ -176,10 +197,10 @@ pub struct Named {
 pub struct Status {
     #[command(flatten)]
     pub named: Named,
-    /// One line for each run of the archive instead.
+    /// Print one line for each run of the archive.
     #[arg(long, conflicts_with = "run")]
     pub all: bool,
-    /// Only commands that are not done.
+    /// Print only commands that are not done.
     #[arg(long)]
     pub open: bool,
     #[command(flatten)]
@@ -188,8 +209,8 @@ pub struct Status {
 
 #[derive(Debug, Args)]
 pub struct Resume {
-    /// Start again what is unresolved: its start was sent, no answer came, and no list shows the
-    /// session. One more look comes first; without this it is looked for and left alone.
+    /// Start sessions in doubt again: the start was sent, no response arrived, and no list
+    /// shows the session. One more look comes first.
     #[arg(long)]
     pub repost_lost: bool,
     #[command(flatten)]
@@ -198,14 +219,14 @@ pub struct Resume {
 
 #[derive(Debug, Args)]
 pub struct Cancel {
-    /// Only this device (id, full or short name); where no process is at the run, it stays paused.
+    /// Cancel one device: id, full or short name. If no process owns the run, it stays paused.
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     #[command(flatten)]
     pub going: Going,
 }
 
-/// How a run is gone on with.
+/// Options for continuing a run.
 #[derive(Debug, Args)]
 pub struct Going {
     #[command(flatten)]
@@ -214,25 +235,25 @@ pub struct Going {
     pub connect: Connect,
     #[command(flatten)]
     pub watch: Watching,
-    /// The report as JSON on stdout.
+    /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// A session is in the queue for two minutes where all is well.
+/// Shortest `--park-after`: a session usually waits two minutes for its device.
 const PATIENCE_MIN: Duration = Duration::from_secs(5 * 60);
 
 fn parse_patience(text: &str) -> Result<Duration, String> {
     let patience = parse_duration(text)?;
     if patience < PATIENCE_MIN {
-        return Err(format!("`{text}` is too short: 5m at least"));
+        return Err(format!("`{text}` is too short: use 5m or more"));
     }
     Ok(patience)
 }
 
 /// `90s`, `15m`, `2h`, `3d`, `1w`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let refuse = || format!("`{text}` is no length of time: write 90s, 15m, 2h, 3d");
+    let refuse = || format!("`{text}` is not a duration: use 90s, 15m, 2h or 3d");
     let unit = text.chars().last().ok_or_else(refuse)?;
     let seconds = match unit {
         's' => 1,
@@ -254,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_of_time_are_read_as_people_type_them() {
+    fn durations_are_parsed() {
         assert_eq!(parse_duration("15m"), Ok(Duration::from_secs(900)));
         assert_eq!(parse_duration("3d"), Ok(Duration::from_secs(259_200)));
         for text in ["", "m", "15", "-1m", "1ä", "1.5h"] {
