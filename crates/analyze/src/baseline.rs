@@ -1,9 +1,9 @@
-//! What known-good devices hold: an exact set of templates with a name, that
-//! other answers leave out.
+//! Baseline: a named, exact set of templates of known-good devices, which other
+//! commands can hide.
 //!
-//! Its page is text, the same in an archive and in an export: a line of JSON
-//! (who learned it, from what, with which rules, and a SHA-256 of the rest),
-//! then the templates, sorted, a line each.
+//! Its file has the same format in an archive and as an export: one line of
+//! JSON (who learned it, from what, with which rules, and a SHA-256 of the
+//! rest), then the sorted templates, one per line.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -15,24 +15,30 @@ use crate::AnalyzeError;
 use crate::templates::{RULES_VERSION, RuleSet, Templates};
 use evidence::{Sha256, Time};
 
-/// Of the page.
+/// Version of the file format.
 const FORMAT: u32 = 1;
-/// **Units**: bytes of templates; all of them are in memory.
+/// Limit of the templates, all of which are in memory.
+///
+/// **Units**: bytes.
 const BYTES_MAX: usize = 128 << 20;
-/// **Units**: bytes of the first line.
+/// Limit of the first line.
+///
+/// **Units**: bytes.
 pub const HEAD_MAX: usize = 1 << 20;
-/// **Units**: bytes of a page.
+/// Limit of a baseline file.
+///
+/// **Units**: bytes.
 pub const PAGE_MAX: usize = HEAD_MAX + BYTES_MAX;
 
-/// What is known of a baseline.
+/// Origin of a baseline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaselineFacts {
     pub name: String,
-    /// From 1; learning or importing under the same name makes the next one.
+    /// From 1; learning or importing the same name creates the next version.
     pub version: u32,
     pub learned_at: Time,
     pub learned_by: String,
-    /// What was asked for, as it was typed.
+    /// Query and options as entered.
     pub learned_from: String,
     pub devices: u64,
     pub members: u64,
@@ -40,7 +46,7 @@ pub struct BaselineFacts {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct BaselineHeader {
     afteraction_baseline: u32,
     #[serde(flatten)]
     facts: BaselineFacts,
@@ -51,13 +57,13 @@ struct Head {
 /// Collects the templates of a baseline.
 #[derive(Debug, Default)]
 pub struct Learner {
-    /// Each once: who learns more than before brings most of it again.
+    /// Distinct templates: learning more repeats most of what is known.
     lines: HashSet<Box<str>>,
     bytes: usize,
 }
 
 impl Learner {
-    /// **Errors**: where there would be more than fits.
+    /// **Errors**: if the templates exceed the limit.
     pub fn add(&mut self, template: &str) -> Result<(), AnalyzeError> {
         if self.lines.contains(template) {
             return Ok(());
@@ -70,7 +76,7 @@ impl Learner {
         Ok(())
     }
 
-    /// The baseline that knows them.
+    /// The baseline with these templates.
     pub fn learned(self, facts: BaselineFacts) -> Result<Baseline, AnalyzeError> {
         let mut lines: Vec<_> = self.lines.into_iter().collect();
         lines.sort_unstable();
@@ -83,12 +89,12 @@ impl Learner {
     }
 }
 
-/// A set of templates that are known.
+/// A set of known templates.
 #[derive(Debug)]
 pub struct Baseline {
     facts: BaselineFacts,
     body: String,
-    /// Where each line begins in the body.
+    /// Start of each line in the body.
     table: HashTable<u32>,
     hasher: RandomState,
     templates: Templates,
@@ -122,10 +128,10 @@ impl Baseline {
         })
     }
 
-    /// Reads a page.
+    /// Parses a baseline file.
     ///
-    /// **Errors**: what is no page of this format, is cut off or changed; one
-    /// that was learned by other rules than this build has.
+    /// **Errors**: if the file has another format, is truncated or modified, or
+    /// was learned with rules of another version.
     pub fn read(page: &[u8]) -> Result<Self, AnalyzeError> {
         let (head, body) = read_head(page)?;
         if body.len() > BYTES_MAX {
@@ -138,16 +144,15 @@ impl Baseline {
         Self::over(head.facts, body)
     }
 
-    /// What is known of a baseline, and how many templates it has, by the
-    /// beginning of its page.
+    /// Origin and number of templates, from the start of a baseline file.
     pub fn read_facts(page: &[u8]) -> Result<(BaselineFacts, u64), AnalyzeError> {
         let (head, _) = read_head(page)?;
         Ok((head.facts, head.lines))
     }
 
-    /// The page, as it is kept and exported.
+    /// The file, as stored and exported.
     pub fn page(&self) -> Vec<u8> {
-        let head = Head {
+        let head = BaselineHeader {
             afteraction_baseline: FORMAT,
             facts: self.facts.clone(),
             lines: self.lines(),
@@ -163,7 +168,7 @@ impl Baseline {
         &self.facts
     }
 
-    /// The same under another name, version or origin.
+    /// Copy with another name and version.
     #[must_use]
     pub fn as_of(mut self, name: &str, version: u32) -> Self {
         self.facts.name = name.into();
@@ -171,8 +176,8 @@ impl Baseline {
         self
     }
 
-    /// Sets the names of machines, each of which is volatile in what it says
-    /// of itself.
+    /// Sets the device names. The name of a device is volatile in its own
+    /// lines.
     #[must_use]
     pub fn with_machines<'n>(mut self, names: impl Iterator<Item = &'n str>) -> Self {
         self.templates = self.templates.with_machines(names);
@@ -183,25 +188,25 @@ impl Baseline {
         self.table.len() as u64
     }
 
-    /// Its templates, sorted.
+    /// The templates, sorted.
     pub fn templates(&self) -> impl Iterator<Item = &str> {
         self.body.split_terminator('\n')
     }
 
-    /// Whether it knows a template.
+    /// Whether the baseline contains a template.
     pub fn has(&self, template: &str) -> bool {
         let hash = self.hasher.hash_one(template);
         let is = |at: &u32| line_at(&self.body, *at) == template;
         self.table.find(hash, is).is_some()
     }
 
-    /// Whether it knows a line that a device of this name said.
+    /// Whether the baseline contains the template of a line of a device.
     pub fn knows(&self, line: &str, device: Option<&str>) -> bool {
         let own = device.and_then(|device| self.templates.machine_of(device));
         self.has(&self.templates.of(line, own))
     }
 
-    /// What makes templates as it was learned with.
+    /// The template rules it was learned with.
     pub fn maker(&self) -> &Templates {
         &self.templates
     }
@@ -211,7 +216,7 @@ fn damaged(what: &str) -> AnalyzeError {
     AnalyzeError::Baseline { what: what.into() }
 }
 
-fn read_head(page: &[u8]) -> Result<(Head, &[u8]), AnalyzeError> {
+fn read_head(page: &[u8]) -> Result<(BaselineHeader, &[u8]), AnalyzeError> {
     let first = page.get(..HEAD_MAX).unwrap_or(page);
     let end = memchr::memchr(b'\n', first).ok_or_else(|| damaged("it has no first line"))?;
     let (head, body) = (&page[..end], &page[end + 1..]);
@@ -258,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_learned_again_takes_no_room() {
+    fn repeated_templates_take_no_space() {
         let half = "x".repeat(BYTES_MAX / 2 + 1);
         let mut learner = Learner::default();
         for _ in 0..1_000 {
@@ -269,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_baseline_knows_exactly_what_it_learned() {
+    fn baseline_contains_exactly_what_it_learned() {
         let baseline = learned(&["b <pid>", "a", "", "a", "c\r"]);
         assert_eq!(
             baseline.templates().collect::<Vec<_>>(),
@@ -288,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_reads_back_and_a_changed_one_does_not() {
+    fn file_round_trips_and_modified_file_is_rejected() {
         let baseline = learned(&["a", "b"]);
         let page = baseline.page();
         let again = Baseline::read(&page).unwrap();

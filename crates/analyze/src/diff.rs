@@ -1,63 +1,63 @@
-//! Two sides, order-free: what one has and the other has not, what both have
-//! in different numbers, and what looks like the same line changed.
+//! Comparison of two sides, independent of line order: lines on one side only,
+//! lines with different counts, and changed lines.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::groups::Groups;
 
-/// Lines pair up as changed where they share this part of their words.
+/// Two lines are paired as changed if they share this fraction of their words.
 const ALIKE: f64 = 0.7;
-/// A word that stands in more of the lines tells nothing about a pair.
+/// Words found in more lines than this are not used to find pairs.
 const COMMON: usize = 64;
-/// Texts that are compared with one, those that share the most rare words.
+/// Candidates for pairing per line: those that share the most rare words.
 const CANDIDATES: usize = 32;
-/// Lines looked through for pairs; beyond that each stands alone. A side that
-/// differs in more lines has not changed, it is another thing.
+/// Lines considered for pairing. A side that differs in more lines was not
+/// changed but replaced.
 const PAIRED_MAX: usize = 20_000;
 
-/// What differs between two sides.
+/// A difference between two sides, by group number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Only the first side has it.
+    /// Only on the first side.
     Removed(u32),
-    /// Only the second side has it.
+    /// Only on the second side.
     Added(u32),
-    /// The first side has the one, the second the other.
+    /// The first on the first side, the second on the second side.
     Changed(u32, u32),
-    /// Both have it, in different numbers.
+    /// On both sides, with different counts.
     Counted(u32),
 }
 
-/// Which texts count as differing: one side has it on no fewer devices than
-/// `min`, the other on no more than `max`.
+/// Criteria for a difference: one side has the line on at least `min` devices,
+/// the other on at most `max`.
 #[derive(Clone, Copy, Debug)]
 pub struct Pairing {
     pub min: [u32; 2],
     pub max: [u32; 2],
-    /// Whether different numbers of a text count.
+    /// Whether different counts are a difference.
     pub counts: bool,
 }
 
-/// What differs, by text number.
+/// Differences between two sides.
 #[derive(Clone, Debug, Default)]
 pub struct Differing {
     pub changes: Vec<Change>,
-    /// Texts that both sides have.
+    /// Number of lines on both sides.
     pub same: u64,
-    /// There were too many to look for pairs.
+    /// Whether there were too many differences to look for pairs.
     pub unpaired: bool,
 }
 
-/// Finds what differs: changed, then removed, added and counted, each in the
-/// order of the texts' first places.
+/// Finds the differences: changed, removed, added, then counted, each in the
+/// order of first occurrence.
 ///
-/// **Cost**: for pairs, the words of what differs.
+/// **Cost**: proportional to the words of the differences.
 pub fn differing(groups: &Groups, how: &Pairing) -> Differing {
     let mut found = Differing::default();
     let (mut removed, mut added, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     for number in groups.numbers() {
         let sides = [groups.held(number, 0), groups.held(number, 1)];
-        // A side may be a member of no known device.
+        // A side can be a member without a known device.
         let on = sides.map(|side| side.devices.len().max(u32::from(side.hits > 0)));
         let is_both = sides.iter().all(|side| side.hits > 0);
         if on[0] >= how.min[0] && on[1] <= how.max[1] {
@@ -75,9 +75,10 @@ pub fn differing(groups: &Groups, how: &Pairing) -> Differing {
     added.sort_by_key(place(1));
     counted.sort_by_key(place(0));
     found.unpaired = removed.len().max(added.len()) > PAIRED_MAX;
-    let pairs = match found.unpaired {
-        true => Vec::new(),
-        false => pairs(groups, &removed, &added),
+    let pairs = if found.unpaired {
+        Vec::new()
+    } else {
+        pairs(groups, &removed, &added)
     };
     let paired: FxHashSet<u32> = pairs.iter().flat_map(|(a, b)| [*a, *b]).collect();
     let alone = |number: &&u32| !paired.contains(*number);
@@ -89,8 +90,8 @@ pub fn differing(groups: &Groups, how: &Pairing) -> Differing {
     found
 }
 
-/// Pairs of texts that look like one text changed: the most alike first, each
-/// once, in the order of the first side.
+/// Pairs of similar lines: the most similar first, each line once, in the order
+/// of the first side.
 fn pairs(groups: &Groups, removed: &[u32], added: &[u32]) -> Vec<(u32, u32)> {
     let mut ids: FxHashMap<&str, u32> = FxHashMap::default();
     let removed_words = words_of(groups, removed, &mut ids);
@@ -130,7 +131,7 @@ fn pairs(groups: &Groups, removed: &[u32], added: &[u32]) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// The distinct words of each text, as numbers, sorted.
+/// Distinct words of each line, as sorted numbers.
 fn words_of<'g>(
     groups: &'g Groups,
     numbers: &[u32],
@@ -152,7 +153,7 @@ fn words_of<'g>(
     numbers.iter().map(of).collect()
 }
 
-/// The texts that share most of the words which few have, ascending.
+/// Lines that share the most rare words, in ascending order.
 fn likely(words: &[u32], holding: &[Vec<u32>], shares: &mut [u32]) -> Vec<usize> {
     let few = words.iter().map(|word| &holding[*word as usize]);
     let mut met = Vec::new();
@@ -170,7 +171,7 @@ fn likely(words: &[u32], holding: &[Vec<u32>], shares: &mut [u32]) -> Vec<usize>
     met
 }
 
-/// The part of their words that two texts share; both are sorted.
+/// Fraction of words that two lines share; both lists are sorted.
 fn shared(a: &[u32], b: &[u32]) -> f64 {
     let (mut both, mut rest) = (0, b.iter().peekable());
     for word in a {
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn order_does_not_count_and_what_changed_is_paired() {
+    fn line_order_is_ignored_and_changed_lines_are_paired() {
         let groups = groups([
             &["one", "tool version 1.0 x y z", "gone", "two", "two"],
             &["two", "one", "new here", "tool version 1.1 x y z"],

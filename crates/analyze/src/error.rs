@@ -1,27 +1,27 @@
-/// What an analyzer could not do.
+/// Errors of the analyzers.
 #[derive(Debug, thiserror::Error)]
 pub enum AnalyzeError {
-    #[error("there is no rule `{name}` for volatile parts")]
+    #[error("no template rule named `{name}`")]
     NoRule { name: String },
-    #[error("could not read the pattern of the rule `{name}`")]
+    #[error("could not parse the pattern of the template rule `{name}`")]
     Pattern {
         name: String,
         source: Box<regex::Error>,
     },
     #[error("the baseline is damaged: {what}")]
     Baseline { what: String },
-    #[error("could not read a baseline of format {found}, this build reads {wanted}")]
+    #[error("unsupported baseline format {found}: this build reads format {wanted}")]
     BaselineFormat { found: u32, wanted: u32 },
     #[error(
         "could not use a baseline learned with version {found} of the rules, this build has {wanted}"
     )]
     BaselineRules { found: u32, wanted: u32 },
-    #[error("could not learn a baseline of more than {limit} bytes of templates")]
+    #[error("could not learn the baseline: its templates exceed {limit} bytes")]
     BaselineTooLarge { limit: usize },
 }
 
 impl AnalyzeError {
-    /// What a person can do about it.
+    /// What the user can do next.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoRule { .. } => Some("`templates` lists the rules"),

@@ -1,5 +1,5 @@
-//! Texts that are the same, once, and who holds each. A hash finds, the bytes
-//! decide: part of the evidence is an attacker's.
+//! Groups of equal texts with the holders of each. A hash finds candidates and
+//! the bytes decide, because an attacker controls part of the evidence.
 
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
@@ -7,25 +7,27 @@ use std::ops::RangeInclusive;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-/// Where a line stands, for whoever knows what the numbers mean. In the order
-/// of reading.
+/// Position of a line, opaque to this crate. Ordered as the lines are read.
 pub type LineRef = (u32, u32, u64);
 
-/// Different raw texts of one template are counted up to this many, 8 bytes
-/// each; one more means more.
+/// Limit for counting the raw texts of one template (8 bytes each). A count of
+/// one more means "more".
 pub const VARIANTS_COUNTED: usize = 32;
 
-/// **Units**: bytes of a block of texts, so that growing copies nothing.
+/// Block size of the text storage, so that growing copies nothing.
+///
+/// **Units**: bytes.
 const BLOCK: usize = 1 << 20;
-/// Devices held one by one; a bit for each device of the fleet beyond.
+/// Largest set stored as a list; larger sets use one bit per device of the
+/// fleet.
 const FEW: usize = 6;
 
-/// Hashes texts. An archive hashes with its own drawn number, so that nobody
-/// can prepare texts that fall together.
+/// Hash function for texts, seeded with a random number of the archive, so that
+/// an attacker cannot prepare collisions.
 #[derive(Clone, Debug)]
 pub struct GroupKeys(FixedState);
 
-/// The hash of a text.
+/// Hash of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupKey(u64);
 
@@ -54,7 +56,7 @@ impl GroupKeys {
     }
 }
 
-/// A set of devices, by number.
+/// Set of device numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Devices {
     Few { len: u8, ids: [u32; FEW] },
@@ -71,7 +73,7 @@ impl Default for Devices {
 }
 
 impl Devices {
-    /// Some devices of a fleet of `fleet`.
+    /// A set of devices of a fleet with `fleet` devices.
     pub fn of(devices: impl IntoIterator<Item = u32>, fleet: u32) -> Self {
         let mut set = Self::default();
         devices
@@ -91,7 +93,7 @@ impl Devices {
         self.len() == 0
     }
 
-    /// Ascending.
+    /// The devices in ascending order.
     pub fn iter(&self) -> Box<dyn Iterator<Item = u32> + '_> {
         match self {
             Self::Few { len, ids } => {
@@ -109,7 +111,7 @@ impl Devices {
         }
     }
 
-    /// Adds a device of a fleet of `fleet`.
+    /// Adds a device of a fleet with `fleet` devices.
     pub fn add(&mut self, device: u32, fleet: u32) {
         match self {
             Self::Few { len, ids } => {
@@ -143,7 +145,7 @@ impl Devices {
         }
     }
 
-    /// Adds all of another set of the same fleet.
+    /// Adds all devices of another set of the same fleet.
     pub fn add_all(&mut self, others: &Self, fleet: u32) {
         match (&mut *self, others) {
             (Self::Many { len, bits }, Self::Many { bits: others, .. })
@@ -166,7 +168,9 @@ impl Devices {
         }
     }
 
-    /// **Units**: bytes beside the set's own.
+    /// Heap memory of the set.
+    ///
+    /// **Units**: bytes.
     fn bytes(&self) -> usize {
         match self {
             Self::Few { .. } => 0,
@@ -175,26 +179,27 @@ impl Devices {
     }
 }
 
-/// The first place of a text: of the first member, in its reading order.
+/// First occurrence of a text: the first member in search order, and the
+/// position in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct First {
-    /// Of the member: the oldest first, what has no time last.
+    /// Ordinal of the member: oldest first, members without a time last.
     pub rank: u32,
     pub place: LineRef,
 }
 
-/// Members that hold a text.
+/// Holders of a text that are added to a group.
 #[derive(Clone, Copy, Debug)]
 pub struct Holding<'a> {
     pub devices: &'a Devices,
-    /// How many times it is held.
+    /// Number of occurrences.
     pub hits: u64,
     pub first: First,
-    /// The last member that has a time.
+    /// Last member with a time.
     pub last: Option<u32>,
 }
 
-/// Who holds a text.
+/// All holders of a text.
 #[derive(Clone, Debug, Default)]
 pub struct GroupHolders {
     pub devices: Devices,
@@ -204,7 +209,7 @@ pub struct GroupHolders {
 }
 
 impl GroupHolders {
-    /// All of it; `None` where nobody holds it.
+    /// The holders, or `None` if there are none.
     pub fn holding(&self) -> Option<Holding<'_>> {
         Some(Holding {
             devices: &self.devices,
@@ -214,7 +219,7 @@ impl GroupHolders {
         })
     }
 
-    /// Returns the bytes it took.
+    /// Returns the bytes of memory added.
     pub fn add(&mut self, holding: &Holding<'_>, fleet: u32) -> usize {
         let before = self.devices.bytes();
         self.hits += holding.hits;
@@ -227,37 +232,39 @@ impl GroupHolders {
     }
 }
 
-/// A text and who holds it, on each of two sides.
+/// A text with its holders on each of two sides.
 #[derive(Clone, Debug)]
 struct Group {
     key: u64,
     /// Block, start, length.
     text: (u32, u32, u32),
-    /// A baseline knows it: it is counted and not shown.
+    /// Found in a baseline: counted but not printed.
     hidden: bool,
     sides: [GroupHolders; 2],
     variants: Vec<u64>,
 }
 
-/// Texts by number.
+/// Groups by number.
 ///
-/// **Memory**: the texts, 200 bytes each, 8 for each raw text counted, and a
-/// bit for each device of the fleet where more than a few hold it.
+/// **Memory**: the texts, 200 bytes each, 8 bytes for each raw text counted,
+/// and one bit per device of the fleet for texts on more than a few devices.
 #[derive(Debug)]
 pub struct Groups {
     table: HashTable<u32>,
     groups: Vec<Group>,
     blocks: Vec<String>,
-    /// Only texts whose hash lies in here are kept.
+    /// Only texts with a hash in this range are stored.
     range: RangeInclusive<u64>,
     fleet: u32,
-    /// **Units**: bytes, about.
+    /// Estimated memory.
+    ///
+    /// **Units**: bytes.
     bytes: usize,
 }
 
 impl Groups {
-    /// Of a fleet of so many devices; of all texts, those whose hash lies in
-    /// `range`.
+    /// Groups for a fleet with `fleet` devices, restricted to texts with a hash
+    /// in `range`.
     pub fn new(fleet: u32, range: RangeInclusive<u64>) -> Self {
         Self {
             table: HashTable::new(),
@@ -277,13 +284,15 @@ impl Groups {
         self.groups.is_empty()
     }
 
-    /// **Units**: bytes held, about.
+    /// Estimated memory.
+    ///
+    /// **Units**: bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The number of a text, shown or hidden, which are two; `None` where
-    /// another range has it.
+    /// The number of a text; `None` if its hash is outside the range. A text
+    /// that is both visible and hidden has two numbers.
     pub fn number(&mut self, key: GroupKey, text: &str, hidden: bool) -> Option<u32> {
         let GroupKey(key) = key;
         if !self.range.contains(&key) {
@@ -331,7 +340,7 @@ impl Groups {
         (number as u32, start as u32, text.len() as u32)
     }
 
-    /// Notes that a raw text has this template.
+    /// Records that a raw text has this template.
     pub fn add_variant(&mut self, number: u32, raw: GroupKey) {
         let variants = &mut self.groups[number as usize].variants;
         if variants.len() <= VARIANTS_COUNTED && !variants.contains(&raw.0) {
@@ -340,7 +349,7 @@ impl Groups {
         }
     }
 
-    /// Notes who holds a text, on one of the sides.
+    /// Adds holders of a text on one side.
     pub fn add(&mut self, number: u32, side: usize, holding: &Holding<'_>) {
         let group = &mut self.groups[number as usize];
         self.bytes += group.sides[side].add(holding, self.fleet);
@@ -354,12 +363,12 @@ impl Groups {
         &self.groups[number as usize].sides[side]
     }
 
-    /// Different raw texts, up to [`VARIANTS_COUNTED`] and one more.
+    /// Number of different raw texts, at most [`VARIANTS_COUNTED`] + 1.
     pub fn variants(&self, number: u32) -> u32 {
         self.groups[number as usize].variants.len() as u32
     }
 
-    /// Of the texts that somebody holds and that are shown.
+    /// Numbers of the visible texts that have a holder.
     pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
         self.all().filter(|number| {
             let group = &self.groups[*number as usize];
@@ -367,12 +376,12 @@ impl Groups {
         })
     }
 
-    /// Of all texts.
+    /// Numbers of all texts.
     pub fn all(&self) -> std::ops::Range<u32> {
         0..self.groups.len() as u32
     }
 
-    /// How many times hidden texts are held.
+    /// Number of occurrences of hidden texts.
     pub fn hidden_hits(&self) -> u64 {
         let hidden = self.groups.iter().filter(|group| group.hidden);
         hidden
@@ -393,7 +402,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_of_devices_hold_what_was_added_once() {
+    fn device_set_contains_each_device_once() {
         let set = Devices::of([9, 3, 9, 70, 1, 2, 4, 130, 130, 199, 0], 200);
         assert_eq!(
             set.iter().collect::<Vec<_>>(),
@@ -406,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_of_devices_are_joined_whatever_their_sizes() {
+    fn device_sets_of_all_sizes_are_joined() {
         let set = |devices: &[u32]| Devices::of(devices.iter().copied(), 200);
         let sets: [&[u32]; 5] = [
             &[],
@@ -427,21 +436,21 @@ mod tests {
     }
 
     #[test]
-    fn texts_whose_hashes_are_equal_stay_apart() {
+    fn texts_with_equal_hashes_stay_apart() {
         let mut groups = Groups::new(3, 0..=u64::MAX);
         let a = groups.number(GroupKey(7), "a", false);
         let b = groups.number(GroupKey(7), "b", false);
         let hidden = groups.number(GroupKey(7), "a", true);
         assert_eq!((a, b, hidden), (Some(0), Some(1), Some(2)));
         assert_eq!(groups.number(GroupKey(7), "a", false), Some(0));
-        // Nobody holds them.
+        // No text has a holder yet.
         assert_eq!((groups.all(), groups.numbers().count()), (0..3, 0));
         let mut half = Groups::new(3, 0..=6);
         assert_eq!(half.number(GroupKey(7), "a", false), None);
     }
 
     #[test]
-    fn the_first_place_is_the_first_whatever_comes_first() {
+    fn first_occurrence_is_independent_of_input_order() {
         let [one, two, three] = [vec![1], vec![1, 2], vec![3]].map(|set| Devices::of(set, 4));
         let holding = |rank, devices, last| Holding {
             devices,

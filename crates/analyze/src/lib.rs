@@ -1,15 +1,24 @@
-//! What is different: lines that are rare, new or changed. Pure: texts and
-//! numbers in, findings out.
+//! Analyzers: which lines are rare, new or changed. Pure functions of texts and
+//! numbers.
 //!
-//! A file an analyzer: `stack` (rare first), `diff` (two sides), `twins` (a
-//! fleet as distances), `baseline` (what is known to be good). All work on
-//! `templates` (lines without their volatile parts), gathered in `groups`.
+//! `stack` ranks rare lines, `diff` compares two sides, `outliers` measures the
+//! distances of a fleet, `baseline` stores known-good lines. All of them work
+//! on `templates` (lines without their volatile parts), collected in `groups`.
 //!
-//! Must never know where lines come from (packs, segments, files), nor what a
-//! terminal is. A place of a line is handed through and compared, never read.
+//! This crate does not depend on the origin of lines (packs, segments, files)
+//! or on a terminal. A [`LineRef`] is passed through and compared, never
+//! interpreted.
 //!
-//! **Invariant**: an answer depends on the lines and who holds them, not on
-//! the order they come in, threads, or how they are parted into segments.
+//! **Invariant**: a result depends on the lines and their holders only, not on
+//! input order, threads or segment boundaries.
+//!
+//! ```
+//! use afteraction_analyze::{RuleSet, Templates};
+//!
+//! let templates = Templates::new(&RuleSet::default())?;
+//! assert_eq!(templates.of("Process ID: 4242", None), "Process ID: <pid>");
+//! # Ok::<(), afteraction_analyze::AnalyzeError>(())
+//! ```
 
 mod baseline;
 mod diff;

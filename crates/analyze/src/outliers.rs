@@ -1,34 +1,34 @@
-//! A fleet as distances: how much of what two devices hold is the same. Each
-//! device becomes a sketch (MinHash: the least hash of its texts in each of
-//! some hundred bins), so that comparing all with all is cheap.
+//! Distances between the devices of a fleet. Each device is reduced to a sketch
+//! (MinHash: the smallest hash of its texts in each of 256 bins), so comparing
+//! all pairs is cheap.
 
 use crate::groups::Groups;
 
-/// Bins of a sketch: a distance is right to about 0.03.
+/// Bins of a sketch; distances are accurate to about 0.03.
 const BINS: usize = 256;
 const EMPTY: u32 = u32::MAX;
-/// A device is as far out as these many nearest ones are on average: one twin
-/// that was tampered with the same way does not hide it.
+/// The distance of a device is the mean over this many nearest devices, so one
+/// other device that was modified in the same way does not hide it.
 const NEAREST: usize = 5;
 
-/// Sketches of devices.
+/// Sketches of all devices.
 ///
-/// **Memory**: 1 KiB a device.
+/// **Memory**: 1 KiB per device.
 #[derive(Debug)]
 pub struct Sketches {
     bins: Vec<u32>,
     texts: Vec<u32>,
 }
 
-/// A device among the others.
+/// A device with its distance from the others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outlier {
     pub device: u32,
-    /// Mean distance to the nearest few, 0 to 1.
+    /// Mean distance to the nearest devices, 0 to 1.
     pub distance: f64,
-    /// The nearest, and its distance.
+    /// Nearest device and its distance.
     pub nearest: Option<(u32, f64)>,
-    /// Texts it holds.
+    /// Number of texts on the device.
     pub texts: u32,
 }
 
@@ -40,13 +40,13 @@ impl Sketches {
         }
     }
 
-    /// Adds what every device holds.
+    /// Adds the texts of every device.
     pub fn add(&mut self, groups: &Groups) {
         for number in groups.numbers() {
-            // The same in every process: distances do not depend on a lot.
+            // An unseeded hash: distances are equal in every process.
             let hash = blake3::hash(groups.text(number).as_bytes());
             let [a, b, c, d, bin, ..] = *hash.as_bytes();
-            // The largest stands for an empty bin.
+            // The largest value marks an empty bin.
             let least = u32::from_le_bytes([a, b, c, d]).min(EMPTY - 1);
             for device in groups.held(number, 0).devices.iter() {
                 let device = device as usize;
@@ -61,7 +61,7 @@ impl Sketches {
         &self.bins[device * BINS..(device + 1) * BINS]
     }
 
-    /// How far two devices are apart, 0 (the same) to 1 (nothing in common).
+    /// Distance of two devices, from 0 (equal) to 1 (nothing in common).
     pub fn distance(&self, a: u32, b: u32) -> f64 {
         let (a, b) = (self.sketch(a as usize), self.sketch(b as usize));
         let (mut same, mut used) = (0u32, 0u32);
@@ -76,18 +76,18 @@ impl Sketches {
         }
     }
 
-    /// Every device, the one furthest from its nearest first.
+    /// All devices, the largest distance first.
     ///
-    /// **Cost**: compares all with all, on so many threads.
+    /// **Cost**: compares all pairs, on `threads` threads.
     pub fn rank(&self, threads: usize) -> Vec<Outlier> {
         let count = self.texts.len();
         let share = count.div_ceil(threads.max(1)).max(1);
-        let mut twins: Vec<Outlier> = std::thread::scope(|scope| {
+        let mut outliers: Vec<Outlier> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..count)
                 .step_by(share)
                 .map(|from| {
                     let devices = from..(from + share).min(count);
-                    scope.spawn(move || devices.map(|d| self.twin(d as u32)).collect::<Vec<_>>())
+                    scope.spawn(move || devices.map(|d| self.outlier(d as u32)).collect::<Vec<_>>())
                 })
                 .collect();
             let done = workers.into_iter().map(|worker| {
@@ -96,14 +96,14 @@ impl Sketches {
             });
             done.flatten().collect()
         });
-        twins.sort_by(|a, b| {
+        outliers.sort_by(|a, b| {
             let by_distance = b.distance.total_cmp(&a.distance);
             by_distance.then(a.device.cmp(&b.device))
         });
-        twins
+        outliers
     }
 
-    fn twin(&self, device: u32) -> Outlier {
+    fn outlier(&self, device: u32) -> Outlier {
         let mut nearest: Vec<(f64, u32)> = Vec::with_capacity(NEAREST + 1);
         for other in (0..self.texts.len() as u32).filter(|other| *other != device) {
             let distance = self.distance(device, other);
@@ -113,7 +113,7 @@ impl Sketches {
                 nearest.truncate(NEAREST);
             }
         }
-        // The sum of none would be -0.
+        // An empty sum would be -0.
         let sum = nearest.iter().fold(0.0, |sum, near| sum + near.0);
         Outlier {
             device,
@@ -130,11 +130,12 @@ mod tests {
     use crate::groups::{Devices, First, GroupKeys, Holding};
 
     #[test]
-    fn the_outlier_comes_first_and_distances_are_nearly_right() {
+    fn outlier_comes_first_and_distances_are_accurate() {
         let keys = GroupKeys::new([7; 16]);
         let mut groups = Groups::new(20, 0..=u64::MAX);
         for n in 0..3_000u64 {
-            // 0-9 hold two thirds of the texts, 10-18 the other two, 19 its own.
+            // Devices 0 to 9 share two thirds of the texts, 10 to 18 the rest;
+            // 19 has its own.
             let devices: Vec<u32> = match n % 3 {
                 0 => (0..19).collect(),
                 1 => (0..10).collect(),

@@ -1,23 +1,23 @@
-//! Least frequency of occurrence: on how few devices a text stands.
+//! Least frequency of occurrence: ranks texts by the number of devices they are
+//! found on.
 //!
-//! A line may be rare because it says something nobody else's lines say (a
-//! service nobody has), or because it puts known words together in a way that
-//! is rare (a service that everybody has, stopped here). Both are findings;
-//! of the second kind a fleet has many, so they stand back a little: a text
-//! takes its turn as if it stood on no fewer devices than an eighth of those
-//! on which its rarest word stands.
+//! A line is rare for one of two reasons: it contains a rare word (a service
+//! that no other device has), or it combines common words in a rare way (a
+//! common service, stopped on this device). The second kind is frequent and is
+//! ranked lower: a text counts as if it were on at least 1/8 of the devices of
+//! its rarest word.
 
 use crate::groups::{Devices, First, GroupHolders, Groups};
 
-/// A word is as rare as a text where it stands on at most this many times as
+/// A word is as rare as its text if it is found on at most this many times as
 /// many devices.
 const AS_RARE: u32 = 2;
-/// Known words put together anew count as this part of how common they are.
+/// Divisor of the device count of the rarest word of a text.
 const KNOWN_WORDS: u32 = 8;
-/// New words of a text that are told.
+/// Limit of rare words reported for a text.
 const NEW_MAX: usize = 32;
 
-/// A text in its turn, without the text: whoever shows it knows the way back.
+/// Rank of a text, without the text itself.
 ///
 /// **Memory**: about 90 bytes.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct RankRecord {
     pub first: First,
     pub last: Option<u32>,
     pub variants: u32,
-    /// On how many devices the rarest of its words stands, in one line.
+    /// Estimated number of devices of its rarest word.
     pub rarest: u32,
 }
 
@@ -43,30 +43,29 @@ impl RankRecord {
         })
     }
 
-    /// What it is ordered by, first to last: rare first, of those the ones
-    /// with the rarest word, of those the oldest.
-    pub fn turn(&self) -> (u32, u32, u32, First) {
-        // What stands on no known device stands on one that is not known.
+    /// Sort key: fewest devices first, then the rarest word, then the oldest.
+    pub fn sort_key(&self) -> (u32, u32, u32, First) {
+        // A text on no known device counts as on one.
         let devices = self.devices.len().max(1);
         let weight = devices.max(self.rarest / KNOWN_WORDS);
-        // A word that stands in several lines of its own devices is new too.
+        // A word in several lines of the same devices is rare too.
         let is_new = self.rarest <= devices.saturating_mul(AS_RARE);
         let rarest = if is_new { devices } else { self.rarest };
         (weight, devices, rarest, self.first)
     }
 }
 
-/// Counters of a row of the sketch: what a fleet's words need, few of which
-/// then share one.
+/// Counters of a row of the sketch: enough for the words of a fleet with few
+/// collisions.
 const COUNTERS: usize = 1 << 21;
-/// Of a counter's 64 bits so many may be set and still tell how many devices
-/// set them, to about a tenth.
-const BITS_TOLD: u32 = 48;
-/// So many devices set nearly all of them.
+/// Number of set bits of a 64-bit counter up to which it estimates the devices
+/// to about a tenth.
+const BITS_USABLE: u32 = 48;
+/// A counter with this many devices has nearly all bits set.
 const ALL_BITS: u32 = 256;
 
-/// Counters of words: a bit for each device by its hash, and how many devices
-/// the texts with them stand on, summed.
+/// Word counters: one bit per device by its hash, and the sum of the device
+/// counts of the texts with the word.
 #[derive(Debug)]
 struct Counters {
     bits: Vec<u64>,
@@ -86,10 +85,10 @@ impl Counters {
         self.sums[at] = self.sums[at].saturating_add(devices);
     }
 
-    /// On how many devices, about.
+    /// Estimated number of devices.
     fn spread(&self, at: usize) -> u32 {
         let set = self.bits[at].count_ones();
-        if set > BITS_TOLD {
+        if set > BITS_USABLE {
             return self.sums[at];
         }
         let free = f64::from(64 - set) / 64.0;
@@ -97,10 +96,10 @@ impl Counters {
     }
 }
 
-/// On how many devices words stand: of the few that matter nearly right, of
-/// words that many have about. Only the order depends on it.
+/// Estimates the number of devices of each word. Accurate for rare words and
+/// rough for common ones; only the order of rows depends on it.
 ///
-/// **Memory**: 48 MiB, whatever there is.
+/// **Memory**: 48 MiB in every case.
 #[derive(Debug)]
 pub struct Novelty {
     rows: [Counters; 2],
@@ -109,8 +108,8 @@ pub struct Novelty {
 }
 
 impl Novelty {
-    /// `seed` is the archive's own, so that nobody can prepare words that share
-    /// counters with common ones.
+    /// `seed` is the random number of the archive, so that an attacker cannot
+    /// prepare words that share counters with common ones.
     pub fn new(fleet: u32, seed: [u8; 16]) -> Self {
         Self {
             rows: [Counters::new(), Counters::new()],
@@ -119,13 +118,14 @@ impl Novelty {
         }
     }
 
-    /// Learns the words of all texts, hidden ones too.
+    /// Counts the words of all texts, hidden ones included.
     pub fn learn(&mut self, groups: &Groups) {
         for number in groups.all() {
             let devices = &groups.held(number, 0).devices;
-            let bits = match devices.len() > ALL_BITS {
-                true => u64::MAX,
-                false => devices.iter().fold(0, |bits, device| bits | bit(device)),
+            let bits = if devices.len() > ALL_BITS {
+                u64::MAX
+            } else {
+                devices.iter().fold(0, |bits, device| bits | bit(device))
             };
             for word in words(groups.text(number)) {
                 for (row, at) in self.rows.iter_mut().zip(places(&self.seed, word)) {
@@ -141,14 +141,14 @@ impl Novelty {
         spreads.min().unwrap_or(0).min(self.fleet)
     }
 
-    /// On how many devices the rarest word of a text stands at least; on as
-    /// many as the text where it has no words.
+    /// Estimated devices of the rarest word of a text; at least the devices of
+    /// the text.
     fn rarest(&self, text: &str, devices: u32) -> u32 {
         let rarest = words(text).map(|word| self.spread(word)).min();
         rarest.unwrap_or(devices).max(devices)
     }
 
-    /// The words of a text that hardly anybody else has, each once.
+    /// Distinct words of a text that hardly occur elsewhere.
     pub fn new_words<'t>(&self, text: &'t str, devices: u32) -> Vec<&'t str> {
         let most = devices.max(1).saturating_mul(AS_RARE);
         let mut new: Vec<&str> = Vec::new();
@@ -160,13 +160,13 @@ impl Novelty {
         new
     }
 
-    /// The record of a text whose words do not count.
+    /// Rank of a text without regard to its words.
     pub fn record(groups: &Groups, number: u32) -> Option<RankRecord> {
         let held = groups.held(number, 0);
         RankRecord::of(held, groups.variants(number), held.devices.len())
     }
 
-    /// The records of all texts that stand on no more than so many devices.
+    /// Ranks of all texts on at most `devices_max` devices.
     pub fn records(&self, groups: &Groups, devices_max: u32) -> Vec<RankRecord> {
         let few = |number: &u32| groups.held(*number, 0).devices.len() <= devices_max;
         let records = groups.numbers().filter(few).filter_map(|number| {
@@ -178,7 +178,7 @@ impl Novelty {
     }
 }
 
-/// Words of a text, the words that stand for volatile parts left out.
+/// Words of a text without the placeholders of volatile parts.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let parts = text.split([
         ' ', '\t', '"', '\'', ',', ';', '(', ')', '[', ']', '{', '}', '=', '|', '\\', '/',
@@ -187,7 +187,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     parts.filter(move |word| !word.is_empty() && !is_placeholder(word))
 }
 
-/// A word's counter in each row.
+/// Counter of a word in each row.
 fn places(seed: &[u8; 16], word: &str) -> [usize; 2] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(seed).update(word.as_bytes());
@@ -196,9 +196,9 @@ fn places(seed: &[u8; 16], word: &str) -> [usize; 2] {
     [[a, b, c, d], [e, f, g, h]].map(|part| u32::from_le_bytes(part) as usize % COUNTERS)
 }
 
-/// The bit of a device in a counter.
+/// Bit of a device in a counter.
 fn bit(device: u32) -> u64 {
-    // As if drawn: numbers in a row must not fall side by side.
+    // Mixes the bits, so that consecutive numbers do not share bits.
     let mut mixed = u64::from(device).wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_much_of_something_new_does_not_make_it_common() {
+    fn repeating_a_new_word_does_not_make_it_common() {
         let lines: Vec<String> = (0..400).map(|n| format!("evilsvc alpha{n}")).collect();
         let mut texts: Vec<_> = lines.iter().map(|line| (line.as_str(), 7..8)).collect();
         texts.push(("Running Tool", 0..40));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_comes_before_known_words_put_together_anew() {
+    fn new_words_rank_before_new_combinations_of_known_words() {
         let groups = groups(&[
             ("Running Spooler", 0..99),
             ("Stopped BITS", 0..60),
@@ -262,9 +262,9 @@ mod tests {
         let mut novelty = Novelty::new(100, [7; 16]);
         novelty.learn(&groups);
         let mut records = novelty.records(&groups, u32::MAX);
-        records.sort_by_key(RankRecord::turn);
-        let turns: Vec<_> = records.iter().map(|r| r.devices.len()).collect();
-        assert_eq!(turns, [3, 1, 40, 60, 99]);
+        records.sort_by_key(RankRecord::sort_key);
+        let counts: Vec<_> = records.iter().map(|r| r.devices.len()).collect();
+        assert_eq!(counts, [3, 1, 40, 60, 99]);
         assert_eq!(
             novelty.new_words("Running Evil relay", 3),
             ["Evil", "relay"]

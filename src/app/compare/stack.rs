@@ -94,7 +94,7 @@ pub fn stack(
     let (mut records, novelty, texts) = stacking.records(on_progress)?;
     summary.hidden = stacking.sweep.hidden();
     summary.texts = texts;
-    records.sort_unstable_by_key(RankRecord::turn);
+    records.sort_unstable_by_key(RankRecord::sort_key);
     if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
         summary.left_out = records.len().saturating_sub(limit) as u64;
         records.truncate(limit);
@@ -328,7 +328,7 @@ impl<'a> Stacking<'a> {
                     continue;
                 };
                 let (lines, left_out) = found.entry(row).or_default();
-                let at = lines.partition_point(|line| line.turn() <= one.turn());
+                let at = lines.partition_point(|line| line.sort_key() <= one.sort_key());
                 lines.insert(at, one);
                 *left_out += lines.len().saturating_sub(most) as u64;
                 lines.truncate(most);

@@ -1,15 +1,14 @@
-//! Lines whose columns are known by how they begin: of connections, of
-//! processes.
+//! Lines with columns, recognized by their start: connections and processes.
 
-use crate::templates::rules::Kind;
-use crate::templates::scan::Scan;
+use crate::templates::rules::RuleKind;
+use crate::templates::scan::TemplateScan;
 use crate::templates::shapes;
 
-/// Numbers of a line of `Get-Process`, with and without its time: handles,
-/// memory three or four times, time, process, session.
+/// Numbers in a line of `Get-Process`, with and without the time: handles,
+/// three or four memory sizes, time, process, session.
 const NUMBERS: std::ops::RangeInclusive<usize> = 6..=8;
-/// States of connections, as `netstat` and `Get-NetTCPConnection` write them,
-/// in small letters and without `_`; a port that is listened on says something.
+/// Connection states of `netstat` and `Get-NetTCPConnection`, in lower case
+/// without `_`. `listening` is not volatile.
 const STATES: [&str; 11] = [
     "established",
     "timewait",
@@ -24,8 +23,8 @@ const STATES: [&str; 11] = [
     "bound",
 ];
 
-impl Scan<'_> {
-    /// Lines whose columns are known by how they begin.
+impl TemplateScan<'_> {
+    /// Handles lines with columns.
     pub(crate) fn lead(&mut self) {
         let start = self.skip_blanks(0);
         let protocol = self.text(start, self.token_end(start));
@@ -33,12 +32,12 @@ impl Scan<'_> {
             self.connection(start);
         } else if self.byte(start).is_ascii_digit() {
             self.process(start);
-        } else if self.on(Kind::Pids) {
+        } else if self.on(RuleKind::Pids) {
             self.task(start);
         }
     }
 
-    /// A line of `netstat`: protocol, own end, other end, state, process.
+    /// Line of `netstat`: protocol, local end, remote end, state, process.
     fn connection(&mut self, start: usize) {
         let own = self.skip_blanks(self.token_end(start));
         let other = self.skip_blanks(self.token_end(own));
@@ -52,8 +51,8 @@ impl Scan<'_> {
         let address = self.text(own, colon).trim_matches(['[', ']']);
         let is_all = matches!(address, "0.0.0.0" | "::" | "::1" | "*");
         self.walk_to(own);
-        if self.on(Kind::Own) && !is_all && !address.starts_with("127.") {
-            self.put(own, colon, Kind::Own.placeholder());
+        if self.on(RuleKind::Own) && !is_all && !address.starts_with("127.") {
+            self.put(own, colon, RuleKind::Own.placeholder());
         }
         self.at = colon;
         self.port();
@@ -66,18 +65,18 @@ impl Scan<'_> {
         let state = self.text(next, end).to_ascii_lowercase().replace('_', "");
         if STATES.contains(&state.as_str()) {
             self.walk_to(next);
-            self.replace(Kind::States, next, end);
+            self.replace(RuleKind::States, next, end);
             next = self.skip_blanks(end);
         } else if matches!(state.as_str(), "listening" | "listen") {
             next = self.skip_blanks(end);
         }
         if let Some(end) = shapes::plain(self.bytes, next) {
             self.walk_to(next);
-            self.replace(Kind::Pids, next, end);
+            self.replace(RuleKind::Pids, next, end);
         }
     }
 
-    /// The colon before the port of an end of a connection.
+    /// Position of the colon before the port of a connection end.
     fn port_of(&self, at: usize) -> Option<usize> {
         let end = self.token_end(at);
         let colon = self.text(at, end).rfind(':')? + at;
@@ -86,14 +85,14 @@ impl Scan<'_> {
         (is_port && colon > at).then_some(colon)
     }
 
-    /// A dynamic port behind the colon where the scan stands.
+    /// Replaces a dynamic port after the colon at the current position.
     pub(crate) fn port(&mut self) {
         if let Some(end) = shapes::dynamic_port(self.bytes, self.at + 1) {
-            self.replace(Kind::Ports, self.at + 1, end);
+            self.replace(RuleKind::Ports, self.at + 1, end);
         }
     }
 
-    /// Goes on to a place behind blanks, taking what lies before as it is.
+    /// Advances to a position after blanks and copies the text before it.
     pub(crate) fn walk_to(&mut self, to: usize) {
         while self.at < to {
             match self.byte(self.at) {
@@ -109,10 +108,10 @@ impl Scan<'_> {
         }
     }
 
-    /// A line of a list of processes: numbers, and behind them a program. Fewer
-    /// numbers before a name may be ports or the numbers of events.
+    /// Line of a process list: numbers followed by a program name. Fewer
+    /// numbers may be ports or event numbers.
     fn process(&mut self, start: usize) {
-        if !self.on(Kind::Pids) {
+        if !self.on(RuleKind::Pids) {
             return;
         }
         let mut numbers = Vec::new();
@@ -132,12 +131,12 @@ impl Scan<'_> {
             self.blanks_to(start);
             for (from, to) in numbers {
                 self.walk_to(from);
-                self.put(from, to, Kind::Pids.placeholder());
+                self.put(from, to, RuleKind::Pids.placeholder());
             }
         }
     }
 
-    /// A number that is a column: `1,234`, `0.33`, and no address.
+    /// A number in a column: `1,234`, `0.33`, but not an address.
     fn column(&self, at: usize) -> Option<usize> {
         let end = at + shapes::number(self.bytes, at);
         let text = self.bytes.get(at..end)?;
@@ -146,7 +145,7 @@ impl Scan<'_> {
         is_column.then_some(end)
     }
 
-    /// A line of `tasklist`: program, process, kind of session.
+    /// Line of `tasklist`: program, process id, session kind.
     fn task(&mut self, start: usize) {
         let program = match self.templates.program.find(self.bytes) {
             Some(dot) => dot + 4,
@@ -165,7 +164,7 @@ impl Scan<'_> {
         if is_session || session.starts_with("RDP-Tcp") {
             self.blanks_to(start);
             self.walk_to(pid);
-            self.replace(Kind::Pids, pid, end);
+            self.replace(RuleKind::Pids, pid, end);
         }
     }
 }

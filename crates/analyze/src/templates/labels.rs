@@ -1,18 +1,18 @@
-//! What stands behind a label that is known.
+//! Values after known labels.
 
-use crate::templates::rules::{Extent, Kind, is_everywhere, labelled};
-use crate::templates::scan::Scan;
+use crate::templates::rules::{RuleKind, SHORT, ValueExtent, is_everywhere, labelled};
+use crate::templates::scan::TemplateScan;
 use crate::templates::shapes;
 
-/// Words a label is made of, at most.
+/// Limit of words in a label.
 const WORDS: usize = 3;
-/// **Units**: bytes. Labels and names of users are short.
-pub(crate) const SHORT: usize = 48;
-/// **Units**: bytes of a domain and a user; what is as long is none.
+/// Limit of domain and user together.
+///
+/// **Units**: bytes.
 const USER_MAX: usize = 2 * SHORT + 1;
 
-impl Scan<'_> {
-    /// What stands behind a label that is known.
+impl TemplateScan<'_> {
+    /// Replaces the value after a known label.
     pub(crate) fn label(&mut self) {
         let mark = self.at;
         self.at += 1;
@@ -33,22 +33,22 @@ impl Scan<'_> {
         };
         self.walk_to(value);
         let from = match extent {
-            // The domain stays.
-            Extent::User => self
+            // The domain is kept.
+            ValueExtent::User => self
                 .text(value, to)
                 .rfind('\\')
                 .map_or(value, |at| value + at + 1),
             _ => value,
         };
-        let is_kept = extent == Extent::User && is_everywhere(self.text(from, to));
+        let is_kept = extent == ValueExtent::User && is_everywhere(self.text(from, to));
         if !is_kept && from < to {
             self.replace(kind, from, to);
         }
     }
 
-    /// The label that ends at a place: its last words, or all of the line
-    /// before it for what only a whole label tells.
-    fn known(&self, end: usize) -> Option<(Kind, Extent)> {
+    /// The known label that ends at a position: its last words, or the whole
+    /// line before it for labels that count only as a whole.
+    fn known(&self, end: usize) -> Option<(RuleKind, ValueExtent)> {
         let head = self.bytes.get(end.saturating_sub(SHORT)..end)?;
         let mut label = [0u8; SHORT];
         let (mut from, mut words, mut in_word, mut gap) = (SHORT, 0, false, false);
@@ -80,13 +80,13 @@ impl Scan<'_> {
         fits.then_some(found)
     }
 
-    fn value_end(&self, at: usize, extent: Extent) -> Option<usize> {
+    fn value_end(&self, at: usize, extent: ValueExtent) -> Option<usize> {
         let bytes = self.bytes;
         match extent {
-            Extent::Number => shapes::plain(bytes, at),
-            Extent::Port => shapes::dynamic_port(bytes, at),
-            Extent::Private => shapes::private(bytes, at),
-            Extent::User => {
+            ValueExtent::Number => shapes::plain(bytes, at),
+            ValueExtent::Port => shapes::dynamic_port(bytes, at),
+            ValueExtent::Private => shapes::private(bytes, at),
+            ValueExtent::User => {
                 let rest = bytes.get(at..)?;
                 let stop = |b: &u8| {
                     matches!(
@@ -103,17 +103,18 @@ impl Scan<'_> {
                 let whole = text[..wide].trim_end();
                 let name = whole.rsplit('\\').next().unwrap_or(whole);
                 let first = whole.find(' ').unwrap_or(whole.len());
-                let end = match is_everywhere(name) {
-                    true => whole.len(),
-                    // The next label follows in the same line.
-                    false if whole.contains(':') => first,
-                    // `Domain Admins` is a group, which says something.
-                    false if goes_on_as_a_name(whole, first) => return None,
-                    false => first,
+                let has_next_label = whole.contains(':');
+                let end = if is_everywhere(name) {
+                    whole.len()
+                } else if has_next_label || !continues_as_name(whole, first) {
+                    first
+                } else {
+                    // `Domain Admins` is a group and not volatile.
+                    return None;
                 };
                 (1..USER_MAX).contains(&end).then_some(at + end)
             }
-            Extent::Rest => {
+            ValueExtent::Rest => {
                 let rest = bytes.get(at..)?;
                 let len = rest
                     .iter()
@@ -128,12 +129,12 @@ impl Scan<'_> {
     }
 }
 
-/// Whether the word behind the first begins as a name does.
-fn goes_on_as_a_name(value: &str, first: usize) -> bool {
+/// Whether the second word starts like part of a name.
+fn continues_as_name(value: &str, first: usize) -> bool {
     let rest = value.get(first..).unwrap_or("").trim_start();
     rest.starts_with(|c: char| c.is_uppercase())
 }
 
-fn needs_whole_label(kind: Kind) -> bool {
-    matches!(kind, Kind::Own | Kind::Memory)
+fn needs_whole_label(kind: RuleKind) -> bool {
+    matches!(kind, RuleKind::Own | RuleKind::Memory)
 }

@@ -1,14 +1,13 @@
-//! Templates: a line without its volatile parts. Lines that differ in nothing
-//! else have one template, and so "this line is on 1 of 340 devices" is one
-//! row, whatever its process ids.
+//! Templates: lines without their volatile parts. Lines that differ only in
+//! volatile parts have the same template, so "this line is on 1 of 340 devices"
+//! is one row for all process ids.
 //!
-//! Each rule has a name, can be switched off, and replaces what it takes away
-//! by a word that says so (`<pid>`). Numbers that may say something (an event
-//! id, a service's port, an error code) are left: where it is not certain that
-//! a part is volatile, lines stay apart.
+//! Each rule has a name, can be switched off, and replaces a volatile part with
+//! a placeholder (`<pid>`). Numbers that may carry meaning (event ids, service
+//! ports, error codes) are kept: in doubt, lines stay different.
 //!
-//! **Invariant**: a template depends on the line, the rules and the names of
-//! machines alone, so that it is the same on every thread and in every run.
+//! **Invariant**: a template depends on the line, the rules and the device
+//! names only, so it is the same on every thread and in every run.
 
 mod columns;
 mod labels;
@@ -22,27 +21,25 @@ use memchr::memmem;
 use regex::Regex;
 use rustc_hash::FxHashMap;
 
-use crate::templates::rules::Kind;
+use crate::templates::rules::RuleKind;
 pub use crate::templates::rules::{RULES, RULES_VERSION, TemplateRule};
 
 use crate::AnalyzeError;
 
-type Placeholder = &'static str;
-
-/// A rule of the user: what matches becomes `<name>`.
+/// A rule of the user; matches become `<name>`.
 #[derive(Clone, Debug)]
 struct Custom {
     name: String,
     pattern: Regex,
 }
 
-/// Which rules hold, as a baseline keeps it.
+/// The rules in effect, as stored in a baseline.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RuleSet {
     pub version: u32,
     /// Names of the rules that are switched off.
     pub off: Vec<String>,
-    /// Name and pattern of the user's own, which go first.
+    /// Names and patterns of user rules, which are applied first.
     pub more: Vec<(String, String)>,
 }
 
@@ -57,7 +54,7 @@ impl Default for RuleSet {
 }
 
 impl RuleSet {
-    /// Every rule switched off: lines as they are.
+    /// No rule: lines stay unchanged.
     pub fn none() -> Self {
         Self {
             off: RULES.iter().map(|rule| rule.name.to_string()).collect(),
@@ -66,28 +63,31 @@ impl RuleSet {
     }
 }
 
-/// Makes templates.
+/// Converts lines to templates.
 #[derive(Clone, Debug)]
 pub struct Templates {
     on: [bool; RULES.len()],
     more: Vec<Custom>,
     machines: Machines,
-    /// What ends the name of a program in a list of tasks.
+    /// End of the program name in a task list.
     program: memmem::Finder<'static>,
 }
 
-/// Machines that a line may name and still be looked at by who says it: each is
-/// a template of its own.
+/// Limit of device names in a line. A line with more names has the same
+/// template on every device.
 pub(crate) const NAMED_MAX: usize = 16;
-/// **Units**: bytes. A name of a machine is no longer.
+/// Longest device name.
+///
+/// **Units**: bytes.
 const NAME_MAX: usize = 63;
 
-/// Short names of the fleet's machines, in small letters.
+/// Short names of the devices of the fleet, in lower case.
 #[derive(Clone, Debug, Default)]
 struct Machines {
     known: FxHashMap<Box<str>, u32>,
-    /// By first byte, a bit for each length there is, and by the first two a
-    /// bit for whether any begins so: most words are no name.
+    /// Prefilter: for each first byte, one bit per name length; for the first
+    /// two bytes, one bit if any name starts with them. Most words are not
+    /// names.
     lengths: Vec<u64>,
     heads: Vec<u64>,
 }
@@ -101,7 +101,7 @@ impl Machines {
         };
         for name in names {
             let name = short(name).to_ascii_lowercase();
-            // Shorter names would be found in every other line.
+            // Shorter names would match in too many lines.
             if !(3..=NAME_MAX).contains(&name.len()) {
                 continue;
             }
@@ -115,7 +115,7 @@ impl Machines {
         machines
     }
 
-    /// Where it stands whether a name begins with two bytes.
+    /// Position of the prefilter bit for two bytes.
     fn head(first: u8, second: u8) -> (usize, u64) {
         let [first, second] = [first, second].map(|byte| byte.to_ascii_lowercase());
         let pair = usize::from(first) << 8 | usize::from(second);
@@ -141,13 +141,13 @@ impl Machines {
     }
 }
 
-/// The name before the first dot.
+/// The name up to the first dot.
 fn short(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
 impl Templates {
-    /// **Errors**: a rule that is not there; a pattern that cannot be read.
+    /// **Errors**: if a rule does not exist or a pattern is invalid.
     pub fn new(set: &RuleSet) -> Result<Self, AnalyzeError> {
         let mut templates = Self {
             on: [true; RULES.len()],
@@ -173,28 +173,27 @@ impl Templates {
         Ok(templates)
     }
 
-    /// The same with the names of the machines that are asked, each of which
-    /// is volatile in what it says of itself.
+    /// Sets the device names. The name of a device is volatile in its own
+    /// lines.
     #[must_use]
     pub fn with_machines<'n>(mut self, names: impl Iterator<Item = &'n str>) -> Self {
         self.machines = Machines::of(names);
         self
     }
 
-    /// The number by which a machine's name is noted.
+    /// Number of a device by its short name.
     pub fn machine(&self, name: &str) -> Option<u32> {
         self.machines.find(name)
     }
 
-    /// The number of a device by its name, whole or short.
+    /// Number of a device by its full or short name.
     pub fn machine_of(&self, device: &str) -> Option<u32> {
         self.machines.find(short(device))
     }
 
-    /// Writes the template of a line behind `out`. `own` is the machine that
-    /// said it; all that it names are noted in `named`. A line that names more
-    /// than [`NAMED_MAX`] is a list of machines, and says of none that it is
-    /// itself: then none is noted.
+    /// Appends the template of a line to `out`. `own` is the device that the
+    /// line is from. The devices named in the line are added to `named`; a line
+    /// with more than [`NAMED_MAX`] names is a list and adds none.
     pub fn write(&self, line: &str, own: Option<u32>, named: &mut Vec<u32>, out: &mut String) {
         let mut line = std::borrow::Cow::Borrowed(line);
         for custom in &self.more {
@@ -203,25 +202,25 @@ impl Templates {
         }
         let from = out.len();
         named.clear();
-        crate::templates::scan::Scan::new(self, &line, own, named, out).run();
+        crate::templates::scan::TemplateScan::new(self, &line, own, named, out).run();
         if named.len() <= NAMED_MAX {
             return;
         }
         if own.is_some() {
             out.truncate(from);
-            crate::templates::scan::Scan::new(self, &line, None, named, out).run();
+            crate::templates::scan::TemplateScan::new(self, &line, None, named, out).run();
         }
         named.clear();
     }
 
-    /// The template of a line that `own` said.
+    /// The template of a line from the device `own`.
     pub fn of(&self, line: &str, own: Option<u32>) -> String {
         let mut out = String::with_capacity(line.len());
         self.write(line, own, &mut Vec::new(), &mut out);
         out
     }
 
-    fn on(&self, kind: Kind) -> bool {
+    fn on(&self, kind: RuleKind) -> bool {
         self.on[kind as usize]
     }
 }

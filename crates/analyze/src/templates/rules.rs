@@ -1,18 +1,25 @@
-//! The rules: what counts as volatile, each with its name and an example.
+//! The rules for volatile parts, each with its name and an example.
 
-use crate::templates::Placeholder;
+/// Replacement of a volatile part, such as `<pid>`.
+pub(crate) type Placeholder = &'static str;
 
 /// A rule that can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TemplateRule {
     pub name: &'static str,
-    /// What it replaces.
+    /// Description of the replaced part.
     pub what: &'static str,
-    /// A line it changes, and what becomes of it.
+    /// An example line and its template.
     pub example: (&'static str, &'static str),
 }
 
-/// Changes with any rule's behaviour: a baseline says with which it was learned.
+/// Limit of a label or user name.
+///
+/// **Units**: bytes.
+pub(crate) const SHORT: usize = 48;
+
+/// Version of the rules. Raised when the behaviour of a rule changes; a
+/// baseline stores the version it was learned with.
 pub const RULES_VERSION: u32 = 2;
 
 const fn rule(
@@ -28,7 +35,7 @@ const fn rule(
     }
 }
 
-/// Every rule there is, in the order of `Kind`.
+/// All rules, in the order of `RuleKind`.
 pub const RULES: [TemplateRule; 15] = [
     rule(
         "guids",
@@ -38,7 +45,7 @@ pub const RULES: [TemplateRule; 15] = [
     ),
     rule(
         "sids",
-        "the part of a SID that differs between machines and domains, and account numbers from 1000 on",
+        "the machine or domain part of a SID, and account numbers from 1000",
         "S-1-5-21-1004336348-1177238915-682003330-1001 S-1-5-21-1-2-3-500 S-1-5-18",
         "S-1-5-21-<sid> S-1-5-21-<sid>-500 S-1-5-18",
     ),
@@ -50,81 +57,81 @@ pub const RULES: [TemplateRule; 15] = [
     ),
     rule(
         "durations",
-        "durations with their unit, time spans, times to live",
+        "durations with a unit, time spans, times to live",
         "ping 12 ms, up 1.02:03:04; www.contoso.example A 60 203.0.113.9",
         "ping <duration>, up <duration>; www.contoso.example A <duration> 203.0.113.9",
     ),
     rule(
         "addresses",
-        "addresses of 64 bits (shorter ones may be codes that say something)",
+        "64-bit addresses; shorter numbers may be codes and are kept",
         "ntdll.dll at 0x7ffb1c2a0000, error 0x80070005",
         "ntdll.dll at <address>, error 0x80070005",
     ),
     rule(
         "ports",
-        "dynamic ports (49152 and above) behind an address or a label",
+        "dynamic ports (49152 and above) after an address or a label",
         "10.0.0.5:50123 to 203.0.113.7:4444",
         "10.0.0.5:<port> to 203.0.113.7:4444",
     ),
     rule(
         "pids",
-        "process and thread ids: behind a label, in lists of processes and connections",
+        "process and thread ids after a label and in lists of processes and connections",
         "Process ID: 4242",
         "Process ID: <pid>",
     ),
     rule(
         "handles",
-        "handles, logon ids, record numbers: behind a label",
+        "handles, logon ids and record numbers after a label",
         "Logon ID: 0x3E7A1 Handle=0x1f4",
         "Logon ID: <handle> Handle=<handle>",
     ),
     rule(
         "users",
-        "user names below \\Users and behind a label, but those that every system has",
+        "user names below \\Users and after a label, except accounts of every system",
         r"C:\Users\jdoe\x.exe C:\Users\Public\y.exe",
         r"C:\Users\<user>\x.exe C:\Users\Public\y.exe",
     ),
     rule(
         "temp",
-        "names that programs make up for temporary files",
+        "generated names of temporary files",
         r"C:\Windows\Temp\tmp4F2A.tmp C:\Temp\_MEI51282\python.dll",
         r"C:\Windows\Temp\<temp>.tmp C:\Temp\_MEI<temp>\python.dll",
     ),
     rule(
         "own",
-        "what a machine says of itself: its name, addresses, product id, its end of a connection",
+        "properties of the device itself: name, addresses, product id, local end of a connection",
         "IPv4 Address. . . . . . . . . . . : 10.20.0.4(Preferred)",
         "IPv4 Address. . . . . . . . . . . : <own>(Preferred)",
     ),
     rule(
         "inside",
-        "private addresses behind a label, as of who logged on from where; a public one stays",
+        "private addresses after a label, such as the source of a logon; public ones are kept",
         "Source Network Address: 10.20.4.37; ClientAddress: 203.0.113.7",
         "Source Network Address: <inside>; ClientAddress: 203.0.113.7",
     ),
     rule(
         "states",
-        "the state of a connection, but that a port is listened on",
+        "states of connections, except listening",
         "  TCP    10.20.0.4:50123   198.51.100.7:443   TIME_WAIT   0",
         "TCP <own>:<port> 198.51.100.7:443 <state> <pid>",
     ),
     rule(
         "memory",
-        "memory in use or free, as task lists and systeminfo print it",
+        "used and free memory in task lists and systeminfo",
         "svchost.exe 1234 Services 0 12,345 K",
         "svchost.exe <pid> Services 0 <memory>",
     ),
     rule(
         "blanks",
-        "blanks around and between: one is enough",
+        "leading, trailing and repeated blanks",
         "  Name        Value  ",
         "Name Value",
     ),
 ];
 
-/// A rule by its place in [`RULES`].
+/// A rule, by its index in [`RULES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RuleKind {
     Guids,
     Sids,
     Times,
@@ -142,7 +149,7 @@ pub(crate) enum Kind {
     Blanks,
 }
 
-impl Kind {
+impl RuleKind {
     pub(crate) fn placeholder(self) -> Placeholder {
         match self {
             Self::Guids => "<guid>",
@@ -164,43 +171,44 @@ impl Kind {
     }
 }
 
-/// How far a value goes that stands behind a label.
+/// ValueExtent of the value after a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// A number, decimal or hexadecimal; anything else stays.
+pub(crate) enum ValueExtent {
+    /// A number, decimal or hexadecimal.
     Number,
     /// A dynamic port.
     Port,
     /// A private address.
     Private,
-    /// `DOMAIN\name` or `name`.
+    /// `DOMAIN
+    /// ame` or `name`.
     User,
-    /// Up to the line's end, a bracket or a wide gap.
+    /// Up to the end of the line, a bracket or a wide gap.
     Rest,
 }
 
-/// What stands behind a label, written in small letters without blanks.
-pub(crate) fn labelled(label: &[u8]) -> Option<(Kind, Extent)> {
+/// Rule and extent for a label, in lower case without blanks.
+pub(crate) fn labelled(label: &[u8]) -> Option<(RuleKind, ValueExtent)> {
     Some(match label {
         b"pid" | b"ppid" | b"tid" | b"processid" | b"threadid" | b"newprocessid"
         | b"parentprocessid" | b"callerprocessid" | b"clientprocessid" => {
-            (Kind::Pids, Extent::Number)
+            (RuleKind::Pids, ValueExtent::Number)
         }
         b"handle" | b"handles" | b"handleid" | b"handlecount" | b"logonid" | b"targetlogonid"
         | b"subjectlogonid" | b"linkedlogonid" | b"eventrecordid" | b"recordid" => {
-            (Kind::Handles, Extent::Number)
+            (RuleKind::Handles, ValueExtent::Number)
         }
         b"port" | b"sourceport" | b"localport" | b"ipport" | b"clientport" => {
-            (Kind::Ports, Extent::Port)
+            (RuleKind::Ports, ValueExtent::Port)
         }
         b"sourcenetworkaddress"
         | b"sourceaddress"
         | b"clientaddress"
         | b"ipaddress"
-        | b"workstationaddress" => (Kind::Inside, Extent::Private),
-        b"ttl" | b"timetolive" => (Kind::Durations, Extent::Number),
+        | b"workstationaddress" => (RuleKind::Inside, ValueExtent::Private),
+        b"ttl" | b"timetolive" => (RuleKind::Durations, ValueExtent::Number),
         b"user" | b"username" | b"accountname" | b"runasuser" | b"targetusername"
-        | b"subjectusername" | b"loggedonuser" => (Kind::Users, Extent::User),
+        | b"subjectusername" | b"loggedonuser" => (RuleKind::Users, ValueExtent::User),
         b"ipv4address"
         | b"ipv6address"
         | b"physicaladdress"
@@ -208,16 +216,16 @@ pub(crate) fn labelled(label: &[u8]) -> Option<(Kind, Extent)> {
         | b"temporaryipv6address"
         | b"productid"
         | b"dhcpv6clientduid"
-        | b"dhcpv6iaid" => (Kind::Own, Extent::Rest),
+        | b"dhcpv6iaid" => (RuleKind::Own, ValueExtent::Rest),
         b"availablephysicalmemory"
         | b"virtualmemoryavailable"
         | b"virtualmemoryinuse"
-        | b"freephysicalmemory" => (Kind::Memory, Extent::Rest),
+        | b"freephysicalmemory" => (RuleKind::Memory, ValueExtent::Rest),
         _ => return None,
     })
 }
 
-/// Accounts that every system has: who acts as one of them says something.
+/// Accounts that exist on every system; they are not volatile.
 pub(crate) fn is_everywhere(user: &str) -> bool {
     const NAMES: [&str; 15] = [
         "Public",

@@ -1,38 +1,41 @@
-//! One pass over a line: what is volatile is replaced, the rest is copied.
+//! One pass over a line: volatile parts are replaced, the rest is copied.
 
 use memchr::memmem;
 
-use crate::templates::labels::SHORT;
-use crate::templates::rules::{Kind, is_everywhere};
-use crate::templates::{NAMED_MAX, Placeholder, Templates, shapes};
+use crate::templates::rules::{Placeholder, RuleKind, SHORT, is_everywhere};
+use crate::templates::{NAMED_MAX, Templates, shapes};
 
-/// **Units**: bytes. No file has a longer name, so that nothing is looked for
-/// farther away: a line of 1 MiB may hold a name's end at every fourth byte.
+/// Longest file name; nothing is searched farther away. A line of 1 MiB may
+/// contain the end of a name at every fourth byte.
+///
+/// **Units**: bytes.
 const FILE_NAME_MAX: usize = 255;
-/// **Units**: bytes of the longest address of IPv6.
+/// Longest IPv6 address.
+///
+/// **Units**: bytes.
 const ADDRESS_MAX: usize = 45;
-/// Types of DNS records, behind which a time to live stands.
+/// DNS record types that are followed by a time to live.
 const RECORDS: [&[u8]; 9] = [
     b"A", b"AAAA", b"CNAME", b"PTR", b"SRV", b"TXT", b"NS", b"MX", b"SOA",
 ];
 
-pub(crate) struct Scan<'a> {
+pub(crate) struct TemplateScan<'a> {
     pub(crate) templates: &'a Templates,
     pub(crate) line: &'a str,
     pub(crate) bytes: &'a [u8],
-    /// Everything before this has been looked at.
+    /// Position up to which the line was read.
     pub(crate) at: usize,
-    /// Everything before this has been written.
+    /// Position up to which the line was copied.
     copied: usize,
-    /// An address stood here and no word since: numbers may be ports.
+    /// Whether an address was read and no word since; numbers may be ports.
     near_address: bool,
-    /// The name of the machine that is asked, by its number.
+    /// Number of the device that the line is from.
     own: Option<u32>,
     named: &'a mut Vec<u32>,
     out: &'a mut String,
 }
 
-impl<'a> Scan<'a> {
+impl<'a> TemplateScan<'a> {
     pub(crate) fn new(
         templates: &'a Templates,
         line: &'a str,
@@ -72,13 +75,13 @@ impl<'a> Scan<'a> {
             }
         }
         self.copy_to(self.bytes.len());
-        if self.on(Kind::Blanks) {
+        if self.on(RuleKind::Blanks) {
             let len = self.out[from..].trim_end_matches(' ').len();
             self.out.truncate(from + len);
         }
     }
 
-    pub(crate) fn on(&self, kind: Kind) -> bool {
+    pub(crate) fn on(&self, kind: RuleKind) -> bool {
         self.templates.on(kind)
     }
 
@@ -90,7 +93,7 @@ impl<'a> Scan<'a> {
         at.checked_sub(1).map_or(0, |at| self.byte(at))
     }
 
-    /// Places come from bytes of ASCII, so that they are borders of characters.
+    /// Positions follow ASCII bytes, so they are character boundaries.
     pub(crate) fn text(&self, from: usize, to: usize) -> &'a str {
         self.line.get(from..to).unwrap_or("")
     }
@@ -107,7 +110,7 @@ impl<'a> Scan<'a> {
         (self.at, self.copied) = (to, to);
     }
 
-    pub(crate) fn replace(&mut self, kind: Kind, from: usize, to: usize) -> bool {
+    pub(crate) fn replace(&mut self, kind: RuleKind, from: usize, to: usize) -> bool {
         if self.on(kind) {
             self.put(from, to, kind.placeholder());
         }
@@ -123,7 +126,7 @@ impl<'a> Scan<'a> {
             .count()
     }
 
-    /// Up to the next blank.
+    /// Position of the next blank.
     pub(crate) fn token_end(&self, at: usize) -> usize {
         let rest = self.bytes.get(at..).unwrap_or(&[]);
         at + rest
@@ -139,7 +142,7 @@ impl<'a> Scan<'a> {
             return;
         }
         let end = self.skip_blanks(self.at);
-        if self.on(Kind::Blanks) {
+        if self.on(RuleKind::Blanks) {
             let one = if self.at == 0 { "" } else { " " };
             self.put(self.at, end, one);
         }
@@ -155,7 +158,7 @@ impl<'a> Scan<'a> {
         if found {
             return;
         }
-        // Names of machines go on over hyphens.
+        // Device names may contain hyphens.
         let rest = self.bytes.get(start..).unwrap_or(&[]);
         let len = rest.iter().take_while(|b| is_word(**b)).count();
         self.at = start + len.max(1);
@@ -164,15 +167,16 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// What may begin with a digit. Behind a point or colon nothing does.
+    /// Handles a part that starts with a digit. Nothing starts after a point or
+    /// colon.
     fn number(&mut self, start: usize) -> bool {
         let bytes = self.bytes;
         let before = self.before(start);
         if let Some(end) = shapes::guid(bytes, start) {
-            return self.replace(Kind::Guids, start, end);
+            return self.replace(RuleKind::Guids, start, end);
         }
         if let Some(end) = shapes::address(bytes, start) {
-            return self.replace(Kind::Addresses, start, end);
+            return self.replace(RuleKind::Addresses, start, end);
         }
         if self.machine(start) {
             return true;
@@ -181,7 +185,7 @@ impl<'a> Scan<'a> {
             return false;
         }
         if let Some(end) = shapes::duration(bytes, start) {
-            return self.replace(Kind::Durations, start, end);
+            return self.replace(RuleKind::Durations, start, end);
         }
         if let Some(end) = shapes::ipv4(bytes, start) {
             self.at = end;
@@ -192,18 +196,17 @@ impl<'a> Scan<'a> {
             return true;
         }
         if let Some(end) = shapes::time(bytes, start) {
-            return self.replace(Kind::Times, start, end);
+            return self.replace(RuleKind::Times, start, end);
         }
         if self.near_address
             && let Some(end) = shapes::dynamic_port(bytes, start)
         {
-            return self.replace(Kind::Ports, start, end);
+            return self.replace(RuleKind::Ports, start, end);
         }
         self.quantity(start)
     }
 
-    /// Whether a colon ends a word, and not a part of an address: of hex digits
-    /// and colons alone.
+    /// Whether a colon ends a word and is not part of an address.
     fn is_behind_label(&self, colon: usize) -> bool {
         let before = self.bytes.get(..colon).unwrap_or(&[]);
         let is_part = |b: &&u8| b.is_ascii_hexdigit() || **b == b':';
@@ -217,21 +220,21 @@ impl<'a> Scan<'a> {
         head.last().is_some_and(|b| b.is_ascii_alphabetic())
     }
 
-    /// Numbers that their neighbours explain.
+    /// Handles numbers that are explained by adjacent text.
     fn quantity(&mut self, start: usize) -> bool {
         let end = start + shapes::number(self.bytes, start);
         if let Some(end) = shapes::kilobytes(self.bytes, end) {
-            return self.replace(Kind::Memory, start, end);
+            return self.replace(RuleKind::Memory, start, end);
         }
         let next = self.skip_blanks(end);
         if next > end && next < self.bytes.len() && self.is_behind_record(start) {
-            return self.replace(Kind::Durations, start, end);
+            return self.replace(RuleKind::Durations, start, end);
         }
         false
     }
 
-    /// Whether the word before a place is a type of DNS records, and the one
-    /// before that a name with a point.
+    /// Whether the word before a position is a DNS record type after a name
+    /// with a point.
     fn is_behind_record(&self, at: usize) -> bool {
         let from = at.saturating_sub(FILE_NAME_MAX);
         let before = self.bytes.get(from..at).unwrap_or(&[]);
@@ -244,28 +247,28 @@ impl<'a> Scan<'a> {
         is_record && words.next().is_some_and(|name| name.contains(&b'.'))
     }
 
-    /// What may begin with a letter.
+    /// Handles a part that starts with a letter.
     fn name(&mut self, start: usize) -> bool {
         let bytes = self.bytes;
         match self.byte(start) {
             b'S' => {
                 if let Some((from, end)) = shapes::sid(bytes, start) {
-                    return self.replace(Kind::Sids, from, end);
+                    return self.replace(RuleKind::Sids, from, end);
                 }
             }
             b'P' => {
                 if let Some(end) = shapes::duration(bytes, start) {
-                    return self.replace(Kind::Durations, start, end);
+                    return self.replace(RuleKind::Durations, start, end);
                 }
             }
             _ => {}
         }
         if self.byte(start).is_ascii_hexdigit() {
             if let Some(end) = shapes::guid(bytes, start) {
-                return self.replace(Kind::Guids, start, end);
+                return self.replace(RuleKind::Guids, start, end);
             }
             if let Some(end) = shapes::address(bytes, start) {
-                return self.replace(Kind::Addresses, start, end);
+                return self.replace(RuleKind::Addresses, start, end);
             }
         }
         if matches!(
@@ -273,15 +276,15 @@ impl<'a> Scan<'a> {
             b'm' | b't' | b'w' | b'f' | b's' | b'j' | b'a' | b'o' | b'n' | b'd'
         ) && let Some(end) = shapes::named_time(bytes, start)
         {
-            return self.replace(Kind::Times, start, end);
+            return self.replace(RuleKind::Times, start, end);
         }
         self.machine(start) || self.made_up(start)
     }
 
-    /// The name of a machine of the fleet: noted, and replaced where it is the
-    /// one that is asked.
+    /// Handles a device name of the fleet: records it, and replaces it if it is
+    /// the own name.
     fn machine(&mut self, start: usize) -> bool {
-        if !self.on(Kind::Own) || self.before(start) == b'-' {
+        if !self.on(RuleKind::Own) || self.before(start) == b'-' {
             return false;
         }
         let machines = &self.templates.machines;
@@ -300,15 +303,15 @@ impl<'a> Scan<'a> {
             self.named.push(name);
         }
         if self.own == Some(name) {
-            return self.replace(Kind::Own, start, start + len);
+            return self.replace(RuleKind::Own, start, start + len);
         }
         self.at = start + len;
         true
     }
 
-    /// Names of files that hold what a program made up.
+    /// Handles file names with generated parts.
     fn made_up(&mut self, start: usize) -> bool {
-        if !matches!(self.byte(start), b'_' | b'P') || !self.on(Kind::Temp) {
+        if !matches!(self.byte(start), b'_' | b'P') || !self.on(RuleKind::Temp) {
             return false;
         }
         let rest = self.bytes.get(start..).unwrap_or(&[]);
@@ -329,15 +332,15 @@ impl<'a> Scan<'a> {
         } else {
             None
         };
-        found.is_some_and(|(from, to)| self.replace(Kind::Temp, from, to))
+        found.is_some_and(|(from, to)| self.replace(RuleKind::Temp, from, to))
     }
 
-    /// `.tmp` behind a name that looks made up: the name goes.
+    /// Handles `.tmp` after a generated name.
     fn ending(&mut self) {
         let dot = self.at;
         self.at += 1;
         let is_tmp = self.text(dot + 1, dot + 4).eq_ignore_ascii_case("tmp");
-        if !is_tmp || !shapes::ends(self.bytes, dot + 4) || !self.on(Kind::Temp) {
+        if !is_tmp || !shapes::ends(self.bytes, dot + 4) || !self.on(RuleKind::Temp) {
             return;
         }
         let is_stop = |b: &u8| b"\\/ \t\"',;=:([|".contains(b);
@@ -349,11 +352,11 @@ impl<'a> Scan<'a> {
         }
         let name = self.text(dot - len, dot);
         if is_made_up(&name.to_ascii_lowercase()) {
-            self.replace(Kind::Temp, dot - name.len(), dot);
+            self.replace(RuleKind::Temp, dot - name.len(), dot);
         }
     }
 
-    /// Behind `\Users\` stands a user.
+    /// Handles the user name after `\Users\`.
     fn separator(&mut self) {
         let at = self.at;
         self.at += 1;
@@ -363,7 +366,7 @@ impl<'a> Scan<'a> {
             .get(from..at)
             .is_some_and(|b| b.eq_ignore_ascii_case(b"Users"))
             && matches!(self.before(from), b'\\' | b'/');
-        if !is_users || !self.on(Kind::Users) {
+        if !is_users || !self.on(RuleKind::Users) {
             return;
         }
         let rest = self.bytes.get(at + 1..).unwrap_or(&[]);
@@ -380,14 +383,14 @@ impl<'a> Scan<'a> {
             .take_while(|b| !stop(**b))
             .count();
         let name = rest.get(..len).unwrap_or(&[]);
-        // A name may hold blanks where the path goes on behind it.
+        // A name may contain blanks if the path continues after it.
         let goes_on = matches!(rest.get(len), Some(b'\\' | b'/'));
         if !goes_on || name.last().is_some_and(is_blank) {
             len = name.iter().take_while(|b| !is_blank(b)).count();
         }
         let user = self.text(at + 1, at + 1 + len);
         if !user.is_empty() && user.len() <= SHORT && !is_everywhere(user) {
-            self.replace(Kind::Users, at + 1, at + 1 + len);
+            self.replace(RuleKind::Users, at + 1, at + 1 + len);
         }
     }
 
@@ -399,8 +402,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Whether a temporary file's name, in small letters, looks drawn: what makes
-/// them begins with up to three letters of its own and goes on in hex.
+/// Whether the name of a temporary file, in lower case, is generated: up to
+/// three letters followed by hex digits.
 fn is_made_up(name: &str) -> bool {
     let heads = ["tmp", "~", "wct", "is-", "msi"];
     let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
@@ -415,7 +418,7 @@ fn is_made_up(name: &str) -> bool {
         || has_digit && (drawn || name.len() >= 8 && is_hex(name))
 }
 
-/// Letters, digits, `_` and what is not ASCII.
+/// Letters, digits, `_` and non-ASCII bytes.
 const WORD: [bool; 256] = {
     let mut word = [false; 256];
     let mut byte = 0;

@@ -1,5 +1,5 @@
-//! What volatile things look like: each function says where one that begins
-//! at a place ends. They know bytes, not what surrounds them.
+//! Shapes of volatile parts. Each function returns the end of the part that
+//! starts at a position. Context is not considered here.
 
 fn digits(bytes: &[u8], at: usize) -> usize {
     count(bytes, at, |b| b.is_ascii_digit())
@@ -14,7 +14,7 @@ fn byte(bytes: &[u8], at: usize) -> u8 {
     bytes.get(at).copied().unwrap_or(0)
 }
 
-/// Nothing goes on here that belongs to a word or number.
+/// Whether no word or number continues at a position.
 pub(crate) fn ends(bytes: &[u8], at: usize) -> bool {
     let b = byte(bytes, at);
     !(b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80)
@@ -27,7 +27,7 @@ fn value(bytes: &[u8], at: usize, len: usize) -> u64 {
     })
 }
 
-/// Digits of exactly this length and a value in this range.
+/// Digits of one of the given lengths with a value in a range.
 fn field(bytes: &[u8], at: usize, lens: &[usize], from: u64, to: u64) -> Option<usize> {
     let len = digits(bytes, at);
     let fits = lens.contains(&len) && (from..=to).contains(&value(bytes, at, len));
@@ -54,9 +54,9 @@ pub(crate) fn guid(bytes: &[u8], at: usize) -> Option<usize> {
     ends(bytes, end).then_some(end)
 }
 
-/// The part of a machine's or domain's SID that differs between them, in
-/// `S-1-5-21-a-b-c-1001`: from `a`, and with an account number that no system
-/// gives to all (below 1000: Administrator, Guest, Domain Admins).
+/// The variable part of a machine or domain SID (`S-1-5-21-a-b-c-1001`): from
+/// `a`, including the account number unless it is a well-known one below 1000
+/// (Administrator, Guest, Domain Admins).
 pub(crate) fn sid(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     const HEAD: &[u8] = b"S-1-5-21-";
     if !bytes.get(at..)?.starts_with(HEAD) {
@@ -86,7 +86,7 @@ pub(crate) fn time(bytes: &[u8], at: usize) -> Option<usize> {
     Some(joined(bytes, end).unwrap_or(end)).filter(|end| ends(bytes, *end))
 }
 
-/// The time behind a date.
+/// The time after a date.
 fn joined(bytes: &[u8], end: usize) -> Option<usize> {
     let gap = match byte(bytes, end) {
         b'T' | b':' | b'_' | b'-' => 1,
@@ -169,7 +169,7 @@ fn clock(bytes: &[u8], at: usize) -> Option<usize> {
     ends(bytes, end).then_some(end)
 }
 
-/// Behind a time: `Z`, `+02:00`, ` +0000`, ` GMT`, ` UTC`.
+/// After a time: `Z`, `+02:00`, ` +0000`, ` GMT`, ` UTC`.
 fn zone(bytes: &[u8], at: usize) -> usize {
     if byte(bytes, at) == b'Z' && ends(bytes, at + 1) {
         return at + 1;
@@ -194,7 +194,7 @@ fn zone(bytes: &[u8], at: usize) -> usize {
     at
 }
 
-/// A month's name by its first three letters.
+/// Name of a month by its first three letters.
 fn month_of(head: &[u8; 3]) -> Option<&'static str> {
     Some(match head {
         b"jan" => "january",
@@ -213,7 +213,7 @@ fn month_of(head: &[u8; 3]) -> Option<&'static str> {
     })
 }
 
-/// A day's name by its first three letters.
+/// Name of a weekday by its first three letters.
 fn day_of(head: &[u8; 3]) -> Option<&'static str> {
     Some(match head {
         b"mon" => "monday",
@@ -227,7 +227,7 @@ fn day_of(head: &[u8; 3]) -> Option<&'static str> {
     })
 }
 
-/// A name, or its first three letters.
+/// A full name or its first three letters.
 fn named(bytes: &[u8], at: usize, name_of: fn(&[u8; 3]) -> Option<&'static str>) -> Option<usize> {
     let head = bytes.get(at..)?.first_chunk::<3>()?.map(|b| b | 32);
     let name = name_of(&head)?;
@@ -276,7 +276,7 @@ pub(crate) fn duration(bytes: &[u8], at: usize) -> Option<usize> {
     let number = at + number(bytes, at);
     let unit = number + count(bytes, number, |b| b == b' ').min(1);
     let len = count(bytes, unit, |b| b.is_ascii_alphabetic());
-    // The first letters of all units: most words behind numbers have others.
+    // First letters of all units: most words after numbers start differently.
     if len == 0 || !b"mshnu".contains(&(byte(bytes, unit) | 32)) {
         return None;
     }
@@ -301,11 +301,13 @@ pub(crate) fn duration(bytes: &[u8], at: usize) -> Option<usize> {
     (is_unit && ends(bytes, unit + len)).then_some(unit + len)
 }
 
-/// **Units**: bytes. Numbers are shorter; a list of numbers may go on over the
-/// whole line, and is looked at number by number.
+/// Longest number. A list of numbers can cover the whole line and is read
+/// number by number.
+///
+/// **Units**: bytes.
 const NUMBER_MAX: usize = 40;
 
-/// Digits with their commas and points: `1,234.5`.
+/// Digits with commas and points: `1,234.5`.
 pub(crate) fn number(bytes: &[u8], at: usize) -> usize {
     let mut len = digits(bytes, at);
     while (1..NUMBER_MAX).contains(&len) && b".,".contains(&byte(bytes, at + len)) {
@@ -317,14 +319,14 @@ pub(crate) fn number(bytes: &[u8], at: usize) -> usize {
     len
 }
 
-/// Behind a number, what says that it is memory as a task list prints it.
+/// Unit of a memory size in a task list, after a number.
 pub(crate) fn kilobytes(bytes: &[u8], at: usize) -> Option<usize> {
     let unit = at + count(bytes, at, |b| b == b' ');
     (unit > at && byte(bytes, unit) == b'K' && ends(bytes, unit + 1)).then_some(unit + 1)
 }
 
-/// An address of 64 bits: `0x7ffb1c2a0000`, `00007FFB1C2A0000`,
-/// `fffff800'12345678`. What is shorter may be a code that says something.
+/// A 64-bit address: `0x7ffb1c2a0000`, `00007FFB1C2A0000`, `fffff800'12345678`.
+/// Shorter numbers may be codes and are kept.
 pub(crate) fn address(bytes: &[u8], at: usize) -> Option<usize> {
     let hex = |at| count(bytes, at, |b| b.is_ascii_hexdigit());
     if byte(bytes, at) == b'0' && byte(bytes, at + 1) | 32 == b'x' {
@@ -340,7 +342,7 @@ pub(crate) fn address(bytes: &[u8], at: usize) -> Option<usize> {
         8 if byte(bytes, at + 8) == b'`' && hex(at + 9) == 8 => at + 17,
         _ => return None,
     };
-    // Below 4 GiB it is as likely a size or an offset.
+    // Values below 4 GiB may be sizes or offsets.
     let is_high = bytes.get(at + 4..at + 8).is_some_and(|b| b != b"0000");
     (is_high && ends(bytes, end)).then_some(end)
 }
@@ -357,7 +359,7 @@ pub(crate) fn ipv4(bytes: &[u8], at: usize) -> Option<usize> {
     (ends(bytes, end) && !(byte(bytes, end) == b'.' && digits(bytes, end + 1) > 0)).then_some(end)
 }
 
-/// An IPv4 address that is no public one, with or without `::ffff:` before it.
+/// A private IPv4 address, with or without `::ffff:`.
 pub(crate) fn private(bytes: &[u8], at: usize) -> Option<usize> {
     const MAPPED: &[u8] = b"::ffff:";
     let is_mapped = bytes.get(at..)?.starts_with(MAPPED);
@@ -378,17 +380,18 @@ pub(crate) fn private(bytes: &[u8], at: usize) -> Option<usize> {
     is_private.then_some(end)
 }
 
-/// A port that systems give out as it comes: 49152 and above.
+/// A dynamic port: 49152 and above.
 pub(crate) fn dynamic_port(bytes: &[u8], at: usize) -> Option<usize> {
     field(bytes, at, &[5], 49_152, 65_535).filter(|end| ends(bytes, *end))
 }
 
-/// A number as it stands: `1234`, `0x3E7`.
+/// A plain number: `1234`, `0x3E7`.
 pub(crate) fn plain(bytes: &[u8], at: usize) -> Option<usize> {
     let is_hex = byte(bytes, at) == b'0' && byte(bytes, at + 1) | 32 == b'x';
-    let len = match is_hex {
-        true => 2 + count(bytes, at + 2, |b| b.is_ascii_hexdigit()),
-        false => digits(bytes, at),
+    let len = if is_hex {
+        2 + count(bytes, at + 2, |b| b.is_ascii_hexdigit())
+    } else {
+        digits(bytes, at)
     };
     (len > 2 * usize::from(is_hex) && ends(bytes, at + len)).then_some(at + len)
 }
@@ -402,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_known_in_the_forms_that_windows_prints() {
+    fn times_are_recognized_in_all_windows_formats() {
         for text in [
             "2026-02-03T02:11:40.1234567Z",
             "2026-02-03 02:11:40",
@@ -446,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_say_something_are_left() {
+    fn meaningful_numbers_are_kept() {
         for text in [
             "0x80070005",
             "0x1410",
@@ -473,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_are_known_whole_or_not_at_all() {
+    fn identifiers_are_recognized_only_as_a_whole() {
         assert!(whole(guid, "5382f7ea-7557-4ab7-9782-d50480024a4e"));
         assert!(!whole(guid, "5382f7ea-7557-4ab7-9782-d50480024a4e1"));
         let sid = |text: &str| sid(text.as_bytes(), 0).map(|(a, b)| text[a..b].to_string());

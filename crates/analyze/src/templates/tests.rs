@@ -5,7 +5,7 @@ fn of(line: &str) -> String {
 }
 
 #[test]
-fn each_rule_does_what_its_example_says_and_nothing_when_it_is_off() {
+fn each_rule_matches_its_example_and_can_be_switched_off() {
     for rule in RULES {
         let (line, template) = rule.example;
         assert_eq!(of(line), template, "{}", rule.name);
@@ -21,7 +21,7 @@ fn each_rule_does_what_its_example_says_and_nothing_when_it_is_off() {
 }
 
 #[test]
-fn a_template_is_its_own_template() {
+fn template_of_a_template_is_itself() {
     for rule in RULES {
         let once = of(rule.example.0);
         assert_eq!(of(&once), once, "{}", rule.name);
@@ -29,7 +29,7 @@ fn a_template_is_its_own_template() {
 }
 
 #[test]
-fn what_differs_for_a_reason_stays_apart() {
+fn meaningful_differences_are_kept() {
     for pair in [
         ["Event ID: 4624", "Event ID: 4625"],
         [
@@ -101,7 +101,7 @@ fn what_differs_for_a_reason_stays_apart() {
 }
 
 #[test]
-fn what_differs_in_volatile_parts_alone_is_one() {
+fn lines_with_different_volatile_parts_have_one_template() {
     for pair in [
         [
             "  TCP    10.20.0.4:50123   198.51.100.7:443   TIME_WAIT   0",
@@ -149,7 +149,7 @@ fn what_differs_in_volatile_parts_alone_is_one() {
 }
 
 #[test]
-fn a_machine_is_volatile_in_what_it_says_of_itself_alone() {
+fn device_name_is_volatile_in_its_own_lines_only() {
     let names = ["fin-ws-07.corp.contoso.example", "dc-01", "x"];
     let templates = Templates::new(&RuleSet::default()).unwrap();
     let templates = templates.with_machines(names.into_iter());
@@ -169,7 +169,7 @@ fn a_machine_is_volatile_in_what_it_says_of_itself_alone() {
 }
 
 #[test]
-fn a_list_of_machines_says_of_none_that_it_is_itself() {
+fn list_of_devices_keeps_every_name() {
     let names: Vec<String> = (0..40).map(|n| format!("ws-{n:02}")).collect();
     let templates = Templates::new(&RuleSet::default()).unwrap();
     let templates = templates.with_machines(names.iter().map(String::as_str));
@@ -184,7 +184,7 @@ fn a_list_of_machines_says_of_none_that_it_is_itself() {
 }
 
 #[test]
-fn rules_of_the_user_go_first_and_a_wrong_one_is_named() {
+fn user_rules_are_applied_first_and_invalid_ones_are_reported() {
     let set = |more: &[(&str, &str)], off: &[&str]| RuleSet {
         off: off.iter().map(|name| name.to_string()).collect(),
         more: more
@@ -204,7 +204,7 @@ fn rules_of_the_user_go_first_and_a_wrong_one_is_named() {
 }
 
 #[test]
-fn hostile_lines_are_scanned_like_any_other() {
+fn hostile_lines_are_scanned_in_bounded_time() {
     let long = "5382f7ea-".repeat(20_000);
     for line in [
         "",
@@ -253,8 +253,8 @@ fn hostile_lines_are_scanned_like_any_other() {
 }
 
 #[test]
-fn a_line_made_to_be_slow_is_not() {
-    // Each of these takes minutes where every part looks through all the rest.
+fn adversarial_line_is_not_slow() {
+    // Each part takes minutes if every position searches the whole rest.
     for part in [
         "77,90,144,0,3,",
         ".tmp",
