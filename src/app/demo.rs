@@ -70,7 +70,7 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
     }
     let mut shown = None;
     for question in &QUESTIONS {
-        view.question(question.tells, &command(question))?;
+        view.question(question.answer, &command(question))?;
         let request = request(question);
         let mut search = Search::open(archive, &request, &mut |_, _, _| {})?;
         search.hits(&mut |hit| {

@@ -1,26 +1,26 @@
-//! Live response actions as the API gives them.
+//! Live response actions in the format of the API.
 
 use serde_json::{Value, json};
 
-use crate::clock::Moment;
-use crate::device::Device;
+use crate::clock::UnixTime;
+use crate::device::SyntheticDevice;
 use evidence::{ActionId, CommandIndex, ResultKey};
 
-/// One action on its way to `ACTION_ID.json`.
+/// An action, serialized as `ACTION_ID.json`.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub id: ActionId,
     pub status: &'static str,
     pub requestor: &'static str,
     pub comment: String,
-    pub created: Moment,
-    /// When the last command so far ended.
-    pub ended: Moment,
+    pub created: UnixTime,
+    /// End of the last command so far.
+    pub ended: UnixTime,
     pub commands: Vec<Value>,
 }
 
 impl Session {
-    pub fn new(id: ActionId, requestor: &'static str, comment: String, created: Moment) -> Self {
+    pub fn new(id: ActionId, requestor: &'static str, comment: String, created: UnixTime) -> Self {
         Self {
             id,
             status: "Succeeded",
@@ -32,7 +32,7 @@ impl Session {
         }
     }
 
-    /// The key that the next command's result will have.
+    /// Key of the result of the next command.
     pub fn next_key(&self) -> ResultKey {
         ResultKey::new(self.id, CommandIndex(self.commands.len() as u32))
     }
@@ -45,17 +45,17 @@ impl Session {
         self.add(kind, params, "Completed", times, &[]);
     }
 
-    /// Adds a command in any state.
+    /// Adds a command with any status.
     pub fn add(
         &mut self,
         kind: &str,
         params: &[(&str, &str)],
         status: &str,
-        (started, ended): (Option<Moment>, Option<Moment>),
+        (started, ended): (Option<UnixTime>, Option<UnixTime>),
         errors: &[&str],
     ) {
         let index = self.commands.len();
-        let time = |moment: Option<Moment>| {
+        let time = |moment: Option<UnixTime>| {
             moment.map(|m| format!("{}.{:03}Z", m.iso(), 37 * index % 1000))
         };
         let params: Vec<_> = params
@@ -80,8 +80,8 @@ impl Session {
         self.run("RunScript", &params, seconds);
     }
 
-    /// The machine action as JSON text.
-    pub fn to_json(&self, device: &Device) -> Vec<u8> {
+    /// The machine action as JSON.
+    pub fn to_json(&self, device: &SyntheticDevice) -> Vec<u8> {
         let cancelled = self.status == "Cancelled";
         let if_cancelled = |text: String| if cancelled { json!(text) } else { Value::Null };
         let action = json!({

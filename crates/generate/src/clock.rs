@@ -1,4 +1,4 @@
-//! Times as Windows tools print them, from seconds since 1970 (UTC).
+//! Times in the formats of Windows tools, from seconds since 1970 (UTC).
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use jiff::tz::TimeZone;
 
 /// **Units**: seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(pub i64);
+pub(crate) struct UnixTime(pub i64);
 
-impl Moment {
+impl UnixTime {
     pub fn plus(self, seconds: i64) -> Self {
         Self(self.0 + seconds)
     }
@@ -24,7 +24,7 @@ impl Moment {
         TimeZone::UTC.to_datetime(instant)
     }
 
-    /// `2026-02-04T15:36:52`, to which a fraction and a zone can be added.
+    /// `2026-02-04T15:36:52`, without fraction and zone.
     pub fn iso(self) -> Iso {
         Iso(self.civil(), 'T')
     }
@@ -95,8 +95,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_prints_as_each_tool_would() {
-        let moment = Moment(1_770_219_412);
+    fn time_is_printed_in_the_format_of_each_tool() {
+        let moment = UnixTime(1_770_219_412);
         assert_eq!(moment.iso().to_string(), "2026-02-04T15:36:52");
         assert_eq!(moment.spaced().to_string(), "2026-02-04 15:36:52");
         assert_eq!(moment.compact().to_string(), "20260204153652");

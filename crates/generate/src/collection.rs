@@ -1,4 +1,4 @@
-//! A whole collection: every device, every round, and the answers.
+//! A collection: all devices and rounds, and the answers.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -7,38 +7,38 @@ use std::thread;
 use memchr::memmem::Finder;
 
 use crate::action::Session;
-use crate::clock::Moment;
-use crate::device::Device;
+use crate::clock::UnixTime;
+use crate::device::SyntheticDevice;
 use crate::error::{GenerateError, put, put_json};
 use crate::golden::{IMAGES, Image};
 use crate::plan::Shape;
 use crate::random::Random;
-use crate::round::Round;
+use crate::round::RoundBuilder;
 use crate::section::{Plant, Scene};
 use crate::settings::GenerateSettings;
 use crate::sink::OutputSink;
-use crate::summary::{COMMON, CollectionSummary, Made, Total};
+use crate::summary::{COMMON, CollectionSummary, Total, UnitOutput};
 use evidence::ActionId;
 
-/// What a device brings in one round; more text means more rounds.
+/// Text of a device in one round; more text means more rounds.
 ///
 /// **Units**: bytes of text.
 const ROUND: u64 = 400_000;
 
-/// Units made at once per thread before they are counted: what is held of
-/// each is 16 bytes a line, about 100 KB.
+/// Units generated per thread before they are counted. Each needs 16 bytes per
+/// line, about 100 KB.
 const AHEAD: u64 = 16;
 
-/// 2 February 2026, 08:00 UTC: when the first round begins.
-const BEGIN: Moment = Moment(1_770_019_200);
+/// Start of the first round: 2 February 2026, 08:00 UTC.
+const BEGIN: UnixTime = UnixTime(1_770_019_200);
 
 const DAY: i64 = 86_400;
 
-/// Makes the collection that `settings` describe.
+/// Generates a collection.
 ///
-/// **Errors**: when `sink` refuses a file; what was put until then stays.
-/// **Cost**: all cores. Memory does not grow with the text: about 3 MB a core
-/// and 40 MB for counting lines, and at the end 500 bytes a device.
+/// **Errors**: if `sink` fails; files written before remain. **Cost**: all
+/// cores. **Memory**: about 3 MB per core, 40 MB for counting lines, and 500
+/// bytes per device, independent of the amount of text.
 pub fn generate(
     settings: &GenerateSettings,
     sink: &dyn OutputSink,
@@ -47,7 +47,7 @@ pub fn generate(
     generate_on(threads, settings, sink)
 }
 
-/// The same on a number of threads, which changes nothing but the time.
+/// Like [`generate`], on a number of threads. The output is the same.
 pub(crate) fn generate_on(
     threads: u64,
     settings: &GenerateSettings,
@@ -56,7 +56,7 @@ pub(crate) fn generate_on(
     if settings.devices == 0 {
         return Err(GenerateError::NoDevices);
     }
-    let work = Work::new(settings, sink);
+    let work = CollectionPlan::new(settings, sink);
     let mut total = Total::new(settings);
     let units = settings.devices * work.rounds;
     let mut next = 0;
@@ -73,18 +73,18 @@ pub(crate) fn generate_on(
     Ok(summary)
 }
 
-/// Everything that units share. A unit is one round on one device.
-struct Work<'a> {
+/// State shared by all units. A unit is one round on one device.
+struct CollectionPlan<'a> {
     settings: &'a GenerateSettings,
     sink: &'a dyn OutputSink,
     images: Vec<Image>,
     rounds: u64,
-    /// Which devices hide what, and in which round.
+    /// For each needle, its devices and rounds.
     hiding: Vec<BTreeSet<(u64, u64)>>,
     finders: Vec<Finder<'static>>,
 }
 
-impl<'a> Work<'a> {
+impl<'a> CollectionPlan<'a> {
     fn new(settings: &'a GenerateSettings, sink: &'a dyn OutputSink) -> Self {
         let GenerateSettings {
             seed,
@@ -93,7 +93,8 @@ impl<'a> Work<'a> {
             ..
         } = *settings;
         let rounds = (text_bytes / devices).div_ceil(ROUND).max(1);
-        // Images grow with the collection, so that they weigh little in it.
+        // Images grow with the collection, so that they remain a small part of
+        // it.
         let files = (text_bytes / 15_000).clamp(200, 4_000);
         Self {
             settings,
@@ -110,16 +111,16 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn device(&self, number: u64) -> Device {
-        Device::of_fleet(self.settings.seed, number, IMAGES, BEGIN)
+    fn device(&self, number: u64) -> SyntheticDevice {
+        SyntheticDevice::of_fleet(self.settings.seed, number, IMAGES, BEGIN)
     }
 
-    fn image(&self, device: &Device) -> &Image {
+    fn image(&self, device: &SyntheticDevice) -> &Image {
         &self.images[device.image as usize]
     }
 
-    /// One line a machine, written as it goes: values of all machines at once
-    /// would weigh more than the collection's making.
+    /// One line per device, written incrementally: the JSON values of all
+    /// devices would need more memory than the rest.
     fn machines(&self) -> Vec<u8> {
         let seen = BEGIN.plus(DAY * self.rounds as i64);
         let mut json = b"{\"value\": [".to_vec();
@@ -134,8 +135,8 @@ impl<'a> Work<'a> {
         json
     }
 
-    /// Makes units on several threads and gives them back in order.
-    fn make_all(&self, units: Range<u64>, threads: u64) -> Result<Vec<Made>, GenerateError> {
+    /// Generates units on several threads and returns them in order.
+    fn make_all(&self, units: Range<u64>, threads: u64) -> Result<Vec<UnitOutput>, GenerateError> {
         let every_nth = |first: u64| {
             (units.start + first..units.end)
                 .step_by(threads as usize)
@@ -160,8 +161,8 @@ impl<'a> Work<'a> {
         Ok(made.into_iter().map(|(_, made)| made).collect())
     }
 
-    /// Makes one round on one device.
-    fn make(&self, unit: u64) -> Result<Made, GenerateError> {
+    /// Generates one round on one device.
+    fn make(&self, unit: u64) -> Result<UnitOutput, GenerateError> {
         let GenerateSettings { seed, devices, .. } = *self.settings;
         let (round, number) = (unit / devices, unit % devices);
         let device = self.device(number);
@@ -184,14 +185,14 @@ impl<'a> Work<'a> {
         };
         let first = (number + round) as usize;
         let target = self.settings.text_bytes / devices / self.rounds;
-        Round::new(self.sink, &self.finders, scene, scripts, files).run(
+        RoundBuilder::new(self.sink, &self.finders, scene, scripts, files).run(
             self.settings.shape.steps(),
             first,
             target,
         )
     }
 
-    /// What has to be hidden on a device in a round.
+    /// Needles to plant on a device in a round.
     fn plants(&self, device: u64, round: u64) -> Vec<Plant<'_>> {
         let hidden = self.settings.hidden.iter().zip(&self.hiding).enumerate();
         hidden
@@ -210,7 +211,7 @@ const UNIT: u64 = 0x756e_6974;
 const NEEDLE: u64 = 0x6e65_6564;
 const REQUESTOR: &str = "responder@contoso.example";
 
-/// Chooses devices, and a round for each.
+/// Selects devices, and a round for each.
 fn hiding_places(settings: &GenerateSettings, number: usize, rounds: u64) -> BTreeSet<(u64, u64)> {
     let mut random = Random::new(settings.seed, &[NEEDLE, number as u64]);
     let wanted = settings.hidden[number].devices.min(settings.devices);

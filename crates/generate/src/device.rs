@@ -1,30 +1,30 @@
-//! One made-up machine.
+//! A synthetic device.
 
 use serde_json::{Value, json};
 
-use crate::clock::Moment;
+use crate::clock::UnixTime;
 use crate::random::Random;
 use crate::words::PEOPLE;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Device {
+pub(crate) struct SyntheticDevice {
     /// Short name, upper case.
     pub name: String,
     pub domain: &'static str,
-    /// What the service calls it: 40 hexadecimal digits.
+    /// Machine id of the service: 40 hexadecimal digits.
     pub machine_id: String,
     pub image: u64,
     pub address: String,
-    /// The domain's part of every SID on it.
+    /// Domain part of its SIDs.
     pub sid: String,
     pub user: String,
-    /// When it was last started.
-    pub booted: Moment,
+    /// Time of the last boot.
+    pub booted: UnixTime,
 }
 
-impl Device {
-    /// The `number`th device of a fleet.
-    pub fn of_fleet(seed: u64, number: u64, images: u64, start: Moment) -> Self {
+impl SyntheticDevice {
+    /// Device `number` of a fleet.
+    pub fn of_fleet(seed: u64, number: u64, images: u64, start: UnixTime) -> Self {
         let mut random = Random::new(seed, &[DEVICE, number]);
         let kind = ["WS", "LT", "KI", "SV"][random.below(4) as usize];
         Self {
@@ -52,13 +52,13 @@ impl Device {
         }
     }
 
-    /// Fully qualified, as the service writes it.
+    /// Fully qualified name, as the service writes it.
     pub fn dns_name(&self) -> String {
         format!("{}.{}", self.name.to_lowercase(), self.domain)
     }
 
-    /// The machine as the API lists it.
-    pub fn to_json(&self, edition: &str, build: &str, last_seen: Moment, health: &str) -> Value {
+    /// The device as the API lists it.
+    pub fn to_json(&self, edition: &str, build: &str, last_seen: UnixTime, health: &str) -> Value {
         let number = |part: usize| build.split('.').nth(part).unwrap_or("0").to_string();
         json!({
             "id": self.machine_id,

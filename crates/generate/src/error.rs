@@ -1,4 +1,4 @@
-//! What can go wrong outside, and the one place where it does.
+//! Errors of writing a collection.
 
 use std::io;
 
@@ -6,18 +6,18 @@ use serde::Serialize;
 
 use crate::sink::OutputSink;
 
-/// Why a collection could not be made.
+/// A collection could not be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
-    #[error("could not write `{path}` of the collection")]
+    #[error("could not write `{path}`")]
     Write { path: String, source: io::Error },
-    #[error("could not pack a result of {device}")]
+    #[error("could not compress a result of {device}")]
     Pack { device: String, source: io::Error },
     #[error("a collection needs at least one device")]
     NoDevices,
 }
 
-/// Puts `value` as indented JSON.
+/// Writes `value` as indented JSON.
 pub(crate) fn put_json(
     sink: &dyn OutputSink,
     path: &str,

@@ -1,37 +1,36 @@
-//! Golden images: what machines set up from one image have in common.
+//! Golden images: the content that devices installed from one image share.
 //!
-//! Images of one fleet are relatives: two thirds of what they hold is the
-//! same on all of them, the rest differs in version or hash.
+//! Two thirds of the content is the same in all images of a fleet; the rest
+//! differs in version or hash.
 
 use crate::random::Random;
 use crate::words::{FOLDERS, PROCESSES, PRODUCTS, SERVICES, STEMS, TAILS, TASKS, VENDORS};
 
-/// How many images a fleet is set up from.
+/// Number of images of a fleet.
 pub(crate) const IMAGES: u64 = 5;
 
-/// Lines ready to print, made once per image.
+/// Lines of an image, generated once.
 pub(crate) struct Image {
     pub edition: &'static str,
     pub build: String,
-    /// Running or not, and the rest of the line.
+    /// Whether the service runs, and the rest of the line.
     pub services: Vec<(bool, String)>,
     pub tasks: Vec<String>,
-    /// Key, then one line per value below it.
+    /// Key, and one line per value.
     pub run_keys: Vec<(String, Vec<String>)>,
     pub autoruns: Vec<String>,
     pub software: Vec<String>,
     pub hotfixes: Vec<String>,
     /// SHA-256 and path of system files.
     pub hashes: Vec<String>,
-    /// Image name, command line.
+    /// Image name and command line.
     pub processes: Vec<(String, String)>,
     pub prefetch: Vec<String>,
     pub host_names: Vec<String>,
 }
 
-/// What an item is made from: the same stream on every image, or one of its
-/// own.
-struct Source {
+/// Random streams of an item: one for all images, or one per image.
+struct ItemStreams {
     seed: u64,
     image: u64,
 }
@@ -50,12 +49,13 @@ enum Item {
     Host,
 }
 
-impl Source {
+impl ItemStreams {
     fn common(&self, item: Item, number: u64) -> Random {
         Random::new(self.seed, &[GOLDEN, item as u64, number])
     }
 
-    /// For what may differ between images: two thirds of it does not.
+    /// Stream for content that can differ between images; two thirds of it does
+    /// not.
     fn own(&self, item: Item, number: u64) -> Random {
         let differs = self.common(item, number).once_in(3);
         let image = if differs { self.image + 1 } else { 0 };
@@ -63,14 +63,14 @@ impl Source {
     }
 }
 
-/// Tells the streams of images from those of devices.
+/// Separates the streams of images from those of devices.
 const GOLDEN: u64 = 0x676f_6c64;
 
 impl Image {
-    /// `files` is how many system files are hashed: it decides how much text
-    /// an image is.
+    /// `files` is the number of hashed system files, which determines the size
+    /// of an image.
     pub fn new(seed: u64, image: u64, files: u64) -> Self {
-        let source = Source { seed, image };
+        let source = ItemStreams { seed, image };
         let build = match image {
             0 | 1 => 26100,
             2 | 3 => 22631,
@@ -119,7 +119,7 @@ fn version(random: &mut Random) -> String {
     )
 }
 
-fn service(source: &Source, number: u64) -> (bool, String) {
+fn service(source: &ItemStreams, number: u64) -> (bool, String) {
     let mut common = source.common(Item::Service, number);
     let running = !common.once_in(3);
     let start =
@@ -146,7 +146,7 @@ fn service(source: &Source, number: u64) -> (bool, String) {
     )
 }
 
-fn task(source: &Source, number: u64) -> String {
+fn task(source: &ItemStreams, number: u64) -> String {
     let mut common = source.common(Item::Task, number);
     match TASKS.get(number as usize) {
         Some((folder, name)) => format!(r"\Microsoft\Windows\{folder}\{name}"),
@@ -162,7 +162,7 @@ fn task(source: &Source, number: u64) -> String {
     }
 }
 
-fn run_keys(source: &Source) -> Vec<(String, Vec<String>)> {
+fn run_keys(source: &ItemStreams) -> Vec<(String, Vec<String>)> {
     const KEYS: &[&str] = &[
         r"HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows\CurrentVersion\Run",
         r"HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows\CurrentVersion\RunOnce",
@@ -190,7 +190,7 @@ fn run_keys(source: &Source) -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
-fn autorun(source: &Source, number: u64) -> String {
+fn autorun(source: &ItemStreams, number: u64) -> String {
     const PLACES: &[&str] = &[
         r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Run",
         r"HKLM\SOFTWARE\Wow6432Node\Microsoft\Windows\CurrentVersion\Run",
@@ -211,7 +211,7 @@ fn autorun(source: &Source, number: u64) -> String {
     )
 }
 
-fn software(source: &Source, number: u64) -> String {
+fn software(source: &ItemStreams, number: u64) -> String {
     let (vendor, product) = product(&mut source.common(Item::Software, number));
     let mut own = source.own(Item::Software, number);
     let name = format!("{vendor} {product}");
@@ -224,7 +224,7 @@ fn software(source: &Source, number: u64) -> String {
     )
 }
 
-fn hotfix(source: &Source, number: u64) -> String {
+fn hotfix(source: &ItemStreams, number: u64) -> String {
     let mut own = source.own(Item::Hotfix, number);
     let kind = own.pick(&["Update", "Security Update"]);
     format!(
@@ -235,7 +235,7 @@ fn hotfix(source: &Source, number: u64) -> String {
     )
 }
 
-fn hash(source: &Source, number: u64) -> String {
+fn hash(source: &ItemStreams, number: u64) -> String {
     let mut common = source.common(Item::File, number);
     let folder = common.pick(FOLDERS);
     let ending = common.pick(&["dll", "dll", "dll", "exe", "sys"]);
@@ -244,7 +244,7 @@ fn hash(source: &Source, number: u64) -> String {
     format!("SHA256          {sha256}       {folder}{file}.{ending}")
 }
 
-fn processes(source: &Source) -> Vec<(String, String)> {
+fn processes(source: &ItemStreams) -> Vec<(String, String)> {
     let services = SERVICES.iter().take(46).map(|(name, _, group)| {
         let line = format!(r"C:\Windows\system32\svchost.exe -k {group} -s {name}");
         ("svchost.exe".to_string(), line)
@@ -262,7 +262,7 @@ fn processes(source: &Source) -> Vec<(String, String)> {
     common.chain(services).chain(vendors).collect()
 }
 
-fn prefetch(source: &Source, number: u64) -> String {
+fn prefetch(source: &ItemStreams, number: u64) -> String {
     let mut common = source.common(Item::Prefetch, number);
     format!(
         "{}.EXE-{}.pf",
@@ -271,7 +271,7 @@ fn prefetch(source: &Source, number: u64) -> String {
     )
 }
 
-fn host_name(source: &Source, number: u64) -> String {
+fn host_name(source: &ItemStreams, number: u64) -> String {
     let mut common = source.common(Item::Host, number);
     let (domain, vendor) = (
         crate::words::DOMAINS[number as usize % crate::words::DOMAINS.len()],

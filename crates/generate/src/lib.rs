@@ -1,14 +1,26 @@
-//! Made-up collections of live response results whose answers are known: a
-//! fleet of any size for benches and tests, and the incident of `sample-data`.
+//! Seeded collections of live response results with known answers: fleets of
+//! any size for benches and tests, and the incident of `sample-data`.
 //!
-//! Writes what `import` and the emulator read: per action `ACTION_ID.json`, as
-//! the API gives it, beside `ACTION_ID/INDEX.{json,gz}`; `machines.json`; and,
-//! for a generated collection, `answers.json`.
+//! The output can be read by `import` and the emulator: for each action
+//! `ACTION_ID.json`, as the API returns it, and `ACTION_ID/INDEX.{json,gz}`;
+//! `machines.json`; and for generated collections `answers.json`.
 //!
-//! Knows no other room: what judges the archive and the index must not be
-//! made with their code. It never asks the clock, the platform or chance.
-//! **Invariant**: the same settings give the same bytes, however many threads
-//! made them.
+//! This crate uses no code of the archive or the index, because it is used to
+//! test them. It reads no clock and no random source.
+//!
+//! **Invariant**: equal settings give equal bytes, independent of the number of
+//! threads and the platform.
+//!
+//! ```
+//! use afteraction_generate::{GenerateSettings, MemorySink, Shape, generate};
+//!
+//! let sink = MemorySink::default();
+//! let summary = generate(&GenerateSettings::new(Shape::Fleet, 2, 100_000),
+//! &sink)?;
+//! assert!(summary.text_bytes > 50_000);
+//! assert!(sink.into_files().contains_key("answers.json"));
+//! # Ok::<(), afteraction_generate::GenerateError>(())
+//! ```
 
 mod action;
 mod clock;

@@ -1,24 +1,24 @@
-//! What is hidden in a collection, and where it came to stand.
+//! Needles: lines planted in a collection, and their locations.
 
 use serde::Serialize;
 
 use crate::section::Section;
 
-/// A line to be hidden on a number of devices, once on each.
+/// A line to plant on a number of devices, once on each.
 #[derive(Clone, Debug)]
 pub struct PlantedNeedle {
-    /// What it stands for, in a word.
+    /// Kind of the needle, in a word.
     pub kind: &'static str,
-    /// What a search looks for: stands in `line` once, and nowhere else in
-    /// the collection.
+    /// Text that a search finds it by: occurs once in `line` and nowhere else
+    /// in the collection.
     pub text: String,
     pub line: String,
-    /// Which output it is hidden in.
+    /// Output that contains it.
     pub section: Section,
     pub devices: u64,
 }
 
-/// Something hidden, with every place where it stands.
+/// A planted needle with all of its locations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Needle {
     pub kind: &'static str,
@@ -27,7 +27,7 @@ pub struct Needle {
     pub places: Vec<NeedlePlace>,
 }
 
-/// One place in a collection.
+/// One location in a collection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NeedlePlace {
     #[serde(rename = "ref")]
@@ -35,23 +35,24 @@ pub struct NeedlePlace {
     pub device: String,
     pub action_id: String,
     pub command_index: u32,
-    /// Layers below the result, outermost first.
+    /// Labels below the result, outermost first.
     pub member: Vec<String>,
-    /// From 1, in the decoded text.
+    /// Line number in the decoded text, from 1.
     pub line: u64,
-    /// **Units**: bytes of the decoded text (UTF-8), from 0.
+    /// Offset in the decoded text, from 0.
+    ///
+    /// **Units**: bytes of UTF-8.
     pub offset: u64,
 }
 
-/// The SHA-256 that is hidden: of nothing that exists.
+/// A SHA-256 that belongs to no file.
 const HASH: &str = "7B1DDEC0AFE5C0DE5EED0F0A11C0FFEE2026BADC0FFEE0DDF00D5A17D15EA5E1";
 
-/// `Write-Output 'afteraction needle'` as PowerShell takes it encoded.
+/// `Write-Output 'afteraction needle'`, encoded for PowerShell.
 const ENCODED: &str =
     "VwByAGkAdABlAC0ATwB1AHQAcAB1AHQAIAAnAGEAZgB0AGUAcgBhAGMAdABpAG8AbgAgAG4AZQBlAGQAbABlACcA";
 
-/// What a fleet hides unless it is told otherwise: from one device in the
-/// whole fleet to a few dozen.
+/// The default needles of a fleet: on one device up to a few dozen.
 pub fn usual() -> Vec<PlantedNeedle> {
     use Section as In;
     let hidden = |kind, text: &str, line: &str, section, devices| PlantedNeedle {

@@ -1,4 +1,4 @@
-//! What is run on every device of a generated collection, in which order.
+//! The commands that run on each device of a collection, in order.
 
 use std::str::FromStr;
 
@@ -7,23 +7,23 @@ use serde::Serialize;
 use crate::section::Section;
 use crate::section::Section::*;
 
-/// How much a collection repeats itself.
+/// Shape of a collection: how repetitive its text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
-    /// Machines from a few golden images: about 0.15 of the text is distinct
+    /// Devices from a few golden images: about 0.15 of the text are distinct
     /// lines.
     Fleet,
-    /// Event logs, firewall logs and hashes of users' files: about 0.6.
+    /// Event logs, firewall logs and hashes of user files: about 0.6.
     Unique,
-    /// One script that prints everything, on machines from golden images:
-    /// some 200 KB of it.
+    /// The output of one script on devices from golden images, about 200 KB
+    /// each.
     Script,
 }
 
-/// One command and what it brings.
-pub(crate) enum Step {
-    /// RunScript: its transcript, gzipped or not.
+/// A command with its output.
+pub(crate) enum CommandPlan {
+    /// RunScript: its transcript, compressed or not.
     Script {
         name: &'static str,
         args: &'static str,
@@ -35,23 +35,23 @@ pub(crate) enum Step {
         path: &'static str,
         section: Section,
     },
-    /// GetFile of a zip that a collector script left.
+    /// GetFile of a zip written by a collection script.
     Triage {
         path: &'static str,
-        members: &'static [Member],
+        members: &'static [TriageFile],
     },
 }
 
-/// One file of a triage zip.
-pub(crate) struct Member {
+/// A file of a triage zip.
+pub(crate) struct TriageFile {
     pub name: &'static str,
     pub sections: &'static [Section],
-    /// As PowerShell's `>` and `reg export` write.
+    /// Encoded as by `>` in PowerShell and `reg export`.
     pub utf16: bool,
 }
 
-const fn member(name: &'static str, sections: &'static [Section]) -> Member {
-    Member {
+const fn member(name: &'static str, sections: &'static [Section]) -> TriageFile {
+    TriageFile {
         name,
         sections,
         utf16: false,
@@ -59,7 +59,7 @@ const fn member(name: &'static str, sections: &'static [Section]) -> Member {
 }
 
 impl Shape {
-    pub(crate) fn steps(self) -> &'static [Step] {
+    pub(crate) fn steps(self) -> &'static [CommandPlan] {
         match self {
             Self::Fleet => FLEET,
             Self::Unique => UNIQUE,
@@ -67,12 +67,12 @@ impl Shape {
         }
     }
 
-    /// Whether a step of it prints this.
+    /// Whether one of its steps prints the section.
     pub(crate) fn prints(self, section: Section) -> bool {
         self.steps().iter().any(|step| match step {
-            Step::Script { sections, .. } => sections.contains(&section),
-            Step::File { section: only, .. } => *only == section,
-            Step::Triage { members, .. } => {
+            CommandPlan::Script { sections, .. } => sections.contains(&section),
+            CommandPlan::File { section: only, .. } => *only == section,
+            CommandPlan::Triage { members, .. } => {
                 let mut members = members.iter();
                 members.any(|member| member.sections.contains(&section))
             }
@@ -93,45 +93,45 @@ impl FromStr for Shape {
     }
 }
 
-/// A word that is no shape.
+/// The text does not name a shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a shape of a collection: expected `fleet`, `unique` or `script`")]
+#[error("invalid shape `{0}`: expected `fleet`, `unique` or `script`")]
 pub struct UnknownShape(pub String);
 
-const FLEET: &[Step] = &[
-    Step::Script {
+const FLEET: &[CommandPlan] = &[
+    CommandPlan::Script {
         name: "Get-Persistence.ps1",
         args: "-All",
         gzipped: true,
         sections: &[Services, Tasks, Autoruns, RunKeys],
     },
-    Step::Script {
+    CommandPlan::Script {
         name: "Get-Inventory.ps1",
         args: "",
         gzipped: false,
         sections: &[System, Hotfixes, Software, Users],
     },
-    Step::Triage {
+    CommandPlan::Triage {
         path: "C:\\ProgramData\\Triage\\triage.zip",
         members: TRIAGE,
     },
-    Step::Script {
+    CommandPlan::Script {
         name: "Get-SystemHashes.ps1",
         args: "-Algorithm SHA256",
         gzipped: true,
         sections: &[Hashes],
     },
-    Step::Script {
+    CommandPlan::Script {
         name: "Get-Activity.ps1",
         args: "-Connections -Dns",
         gzipped: false,
         sections: &[Processes, Connections, DnsCache],
     },
-    Step::File {
+    CommandPlan::File {
         path: "C:\\Windows\\Logs\\CBS\\CBS.log",
         section: Servicing,
     },
-    Step::Script {
+    CommandPlan::Script {
         name: "Get-RecentEvents.ps1",
         args: "-Newest 70",
         gzipped: false,
@@ -139,7 +139,7 @@ const FLEET: &[Step] = &[
     },
 ];
 
-const SCRIPT: &[Step] = &[Step::Script {
+const SCRIPT: &[CommandPlan] = &[CommandPlan::Script {
     name: "Get-Triage.ps1",
     args: "-All",
     gzipped: true,
@@ -163,7 +163,7 @@ const SCRIPT: &[Step] = &[Step::Script {
     ],
 }];
 
-const TRIAGE: &[Member] = &[
+const TRIAGE: &[TriageFile] = &[
     member("C/ProgramData/Triage/services.txt", &[Services]),
     member("C/ProgramData/Triage/tasks.csv", &[Tasks]),
     member("C/ProgramData/Triage/autoruns.csv", &[Autoruns]),
@@ -171,7 +171,7 @@ const TRIAGE: &[Member] = &[
     member("C/ProgramData/Triage/processes.txt", &[Processes]),
     member("C/ProgramData/Triage/events.txt", &[Events]),
     member("C/ProgramData/Triage/hashes.txt", &[Hashes]),
-    Member {
+    TriageFile {
         name: "C/ProgramData/Triage/Run.reg",
         sections: &[RunKeys],
         utf16: true,
@@ -186,28 +186,28 @@ const TRIAGE: &[Member] = &[
     ),
 ];
 
-const UNIQUE: &[Step] = &[
-    Step::Script {
+const UNIQUE: &[CommandPlan] = &[
+    CommandPlan::Script {
         name: "Get-UserFiles.ps1",
         args: "-Hash SHA256",
         gzipped: false,
         sections: &[UserFiles, DnsCache],
     },
-    Step::File {
+    CommandPlan::File {
         path: "C:\\Windows\\System32\\LogFiles\\Firewall\\pfirewall.log",
         section: Firewall,
     },
-    Step::Triage {
+    CommandPlan::Triage {
         path: "C:\\ProgramData\\Triage\\logs.zip",
         members: LOGS,
     },
-    Step::Script {
+    CommandPlan::Script {
         name: "Get-RecentEvents.ps1",
         args: "-Newest 90 -AsXml",
         gzipped: true,
         sections: &[EventLines, Connections],
     },
-    Step::Script {
+    CommandPlan::Script {
         name: "Get-Snapshot.ps1",
         args: "",
         gzipped: false,
@@ -215,14 +215,14 @@ const UNIQUE: &[Step] = &[
     },
 ];
 
-const LOGS: &[Member] = &[
+const LOGS: &[TriageFile] = &[
     member("C/ProgramData/Triage/Security.xml.txt", &[EventLines]),
     member("C/ProgramData/Triage/System.txt", &[Events]),
     member("C/ProgramData/Triage/prefetch.csv", &[Prefetch]),
     member("C/ProgramData/Triage/autoruns.csv", &[Autoruns]),
     member("C/ProgramData/Triage/downloads.txt", &[UserFiles]),
     member("C/ProgramData/Triage/firewall.log", &[Firewall]),
-    Member {
+    TriageFile {
         name: "C/ProgramData/Triage/Run.reg",
         sections: &[RunKeys],
         utf16: true,

@@ -1,15 +1,15 @@
-//! A small random source of our own: the same numbers on every platform and
-//! in every version of this crate, which no dependency promises.
+//! Seeded random numbers, equal on every platform and in every version of this
+//! crate. No dependency guarantees this.
 
-/// xoshiro256++ seeded through splitmix64. Not for secrets.
+/// xoshiro256++ seeded by splitmix64. Not for secrets.
 #[derive(Clone, Debug)]
 pub(crate) struct Random {
     state: [u64; 4],
 }
 
 impl Random {
-    /// The stream at `path` below `seed`: streams of different paths have
-    /// nothing to do with each other, so that units can be made in any order.
+    /// The stream at `path` below `seed`. Streams of different paths are
+    /// independent, so units can be generated in any order.
     pub fn new(seed: u64, path: &[u64]) -> Self {
         let mut mixed = split_mix(seed);
         for step in path {
@@ -35,17 +35,17 @@ impl Random {
         drawn
     }
 
-    /// `0..limit`; 0 where there is nothing to choose from.
+    /// A number in `0..limit`; 0 if the limit is 0.
     pub fn below(&mut self, limit: u64) -> u64 {
         ((u128::from(self.draw()) * u128::from(limit)) >> 64) as u64
     }
 
-    /// `low..=high`.
+    /// A number in `low..=high`.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// True once in `n` draws.
+    /// True with probability 1/n.
     pub fn once_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
@@ -84,7 +84,7 @@ impl Random {
         text
     }
 
-    /// The bytes of a GUID, marked as a random one (version 4).
+    /// Bytes of a random GUID (version 4).
     pub fn guid_bytes(&mut self) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.draw().to_le_bytes());
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_never_changes_between_versions() {
+    fn stream_is_stable_across_versions() {
         let mut random = Random::new(7, &[1, 2]);
         let drawn: Vec<_> = (0..3).map(|_| random.draw()).collect();
         assert_eq!(drawn, KNOWN);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_stay_within_their_limits_and_reach_all_of_them() {
+    fn choices_cover_exactly_their_range() {
         let mut random = Random::new(1, &[]);
         let mut seen = [0; 6];
         for _ in 0..600 {

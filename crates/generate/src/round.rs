@@ -1,4 +1,4 @@
-//! One device's work in one round: steps are run until there is text enough.
+//! One round on one device: steps run until there is enough text.
 
 use std::io;
 
@@ -7,32 +7,31 @@ use memchr::memmem::Finder;
 use crate::action::Session;
 use crate::error::{GenerateError, put};
 use crate::needle::NeedlePlace;
-use crate::plan::{Member, Step};
+use crate::plan::{CommandPlan, TriageFile};
 use crate::section::{Scene, Section};
 use crate::share::measure;
 use crate::sink::OutputSink;
-use crate::summary::{Made, lines_with};
-use crate::text::Text;
+use crate::summary::{UnitOutput, lines_with};
+use crate::text::TextBuilder;
 use crate::wrap::{Packed, Transcript, gzip, utf16, zip};
 use evidence::{Layer, Locator, ResultId, ResultKey, Version};
 
-/// How far beyond its target a round would end on average: about half of the
-/// larger steps.
+/// Mean excess of a round over its target: half of a large step.
 const HALF_A_STEP: u64 = 60_000;
 
-/// The first words of every PowerShell transcript, up to its GUID.
+/// Start of a PowerShell transcript, up to its GUID.
 pub(crate) const TRANSCRIPT_STARTED: &str = "Transcript started, output file is C:\\ProgramData\\Microsoft\\Windows Defender Advanced Threat Protection\\Temp\\PSScriptOutputs\\PSScript_Transcript_";
 
-pub(crate) struct Round<'a> {
+pub(crate) struct RoundBuilder<'a> {
     sink: &'a dyn OutputSink,
     finders: &'a [Finder<'static>],
     scene: Scene<'a>,
     scripts: Session,
     files: Session,
-    made: Made,
+    made: UnitOutput,
 }
 
-impl<'a> Round<'a> {
+impl<'a> RoundBuilder<'a> {
     pub fn new(
         sink: &'a dyn OutputSink,
         finders: &'a [Finder<'static>],
@@ -46,14 +45,19 @@ impl<'a> Round<'a> {
             scene,
             scripts,
             files,
-            made: Made::default(),
+            made: UnitOutput::default(),
         }
     }
 
-    /// Runs steps in turn until there is about `target` text and nothing left
-    /// to hide.
-    pub fn run(mut self, steps: &[Step], first: usize, target: u64) -> Result<Made, GenerateError> {
-        // Twice through all steps has met every section there is.
+    /// Runs steps in turn until there is about `target` text and every needle
+    /// is planted.
+    pub fn run(
+        mut self,
+        steps: &[CommandPlan],
+        first: usize,
+        target: u64,
+    ) -> Result<UnitOutput, GenerateError> {
+        // Two passes over all steps reach every section.
         let most = 2 * steps.len() + (target / HALF_A_STEP) as usize;
         for step in steps.iter().cycle().skip(first % steps.len()).take(most) {
             self.step(step)?;
@@ -65,20 +69,20 @@ impl<'a> Round<'a> {
         self.finish()
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), GenerateError> {
+    fn step(&mut self, step: &CommandPlan) -> Result<(), GenerateError> {
         match step {
-            Step::Script {
+            CommandPlan::Script {
                 name,
                 args,
                 gzipped,
                 sections,
             } => self.script(name, args, *gzipped, sections),
-            Step::File { path, section } => {
-                let mut text = Text::with_capacity(32 << 10);
+            CommandPlan::File { path, section } => {
+                let mut text = TextBuilder::with_capacity(32 << 10);
                 self.scene.write(*section, &mut text);
                 self.get_file(path, text.text.as_bytes(), vec![(Vec::new(), &text)])
             }
-            Step::Triage { path, members } => self.triage(path, members),
+            CommandPlan::Triage { path, members } => self.triage(path, members),
         }
     }
 
@@ -94,7 +98,7 @@ impl<'a> Round<'a> {
         }
         let key = self.scripts.next_key();
         self.scene.now = self.scripts.ended;
-        let mut output = Text::with_capacity(96 << 10);
+        let mut output = TextBuilder::with_capacity(96 << 10);
         output.put(format_args!(
             "{TRANSCRIPT_STARTED}{{{}}}.txt",
             self.scene.random.guid()
@@ -103,7 +107,7 @@ impl<'a> Round<'a> {
             self.scene.write(*section, &mut output);
         }
         let fails = self.scene.random.once_in(40);
-        let mut errors = Text::default();
+        let mut errors = TextBuilder::default();
         if fails {
             errors.put(format_args!(
                 "{name} : Access to the path 'C:\\Users\\{}' is denied.",
@@ -136,11 +140,11 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    fn triage(&mut self, path: &str, members: &[Member]) -> Result<(), GenerateError> {
+    fn triage(&mut self, path: &str, members: &[TriageFile]) -> Result<(), GenerateError> {
         let texts: Vec<_> = members
             .iter()
             .map(|member| {
-                let mut text = Text::with_capacity(64 << 10);
+                let mut text = TextBuilder::with_capacity(64 << 10);
                 for section in member.sections {
                     self.scene.write(*section, &mut text);
                 }
@@ -170,12 +174,12 @@ impl<'a> Round<'a> {
         self.get_file(path, &bytes, documents)
     }
 
-    /// A grabbed file: gzip with its name, and the texts found below that.
+    /// A fetched file: gzip with its name, and the texts inside it.
     fn get_file(
         &mut self,
         path: &str,
         bytes: &[u8],
-        documents: Vec<(Vec<Layer>, &Text)>,
+        documents: Vec<(Vec<Layer>, &TextBuilder)>,
     ) -> Result<(), GenerateError> {
         let key = self.files.next_key();
         let name = path.rsplit('\\').next().unwrap_or(path);
@@ -211,8 +215,8 @@ impl<'a> Round<'a> {
         )
     }
 
-    /// Notes what a finished document holds.
-    fn count(&mut self, key: ResultKey, layers: &[Layer], text: &Text) {
+    /// Records the content of a finished document.
+    fn count(&mut self, key: ResultKey, layers: &[Layer], text: &TextBuilder) {
         let made = &mut self.made;
         made.text_bytes += text.text.len() as u64;
         measure(&text.text, &mut made.lines);
@@ -238,7 +242,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<Made, GenerateError> {
+    fn finish(mut self) -> Result<UnitOutput, GenerateError> {
         for session in [&self.scripts, &self.files] {
             if !session.commands.is_empty() {
                 let json = session.to_json(self.scene.device);

@@ -1,18 +1,18 @@
-//! How much of a text repeats itself by line.
+//! Share of distinct lines in a text.
 
 use hashbrown::HashSet;
 use rustc_hash::{FxBuildHasher, FxHasher};
 use std::hash::Hasher;
 
-/// What is counted as one: about a segment of the index.
+/// Window in which lines are distinct: about a segment of the index.
 ///
 /// **Units**: bytes of text.
 pub(crate) const WINDOW: u64 = 250_000_000;
 
-/// One line as measured: its identity and its bytes, terminator included.
+/// Hash and length of a line, terminator included.
 pub(crate) type Measured = (u64, u32);
 
-/// The lines of `text`, terminators included, as numbers.
+/// Measures the lines of `text`, terminators included.
 pub(crate) fn measure(text: &str, lines: &mut Vec<Measured>) {
     let bytes = text.as_bytes();
     let mut start = 0;
@@ -34,8 +34,8 @@ fn measured(line: &[u8]) -> Measured {
     )
 }
 
-/// Adds up distinct lines, forgetting all of them after each window. Bounded
-/// by the lines of one window: about 40 MB.
+/// Sums up distinct lines; forgets them after each window. **Memory**: the
+/// lines of one window, about 40 MB.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     seen: HashSet<u64, FxBuildHasher>,
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_counts_once_with_its_terminator() {
+    fn line_counts_once_with_its_terminator() {
         let mut lines = Vec::new();
         measure("a\r\nb\na\r\nb", &mut lines);
         let mut share = Share::default();

@@ -1,4 +1,4 @@
-//! Where a collection goes.
+//! Destinations of a collection.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,14 +6,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-/// Takes whole files by their `/`-joined path below the collection's folder.
-/// Several threads put at once, each path once.
+/// Receives complete files by their path below the collection, joined with `/`.
+/// Called by several threads; each path occurs once.
 pub trait OutputSink: Sync {
     fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// A folder, made where it is missing. Files are not synced: a collection can
-/// be made again.
+/// A directory, created if missing. Files are not synced, because a collection
+/// can be regenerated.
 #[derive(Debug)]
 pub struct DirectorySink(pub PathBuf);
 
@@ -32,8 +32,7 @@ impl OutputSink for DirectorySink {
     }
 }
 
-/// Everything in memory, for tests and for what serves a small collection
-/// without a disk.
+/// Files in memory, for tests and small collections.
 #[derive(Debug, Default)]
 pub struct MemorySink(Mutex<BTreeMap<String, Vec<u8>>>);
 
@@ -57,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_makes_what_is_missing_on_the_way() {
+    fn directory_sink_creates_missing_directories() {
         let scratch = tempfile::tempdir().unwrap();
         let folder = DirectorySink(scratch.path().join("new"));
         folder.put("a/0.json", b"{}").unwrap();

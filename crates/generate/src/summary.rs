@@ -1,4 +1,4 @@
-//! What was made, counted while it was made.
+//! Statistics and answers of a collection.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::plan::Shape;
 use crate::settings::GenerateSettings;
 use crate::share::{Measured, Share, WINDOW};
 
-/// What was made, and the answers.
+/// Statistics and answers of a collection.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CollectionSummary {
     pub seed: u64,
@@ -18,23 +18,28 @@ pub struct CollectionSummary {
     pub devices: u64,
     pub actions: u64,
     pub results: u64,
-    /// **Units**: bytes, decoded and unpacked.
+    /// Decoded text.
+    ///
+    /// **Units**: bytes.
     pub text_bytes: u64,
-    /// **Units**: bytes of the results as they lie in the folder.
+    /// Size of the results as stored.
+    ///
+    /// **Units**: bytes.
     pub stored_bytes: u64,
     pub lines: u64,
-    /// **Units**: bytes of lines that were not seen before within
-    /// `window_bytes` of text, terminators included.
+    /// Lines that are new within `window_bytes` of text, terminators included.
+    ///
+    /// **Units**: bytes.
     pub distinct_line_bytes: u64,
-    /// `distinct_line_bytes` over `text_bytes`.
+    /// `distinct_line_bytes` / `text_bytes`.
     pub distinct_line_share: f64,
     pub window_bytes: u64,
     pub needles: Vec<Needle>,
-    /// How many lines hold words that are everywhere.
+    /// Line counts of common texts.
     pub common: Vec<Common>,
 }
 
-/// A frequent text and the number of lines that hold it.
+/// A common text and the number of lines that contain it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Common {
     pub text: &'static str,
@@ -76,7 +81,7 @@ impl fmt::Display for CollectionSummary {
     }
 }
 
-/// Texts that stand on every device.
+/// Texts that occur on every device.
 pub(crate) const COMMON: [&str; 5] = [
     "svchost.exe",
     "CurrentVersion\\Run",
@@ -85,9 +90,9 @@ pub(crate) const COMMON: [&str; 5] = [
     "C:\\Windows\\System32\\",
 ];
 
-/// What one unit came to.
+/// Result of one unit.
 #[derive(Default)]
-pub(crate) struct Made {
+pub(crate) struct UnitOutput {
     pub actions: u64,
     pub results: u64,
     pub stored_bytes: u64,
@@ -97,7 +102,7 @@ pub(crate) struct Made {
     pub common: [u64; COMMON.len()],
 }
 
-/// How many lines of `text` hold what `finder` looks for.
+/// Number of lines of `text` that match `finder`.
 pub(crate) fn lines_with(text: &str, finder: &Finder<'_>) -> u64 {
     let bytes = text.as_bytes();
     let (mut at, mut lines) = (0, 0);
@@ -111,7 +116,7 @@ pub(crate) fn lines_with(text: &str, finder: &Finder<'_>) -> u64 {
     lines
 }
 
-/// All units so far.
+/// Sum of all units so far.
 #[derive(Default)]
 pub(crate) struct Total {
     actions: u64,
@@ -130,7 +135,7 @@ impl Total {
         }
     }
 
-    pub fn add(&mut self, unit: Made) {
+    pub fn add(&mut self, unit: UnitOutput) {
         self.actions += unit.actions;
         self.results += unit.results;
         self.stored_bytes += unit.stored_bytes;

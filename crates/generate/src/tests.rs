@@ -1,5 +1,5 @@
-//! The answers checked by unpacking everything and looking, with none of the
-//! code that made them.
+//! Checks the answers by unpacking and scanning the collection, without the
+//! code that generates it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Cursor, Read};
@@ -18,7 +18,7 @@ fn made(settings: &GenerateSettings) -> (Files, CollectionSummary) {
     (memory.into_files(), summary)
 }
 
-/// Every text of a collection by its REF.
+/// All texts of a collection by REF.
 pub(crate) fn texts_of(files: &Files) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     for (path, bytes) in files {
@@ -43,7 +43,7 @@ fn unpack(reference: &str, bytes: &[u8], texts: &mut BTreeMap<String, String>) {
     } else if bytes.starts_with(b"PK") {
         let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
         for n in 0..zip.len() {
-            // A member in clear takes no notice of the password.
+            // The password is ignored for unencrypted members.
             let mut member = zip.by_index_decrypt(n, b"infected").unwrap();
             let name = member.name().unwrap().to_string();
             let mut inner = Vec::new();
@@ -64,7 +64,8 @@ fn unpack(reference: &str, bytes: &[u8], texts: &mut BTreeMap<String, String>) {
         let narrow = String::from_utf16(&units).unwrap();
         unpack(reference, narrow.as_bytes(), texts);
     } else if bytes.starts_with(b"{\"script_name\"") {
-        // Raw line feeds inside strings: a blank in their place will parse.
+        // Raw line feeds inside strings: replaced with blanks, the JSON is
+        // valid.
         let text = String::from_utf8_lossy(bytes).replace('\n', " ");
         unpack(reference, text.as_bytes(), texts);
     } else {
@@ -124,7 +125,7 @@ fn check_answers(settings: &GenerateSettings) -> CollectionSummary {
 }
 
 #[test]
-fn a_fleet_repeats_itself_and_its_answers_are_true() {
+fn fleet_is_repetitive_and_its_answers_are_correct() {
     let summary = check_answers(&GenerateSettings::new(Shape::Fleet, 30, 6_000_000));
     let share = summary.distinct_line_share;
     assert!((0.12..0.22).contains(&share), "{share}");
@@ -133,14 +134,14 @@ fn a_fleet_repeats_itself_and_its_answers_are_true() {
 }
 
 #[test]
-fn unique_text_repeats_itself_little_and_its_answers_are_true() {
+fn unique_text_is_hardly_repetitive_and_its_answers_are_correct() {
     let summary = check_answers(&GenerateSettings::new(Shape::Unique, 20, 4_000_000));
     let share = summary.distinct_line_share;
     assert!((0.53..0.68).contains(&share), "{share}");
 }
 
 #[test]
-fn every_needle_is_hidden_on_as_many_devices_as_asked() {
+fn every_needle_is_planted_on_the_requested_number_of_devices() {
     let settings = GenerateSettings::new(Shape::Fleet, 60, 1_000_000);
     let (_, summary) = made(&settings);
     for (needle, hidden) in summary.needles.iter().zip(&settings.hidden) {
@@ -150,7 +151,7 @@ fn every_needle_is_hidden_on_as_many_devices_as_asked() {
 }
 
 #[test]
-fn more_needles_than_devices_are_one_on_each() {
+fn more_needles_than_devices_are_planted_once_on_each() {
     let settings = GenerateSettings::new(Shape::Unique, 3, 100_000);
     let (_, summary) = made(&settings);
     let software = summary
@@ -161,11 +162,11 @@ fn more_needles_than_devices_are_one_on_each() {
     assert_eq!(software.count, 3);
 }
 
-/// Changes only with the generator: then on every platform alike.
+/// Changes only with the generator, then equally on every platform.
 const KNOWN: &str = "a9cac700a83ba815c514bcdcff38de403fd5ebb66c8aa6bd8a5daac0b1579698";
 
 #[test]
-fn the_same_settings_are_the_same_bytes_on_every_platform() {
+fn equal_settings_give_equal_bytes_on_every_platform() {
     let hash_of = |seed| {
         let mut settings = GenerateSettings::new(Shape::Fleet, 5, 500_000);
         settings.seed = seed;
@@ -181,7 +182,7 @@ fn the_same_settings_are_the_same_bytes_on_every_platform() {
 }
 
 #[test]
-fn the_number_of_threads_changes_no_byte() {
+fn output_is_independent_of_the_number_of_threads() {
     let settings = GenerateSettings::new(Shape::Unique, 7, 700_000);
     let on = |threads| {
         let memory = MemorySink::default();
@@ -192,13 +193,13 @@ fn the_number_of_threads_changes_no_byte() {
 }
 
 #[test]
-fn a_word_names_a_shape() {
+fn shape_is_parsed_from_its_name() {
     assert_eq!("unique".parse(), Ok(Shape::Unique));
     assert!("flat".parse::<Shape>().is_err());
 }
 
 #[test]
-fn every_result_belongs_to_a_completed_command_of_a_listed_machine() {
+fn every_result_belongs_to_a_completed_command_of_a_listed_device() {
     let (files, summary) = made(&GenerateSettings::new(Shape::Fleet, 8, 2_000_000));
     let machines: Value = serde_json::from_slice(&files["machines.json"]).unwrap();
     let machines: HashSet<_> = machines["value"]
@@ -227,7 +228,7 @@ fn is_action(path: &str) -> bool {
 }
 
 #[test]
-fn no_device_is_no_collection() {
+fn collection_without_devices_is_rejected() {
     let none = GenerateSettings::new(Shape::Fleet, 0, 1);
     assert!(matches!(
         generate(&none, &MemorySink::default()),

@@ -1,29 +1,31 @@
-//! A document under construction, which knows where things were planted.
+//! A document under construction that records the positions of planted lines.
 
 use std::fmt::{self, Write};
 
-/// Windows ends its lines so.
+/// Line end of Windows.
 const END: &str = "\r\n";
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Text {
+pub(crate) struct TextBuilder {
     pub text: String,
     pub planted: Vec<Planted>,
     lines: u64,
 }
 
-/// Something put into a document on purpose.
+/// Position of a planted line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Planted {
-    /// Which of the plants.
+    /// Index of the plant.
     pub plant: usize,
-    /// From 1.
+    /// Line number, from 1.
     pub line: u64,
-    /// **Units**: bytes of the decoded text, from 0.
+    /// Offset in the decoded text, from 0.
+    ///
+    /// **Units**: bytes.
     pub offset: u64,
 }
 
-impl Text {
+impl TextBuilder {
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
             text: String::with_capacity(bytes),
@@ -46,14 +48,14 @@ impl Text {
         self.end_line();
     }
 
-    /// A heading underlined, as PowerShell prints a table's.
+    /// An underlined heading, as in PowerShell tables.
     pub fn heading(&mut self, heading: &str) {
         self.line("");
         self.line(heading);
         self.line(&dashes(heading));
     }
 
-    /// Adds `line`, noting where its `needle` came to stand.
+    /// Adds `line` and records the position of `needle` in it.
     pub fn plant(&mut self, plant: usize, line: &str, needle: &str) {
         let within = line.find(needle).unwrap_or(0);
         self.planted.push(Planted {
@@ -70,7 +72,7 @@ impl Text {
     }
 }
 
-/// Every word of a heading underlined.
+/// The underline of each word of a heading.
 fn dashes(heading: &str) -> String {
     let under = |letter| if letter == ' ' { ' ' } else { '-' };
     heading.chars().map(under).collect()
@@ -81,8 +83,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_planted_is_found_where_it_was_noted() {
-        let mut text = Text::default();
+    fn planted_line_is_at_its_recorded_position() {
+        let mut text = TextBuilder::default();
         text.line("one");
         text.plant(3, "the needle here", "needle");
         text.put(format_args!("{}", 3));
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heading_is_underlined_word_by_word() {
+    fn heading_is_underlined_word_by_word() {
         assert_eq!(dashes("   PID Name"), "   --- ----");
     }
 }

@@ -1,7 +1,6 @@
-//! Vocabulary for made-up Windows machines.
+//! Vocabulary of synthetic Windows devices.
 
-/// Services found on most Windows machines: name, display name, group they
-/// run in.
+/// Services of most Windows devices: name, display name, group.
 pub(crate) const SERVICES: &[(&str, &str, &str)] = &[
     (
         "AppIDSvc",
@@ -234,7 +233,7 @@ pub(crate) const TASKS: &[(&str, &str)] = &[
     ("Workplace Join", "Automatic-Device-Join"),
 ];
 
-/// Processes that run everywhere: image, command line.
+/// Common processes: image and command line.
 pub(crate) const PROCESSES: &[(&str, &str)] = &[
     ("System", ""),
     ("Registry", ""),
@@ -313,7 +312,7 @@ pub(crate) const PROCESSES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Beginnings and ends that file names are made of.
+/// Parts of file names.
 pub(crate) const STEMS: &[&str] = &[
     "acc", "adv", "app", "aud", "auth", "bcd", "blue", "cab", "cert", "clip", "cloud", "com",
     "cred", "crypt", "dev", "dhcp", "diag", "disk", "dns", "driver", "edge", "efs", "event", "fax",

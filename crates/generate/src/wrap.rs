@@ -1,5 +1,5 @@
-//! The wrappings results come in: transcript documents, gzip, zip. All of
-//! them without clock or chance, so that the same content is the same bytes.
+//! Formats of results: transcript documents, gzip and zip. Without clock and
+//! random numbers, so equal content gives equal bytes.
 
 use std::io::{self, Cursor, Write};
 
@@ -8,17 +8,17 @@ use serde::Serialize;
 use zip::write::SimpleFileOptions;
 use zip::{AesSalt, CompressionMethod, DateTime, System, ZipWriter};
 
-use crate::clock::Moment;
+use crate::clock::UnixTime;
 
-/// Half of the time goes into deflate, so a level below the usual 6: what is
-/// measured with these files is reading, which hardly cares. Levels below 4
-/// were no faster, only larger.
+/// Below the default of 6, because half of the time is spent in deflate and the
+/// measured readers hardly depend on it. Levels below 4 were not faster, only
+/// larger.
 const LEVEL: u32 = 4;
 
-/// What is compressed already is stored, as a better deflate would decide.
+/// Compressed data is stored.
 const LEVEL_OF_ARCHIVES: u32 = 0;
 
-/// A RunScript's result document, fields in the order the service writes.
+/// Result document of a RunScript, with the field order of the service.
 #[derive(Serialize)]
 pub(crate) struct Transcript<'a> {
     pub script_name: &'a str,
@@ -34,14 +34,14 @@ impl Transcript<'_> {
     }
 }
 
-/// One file for an archive.
+/// A file of an archive.
 pub(crate) struct Packed<'a> {
     pub name: &'a str,
     pub bytes: &'a [u8],
-    pub modified: Moment,
+    pub modified: UnixTime,
 }
 
-/// gzip as GetFile brings it: the file's name within, where there is one.
+/// gzip as GetFile returns it, with the name of the file if there is one.
 pub(crate) fn gzip(name: Option<&str>, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let level = if bytes.starts_with(b"PK") {
         LEVEL_OF_ARCHIVES
@@ -58,16 +58,16 @@ pub(crate) fn gzip(name: Option<&str>, bytes: &[u8]) -> io::Result<Vec<u8>> {
     gzip.finish()
 }
 
-/// The gzip header's word for Windows.
+/// Code for Windows in the gzip header.
 const FAT: u8 = 0;
 
-/// A zip of deflated members.
+/// A zip with deflated members.
 pub(crate) fn zip(members: &[Packed<'_>]) -> io::Result<Vec<u8>> {
     zip_with(members, |options| options)
 }
 
-/// The same under a password (AES-256). The salt is fixed: nothing is secret
-/// here, and the bytes must not change from run to run.
+/// An encrypted zip (AES-256). The salt is fixed, so that the bytes are
+/// reproducible; nothing here is secret.
 pub(crate) fn locked_zip(members: &[Packed<'_>], password: &str) -> io::Result<Vec<u8>> {
     zip_with(members, |options| {
         let salt = AesSalt::Aes256(*b"afteraction/zip\0");
@@ -94,10 +94,10 @@ fn zip_with<'a>(
     Ok(zip.finish()?.into_inner())
 }
 
-/// The attribute Windows gives to every ordinary file.
+/// The archive attribute of ordinary files on Windows.
 const ARCHIVE_ATTRIBUTE: u32 = 0x20;
 
-fn dos_time(moment: Moment) -> DateTime {
+fn dos_time(moment: UnixTime) -> DateTime {
     let t = moment.civil();
     DateTime::from_date_and_time(
         t.year() as u16,
@@ -110,7 +110,7 @@ fn dos_time(moment: Moment) -> DateTime {
     .unwrap_or_default()
 }
 
-/// UTF-16LE with its mark, as `>` in Windows PowerShell writes a file.
+/// UTF-16LE with a byte order mark, as `>` writes it in Windows PowerShell.
 pub(crate) fn utf16(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(2 * text.len() + 2);
     bytes.extend_from_slice(&[0xff, 0xfe]);

@@ -1,21 +1,27 @@
-//! The devices around the story: those with nothing to tell, and results that
-//! never came.
+//! Devices that are not part of the incident, and missing results.
 
 use crate::error::GenerateError;
 use crate::sample::case::{Case, Visit};
-use crate::sample::quirk::Form;
+use crate::sample::quirk::TranscriptFormat;
 use crate::section::Section;
 use crate::section::Section::*;
 
 type Written = Result<(), GenerateError>;
 
-/// Machines that have nothing to do with it, and one that nearly had.
+/// Devices that are not involved, and one that was nearly involved.
 pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
     let mut visit = case.visit("FIN-WS-05", 126, "INC-0311 who else had the mail");
     let mail = "\r\nReceived             Sender                        Subject              Attachment         Opened\r\n\
         --------             ------                        -------              ----------         ------\r\n\
         2026-03-10 09:08:47  billing@parcel-notice.example Your parcel is held  Invoice_88213.zip  False\r\n";
-    visit.transcript("Get-MailItems.ps1", "-Days 2", Form::Plain, 0, mail, "")?;
+    visit.transcript(
+        "Get-MailItems.ps1",
+        "-Days 2",
+        TranscriptFormat::Plain,
+        0,
+        mail,
+        "",
+    )?;
     visit.close("Succeeded")?;
 
     type Look = (
@@ -23,7 +29,7 @@ pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
         i64,
         &'static str,
         &'static str,
-        Form,
+        TranscriptFormat,
         &'static [Section],
     );
     const LOOKS: [Look; 8] = [
@@ -32,7 +38,7 @@ pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
             130,
             "Get-Persistence.ps1",
             "-All",
-            Form::Gzipped,
+            TranscriptFormat::Gzipped,
             &[Services, Autoruns, RunKeys],
         ),
         (
@@ -40,7 +46,7 @@ pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
             131,
             "Get-Persistence.ps1",
             "-All",
-            Form::Gzipped,
+            TranscriptFormat::Gzipped,
             &[Services, Autoruns, RunKeys],
         ),
         (
@@ -48,7 +54,7 @@ pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
             133,
             "Get-Activity.ps1",
             "-Connections -Dns",
-            Form::Gzipped,
+            TranscriptFormat::Gzipped,
             &[Processes, Connections, DnsCache],
         ),
         (
@@ -56,7 +62,7 @@ pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
             134,
             "Get-Inventory.ps1",
             "",
-            Form::Plain,
+            TranscriptFormat::Plain,
             &[System, Hotfixes, Software, Users],
         ),
         (
@@ -64,7 +70,7 @@ pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
             135,
             "Get-Inventory.ps1",
             "",
-            Form::Gzipped,
+            TranscriptFormat::Gzipped,
             &[System, Hotfixes, Software, Users],
         ),
         (
@@ -72,7 +78,7 @@ pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
             137,
             "Get-Activity.ps1",
             "-Connections -Dns",
-            Form::Gzipped,
+            TranscriptFormat::Gzipped,
             &[Processes, Connections, DnsCache],
         ),
         (
@@ -80,7 +86,7 @@ pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
             141,
             "Get-SystemHashes.ps1",
             "-Algorithm SHA256",
-            Form::Gzipped,
+            TranscriptFormat::Gzipped,
             &[Hashes],
         ),
         (
@@ -88,7 +94,7 @@ pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
             144,
             "Get-Persistence.ps1",
             "-All",
-            Form::Gzipped,
+            TranscriptFormat::Gzipped,
             &[Services, Tasks, Autoruns, RunKeys],
         ),
     ];
@@ -100,9 +106,9 @@ pub(crate) fn the_others(case: &mut Case<'_>) -> Written {
     Ok(())
 }
 
-/// Everything that should be there and is not.
+/// The missing results.
 pub(crate) fn what_is_missing(case: &mut Case<'_>) -> Written {
-    // The upload of a completed grab failed on the device.
+    // The upload of a completed GetFile failed on the device.
     let mut visit = case.visit("FIN-WS-07", 150, "INC-0311 memory of the relay");
     visit.session.run(
         "GetFile",
@@ -111,7 +117,7 @@ pub(crate) fn what_is_missing(case: &mut Case<'_>) -> Written {
     );
     visit.close("Succeeded")?;
 
-    // A script that failed, and a grab behind it that never ran.
+    // A script failed, so the GetFile after it never ran.
     let mut visit = case.visit("IT-WS-01", 152, "INC-0311 sweep");
     let output = "\r\nReading scheduled tasks ...\r\nReading services ...\r\n";
     let errors = "Get-Persistence.ps1 : Access to the registry key 'HKEY_LOCAL_MACHINE\\SECURITY' is denied.\r\n\
@@ -120,7 +126,7 @@ pub(crate) fn what_is_missing(case: &mut Case<'_>) -> Written {
     visit.transcript(
         "Get-Persistence.ps1",
         "-All",
-        Form::Plain,
+        TranscriptFormat::Plain,
         1,
         output,
         errors,
@@ -129,24 +135,24 @@ pub(crate) fn what_is_missing(case: &mut Case<'_>) -> Written {
     add_unrun(&mut visit, "C:\\ProgramData\\Triage\\triage.zip");
     visit.close("Failed")?;
 
-    // Cancelled, but the first command had finished.
+    // Cancelled after the first command.
     let mut visit = case.visit("SAL-LT-12", 155, "INC-0311 sweep");
     visit.script(
         "Get-Activity.ps1",
         "-Connections -Dns",
-        Form::Plain,
+        TranscriptFormat::Plain,
         &[Connections, DnsCache],
         &[],
     )?;
     add_unrun(&mut visit, "C:\\ProgramData\\Triage\\triage.zip");
     visit.close("Cancelled")?;
 
-    // Ten minutes were not enough for the second script.
+    // The second script timed out after ten minutes.
     let mut visit = case.visit("HR-WS-02", 158, "INC-0311 sweep");
     visit.script(
         "Get-Inventory.ps1",
         "",
-        Form::Gzipped,
+        TranscriptFormat::Gzipped,
         &[System, Hotfixes, Users],
         &[],
     )?;
@@ -164,7 +170,7 @@ pub(crate) fn what_is_missing(case: &mut Case<'_>) -> Written {
     visit.session.ended = started.plus(600);
     visit.close("TimeOut")?;
 
-    // Away since a week: the service still waits for it.
+    // Away for a week: still pending.
     let mut visit = case.visit("SAL-LT-11", 160, "INC-0311 had the mail, laptop away");
     visit.session.ended = visit.session.created;
     let params = [("ScriptName", "Get-Persistence.ps1"), ("Args", "-All")];
@@ -181,7 +187,7 @@ fn add_unrun(visit: &mut Visit<'_>, path: &str) {
         .add("GetFile", &[("Path", path)], "Created", (None, None), &[]);
 }
 
-/// The service's word for the script that just ran.
+/// Sets the error that the service reports for the last script.
 fn fail_last(visit: &mut Visit<'_>, error: &str) {
     if let Some(command) = visit.session.commands.last_mut() {
         command["commandStatus"] = "Failed".into();

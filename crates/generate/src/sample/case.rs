@@ -1,27 +1,27 @@
-//! The case under construction: its devices, and a visit to one of them.
+//! The case under construction: devices, and sessions on them.
 
 use serde_json::json;
 
 use crate::action::Session;
-use crate::clock::Moment;
-use crate::device::Device;
+use crate::clock::UnixTime;
+use crate::device::SyntheticDevice;
 use crate::error::{GenerateError, put, put_json};
 use crate::golden::{IMAGES, Image};
 use crate::random::Random;
 use crate::round::TRANSCRIPT_STARTED;
-use crate::sample::quirk::Form;
+use crate::sample::quirk::TranscriptFormat;
 use crate::section::{Plant, Scene, Section};
 use crate::sink::OutputSink;
-use crate::text::Text;
+use crate::text::TextBuilder;
 use crate::wrap::{Transcript, gzip};
 use evidence::{ActionId, ResultKey};
 
 const SEED: u64 = 20_260_311;
 
-/// 11 March 2026, 08:00 UTC: the morning after.
-pub(crate) const MORNING: Moment = Moment(1_773_216_000);
+/// 11 March 2026, 08:00 UTC: the morning after the incident.
+pub(crate) const MORNING: UnixTime = UnixTime(1_773_216_000);
 
-/// Lists shorter than a real machine's, so that the folder stays small.
+/// Shorter lists than on real devices keep the folder small.
 const PLENTY: u64 = 30;
 
 /// Name, user, address, image (4 is a server), health.
@@ -48,13 +48,13 @@ const DEVICES: [(&str, &str, &str, u64, &str); 14] = [
     ("WEB-01", "svc-web", "10.20.1.20", 4, "Active"),
 ];
 
-/// A line of the story: where it stands, and the line.
+/// A line of the incident and the section that contains it.
 pub(crate) type Line<'a> = (Section, &'a str);
 
 pub(crate) struct Case<'a> {
     sink: &'a dyn OutputSink,
     images: Vec<Image>,
-    devices: Vec<Device>,
+    devices: Vec<SyntheticDevice>,
     actions: u64,
 }
 
@@ -62,12 +62,12 @@ impl<'a> Case<'a> {
     pub fn new(sink: &'a dyn OutputSink) -> Self {
         let devices = DEVICES.iter().zip(0..).map(|(row, number)| {
             let (name, user, address, image, _) = *row;
-            Device {
+            SyntheticDevice {
                 name: name.into(),
                 user: user.into(),
                 address: address.into(),
                 image,
-                ..Device::of_fleet(SEED, number, IMAGES, MORNING)
+                ..SyntheticDevice::of_fleet(SEED, number, IMAGES, MORNING)
             }
         });
         Self {
@@ -78,7 +78,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// An action on `device`, `minutes` after eight in the morning.
+    /// An action on `device`, `minutes` after 08:00.
     pub fn visit(&mut self, device: &str, minutes: i64, comment: &str) -> Visit<'_> {
         let number = self.actions;
         self.actions += 1;
@@ -126,9 +126,9 @@ pub(crate) struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// Prints `sections` with the lines of the story among them.
-    pub fn print(&mut self, sections: &[Section], story: &[Line<'_>]) -> Text {
-        let mut text = Text::default();
+    /// Prints `sections` with the lines of the incident.
+    pub fn print(&mut self, sections: &[Section], story: &[Line<'_>]) -> TextBuilder {
+        let mut text = TextBuilder::default();
         for section in sections {
             let lines = story.iter().enumerate();
             let mut scene = Scene {
@@ -153,12 +153,12 @@ impl Visit<'_> {
         text
     }
 
-    /// A script that worked.
+    /// A successful script.
     pub fn script(
         &mut self,
         name: &str,
         args: &str,
-        form: Form,
+        form: TranscriptFormat,
         sections: &[Section],
         story: &[Line<'_>],
     ) -> Result<(), GenerateError> {
@@ -166,12 +166,12 @@ impl Visit<'_> {
         self.transcript(name, args, form, 0, &output, "")
     }
 
-    /// A script that ended with `exit_code`.
+    /// A script with an exit code.
     pub fn transcript(
         &mut self,
         name: &str,
         args: &str,
-        form: Form,
+        form: TranscriptFormat,
         exit_code: i32,
         output: &str,
         errors: &str,
@@ -193,7 +193,7 @@ impl Visit<'_> {
         Ok(())
     }
 
-    /// A grabbed file: gzip with its name, as the service packs it.
+    /// A fetched file: gzip with its name, as the service compresses it.
     pub fn get_file(&mut self, path: &str, bytes: &[u8]) -> Result<(), GenerateError> {
         let name = path.rsplit('\\').next();
         let bytes = gzip(name, bytes).map_err(|e| self.unpacked(e))?;
@@ -217,11 +217,11 @@ impl Visit<'_> {
         }
     }
 
-    pub fn now(&self) -> Moment {
+    pub fn now(&self) -> UnixTime {
         self.session.ended
     }
 
-    /// Writes the action as it ended.
+    /// Writes the action with its final status.
     pub fn close(mut self, status: &'static str) -> Result<(), GenerateError> {
         self.session.status = status;
         let json = self.session.to_json(self.scene.device);

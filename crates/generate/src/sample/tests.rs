@@ -34,9 +34,9 @@ fn read_folder(folder: &Path, below: &str, files: &mut Files) {
     }
 }
 
-/// With `AFTERACTION_REMAKE_SAMPLE=1` the folder is made anew instead.
+/// With `AFTERACTION_REMAKE_SAMPLE=1` the folder is rewritten.
 #[test]
-fn the_folder_in_the_repository_is_what_the_code_writes() {
+fn sample_folder_equals_the_generated_files() {
     let written = written();
     if std::env::var_os("AFTERACTION_REMAKE_SAMPLE").is_some() {
         remake(&written);
@@ -82,8 +82,8 @@ fn actions(files: &Files) -> Vec<Action> {
         .collect()
 }
 
-/// Lines of the story as a person would find them: everything unpacked, every
-/// line looked at. Words joined by AND stand in one text; `device:` is a name.
+/// Matching lines, found by unpacking and reading everything. Terms joined by
+/// AND are in one text; `device:` is a name.
 fn answers(query: &str, files: &Files) -> Vec<(String, String)> {
     let devices: BTreeMap<_, _> = actions(files)
         .into_iter()
@@ -128,7 +128,7 @@ fn counted(query: &str, files: &Files) -> (usize, usize) {
 }
 
 #[test]
-fn every_row_of_the_readme_has_as_many_answers_as_it_says() {
+fn every_row_of_the_readme_has_the_stated_number_of_hits() {
     let files = written();
     let readme = fs::read_to_string(folder().join("README.md")).unwrap();
     let mut rows = 0;
@@ -142,21 +142,22 @@ fn every_row_of_the_readme_has_as_many_answers_as_it_says() {
 }
 
 #[test]
-fn every_question_has_as_many_answers_as_it_says_and_stands_in_the_readme() {
+fn every_question_has_the_stated_hits_and_is_in_the_readme() {
     let files = written();
     let readme = fs::read_to_string(folder().join("README.md")).unwrap();
     for question in &QUESTIONS {
-        let typed = match question.regex {
-            true => format!("--regex '{}'", question.query),
-            false => question.query.to_string(),
+        let query = if question.regex {
+            format!("--regex '{}'", question.query)
+        } else {
+            question.query.to_string()
         };
-        assert_eq!(counted(&typed, &files), (question.hits, question.devices));
-        assert!(readme.contains(&format!("`{typed}`")), "{typed}");
+        assert_eq!(counted(&query, &files), (question.hits, question.devices));
+        assert!(readme.contains(&format!("`{query}`")), "{query}");
     }
 }
 
 #[test]
-fn the_odd_shapes_are_there() {
+fn unusual_formats_are_present() {
     let files = written();
     let transcripts: Vec<_> = files
         .iter()
@@ -183,7 +184,7 @@ fn the_odd_shapes_are_there() {
 }
 
 #[test]
-fn the_quarantined_script_needs_its_password() {
+fn quarantined_script_requires_its_password() {
     let files = written();
     let locked = files.iter().find_map(|(path, bytes)| {
         let mut file = Vec::new();

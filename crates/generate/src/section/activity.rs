@@ -1,11 +1,11 @@
-//! What the machine is doing, and what was done on it.
+//! Sections about activity: processes, connections, history.
 
-use crate::section::{Scene, Section, Text};
+use crate::section::{Scene, Section, TextBuilder};
 
-/// The dynamic ports of Windows begin here.
+/// First dynamic port of Windows.
 const FIRST_DYNAMIC_PORT: u64 = 49_152;
 
-pub(crate) fn processes(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn processes(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let image = scene.image;
     text.heading("   PID   PPID Sess Name                          WorkingSet  CommandLine");
     scene.list(
@@ -26,7 +26,7 @@ pub(crate) fn processes(scene: &mut Scene<'_>, text: &mut Text) {
     );
 }
 
-pub(crate) fn connections(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn connections(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     const LISTENING: [u64; 14] = [
         135, 139, 445, 3389, 5040, 5357, 5985, 7680, 47001, 49664, 49665, 49666, 49667, 49668,
     ];
@@ -60,7 +60,7 @@ pub(crate) fn connections(scene: &mut Scene<'_>, text: &mut Text) {
     });
 }
 
-pub(crate) fn dns_cache(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn dns_cache(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let image = scene.image;
     text.heading("Entry                                    Type TTL    Data");
     scene.list(
@@ -81,7 +81,7 @@ pub(crate) fn dns_cache(scene: &mut Scene<'_>, text: &mut Text) {
     );
 }
 
-pub(crate) fn prefetch(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn prefetch(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let image = scene.image;
     text.line("LastRun,RunCount,File");
     scene.list(
@@ -103,7 +103,7 @@ pub(crate) fn prefetch(scene: &mut Scene<'_>, text: &mut Text) {
     );
 }
 
-/// What an administrator typed, as it stands in every history.
+/// Commands of an administrator, found in every history.
 const COMMANDS: [&str; 16] = [
     "Get-Service | Where-Object Status -eq Running",
     "Test-NetConnection files.corp.contoso.example -Port 445",
@@ -123,15 +123,15 @@ const COMMANDS: [&str; 16] = [
     "exit",
 ];
 
-pub(crate) fn history(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn history(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     scene.list(Section::History, text, 30, |scene, _, text| {
         let command = scene.random.pick(&COMMANDS);
         text.line(command);
     });
 }
 
-/// A session as `Start-Transcript` keeps it.
-pub(crate) fn transcript(scene: &mut Scene<'_>, text: &mut Text) {
+/// A session as recorded by `Start-Transcript`.
+pub(crate) fn transcript(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     const STARS: &str = "**********************";
     let (device, build) = (scene.device, &scene.image.build);
     let start = scene.now.minus(scene.random.below(86_400));

@@ -1,33 +1,33 @@
-//! Files and their hashes.
+//! Sections about files and their hashes.
 
-use crate::section::{Scene, Section, Text};
+use crate::section::{Scene, Section, TextBuilder};
 use crate::words::{STEMS, TAILS};
 
 const HEADING: &str =
     "Algorithm       Hash                                                                   Path";
 
-/// System files hashed by a script that hashes all it knows.
+/// Number of system files in a complete list.
 const ALL: usize = 500;
 
-/// A run of the system files: another one each time, or the same from each
-/// machine.
-pub(crate) fn hashes(scene: &mut Scene<'_>, text: &mut Text) {
+/// A range of system files: a random one, or the same on each device.
+pub(crate) fn hashes(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let image = scene.image;
     text.heading(HEADING);
     let all = image.hashes.len();
-    let (start, count) = match scene.whole {
-        true => (0, ALL.min(all)),
-        false => (
+    let (start, count) = if scene.whole {
+        (0, ALL.min(all))
+    } else {
+        (
             scene.random.below(all as u64) as usize,
             (scene.count(160) as usize).min(all),
-        ),
+        )
     };
     scene.list(Section::Hashes, text, count, |_, n, text| {
         text.line(&image.hashes[(start + n) % all]);
     });
 }
 
-pub(crate) fn user_files(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn user_files(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     text.heading(HEADING);
     let count = scene.count(220) as usize;
     let mut sha256 = String::with_capacity(64);

@@ -1,19 +1,19 @@
-//! Logs, one kind a function.
+//! Sections with logs, one function for each kind.
 
-use crate::section::{Scene, Section, Text};
+use crate::section::{Scene, Section, TextBuilder};
 use crate::words::STEMS;
 
-struct Kind {
+struct EventTemplate {
     log: &'static str,
     source: &'static str,
     id: u32,
     task: &'static str,
-    /// `{user}`, `{logon}`, `{process}` and `{address}` are filled in.
+    /// With the placeholders `{user}`, `{logon}`, `{process}` and `{address}`.
     message: &'static [&'static str],
 }
 
-const KINDS: [Kind; 5] = [
-    Kind {
+const KINDS: [EventTemplate; 5] = [
+    EventTemplate {
         log: "Security",
         source: "Microsoft-Windows-Security-Auditing",
         id: 4624,
@@ -39,7 +39,7 @@ const KINDS: [Kind; 5] = [
             "\tSource Network Address:\t{address}",
         ],
     },
-    Kind {
+    EventTemplate {
         log: "Security",
         source: "Microsoft-Windows-Security-Auditing",
         id: 4688,
@@ -59,14 +59,14 @@ const KINDS: [Kind; 5] = [
             "\tCreator Process Name:\tC:\\Windows\\System32\\services.exe",
         ],
     },
-    Kind {
+    EventTemplate {
         log: "System",
         source: "Service Control Manager",
         id: 7036,
         task: "None",
         message: &["The Windows Update service entered the running state."],
     },
-    Kind {
+    EventTemplate {
         log: "System",
         source: "Microsoft-Windows-GroupPolicy",
         id: 1501,
@@ -76,7 +76,7 @@ const KINDS: [Kind; 5] = [
             "There were no changes detected since the last successful processing of Group Policy.",
         ],
     },
-    Kind {
+    EventTemplate {
         log: "Application",
         source: "Microsoft-Windows-Security-SPP",
         id: 16384,
@@ -85,7 +85,7 @@ const KINDS: [Kind; 5] = [
     },
 ];
 
-pub(crate) fn events(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn events(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let host = scene.device.dns_name();
     let count = scene.count(70) as usize;
     let mut at = scene.now;
@@ -112,7 +112,7 @@ pub(crate) fn events(scene: &mut Scene<'_>, text: &mut Text) {
     });
 }
 
-fn message_line(scene: &mut Scene<'_>, line: &str, text: &mut Text) {
+fn message_line(scene: &mut Scene<'_>, line: &str, text: &mut TextBuilder) {
     let Some((before, after)) = line.split_once('{') else {
         return text.line(line);
     };
@@ -127,7 +127,7 @@ fn message_line(scene: &mut Scene<'_>, line: &str, text: &mut Text) {
     }
 }
 
-pub(crate) fn event_lines(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn event_lines(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let host = scene.device.dns_name();
     let count = scene.count(90) as usize;
     let mut at = scene.now;
@@ -155,7 +155,7 @@ pub(crate) fn event_lines(scene: &mut Scene<'_>, text: &mut Text) {
     });
 }
 
-pub(crate) fn firewall(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn firewall(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     text.lines([
         "#Version: 1.5",
         "#Software: Microsoft Windows Firewall",
@@ -181,7 +181,7 @@ pub(crate) fn firewall(scene: &mut Scene<'_>, text: &mut Text) {
     });
 }
 
-pub(crate) fn servicing(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn servicing(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let mut at = scene.now.minus(43_200);
     let count = scene.count(90) as usize;
     scene.list(Section::Servicing, text, count, |scene, _, text| {

@@ -1,5 +1,5 @@
-//! What a Windows machine prints when it is asked: one function per kind of
-//! output, all of them from a golden image, a device and a random stream.
+//! Output of Windows tools: one function for each kind, from a golden image, a
+//! device and a random stream.
 
 mod activity;
 mod files;
@@ -7,24 +7,24 @@ mod logs;
 mod persistence;
 mod system;
 
-use crate::clock::Moment;
-use crate::device::Device;
+use crate::clock::UnixTime;
+use crate::device::SyntheticDevice;
 use crate::golden::Image;
 use crate::random::Random;
-use crate::text::Text;
+use crate::text::TextBuilder;
 
-/// A kind of output.
+/// Kind of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Section {
     /// `systeminfo` and `ipconfig`.
     System,
     Hotfixes,
     Software,
-    /// Local users and the administrators among them.
+    /// Local users and administrators.
     Users,
     Services,
     Tasks,
-    /// Autostart entries with their hashes, comma separated.
+    /// Autostart entries with hashes, comma separated.
     Autoruns,
     /// A dump of the Run keys.
     RunKeys,
@@ -33,51 +33,51 @@ pub enum Section {
     Connections,
     DnsCache,
     Prefetch,
-    /// Commands typed into PowerShell.
+    /// PowerShell history.
     History,
-    /// A session that PowerShell wrote down, with its header.
+    /// A recorded PowerShell session with its header.
     Transcript,
     /// Hashes of system files.
     Hashes,
-    /// Hashes of users' files, which no other machine has.
+    /// Hashes of user files, unique to each device.
     UserFiles,
     /// The event log as text.
     Events,
     /// `pfirewall.log`.
     Firewall,
-    /// A component servicing log.
+    /// Component servicing log.
     Servicing,
-    /// An event log as one line of XML per event.
+    /// Event log with one line of XML per event.
     EventLines,
 }
 
-/// Whose output, when, and what has to be hidden in it.
+/// Device, time and needles of a section.
 pub(crate) struct Scene<'a> {
-    pub device: &'a Device,
+    pub device: &'a SyntheticDevice,
     pub image: &'a Image,
-    pub now: Moment,
+    pub now: UnixTime,
     pub random: Random,
     pub pending: Vec<Plant<'a>>,
-    /// How long lists are that have no natural length.
+    /// Length of lists without a natural length.
     ///
     /// **Units**: per cent.
     pub plenty: u64,
-    /// Lists of files are whole, the same from every machine.
+    /// Lists of files are complete and equal on each device.
     pub whole: bool,
 }
 
-/// A line that goes into the first section of its kind.
+/// A line to plant in the first section of its kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plant<'a> {
     pub number: usize,
     pub section: Section,
     pub line: &'a str,
-    /// The part of the line that is looked for.
+    /// Part of the line that is searched for.
     pub needle: &'a str,
 }
 
 impl Scene<'_> {
-    pub fn write(&mut self, section: Section, text: &mut Text) {
+    pub fn write(&mut self, section: Section, text: &mut TextBuilder) {
         let write = match section {
             Section::System => crate::section::system::system,
             Section::Hotfixes => crate::section::system::hotfixes,
@@ -107,7 +107,7 @@ impl Scene<'_> {
         (usual * self.plenty / 100).max(2)
     }
 
-    fn plant(&mut self, section: Section, text: &mut Text) {
+    fn plant(&mut self, section: Section, text: &mut TextBuilder) {
         self.pending.retain(|plant| {
             let here = plant.section == section;
             if here {
@@ -117,14 +117,13 @@ impl Scene<'_> {
         });
     }
 
-    /// Prints a list of `count` lines with what must be planted at a random
-    /// place among them.
+    /// Prints `count` lines with the needles at random positions.
     fn list(
         &mut self,
         section: Section,
-        text: &mut Text,
+        text: &mut TextBuilder,
         count: usize,
-        mut print: impl FnMut(&mut Self, usize, &mut Text),
+        mut print: impl FnMut(&mut Self, usize, &mut TextBuilder),
     ) {
         let place = self.random.below(count as u64) as usize;
         for number in 0..count {

@@ -1,8 +1,8 @@
-//! What starts by itself.
+//! Sections about persistence: services, tasks, autostart.
 
-use crate::section::{Scene, Section, Text};
+use crate::section::{Scene, Section, TextBuilder};
 
-pub(crate) fn services(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn services(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let image = scene.image;
     text.heading(
         "State    Name                         DisplayName                                    StartMode PathName",
@@ -20,7 +20,7 @@ pub(crate) fn services(scene: &mut Scene<'_>, text: &mut Text) {
     );
 }
 
-pub(crate) fn tasks(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn tasks(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let image = scene.image;
     text.line("\"TaskName\",\"Next Run Time\",\"Status\"");
     scene.list(Section::Tasks, text, image.tasks.len(), |scene, n, text| {
@@ -43,7 +43,7 @@ pub(crate) fn tasks(scene: &mut Scene<'_>, text: &mut Text) {
     ));
 }
 
-pub(crate) fn autoruns(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn autoruns(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let image = scene.image;
     text.line("Location,Entry,Enabled,Description,Signer,Version,ImagePath,MD5");
     scene.list(
@@ -58,7 +58,7 @@ pub(crate) fn autoruns(scene: &mut Scene<'_>, text: &mut Text) {
     );
 }
 
-pub(crate) fn run_keys(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn run_keys(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let image = scene.image;
     scene.list(
         Section::RunKeys,

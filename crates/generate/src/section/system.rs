@@ -1,8 +1,8 @@
-//! What the machine is.
+//! Sections about the system: hardware, users, software.
 
-use crate::section::{Scene, Section, Text};
+use crate::section::{Scene, Section, TextBuilder};
 
-pub(crate) fn system(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn system(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     let (device, image) = (scene.device, scene.image);
     text.line("");
     text.put(format_args!("Host Name:                 {}", device.name));
@@ -65,7 +65,7 @@ pub(crate) fn system(scene: &mut Scene<'_>, text: &mut Text) {
     scene.plant(Section::System, text);
 }
 
-pub(crate) fn hotfixes(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn hotfixes(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     text.heading("Description      HotFixID      InstalledBy          InstalledOn");
     let image = scene.image;
     scene.list(
@@ -78,7 +78,7 @@ pub(crate) fn hotfixes(scene: &mut Scene<'_>, text: &mut Text) {
     );
 }
 
-pub(crate) fn software(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn software(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     text.heading(
         "DisplayName                                  DisplayVersion   Publisher          InstallDate",
     );
@@ -95,7 +95,7 @@ pub(crate) fn software(scene: &mut Scene<'_>, text: &mut Text) {
     );
 }
 
-pub(crate) fn users(scene: &mut Scene<'_>, text: &mut Text) {
+pub(crate) fn users(scene: &mut Scene<'_>, text: &mut TextBuilder) {
     const ACCOUNTS: [(&str, bool, u32); 5] = [
         ("Administrator", false, 500),
         ("DefaultAccount", false, 503),
@@ -107,12 +107,11 @@ pub(crate) fn users(scene: &mut Scene<'_>, text: &mut Text) {
     text.heading("Name                 Enabled  LastLogon              SID");
     scene.list(Section::Users, text, ACCOUNTS.len(), |scene, n, text| {
         let (name, enabled, rid) = ACCOUNTS[n];
-        let logon = match enabled {
-            true => {
-                let ago = scene.random.below(30 * 86_400);
-                scene.now.minus(ago).american().to_string()
-            }
-            false => String::new(),
+        let logon = if enabled {
+            let ago = scene.random.below(30 * 86_400);
+            scene.now.minus(ago).american().to_string()
+        } else {
+            String::new()
         };
         text.put(format_args!(
             "{name:<20} {enabled:<8} {logon:<22} {}-{rid}",
