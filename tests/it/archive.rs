@@ -1,5 +1,5 @@
-//! What the archive promises: bytes as they came, damage found and named,
-//! readers that wait for nobody, an index that can always be built again.
+//! Archive: bytes are returned unchanged, damage is found and named, readers do
+//! not wait, the index can be rebuilt.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn imported() -> Case {
 }
 
 #[test]
-fn every_result_comes_back_byte_for_byte() {
+fn every_result_is_returned_byte_for_byte() {
     let case = imported();
     let rows = case.ok(&["list", "--jsonl", "--state", "sealed"]).jsonl();
     for row in rows {
@@ -35,7 +35,7 @@ fn every_result_comes_back_byte_for_byte() {
 }
 
 #[test]
-fn every_row_begins_with_its_reference() {
+fn every_row_starts_with_its_reference() {
     let case = imported();
     for command in ["list", "gaps", "problems"] {
         let rows = case.ok(&[command, "--jsonl"]).jsonl();
@@ -59,7 +59,7 @@ fn every_row_begins_with_its_reference() {
 }
 
 #[test]
-fn a_rebuilt_index_gives_the_same_answers() {
+fn rebuilt_index_gives_the_same_answers() {
     let case = imported();
     let ask = || {
         [
@@ -87,7 +87,7 @@ fn a_rebuilt_index_gives_the_same_answers() {
 }
 
 #[test]
-fn a_lost_catalogue_is_built_again_from_the_packs() {
+fn lost_catalogue_is_rebuilt_from_the_packs() {
     let case = imported();
     let before = case.ok(&["list", "--jsonl"]).stdout;
     fs::remove_dir_all(case.archive().join("catalogue")).unwrap();
@@ -102,7 +102,7 @@ fn a_lost_catalogue_is_built_again_from_the_packs() {
 }
 
 #[test]
-fn verify_names_and_places_damage_and_exits_4() {
+fn verify_locates_damage_and_exits_with_4() {
     let case = imported();
     case.ok(&["verify"]);
     let packs = case.archive().join("packs");
@@ -123,7 +123,7 @@ fn verify_names_and_places_damage_and_exits_4() {
 }
 
 #[test]
-fn a_missing_archive_is_said_with_what_to_do() {
+fn missing_archive_is_an_error_with_a_hint() {
     let case = Case::new();
     for args in [
         &["list"][..],
@@ -139,7 +139,7 @@ fn a_missing_archive_is_said_with_what_to_do() {
 }
 
 #[test]
-fn an_archive_that_may_not_be_written_can_be_read() {
+fn read_only_archive_can_be_read() {
     let case = imported();
     let mut before: Vec<_> = fs::read_dir(case.archive())
         .unwrap()
@@ -164,9 +164,9 @@ fn an_archive_that_may_not_be_written_can_be_read() {
 }
 
 #[test]
-fn problems_stay_apart_from_what_is_shown() {
+fn problems_are_printed_apart_from_the_text() {
     let case = Case::new();
-    // A tab inside a string, as the service writes it, then an end too early.
+    // A tab inside a string, as the service writes it, and a truncated end.
     let text =
         "{\"script_name\":\"a.ps1\",\"script_errors\":\"e\",\"script_output\":\"one\ttwo\n\"";
     case.write("in/whole.json", format!("{text},\"exit_code\":0}}"));

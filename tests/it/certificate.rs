@@ -1,5 +1,4 @@
-//! What a search can prove: that something is not there, in what, and what
-//! was not searched.
+//! Certificates of absence: scope of a search, and everything outside of it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,7 +21,7 @@ fn incident() -> Case {
     case
 }
 
-/// Searches with a certificate and reads it.
+/// Searches with a certificate and parses it.
 fn certified(case: &Case, args: &[&str]) -> (Ran, Value) {
     let file = case.path("certificate.json");
     let file_text = file.display().to_string();
@@ -32,7 +31,7 @@ fn certified(case: &Case, args: &[&str]) -> (Ran, Value) {
     (ran, serde_json::from_str(&certificate).expect("JSON"))
 }
 
-/// The root as the certificate says it is computed, from `list --jsonl`.
+/// Recomputes the root from `list --jsonl` as the certificate describes.
 fn root(case: &Case, watermark: u64) -> (String, u64) {
     let mut sum = Sha256::new();
     let mut results = 0;
@@ -55,7 +54,7 @@ fn root(case: &Case, watermark: u64) -> (String, u64) {
 }
 
 #[test]
-fn absence_is_certified_with_what_was_searched() {
+fn certificate_of_absence_states_the_scope() {
     let case = imported("plain words\nmore words\n");
     let (ran, certificate) = certified(&case, &["absentword", "--device", "*"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
@@ -77,7 +76,7 @@ fn absence_is_certified_with_what_was_searched() {
 }
 
 #[test]
-fn anyone_can_compute_the_state_root_again() {
+fn state_root_can_be_recomputed() {
     let case = incident();
     let (_, before) = certified(&case, &["absentword"]);
     let state = &before["index"];
@@ -86,7 +85,7 @@ fn anyone_can_compute_the_state_root_again() {
     assert_eq!(state["state_root"]["sha256"], sha256);
     assert_eq!((results, &state["state_root"]["results"]), (30, &30.into()));
     assert_eq!(before["searched"]["results"], 30);
-    // What is sealed later changes neither the old root nor its computing.
+    // Results sealed later change neither the old root nor its computation.
     case.write("more/b.txt", "late words\n");
     case.ok(&["import", &case.path("more").display().to_string()]);
     assert_eq!(root(&case, watermark).0, sha256);
@@ -96,7 +95,7 @@ fn anyone_can_compute_the_state_root_again() {
 }
 
 #[test]
-fn what_was_not_searched_is_named() {
+fn certificate_names_everything_not_searched() {
     let case = incident();
     case.write("cut/cut.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b]);
     case.run(&["import", &case.path("cut").display().to_string()]);
@@ -141,7 +140,7 @@ fn what_was_not_searched_is_named() {
 }
 
 #[test]
-fn what_has_no_time_is_named_member_for_member() {
+fn certificate_names_each_member_without_a_time() {
     let case = incident();
     case.write("in/pc-1/a.txt", "mimikatz one\nmimikatz two\n");
     case.write("in/pc-1/b.txt", "nothing\n");
@@ -156,7 +155,7 @@ fn what_has_no_time_is_named_member_for_member() {
     let a = row.iter().find(|r| r["path"] == "pc-1/a.txt").unwrap();
     assert_eq!(left_out.len(), 1);
     assert_eq!(left_out[0]["ref"], a["ref"]);
-    // By its text alone `a.txt` matches, time or no time.
+    // The text of `a.txt` matches independent of its time.
     let (_, or) = certified(&case, &["mimikatz OR since:2020-01-01"]);
     let left_out = or["not_searched"]["left_out_for_want_of_a_time"].as_array();
     let b = row.iter().find(|r| r["path"] == "pc-1/b.txt").unwrap();
@@ -165,7 +164,7 @@ fn what_has_no_time_is_named_member_for_member() {
 }
 
 #[test]
-fn a_limit_and_a_count_are_certified_as_such() {
+fn certificate_states_limit_and_count() {
     let case = incident();
     let (_, cut) = certified(&case, &["203.0.113.45", "--limit", "1"]);
     assert_eq!(cut["found"]["stopped_at_limit"], true);
@@ -179,7 +178,7 @@ fn a_limit_and_a_count_are_certified_as_such() {
 }
 
 #[test]
-fn no_certificate_is_written_for_a_search_that_was_none() {
+fn failed_search_writes_no_certificate() {
     let case = imported("words\n");
     let file = case.write("certificate.json", "before");
     let file_text = file.display().to_string();
@@ -203,7 +202,7 @@ fn no_certificate_is_written_for_a_search_that_was_none() {
 }
 
 #[test]
-fn an_archive_without_an_index_is_certified_to_be_unsearched() {
+fn certificate_without_an_index_says_nothing_was_searched() {
     let case = Case::new();
     case.write("in/a.txt", "words\n");
     case.ok(&[
@@ -222,7 +221,7 @@ fn an_archive_without_an_index_is_certified_to_be_unsearched() {
 }
 
 #[test]
-fn hostile_evidence_is_certified_with_every_problem() {
+fn certificate_lists_every_problem_of_hostile_evidence() {
     let Some(real) = real_data() else { return };
     let case = Case::new();
     case.run(&[

@@ -1,4 +1,4 @@
-//! The collector as a user runs it, against the emulator.
+//! `collect` against the emulator.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use emulator::{EmulatedFleet, Emulator, EmulatorSettings, Faults, ServiceLimits}
 
 use super::support::{Case, Ran, collecting, sample_data};
 
-/// Fast enough that a lost result's minutes pass in seconds.
+/// Speed at which the minutes of a lost result pass in seconds.
 const SCALE: f64 = 100.0;
 
 fn emulator(settings: EmulatorSettings) -> Emulator {
@@ -36,7 +36,7 @@ fn sample() -> EmulatorSettings {
 }
 
 #[test]
-fn collecting_twice_takes_only_what_is_new() {
+fn collecting_twice_downloads_new_results_only() {
     let case = Case::new();
     let emulator = emulator(sample());
     let (ran, report) = collect(&case, &emulator, &[]);
@@ -63,7 +63,7 @@ fn collecting_twice_takes_only_what_is_new() {
     assert!(shown.stderr.contains("is pending"), "{}", shown.stderr);
     case.ok(&["verify"]);
     assert_eq!(emulator.journal().over_budget(), 0);
-    // What is made up does not go where evidence is.
+    // The demo refuses an archive with real evidence.
     let refused = case.run(&["demo"]);
     assert_eq!(refused.code, 2);
     assert!(
@@ -95,7 +95,7 @@ fn no_fault_loses_a_result() {
 }
 
 #[test]
-fn no_link_and_no_token_reaches_disk_or_output() {
+fn links_and_tokens_never_reach_disk_or_output() {
     let case = Case::new();
     let emulator = emulator(EmulatorSettings {
         faults: Faults::survivable(),
@@ -132,7 +132,7 @@ fn files(dir: &std::path::Path, into: &mut Vec<(String, Vec<u8>)>) {
 }
 
 #[test]
-fn filters_take_what_they_name() {
+fn filters_select_the_named_actions() {
     let case = Case::new();
     let emulator = emulator(sample());
     let (_, report) = collect(&case, &emulator, &["--device", "fs-01"]);
@@ -148,7 +148,7 @@ fn filters_take_what_they_name() {
 }
 
 #[test]
-fn check_says_what_is_wrong_before_anything_starts() {
+fn check_reports_errors_before_collecting() {
     let case = Case::new();
     let emulator = emulator(EmulatorSettings {
         roles: vec!["Machine.LiveResponse".into()],
@@ -171,7 +171,7 @@ fn check_says_what_is_wrong_before_anything_starts() {
 }
 
 #[test]
-fn secrets_are_asked_for_where_they_belong() {
+fn missing_secret_error_names_the_sources() {
     let case = Case::new();
     let ran = case.run(&["collect", "--tenant", "t", "--client-id", "c"]);
     assert_eq!(ran.code, 2);
@@ -188,7 +188,7 @@ fn secrets_are_asked_for_where_they_belong() {
 }
 
 #[test]
-fn a_second_writer_is_refused_by_name_and_readers_go_on() {
+fn second_writer_is_refused_and_readers_continue() {
     let case = Case::new();
     let emulator = emulator(EmulatorSettings {
         limits: ServiceLimits::lifted(),

@@ -1,11 +1,11 @@
-//! stack, diff, twins and baselines, as a user runs them.
+//! `stack`, `diff`, `outliers` and `baseline`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::Value;
 
-use super::query::{incident, run_examples};
+use super::query::incident;
 use super::support::{Case, real_data, sample_data};
 
 const SCRIPT: &[&str] = &["--script", "Get-Persistence.ps1"];
@@ -20,7 +20,7 @@ fn text<'v>(row: &'v Value, key: &str) -> &'v str {
         .unwrap_or_else(|| panic!("{key} of {row}"))
 }
 
-/// Files of lines below a folder a device.
+/// Imports files of lines, one folder for each device.
 fn fleet(devices: &[(&str, &str)]) -> Case {
     let case = Case::new();
     for (device, lines) in devices {
@@ -32,14 +32,7 @@ fn fleet(devices: &[(&str, &str)]) -> Case {
 }
 
 #[test]
-fn the_readme_compares_as_the_program_does() {
-    let case = incident();
-    let commands = run_examples(&case, "## Comparing");
-    assert!(commands > 5, "{commands}");
-}
-
-#[test]
-fn every_row_of_a_stack_is_shown_again_from_its_bytes() {
+fn every_stack_row_can_be_shown_from_its_bytes() {
     let case = incident();
     let rows = jsonl(&case, &["stack", "kind:transcript"]);
     assert!(rows.len() > 500, "{}", rows.len());
@@ -55,7 +48,7 @@ fn every_row_of_a_stack_is_shown_again_from_its_bytes() {
         let by_offset = case.ok(&["show", reference, "--at-offset", &offset, "--raw"]);
         assert_eq!(by_offset.stdout, shown, "{row}");
     }
-    // Rare first, and what is planted before what everybody has.
+    // Rare lines first, and planted lines before common ones.
     let of_script = jsonl(&case, &[&["stack"], SCRIPT].concat());
     let place = of_script
         .iter()
@@ -66,7 +59,7 @@ fn every_row_of_a_stack_is_shown_again_from_its_bytes() {
 }
 
 #[test]
-fn a_stack_says_who_when_and_how_often() {
+fn stack_prints_devices_times_and_counts() {
     let case = fleet(&[
         ("pc1", "PID: 7 of a.exe\nPID: 8 of a.exe\nall\nonly here\n"),
         ("pc2", "all\nPID: 9 of a.exe\r\n"),
@@ -119,7 +112,7 @@ fn a_stack_says_who_when_and_how_often() {
 }
 
 #[test]
-fn what_members_are_can_be_stacked_too() {
+fn members_can_be_stacked_by_their_properties() {
     let case = Case::new();
     case.write("in/pc1/a/tool.exe", "same\n");
     case.write("in/pc1/a/evil.exe", "other\n");
@@ -155,7 +148,7 @@ fn what_members_are_can_be_stacked_too() {
 }
 
 #[test]
-fn a_diff_is_order_free_and_says_what_changed() {
+fn diff_ignores_order_and_prints_changes() {
     let case = fleet(&[
         (
             "pc1",
@@ -213,7 +206,7 @@ fn a_diff_is_order_free_and_says_what_changed() {
 }
 
 #[test]
-fn a_device_is_compared_with_itself_over_time() {
+fn diff_compares_a_device_over_time() {
     let case = Case::new();
     let transcript = |output: &str| {
         serde_json::json!({"script_name": "s.ps1", "exit_code": 0, "script_output": output, "script_errors": ""})
@@ -262,7 +255,7 @@ fn a_device_is_compared_with_itself_over_time() {
 }
 
 #[test]
-fn the_outlier_comes_first_with_the_lines_that_make_it_one() {
+fn outlier_is_first_with_its_distinguishing_lines() {
     let common: String = (0..200)
         .map(|n| format!("service of everybody {n}\n"))
         .collect();
@@ -301,7 +294,7 @@ fn the_outlier_comes_first_with_the_lines_that_make_it_one() {
 }
 
 #[test]
-fn a_baseline_is_learned_used_exported_imported_and_deleted() {
+fn baseline_is_learned_used_exported_imported_and_deleted() {
     let case = fleet(&[
         ("gold", "PID: 1\nknown\nC:\\Users\\a\\x\n"),
         ("gold2", "known\nsometimes\n"),
@@ -326,7 +319,7 @@ fn a_baseline_is_learned_used_exported_imported_and_deleted() {
         "{}",
         ran.stderr
     );
-    // Other rules, the same answer: a line is known by the rules it was learned with.
+    // Other rules give the same answer: the rules of the baseline apply.
     let raw = jsonl(&case, &["stack", "--raw", "--exclude-baseline", "golden"]);
     assert_eq!(raw.len(), 1, "{raw:?}");
     let hits = case.run(&[
@@ -381,13 +374,13 @@ fn a_baseline_is_learned_used_exported_imported_and_deleted() {
         "{}",
         counted.stderr
     );
-    // A member found by its fields is no line that a baseline could know.
+    // A member matched by fields has no line that a baseline can contain.
     let members = ["search", "device:gold", "--exclude-baseline", "golden"];
     assert!(!jsonl(&case, &members).is_empty());
     let both = case.ok(&["diff", "gold", "pc1", "--exclude-baseline", "golden"]);
     assert_eq!(both.stdout.matches("+ new").count(), 1, "{}", both.stdout);
 
-    // A second version: only what both have.
+    // A second version with the lines of both devices.
     case.ok(&[&learn[..], &["--min-devices", "2"]].concat());
     assert_eq!(jsonl(&case, &["baseline", "list"]).len(), 2);
     assert_eq!(case.ok(&["baseline", "show", "golden"]).stdout, "known\n");
@@ -431,7 +424,7 @@ fn a_baseline_is_learned_used_exported_imported_and_deleted() {
 }
 
 #[test]
-fn hostile_lines_are_stacked_like_any_other_and_obey_nobody() {
+fn hostile_lines_are_stacked_and_escaped() {
     let long = "A".repeat(3 << 20);
     let case = fleet(&[
         (
@@ -461,7 +454,7 @@ fn hostile_lines_are_stacked_like_any_other_and_obey_nobody() {
         .filter(|row| row.get("text_truncated").is_some())
         .collect();
     assert!(!cut.is_empty());
-    // What stands for a part that is volatile is a word like any other.
+    // A placeholder in a line is ordinary text.
     let pid = rows
         .iter()
         .find(|row| text(row, "value") == "PID: <pid>")
@@ -485,7 +478,7 @@ fn hostile_lines_are_stacked_like_any_other_and_obey_nobody() {
 }
 
 #[test]
-fn an_archive_that_can_only_be_read_is_compared() {
+fn read_only_archive_can_be_compared() {
     let case = fleet(&[("pc1", "a\nb\n"), ("pc2", "a\n")]);
     case.ok(&["baseline", "learn", "known", "--device", "pc2"]);
     let mut command = case.command(&["stack", "--exclude-baseline", "known", "--jsonl"]);
@@ -518,12 +511,12 @@ fn an_archive_that_can_only_be_read_is_compared() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(String::from_utf8_lossy(&output.stdout).contains("\"b\""));
-    // Comparing leaves nothing beside the index.
+    // Comparing writes nothing beside the index.
     assert_eq!(before, after);
 }
 
 #[test]
-fn rules_are_listed_tried_and_taken_from_the_config_file() {
+fn rules_are_listed_tried_and_read_from_the_config_file() {
     let case = fleet(&[
         ("pc1", "INC0012345 open\nRunning x\n"),
         ("pc2", "INC0099999 open\nRunning x\n"),
@@ -574,7 +567,7 @@ fn rules_are_listed_tried_and_taken_from_the_config_file() {
 }
 
 #[test]
-fn nothing_to_compare_is_said() {
+fn empty_comparison_prints_a_note() {
     let case = fleet(&[("pc1", "a\n")]);
     let ran = case.run(&["stack", "nosuchword"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
@@ -598,10 +591,10 @@ fn nothing_to_compare_is_said() {
     assert!(late.stderr.contains("not indexed yet"), "{}", late.stderr);
 }
 
-/// Lines of real outputs that share a template though they differ, reviewed
-/// one by one: they differ in nothing but volatile parts.
+/// Reviewed lines of real outputs that share a template: they differ in
+/// volatile parts only.
 #[test]
-fn templates_of_real_outputs_merge_only_what_was_reviewed() {
+fn templates_of_real_outputs_merge_reviewed_lines_only() {
     let Some(real) = real_data() else { return };
     let case = Case::new();
     case.run(&["import", &real.join("text").display().to_string()]);
@@ -609,7 +602,7 @@ fn templates_of_real_outputs_merge_only_what_was_reviewed() {
     let mut merged: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in &rows {
         let raw = row["raw"].as_array().into_iter().flatten();
-        // Blanks are no difference.
+        // Blanks are not a difference.
         let blank = |raw: &Value| {
             text(raw, "text")
                 .split_whitespace()
@@ -635,10 +628,10 @@ fn templates_of_real_outputs_merge_only_what_was_reviewed() {
     assert_eq!(merged.len(), reviewed.len());
 }
 
-/// A script that ran on a machine.
+/// A script run on a device.
 #[derive(Clone, Copy)]
 struct Job {
-    /// A letter of its id.
+    /// Letter of the machine id.
     machine: Option<char>,
     name: Option<&'static str>,
     script: &'static str,
@@ -669,7 +662,7 @@ fn action_of(n: usize) -> String {
     format!("0000000{n}-0000-4000-8000-000000000000")
 }
 
-/// Results of the service, one a day.
+/// Results of the service, one per day.
 fn collected(jobs: &[Job]) -> Case {
     let case = Case::new();
     for (n, job) in jobs.iter().enumerate() {
@@ -694,7 +687,7 @@ fn collected(jobs: &[Job]) -> Case {
     case
 }
 
-/// What a diff says: `-` what the first side has, `+` what the second has.
+/// Lines of a diff: `-` first side only, `+` second side only.
 fn changes(case: &Case, args: &[&str]) -> Vec<String> {
     let rows = jsonl(case, &[&["diff"], args].concat());
     let row = |row: &Value| {
@@ -704,7 +697,7 @@ fn changes(case: &Case, args: &[&str]) -> Vec<String> {
     rows.iter().map(row).collect()
 }
 
-/// What was asked for cannot be done, and all of this is said.
+/// Asserts that a command is rejected with these messages.
 fn assert_refused(case: &Case, args: &[&str], said: &[&str]) {
     let ran = case.run(args);
     assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
@@ -714,7 +707,7 @@ fn assert_refused(case: &Case, args: &[&str], said: &[&str]) {
 }
 
 #[test]
-fn what_a_machine_says_under_any_name_or_none_is_its_own_and_no_rest() {
+fn results_under_any_name_belong_to_their_machine() {
     let case = collected(&[
         job('a', "victim.corp", "common\nEVIL service\n"),
         Job {
@@ -744,7 +737,7 @@ fn what_a_machine_says_under_any_name_or_none_is_its_own_and_no_rest() {
 }
 
 #[test]
-fn a_script_with_other_arguments_is_another_command() {
+fn script_with_other_arguments_is_another_command() {
     let run = |machine, name, args, output| Job {
         args: Some(args),
         ..job(machine, name, output)
@@ -770,7 +763,7 @@ fn a_script_with_other_arguments_is_another_command() {
 }
 
 #[test]
-fn nine_of_ten_of_the_rest_are_counted_whatever_text_is_asked_for() {
+fn rest_is_counted_over_all_devices_for_any_query() {
     let case = collected(&[
         job('a', "pc-a", "common\nFoo first\n"),
         job('b', "pc-b", "common\nFoo second\n"),
@@ -779,12 +772,12 @@ fn nine_of_ten_of_the_rest_are_counted_whatever_text_is_asked_for() {
     ]);
     let of_text = |text| changes(&case, &["pc-a", "--rest", "--query", text]);
     assert_eq!(of_text("Foo"), ["- +Foo first"]);
-    // Nobody else has the word, and that is an answer.
+    // No other device has the word, and that is a finding.
     assert_eq!(of_text("first"), ["- +Foo first"]);
 }
 
 #[test]
-fn a_search_and_a_stack_know_the_same_lines_of_a_renamed_machine() {
+fn search_and_stack_agree_on_a_renamed_machine() {
     let case = collected(&[
         job('a', "oldpc.corp", "host oldpc is up\n"),
         job('a', "newpc.corp", "host newpc is up\n"),
@@ -801,7 +794,7 @@ fn a_search_and_a_stack_know_the_same_lines_of_a_renamed_machine() {
     };
     assert_eq!(unknown(&["stack"]), ["host oldpc is up"]);
     assert_eq!(unknown(&["search", "host"]), ["host oldpc is up"]);
-    // Whatever is asked for, it is the same machine.
+    // Each selection finds the same machine.
     for narrowed in [&["oldpc"][..], &["host", "--until", "2026-03-01"]] {
         for command in ["stack", "search"] {
             let known = unknown(&[&[command], narrowed].concat());
@@ -811,7 +804,7 @@ fn a_search_and_a_stack_know_the_same_lines_of_a_renamed_machine() {
 }
 
 #[test]
-fn one_text_of_a_transcript_is_compared_alone() {
+fn single_text_of_a_transcript_is_compared_alone() {
     let case = collected(&[
         Job {
             errors: "E one\n",
@@ -838,7 +831,7 @@ fn one_text_of_a_transcript_is_compared_alone() {
 }
 
 #[test]
-fn what_is_hidden_or_left_out_is_no_proof_that_nothing_is_there() {
+fn hidden_or_excluded_rows_exit_with_3() {
     let case = collected(&[
         job('a', "pc-a", "same\n"),
         job('b', "pc-b", "same\n"),
@@ -856,7 +849,7 @@ fn what_is_hidden_or_left_out_is_no_proof_that_nothing_is_there() {
 }
 
 #[test]
-fn a_device_that_is_not_indexed_yet_is_said_to_be_so() {
+fn device_not_indexed_yet_is_reported() {
     let case = fleet(&[("pc1", "a\n")]);
     case.write("late/pc2/out.txt", "b\n");
     let folder = case.path("late").display().to_string();
@@ -867,14 +860,14 @@ fn a_device_that_is_not_indexed_yet_is_said_to_be_so() {
 }
 
 #[test]
-fn a_name_of_several_machines_is_none_of_them_over_time() {
+fn ambiguous_name_is_rejected_over_time() {
     let case = collected(&[
         job('a', "pc.corp", "one\n"),
         job('b', "pc.corp", "two\n"),
         job('b', "pc.corp", "three\n"),
         job('c', "lone.corp", "four\n"),
         job('c', "lone.corp", "five\n"),
-        // What has a name alone is of the machine that has the name, too.
+        // A result with a name only belongs to the machine with that name.
         job(None, "lone", "other\n"),
     ]);
     let (a, b) = ("a".repeat(40), "b".repeat(40));
@@ -888,7 +881,7 @@ fn a_name_of_several_machines_is_none_of_them_over_time() {
 }
 
 #[test]
-fn a_result_has_no_rest_and_no_time_before_it() {
+fn result_reference_is_rejected_with_rest_and_split() {
     let case = collected(&[job('a', "pc-a", "one\n"), job('b', "pc-b", "two\n")]);
     let result = format!("{}/0", action_of(0));
     for over in [
@@ -902,7 +895,7 @@ fn a_result_has_no_rest_and_no_time_before_it() {
 }
 
 #[test]
-fn a_device_is_one_in_any_case() {
+fn device_names_match_in_any_case() {
     let case = collected(&[
         job('c', "two-1.corp", "twoline\n"),
         job('d', "two-2.corp", "twoline\n"),
@@ -929,7 +922,7 @@ fn a_device_is_one_in_any_case() {
 }
 
 #[test]
-fn a_diff_says_of_which_lines_it_shows_a_part() {
+fn diff_marks_truncated_lines() {
     let long = "A".repeat(70_000);
     let case = fleet(&[
         ("pc1", &format!("{long} x\nshort\n")),
@@ -946,7 +939,7 @@ fn a_diff_says_of_which_lines_it_shows_a_part() {
 }
 
 #[test]
-fn what_is_learned_again_says_where_from() {
+fn baseline_learned_again_states_its_origin() {
     let case = fleet(&[("pc1", "a\n"), ("pc2", "a\n")]);
     let learn = ["baseline", "learn", "golden", "--json"];
     case.ok(&learn);
@@ -961,10 +954,10 @@ fn what_is_learned_again_says_where_from() {
     );
 }
 
-/// On Windows no file has such a name.
+/// Windows does not allow such a file name.
 #[cfg(unix)]
 #[test]
-fn a_file_beside_the_baselines_says_nothing_to_the_terminal() {
+fn foreign_file_name_among_baselines_is_escaped() {
     let case = fleet(&[("pc1", "a\n")]);
     case.ok(&["baseline", "learn", "golden"]);
     let baselines = case.archive().join("baselines");
@@ -976,7 +969,7 @@ fn a_file_beside_the_baselines_says_nothing_to_the_terminal() {
 }
 
 #[test]
-fn a_name_that_nothing_has_is_said_where_nothing_is_compared() {
+fn unknown_name_is_reported_when_nothing_is_compared() {
     let case = fleet(&[("pc1", "a\n")]);
     for (args, said) in [
         (["stack", "--device", "nosuch"], "device:\"nosuch\""),

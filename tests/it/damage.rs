@@ -1,5 +1,4 @@
-//! What a rotten disk did to archive or index: named, and never a silent "not
-//! there".
+//! Disk damage in archive or index is reported and never a silent "not found".
 
 use std::path::{Path, PathBuf};
 
@@ -22,10 +21,10 @@ fn files(dir: PathBuf, extension: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn one_damaged_result_keeps_no_other_from_being_searched() {
+fn damaged_result_does_not_affect_others() {
     let case = Case::new();
     for (name, text) in [("a", "alpha"), ("b", "bravo"), ("c", "charlie")] {
-        // Numbers, so that a frame is larger than a page.
+        // Numbers make the frame larger than a page.
         let lines = (1..3_000u32).map(|n| format!("{text} {}\n", n.wrapping_mul(2_654_435_761)));
         case.write(&format!("in/{name}.txt"), lines.collect::<String>());
     }
@@ -35,7 +34,7 @@ fn one_damaged_result_keeps_no_other_from_being_searched() {
         &case.path("in").display().to_string(),
     ]);
     let pack = files(case.archive().join("packs"), "pack").remove(0);
-    // Within the first result's frame.
+    // Inside the frame of the first result.
     flip(&pack, 4096);
     let indexed = case.run(&["index"]);
     assert_eq!(indexed.code, 3, "{}", indexed.stderr);
@@ -55,14 +54,14 @@ fn one_damaged_result_keeps_no_other_from_being_searched() {
         "{message}"
     );
     assert_eq!(case.run(&["verify"]).code, 4);
-    // And what comes later is indexed behind it.
+    // Later results are indexed as well.
     case.write("more/d.txt", "delta\n");
     case.run(&["import", &case.path("more").display().to_string()]);
     assert_eq!(found("delta"), 0);
 }
 
 #[test]
-fn a_damaged_index_gives_no_certificate_and_is_told_by_verify() {
+fn damaged_index_gives_no_certificate_and_is_found_by_verify() {
     let case = Case::new();
     case.run(&["import", &sample_data().display().to_string()]);
     case.ok(&["verify"]);
@@ -91,13 +90,13 @@ fn a_damaged_index_gives_no_certificate_and_is_told_by_verify() {
 }
 
 #[test]
-fn a_code_page_that_was_set_leaves_no_answer_from_the_old_one() {
+fn new_code_page_replaces_all_old_answers() {
     let case = Case::new();
-    // Cyrillic in code page 1251.
+    // Cyrillic text in code page 1251.
     case.write("in/a.txt", b"\xcf\xf0\xe8\xe2\xe5\xf2 mir\n");
     case.run(&["import", &case.path("in").display().to_string()]);
     assert_eq!(case.run(&["search", "mir"]).code, 0);
-    // As far as a run that was killed before it indexed anything.
+    // The state after a run that was killed before indexing.
     assert!(afteraction::app::set_code_page(&case.archive(), 1251).unwrap());
     let ran = case.run(&["search", "absentword"]);
     assert_eq!(ran.code, 3, "{}", ran.stderr);

@@ -106,7 +106,11 @@ fn links_between_pages_work() {
         page("ARCHITECTURE.md"),
         page("CONTRIBUTING.md"),
     ];
-    pages.extend(fs::read_dir(page("docs")).unwrap().map(|e| e.unwrap().path()));
+    pages.extend(
+        fs::read_dir(page("docs"))
+            .unwrap()
+            .map(|e| e.unwrap().path()),
+    );
     let mut links = 0;
     for file in pages {
         let text = fs::read_to_string(&file).unwrap();

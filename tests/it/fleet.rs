@@ -1,5 +1,5 @@
-//! Runs on a fleet as a person starts, stops and reads them, against the
-//! emulator, which judges.
+//! Fleet runs as a user starts, stops and inspects them, checked by the
+//! conformance report of the emulator.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::support::{Case, Ran, speaking};
 
 pub const SCALE: f64 = 100.0;
 
-/// A fleet whose sessions take some twenty seconds.
+/// A fleet whose sessions take about twenty seconds.
 fn quick(devices: usize) -> EmulatorSettings {
     let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
     let made = SyntheticFleet {
@@ -55,7 +55,7 @@ fn fleet_at(
     command
 }
 
-/// `run` of two commands with a result each on every machine.
+/// `run` with two commands that have a result on every device.
 pub fn run(case: &Case, emulator: &Emulator, more: &[&str]) -> Command {
     run_at(SCALE, case, emulator, more)
 }
@@ -96,7 +96,7 @@ pub fn spawned(mut command: Command) -> Child {
         .expect("the program starts")
 }
 
-/// No limit passed, no machine worked on twice.
+/// Asserts that no limit was exceeded and no command ran twice.
 fn judged(emulator: &Emulator) -> emulator::ConformanceReport {
     let judgement = emulator.judgement();
     assert!(judgement.violations.is_empty(), "{judgement:?}");
@@ -105,7 +105,7 @@ fn judged(emulator: &Emulator) -> emulator::ConformanceReport {
 }
 
 #[test]
-fn a_run_is_shown_started_collected_and_covered() {
+fn run_is_started_shown_collected_and_covered() {
     let case = Case::new();
     let emulator = emulator(quick(6));
     let shown = Ran::of(run(&case, &emulator, &["--dry-run"]));
@@ -151,7 +151,7 @@ fn a_run_is_shown_started_collected_and_covered() {
 }
 
 #[test]
-fn what_is_wrong_is_said_at_once_and_nothing_is_started() {
+fn invalid_plan_is_rejected_with_all_errors() {
     let case = Case::new();
     let emulator = emulator(quick(2));
     let mut wrong = fleet(
@@ -185,7 +185,7 @@ fn what_is_wrong_is_said_at_once_and_nothing_is_started() {
 }
 
 #[test]
-fn killed_again_and_again_a_run_is_resumed_to_its_end_and_nothing_runs_twice() {
+fn repeatedly_killed_run_completes_without_running_twice() {
     let case = Case::new();
     let emulator = emulator(quick(18));
     let mut child = spawned(run(&case, &emulator, &["--no-index"]));
@@ -199,7 +199,7 @@ fn killed_again_and_again_a_run_is_resumed_to_its_end_and_nothing_runs_twice() {
         child.wait().expect("an end");
         kills += 1;
         assert!(kills < 60, "{}", emulator.judgement().runs.started);
-        // Killed at once it left no run to be gone on with.
+        // A run killed at once leaves nothing to resume.
         let begun = !case
             .run(&["fleet", "status", "--all", "--jsonl"])
             .stdout
@@ -210,7 +210,7 @@ fn killed_again_and_again_a_run_is_resumed_to_its_end_and_nothing_runs_twice() {
         });
     }
     assert!(kills >= 2, "{kills} kills prove little");
-    // What was killed between intention and request is for a person to decide.
+    // Starts killed between intent and request are decided by the user.
     let mut resume = fleet(&case, &emulator, &["fleet", "resume", "--repost-lost"], &[]);
     resume.arg("--no-index");
     let ran = Ran::of(resume);
@@ -220,9 +220,9 @@ fn killed_again_and_again_a_run_is_resumed_to_its_end_and_nothing_runs_twice() {
     assert_eq!(status(&case)["results"], 36);
 }
 
-/// Ten minutes of looking are six seconds here.
+/// Ten minutes of reconciling are six seconds here.
 #[test]
-fn a_start_in_doubt_is_shown_and_sent_again_by_a_persons_word_alone() {
+fn start_in_doubt_is_repeated_only_on_request() {
     let case = Case::new();
     let emulator = emulator(EmulatorSettings {
         faults: Faults::parse("run.lost-call=1,run.lost-answer=1+1").expect("faults"),
@@ -235,7 +235,7 @@ fn a_start_in_doubt_is_shown_and_sent_again_by_a_persons_word_alone() {
     let covered = case.run(&["coverage"]);
     assert_eq!(covered.code, 3);
     assert!(covered.stdout.contains("unresolved"), "{}", covered.stdout);
-    // Neither a retry nor going on sends it again.
+    // Neither a retry nor a resume repeats it.
     let run_id = status(&case)["run"].as_str().expect("an id").to_string();
     let retry = ["--retry-missing", "--run", &run_id, "--dry-run"];
     let retried = Ran::of(fleet(&case, &emulator, &["coverage"], &retry));
@@ -258,7 +258,7 @@ fn a_start_in_doubt_is_shown_and_sent_again_by_a_persons_word_alone() {
 }
 
 #[test]
-fn a_run_is_paused_and_one_device_or_all_of_it_cancelled() {
+fn run_is_paused_and_cancelled_by_device_and_as_a_whole() {
     let case = Case::new();
     let emulator = emulator(quick(30));
     let mut child = spawned(run(&case, &emulator, &["--no-index"]));
@@ -281,7 +281,7 @@ fn a_run_is_paused_and_one_device_or_all_of_it_cancelled() {
             .expect("a reason")
             .contains("its turn")
     );
-    // One is left out; that is no word to start the others.
+    // Cancelling one device does not start the others.
     let name = waiting["device"].as_str().expect("a name");
     let short = name.split('.').next().unwrap_or(name);
     let one = ["--device", short, "--no-index"];
@@ -297,7 +297,7 @@ fn a_run_is_paused_and_one_device_or_all_of_it_cancelled() {
         "{}",
         ran.stderr
     );
-    // All of it, told to the process that is at it.
+    // Cancels the whole run through the process that owns it.
     let resume = fleet(&case, &emulator, &["fleet", "resume"], &["--no-index"]);
     let mut child = spawned(resume);
     while emulator.judgement().runs.started == started && Instant::now() < late {
@@ -310,13 +310,13 @@ fn a_run_is_paused_and_one_device_or_all_of_it_cancelled() {
     assert!(judged(&emulator).runs.started < 30);
 }
 
-/// Links are asked for 100 times a minute: 656 of them take some five after
-/// the sessions, which are three seconds here.
+/// 100 link requests a minute: 656 links need about five minutes after the
+/// sessions, three seconds here.
 #[test]
-fn a_run_is_not_over_while_its_results_are_still_to_come() {
+fn run_is_not_over_while_results_are_expected() {
     let case = Case::new();
-    // The budget of a minute is spent to the last call again and again: what a
-    // loaded machine adds between call and service must stay small beside it.
+    // The minute limit is used up repeatedly, so the delay of a loaded machine
+    // must stay small in comparison.
     let scale = SCALE / 2.0;
     let emulator = emulator(EmulatorSettings {
         time_scale: scale,
@@ -334,7 +334,7 @@ fn a_run_is_not_over_while_its_results_are_still_to_come() {
     let to_come = row["results_to_come"].as_u64().expect("a number");
     assert!(here < 656 && to_come > 0, "{row}");
     assert!(row["left_s"].as_u64().expect("a time") >= 60, "{row}");
-    // Nothing can be paused, cancelled or gone on with: said, and not obeyed.
+    // Pause, cancel and resume are refused with a message.
     let mut refused = vec![case.run(&["fleet", "pause"])];
     for order in ["cancel", "resume"] {
         let command = fleet_at(scale, &case, &emulator, &["fleet", order], &[]);
@@ -350,7 +350,7 @@ fn a_run_is_not_over_while_its_results_are_still_to_come() {
     }
     let told = case.ok(&["fleet", "status"]).stderr;
     assert!(told.contains("is collecting"), "{told}");
-    // Killed now it is nobody's.
+    // After the kill no process owns the run.
     child.kill().expect("a kill");
     child.wait().expect("an end");
     let row = status(&case);
@@ -368,7 +368,7 @@ fn a_run_is_not_over_while_its_results_are_still_to_come() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(status(&case)["state"], "over");
     assert_eq!(status(&case)["results"], 656);
-    // The time it took ends with the last result.
+    // The reported duration ends with the last result.
     let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
     let took = report["took"]["secs"].as_u64().expect("seconds");
     assert!(took >= 240, "{took} s");
@@ -376,7 +376,7 @@ fn a_run_is_not_over_while_its_results_are_still_to_come() {
 }
 
 #[test]
-fn a_killed_run_is_left_and_promises_no_end() {
+fn killed_run_is_left_and_has_no_expected_finish() {
     let case = Case::new();
     let emulator = emulator(quick(30));
     let mut child = spawned(run(&case, &emulator, &["--no-index"]));
@@ -396,7 +396,7 @@ fn a_killed_run_is_left_and_promises_no_end() {
 }
 
 #[test]
-fn an_order_is_refused_where_something_else_holds_the_archive() {
+fn command_is_refused_while_another_process_owns_the_archive() {
     let case = Case::new();
     let emulator = emulator(quick(12));
     let mut child = spawned(run(&case, &emulator, &["--no-index"]));
@@ -409,7 +409,7 @@ fn an_order_is_refused_where_something_else_holds_the_archive() {
     let watch = fleet(&case, &emulator, &["collect"], &["--watch", "--no-index"]);
     let mut watching = spawned(watch);
     let mut ran = case.run(&["fleet", "pause"]);
-    // Until the watch has opened the archive a pause stands in the record.
+    // Until the watch has opened the archive, a pause is journaled.
     while ran.code == 0 && Instant::now() < late {
         ran = case.run(&["fleet", "pause"]);
     }
@@ -420,7 +420,7 @@ fn an_order_is_refused_where_something_else_holds_the_archive() {
 }
 
 #[test]
-fn holes_become_runs_until_nothing_is_missing() {
+fn retry_missing_is_repeated_until_nothing_is_missing() {
     let case = Case::new();
     let emulator = emulator(EmulatorSettings {
         pace: Latency {
@@ -446,7 +446,7 @@ fn holes_become_runs_until_nothing_is_missing() {
 }
 
 #[test]
-fn a_command_that_stands_twice_in_a_session_is_shown_and_run_twice() {
+fn repeated_command_of_a_session_is_shown_and_run_twice() {
     let case = Case::new();
     let emulator = emulator(EmulatorSettings {
         pace: Latency {
@@ -483,7 +483,7 @@ fn a_command_that_stands_twice_in_a_session_is_shown_and_run_twice() {
 }
 
 #[test]
-fn a_run_that_cannot_be_read_says_why_and_hides_no_other() {
+fn unreadable_run_is_reported_and_hides_no_other() {
     let case = Case::new();
     let emulator = emulator(quick(2));
     let ran = Ran::of(run(&case, &emulator, &["--no-index"]));
@@ -519,7 +519,7 @@ fn a_run_that_cannot_be_read_says_why_and_hides_no_other() {
 }
 
 #[test]
-fn a_run_of_another_tenant_is_not_gone_on_with() {
+fn run_of_another_tenant_is_not_resumed() {
     let case = Case::new();
     let first = emulator(quick(12));
     let mut child = spawned(run(&case, &first, &["--no-index"]));

@@ -1,10 +1,8 @@
-//! Runs of the size the fleet room is built for: how near their bound they
-//! end, in how much memory, and what kills do to them.
+//! Large fleet runs: time relative to the lower bound, memory, and the effect
+//! of kills.
 //!
-//! **Time scale**: what the real clock adds (HTTP, syncs, a loaded machine)
-//! counts as many times as much against the service's clock. A request of 20 ms
-//! is 2 s at a hundred times the speed and 0.24 s at twelve: so the figure that
-//! is quoted is measured at twelve, and the tests of every day only bound it.
+//! **Time scale**: delays of the real clock (HTTP, syncs, a loaded machine) are
+//! multiplied by the scale in service time.
 
 use std::collections::HashSet;
 use std::process::{Child, Command, Stdio};
@@ -22,14 +20,14 @@ struct Size {
     kills: u32,
 }
 
-/// What a run came to, by the emulator's own clock.
+/// Result of a run, in service time.
 struct Measured {
-    /// From the first session until the last one on a machine that was there
-    /// was over.
+    /// From the first session to the end of the last one on a device that was
+    /// online.
     took: f64,
-    /// The greatest of links, starts and sessions until then.
+    /// Lower bound: the largest of links, starts and sessions.
     bound: f64,
-    /// The same counting the sessions of machines that were there alone.
+    /// The same bound for devices that were online.
     bound_of_reachable: f64,
     reason: &'static str,
     peak: u64,
@@ -55,7 +53,7 @@ fn start(case: &Case, emulator: &Emulator, scale: f64) -> Command {
     run
 }
 
-/// The most memory a process has held so far, where the kernel says so.
+/// Peak memory of a process so far, if the kernel reports it.
 fn peak_of(child: &Child) -> u64 {
     let status = format!("/proc/{}/status", child.id());
     let text = std::fs::read_to_string(status).unwrap_or_default();
@@ -64,8 +62,8 @@ fn peak_of(child: &Child) -> u64 {
     kb.unwrap_or(0) * 1024
 }
 
-/// Waits for the end, or kills after `patience`; returns the exit code where
-/// it ended by itself, and the most memory it held.
+/// Waits for the end, or kills after `patience`; returns the exit code if the
+/// process ended by itself, and its peak memory.
 fn watch(mut command: Command, patience: Duration) -> (Option<i32>, u64) {
     let mut child = command
         .stdout(Stdio::null())
@@ -88,15 +86,15 @@ fn watch(mut command: Command, patience: Duration) -> (Option<i32>, u64) {
     }
 }
 
-/// Evenly drawn, the same each time.
+/// Evenly distributed delays, the same in each run.
 fn patience(kill: u32, size: &Size) -> Duration {
-    // Ten starts a minute; killed while most of it is still to come.
+    // Ten starts a minute; killed while most of the run is ahead.
     let whole = size.devices as f64 * 6.0 / size.scale;
     let lot = f64::from((kill.wrapping_mul(2_654_435_761) >> 16) & 0xff) / 256.0;
     Duration::from_secs_f64(0.2 + (0.1 + 0.8 * lot) * whole / f64::from(size.kills.max(1)))
 }
 
-/// Whether there is a run to be gone on with: one killed at once left none.
+/// Whether there is a run to resume.
 fn has_begun(case: &Case) -> bool {
     let runs = case.run(&["fleet", "status", "--all", "--jsonl"]);
     !runs.stdout.is_empty()
@@ -137,7 +135,7 @@ fn play(size: &Size) -> Measured {
         }
     }
     let real = begun.elapsed();
-    // Starts that were killed between intention and request are a person's.
+    // Starts killed between intent and request are decided by the user.
     let decide = ["fleet", "resume", "--repost-lost"];
     let ended = Ran::of(command(&case, &emulator, &decide, size.scale));
     assert_eq!(ended.code, 0, "{}", ended.stderr);
@@ -163,7 +161,8 @@ fn play(size: &Size) -> Measured {
     measured
 }
 
-/// No call over budget, nothing run twice, every result here.
+/// Asserts that no limit was exceeded, nothing ran twice, and every result is
+/// archived.
 fn judged(emulator: &Emulator, case: &Case, size: &Size) {
     let judgement = emulator.judgement();
     assert!(judgement.violations.is_empty(), "{judgement:?}");
@@ -239,9 +238,9 @@ fn measure(emulator: &Emulator, away: &HashSet<String>, peak: u64, real: Duratio
     }
 }
 
-/// Small enough for every day; `AFTERACTION_EXHAUSTIVE=1` plays a larger one.
+/// Small by default; `AFTERACTION_EXHAUSTIVE=1` uses a larger fleet.
 #[test]
-fn a_fleet_with_a_tenth_away_that_is_killed_again_and_again_ends_whole() {
+fn repeatedly_killed_fleet_run_with_a_tenth_away_completes() {
     let exhaustive = std::env::var_os("AFTERACTION_EXHAUSTIVE").is_some();
     let size = match exhaustive {
         true => Size {
@@ -262,7 +261,8 @@ fn a_fleet_with_a_tenth_away_that_is_killed_again_and_again_ends_whole() {
         assert!(measured.peak < 200_000_000, "{}", measured.peak);
     }
     // At fifty times the speed a kill costs half a minute, and a loaded machine
-    // as much again: this bounds what must not grow with the fleet.
+    // as much again. The limit bounds the part that must not grow with the
+    // fleet.
     let most = measured.bound * 2.0 + 300.0 + 50.0 * f64::from(size.kills);
     assert!(
         measured.took <= most,
@@ -271,10 +271,11 @@ fn a_fleet_with_a_tenth_away_that_is_killed_again_and_again_ends_whole() {
     );
 }
 
-/// Twenty-five minutes: `cargo test --test it two_thousand -- --ignored --nocapture`.
+/// Takes twenty-five minutes: `cargo test --test it two_thousand -- --ignored
+/// --nocapture`.
 #[ignore = "takes twenty-five minutes"]
 #[test]
-fn two_thousand_devices_end_within_three_percent_of_their_bound() {
+fn two_thousand_devices_finish_within_three_percent_of_the_bound() {
     let measured = play(&Size {
         devices: 2_000,
         away_for: Duration::from_secs(2 * 3_600),
@@ -289,10 +290,10 @@ fn two_thousand_devices_end_within_three_percent_of_their_bound() {
     );
 }
 
-/// Five minutes: the same command.
+/// Takes five minutes: the same command.
 #[ignore = "takes five minutes"]
 #[test]
-fn two_thousand_devices_killed_at_twenty_moments_come_to_the_same_end() {
+fn two_thousand_devices_with_twenty_kills_reach_the_same_end() {
     let measured = play(&Size {
         devices: 2_000,
         away_for: Duration::from_secs(2 * 3_600),

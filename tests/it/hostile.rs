@@ -1,4 +1,4 @@
-//! Evidence that was made to harm: recorded, never obeyed.
+//! Malicious evidence is recorded and has no effect.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ mod fuzz_extract;
 mod fuzz_members;
 
 #[test]
-fn hostile_zips_are_taken_in_searched_and_listed_without_harm() {
+fn hostile_zips_are_imported_searched_and_listed_without_harm() {
     let Some(real) = real_data() else { return };
     let case = Case::new();
     case.write("in/witness.txt", "the witness speaks\n");
@@ -51,7 +51,7 @@ fn hostile_zips_are_taken_in_searched_and_listed_without_harm() {
     }
 }
 
-/// Names in the case's folder, besides the archive.
+/// Names in the folder of the case, besides the archive.
 fn listing(case: &Case) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(case.path(""))
         .expect("the case")
@@ -68,7 +68,7 @@ fn listing(case: &Case) -> Vec<String> {
 }
 
 #[test]
-fn a_new_password_opens_what_was_locked() {
+fn new_password_opens_locked_members() {
     let Some(real) = real_data() else { return };
     let case = Case::new();
     let locked = real.join("hostile_zip/libzip/encrypt-1234.zip");
@@ -92,7 +92,7 @@ fn a_new_password_opens_what_was_locked() {
 }
 
 #[test]
-fn a_transcript_that_is_no_json_is_read_all_the_same() {
+fn transcript_without_valid_json_is_read() {
     let case = Case::new();
     let id = "5382f7ea-7557-4ab7-9782-d50480024a4e";
     for (index, body) in [
@@ -130,7 +130,7 @@ fn next(seed: &mut u64) -> u64 {
     *seed
 }
 
-/// Random bytes every fourth time, else one of the `originals`, mutated.
+/// Random bytes every fourth time, otherwise a mutated original.
 fn mutated(originals: &[Vec<u8>], seed: &mut u64) -> Vec<u8> {
     let which = next(seed) as usize;
     if which.is_multiple_of(4) {
@@ -174,7 +174,7 @@ fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn what_the_fuzzer_checks_holds_of_seeded_bytes() {
+fn fuzzer_invariants_hold_for_seeded_bytes() {
     let log = "service started, process 4711\r\n".repeat(50);
     let inner = zip(&[("a.log", log.as_bytes()), ("b", b"small"), ("b2", b"")]);
     let archives = [
@@ -198,7 +198,7 @@ fn what_the_fuzzer_checks_holds_of_seeded_bytes() {
     }
 }
 
-/// Line and offset of each hit for `query`, by place.
+/// Line and offset of each hit, by reference.
 fn places(case: &Case, query: &str) -> Vec<(String, u64, u64)> {
     let hits = case.ok(&["search", query, "--jsonl"]).jsonl();
     let mut places: Vec<_> = hits
@@ -215,10 +215,11 @@ fn places(case: &Case, query: &str) -> Vec<(String, u64, u64)> {
     places
 }
 
-/// The figures are those of `iconv -t UTF-8` and of Python's `json`, counted
-/// by `text[:at].count(b"\n") + 1` and `text.find(word)`.
+/// Expected values from `iconv -t UTF-8` and Python's `json`:
+/// `text[:at].count(b"
+/// ") + 1` and `text.find(word)`.
 #[test]
-fn a_hit_stands_at_the_line_and_byte_that_other_programs_count() {
+fn hit_positions_equal_those_of_other_programs() {
     let case = Case::new();
     let text = "Grüße aus Łódź\r\nслужба läuft 🚀 needle-one\r\n\r\nзадача: needle-two\n";
     let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -267,7 +268,7 @@ fn a_hit_stands_at_the_line_and_byte_that_other_programs_count() {
 }
 
 #[test]
-fn a_word_that_an_encoding_swallows_is_found_and_shown() {
+fn single_byte_word_inside_utf16_is_found_and_shown() {
     let case = Case::new();
     case.write("in/odd.bin", b"a\0b\0c\0 evil\0");
     case.run(&["import", &case.path("in").display().to_string()]);
@@ -279,7 +280,7 @@ fn a_word_that_an_encoding_swallows_is_found_and_shown() {
 }
 
 #[test]
-fn a_damaged_note_makes_verify_say_where() {
+fn verify_locates_a_damaged_custody_note() {
     let case = Case::new();
     case.write("in/a.txt", "a word\n");
     case.run(&["import", &case.path("in").display().to_string()]);

@@ -1,10 +1,10 @@
-//! Results that others saved.
+//! `import`.
 
 use super::support::{Case, real_data, sample_data};
 use super::zips::{Zip, stored};
 
 #[test]
-fn importing_twice_or_from_another_mount_point_adds_nothing() {
+fn importing_twice_or_from_another_path_adds_nothing() {
     let case = Case::new();
     case.write("one/pc-1/a.txt", "first words\n");
     case.write("one/pc-2/b.json", r#"{"script_name":"b.ps1","exit_code":0,"script_output":"second words\n","script_errors":""}"#);
@@ -26,7 +26,7 @@ fn importing_twice_or_from_another_mount_point_adds_nothing() {
 }
 
 #[test]
-fn the_same_file_of_another_device_is_another_result() {
+fn same_file_of_another_device_is_another_result() {
     let case = Case::new();
     for device in ["pc-1", "pc-2"] {
         case.write(&format!("{device}/hosts.txt"), "marker of both\n");
@@ -51,7 +51,7 @@ fn the_same_file_of_another_device_is_another_result() {
 }
 
 #[test]
-fn a_hit_in_a_loose_file_says_which_file() {
+fn hit_in_a_loose_file_names_the_file() {
     let case = Case::new();
     case.write("in/logs/hosts.txt", "marker\n");
     case.ok(&["import", &case.path("in").display().to_string()]);
@@ -60,7 +60,7 @@ fn a_hit_in_a_loose_file_says_which_file() {
 }
 
 #[test]
-fn the_layout_of_the_service_is_keyed_exactly() {
+fn service_layout_keeps_action_ids_and_indexes() {
     let case = Case::new();
     let ran = case.run(&["import", &sample_data().display().to_string()]);
     assert_eq!(ran.code, 3, "the incident has gaps\n{}", ran.stderr);
@@ -102,7 +102,7 @@ fn the_layout_of_the_service_is_keyed_exactly() {
 }
 
 #[test]
-fn gaps_and_problems_still_stand_when_the_import_is_repeated() {
+fn repeated_import_still_reports_gaps_and_problems() {
     let case = Case::new();
     case.write("in/cut.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b]);
     for path in [case.path("in"), sample_data()] {
@@ -123,10 +123,10 @@ fn gaps_and_problems_still_stand_when_the_import_is_repeated() {
     case.ok(&["import", &fine]);
 }
 
-/// Its path is longer than the system takes, so that even root cannot open it.
+/// The path is longer than the system allows, so not even root can open it.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_cannot_be_read_is_left_out_and_said_while_the_rest_is_taken() {
+fn unreadable_file_is_reported_and_the_rest_imported() {
     let case = Case::new();
     let deep = |name: &str| format!("{name}/{}", vec!["d".repeat(200); 15].join("/"));
     case.write("in/a.txt", "first words\n");
@@ -144,7 +144,7 @@ fn what_cannot_be_read_is_left_out_and_said_while_the_rest_is_taken() {
 
 #[cfg(unix)]
 #[test]
-fn an_entry_that_is_no_evidence_is_said_and_harmless() {
+fn directory_entry_without_evidence_is_reported() {
     let case = Case::new();
     case.write("in/a.txt", "words\n");
     std::os::unix::fs::symlink("nowhere", case.path("in/link")).unwrap();
@@ -160,7 +160,7 @@ fn an_entry_that_is_no_evidence_is_said_and_harmless() {
 }
 
 #[test]
-fn the_device_is_told_by_name_folder_or_pattern() {
+fn device_is_taken_from_name_folder_or_pattern() {
     for (flag, value, device) in [
         ("--device", Some("srv-9"), "srv-9"),
         ("--device-from-folder", None, "hosts"),
@@ -192,7 +192,7 @@ fn the_device_is_told_by_name_folder_or_pattern() {
 }
 
 #[test]
-fn real_archives_are_searchable_to_the_byte() {
+fn real_archives_are_searchable_byte_for_byte() {
     let Some(real) = real_data() else { return };
     let case = Case::new();
     case.ok(&["import", &real.join("real_archive").display().to_string()]);
@@ -218,7 +218,7 @@ fn real_archives_are_searchable_to_the_byte() {
 }
 
 #[test]
-fn what_is_not_there_is_said() {
+fn missing_path_is_reported() {
     let case = Case::new();
     let ran = case.run(&["import", "no/such/folder"]);
     assert_eq!(ran.code, 2);
@@ -227,7 +227,7 @@ fn what_is_not_there_is_said() {
 }
 
 #[test]
-fn text_of_an_old_code_page_is_found_once_the_page_is_told() {
+fn text_is_found_after_setting_its_code_page() {
     let case = Case::new();
     // "Привет" in windows-1251.
     case.write(
@@ -244,7 +244,7 @@ fn text_of_an_old_code_page_is_found_once_the_page_is_told() {
 }
 
 #[test]
-fn each_of_several_transcripts_keeps_its_script_and_exit_code() {
+fn each_transcript_of_a_result_keeps_its_script_and_exit_code() {
     let case = Case::new();
     let transcript = |script: &str, exit: u8| {
         serde_json::json!({"script_name": script, "exit_code": exit,
@@ -271,14 +271,14 @@ fn each_of_several_transcripts_keeps_its_script_and_exit_code() {
     assert_eq!(found("marker NOT exit:*"), ["marker of none"]);
     let counts = case.ok(&["search", "marker", "--count", "--by", "exit", "--jsonl"]);
     assert_eq!(counts.jsonl().len(), 3);
-    // Those of one script say so of the whole result.
+    // Transcripts of one script describe the whole result.
     case.write("one/b.json", transcript("c.ps1", 7));
     case.ok(&["import", &case.path("one").display().to_string()]);
     assert_eq!(found("exit:7 script:c.ps1"), ["marker of c.ps1"]);
 }
 
 #[test]
-fn archives_are_no_evidence() {
+fn archives_inside_the_input_are_skipped() {
     let case = Case::new();
     case.write("in/pc-1/a.txt", "marker\n");
     let archive = case.path("in/case");

@@ -1,5 +1,5 @@
-//! Killed at any moment: what a reader saw before is there after, whole, and
-//! the index catches up to the same answers.
+//! Kills at any moment: everything a reader saw before is complete afterwards,
+//! and the index reaches the same answers.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::support::{Case, Ran};
 
-/// Kills for each command; all fifty where time is no matter.
+/// Kills per command; all fifty with `AFTERACTION_EXHAUSTIVE`.
 fn kills() -> u64 {
     match std::env::var_os("AFTERACTION_EXHAUSTIVE") {
         Some(_) => 17,
@@ -15,8 +15,8 @@ fn kills() -> u64 {
     }
 }
 
-/// Where in a command's usual length to kill, spread without chance so that a
-/// failure comes back.
+/// Delay until the kill, distributed deterministically so that a failure can be
+/// repeated.
 fn moment(kill: u64, usual: Duration) -> Duration {
     usual.mul_f64((kill as f64 + 0.5) / kills() as f64)
 }
@@ -35,7 +35,7 @@ fn answers(case: &Case) -> Vec<String> {
         .to_vec()
 }
 
-/// Runs a command, kills it after a while, and looks at what is left.
+/// Runs a command, kills it after a delay, and checks the archive.
 fn kill(case: &Case, mut command: Command, after: Duration) {
     let mut child = command
         .stdout(Stdio::null())
@@ -79,7 +79,7 @@ fn collection(case: &Case) -> String {
 }
 
 #[test]
-fn a_killed_import_or_index_loses_nothing_and_goes_on() {
+fn killed_import_or_index_loses_nothing_and_continues() {
     let whole = Case::new();
     let path = collection(&whole);
     let begun = std::time::Instant::now();
@@ -115,7 +115,7 @@ fn a_killed_import_or_index_loses_nothing_and_goes_on() {
 
 #[cfg(feature = "emulator")]
 #[test]
-fn a_killed_collect_loses_nothing_and_goes_on() {
+fn killed_collect_loses_nothing_and_continues() {
     use super::support::collecting;
     use emulator::{EmulatedFleet, Emulator, EmulatorSettings, ServiceLimits};
 

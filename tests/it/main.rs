@@ -1,4 +1,4 @@
-//! The program as a user runs it.
+//! Tests of the program as a user runs it.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -11,6 +11,7 @@ mod certificate;
 mod collect;
 mod compare;
 mod damage;
+mod docs;
 #[cfg(feature = "emulator")]
 mod fleet;
 #[cfg(feature = "emulator")]

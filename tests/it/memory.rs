@@ -1,4 +1,4 @@
-//! Memory is a sum of named constants, whatever the size of a result.
+//! Memory does not depend on the size of a result.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use emulator::{
 
 use super::support::{Case, collecting};
 
-/// Bytes of the one large result. `AFTERACTION_LARGE_BYTES=3000000000` makes
-/// it as large as the service lets anyone collect; memory is the same.
+/// Size of the large result. `AFTERACTION_LARGE_BYTES=3000000000` uses the
+/// largest size of the service; memory is the same.
 fn large() -> u64 {
     std::env::var("AFTERACTION_LARGE_BYTES")
         .ok()
@@ -18,9 +18,9 @@ fn large() -> u64 {
         .unwrap_or(300_000_000)
 }
 
-/// Runs a command to its end and returns the most memory it held.
+/// Runs a command and returns its peak memory.
 ///
-/// **Units**: bytes, as the kernel counts them.
+/// **Units**: bytes, as the kernel reports them.
 fn peak(mut command: Command) -> u64 {
     let mut child = command
         .stdout(Stdio::null())
@@ -49,7 +49,7 @@ fn peak(mut command: Command) -> u64 {
 }
 
 #[test]
-fn a_result_of_the_largest_size_fits_into_a_small_memory() {
+fn largest_result_needs_little_memory() {
     if !cfg!(target_os = "linux") {
         eprintln!("skipped: peak memory is read from /proc");
         return;

@@ -1,4 +1,4 @@
-//! From a hit back to its line, read anew from the original bytes.
+//! From a hit back to its line, read again from the original bytes.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::support::{Case, real_data, sample_data};
 use super::zips::{Zip, stored};
 
-/// The one line that was asked for.
+/// The requested line.
 #[derive(Default)]
 struct Line {
     number: u64,
@@ -39,7 +39,7 @@ impl Lines for Line {
     }
 }
 
-/// Looks every hit up again, by its line and by its offset.
+/// Shows every hit again, by its line and by its offset.
 fn check(case: &Case, hits: &[Value]) {
     for hit in hits {
         let reference = app::parse_reference(hit["ref"].as_str().unwrap()).unwrap();
@@ -55,7 +55,7 @@ fn check(case: &Case, hits: &[Value]) {
                 .unwrap_or_else(|e| panic!("{at:?} of {hit}: {e}"));
             let hit = format!("{:.500}", hit.to_string());
             assert_eq!(line.number, number, "{at:?} of {hit}");
-            // One that no line feed follows ends no line.
+            // A carriage return without a line feed does not end a line.
             let shown = match text.ends_with('\r') {
                 true => &line.text,
                 false => line.text.strip_suffix('\r').unwrap_or(&line.text),
@@ -76,7 +76,7 @@ fn searched(case: &Case, queries: &[&[&str]], most: usize) {
         let args = [&["search"][..], query, &["--jsonl"]].concat();
         let hits = case.run(&args).jsonl();
         all += hits.len();
-        // Spread over all of them.
+        // A sample spread over all hits.
         let step = (hits.len() / most).max(1);
         let some: Vec<_> = hits.into_iter().step_by(step).collect();
         check(case, &some);
@@ -85,7 +85,7 @@ fn searched(case: &Case, queries: &[&[&str]], most: usize) {
 }
 
 #[test]
-fn every_hit_of_the_sample_is_shown_again_from_its_bytes() {
+fn every_hit_of_the_sample_can_be_shown_from_its_bytes() {
     let case = Case::new();
     case.run(&["import", &sample_data().display().to_string()]);
     searched(
@@ -104,7 +104,7 @@ fn every_hit_of_the_sample_is_shown_again_from_its_bytes() {
 }
 
 #[test]
-fn every_hit_of_real_evidence_is_shown_again_from_its_bytes() {
+fn every_hit_of_real_evidence_can_be_shown_from_its_bytes() {
     let Some(real) = real_data() else { return };
     for (folder, most) in [
         ("hostile_zip/zip2", 150),
@@ -131,7 +131,7 @@ fn every_hit_of_real_evidence_is_shown_again_from_its_bytes() {
 }
 
 #[test]
-fn a_place_is_printed_like_the_hit_it_came_from() {
+fn shown_line_is_printed_like_its_hit() {
     let case = Case::new();
     let long = format!("{} needle {}", "a ".repeat(60_000), "b ".repeat(60_000));
     case.write(
@@ -189,7 +189,7 @@ fn a_place_is_printed_like_the_hit_it_came_from() {
 }
 
 #[test]
-fn a_transcript_says_which_text_must_be_named() {
+fn transcript_requires_the_name_of_its_text() {
     let case = Case::new();
     case.run(&["import", &sample_data().display().to_string()]);
     let hits = case.ok(&["search", "kind:transcript", "--jsonl"]).jsonl();
@@ -206,7 +206,7 @@ fn a_transcript_says_which_text_must_be_named() {
 }
 
 #[test]
-fn damage_under_a_line_is_an_error_and_no_line() {
+fn damage_in_a_line_is_an_error() {
     let case = Case::new();
     let text: String = (0..60_000).map(|n| format!("line {n} of many\n")).collect();
     case.write("in/a.txt", text);
@@ -229,7 +229,7 @@ fn damage_under_a_line_is_an_error_and_no_line() {
 }
 
 #[test]
-fn what_holds_nothing_and_what_ends_oddly_is_shown_again_too() {
+fn empty_and_unterminated_texts_can_be_shown() {
     let case = Case::new();
     let empty = r#"{"script_name":"x.ps1","exit_code":0,"script_output":"","script_errors":""}"#;
     case.write("in/empty.json", empty);
@@ -244,7 +244,7 @@ fn what_holds_nothing_and_what_ends_oddly_is_shown_again_too() {
 }
 
 #[test]
-fn an_archive_in_an_archive_is_shown_as_its_members() {
+fn nested_container_is_shown_as_its_members() {
     let case = Case::new();
     let inner = Zip::new()
         .add(&stored("deep.txt", b"deep words\n"))

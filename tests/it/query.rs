@@ -1,4 +1,4 @@
-//! The query language as it is taught, and what is said to one who errs.
+//! The query language as documented, and its error messages.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn words(text: &str) -> Case {
     case
 }
 
-/// Lines that stand four blanks in, up to what explains them.
+/// Indented lines of the page, up to their explanation.
 fn examples(page: &str) -> Vec<&str> {
     page.lines()
         .filter_map(|line| line.strip_prefix("    "))
@@ -27,7 +27,7 @@ fn examples(page: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_example_of_the_page_is_a_query() {
+fn every_example_of_the_page_is_a_valid_query() {
     let case = incident();
     let page = case.ok(&["help", "query"]).stdout;
     let examples = examples(&page);
@@ -44,7 +44,7 @@ fn every_example_of_the_page_is_a_query() {
 }
 
 #[test]
-fn what_no_member_is_of_is_said_where_nothing_is_found() {
+fn unknown_field_value_is_reported_when_nothing_is_found() {
     let case = incident();
     for (query, said) in [
         ("mimikatz device:fs01", "no member is of device:\"fs01\""),
@@ -77,7 +77,7 @@ fn what_no_member_is_of_is_said_where_nothing_is_found() {
 }
 
 #[test]
-fn an_archive_is_empty_only_where_nothing_is_in_it() {
+fn empty_archive_is_reported_only_if_empty() {
     let said = |case: &Case, args: &[&str]| case.run(&[&["search"], args].concat()).stderr;
     let case = words("undated words\n");
     let told = said(&case, &["words", "--since", "2h"]);
@@ -98,7 +98,7 @@ fn an_archive_is_empty_only_where_nothing_is_in_it() {
 }
 
 #[test]
-fn the_page_stands_where_one_looks_for_it() {
+fn query_page_is_reachable_by_every_command() {
     let case = Case::new();
     let page = case.ok(&["help", "query"]).stdout;
     assert!(page.starts_with("The query language"), "{page}");
@@ -132,7 +132,7 @@ fn the_page_stands_where_one_looks_for_it() {
 }
 
 #[test]
-fn the_rules_of_the_page_hold() {
+fn rules_of_the_page_hold() {
     let case = words(
         "devil and evil.exe at 10.1.2.3\nservice new\nthe new old service\nmimikats\nfe80::1\n",
     );
@@ -162,7 +162,7 @@ fn the_rules_of_the_page_hold() {
     }
 }
 
-/// What stands on the lines with the query and the caret.
+/// Text of the lines with the query and the caret.
 fn caret(ran: &Ran) -> (String, usize) {
     let lines: Vec<&str> = ran.stderr.lines().collect();
     let at = lines.iter().position(|l| l.trim() == "^").expect("a caret");
@@ -170,7 +170,7 @@ fn caret(ran: &Ran) -> (String, usize) {
 }
 
 #[test]
-fn an_error_points_at_its_place_and_suggests() {
+fn query_error_has_a_position_and_a_suggestion() {
     let case = words("words\n");
     for (args, at, hint) in [
         (&["x \"open"][..], 2, "twice"),
@@ -197,7 +197,7 @@ fn an_error_points_at_its_place_and_suggests() {
 }
 
 #[test]
-fn an_empty_query_is_refused_and_everything_is_a_star() {
+fn empty_query_is_rejected_and_a_star_matches_everything() {
     let case = words("words\n");
     for args in [&[""][..], &["  "], &["", "--regex", "x"], &["--fixed", ""]] {
         let ran = case.run(&[&["search"][..], args].concat());
@@ -213,7 +213,7 @@ fn an_empty_query_is_refused_and_everything_is_a_star() {
 }
 
 #[test]
-fn a_word_that_looks_like_a_field_is_said_to_be_text() {
+fn unknown_field_is_searched_as_text_with_a_note() {
     let case = words("C:\\Temp bogus:2\n");
     let ran = case.run(&["search", "bogus:1 words"]);
     assert!(
@@ -229,7 +229,7 @@ fn a_word_that_looks_like_a_field_is_said_to_be_text() {
 }
 
 #[test]
-fn an_answer_of_yesterday_outlives_a_query_that_cannot_be_read() {
+fn invalid_query_keeps_the_previous_output_file() {
     let case = words("words\n");
     let file = case.write("hits.jsonl", "of yesterday");
     let path = file.display().to_string();
@@ -256,7 +256,7 @@ fn an_answer_of_yesterday_outlives_a_query_that_cannot_be_read() {
 }
 
 #[test]
-fn a_dash_is_stdout_and_no_file() {
+fn dash_is_standard_output() {
     let case = words("words\n");
     let plain = case.ok(&["search", "words", "--jsonl"]);
     let dashed = case.ok(&["search", "words", "--jsonl", "-o", "-"]);
@@ -268,7 +268,7 @@ fn a_dash_is_stdout_and_no_file() {
 }
 
 #[test]
-fn explain_says_how_each_text_was_looked_for() {
+fn explain_prints_the_access_path_of_each_text() {
     let case = incident();
     let query = "mimikatz OR windows OR /a.*b/";
     let ran = case.ok(&["search", query, "--explain", "--json"]);
@@ -289,7 +289,7 @@ fn explain_says_how_each_text_was_looked_for() {
 }
 
 #[test]
-fn counts_by_every_field_add_up_in_every_form() {
+fn counts_by_every_field_add_up_in_every_format() {
     let case = incident();
     let query = "203.0.113.45 OR kind:transcript";
     let hits = case.ok(&["search", query, "--jsonl"]).jsonl();
@@ -364,7 +364,7 @@ fn counts_by_every_field_add_up_in_every_form() {
 }
 
 #[test]
-fn a_pattern_may_go_over_line_ends_where_that_is_asked_for() {
+fn multiline_pattern_matches_across_line_ends() {
     let case = incident();
     let pattern = r"Account Name:\s+svc-backup\s+Client Address:\s+\S+";
     assert_eq!(case.run(&["search", "--regex", pattern]).code, 1);
@@ -382,7 +382,7 @@ fn a_pattern_may_go_over_line_ends_where_that_is_asked_for() {
 }
 
 #[test]
-fn the_rarest_lines_may_come_first() {
+fn rarest_lines_come_first_on_request() {
     let case = incident();
     let devices = |sort: &str| -> Vec<usize> {
         let found = case
@@ -406,48 +406,4 @@ fn the_rarest_lines_may_come_first() {
         "{rarest:?} {oldest:?}"
     );
     assert_eq!(rarest.len(), oldest.len());
-}
-
-/// The words of a command as a shell reads them; single quotes only.
-fn shell_words(command: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for c in command.chars() {
-        match c {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            c => words.last_mut().unwrap().push(c),
-        }
-    }
-    words
-}
-
-/// Runs the examples of a section of the README, in their order. Returns how
-/// many there are.
-pub(super) fn run_examples(case: &Case, heading: &str) -> usize {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let section = &readme[readme.find(heading).unwrap()..];
-    let section = &section[..section[2..].find("\n## ").unwrap()];
-    let blocks = section.split("```console\n").skip(1);
-    let shown: String = blocks.map(|b| b.split("```").next().unwrap()).collect();
-    let mut commands = 0;
-    for example in shown.split("$ afteraction ").skip(1) {
-        let (command, expected) = example.split_once('\n').unwrap();
-        let words = shell_words(command);
-        let mut command = case.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
-        command.current_dir(case.path(""));
-        let ran = Ran::of(command);
-        let printed = format!("{}{}", ran.stdout, ran.stderr);
-        assert_eq!(printed, expected, "{words:?}");
-        commands += 1;
-    }
-    commands
-}
-
-#[test]
-fn the_readme_shows_what_the_program_prints() {
-    let case = incident();
-    let commands = run_examples(&case, "## Searching");
-    assert!(commands > 6, "{commands}");
-    assert!(case.path("absent.json").exists());
 }

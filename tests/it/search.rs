@@ -1,4 +1,4 @@
-//! Search as typed: answers, forms, exit codes.
+//! `search`: answers, formats, exit codes.
 
 use super::support::{Case, sample_data};
 
@@ -9,7 +9,7 @@ fn incident() -> Case {
 }
 
 #[test]
-fn the_questions_of_the_sample_have_their_answers() {
+fn questions_of_the_sample_have_their_answers() {
     let case = incident();
     for question in generate::QUESTIONS {
         let mut args = vec!["search"];
@@ -26,7 +26,7 @@ fn the_questions_of_the_sample_have_their_answers() {
 }
 
 #[test]
-fn a_hit_carries_the_names_that_stay() {
+fn hit_has_stable_field_names() {
     let case = incident();
     let hits = case.ok(&["search", "mimikatz", "--jsonl"]).jsonl();
     for name in [
@@ -62,7 +62,7 @@ fn a_hit_carries_the_names_that_stay() {
 }
 
 #[test]
-fn exit_codes_tell_found_nothing_and_not_everything_searched() {
+fn exit_codes_distinguish_hits_none_and_incomplete() {
     let case = Case::new();
     case.write("in/a.txt", "plain words\n");
     case.ok(&["import", &case.path("in").display().to_string()]);
@@ -81,7 +81,7 @@ fn exit_codes_tell_found_nothing_and_not_everything_searched() {
 }
 
 #[test]
-fn every_form_holds_the_same_rows() {
+fn every_format_contains_the_same_rows() {
     let case = incident();
     let query = "\"Parcel Tracking Relay\" OR ParcelSync";
     let lines = case.ok(&["search", query, "--jsonl"]).jsonl();
@@ -108,7 +108,7 @@ fn every_form_holds_the_same_rows() {
 }
 
 #[test]
-fn what_evidence_holds_does_not_run_on_the_terminal_or_in_a_spreadsheet() {
+fn evidence_is_escaped_for_terminals_and_spreadsheets() {
     let case = Case::new();
     case.write(
         "in/a.txt",
@@ -138,7 +138,7 @@ fn what_evidence_holds_does_not_run_on_the_terminal_or_in_a_spreadsheet() {
 }
 
 #[test]
-fn regex_and_fixed_search_raw_lines() {
+fn regex_and_fixed_match_raw_lines() {
     let case = Case::new();
     case.write("in/a.txt", "alpha 10.1.2.3:4444\r\nbeta\r\nALPHA x\r\n");
     case.ok(&["import", &case.path("in").display().to_string()]);
@@ -161,7 +161,7 @@ fn regex_and_fixed_search_raw_lines() {
 }
 
 #[test]
-fn what_has_no_time_is_said_to_be_left_out() {
+fn members_without_a_time_are_reported() {
     let case = Case::new();
     case.run(&["import", &sample_data().display().to_string()]);
     case.write("in/pc-1/a.txt", "mimikatz and undatedword\n");
@@ -216,7 +216,7 @@ fn what_has_no_time_is_said_to_be_left_out() {
 }
 
 #[test]
-fn a_summary_counts_members_and_devices_once_in_any_order() {
+fn summary_counts_members_and_devices_once() {
     let case = incident();
     case.write("in/a.txt", "kerberos\n");
     case.run(&["import", &case.path("in").display().to_string()]);
@@ -234,7 +234,7 @@ fn a_summary_counts_members_and_devices_once_in_any_order() {
 }
 
 #[test]
-fn a_count_says_only_what_was_counted() {
+fn count_prints_counts_only() {
     let case = incident();
     let total = case.ok(&["search", "mimikatz", "--count"]);
     assert!(!total.stderr.contains("device"), "{}", total.stderr);
@@ -244,10 +244,10 @@ fn a_count_says_only_what_was_counted() {
     assert_eq!((none.code, &none.jsonl()[0]["hits"]), (1, &0.into()));
 }
 
-/// `/dev/full` takes no byte.
+/// `/dev/full` accepts no byte.
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_that_takes_nothing_is_an_error_and_no_panic() {
+fn full_output_device_is_an_error() {
     let case = incident();
     for args in [
         &["completions", "bash"][..],
@@ -270,14 +270,14 @@ fn an_output_that_takes_nothing_is_an_error_and_no_panic() {
 
 #[cfg(feature = "emulator")]
 #[test]
-fn a_demo_that_is_discarded_names_no_archive() {
+fn discarded_demo_names_no_archive() {
     let told = Case::new().ok(&["demo", "--discard"]).stdout;
     assert!(told.contains("Invoice_88213") && told.contains("The archive is deleted"));
     assert!(!told.contains("AFTERACTION_ARCHIVE"), "{told}");
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused() {
+fn contradictory_options_are_rejected() {
     let case = incident();
     assert_eq!(case.run(&["search", "mimikatz", "--limit", "0"]).code, 2);
     let file = case.path("no/such/folder/hits.csv").display().to_string();

@@ -1,5 +1,5 @@
-//! What else the service offers, as a person uses it, against the emulator:
-//! library, packages, single actions, ways to sign in.
+//! Other calls of the service against the emulator: library, packages, single
+//! actions, sign-in.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -34,7 +34,7 @@ fn asked(case: &Case, emulator: &Emulator, words: &[&str]) -> Ran {
     Ran::of(speaking(case, emulator, words, &["--time-scale", "100"]))
 }
 
-/// A file that nobody else may read.
+/// A file that only its owner can read.
 fn private(case: &Case, name: &str, text: &str) -> PathBuf {
     let path = case.write(name, text);
     if cfg!(unix) {
@@ -45,7 +45,7 @@ fn private(case: &Case, name: &str, text: &str) -> PathBuf {
 }
 
 #[test]
-fn the_library_is_listed_filled_and_emptied_and_hashes_are_checked() {
+fn library_is_listed_filled_emptied_and_hash_checked() {
     let case = Case::new();
     let emulator = emulator(made(1));
     let script = case
@@ -82,7 +82,7 @@ fn the_library_is_listed_filled_and_emptied_and_hashes_are_checked() {
 }
 
 #[test]
-fn a_package_is_started_waited_for_and_archived() {
+fn package_is_started_awaited_and_archived() {
     let case = Case::new();
     let emulator = emulator(made(4));
     let names = devices(&emulator);
@@ -110,7 +110,7 @@ fn a_package_is_started_waited_for_and_archived() {
 }
 
 #[test]
-fn a_package_that_was_cancelled_is_not_said_to_be_archived() {
+fn cancelled_package_is_not_reported_as_archived() {
     let case = Case::new();
     let emulator = emulator(made(1));
     let name = devices(&emulator).remove(0);
@@ -128,7 +128,7 @@ fn a_package_that_was_cancelled_is_not_said_to_be_archived() {
     assert!(!ended.stderr.contains("archived 0"), "{}", ended.stderr);
 }
 
-/// The names of the made-up fleet's machines.
+/// Device names of the synthetic fleet.
 fn devices(emulator: &Emulator) -> Vec<String> {
     let case = Case::new();
     let what = ["--devices", "health:Active", "--script", "inventory.ps1"];
@@ -151,7 +151,7 @@ fn devices(emulator: &Emulator) -> Vec<String> {
 }
 
 #[test]
-fn what_is_no_package_is_not_waited_for() {
+fn action_without_a_package_is_not_awaited() {
     let case = Case::new();
     let id = "5382f7ea-7557-4ab7-9782-d50480024a4e";
     let action = ScriptedAction::on("ws-1.contoso.example")
@@ -173,7 +173,7 @@ fn what_is_no_package_is_not_waited_for() {
 }
 
 #[test]
-fn one_action_is_shown_cancelled_and_collected_by_command() {
+fn single_action_is_shown_cancelled_and_collected() {
     let case = Case::new();
     let id = "5382f7ea-7557-4ab7-9782-d50480024a4e";
     let over = ScriptedAction::on("ws-1.contoso.example")
@@ -200,7 +200,7 @@ fn one_action_is_shown_cancelled_and_collected_by_command() {
     let rows = case.ok(&["list", "--jsonl"]).jsonl();
     let sealed: Vec<_> = rows.iter().filter(|r| r["state"] == "sealed").collect();
     assert_eq!((sealed.len(), &sealed[0]["command_index"]), (1, &1.into()));
-    // One that still waits for its device.
+    // A session that still waits for its device.
     let mut names = devices(&emulator).into_iter();
     let name = names.rfind(|name| !name.starts_with("ws-1."));
     let name = name.expect("a machine");
@@ -245,12 +245,12 @@ fn one_action_is_shown_cancelled_and_collected_by_command() {
     };
     assert_eq!(state_of("run inventory.ps1", &[]), "cancelled");
     assert_eq!(state_of("run b.ps1", &[]), "done");
-    // It had ended an hour before the start.
+    // It ended an hour before the start.
     assert_eq!(state_of("run b.ps1", &["--older-than", "30m"]), "old");
 }
 
 #[test]
-fn what_differs_the_second_time_becomes_a_new_version() {
+fn different_second_download_becomes_a_new_version() {
     let case = Case::new();
     let id: ActionId = "5382f7ea-7557-4ab7-9782-d50480024a4e"
         .parse()
@@ -291,7 +291,7 @@ fn what_differs_the_second_time_becomes_a_new_version() {
 }
 
 #[test]
-fn a_certificate_signs_in_where_it_is_registered() {
+fn certificate_signs_in_if_registered() {
     let case = Case::new();
     let pem = private(&case, "app.pem", PEM).display().to_string();
     let registered = emulator(EmulatorSettings {
@@ -325,7 +325,7 @@ fn a_certificate_signs_in_where_it_is_registered() {
 }
 
 #[test]
-fn profiles_are_tenants_with_budgets_of_their_own_and_beat_the_environment() {
+fn profiles_have_separate_limits_and_override_the_environment() {
     let case = Case::new();
     let tenants = ["contoso.example", "fabrikam.example"].map(|tenant| {
         emulator(EmulatorSettings {

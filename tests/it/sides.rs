@@ -1,5 +1,5 @@
-//! Which members stand on which side of a comparison, and what is said of those
-//! that stand on none.
+//! Members of the sides of a comparison, and the notes about members on neither
+//! side.
 
 use std::io::{Cursor, Write};
 
@@ -17,7 +17,7 @@ fn values<'v>(rows: &'v [Value], key: &str) -> Vec<&'v str> {
         .collect()
 }
 
-/// Files below a folder a device, and loose ones of no device.
+/// Imports files of devices, one folder each, and loose files without a device.
 fn imported(devices: &[(&str, &str, &[u8])], loose: &[&str]) -> Case {
     let case = Case::new();
     for (device, file, bytes) in devices {
@@ -32,7 +32,7 @@ fn imported(devices: &[(&str, &str, &[u8])], loose: &[&str]) -> Case {
     case
 }
 
-/// A zip whose two entries have one name.
+/// A zip with two entries of the same name.
 fn twice(first: &str, second: &str) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options =
@@ -49,7 +49,7 @@ fn twice(first: &str, second: &str) -> Vec<u8> {
 }
 
 #[test]
-fn members_of_one_name_are_all_compared() {
+fn members_with_the_same_name_are_all_compared() {
     let evil = twice("evil first entry\n", "second entry\n");
     let good = twice("second entry\n", "second entry\n");
     let case = imported(&[("pc1", "p.zip", &evil), ("pc2", "p.zip", &good)], &[]);
@@ -58,7 +58,7 @@ fn members_of_one_name_are_all_compared() {
 }
 
 #[test]
-fn what_is_of_no_known_device_is_counted_as_none() {
+fn members_without_a_device_count_as_no_device() {
     let agent: &[u8] = b"common\nagent installed\n";
     let case = imported(
         &[
@@ -87,7 +87,7 @@ fn what_is_of_no_known_device_is_counted_as_none() {
         "{}",
         said.stdout
     );
-    // A row that nobody stands on is no row on few devices left out.
+    // A row on no device is not a row on few devices.
     assert_eq!(
         jsonl(&case, &["stack", "loose", "--max-devices", "1"]).len(),
         2
@@ -99,11 +99,11 @@ fn what_is_of_no_known_device_is_counted_as_none() {
     let twins = case.ok(&["twins", "--limit", "0"]);
     assert!(twins.stderr.contains(note), "{}", twins.stderr);
     assert_eq!(jsonl(&case, &["twins", "--limit", "0"]).len(), 3);
-    // Results of no device are compared by their places.
+    // Results without a device are compared by their references.
     let listed = jsonl(&case, &["search", "loose"]);
     let rows = jsonl(&case, &[&["diff"], &values(&listed, "ref")[..]].concat());
     assert_eq!(values(&rows, "change"), ["removed", "added"], "{rows:?}");
-    // Who learns from good devices learns from loose files as well.
+    // A baseline also learns from loose files.
     case.ok(&["baseline", "learn", "loose", "also"]);
     assert_eq!(
         case.ok(&["baseline", "show", "loose"]).stdout,
@@ -112,7 +112,7 @@ fn what_is_of_no_known_device_is_counted_as_none() {
 }
 
 #[test]
-fn a_device_is_one_in_any_case_of_its_name() {
+fn device_names_match_in_any_case() {
     let case = imported(
         &[("PC-01", "a.txt", b"x\n"), ("pc-02", "a.txt", b"y\n")],
         &[],
@@ -131,7 +131,7 @@ fn a_device_is_one_in_any_case_of_its_name() {
 }
 
 #[test]
-fn what_a_comparison_leaves_out_is_said() {
+fn excluded_members_are_reported() {
     let case = Case::new();
     for (n, hour, output) in [(1, 8, "old"), (2, 9, "new")] {
         case.write(
@@ -201,7 +201,7 @@ fn action(n: u32, device: &str, hour: u32) -> Value {
 }
 
 #[test]
-fn a_baseline_is_used_for_what_it_knows_and_keeps_its_history() {
+fn baseline_hides_its_lines_and_keeps_its_history() {
     let case = imported(
         &[
             ("pc1", "a.txt", b"known\n"),
@@ -221,7 +221,7 @@ fn a_baseline_is_used_for_what_it_knows_and_keeps_its_history() {
     );
     let refused = case.run(&["stack", "--by", "name", "--exclude-baseline", "g"]);
     assert!(refused.code == 2 && refused.stderr.contains("a baseline knows lines"));
-    // What was added to is said.
+    // The origin of added lines is printed.
     learn(&["--device", "pc2", "--add"]);
     let listed = jsonl(&case, &["baseline", "list"]);
     assert_eq!(
@@ -234,11 +234,11 @@ fn a_baseline_is_used_for_what_it_knows_and_keeps_its_history() {
             .unwrap()
             .ends_with("added to g@1")
     );
-    // A version's number stands for its lines for good.
+    // The number of a version is never reused.
     case.ok(&["baseline", "delete", "g@2"]);
     learn(&["--device", "pc2"]);
     assert_eq!(jsonl(&case, &["baseline", "list"])[1]["version"], 3);
-    // One that is damaged does not stand before the others.
+    // A damaged baseline does not hide others.
     let folder = std::path::Path::new(&case.archive()).join("baselines");
     std::fs::write(folder.join("0001-g.zst"), b"nonsense").unwrap();
     let ran = case.run(&["baseline", "list", "--jsonl"]);

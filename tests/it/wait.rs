@@ -1,4 +1,4 @@
-//! A search that waits for the index, and what the index says of itself.
+//! Searches that wait for the index, and the state of the index.
 
 use std::fs::File;
 use std::process::{Child, Stdio};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::support::{Case, sample_data};
 
-/// Sealed and not indexed.
+/// Sealed results that are not indexed.
 fn late() -> Case {
     let case = Case::new();
     case.write("in/a.txt", "early words\n");
@@ -25,7 +25,7 @@ fn waiting(case: &Case, query: &str) -> Child {
         .expect("the program starts")
 }
 
-/// Holds the lock of whoever writes the index.
+/// Holds the lock of the index writer.
 fn hold(case: &Case) -> File {
     let file = File::options()
         .write(true)
@@ -36,7 +36,7 @@ fn hold(case: &Case) -> File {
 }
 
 #[test]
-fn a_search_that_waits_catches_up_where_nobody_does() {
+fn waiting_search_updates_the_index_itself() {
     let case = late();
     assert_eq!(case.run(&["search", "late"]).code, 3);
     let ran = case.ok(&["search", "late", "--wait"]);
@@ -48,7 +48,7 @@ fn a_search_that_waits_catches_up_where_nobody_does() {
 }
 
 #[test]
-fn a_search_that_waits_lets_another_finish() {
+fn waiting_search_lets_another_process_finish() {
     let case = late();
     let lock = hold(&case);
     let mut child = waiting(&case, "late");
@@ -64,7 +64,7 @@ fn a_search_that_waits_lets_another_finish() {
 }
 
 #[test]
-fn a_query_that_cannot_be_read_waits_for_nothing() {
+fn invalid_query_does_not_wait() {
     let case = late();
     let _lock = hold(&case);
     for query in ["\"open", "/a(/"] {
@@ -72,8 +72,8 @@ fn a_query_that_cannot_be_read_waits_for_nothing() {
     }
 }
 
-/// Whether it inherited that from us: a shell has what it starts in the
-/// background ignore Ctrl-C.
+/// Whether Ctrl-C is ignored by inheritance: a shell sets this for background
+/// processes.
 #[cfg(unix)]
 fn ignores_interrupts(pid: &str) -> bool {
     const INTERRUPT: u64 = 1 << 1;
@@ -85,7 +85,7 @@ fn ignores_interrupts(pid: &str) -> bool {
 
 #[cfg(unix)]
 #[test]
-fn a_wait_that_is_interrupted_leaves_everything_as_it_was() {
+fn interrupted_wait_changes_nothing() {
     let case = late();
     let lock = hold(&case);
     let mut child = waiting(&case, "late");
@@ -108,7 +108,7 @@ fn a_wait_that_is_interrupted_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn two_that_index_at_once_do_not_harm_each_other() {
+fn concurrent_index_updates_do_not_conflict() {
     let case = Case::new();
     for n in 0..200 {
         let text = format!("line of device-{n}\nshared words\n");
@@ -133,7 +133,7 @@ fn two_that_index_at_once_do_not_harm_each_other() {
 }
 
 #[test]
-fn status_says_how_much_repeats_and_how_far_the_index_is() {
+fn status_prints_repetition_and_index_progress() {
     let case = Case::new();
     case.run(&["import", &sample_data().display().to_string()]);
     let read = |args: &[&str]| -> serde_json::Value {

@@ -1,11 +1,11 @@
-//! A scratch case and the program under test, run as a user runs it.
+//! A temporary case and the program under test.
 
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A folder that goes away with the test, holding one archive.
+/// A temporary directory with one archive.
 pub struct Case {
     dir: tempfile::TempDir,
 }
@@ -25,7 +25,7 @@ impl Case {
         self.path("case")
     }
 
-    /// Writes a file below the case, with its folders.
+    /// Writes a file below the case and creates its directories.
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
@@ -33,8 +33,7 @@ impl Case {
         path
     }
 
-    /// The program with this case's archive and none of the caller's
-    /// environment.
+    /// The program with the archive of this case and a clean environment.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_afteraction"));
         for name in std::env::vars_os().map(|(name, _)| name) {
@@ -56,7 +55,7 @@ impl Case {
         Ran::of(self.command(args))
     }
 
-    /// Runs and expects exit code 0.
+    /// Runs and asserts exit code 0.
     pub fn ok(&self, args: &[&str]) -> Ran {
         let ran = self.run(args);
         assert_eq!(ran.code, 0, "{args:?} exited {}\n{}", ran.code, ran.stderr);
@@ -64,13 +63,13 @@ impl Case {
     }
 }
 
-/// `collect` from an emulator, signed in as it wants.
+/// `collect` from an emulator, with its credentials.
 #[cfg(feature = "emulator")]
 pub fn collecting(case: &Case, emulator: &emulator::Emulator, more: &[&str]) -> Command {
     speaking(case, emulator, &["collect"], more)
 }
 
-/// A command that speaks to an emulator, signed in as it wants.
+/// A command that connects to an emulator, with its credentials.
 #[cfg(feature = "emulator")]
 pub fn speaking(
     case: &Case,
@@ -89,7 +88,7 @@ pub fn speaking(
     command
 }
 
-/// What a run left behind.
+/// Output and exit code of a command.
 pub struct Ran {
     pub code: i32,
     pub bytes: Vec<u8>,
@@ -98,7 +97,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Runs a command to its end.
+    /// Runs a command and waits for it.
     pub fn of(mut command: Command) -> Self {
         let output: Output = command.output().expect("the program runs");
         let code = output
@@ -113,7 +112,7 @@ impl Ran {
         }
     }
 
-    /// Each line of stdout as JSON.
+    /// Parses each line of stdout as JSON.
     pub fn jsonl(&self) -> Vec<serde_json::Value> {
         self.stdout
             .lines()
@@ -122,7 +121,7 @@ impl Ran {
     }
 }
 
-/// The folder of real evidence, where the environment names one.
+/// The folder of real evidence, if the environment names one.
 pub fn real_data() -> Option<PathBuf> {
     let found = std::env::var_os("AFTERACTION_REAL_DATA").map(PathBuf::from);
     if found.is_none() {

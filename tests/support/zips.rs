@@ -1,5 +1,5 @@
-//! Builds archives, honest and lying ones, byte by byte. Shares no code with
-//! the reader it tests.
+//! Builds valid and invalid zip archives byte by byte. Shares no code with the
+//! reader under test.
 #![allow(dead_code)]
 
 use std::io::Write;
@@ -7,18 +7,18 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 
-/// A zip in the making.
+/// A zip under construction.
 #[derive(Default)]
 pub struct Zip {
     bytes: Vec<u8>,
     directory: Vec<u8>,
     count: u64,
-    /// Put into every entry of the directory, for size and offset.
+    /// Sizes and offsets of every directory entry as zip64.
     pub zip64: bool,
     pub comment: Vec<u8>,
 }
 
-/// One member as both of its headers describe it.
+/// One member, as described by both of its headers.
 #[derive(Clone)]
 pub struct Part {
     pub name: Vec<u8>,
@@ -67,7 +67,7 @@ impl Zip {
         Self::default()
     }
 
-    /// Puts bytes where no member is.
+    /// Adds bytes that belong to no member.
     pub fn junk(mut self, bytes: &[u8]) -> Self {
         self.bytes.extend_from_slice(bytes);
         self
@@ -103,7 +103,7 @@ impl Zip {
         self.list(part, at)
     }
 
-    /// Lists a member in the directory only, its header at `at`.
+    /// Adds a member to the directory only, with its header at `at`.
     pub fn list(mut self, part: &Part, at: u64) -> Self {
         let name = part.central_name.as_ref().unwrap_or(&part.name);
         let flags = part.flags | if part.descriptor { 8 } else { 0 };
@@ -134,7 +134,7 @@ impl Zip {
         self.finish_saying(count)
     }
 
-    /// Ends the archive with a count that may be a lie.
+    /// Ends the archive with a given count, which may be wrong.
     pub fn finish_saying(self, count: u64) -> Vec<u8> {
         let mut bytes = self.bytes;
         let at = bytes.len() as u64;
@@ -177,7 +177,7 @@ fn put32(to: &mut Vec<u8>, values: &[u32]) {
     }
 }
 
-/// A gzip with or without a name of its own.
+/// A gzip, with or without a name.
 pub fn gzip(name: Option<&str>, bytes: &[u8]) -> Vec<u8> {
     let mut builder = flate2::GzBuilder::new();
     if let Some(name) = name {
