@@ -105,7 +105,7 @@ Examples:
 #[command(
     name = "afteraction",
     version,
-    max_term_width = 100,
+    max_term_width = 80,
     propagate_version = true,
     arg_required_else_help = true,
 after_help = ROOT_HELP
@@ -135,6 +135,18 @@ pub struct Global {
     /// Print retries, waits and rebuilds.
     #[arg(help_heading = "Common", short, long, global = true)]
     pub verbose: bool,
+    /// Print trace events to stderr: error, warn, info, debug, trace, or levels by crate such as
+    /// collect=trace,store=debug.
+    #[arg(
+        help_heading = "Common",
+        long,
+        global = true,
+        env = "AFTERACTION_LOG",
+        value_name = "LEVEL",
+        hide_env_values = true,
+        value_parser = crate::cli::log::parse
+    )]
+    pub log: Option<tracing_subscriber::filter::Targets>,
     /// Disable colour; so does NO_COLOR in the environment.
     #[arg(help_heading = "Common", long, global = true)]
     pub no_color: bool,

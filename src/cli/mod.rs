@@ -12,6 +12,7 @@ mod fleet;
 mod import;
 mod keyring;
 mod library;
+mod log;
 mod output;
 mod profile;
 mod progress;
@@ -67,6 +68,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             .into();
         }
     };
+    if let Some(targets) = cli.global.log.clone() {
+        log::init(targets);
+    }
     match obey(&cli.global, cli.command) {
         Ok(exit) => exit.into(),
         // Whoever read our output has seen enough.

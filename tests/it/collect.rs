@@ -132,6 +132,37 @@ fn files(dir: &std::path::Path, into: &mut Vec<(String, Vec<u8>)>) {
 }
 
 #[test]
+fn full_trace_contains_no_link_token_or_evidence() {
+    let case = Case::new();
+    let emulator = emulator(sample());
+    let (collected, _) = collect(&case, &emulator, &["--log", "trace"]);
+    let rebuilt = case.run(&["index", "--rebuild", "--log", "trace"]);
+    let searched = case.run(&["search", "Parcel*", "--count", "--log", "trace"]);
+    let shown = case.run(&["verify", "--log", "trace"]);
+    for (ran, seam) in [
+        (&collected, "collect"),
+        (&rebuilt, "index"),
+        (&searched, "index"),
+    ] {
+        assert!(ran.stderr.contains(seam), "no events: {}", ran.stderr);
+    }
+    for ran in [&collected, &rebuilt, &searched, &shown] {
+        for secret in [
+            "sig=",
+            "Bearer",
+            "eyJ",
+            emulator.client_secret(),
+            "/blob/",
+            "ParcelRelay",
+            "svc-backup",
+            "Invoice_88213",
+        ] {
+            assert!(!ran.stderr.contains(secret), "{secret}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn filters_select_the_named_actions() {
     let case = Case::new();
     let emulator = emulator(sample());

@@ -21,6 +21,7 @@ mod import;
 mod kill;
 #[cfg(feature = "emulator")]
 mod memory;
+mod messages;
 mod old_archive;
 mod place;
 mod query;
