@@ -29,6 +29,10 @@ Manual: afteraction help TOPIC, with install, collect, import, search, query,
 compare, fleet, emulator, custody, formats, exit-codes or performance.";
 
 const SEARCH_HELP: &str = "\
+QUERY, --regex or --fixed, --device, --since and --until are combined with AND.
+AND, OR and NOT apply to a member; the hits are its matching lines. --since and
+--until exclude results without a time and print how many members would match.
+
 Examples:
   Find a word
       afteraction search mimikatz
@@ -89,6 +93,10 @@ Exit codes:
   3  done, with gaps, problems or skipped files";
 
 const SHOW_HELP: &str = "\
+REF is ACTION_ID/INDEX[@VERSION][!MEMBER...], the first column of `list`,
+`search` and `problems`. The original bytes are read, checked against their
+hash, and decoded again.
+
 Examples:
   Print a transcript, or list the members of a file
       afteraction show ACTION_ID/0
@@ -98,9 +106,6 @@ Examples:
       afteraction show ACTION_ID/0 --raw -o result.gz";
 
 /// Collect, archive and search results of Microsoft Defender live response.
-///
-/// Downloads results before their links expire, stores the bytes unchanged, and
-/// searches transcripts and files, also inside zip and gzip archives, offline.
 #[derive(Debug, Parser)]
 #[command(
     name = "afteraction",
@@ -108,6 +113,7 @@ Examples:
     max_term_width = 80,
     propagate_version = true,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
 after_help = ROOT_HELP
 )]
 pub struct Cli {
@@ -181,7 +187,8 @@ pub enum Command {
     /// Compare two devices, a device and all others, or a device over time.
     Diff(Box<Diff>),
     /// Print the devices that differ most from all others.
-    Twins(Box<Twins>),
+    #[command(alias = "twins")]
+    Outliers(Box<Twins>),
     /// Manage baselines: templates of known-good devices, hidden elsewhere.
     #[command(subcommand)]
     Baseline(Baseline),
@@ -207,8 +214,13 @@ pub enum Command {
     /// Generate collections with known answers.
     #[command(subcommand)]
     Bench(Bench),
+    /// Print a page of the manual, or the help of a command.
+    Help {
+        /// Topic or command.
+        #[arg(value_name = "TOPIC|COMMAND")]
+        words: Vec<String>,
+    },
     /// Print the query language (the same as `help query`).
-    #[command(long_about = crate::cli::query::PAGE, help_template = "{about}")]
     Query,
     /// Print completions for a shell.
     Completions {
@@ -323,10 +335,6 @@ pub struct Form {
 }
 
 /// Search the text of all indexed results.
-///
-/// QUERY, --regex or --fixed, --device, --since and --until are combined with AND.
-/// AND, OR and NOT apply to a member; the hits are its matching lines. --since and
-/// --until exclude results without a time and print how many members would match.
 #[derive(Debug, Args)]
 #[command(
 after_help = SEARCH_HELP
@@ -381,7 +389,7 @@ pub struct Search {
         requires = "count"
     )]
     pub by: Option<String>,
-    /// Order of the hits.
+    /// Order of the hits: oldest or rarest first.
     #[arg(help_heading = "Output", long, value_enum, default_value = "time")]
     pub sort: Sort,
     /// Print N lines before and after each hit.
@@ -412,17 +420,11 @@ pub struct Search {
 /// Order of hits.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Sort {
-    /// Oldest first; members without a time last.
     Time,
-    /// Lines on the fewest devices first, equal lines together.
     Rarity,
 }
 
 /// Print a result, a member or a line from the original bytes.
-///
-/// REF is ACTION_ID/INDEX[@VERSION][!MEMBER...], the first column of `list`,
-/// `search` and `problems`. The original bytes are read, checked against their
-/// hash, and decoded again.
 #[derive(Debug, Args)]
 #[command(
 after_help = SHOW_HELP

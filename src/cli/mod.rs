@@ -9,6 +9,7 @@ mod connect;
 mod demo;
 mod emulate;
 mod fleet;
+mod help;
 mod import;
 mod keyring;
 mod library;
@@ -16,7 +17,6 @@ mod log;
 mod output;
 mod profile;
 mod progress;
-mod query;
 mod read;
 mod render;
 mod search;
@@ -86,12 +86,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The arguments, with the lists that other rooms keep in their help.
+/// The argument parser, with the list of faults in the help of `emulate`.
 fn grammar() -> clap::Command {
-    let mut command = Cli::command();
-    for analyzer in crate::app::ANALYZERS {
-        command = command.mut_subcommand(analyzer.name, |c| c.about(analyzer.what));
-    }
+    let command = Cli::command();
     #[cfg(feature = "emulator")]
     let command = command.mut_subcommand("emulate", |emulate| {
         let faults: String = emulator::Faults::names()
@@ -121,7 +118,7 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Search(typed) => crate::cli::search::search(global, &typed),
         Command::Stack(typed) => crate::cli::compare::stack(global, &typed),
         Command::Diff(typed) => crate::cli::compare::diff(global, &typed),
-        Command::Twins(typed) => crate::cli::compare::twins(global, &typed),
+        Command::Outliers(typed) => crate::cli::compare::twins(global, &typed),
         Command::Baseline(typed) => crate::cli::compare::baseline(global, &typed),
         Command::Templates(typed) => crate::cli::compare::templates(global, &typed),
         Command::Show(typed) => crate::cli::read::show(global, &typed),
@@ -140,9 +137,9 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
             megabytes,
             shape,
         }) => crate::cli::emulate::generate(global, &dir, seed, devices, megabytes, &shape),
+        Command::Help { words } => crate::cli::help::print(grammar(), &words).map(|()| Exit::Done),
         Command::Query => {
-            std::io::stdout().write_all(crate::cli::query::PAGE.as_bytes())?;
-            Ok(Exit::Done)
+            crate::cli::help::print(grammar(), &["query".into()]).map(|()| Exit::Done)
         }
         Command::Completions { shell } => {
             // Into memory first: it panics where it cannot write.
@@ -154,7 +151,7 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Man { dir } => {
             std::fs::create_dir_all(&dir)
                 .and_then(|()| clap_mangen::generate_to(grammar(), &dir))
-                .and_then(|()| crate::cli::query::write_man(&dir))
+                .and_then(|()| crate::cli::help::write_man(&dir))
                 .map_err(|e| crate::cli::output::unwritable(&dir, e))?;
             Ok(Exit::Done)
         }

@@ -36,15 +36,9 @@ pub struct Select {
 }
 
 /// Print the lines found on the fewest devices.
-///
-/// Lines are compared without their volatile parts (process ids, times, GUIDs,
-/// dynamic ports, user names). Each row has the number of devices, the count, the
-/// first and last time, and a REF. A query with text stacks matching lines; a query
-/// of fields only, or --script, stacks all lines. Lines with rare words come before
-/// lines that combine common words.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  stack --script Get-Persistence.ps1\n  stack --script Get-Persistence.ps1 --max-devices 3 --variants\n  stack 'EventID 4688' --limit 50\n  stack --by hash 'path:*.exe'\n  stack --by error --csv -o errors.csv\n  stack --script Get-Services.ps1 --exclude-baseline golden --keep users\n\nExit codes:\n  0  rows\n  1  no rows\n  2  error\n  3  no rows, but part of the archive was not compared"
+    after_help = "Lines are compared without their volatile parts (process ids, times, GUIDs,\ndynamic ports, user names). Each row has the number of devices, the count, the\nfirst and last time, and a REF. A query with text stacks matching lines; a query\nof fields only, or --script, stacks all lines. Lines with rare words come before\nlines that combine common words.\n\nExamples:\n  stack --script Get-Persistence.ps1\n  stack --script Get-Persistence.ps1 --max-devices 3 --variants\n  stack 'EventID 4688' --limit 50\n  stack --by hash 'path:*.exe'\n  stack --by error --csv -o errors.csv\n  stack --script Get-Services.ps1 --exclude-baseline golden --keep users\n\nExit codes:\n  0  rows\n  1  no rows\n  2  error\n  3  no rows, but part of the archive was not compared"
 )]
 pub struct Stack {
     /// Query that selects members or lines, as in `search` [default: everything].
@@ -54,7 +48,7 @@ pub struct Stack {
     /// One device: id, full or short name, wildcards.
     #[arg(help_heading = "Selection", long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// Item that is counted.
+    /// Item to count: lines, lines of error output, SHA-256, names or paths of members, or exit codes.
     #[arg(help_heading = "Output", long, value_enum, default_value = "line")]
     pub by: By,
     /// Print items on at most N devices.
@@ -76,29 +70,18 @@ pub struct Stack {
 /// Item that `stack` counts.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum By {
-    /// Lines.
     Line,
-    /// Lines of the error output of scripts.
     Error,
-    /// SHA-256 of members.
     Hash,
-    /// Names of members.
     Name,
-    /// Paths of members.
     Path,
-    /// Exit codes of scripts.
     Exit,
 }
 
 /// Compare two devices, a device and all others, or a device over time.
-///
-/// Lines are compared without their volatile parts and independent of their order:
-/// `~` changed, `-` first side only, `+` second side only. Of a command that ran
-/// several times, the newest result counts. A script with other arguments is
-/// another command.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  diff fin-ws-07 fin-ws-05 --script Get-Persistence.ps1\n  diff fin-ws-07 --rest --script Get-Persistence.ps1\n  diff fin-ws-07 --over-time --script Get-Services.ps1\n  diff fin-ws-07 --split 2026-03-11T08:00 -C 2\n  diff ACTION_ID/0 OTHER_ID/0 --jsonl\n\nExit codes:\n  0  differences\n  1  no differences\n  2  error\n  3  no differences, but part of the archive was not compared"
+    after_help = "Lines are compared without their volatile parts and independent of their order:\n`~` changed, `-` first side only, `+` second side only. Of a command that ran\nseveral times, the newest result counts. A script with other arguments is\nanother command.\n\nExamples:\n  diff fin-ws-07 fin-ws-05 --script Get-Persistence.ps1\n  diff fin-ws-07 --rest --script Get-Persistence.ps1\n  diff fin-ws-07 --over-time --script Get-Services.ps1\n  diff fin-ws-07 --split 2026-03-11T08:00 -C 2\n  diff ACTION_ID/0 OTHER_ID/0 --jsonl\n\nExit codes:\n  0  differences\n  1  no differences\n  2  error\n  3  no differences, but part of the archive was not compared"
 )]
 pub struct Diff {
     /// First side: a device or a REF.
@@ -152,13 +135,9 @@ pub struct Diff {
 }
 
 /// Print the devices that differ most from all others.
-///
-/// The distance of a device from its nearest neighbours is 0 for equal lines (apart
-/// from volatile parts) and 1 for no common line. Each device is printed with its
-/// rarest lines. Distances are estimated (MinHash) to about 0.03.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  outliers --script Get-Persistence.ps1\n  outliers --script Get-Services.ps1 --limit 3 --lines 20\n  outliers 'kind:transcript device:srv-*' --csv -o fleet.csv\n\nExit codes:\n  0  devices\n  1  no devices\n  2  error\n  3  no devices, but part of the archive was not compared"
+    after_help = "The distance of a device from its nearest neighbours is 0 for equal lines (apart\nfrom volatile parts) and 1 for no common line. Each device is printed with its\nrarest lines. Distances are estimated (MinHash) to about 0.03.\n\nExamples:\n  outliers --script Get-Persistence.ps1\n  outliers --script Get-Services.ps1 --limit 3 --lines 20\n  outliers 'kind:transcript device:srv-*' --csv -o fleet.csv\n\nExit codes:\n  0  devices\n  1  no devices\n  2  error\n  3  no devices, but part of the archive was not compared"
 )]
 pub struct Twins {
     /// Query that selects members or lines, as in `search` [default: everything].
@@ -179,13 +158,9 @@ pub struct Twins {
 }
 
 /// Manage baselines: templates of known-good devices, hidden elsewhere.
-///
-/// `search`, `stack`, `diff` and `outliers` hide the lines of a baseline with
-/// --exclude-baseline NAME and print how many. Baselines are stored in the archive,
-/// apart from the evidence. Learning a name again creates a new version.
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Examples:\n  baseline learn golden --script Get-Services.ps1 --device 'img-*'\n  baseline learn golden 'device:IN [pc-01 pc-02]' --until 2026-03-01 --min-devices 2\n  baseline export golden -o golden.baseline\n  baseline import golden.baseline --archive another\n  stack --script Get-Services.ps1 --exclude-baseline golden"
+    after_help = "`search`, `stack`, `diff` and `outliers` hide the lines of a baseline with\n--exclude-baseline NAME and print how many. Baselines are stored in the archive,\napart from the evidence. Learning a name again creates a new version.\n\nExamples:\n  baseline learn golden --script Get-Services.ps1 --device 'img-*'\n  baseline learn golden 'device:IN [pc-01 pc-02]' --until 2026-03-01 --min-devices 2\n  baseline export golden -o golden.baseline\n  baseline import golden.baseline --archive another\n  stack --script Get-Services.ps1 --exclude-baseline golden"
 )]
 pub enum Baseline {
     /// Learn the lines that a query selects.
@@ -247,15 +222,10 @@ pub struct Learn {
 }
 
 /// List the rules for volatile parts, or print the template of a line.
-///
-/// Rules of the configuration file are applied first:
-///
-///   [templates]
-///   keep = ["states"]          # rules to switch off
-///   [templates.rules]
-///   ticket = 'INC\d{7}'        # matches become <ticket>
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_help = "Rules of the configuration file are applied first:\n\n  [templates]\n  keep = [\"states\"]          # rules to switch off\n  [templates.rules]\n  ticket = 'INC\\d{7}'        # matches become <ticket>"
+)]
 pub struct Templates {
     /// Line whose template is printed.
     pub line: Option<String>,

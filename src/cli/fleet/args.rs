@@ -9,6 +9,10 @@ use crate::cli::args::Form;
 use crate::cli::connect::Connect;
 
 const PLAYBOOK_HELP: &str = "\
+All errors in a plan are reported before the first session is started. The run
+is recorded in the archive. After Ctrl-C or a crash, continue it with
+`afteraction fleet resume`.
+
 Examples:
   Check a plan without starting anything
       afteraction run --devices ws-1 --put kape.zip --script collect.ps1 \\
@@ -40,10 +44,6 @@ Exit codes:
   130  stopped by a second Ctrl-C";
 
 /// Run live response commands on devices and collect the results.
-///
-/// All errors in a plan are reported before the first session is started. The run
-/// is recorded in the archive. After Ctrl-C or a crash, continue it with
-/// `afteraction fleet resume`.
 #[derive(Debug, Args)]
 #[command(after_help = PLAYBOOK_HELP)]
 pub struct Run {
@@ -131,12 +131,10 @@ pub struct Watching {
 }
 
 /// Print a matrix of device by command with the outcome of each.
-///
-/// Outcomes: done, pending, failed, cut off (an earlier command failed), timed out,
-/// cancelled, expired, missing, never run, unresolved (start sent, no response, not
-/// found: see `fleet resume --repost-lost`), old. Exit code 3 if a command is not
-/// done.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Outcomes: done, pending, failed, cut off (an earlier command failed), timed out,\ncancelled, expired, missing, never run, unresolved (start sent, no response, not\nfound: see `fleet resume --repost-lost`), old. Exit code 3 if a command is not\ndone."
+)]
 pub struct Coverage {
     /// One fleet run, by id or its beginning.
     #[arg(help_heading = "Selection", long, value_name = "RUN")]
