@@ -36,7 +36,7 @@ pub enum StoreError {
     #[error("{what} is damaged: {detail}")]
     Damaged { what: String, detail: String },
     #[error("catalogue cannot be used: {detail}")]
-    Keyed { detail: String },
+    Catalogue { detail: String },
     #[error("archive holds no result {id}")]
     Unknown { id: ResultId },
     #[error("result {key} is being downloaded already")]

@@ -28,11 +28,11 @@ pub use crate::read::catalogue::Catalogue;
 pub use crate::read::journal_tail::JournalTail;
 pub use crate::read::reader::{Damage, RecordReader};
 pub use crate::read::scratch::Scratch;
-pub use crate::read::verify::{Checked, VerifyProgress};
+pub use crate::read::verify::{VerifyProgress, VerifySummary};
 pub use crate::write::download::IncomingBody;
 pub use crate::write::partial_download::ResponseHeaders;
 pub use crate::write::store::{
-    ACTION_JSON_MAX, Latest, OpenOptions, PendingCommit, SMALL_MAX, Sealing, Store,
+    ACTION_JSON_MAX, LatestVersion, OpenOptions, PendingCommit, SMALL_MAX, SealOutcome, Store,
 };
 
 /// What the process that writes an archive says it does; `None` where there

@@ -9,7 +9,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::memory::Memory;
+use crate::disk::memory::MemoryDisk;
 use crate::*;
 use evidence::{
     Action, ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultId, ResultKey, ResultKind,
@@ -61,11 +61,11 @@ fn action(n: u8) -> (Action, Vec<u8>) {
     (Action::from_json(json.as_bytes()).unwrap(), json.into())
 }
 
-fn open(disk: &Memory) -> Result<Store, StoreError> {
+fn open(disk: &MemoryDisk) -> Result<Store, StoreError> {
     Store::open_on(Arc::new(disk.clone()), Path::new("x"), true, None)
 }
 
-fn catalogue(disk: &Memory) -> Catalogue {
+fn catalogue(disk: &MemoryDisk) -> Catalogue {
     Catalogue::open_on(Arc::new(disk.clone()), Path::new("x")).unwrap()
 }
 
@@ -79,7 +79,7 @@ fn bytes_of(catalogue: &Catalogue, id: ResultId) -> Vec<u8> {
     bytes
 }
 
-fn stream(store: &Store, key: ResultKey, bytes: &[u8]) -> Result<Sealing, StoreError> {
+fn stream(store: &Store, key: ResultKey, bytes: &[u8]) -> Result<SealOutcome, StoreError> {
     let mut download = store.download(key)?;
     let from = download.offset() as usize;
     for part in bytes[from..].chunks(100_000) {
@@ -91,12 +91,12 @@ fn stream(store: &Store, key: ResultKey, bytes: &[u8]) -> Result<Sealing, StoreE
 #[test]
 fn what_is_sealed_reads_back_whole_and_in_ranges() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let lengths = [0, 1, 5_000, SMALL_MAX, SMALL_MAX + 1, 3 * SMALL_MAX + 77];
     for (n, len) in lengths.into_iter().enumerate() {
         let sealed = stream(&store, key(n as u8, 0), &body(n as u64, len)).unwrap();
-        assert!(matches!(sealed, Sealing::Sealed(_)), "{len}");
+        assert!(matches!(sealed, SealOutcome::Sealed(_)), "{len}");
         assert_eq!(sealed.record().bytes, len as u64);
     }
     let text = "the same line again and again\n".repeat(30_000);
@@ -132,7 +132,7 @@ fn what_is_sealed_reads_back_whole_and_in_ranges() {
 #[test]
 fn the_same_bytes_add_nothing_and_others_are_the_next_version() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let big = body(1, SMALL_MAX * 2);
     for (bytes, version, fresh) in [
@@ -144,7 +144,7 @@ fn the_same_bytes_add_nothing_and_others_are_the_next_version() {
         (b"first", 1, false),
     ] {
         let sealing = stream(&store, key(1, 0), bytes).unwrap();
-        assert_eq!(matches!(sealing, Sealing::Sealed(_)), fresh);
+        assert_eq!(matches!(sealing, SealOutcome::Sealed(_)), fresh);
         assert_eq!(sealing.record().id.version, Version(version));
     }
     assert_eq!(
@@ -159,7 +159,7 @@ fn the_same_bytes_add_nothing_and_others_are_the_next_version() {
 #[test]
 fn facts_are_noted_once_and_a_result_supersedes_its_gap() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let (noted, json) = action(1);
     let first = store.note_action(&noted, &json).unwrap();

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use crate::disk::system;
 use crate::disk::{Disk, DiskFile};
 
-pub(crate) struct Folder {
+pub(crate) struct FsDisk {
     root: PathBuf,
 }
 
-impl Folder {
+impl FsDisk {
     pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.to_path_buf(),
@@ -28,7 +28,7 @@ impl Folder {
     }
 }
 
-impl Disk for Folder {
+impl Disk for FsDisk {
     fn read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(File::open(self.path(name))?))
     }

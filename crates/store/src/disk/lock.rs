@@ -21,7 +21,7 @@ pub(crate) struct WriterLock {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Writer {
+struct WriterInfo {
     pid: u32,
     command: String,
 }
@@ -48,7 +48,7 @@ impl WriterLock {
                 Err(TryLockError::Error(e)) => return Err(StoreError::io(attempt(), e)),
             }
         }
-        let writer = Writer {
+        let writer = WriterInfo {
             pid: std::process::id(),
             command: command.to_string(),
         };
@@ -76,11 +76,11 @@ fn holder(dir: &Path) -> StoreError {
     }
 }
 
-fn named(dir: &Path) -> Writer {
+fn named(dir: &Path) -> WriterInfo {
     fs::read(dir.join(layout::WRITER))
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or(Writer {
+        .unwrap_or(WriterInfo {
             pid: 0,
             command: "which has not said what it does".into(),
         })

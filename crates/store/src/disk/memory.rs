@@ -11,7 +11,7 @@ use crate::disk::{Disk, DiskFile};
 
 /// What a power loss leaves of unsynced bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leaves {
+pub(crate) enum UnsyncedBytes {
     Nothing,
     /// A part of them, some of it zeros; the number decides which.
     Some(u64),
@@ -19,21 +19,21 @@ pub(crate) enum Leaves {
 
 /// What a power loss leaves of sled's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyedAfter {
+pub(crate) enum SledAfterCrash {
     LastSync,
     Empty,
 }
 
 #[derive(Clone)]
-pub(crate) struct Memory {
-    state: Arc<Mutex<State>>,
+pub(crate) struct MemoryDisk {
+    state: Arc<Mutex<MemoryState>>,
     /// Real folders: what sled writes to, and what it had at the last sync.
     home: PathBuf,
 }
 
 #[derive(Default)]
-struct State {
-    bytes: HashMap<u64, Bytes>,
+struct MemoryState {
+    bytes: HashMap<u64, FileBytes>,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     next: u64,
@@ -46,13 +46,13 @@ struct State {
 }
 
 #[derive(Clone, Default)]
-struct Bytes {
+struct FileBytes {
     now: Vec<u8>,
     durable: Vec<u8>,
 }
 
 struct MemoryFile {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<MemoryState>>,
     id: u64,
     name: String,
 }
@@ -65,7 +65,7 @@ fn no_such_file() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
-impl State {
+impl MemoryState {
     /// Counts an operation that changes something, or fails it.
     fn operate(&mut self) -> io::Result<()> {
         self.operations += 1;
@@ -77,7 +77,7 @@ impl State {
     }
 }
 
-impl Memory {
+impl MemoryDisk {
     pub(crate) fn new(home: &Path) -> Self {
         Self {
             state: Arc::default(),
@@ -85,7 +85,7 @@ impl Memory {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MemoryState> {
         self.state.lock().unwrap()
     }
 
@@ -108,7 +108,7 @@ impl Memory {
         self.lock().free = bytes;
     }
 
-    /// Bytes that can be written until writes fail, whatever is said.
+    /// FileBytes that can be written until writes fail, whatever is said.
     pub(crate) fn set_room(&self, bytes: Option<u64>) {
         self.lock().room = bytes;
     }
@@ -152,9 +152,14 @@ impl Memory {
     }
 
     /// The disk as it is found after the power was lost.
-    pub(crate) fn after_power_loss(&self, home: &Path, leaves: Leaves, keyed: KeyedAfter) -> Self {
+    pub(crate) fn after_power_loss(
+        &self,
+        home: &Path,
+        leaves: UnsyncedBytes,
+        keyed: SledAfterCrash,
+    ) -> Self {
         let fresh = Self::new(home);
-        if keyed == KeyedAfter::LastSync {
+        if keyed == SledAfterCrash::LastSync {
             copy_folder(&self.snapshot(), &fresh.keyed_root());
             copy_folder(&self.snapshot(), &fresh.snapshot());
         }
@@ -167,7 +172,7 @@ impl Memory {
             let left = bytes.left(leaves, *id);
             state.bytes.insert(
                 *id,
-                Bytes {
+                FileBytes {
                     now: left.clone(),
                     durable: left,
                 },
@@ -178,10 +183,10 @@ impl Memory {
     }
 }
 
-impl Bytes {
-    fn left(&self, leaves: Leaves, id: u64) -> Vec<u8> {
+impl FileBytes {
+    fn left(&self, leaves: UnsyncedBytes, id: u64) -> Vec<u8> {
         let mut left = self.durable.clone();
-        let Leaves::Some(seed) = leaves else {
+        let UnsyncedBytes::Some(seed) = leaves else {
             return left;
         };
         let hash = blake3::hash(&(seed ^ id << 32).to_le_bytes());
@@ -212,7 +217,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-impl Disk for Memory {
+impl Disk for MemoryDisk {
     fn read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let id = *self.lock().names.get(name).ok_or_else(no_such_file)?;
         Ok(Arc::new(MemoryFile {
@@ -235,7 +240,7 @@ impl Disk for Memory {
                 None => {
                     let id = state.next;
                     state.next += 1;
-                    state.bytes.insert(id, Bytes::default());
+                    state.bytes.insert(id, FileBytes::default());
                     state.names.insert(name.into(), id);
                 }
             }
@@ -303,7 +308,7 @@ impl Disk for Memory {
 }
 
 impl MemoryFile {
-    fn with<T>(&self, work: impl FnOnce(&mut Bytes) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut FileBytes) -> T) -> T {
         work(self.state.lock().unwrap().bytes.get_mut(&self.id).unwrap())
     }
 }

@@ -9,7 +9,7 @@ use crate::StoreError;
 use crate::disk::system;
 use crate::disk::{Disk, read_small, replace};
 use crate::error::Attempt;
-use crate::format::header::{FileKind, Header};
+use crate::format::header::{FileHeader, FileKind};
 use crate::format::layout;
 
 /// Of everything in the folder; what reads another says so and stops.
@@ -36,8 +36,8 @@ struct ArchiveJson {
 }
 
 impl Archive {
-    pub(crate) fn header(&self, kind: FileKind) -> Header {
-        Header::new(kind, self.id, self.key)
+    pub(crate) fn header(&self, kind: FileKind) -> FileHeader {
+        FileHeader::new(kind, self.id, self.key)
     }
 
     pub(crate) fn key(&self) -> [u8; 32] {
@@ -66,7 +66,7 @@ impl Archive {
             .filter_map(|name| layout::number(name, "pack"))
             .find_map(|number| {
                 let name = layout::pack(number);
-                Header::read(&*disk.read(&name).ok()?, &name).ok()
+                FileHeader::read(&*disk.read(&name).ok()?, &name).ok()
             })?;
         Some(Self {
             id: header.archive,
@@ -121,7 +121,7 @@ impl Archive {
     }
 
     /// Gives it another generation, for good.
-    pub(crate) fn renew(&mut self, disk: &dyn Disk) -> Result<(), StoreError> {
+    pub(crate) fn bump_generation(&mut self, disk: &dyn Disk) -> Result<(), StoreError> {
         self.generation = u64::from_le_bytes(system::random_bytes());
         self.write(disk)
     }

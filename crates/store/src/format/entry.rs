@@ -12,7 +12,7 @@ use evidence::{
 
 /// What kind of fact an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
+pub(crate) enum EntryType {
     Result = 1,
     Gap = 2,
     Action = 3,
@@ -83,9 +83,9 @@ pub enum EntryKind {
 /// **Invariant**: `sha256` is that of the body where there is one; else of
 /// what makes two facts the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Card {
+pub(crate) struct EntryHeader {
     pub(crate) seq: Seq,
-    pub(crate) kind: Kind,
+    pub(crate) kind: EntryType,
     /// Of results and gaps; of an action with index 0; of a setting the head
     /// of its name's hash; of a step of a fleet run the run's id and a place.
     pub(crate) key: ResultKey,
@@ -100,15 +100,15 @@ pub(crate) struct Card {
 }
 
 /// **Units**: bytes.
-pub(crate) const CARD_LEN: usize = 8 + 1 + 20 + 4 + 32 + 32 + 8 + 8;
+pub(crate) const ENTRY_HEADER_LEN: usize = 8 + 1 + 20 + 4 + 32 + 32 + 8 + 8;
 
-impl Card {
+impl EntryHeader {
     pub(crate) fn id(&self) -> ResultId {
         ResultId::new(self.key, Version(self.version))
     }
 
-    pub(crate) fn to_bytes(self) -> [u8; CARD_LEN] {
-        let mut bytes = [0; CARD_LEN];
+    pub(crate) fn to_bytes(self) -> [u8; ENTRY_HEADER_LEN] {
+        let mut bytes = [0; ENTRY_HEADER_LEN];
         let mut rest = bytes.as_mut_slice();
         let mut put = |field: &[u8]| {
             let (here, beyond) = std::mem::take(&mut rest).split_at_mut(field.len());
@@ -128,16 +128,16 @@ impl Card {
 
     /// `None` where the bytes are no card.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes.get(..CARD_LEN)?);
+        let mut fields = FieldReader(bytes.get(..ENTRY_HEADER_LEN)?);
         Some(Self {
             seq: Seq(u64::from_le_bytes(fields.take()?)),
             kind: match fields.take::<1>()? {
-                [1] => Kind::Result,
-                [2] => Kind::Gap,
-                [3] => Kind::Action,
-                [4] => Kind::Custody,
-                [5] => Kind::Setting,
-                [6] => Kind::Fleet,
+                [1] => EntryType::Result,
+                [2] => EntryType::Gap,
+                [3] => EntryType::Action,
+                [4] => EntryType::Custody,
+                [5] => EntryType::Setting,
+                [6] => EntryType::Fleet,
                 _ => return None,
             },
             key: ResultKey::from_bytes(fields.take()?),
@@ -151,9 +151,9 @@ impl Card {
 }
 
 /// Takes fixed fields off a slice, one after the other.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+pub(crate) struct FieldReader<'a>(pub(crate) &'a [u8]);
 
-impl Fields<'_> {
+impl FieldReader<'_> {
     pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
@@ -163,7 +163,7 @@ impl Fields<'_> {
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct EntryLocation {
     pub(crate) pack: u32,
     /// Of its first frame, or of the trailer where it has none.
     pub(crate) start: u64,
@@ -171,11 +171,11 @@ pub(crate) struct Place {
     pub(crate) trailer: u32,
 }
 
-pub(crate) const PLACE_LEN: usize = 16;
+pub(crate) const ENTRY_LOCATION_LEN: usize = 16;
 
-impl Place {
-    pub(crate) fn to_bytes(self) -> [u8; PLACE_LEN] {
-        let mut bytes = [0; PLACE_LEN];
+impl EntryLocation {
+    pub(crate) fn to_bytes(self) -> [u8; ENTRY_LOCATION_LEN] {
+        let mut bytes = [0; ENTRY_LOCATION_LEN];
         bytes[..4].copy_from_slice(&self.pack.to_le_bytes());
         bytes[4..12].copy_from_slice(&self.start.to_le_bytes());
         bytes[12..].copy_from_slice(&self.trailer.to_le_bytes());
@@ -183,7 +183,7 @@ impl Place {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
+        let mut fields = FieldReader(bytes);
         Some(Self {
             pack: u32::from_le_bytes(fields.take()?),
             start: u64::from_le_bytes(fields.take()?),
@@ -195,11 +195,11 @@ impl Place {
 /// A fact on its way into the archive: what its card will hold beside what
 /// the body and the commit add.
 #[derive(Clone, Debug)]
-pub(crate) struct Fact {
-    pub(crate) kind: Kind,
+pub(crate) struct NewEntry {
+    pub(crate) kind: EntryType,
     pub(crate) key: ResultKey,
     /// What makes two facts the same, where there is no body.
-    pub(crate) sameness: Sha256,
+    pub(crate) dedup_hash: Sha256,
     pub(crate) json: Vec<u8>,
 }
 
@@ -210,35 +210,35 @@ struct ResultFacts<F> {
     facts: F,
 }
 
-impl Fact {
+impl NewEntry {
     pub(crate) fn result(key: ResultKey, collected_at: &Time, facts: &Facts) -> Self {
         let json = json_of(&ResultFacts {
             collected_at: collected_at.clone(),
             facts,
         });
-        Self::new(Kind::Result, key, &[], json)
+        Self::new(EntryType::Result, key, &[], json)
     }
 
     pub(crate) fn gap(gap: &Gap) -> Self {
         let same = [gap.reason.as_str().as_bytes(), b"\0", gap.detail.as_bytes()];
-        Self::new(Kind::Gap, gap.key, &same, json_of(gap))
+        Self::new(EntryType::Gap, gap.key, &same, json_of(gap))
     }
 
     pub(crate) fn action(action: &Action) -> Self {
         let key = ResultKey::new(action.id, CommandIndex(0));
-        Self::new(Kind::Action, key, &[], json_of(action))
+        Self::new(EntryType::Action, key, &[], json_of(action))
     }
 
     pub(crate) fn custody(event: &CustodyEvent) -> Self {
         let json = json_of(event);
         let key = ResultKey::new(ActionId::from_bytes([0; 16]), CommandIndex(0));
-        Self::new(Kind::Custody, key, &[&json], json.clone())
+        Self::new(EntryType::Custody, key, &[&json], json.clone())
     }
 
     pub(crate) fn setting(setting: &Setting) -> Self {
         let json = json_of(setting);
         Self::new(
-            Kind::Setting,
+            EntryType::Setting,
             setting_key(&setting.name),
             &[&json],
             json.clone(),
@@ -248,16 +248,16 @@ impl Fact {
     pub(crate) fn fleet(note: &FleetNote) -> Self {
         let json = json_of(note);
         let key = fleet_key(note.run, note.place);
-        Self::new(Kind::Fleet, key, &[&json], json.clone())
+        Self::new(EntryType::Fleet, key, &[&json], json.clone())
     }
 
-    fn new(kind: Kind, key: ResultKey, same: &[&[u8]], json: Vec<u8>) -> Self {
+    fn new(kind: EntryType, key: ResultKey, same: &[&[u8]], json: Vec<u8>) -> Self {
         let mut hash = Sha256Sum::default();
         same.iter().for_each(|part| hash.update(part));
         Self {
             kind,
             key,
-            sameness: hash.finish(),
+            dedup_hash: hash.finish(),
             json,
         }
     }
@@ -285,17 +285,17 @@ pub(crate) fn setting_key(name: &str) -> ResultKey {
 ///
 /// **Errors**: damaged where the JSON, whose checksum fits, says something
 /// this build cannot read.
-pub(crate) fn read_entry(card: &Card, json: &[u8]) -> Result<Entry, StoreError> {
+pub(crate) fn read_entry(card: &EntryHeader, json: &[u8]) -> Result<Entry, StoreError> {
     let unread = |e: serde_json::Error| {
         StoreError::damaged(format!("entry {}", card.seq), format!("facts: {e}"))
     };
     let kind = match card.kind {
-        Kind::Result => EntryKind::Result(read_record(card, json)?),
-        Kind::Gap => EntryKind::Gap(serde_json::from_slice(json).map_err(unread)?),
-        Kind::Action => EntryKind::Action(serde_json::from_slice(json).map_err(unread)?),
-        Kind::Custody => EntryKind::Custody(serde_json::from_slice(json).map_err(unread)?),
-        Kind::Setting => EntryKind::Setting(serde_json::from_slice(json).map_err(unread)?),
-        Kind::Fleet => EntryKind::Fleet(serde_json::from_slice(json).map_err(unread)?),
+        EntryType::Result => EntryKind::Result(read_record(card, json)?),
+        EntryType::Gap => EntryKind::Gap(serde_json::from_slice(json).map_err(unread)?),
+        EntryType::Action => EntryKind::Action(serde_json::from_slice(json).map_err(unread)?),
+        EntryType::Custody => EntryKind::Custody(serde_json::from_slice(json).map_err(unread)?),
+        EntryType::Setting => EntryKind::Setting(serde_json::from_slice(json).map_err(unread)?),
+        EntryType::Fleet => EntryKind::Fleet(serde_json::from_slice(json).map_err(unread)?),
     };
     Ok(Entry {
         seq: card.seq,
@@ -303,7 +303,7 @@ pub(crate) fn read_entry(card: &Card, json: &[u8]) -> Result<Entry, StoreError> 
     })
 }
 
-pub(crate) fn read_record(card: &Card, json: &[u8]) -> Result<Record, StoreError> {
+pub(crate) fn read_record(card: &EntryHeader, json: &[u8]) -> Result<Record, StoreError> {
     let ResultFacts::<Facts> {
         collected_at,
         facts,

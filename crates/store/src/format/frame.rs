@@ -100,13 +100,13 @@ impl FrameHead {
         mut payload: Vec<u8>,
         mask: &Mask,
         offset: u64,
-    ) -> Result<Vec<u8>, Mismatch> {
+    ) -> Result<Vec<u8>, FrameMismatch> {
         if self.encoding & MASKED != 0 {
             mask.apply(offset, &mut payload);
         }
         let found = self.checksum(&payload);
         if found != self.crc {
-            return Err(Mismatch {
+            return Err(FrameMismatch {
                 expected: format!("crc32 {:08x}", self.crc),
                 found: format!("{found:08x}"),
             });
@@ -117,7 +117,7 @@ impl FrameHead {
         zstd::bulk::decompress(&payload, self.raw as usize)
             .ok()
             .filter(|raw| raw.len() == self.raw as usize)
-            .ok_or_else(|| Mismatch {
+            .ok_or_else(|| FrameMismatch {
                 expected: format!("{} bytes in zstd", self.raw),
                 found: "something else".into(),
             })
@@ -126,7 +126,7 @@ impl FrameHead {
 
 /// What a check expected, and what it found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mismatch {
+pub(crate) struct FrameMismatch {
     pub(crate) expected: String,
     pub(crate) found: String,
 }
@@ -194,7 +194,7 @@ pub(crate) fn pack_masked(frame: &[u8], mask: &Mask, offset: u64, out: &mut Vec<
 /// A small body made ready for a pack: framed, hashed, maybe compressed, but
 /// not masked, since its place is not known yet.
 #[derive(Clone, Debug)]
-pub(crate) struct Body {
+pub(crate) struct FramedBody {
     pub(crate) bytes: u64,
     pub(crate) sha256: Option<Sha256>,
     pub(crate) blake3: Digest32,
@@ -202,7 +202,7 @@ pub(crate) struct Body {
     pub(crate) area: Vec<u8>,
 }
 
-impl Body {
+impl FramedBody {
     /// Of a fact that has none.
     pub(crate) fn none() -> Self {
         Self {
@@ -270,7 +270,7 @@ mod tests {
     fn the_digests_of_frames_merge_to_the_blake3_of_the_whole() {
         for len in [0, 1, FRAME, FRAME + 1, 2 * FRAME, 3 * FRAME + 5, 7 * FRAME] {
             let bytes = body(len);
-            let made = Body::new(&bytes, false);
+            let made = FramedBody::new(&bytes, false);
             assert_eq!(made.blake3, *blake3::hash(&bytes).as_bytes(), "{len}");
             assert_eq!(made.area.len() as u64, area_len(len as u64), "{len}");
         }
@@ -284,7 +284,7 @@ mod tests {
         };
         for compress in [false, true] {
             let bytes = body(5000);
-            let mut area = Body::new(&bytes, compress).area;
+            let mut area = FramedBody::new(&bytes, compress).area;
             mask_area(&mut area, &mask, 900);
             let head = FrameHead::from_bytes(area[..HEAD].try_into().unwrap()).unwrap();
             assert_eq!(head.is_compressed(), compress);
@@ -300,7 +300,7 @@ mod tests {
         let noise: Vec<u8> = (0..64u32)
             .flat_map(|i| blake3::hash(&i.to_le_bytes()).as_bytes().to_vec())
             .collect();
-        let area = Body::new(&noise, true).area;
+        let area = FramedBody::new(&noise, true).area;
         assert!(
             !FrameHead::from_bytes(area[..HEAD].try_into().unwrap())
                 .unwrap()

@@ -13,7 +13,7 @@ pub(crate) enum FileKind {
     /// One body of its own, which makes it a pack once its trailer stands.
     Single = 2,
     /// A side file that lists entries.
-    List = 3,
+    PackIndex = 3,
 }
 
 /// ```text
@@ -26,17 +26,17 @@ pub(crate) enum FileKind {
 /// 72 crc32     4  of the 72 bytes before
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
+pub(crate) struct FileHeader {
     pub(crate) kind: FileKind,
     pub(crate) archive: [u8; 16],
     pub(crate) mask: Mask,
 }
 
 /// **Units**: bytes.
-pub(crate) const HEADER_LEN: u64 = 76;
+pub(crate) const FILE_HEADER_LEN: u64 = 76;
 const MAGIC: &[u8; 8] = b"AFTRACT\x01";
 
-impl Header {
+impl FileHeader {
     pub(crate) fn new(kind: FileKind, archive: [u8; 16], key: [u8; 32]) -> Self {
         Self {
             kind,
@@ -49,7 +49,7 @@ impl Header {
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_LEN as usize);
+        let mut bytes = Vec::with_capacity(FILE_HEADER_LEN as usize);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
         bytes.extend_from_slice(&self.archive);
@@ -61,7 +61,7 @@ impl Header {
     }
 
     /// `None` where the bytes are no header.
-    fn from_bytes(bytes: &[u8; HEADER_LEN as usize]) -> Option<Self> {
+    fn from_bytes(bytes: &[u8; FILE_HEADER_LEN as usize]) -> Option<Self> {
         let (body, crc) = bytes.split_at(72);
         if crc32fast::hash(body).to_le_bytes() != crc || !body.starts_with(MAGIC) {
             return None;
@@ -69,7 +69,7 @@ impl Header {
         let kind = match body.get(8)? {
             1 => FileKind::Shared,
             2 => FileKind::Single,
-            3 => FileKind::List,
+            3 => FileKind::PackIndex,
             _ => return None,
         };
         Some(Self {
@@ -86,7 +86,7 @@ impl Header {
     ///
     /// **Errors**: damaged where there is none.
     pub(crate) fn read(file: &dyn DiskFile, name: &str) -> Result<Self, StoreError> {
-        let mut bytes = [0; HEADER_LEN as usize];
+        let mut bytes = [0; FILE_HEADER_LEN as usize];
         match read_exact_at(file, &mut bytes, 0) {
             Ok(()) => {}
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -105,13 +105,13 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_and_no_flipped_byte_passes() {
-        let header = Header::new(FileKind::Single, [3; 16], [4; 32]);
-        let bytes: [u8; HEADER_LEN as usize] = header.to_bytes().try_into().unwrap();
-        assert_eq!(Header::from_bytes(&bytes), Some(header));
+        let header = FileHeader::new(FileKind::Single, [3; 16], [4; 32]);
+        let bytes: [u8; FILE_HEADER_LEN as usize] = header.to_bytes().try_into().unwrap();
+        assert_eq!(FileHeader::from_bytes(&bytes), Some(header));
         for at in 0..bytes.len() {
             let mut flipped = bytes;
             flipped[at] ^= 0x10;
-            assert_eq!(Header::from_bytes(&flipped), None, "{at}");
+            assert_eq!(FileHeader::from_bytes(&flipped), None, "{at}");
         }
     }
 }

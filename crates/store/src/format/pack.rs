@@ -5,22 +5,22 @@ use std::sync::Arc;
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Attempt;
-use crate::format::entry::{Card, Place};
-use crate::format::header::{HEADER_LEN, Header};
+use crate::format::entry::{EntryHeader, EntryLocation};
+use crate::format::header::{FILE_HEADER_LEN, FileHeader};
 use crate::format::mask::Mask;
 use crate::format::pack_index::Listed;
 use crate::format::{layout, trailer};
 
-pub(crate) type Opened = (Arc<dyn DiskFile>, Mask);
+pub(crate) type PackFile = (Arc<dyn DiskFile>, Mask);
 
 /// Opens the pack an entry stands in. The keystream's start is in the pack's
 /// header, or else in the entry's trailer.
 pub(crate) fn open(
     disk: &dyn Disk,
     key: [u8; 32],
-    card: &Card,
-    place: &Place,
-) -> Result<Opened, StoreError> {
+    card: &EntryHeader,
+    place: &EntryLocation,
+) -> Result<PackFile, StoreError> {
     let name = layout::pack(place.pack);
     let file = disk.read(&name).attempt(|| format!("open {name}"))?;
     let at = place.start.saturating_add(card.stored);
@@ -34,7 +34,7 @@ fn mask_of(
     key: [u8; 32],
     trailer_at: u64,
 ) -> Result<Mask, StoreError> {
-    let damaged = match Header::read(file, name) {
+    let damaged = match FileHeader::read(file, name) {
         Ok(header) => return Ok(header.mask),
         Err(damaged @ StoreError::Damaged { .. }) => damaged,
         Err(e) => return Err(e),
@@ -48,8 +48,8 @@ fn mask_of(
 pub(crate) fn read_json(
     disk: &dyn Disk,
     key: [u8; 32],
-    card: &Card,
-    place: &Place,
+    card: &EntryHeader,
+    place: &EntryLocation,
 ) -> Result<Vec<u8>, StoreError> {
     let name = layout::pack(place.pack);
     let (file, mask) = open(disk, key, card, place)?;
@@ -90,12 +90,12 @@ pub(crate) fn single_entry(
         Ok(trailer) => trailer,
         Err(why) => return Ok(Err(format!("{name} at {at}: {why}"))),
     };
-    if trailer.card.stored.checked_add(HEADER_LEN) != Some(at) {
+    if trailer.card.stored.checked_add(FILE_HEADER_LEN) != Some(at) {
         return Ok(Err(format!("{name} at {at}: trailer of another body")));
     }
-    let place = Place {
+    let place = EntryLocation {
         pack: number,
-        start: HEADER_LEN,
+        start: FILE_HEADER_LEN,
         trailer: trailer.len,
     };
     Ok(Ok((trailer.card, place, trailer.json)))

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile, read_exact_at, read_full_at};
 use crate::error::Attempt;
-use crate::format::entry::{CARD_LEN, Card, PLACE_LEN, Place};
-use crate::format::header::{FileKind, HEADER_LEN, Header};
+use crate::format::entry::{ENTRY_HEADER_LEN, ENTRY_LOCATION_LEN, EntryHeader, EntryLocation};
+use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use crate::format::mask::Mask;
-use crate::read::journal_tail::ListMark;
+use crate::read::journal_tail::PackIndexPosition;
 
 /// ```text
 /// mark     4
@@ -22,15 +22,15 @@ use crate::read::journal_tail::ListMark;
 /// ```
 const MARK: [u8; 4] = *b"\xf7\xa3LE";
 const HEAD: usize = 12;
-const FIXED: usize = PLACE_LEN + CARD_LEN;
+const FIXED: usize = ENTRY_LOCATION_LEN + ENTRY_HEADER_LEN;
 /// **Units**: bytes read at once. More than the largest record.
 const WINDOW: usize = 4 << 20;
 
 /// One listed entry; its JSON stays in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot {
-    pub(crate) card: Card,
-    pub(crate) place: Place,
+pub(crate) struct PackIndexEntry {
+    pub(crate) card: EntryHeader,
+    pub(crate) place: EntryLocation,
     /// Number of the list: that of its pack, 0 for adopted packs.
     pub(crate) list: u32,
     /// Where in the list the JSON stands.
@@ -38,7 +38,7 @@ pub(crate) struct Slot {
     pub(crate) json_len: u32,
 }
 
-impl Slot {
+impl PackIndexEntry {
     /// Where in the list the record begins.
     pub(crate) fn record_at(&self) -> u64 {
         self.json_at.saturating_sub((HEAD + FIXED) as u64)
@@ -46,10 +46,10 @@ impl Slot {
 }
 
 /// An entry to be listed: its card, its place, its JSON.
-pub(crate) type Listed = (Card, Place, Vec<u8>);
+pub(crate) type Listed = (EntryHeader, EntryLocation, Vec<u8>);
 
 /// A list, open for reading; the writer appends too.
-pub(crate) struct List {
+pub(crate) struct PackIndex {
     pub(crate) number: u32,
     pub(crate) name: String,
     file: Arc<dyn DiskFile>,
@@ -60,14 +60,14 @@ pub(crate) struct List {
     pub(crate) holes: Vec<(u64, u64)>,
 }
 
-impl List {
+impl PackIndex {
     pub(crate) fn open(
         number: u32,
         name: String,
         file: Arc<dyn DiskFile>,
     ) -> Result<Self, StoreError> {
-        let header = Header::read(&*file, &name)?;
-        if header.kind != FileKind::List {
+        let header = FileHeader::read(&*file, &name)?;
+        if header.kind != FileKind::PackIndex {
             return Err(StoreError::damaged(name, "is no list"));
         }
         Ok(Self {
@@ -75,7 +75,7 @@ impl List {
             name,
             file,
             mask: header.mask,
-            end: HEADER_LEN,
+            end: FILE_HEADER_LEN,
             holes: Vec::new(),
         })
     }
@@ -86,7 +86,7 @@ impl List {
         disk: &dyn Disk,
         number: u32,
         name: String,
-        header: &Header,
+        header: &FileHeader,
     ) -> Result<Self, StoreError> {
         let attempt = || format!("create {name}");
         let file = disk.create(&name).attempt(attempt)?;
@@ -96,7 +96,7 @@ impl List {
             number,
             file,
             mask: header.mask.clone(),
-            end: HEADER_LEN,
+            end: FILE_HEADER_LEN,
             holes: Vec::new(),
             name,
         })
@@ -104,14 +104,14 @@ impl List {
 
     /// Appends records and syncs them. What fails leaves them unlisted or not
     /// known to be listed.
-    pub(crate) fn append(&mut self, entries: &[Listed]) -> Result<Vec<Slot>, StoreError> {
+    pub(crate) fn append(&mut self, entries: &[Listed]) -> Result<Vec<PackIndexEntry>, StoreError> {
         let mut bytes = Vec::new();
         let slots = entries
             .iter()
             .map(|(card, place, json)| {
                 let json_at = self.end + (bytes.len() + HEAD + FIXED) as u64;
                 self.encode(card, place, json, &mut bytes);
-                Slot {
+                PackIndexEntry {
                     card: *card,
                     place: *place,
                     list: self.number,
@@ -127,7 +127,7 @@ impl List {
         Ok(slots)
     }
 
-    fn encode(&self, card: &Card, place: &Place, json: &[u8], out: &mut Vec<u8>) {
+    fn encode(&self, card: &EntryHeader, place: &EntryLocation, json: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         let len = (FIXED + json.len()) as u32;
         out.extend_from_slice(&MARK);
@@ -156,8 +156,8 @@ impl List {
     }
 
     /// Where entries behind a Seq begin, given those among what was read.
-    pub(crate) fn mark(&self, behind: Option<u64>) -> ListMark {
-        ListMark {
+    pub(crate) fn mark(&self, behind: Option<u64>) -> PackIndexPosition {
+        PackIndexPosition {
             number: self.number,
             nonce: self.mask.nonce,
             at: behind.unwrap_or(self.end),
@@ -165,10 +165,10 @@ impl List {
     }
 
     /// The list from a mark on; `None` where the mark is of another list.
-    pub(crate) fn behind(mut self, mark: &ListMark) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn behind(mut self, mark: &PackIndexPosition) -> Result<Option<Self>, StoreError> {
         let attempt = || format!("read {}", self.name);
         let len = self.file.len().attempt(attempt)?;
-        if mark.nonce != self.mask.nonce || mark.at < HEADER_LEN || mark.at > len {
+        if mark.nonce != self.mask.nonce || mark.at < FILE_HEADER_LEN || mark.at > len {
             return Ok(None);
         }
         if len - mark.at >= HEAD as u64 {
@@ -186,7 +186,7 @@ impl List {
     pub(crate) fn was_replaced(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
         let name = &self.name;
         let header = match disk.read(name) {
-            Ok(file) => Header::read(&*file, name),
+            Ok(file) => FileHeader::read(&*file, name),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
             Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
         };
@@ -214,7 +214,7 @@ impl List {
     /// Reads the records that came since the last call.
     ///
     /// **Cost**: reads the new part of the list once, 4 MiB at a time.
-    pub(crate) fn read_new(&mut self, slots: &mut Vec<Slot>) -> Result<(), StoreError> {
+    pub(crate) fn read_new(&mut self, slots: &mut Vec<PackIndexEntry>) -> Result<(), StoreError> {
         let len = self.file.len();
         let len = len.attempt(|| format!("read {}", self.name))?;
         let mut window = Vec::new();
@@ -239,7 +239,7 @@ impl List {
     }
 
     /// Reads what is whole in the window; returns how much of it is settled.
-    fn read_window(&mut self, window: &[u8], base: u64, slots: &mut Vec<Slot>) -> usize {
+    fn read_window(&mut self, window: &[u8], base: u64, slots: &mut Vec<PackIndexEntry>) -> usize {
         let mut at = 0;
         while let Some(rest) = window.get(at..).filter(|rest| !rest.is_empty()) {
             let offset = base + at as u64;
@@ -265,7 +265,7 @@ impl List {
         usize::try_from(self.end.saturating_sub(base)).unwrap_or(0)
     }
 
-    fn parse(&self, bytes: &[u8], offset: u64) -> Option<(Slot, usize)> {
+    fn parse(&self, bytes: &[u8], offset: u64) -> Option<(PackIndexEntry, usize)> {
         let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
         if head[..4] != MARK {
             return None;
@@ -278,9 +278,9 @@ impl List {
         }
         let mut fixed = *payload.first_chunk::<FIXED>()?;
         self.mask.apply(offset + HEAD as u64, &mut fixed);
-        let slot = Slot {
-            place: Place::from_bytes(&fixed)?,
-            card: Card::from_bytes(fixed.get(PLACE_LEN..)?)?,
+        let slot = PackIndexEntry {
+            place: EntryLocation::from_bytes(&fixed)?,
+            card: EntryHeader::from_bytes(fixed.get(ENTRY_LOCATION_LEN..)?)?,
             list: self.number,
             json_at: offset + (HEAD + FIXED) as u64,
             json_len: len - FIXED as u32,
@@ -289,7 +289,7 @@ impl List {
     }
 
     /// The JSON of an entry this list holds.
-    pub(crate) fn json(&self, slot: &Slot) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn json(&self, slot: &PackIndexEntry) -> Result<Vec<u8>, StoreError> {
         let mut json = vec![0; slot.json_len as usize];
         read_exact_at(&*self.file, &mut json, slot.json_at)
             .attempt(|| format!("read {}", self.name))?;

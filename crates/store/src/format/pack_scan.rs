@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::disk::{DiskFile, read_exact_at, read_full_at};
-use crate::format::entry::{Card, Place};
+use crate::format::entry::{EntryHeader, EntryLocation};
 use crate::format::frame::{Digest32, FRAME, FrameHead, HEAD, digest};
 use crate::format::mask::Mask;
 use crate::format::trailer;
@@ -12,8 +12,8 @@ use crate::format::trailer::MAGIC;
 
 /// An entry found in a pack, every frame of it checked.
 pub(crate) struct Found {
-    pub(crate) card: Card,
-    pub(crate) place: Place,
+    pub(crate) card: EntryHeader,
+    pub(crate) place: EntryLocation,
     pub(crate) json: Vec<u8>,
     /// Behind its trailer.
     pub(crate) end: u64,
@@ -45,7 +45,7 @@ pub(crate) fn entry_at(
     }
     Ok(Ok(Found {
         card: trailer.card,
-        place: Place {
+        place: EntryLocation {
             pack,
             start,
             trailer: trailer.len,
@@ -55,14 +55,14 @@ pub(crate) fn entry_at(
     }))
 }
 
-/// Digests of frames as they come by, their number not known before the end.
+/// FrameDigests of frames as they come by, their number not known before the end.
 #[derive(Default)]
-struct Digests {
+struct FrameDigests {
     seen: Vec<Digest32>,
     first: Option<Digest32>,
 }
 
-impl Digests {
+impl FrameDigests {
     fn push(&mut self, frame: &[u8]) {
         let index = self.seen.len() as u64;
         if index == 0 {
@@ -79,11 +79,15 @@ impl Digests {
     }
 }
 
-type Frames = (Digests, u64, u64);
+type ScannedFrames = (FrameDigests, u64, u64);
 
 /// Reads frames from `start` on until something else comes.
-fn frames_at(file: &dyn DiskFile, mask: &Mask, start: u64) -> io::Result<Result<Frames, String>> {
-    let (mut digests, mut bytes, mut at) = (Digests::default(), 0, start);
+fn frames_at(
+    file: &dyn DiskFile,
+    mask: &Mask,
+    start: u64,
+) -> io::Result<Result<ScannedFrames, String>> {
+    let (mut digests, mut bytes, mut at) = (FrameDigests::default(), 0, start);
     while let Some(head) = head_at(file, at)? {
         let frame = match payload_at(file, mask, at, &head)? {
             Ok(frame) => frame,

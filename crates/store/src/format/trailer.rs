@@ -2,7 +2,7 @@
 //! that the catalogue and the side files can be rebuilt from the packs alone.
 
 use crate::disk::{DiskFile, read_exact_at, read_full_at};
-use crate::format::entry::{CARD_LEN, Card};
+use crate::format::entry::{ENTRY_HEADER_LEN, EntryHeader};
 use crate::format::frame::{Digest32, FRAME};
 use crate::format::mask::Mask;
 
@@ -26,7 +26,7 @@ const PAYLOAD_MAX: usize = 96 << 20;
 /// A trailer as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trailer {
-    pub(crate) card: Card,
+    pub(crate) card: EntryHeader,
     pub(crate) digests: Vec<Digest32>,
     pub(crate) json: Vec<u8>,
     /// **Units**: bytes on disk.
@@ -36,7 +36,7 @@ pub(crate) struct Trailer {
 /// Appends the trailer that will stand at `offset` of its file to `out`.
 /// Returns its length.
 pub(crate) fn write(
-    card: &Card,
+    card: &EntryHeader,
     digests: &[Digest32],
     json: &[u8],
     mask: &Mask,
@@ -44,7 +44,7 @@ pub(crate) fn write(
     out: &mut Vec<u8>,
 ) -> u32 {
     let start = out.len();
-    let payload_len = (CARD_LEN + digests.len() * 32 + json.len()) as u32;
+    let payload_len = (ENTRY_HEADER_LEN + digests.len() * 32 + json.len()) as u32;
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&mask.nonce);
     out.extend_from_slice(&payload_len.to_le_bytes());
@@ -94,7 +94,7 @@ pub(crate) fn read(
     }
     let payload_len = u32::from_le_bytes([head[20], head[21], head[22], head[23]]);
     let crc = u32::from_le_bytes([head[24], head[25], head[26], head[27]]);
-    if !(CARD_LEN..=PAYLOAD_MAX).contains(&(payload_len as usize)) {
+    if !(ENTRY_HEADER_LEN..=PAYLOAD_MAX).contains(&(payload_len as usize)) {
         return Ok(Err(format!("trailer claims {payload_len} bytes")));
     }
     if file.len()?.saturating_sub(offset) < HEAD as u64 + u64::from(payload_len) + TAIL as u64 {
@@ -118,11 +118,11 @@ pub(crate) fn read(
 
 fn parse(mut payload: Vec<u8>) -> Option<Trailer> {
     let len = (payload.len() + HEAD + TAIL) as u32;
-    let card = Card::from_bytes(&payload)?;
+    let card = EntryHeader::from_bytes(&payload)?;
     let frames = usize::try_from(card.bytes.div_ceil(FRAME as u64)).ok()?;
-    let digests_end = CARD_LEN.checked_add(frames.checked_mul(32)?)?;
+    let digests_end = ENTRY_HEADER_LEN.checked_add(frames.checked_mul(32)?)?;
     let digests = payload
-        .get(CARD_LEN..digests_end)?
+        .get(ENTRY_HEADER_LEN..digests_end)?
         .chunks_exact(32)
         .map(|digest| digest.try_into().unwrap_or_default())
         .collect();

@@ -11,19 +11,19 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use crate::StoreError;
 use crate::disk::Disk;
-use crate::disk::fs::Folder;
+use crate::disk::fs::FsDisk;
 use crate::error::Attempt;
 use crate::format::archive_file::Archive;
 use crate::format::entry::{
-    CustodyEvent, Entry, EntryKind, FleetNote, Kind, SealedResult, fleet_key, read_entry,
+    CustodyEvent, Entry, EntryKind, EntryType, FleetNote, SealedResult, fleet_key, read_entry,
     read_record,
 };
 use crate::format::layout;
 use crate::format::pack;
 use crate::format::pack::read_json;
-use crate::format::pack_index::Slot;
-use crate::read::catalogue_state::Contents;
-use crate::read::journal_tail::Bookmark;
+use crate::format::pack_index::PackIndexEntry;
+use crate::read::catalogue_state::CatalogueState;
+use crate::read::journal_tail::JournalCheckpoint;
 use crate::read::reader::{Damage, RecordReader};
 use crate::write::pending_custody;
 use evidence::{Action, ActionId, Gap, Record, ResultId, ResultKey, Seq, Version};
@@ -39,8 +39,8 @@ pub struct Catalogue {
     dir: PathBuf,
     pub(crate) disk: Arc<dyn Disk>,
     archive: RwLock<Archive>,
-    contents: RwLock<Contents>,
-    files: Mutex<HashMap<u32, pack::Opened>>,
+    contents: RwLock<CatalogueState>,
+    files: Mutex<HashMap<u32, pack::PackFile>>,
 }
 
 impl Catalogue {
@@ -48,18 +48,18 @@ impl Catalogue {
     ///
     /// **Cost**: reads the side files, some 700 bytes an entry.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        Self::open_on(Arc::new(Folder::new(dir)), dir)
+        Self::open_on(Arc::new(FsDisk::new(dir)), dir)
     }
 
     pub(crate) fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
-        Self::over(disk, dir, Contents::default())
+        Self::over(disk, dir, CatalogueState::default())
     }
 
     /// Goes on from what is read already.
     pub(crate) fn over(
         disk: Arc<dyn Disk>,
         dir: &Path,
-        contents: Contents,
+        contents: CatalogueState,
     ) -> Result<Self, StoreError> {
         let archive = Archive::read(&*disk, dir)?;
         let catalogue = Self {
@@ -73,7 +73,7 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    pub(crate) fn bookmark(&self, seq: Seq) -> Option<Bookmark> {
+    pub(crate) fn bookmark(&self, seq: Seq) -> Option<JournalCheckpoint> {
         self.read().bookmark(self.archive_id(), seq)
     }
 
@@ -157,7 +157,7 @@ impl Catalogue {
         let from = contents.slots.partition_point(|slot| slot.card.seq <= seq);
         contents.slots[from..]
             .iter()
-            .filter(|slot| slot.card.kind == Kind::Result)
+            .filter(|slot| slot.card.kind == EntryType::Result)
             .map(|slot| SealedResult {
                 seq: slot.card.seq,
                 id: slot.card.id(),
@@ -295,7 +295,7 @@ impl Catalogue {
 
     fn fleet_at(
         &self,
-        contents: &Contents,
+        contents: &CatalogueState,
         places: Vec<usize>,
     ) -> Result<Vec<FleetNote>, StoreError> {
         let mut notes = Vec::with_capacity(places.len());
@@ -307,7 +307,11 @@ impl Catalogue {
         Ok(notes)
     }
 
-    fn kind_at(&self, contents: &Contents, at: usize) -> Result<Option<EntryKind>, StoreError> {
+    fn kind_at(
+        &self,
+        contents: &CatalogueState,
+        at: usize,
+    ) -> Result<Option<EntryKind>, StoreError> {
         let Some(slot) = contents.slots.get(at) else {
             return Ok(None);
         };
@@ -329,7 +333,7 @@ impl Catalogue {
         self.open_body(&slot.ok_or(StoreError::Unknown { id })?)
     }
 
-    fn open_body(&self, slot: &Slot) -> Result<RecordReader, StoreError> {
+    fn open_body(&self, slot: &PackIndexEntry) -> Result<RecordReader, StoreError> {
         let name = || layout::pack(slot.place.pack);
         let (file, mask) = self.pack(slot)?;
         RecordReader::open(file, mask, &slot.card, &slot.place)
@@ -338,7 +342,7 @@ impl Catalogue {
     }
 
     /// The pack an entry stands in, open.
-    pub(crate) fn pack(&self, slot: &Slot) -> Result<pack::Opened, StoreError> {
+    pub(crate) fn pack(&self, slot: &PackIndexEntry) -> Result<pack::PackFile, StoreError> {
         let number = slot.place.pack;
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((file, mask)) = files.get(&number) {
@@ -367,7 +371,7 @@ impl Catalogue {
     }
 
     /// The journal's places, in order.
-    pub(crate) fn slots(&self) -> Vec<Slot> {
+    pub(crate) fn slots(&self) -> Vec<PackIndexEntry> {
         self.read().slots.clone()
     }
 
@@ -393,7 +397,11 @@ impl Catalogue {
         self.read().lost_lists.clone()
     }
 
-    fn json(&self, contents: &Contents, slot: &Slot) -> Result<Vec<u8>, StoreError> {
+    fn json(
+        &self,
+        contents: &CatalogueState,
+        slot: &PackIndexEntry,
+    ) -> Result<Vec<u8>, StoreError> {
         match contents.lists.get(&slot.list) {
             Some(list) => list.json(slot),
             None => {
@@ -410,11 +418,11 @@ impl Catalogue {
             .clone()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+    fn read(&self) -> RwLockReadGuard<'_, CatalogueState> {
         self.contents.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
+    fn write(&self) -> RwLockWriteGuard<'_, CatalogueState> {
         self.contents
             .write()
             .unwrap_or_else(PoisonError::into_inner)

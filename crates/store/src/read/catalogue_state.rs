@@ -6,19 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Attempt;
-use crate::format::entry::{Card, Kind, Place};
-use crate::format::header::{FileKind, HEADER_LEN, Header};
+use crate::format::entry::{EntryHeader, EntryLocation, EntryType};
+use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use crate::format::mask::Mask;
 use crate::format::pack::single_entry;
-use crate::format::pack_index::{List, Slot};
+use crate::format::pack_index::{PackIndex, PackIndexEntry};
 use crate::format::{layout, pack_scan};
-use crate::read::journal_tail::Bookmark;
+use crate::read::journal_tail::JournalCheckpoint;
 use crate::write::recover::end_of;
 use evidence::{ActionId, ResultId, ResultKey, Seq, Version};
 
 #[derive(Default)]
-pub(crate) struct Contents {
-    pub(crate) lists: BTreeMap<u32, List>,
+pub(crate) struct CatalogueState {
+    pub(crate) lists: BTreeMap<u32, PackIndex>,
     /// Side files that are missing or have no header, and packs that were read
     /// in their place.
     pub(crate) lost_lists: BTreeSet<String>,
@@ -27,9 +27,9 @@ pub(crate) struct Contents {
     /// Packs up to this number are known to be listed.
     passed: u32,
     /// In order of Seqs.
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) slots: Vec<PackIndexEntry>,
     /// Read, but a lower Seq may still come.
-    ahead: Vec<Slot>,
+    ahead: Vec<PackIndexEntry>,
     pub(crate) results: BTreeMap<ResultId, usize>,
     /// The latest of each.
     pub(crate) gaps: BTreeMap<ResultKey, usize>,
@@ -42,10 +42,13 @@ pub(crate) struct Contents {
 /// In place of a list's number: the JSON stands in the trailer only.
 const NO_LIST: u32 = u32::MAX;
 
-impl Contents {
+impl CatalogueState {
     /// What stands behind a bookmark is still to be read; `None` where the
     /// bookmark does not fit the lists.
-    pub(crate) fn behind(disk: &dyn Disk, bookmark: &Bookmark) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn behind(
+        disk: &dyn Disk,
+        bookmark: &JournalCheckpoint,
+    ) -> Result<Option<Self>, StoreError> {
         let mut contents = Self {
             passed: bookmark.pack,
             ..Self::default()
@@ -61,7 +64,7 @@ impl Contents {
     }
 
     /// Where the lists go on behind `seq`; `None` where any is damaged.
-    pub(crate) fn bookmark(&self, archive: [u8; 16], seq: Seq) -> Option<Bookmark> {
+    pub(crate) fn bookmark(&self, archive: [u8; 16], seq: Seq) -> Option<JournalCheckpoint> {
         if self.is_damaged() {
             return None;
         }
@@ -73,7 +76,7 @@ impl Contents {
             *at = slot.record_at().min(*at);
         }
         let marks = self.lists.values();
-        Some(Bookmark {
+        Some(JournalCheckpoint {
             archive,
             seq,
             lists: marks
@@ -129,7 +132,7 @@ impl Contents {
         &mut self,
         disk: &dyn Disk,
         key: [u8; 32],
-        fresh: &mut Vec<Slot>,
+        fresh: &mut Vec<PackIndexEntry>,
     ) -> Result<(), StoreError> {
         let names = disk
             .list(layout::PACKS)
@@ -161,7 +164,7 @@ impl Contents {
         disk: &dyn Disk,
         key: [u8; 32],
         names: &[String],
-        fresh: &mut Vec<Slot>,
+        fresh: &mut Vec<PackIndexEntry>,
     ) -> Result<(), StoreError> {
         let packs = names.iter().filter_map(|name| layout::number(name, "pack"));
         for number in packs {
@@ -174,7 +177,7 @@ impl Contents {
             }
             let name = layout::pack(number);
             let file = disk.read(&name).attempt(|| format!("open {name}"))?;
-            let Ok(header) = Header::read(&*file, &name) else {
+            let Ok(header) = FileHeader::read(&*file, &name) else {
                 continue;
             };
             let found = match header.kind {
@@ -188,7 +191,7 @@ impl Contents {
                     .map(|(card, place, _)| unlisted(card, place))
                     .into_iter()
                     .collect(),
-                FileKind::List => continue,
+                FileKind::PackIndex => continue,
             };
             if !found.is_empty() {
                 let list = if header.kind == FileKind::Shared {
@@ -204,26 +207,26 @@ impl Contents {
         Ok(())
     }
 
-    fn add(&mut self, slot: Slot) {
+    fn add(&mut self, slot: PackIndexEntry) {
         let at = self.slots.len();
         let card = &slot.card;
         match card.kind {
-            Kind::Result => {
+            EntryType::Result => {
                 self.results.insert(card.id(), at);
             }
-            Kind::Gap => {
+            EntryType::Gap => {
                 self.gaps.insert(card.key, at);
             }
-            Kind::Action => {
+            EntryType::Action => {
                 self.actions.insert(card.key.action, at);
             }
-            Kind::Setting => {
+            EntryType::Setting => {
                 self.settings.insert(card.key, at);
             }
-            Kind::Fleet => {
+            EntryType::Fleet => {
                 self.fleet.insert(card.key, at);
             }
-            Kind::Custody => {}
+            EntryType::Custody => {}
         }
         self.slots.push(slot);
     }
@@ -242,13 +245,13 @@ fn list_name(number: u32) -> String {
 }
 
 /// Opens a list; `None` where it is not there, or without a header.
-fn open_list(disk: &dyn Disk, number: u32, name: &str) -> Result<Option<List>, StoreError> {
+fn open_list(disk: &dyn Disk, number: u32, name: &str) -> Result<Option<PackIndex>, StoreError> {
     let file = match disk.read(name) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
     };
-    match List::open(number, name.to_string(), file) {
+    match PackIndex::open(number, name.to_string(), file) {
         Ok(list) => Ok(Some(list)),
         Err(StoreError::Damaged { .. }) => Ok(None),
         Err(e) => Err(e),
@@ -258,10 +261,14 @@ fn open_list(disk: &dyn Disk, number: u32, name: &str) -> Result<Option<List>, S
 /// All whole entries of a shared pack.
 ///
 /// **Cost**: reads the pack.
-fn scan_whole(file: &dyn DiskFile, mask: &Mask, number: u32) -> Result<Vec<Slot>, StoreError> {
+fn scan_whole(
+    file: &dyn DiskFile,
+    mask: &Mask,
+    number: u32,
+) -> Result<Vec<PackIndexEntry>, StoreError> {
     let attempt = || format!("read {}", layout::pack(number));
     let mut found = Vec::new();
-    let mut at = HEADER_LEN;
+    let mut at = FILE_HEADER_LEN;
     loop {
         let entry = match pack_scan::entry_at(file, mask, number, at).attempt(attempt)? {
             Ok(entry) => Some(entry),
@@ -280,10 +287,10 @@ fn fill_holes(
     disk: &dyn Disk,
     key: [u8; 32],
     number: u32,
-    fresh: &mut Vec<Slot>,
+    fresh: &mut Vec<PackIndexEntry>,
     from: usize,
 ) -> Result<(), StoreError> {
-    let listed: Vec<Slot> = fresh.get(from..).unwrap_or_default().to_vec();
+    let listed: Vec<PackIndexEntry> = fresh.get(from..).unwrap_or_default().to_vec();
     if number == 0 {
         return fill_adopted(disk, key, &listed, fresh);
     }
@@ -294,10 +301,10 @@ fn fill_holes(
     let Ok(file) = disk.read(&name) else {
         return Ok(());
     };
-    let Ok(Header { mask, .. }) = Header::read(&*file, &name) else {
+    let Ok(FileHeader { mask, .. }) = FileHeader::read(&*file, &name) else {
         return Ok(());
     };
-    let mut at = HEADER_LEN;
+    let mut at = FILE_HEADER_LEN;
     for slot in &listed {
         while at < slot.place.start {
             let Ok(found) = pack_scan::entry_at(&*file, &mask, number, at).attempt(attempt)? else {
@@ -314,8 +321,8 @@ fn fill_holes(
 fn fill_adopted(
     disk: &dyn Disk,
     key: [u8; 32],
-    listed: &[Slot],
-    fresh: &mut Vec<Slot>,
+    listed: &[PackIndexEntry],
+    fresh: &mut Vec<PackIndexEntry>,
 ) -> Result<(), StoreError> {
     let names = disk
         .list(layout::PACKS)
@@ -335,8 +342,8 @@ fn fill_adopted(
     Ok(())
 }
 
-fn unlisted(card: Card, place: Place) -> Slot {
-    Slot {
+fn unlisted(card: EntryHeader, place: EntryLocation) -> PackIndexEntry {
+    PackIndexEntry {
         card,
         place,
         list: NO_LIST,

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::disk::fs::Folder;
+use crate::disk::fs::FsDisk;
 use crate::disk::{Disk, read_small, replace};
 use crate::error::Attempt;
 use crate::format::entry::{CustodyEvent, SealedResult};
 use crate::format::layout;
 use crate::read::catalogue::Catalogue;
-use crate::read::catalogue_state::Contents;
+use crate::read::catalogue_state::CatalogueState;
 use evidence::Seq;
 
 /// **Units**: bytes. Some sixty a list, and a list a 4 GiB pack.
@@ -23,16 +23,16 @@ const BOOKMARK_MAX: usize = 4 << 20;
 /// Where in each list the entries behind a Seq begin. Derived: one that is
 /// lost, damaged or of lists that were replaced costs a reading of all.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Bookmark {
+pub(crate) struct JournalCheckpoint {
     pub(crate) archive: [u8; 16],
     pub(crate) seq: Seq,
-    pub(crate) lists: Vec<ListMark>,
+    pub(crate) lists: Vec<PackIndexPosition>,
     /// Packs up to this number are listed.
     pub(crate) pack: u32,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ListMark {
+pub(crate) struct PackIndexPosition {
     pub(crate) number: u32,
     /// Drawn by lot for every list that is written.
     pub(crate) nonce: [u8; 12],
@@ -51,12 +51,12 @@ impl JournalTail {
     ///
     /// **Cost**: some file operations for each list, and reads what is new.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        Self::open_on(Arc::new(Folder::new(dir)), dir)
+        Self::open_on(Arc::new(FsDisk::new(dir)), dir)
     }
 
     pub(crate) fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
         if let Some(bookmark) = read(&*disk)
-            && let Some(contents) = Contents::behind(&*disk, &bookmark)?
+            && let Some(contents) = CatalogueState::behind(&*disk, &bookmark)?
         {
             let catalogue = Catalogue::over(disk.clone(), dir, contents)?;
             if catalogue.archive_id() == bookmark.archive && !catalogue.is_damaged() {
@@ -94,15 +94,15 @@ impl JournalTail {
     }
 }
 
-fn read(disk: &dyn Disk) -> Option<Bookmark> {
+fn read(disk: &dyn Disk) -> Option<JournalCheckpoint> {
     let bytes = read_small(disk, layout::BOOKMARK, BOOKMARK_MAX).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
 impl Catalogue {
-    /// Leaves a bookmark behind `seq`, for whoever knows everything up to
+    /// UnsyncedBytes a bookmark behind `seq`, for whoever knows everything up to
     /// there. Nothing but time depends on it.
-    pub fn leave_bookmark(&self, seq: Seq) -> Result<(), StoreError> {
+    pub fn write_checkpoint(&self, seq: Seq) -> Result<(), StoreError> {
         let Some(bookmark) = self.bookmark(seq) else {
             return Ok(());
         };

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use crate::disk::{DiskFile, read_exact_at};
-use crate::format::entry::{Card, Kind, Place};
+use crate::format::entry::{EntryHeader, EntryLocation, EntryType};
 use crate::format::frame::{Digest32, FRAME, FrameHead, HEAD, area_len, digest};
 use crate::format::mask::Mask;
 use crate::format::{layout, pack_scan, trailer};
@@ -56,8 +56,8 @@ impl std::error::Error for Damage {}
 pub struct RecordReader {
     file: Arc<dyn DiskFile>,
     mask: Mask,
-    card: Card,
-    place: Place,
+    card: EntryHeader,
+    place: EntryLocation,
     digests: Vec<Digest32>,
     /// Where each frame stands; empty where that is arithmetic.
     places: Vec<u64>,
@@ -70,8 +70,8 @@ impl RecordReader {
     pub(crate) fn open(
         file: Arc<dyn DiskFile>,
         mask: Mask,
-        card: &Card,
-        place: &Place,
+        card: &EntryHeader,
+        place: &EntryLocation,
     ) -> io::Result<Result<Self, Damage>> {
         let mut reader = Self {
             file,
@@ -126,7 +126,7 @@ impl RecordReader {
         self.digests.len() as u64
     }
 
-    pub(crate) fn card(&self) -> &Card {
+    pub(crate) fn card(&self) -> &EntryHeader {
         &self.card
     }
 
@@ -142,7 +142,7 @@ impl RecordReader {
     fn damage(&self, offset: u64, frame: Option<u64>, expected: String, found: String) -> Damage {
         let card = &self.card;
         Damage {
-            result: (card.kind == Kind::Result).then(|| card.id()),
+            result: (card.kind == EntryType::Result).then(|| card.id()),
             seq: Some(card.seq),
             file: layout::pack(self.place.pack),
             offset,

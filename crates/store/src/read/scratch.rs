@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use crate::disk::fs::Folder;
+use crate::disk::fs::FsDisk;
 use crate::disk::{DiskFile, system};
 use crate::format::layout;
 use crate::format::mask::Mask;
@@ -55,7 +55,7 @@ impl Scratch {
 
     /// Removes what a system that crashed may have left behind.
     pub(crate) fn sweep(archive: &Path) {
-        let disk = Folder::new(archive);
+        let disk = FsDisk::new(archive);
         let names = crate::disk::Disk::list(&disk, layout::SCRATCH).unwrap_or_default();
         for name in names.iter().filter(|name| name.ends_with(".tmp")) {
             // In use by a reader, it cannot be removed on Windows: so be it.

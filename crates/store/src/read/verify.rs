@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use crate::error::Attempt;
 use crate::format::archive_file::Archive;
-use crate::format::entry::{Card, Kind, Place};
+use crate::format::entry::{EntryHeader, EntryLocation, EntryType};
 use crate::format::frame::merge;
-use crate::format::header::Header;
+use crate::format::header::FileHeader;
 use crate::format::layout;
-use crate::format::pack::Opened;
-use crate::format::pack_index::Slot;
+use crate::format::pack::PackFile;
+use crate::format::pack_index::PackIndexEntry;
 use crate::read::reader::{Damage, RecordReader};
 use crate::{Catalogue, StoreError};
 use evidence::Sha256Sum;
@@ -28,7 +28,7 @@ pub struct VerifyProgress {
 
 /// What a check came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
+pub struct VerifySummary {
     pub progress: VerifyProgress,
     /// At most one for each entry and each file.
     pub damage: Vec<Damage>,
@@ -44,11 +44,11 @@ impl Catalogue {
     pub fn verify(
         &self,
         mut on_progress: impl FnMut(&VerifyProgress),
-    ) -> Result<Checked, StoreError> {
+    ) -> Result<VerifySummary, StoreError> {
         let slots = self.slots();
-        let mut checked = Checked {
+        let mut checked = VerifySummary {
             damage: self.damaged_files(&slots)?,
-            ..Checked::default()
+            ..VerifySummary::default()
         };
         checked.progress.entries_total = slots.len() as u64;
         checked.progress.bytes_total = slots.iter().map(|slot| slot.card.bytes).sum();
@@ -57,7 +57,7 @@ impl Catalogue {
                 checked.damage.push(damage);
             }
             checked.progress.entries += 1;
-            checked.progress.results += u64::from(slot.card.kind == Kind::Result);
+            checked.progress.results += u64::from(slot.card.kind == EntryType::Result);
             checked.progress.bytes += slot.card.bytes;
             on_progress(&checked.progress);
         }
@@ -67,7 +67,7 @@ impl Catalogue {
 
     /// Damage to side files, and to headers, without which a pack's keystream
     /// is lost.
-    fn damaged_files(&self, slots: &[Slot]) -> Result<Vec<Damage>, StoreError> {
+    fn damaged_files(&self, slots: &[PackIndexEntry]) -> Result<Vec<Damage>, StoreError> {
         let own = Archive::lost(&*self.disk).map(|error| {
             let found = match error {
                 StoreError::NoArchive { .. } => "no such file".into(),
@@ -110,13 +110,13 @@ impl Catalogue {
             .collect())
     }
 
-    fn header_of(&self, number: u32) -> Result<Header, StoreError> {
+    fn header_of(&self, number: u32) -> Result<FileHeader, StoreError> {
         let name = layout::pack(number);
         let file = self.disk.read(&name).attempt(|| format!("open {name}"))?;
-        Header::read(&*file, &name)
+        FileHeader::read(&*file, &name)
     }
 
-    fn check(&self, slot: &Slot) -> Option<Damage> {
+    fn check(&self, slot: &PackIndexEntry) -> Option<Damage> {
         match self.pack(slot) {
             Ok(pack) => find_damage(pack, &slot.card, &slot.place),
             Err(e) => Some(unreadable(&slot.card, &slot.place, &e)),
@@ -127,7 +127,11 @@ impl Catalogue {
 /// What of an entry is not as it was sealed.
 ///
 /// **Cost**: reads and hashes it.
-pub(crate) fn find_damage((file, mask): Opened, card: &Card, place: &Place) -> Option<Damage> {
+pub(crate) fn find_damage(
+    (file, mask): PackFile,
+    card: &EntryHeader,
+    place: &EntryLocation,
+) -> Option<Damage> {
     match RecordReader::open(file, mask, card, place) {
         Ok(Ok(reader)) => reader
             .check_all()
@@ -137,9 +141,9 @@ pub(crate) fn find_damage((file, mask): Opened, card: &Card, place: &Place) -> O
     }
 }
 
-fn unreadable(card: &Card, place: &Place, error: &dyn std::error::Error) -> Damage {
+fn unreadable(card: &EntryHeader, place: &EntryLocation, error: &dyn std::error::Error) -> Damage {
     Damage {
-        result: (card.kind == Kind::Result).then(|| card.id()),
+        result: (card.kind == EntryType::Result).then(|| card.id()),
         seq: Some(card.seq),
         file: layout::pack(place.pack),
         offset: place.start,
@@ -161,7 +165,7 @@ impl RecordReader {
         }
         let card = self.card();
         let found = sha256.finish();
-        if matches!(card.kind, Kind::Result | Kind::Action) && found != card.sha256 {
+        if matches!(card.kind, EntryType::Result | EntryType::Action) && found != card.sha256 {
             return Ok(Some(self.whole_damage(
                 format!("sha256 {}", card.sha256),
                 found.to_string(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::memory::{KeyedAfter, Leaves};
+use crate::disk::memory::{SledAfterCrash, UnsyncedBytes};
 use crate::tests::*;
 
 /// Everything a run acknowledged: what must be there whatever happens next.
@@ -17,14 +17,14 @@ struct Acknowledged {
 }
 
 impl Acknowledged {
-    fn result(&mut self, sealing: Sealing, bytes: Vec<u8>) {
+    fn result(&mut self, sealing: SealOutcome, bytes: Vec<u8>) {
         let record = sealing.into_record();
         if let Some((seq, _)) = self.results.insert(record.id, (record.seq, bytes)) {
             assert_eq!(seq, record.seq, "sealed anew at another place");
         }
     }
 
-    fn look(&mut self, disk: &Memory) {
+    fn look(&mut self, disk: &MemoryDisk) {
         let Ok(catalogue) = Catalogue::open_on(Arc::new(disk.clone()), Path::new("x")) else {
             return;
         };
@@ -34,7 +34,7 @@ impl Acknowledged {
         }
     }
 
-    fn check(&self, disk: &Memory, context: &str) {
+    fn check(&self, disk: &MemoryDisk, context: &str) {
         let catalogue = catalogue(disk);
         for (id, (seq, bytes)) in &self.results {
             let record = catalogue.record(*id).unwrap();
@@ -90,10 +90,10 @@ fn ingest(store: &Store, acknowledged: &mut Acknowledged) -> Result<(), StoreErr
     Ok(())
 }
 
-fn crash_at(operation: u64, leaves: Leaves, keyed: KeyedAfter) {
+fn crash_at(operation: u64, leaves: UnsyncedBytes, keyed: SledAfterCrash) {
     let context = format!("operation {operation}, {leaves:?}, sled {keyed:?}");
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(&home.path().join("a"));
+    let disk = MemoryDisk::new(&home.path().join("a"));
     disk.fail_at(operation);
     let mut acknowledged = Acknowledged::default();
     if let Ok(store) = open(&disk) {
@@ -111,7 +111,7 @@ fn crash_at(operation: u64, leaves: Leaves, keyed: KeyedAfter) {
 /// The exhaustive loop takes minutes; without it, some places are tried.
 fn every_operation(exhaustive_step: usize, step: usize, mut at: impl FnMut(u64)) {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     ingest(&store, &mut Acknowledged::default()).unwrap();
     store.close().unwrap();
@@ -125,20 +125,24 @@ fn every_operation(exhaustive_step: usize, step: usize, mut at: impl FnMut(u64))
 #[test]
 fn a_power_loss_at_any_operation_keeps_what_was_acknowledged() {
     every_operation(1, 23, |operation| {
-        crash_at(operation, Leaves::Nothing, KeyedAfter::LastSync);
+        crash_at(operation, UnsyncedBytes::Nothing, SledAfterCrash::LastSync);
     });
 }
 
 #[test]
 fn a_power_loss_that_takes_sled_along_keeps_it_too() {
     every_operation(1, 29, |operation| {
-        crash_at(operation, Leaves::Nothing, KeyedAfter::Empty);
+        crash_at(operation, UnsyncedBytes::Nothing, SledAfterCrash::Empty);
     });
 }
 
 #[test]
 fn a_power_loss_that_leaves_torn_bytes_keeps_it_too() {
     every_operation(1, 31, |operation| {
-        crash_at(operation, Leaves::Some(operation), KeyedAfter::LastSync);
+        crash_at(
+            operation,
+            UnsyncedBytes::Some(operation),
+            SledAfterCrash::LastSync,
+        );
     });
 }

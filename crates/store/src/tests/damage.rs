@@ -5,7 +5,7 @@ use crate::format::frame::{FRAME, HEAD};
 use crate::tests::*;
 
 /// An archive with shared and adopted packs, closed.
-fn filled(disk: &Memory) -> Vec<Entry> {
+fn filled(disk: &MemoryDisk) -> Vec<Entry> {
     let store = open(disk).unwrap();
     let transcript = facts(ResultKind::Transcript);
     for n in 0..6 {
@@ -31,14 +31,14 @@ fn entries(catalogue: &Catalogue) -> Vec<Entry> {
         .unwrap()
 }
 
-fn damage_of(disk: &Memory) -> Vec<Damage> {
+fn damage_of(disk: &MemoryDisk) -> Vec<Damage> {
     catalogue(disk).verify(|_| {}).unwrap().damage
 }
 
 #[test]
 fn any_flipped_byte_of_a_pack_is_named_and_placed() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     filled(&disk);
     for (name, step) in [
         ("packs/00000001.pack", 37),
@@ -64,7 +64,7 @@ fn any_flipped_byte_of_a_pack_is_named_and_placed() {
 #[test]
 fn a_damaged_frame_fails_its_readers_and_no_others() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     filled(&disk);
     let at = 76 + 2 * (HEAD + FRAME) + 100;
     disk.flip("packs/00000002.pack", at);
@@ -86,7 +86,7 @@ fn a_damaged_frame_fails_its_readers_and_no_others() {
 #[test]
 fn a_pack_without_its_header_reads_by_its_trailers() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     filled(&disk);
     for name in ["packs/00000001.pack", "packs/00000002.pack"] {
         disk.flip(name, 70);
@@ -104,7 +104,7 @@ fn a_pack_without_its_header_reads_by_its_trailers() {
 #[test]
 fn a_flipped_byte_of_a_side_file_hides_nothing_for_long() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let all = filled(&disk);
     for name in ["packs/00000001.list", "packs/adopted.list"] {
         let len = disk.len_of(name).unwrap();
@@ -130,7 +130,7 @@ fn a_flipped_byte_of_a_side_file_hides_nothing_for_long() {
 #[test]
 fn a_damaged_list_of_a_damaged_or_lost_pack_still_opens() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let all = filled(&disk);
     disk.flip("packs/00000001.list", 200);
     disk.flip("packs/00000001.pack", 70);
@@ -147,7 +147,7 @@ fn a_damaged_list_of_a_damaged_or_lost_pack_still_opens() {
 #[test]
 fn everything_but_the_packs_can_be_lost() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(&home.path().join("a"));
+    let disk = MemoryDisk::new(&home.path().join("a"));
     let all = filled(&disk);
     let id = catalogue(&disk).archive_id();
     for lost in [
@@ -176,7 +176,7 @@ fn everything_but_the_packs_can_be_lost() {
 #[test]
 fn deleting_sled_changes_no_answer_and_no_place() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let all = filled(&disk);
     let before = catalogue(&disk).generation();
     std::fs::remove_dir_all(home.path().join("catalogue")).unwrap();
@@ -188,7 +188,7 @@ fn deleting_sled_changes_no_answer_and_no_place() {
         }
     }
     let again = stream(&store, key(1, 8), &body(8, SMALL_MAX + 5)).unwrap();
-    assert!(matches!(again, Sealing::AlreadyThere(_)));
+    assert!(matches!(again, SealOutcome::AlreadySealed(_)));
     assert_eq!(entries(&catalogue(&disk)), all);
     assert_eq!(catalogue(&disk).generation(), before);
 }
@@ -196,7 +196,7 @@ fn deleting_sled_changes_no_answer_and_no_place() {
 #[test]
 fn a_sled_that_will_not_open_is_rebuilt_and_said() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let all = filled(&disk);
     for (file, number) in [("conf", 1), ("db", 2)] {
         let path = home.path().join(format!("catalogue/{number:04}/{file}"));
@@ -215,7 +215,7 @@ fn a_sled_that_will_not_open_is_rebuilt_and_said() {
 #[test]
 fn places_of_lost_entries_are_not_given_again_and_the_generation_changes() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let all = filled(&disk);
     let before = catalogue(&disk).generation();
     disk.forget("packs/adopted.list");
@@ -232,7 +232,7 @@ fn places_of_lost_entries_are_not_given_again_and_the_generation_changes() {
 #[test]
 fn however_early_a_kill_comes_lost_entries_change_the_generation() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(&home.path().join("whole"));
+    let disk = MemoryDisk::new(&home.path().join("whole"));
     filled(&disk);
     let before = catalogue(&disk).generation();
     disk.forget("packs/adopted.list");
@@ -255,7 +255,7 @@ fn however_early_a_kill_comes_lost_entries_change_the_generation() {
 #[test]
 fn the_number_of_a_missing_pack_is_not_given_again() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     filled(&disk);
     disk.forget("packs/00000003.pack");
     let store = open(&disk).unwrap();
@@ -273,7 +273,7 @@ fn the_number_of_a_missing_pack_is_not_given_again() {
 #[test]
 fn what_is_damaged_here_is_sealed_anew_where_it_comes_whole() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     filled(&disk);
     let small = |store: &Store| {
         let text = "line 0\n".repeat(60);
@@ -287,10 +287,10 @@ fn what_is_damaged_here_is_sealed_anew_where_it_comes_whole() {
     disk.flip("packs/00000002.pack", end - 60);
     let store = open(&disk).unwrap();
     for seal in [
-        &small as &dyn Fn(&Store) -> Result<Sealing, StoreError>,
+        &small as &dyn Fn(&Store) -> Result<SealOutcome, StoreError>,
         &large,
     ] {
-        let Sealing::Sealed(record) = seal(&store).unwrap() else {
+        let SealOutcome::Sealed(record) = seal(&store).unwrap() else {
             panic!("a damaged copy counts as one")
         };
         assert_eq!(record.id.version, Version(2));
@@ -299,6 +299,6 @@ fn what_is_damaged_here_is_sealed_anew_where_it_comes_whole() {
             record.bytes
         );
         let again = seal(&store).unwrap();
-        assert!(matches!(again, Sealing::AlreadyThere(known) if known.id == record.id));
+        assert!(matches!(again, SealOutcome::AlreadySealed(known) if known.id == record.id));
     }
 }

@@ -3,7 +3,7 @@
 use crate::disk::{Disk, replace};
 use crate::tests::*;
 
-fn tail(disk: &Memory) -> JournalTail {
+fn tail(disk: &MemoryDisk) -> JournalTail {
     JournalTail::open_on(Arc::new(disk.clone()), Path::new("x")).unwrap()
 }
 
@@ -17,7 +17,7 @@ fn fill(store: &Store, from: u8, count: u8) {
 }
 
 /// From which Seq on the tail knows all, after comparing what it knows.
-fn known_from(disk: &Memory) -> Seq {
+fn known_from(disk: &MemoryDisk) -> Seq {
     let (tail, whole) = (tail(disk), catalogue(disk));
     assert_eq!(tail.last_seq(), whole.last_seq());
     assert_eq!(tail.generation(), whole.generation());
@@ -35,24 +35,24 @@ fn known_from(disk: &Memory) -> Seq {
 #[test]
 fn a_tail_knows_what_came_behind_its_bookmark_and_no_less() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     fill(&open(&disk).unwrap(), 1, 5);
     assert_eq!(known_from(&disk), Seq::ZERO);
     let end = catalogue(&disk).last_seq().0;
     for seq in (0..=end).map(Seq) {
-        catalogue(&disk).leave_bookmark(seq).unwrap();
+        catalogue(&disk).write_checkpoint(seq).unwrap();
         assert_eq!(known_from(&disk), seq);
     }
     fill(&open(&disk).unwrap(), 6, 4);
     assert_eq!(known_from(&disk), Seq(end));
-    catalogue(&disk).leave_bookmark(Seq(end + 2)).unwrap();
+    catalogue(&disk).write_checkpoint(Seq(end + 2)).unwrap();
     assert_eq!(known_from(&disk), Seq(end + 2));
 }
 
 #[test]
 fn a_bookmark_that_does_not_fit_costs_a_reading_of_all() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     fill(&open(&disk).unwrap(), 1, 5);
     let whole = catalogue(&disk);
     let end = whole.last_seq();
@@ -79,15 +79,15 @@ fn a_bookmark_that_does_not_fit_costs_a_reading_of_all() {
 #[test]
 fn lists_that_are_lost_or_written_anew_end_a_bookmark() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     fill(&open(&disk).unwrap(), 1, 5);
     let end = catalogue(&disk).last_seq();
-    catalogue(&disk).leave_bookmark(end).unwrap();
+    catalogue(&disk).write_checkpoint(end).unwrap();
     disk.remove(crate::format::layout::ADOPTED).unwrap();
     assert_eq!(known_from(&disk), Seq::ZERO);
     // The writer makes it anew.
     drop(open(&disk).unwrap());
     assert_eq!(known_from(&disk), Seq::ZERO);
-    catalogue(&disk).leave_bookmark(end).unwrap();
+    catalogue(&disk).write_checkpoint(end).unwrap();
     assert_eq!(known_from(&disk), end);
 }

@@ -16,7 +16,7 @@ fn options(create: bool) -> OpenOptions {
 #[test]
 fn many_callers_share_a_commit() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let before = disk.operations();
     let tickets: Vec<_> = (0..500)
@@ -33,7 +33,7 @@ fn many_callers_share_a_commit() {
         })
         .collect();
     for ticket in tickets {
-        assert!(matches!(ticket.wait().unwrap(), Sealing::Sealed(_)));
+        assert!(matches!(ticket.wait().unwrap(), SealOutcome::Sealed(_)));
     }
     let operations = disk.operations() - before;
     // Two or three commits, each of a few writes and syncs.
@@ -43,7 +43,7 @@ fn many_callers_share_a_commit() {
 #[test]
 fn a_full_disk_takes_nothing_and_the_store_goes_on_after_it() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let transcript = facts(ResultKind::Transcript);
     store.seal(key(1, 0), &transcript, &now(), b"a").unwrap();
@@ -67,7 +67,7 @@ fn a_full_disk_takes_nothing_and_the_store_goes_on_after_it() {
 #[test]
 fn a_download_outlasts_a_full_disk() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let bytes = body(3, 9 * FRAME + 100);
     let mut download = store.download(key(1, 0)).unwrap();
@@ -88,7 +88,7 @@ fn a_download_outlasts_a_full_disk() {
 fn after_a_sync_that_failed_nothing_is_written_until_it_is_opened_anew() {
     for name in [".pack", ".list", ".part"] {
         let home = tempfile::tempdir().unwrap();
-        let disk = Memory::new(home.path());
+        let disk = MemoryDisk::new(home.path());
         let store = open(&disk).unwrap();
         let transcript = facts(ResultKind::Transcript);
         store.seal(key(1, 0), &transcript, &now(), b"a").unwrap();
@@ -122,7 +122,7 @@ fn after_a_sync_that_failed_nothing_is_written_until_it_is_opened_anew() {
 fn a_broken_download_goes_on_where_it_was_and_equals_the_whole() {
     use md5::Digest;
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let bytes = body(5, 11 * FRAME + 4321);
     let announced = ResponseHeaders {
         etag: Some("\"0x8D\"".into()),
@@ -158,7 +158,7 @@ fn a_broken_download_goes_on_where_it_was_and_equals_the_whole() {
 #[test]
 fn a_download_that_had_all_its_bytes_asks_for_the_last_ones_again() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let bytes = body(8, 6 * crate::format::frame::FRAME);
     let announced = ResponseHeaders {
         total: Some(bytes.len() as u64),
@@ -186,7 +186,7 @@ fn a_download_that_had_all_its_bytes_asks_for_the_last_ones_again() {
 #[test]
 fn a_download_goes_on_before_its_first_damaged_frame_and_can_begin_anew() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let bytes = body(5, 8 * FRAME);
     let mut download = store.download(key(1, 0)).unwrap();
@@ -397,7 +397,7 @@ fn nothing_of_a_body_or_its_facts_stands_in_clear() {
 #[test]
 fn the_latest_step_of_each_place_of_a_fleet_run_counts() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let note = |run: u8, place, state: &str| FleetNote {
         run: [run; 8],

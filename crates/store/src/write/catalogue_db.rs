@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use crate::StoreError;
 use crate::disk::Disk;
 use crate::error::Attempt;
-use crate::format::entry::{CARD_LEN, Card, Fields, Kind, Place};
+use crate::format::entry::{ENTRY_HEADER_LEN, EntryHeader, EntryLocation, EntryType, FieldReader};
 use crate::format::layout;
-use crate::format::pack_index::Slot;
+use crate::format::pack_index::PackIndexEntry;
 use evidence::{ResultKey, Seq};
 
 /// **Units**: bytes sled may keep of its pages in memory.
@@ -26,15 +26,15 @@ const META: &[u8] = b"m";
 
 /// How far the catalogue goes, and a digest of the places it points to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extent {
+pub(crate) struct CatalogueCheckpoint {
     pub(crate) last: Seq,
     pub(crate) count: u64,
     chain: u64,
 }
 
-impl Extent {
+impl CatalogueCheckpoint {
     /// Takes in the next entry, in the order of Seqs.
-    pub(crate) fn add(&mut self, card: &Card, place: &Place) {
+    pub(crate) fn add(&mut self, card: &EntryHeader, place: &EntryLocation) {
         let mut hash = blake3::Hasher::new();
         hash.update(&self.chain.to_le_bytes());
         hash.update(&card.to_bytes());
@@ -59,7 +59,7 @@ impl Extent {
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
+        let mut fields = FieldReader(bytes);
         Some(Self {
             last: Seq(u64::from_le_bytes(fields.take()?)),
             count: u64::from_le_bytes(fields.take()?),
@@ -69,16 +69,16 @@ impl Extent {
 }
 
 /// An open catalogue.
-pub(crate) struct Keyed {
+pub(crate) struct CatalogueDb {
     db: sled::Db,
     folder: std::path::PathBuf,
     disk: Arc<dyn Disk>,
 }
 
 /// A catalogue brought up to the packs.
-pub(crate) struct Opened {
-    pub(crate) keyed: Keyed,
-    pub(crate) extent: Extent,
+pub(crate) struct OpenedCatalogue {
+    pub(crate) keyed: CatalogueDb,
+    pub(crate) extent: CatalogueCheckpoint,
     /// Why it was built anew.
     pub(crate) rebuilt: Option<String>,
     /// How far one went that knew entries the packs no longer hold, or others.
@@ -86,40 +86,40 @@ pub(crate) struct Opened {
 }
 
 /// Why a catalogue is not used.
-struct Refusal {
+struct UnusableCatalogue {
     why: String,
-    held: Option<Extent>,
+    held: Option<CatalogueCheckpoint>,
 }
 
-impl Refusal {
+impl UnusableCatalogue {
     fn because(why: String) -> Self {
         Self { why, held: None }
     }
 }
 
 /// What a card is found by.
-pub(crate) fn ident(card: &Card) -> Vec<u8> {
+pub(crate) fn ident(card: &EntryHeader) -> Vec<u8> {
     let mut ident = vec![card.kind as u8];
     match card.kind {
-        Kind::Custody => ident.extend_from_slice(&card.sha256.0),
+        EntryType::Custody => ident.extend_from_slice(&card.sha256.0),
         _ => ident.extend_from_slice(&card.key.to_bytes()),
     }
-    if card.kind == Kind::Result {
+    if card.kind == EntryType::Result {
         ident.extend_from_slice(&card.version.to_be_bytes());
     }
     ident
 }
 
-impl Keyed {
+impl CatalogueDb {
     /// Opens the newest catalogue and brings it up to `slots`, the journal in
     /// order; a fresh one where there is none or it cannot be trusted. Where it
-    /// knew entries that are gone, `renew` is called before anything forgets
+    /// knew entries that are gone, `bump_generation` is called before anything forgets
     /// that it did.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
-        slots: &[Slot],
-        renew: &mut dyn FnMut() -> Result<(), StoreError>,
-    ) -> Result<Opened, StoreError> {
+        slots: &[PackIndexEntry],
+        bump_generation: &mut dyn FnMut() -> Result<(), StoreError>,
+    ) -> Result<OpenedCatalogue, StoreError> {
         let root = disk.keyed_root();
         std::fs::create_dir_all(&root).attempt(|| "create the catalogue's folder".into())?;
         let newest = numbers(&root).into_iter().max();
@@ -135,16 +135,16 @@ impl Keyed {
                     rebuilt = emptied.then(|| "it was empty".to_string());
                     return keyed.replay(extent, slots, rebuilt, beyond);
                 }
-                Err(Refusal { why, held }) => (rebuilt, beyond) = (Some(why), held),
+                Err(UnusableCatalogue { why, held }) => (rebuilt, beyond) = (Some(why), held),
             }
         }
         if beyond.is_some() {
-            renew()?;
+            bump_generation()?;
         }
         let fresh = newest.unwrap_or(0) + 1;
         let keyed = Self::open_numbered(disk, fresh)?
-            .map_err(|Refusal { why, .. }| StoreError::Keyed { detail: why })?;
-        let opened = keyed.replay(Extent::default(), slots, rebuilt, beyond)?;
+            .map_err(|UnusableCatalogue { why, .. }| StoreError::Catalogue { detail: why })?;
+        let opened = keyed.replay(CatalogueCheckpoint::default(), slots, rebuilt, beyond)?;
         for number in numbers(&root).into_iter().filter(|number| *number < fresh) {
             // Derived and no longer looked at: one that stays does no harm.
             let _ = std::fs::remove_dir_all(root.join(format!("{number:04}")));
@@ -155,11 +155,13 @@ impl Keyed {
     fn open_numbered(
         disk: Arc<dyn Disk>,
         number: u32,
-    ) -> Result<Result<Self, Refusal>, StoreError> {
+    ) -> Result<Result<Self, UnusableCatalogue>, StoreError> {
         let folder = disk.keyed_root().join(format!("{number:04}"));
         let db = match open_sled(&folder) {
             Ok(db) => db,
-            Err(StoreError::Keyed { detail }) => return Ok(Err(Refusal::because(detail))),
+            Err(StoreError::Catalogue { detail }) => {
+                return Ok(Err(UnusableCatalogue::because(detail)));
+            }
             Err(e) => return Err(e),
         };
         let name = format!("{}/{number:04}", layout::KEYED);
@@ -171,9 +173,14 @@ impl Keyed {
     }
 
     /// Whether it holds what the packs hold, as far as it goes.
-    fn fit(self, slots: &[Slot]) -> Result<(Self, Extent), Refusal> {
-        let held = self.extent().map_err(|e| Refusal::because(e.to_string()))?;
-        let mut extent = Extent::default();
+    fn fit(
+        self,
+        slots: &[PackIndexEntry],
+    ) -> Result<(Self, CatalogueCheckpoint), UnusableCatalogue> {
+        let held = self
+            .extent()
+            .map_err(|e| UnusableCatalogue::because(e.to_string()))?;
+        let mut extent = CatalogueCheckpoint::default();
         slots
             .iter()
             .take_while(|slot| slot.card.seq <= held.last)
@@ -181,7 +188,7 @@ impl Keyed {
         if extent == held {
             return Ok((self, held));
         }
-        Err(Refusal {
+        Err(UnusableCatalogue {
             why: format!(
                 "it held {} entries up to {}, the packs hold {} up to there, or others",
                 held.count, held.last, extent.count
@@ -193,18 +200,18 @@ impl Keyed {
     /// Takes in what stands in the packs behind `extent`.
     fn replay(
         self,
-        mut extent: Extent,
-        slots: &[Slot],
+        mut extent: CatalogueCheckpoint,
+        slots: &[PackIndexEntry],
         rebuilt: Option<String>,
-        beyond: Option<Extent>,
-    ) -> Result<Opened, StoreError> {
+        beyond: Option<CatalogueCheckpoint>,
+    ) -> Result<OpenedCatalogue, StoreError> {
         let from = slots.partition_point(|slot| slot.card.seq <= extent.last);
         let (_, news) = slots.split_at(from);
         for batch in news.chunks(REBUILD_BATCH) {
             let entries: Vec<_> = batch.iter().map(|slot| (slot.card, slot.place)).collect();
             extent = self.insert(extent, &entries)?;
         }
-        Ok(Opened {
+        Ok(OpenedCatalogue {
             keyed: self,
             extent,
             rebuilt,
@@ -212,21 +219,23 @@ impl Keyed {
         })
     }
 
-    fn extent(&self) -> Result<Extent, StoreError> {
+    fn extent(&self) -> Result<CatalogueCheckpoint, StoreError> {
         match self.get(META)? {
-            None => Ok(Extent::default()),
-            Some(bytes) => Extent::from_bytes(&bytes).ok_or_else(|| StoreError::Keyed {
-                detail: "it does not say how far it goes".into(),
-            }),
+            None => Ok(CatalogueCheckpoint::default()),
+            Some(bytes) => {
+                CatalogueCheckpoint::from_bytes(&bytes).ok_or_else(|| StoreError::Catalogue {
+                    detail: "it does not say how far it goes".into(),
+                })
+            }
         }
     }
 
     /// Puts records and journal entries in, in one batch, and makes it durable.
     pub(crate) fn insert(
         &self,
-        mut extent: Extent,
-        entries: &[(Card, Place)],
-    ) -> Result<Extent, StoreError> {
+        mut extent: CatalogueCheckpoint,
+        entries: &[(EntryHeader, EntryLocation)],
+    ) -> Result<CatalogueCheckpoint, StoreError> {
         let mut batch = sled::Batch::default();
         for (card, place) in entries {
             let ident = ident(card);
@@ -252,12 +261,18 @@ impl Keyed {
     }
 
     /// The card found by `ident`.
-    pub(crate) fn find(&self, ident: &[u8]) -> Result<Option<(Card, Place)>, StoreError> {
+    pub(crate) fn find(
+        &self,
+        ident: &[u8],
+    ) -> Result<Option<(EntryHeader, EntryLocation)>, StoreError> {
         self.get(ident)?.map(|value| read_value(&value)).transpose()
     }
 
     /// All versions of a result, oldest first.
-    pub(crate) fn versions(&self, key: ResultKey) -> Result<Vec<(Card, Place)>, StoreError> {
+    pub(crate) fn versions(
+        &self,
+        key: ResultKey,
+    ) -> Result<Vec<(EntryHeader, EntryLocation)>, StoreError> {
         let prefix = result_prefix(key);
         guard(|| {
             self.db
@@ -271,7 +286,10 @@ impl Keyed {
     }
 
     /// The latest version of a result.
-    pub(crate) fn latest(&self, key: ResultKey) -> Result<Option<(Card, Place)>, StoreError> {
+    pub(crate) fn latest(
+        &self,
+        key: ResultKey,
+    ) -> Result<Option<(EntryHeader, EntryLocation)>, StoreError> {
         let prefix = result_prefix(key);
         guard(|| {
             self.db
@@ -286,7 +304,7 @@ impl Keyed {
 }
 
 fn result_prefix(key: ResultKey) -> Vec<u8> {
-    let mut prefix = vec![Kind::Result as u8];
+    let mut prefix = vec![EntryType::Result as u8];
     prefix.extend_from_slice(&key.to_bytes());
     prefix
 }
@@ -297,10 +315,14 @@ fn journal_key(seq: Seq) -> Vec<u8> {
     key
 }
 
-fn read_value(value: &[u8]) -> Result<(Card, Place), StoreError> {
-    Card::from_bytes(value)
-        .zip(value.get(CARD_LEN..).and_then(Place::from_bytes))
-        .ok_or_else(|| StoreError::Keyed {
+fn read_value(value: &[u8]) -> Result<(EntryHeader, EntryLocation), StoreError> {
+    EntryHeader::from_bytes(value)
+        .zip(
+            value
+                .get(ENTRY_HEADER_LEN..)
+                .and_then(EntryLocation::from_bytes),
+        )
+        .ok_or_else(|| StoreError::Catalogue {
             detail: "it holds a value that is no card".into(),
         })
 }
@@ -326,7 +348,7 @@ fn open_sled(folder: &Path) -> Result<sled::Db, StoreError> {
                 .open()
         });
         match opened {
-            Err(StoreError::Keyed { detail })
+            Err(StoreError::Catalogue { detail })
                 if detail.contains("could not acquire lock") && start.elapsed() < LOCK_WAIT =>
             {
                 std::thread::sleep(Duration::from_millis(5));
@@ -347,5 +369,5 @@ fn guard<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
             .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()))
             .unwrap_or_else(|| "sled panicked".into()),
     };
-    Err(StoreError::Keyed { detail })
+    Err(StoreError::Catalogue { detail })
 }

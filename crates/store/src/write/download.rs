@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use crate::StoreError;
-use crate::format::entry::Fact;
-use crate::format::frame::{Body, FRAME};
+use crate::format::entry::NewEntry;
+use crate::format::frame::{FRAME, FramedBody};
 use crate::write::partial_download;
-use crate::write::partial_download::{Incoming, ResponseHeaders};
-use crate::write::queue::Work;
-use crate::write::store::{SMALL_MAX, Sealing, Shared, compresses, wait_sealing};
+use crate::write::partial_download::{PartialDownload, ResponseHeaders};
+use crate::write::queue::CommitRequest;
+use crate::write::store::{SMALL_MAX, SealOutcome, StoreCore, compresses, wait_sealing};
 use evidence::{Facts, ResultKey, Time};
 
 /// A body on its way into the archive. One per key at a time.
@@ -18,10 +18,10 @@ use evidence::{Facts, ResultKey, Time};
 /// is kept under `incoming/` and [`Store::download`](super::Store::download)
 /// goes on with it.
 pub struct IncomingBody {
-    shared: Arc<Shared>,
+    shared: Arc<StoreCore>,
     key: ResultKey,
     announced: ResponseHeaders,
-    file: Option<Incoming>,
+    file: Option<PartialDownload>,
     /// What is in no frame yet: all of a small body, else less than a frame.
     pending: Vec<u8>,
 }
@@ -29,7 +29,7 @@ pub struct IncomingBody {
 impl IncomingBody {
     /// **Cost**: reads and hashes what an earlier run left (some 200 MB/s), so
     /// call it before asking for a link that lives for minutes.
-    pub(crate) fn open(shared: Arc<Shared>, key: ResultKey) -> Result<Self, StoreError> {
+    pub(crate) fn open(shared: Arc<StoreCore>, key: ResultKey) -> Result<Self, StoreError> {
         shared.claim(key)?;
         let mut download = Self {
             shared,
@@ -39,7 +39,7 @@ impl IncomingBody {
             pending: Vec::new(),
         };
         let shared = &download.shared;
-        let left = Incoming::resume(
+        let left = PartialDownload::resume(
             shared.disk.clone(),
             &shared.archive,
             shared.poison.clone(),
@@ -58,7 +58,7 @@ impl IncomingBody {
 
     /// **Units**: bytes of the body that are here: ask for those behind them.
     pub fn offset(&self) -> u64 {
-        self.file.as_ref().map_or(0, Incoming::bytes) + self.pending.len() as u64
+        self.file.as_ref().map_or(0, PartialDownload::bytes) + self.pending.len() as u64
     }
 
     /// What the server said of the body the bytes so far belong to.
@@ -112,9 +112,9 @@ impl IncomingBody {
         }
     }
 
-    fn create_file(&self) -> Result<Incoming, StoreError> {
+    fn create_file(&self) -> Result<PartialDownload, StoreError> {
         let shared = &self.shared;
-        Incoming::create(
+        PartialDownload::create(
             shared.disk.clone(),
             &shared.archive,
             shared.poison.clone(),
@@ -170,16 +170,18 @@ impl IncomingBody {
     ///
     /// **Errors**: a large body is then still under `incoming/`, for the next
     /// download of its key.
-    pub fn seal(mut self, facts: &Facts, collected_at: &Time) -> Result<Sealing, StoreError> {
-        let fact = Fact::result(self.key, collected_at, facts);
+    pub fn seal(mut self, facts: &Facts, collected_at: &Time) -> Result<SealOutcome, StoreError> {
+        let fact = NewEntry::result(self.key, collected_at, facts);
         let mut pending = std::mem::take(&mut self.pending);
         let work = match self.file.take() {
-            None => Work::Entry(fact, Body::new(&pending, compresses(facts, &pending))),
+            None => {
+                CommitRequest::Entry(fact, FramedBody::new(&pending, compresses(facts, &pending)))
+            }
             Some(mut file) => {
                 if !pending.is_empty() {
                     file.write(&mut pending)?;
                 }
-                Work::Adopt(fact, Box::new(file.finish()?))
+                CommitRequest::Adopt(fact, Box::new(file.finish()?))
             }
         };
         wait_sealing(self.shared.push(work)?)

@@ -11,18 +11,18 @@ use crate::StoreError;
 use crate::disk::Disk;
 use crate::error::Attempt;
 use crate::format::archive_file::Archive;
-use crate::format::entry::{CARD_LEN, Card, Fact, Kind, Place};
-use crate::format::frame::{Body, Digest32, mask_area};
-use crate::format::header::{FileKind, HEADER_LEN};
+use crate::format::entry::{ENTRY_HEADER_LEN, EntryHeader, EntryLocation, EntryType, NewEntry};
+use crate::format::frame::{Digest32, FramedBody, mask_area};
+use crate::format::header::{FILE_HEADER_LEN, FileKind};
 use crate::format::pack;
 use crate::format::pack::read_json;
-use crate::format::pack_index::{List, Listed};
+use crate::format::pack_index::{Listed, PackIndex};
 use crate::format::{layout, trailer};
 use crate::read::verify;
-use crate::write::catalogue_db::{Extent, Keyed, ident};
-use crate::write::partial_download::Parcel;
-use crate::write::queue::{Answer, Done, Job, Queue, Work};
-use crate::write::recover::{Active, PACK_MAX};
+use crate::write::catalogue_db::{CatalogueCheckpoint, CatalogueDb, ident};
+use crate::write::partial_download::FinishedBody;
+use crate::write::queue::{CommitQueue, CommitReceipt, CommitRequest, CommitResult, QueuedRequest};
+use crate::write::recover::{ActivePack, PACK_MAX};
 use evidence::{ResultKey, Seq, Sha256};
 
 /// **Units**: bytes kept free, so that side file and catalogue never meet a
@@ -36,60 +36,60 @@ const OVERHEAD: u64 = 512;
 /// Set once a sync fails: what was attempted.
 pub(crate) type Poison = Arc<OnceLock<String>>;
 
-pub(crate) struct Committer {
+pub(crate) struct GroupCommit {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) archive: Archive,
-    pub(crate) keyed: Arc<Keyed>,
-    pub(crate) extent: Extent,
+    pub(crate) keyed: Arc<CatalogueDb>,
+    pub(crate) extent: CatalogueCheckpoint,
     pub(crate) next_seq: Seq,
     pub(crate) next_pack: u32,
-    pub(crate) active: Option<Active>,
-    pub(crate) adopted: List,
+    pub(crate) active: Option<ActivePack>,
+    pub(crate) adopted: PackIndex,
     pub(crate) poison: Poison,
 }
 
 /// A fact that gets an entry.
-struct Fresh {
-    card: Card,
+struct PlannedEntry {
+    card: EntryHeader,
     json: Vec<u8>,
 }
 
-impl Fresh {
+impl PlannedEntry {
     /// **Units**: bytes on the disk, those in the list too; no fewer.
     fn size(&self) -> u64 {
-        let facts = (self.json.len() + CARD_LEN) as u64 + OVERHEAD;
+        let facts = (self.json.len() + ENTRY_HEADER_LEN) as u64 + OVERHEAD;
         self.card.stored + 2 * facts
     }
 }
 
 /// What a job turned out to be.
-enum Planned {
+enum Dedup {
     /// The n-th fresh entry of its group.
-    Fresh(usize),
+    New(usize),
     /// The same as the n-th fresh entry of its group.
-    Repeats(usize),
+    Duplicate(usize),
     /// In the archive already.
-    Known(Card, Place),
+    Existing(EntryHeader, EntryLocation),
 }
 
 /// The part of a group that is not committed yet, by what it is found by.
 #[derive(Default)]
-struct Group {
-    fresh: Vec<Fresh>,
+struct CommitGroup {
+    fresh: Vec<PlannedEntry>,
     by_ident: HashMap<Vec<u8>, usize>,
     results: HashMap<ResultKey, Vec<usize>>,
 }
 
-impl Committer {
+impl GroupCommit {
     /// Works until the queue is closed and empty.
-    pub(crate) fn run(mut self, queue: &Queue) {
+    pub(crate) fn run(mut self, queue: &CommitQueue) {
         let _closes = queue.close_at_end();
         while let Some(jobs) = queue.take() {
             let mut group = Vec::new();
             for job in jobs {
                 match job.work {
-                    Work::Entry(..) => group.push(job),
-                    Work::Adopt(..) => {
+                    CommitRequest::Entry(..) => group.push(job),
+                    CommitRequest::Adopt(..) => {
                         self.commit_group(std::mem::take(&mut group));
                         self.commit_parcel(job);
                     }
@@ -99,7 +99,7 @@ impl Committer {
         }
     }
 
-    fn commit_group(&mut self, jobs: Vec<Job>) {
+    fn commit_group(&mut self, jobs: Vec<QueuedRequest>) {
         if jobs.is_empty() {
             return;
         }
@@ -112,22 +112,22 @@ impl Committer {
         }
     }
 
-    fn commit_parcel(&mut self, job: Job) {
-        if let Work::Adopt(fact, parcel) = &job.work {
+    fn commit_parcel(&mut self, job: QueuedRequest) {
+        if let CommitRequest::Adopt(fact, parcel) = &job.work {
             let answer = self.try_parcel(fact, parcel);
             job.answer(answer);
         }
     }
 
-    fn try_group(&mut self, jobs: &[Job]) -> Result<Vec<Answer>, StoreError> {
+    fn try_group(&mut self, jobs: &[QueuedRequest]) -> Result<Vec<CommitResult>, StoreError> {
         self.refuse_if_poisoned()?;
-        let mut group = Group::default();
+        let mut group = CommitGroup::default();
         let first_seq = self.next_seq;
         let planned = jobs
             .iter()
             .filter_map(|job| match &job.work {
-                Work::Entry(fact, body) => Some(self.plan(fact, body, &mut group)),
-                Work::Adopt(..) => None,
+                CommitRequest::Entry(fact, body) => Some(self.plan(fact, body, &mut group)),
+                CommitRequest::Adopt(..) => None,
             })
             .collect::<Result<Vec<_>, _>>()
             .inspect_err(|_| self.next_seq = first_seq)?;
@@ -141,11 +141,11 @@ impl Committer {
             .collect())
     }
 
-    fn answer(&self, planned: &Planned, fresh: &[Fresh]) -> Answer {
+    fn answer(&self, planned: &Dedup, fresh: &[PlannedEntry]) -> CommitResult {
         let of = |n: usize, is_fresh| {
             fresh
                 .get(n)
-                .map(|entry| Done {
+                .map(|entry| CommitReceipt {
                     card: entry.card,
                     json: entry.json.clone(),
                     fresh: is_fresh,
@@ -153,9 +153,9 @@ impl Committer {
                 .ok_or(StoreError::Closed)
         };
         match planned {
-            Planned::Fresh(n) => of(*n, true),
-            Planned::Repeats(n) => of(*n, false),
-            Planned::Known(card, place) => Ok(Done {
+            Dedup::New(n) => of(*n, true),
+            Dedup::Duplicate(n) => of(*n, false),
+            Dedup::Existing(card, place) => Ok(CommitReceipt {
                 card: *card,
                 json: read_json(&*self.disk, self.archive.key(), card, place)?,
                 fresh: false,
@@ -164,9 +164,14 @@ impl Committer {
     }
 
     /// Decides whether a fact is new, and which version and Seq it gets.
-    fn plan(&mut self, fact: &Fact, body: &Body, group: &mut Group) -> Result<Planned, StoreError> {
-        let sha256 = body.sha256.unwrap_or(fact.sameness);
-        let mut card = Card {
+    fn plan(
+        &mut self,
+        fact: &NewEntry,
+        body: &FramedBody,
+        group: &mut CommitGroup,
+    ) -> Result<Dedup, StoreError> {
+        let sha256 = body.sha256.unwrap_or(fact.dedup_hash);
+        let mut card = EntryHeader {
             seq: self.next_seq,
             kind: fact.kind,
             key: fact.key,
@@ -176,7 +181,7 @@ impl Committer {
             bytes: body.bytes,
             stored: body.area.len() as u64,
         };
-        if fact.kind == Kind::Result {
+        if fact.kind == EntryType::Result {
             match self.plan_version(fact.key, sha256, group)? {
                 Ok(version) => card.version = version,
                 Err(planned) => return Ok(planned),
@@ -186,15 +191,15 @@ impl Committer {
         }
         let n = group.fresh.len();
         group.by_ident.insert(ident(&card), n);
-        if card.kind == Kind::Result {
+        if card.kind == EntryType::Result {
             group.results.entry(card.key).or_default().push(n);
         }
-        group.fresh.push(Fresh {
+        group.fresh.push(PlannedEntry {
             card,
             json: fact.json.clone(),
         });
         self.next_seq = self.next_seq.next();
-        Ok(Planned::Fresh(n))
+        Ok(Dedup::New(n))
     }
 
     /// The next version of a result, or where the same bytes stand already:
@@ -205,12 +210,12 @@ impl Committer {
         &self,
         key: ResultKey,
         sha256: Sha256,
-        group: &Group,
-    ) -> Result<Result<u32, Planned>, StoreError> {
+        group: &CommitGroup,
+    ) -> Result<Result<u32, Dedup>, StoreError> {
         let mut latest = 0;
         for (card, place) in self.keyed.versions(key)? {
             if card.sha256 == sha256 && self.is_whole(&card, &place) {
-                return Ok(Err(Planned::Known(card, place)));
+                return Ok(Err(Dedup::Existing(card, place)));
             }
             latest = latest.max(card.version);
         }
@@ -219,42 +224,46 @@ impl Committer {
                 continue;
             };
             if fresh.card.sha256 == sha256 {
-                return Ok(Err(Planned::Repeats(*n)));
+                return Ok(Err(Dedup::Duplicate(*n)));
             }
             latest = latest.max(fresh.card.version);
         }
         Ok(Ok(latest + 1))
     }
 
-    fn is_whole(&self, card: &Card, place: &Place) -> bool {
+    fn is_whole(&self, card: &EntryHeader, place: &EntryLocation) -> bool {
         let opened = pack::open(&*self.disk, self.archive.key(), card, place);
         opened.is_ok_and(|pack| verify::find_damage(pack, card, place).is_none())
     }
 
     /// Other facts are new where they differ from the latest of their name.
-    fn find_same(&self, card: &Card, group: &Group) -> Result<Option<Planned>, StoreError> {
+    fn find_same(
+        &self,
+        card: &EntryHeader,
+        group: &CommitGroup,
+    ) -> Result<Option<Dedup>, StoreError> {
         let ident = ident(card);
         if let Some(n) = group.by_ident.get(&ident) {
             let same = group
                 .fresh
                 .get(*n)
                 .is_some_and(|fresh| fresh.card.sha256 == card.sha256);
-            return Ok(same.then_some(Planned::Repeats(*n)));
+            return Ok(same.then_some(Dedup::Duplicate(*n)));
         }
         Ok(self
             .keyed
             .find(&ident)?
             .filter(|(known, _)| known.sha256 == card.sha256)
-            .map(|(known, place)| Planned::Known(known, place)))
+            .map(|(known, place)| Dedup::Existing(known, place)))
     }
 
     fn write_group(
         &mut self,
-        jobs: &[Job],
-        planned: &[Planned],
-        fresh: &[Fresh],
+        jobs: &[QueuedRequest],
+        planned: &[Dedup],
+        fresh: &[PlannedEntry],
     ) -> Result<(), StoreError> {
-        let size = fresh.iter().map(Fresh::size).sum();
+        let size = fresh.iter().map(PlannedEntry::size).sum();
         self.refuse_if_full(size)?;
         let mut active = match self.active.take() {
             Some(active) if active.end + size <= PACK_MAX => active,
@@ -264,7 +273,7 @@ impl Committer {
             jobs.iter()
                 .zip(planned)
                 .filter_map(|(job, planned)| match (&job.work, planned) {
-                    (Work::Entry(_, body), Planned::Fresh(_)) => Some(body),
+                    (CommitRequest::Entry(_, body), Dedup::New(_)) => Some(body),
                     _ => None,
                 });
         let (bytes, entries) = lay_out(&active, fresh, bodies);
@@ -276,7 +285,7 @@ impl Committer {
 
     fn write_entries(
         &mut self,
-        active: &mut Active,
+        active: &mut ActivePack,
         bytes: &[u8],
         entries: &[Listed],
     ) -> Result<(), StoreError> {
@@ -310,7 +319,7 @@ impl Committer {
     }
 
     /// Creates a shared pack and its list; both are durable when it returns.
-    fn new_pack(&mut self) -> Result<Active, StoreError> {
+    fn new_pack(&mut self) -> Result<ActivePack, StoreError> {
         let number = self.next_pack;
         self.next_pack += 1;
         let name = layout::pack(number);
@@ -319,55 +328,60 @@ impl Committer {
         let file = self.disk.create(&name).attempt(attempt)?;
         file.write_at(&header.to_bytes(), 0).attempt(attempt)?;
         file.sync().attempt(attempt)?;
-        let list = List::create(
+        let list = PackIndex::create(
             &*self.disk,
             number,
             layout::list(number),
-            &self.archive.header(FileKind::List),
+            &self.archive.header(FileKind::PackIndex),
         )?;
         self.disk.sync_folder(layout::PACKS).attempt(attempt)?;
-        Ok(Active {
+        Ok(ActivePack {
             number,
             file,
             mask: header.mask,
-            end: HEADER_LEN,
+            end: FILE_HEADER_LEN,
             list,
         })
     }
 
     /// Makes a pack of a body that has a file of its own.
-    fn try_parcel(&mut self, fact: &Fact, parcel: &Parcel) -> Answer {
+    fn try_parcel(&mut self, fact: &NewEntry, parcel: &FinishedBody) -> CommitResult {
         self.refuse_if_poisoned()?;
-        let mut group = Group::default();
+        let mut group = CommitGroup::default();
         let version = match self.plan_version(fact.key, parcel.sha256, &group)? {
             Ok(version) => version,
-            Err(Planned::Known(card, place)) => {
+            Err(Dedup::Existing(card, place)) => {
                 parcel.remove(&*self.disk);
-                return self.answer(&Planned::Known(card, place), &[]);
+                return self.answer(&Dedup::Existing(card, place), &[]);
             }
             Err(_) => return Err(StoreError::Closed),
         };
-        let card = Card {
+        let card = EntryHeader {
             seq: self.next_seq,
-            kind: Kind::Result,
+            kind: EntryType::Result,
             key: fact.key,
             version,
             sha256: parcel.sha256,
             blake3: parcel.blake3,
             bytes: parcel.bytes,
-            stored: parcel.end - HEADER_LEN,
+            stored: parcel.end - FILE_HEADER_LEN,
         };
         self.adopt(&card, fact, parcel)?;
         self.next_seq = self.next_seq.next();
         parcel.remove_facts(&*self.disk);
-        group.fresh.push(Fresh {
+        group.fresh.push(PlannedEntry {
             card,
             json: fact.json.clone(),
         });
-        self.answer(&Planned::Fresh(0), &group.fresh)
+        self.answer(&Dedup::New(0), &group.fresh)
     }
 
-    fn adopt(&mut self, card: &Card, fact: &Fact, parcel: &Parcel) -> Result<(), StoreError> {
+    fn adopt(
+        &mut self,
+        card: &EntryHeader,
+        fact: &NewEntry,
+        parcel: &FinishedBody,
+    ) -> Result<(), StoreError> {
         let mut bytes = Vec::new();
         let digests: &[Digest32] = &parcel.digests;
         let trailer = trailer::write(
@@ -398,9 +412,9 @@ impl Committer {
             .sync_folder(layout::PACKS)
             .attempt(|| format!("sync {}", layout::PACKS))
             .map_err(|e| self.poisoned(e))?;
-        let place = Place {
+        let place = EntryLocation {
             pack: number,
-            start: HEADER_LEN,
+            start: FILE_HEADER_LEN,
             trailer,
         };
         let entries = [(*card, place, fact.json.clone())];
@@ -410,7 +424,7 @@ impl Committer {
         self.key(&entries)
     }
 
-    fn cut_back(&self, parcel: &Parcel, cause: StoreError) -> StoreError {
+    fn cut_back(&self, parcel: &FinishedBody, cause: StoreError) -> StoreError {
         match parcel.file.set_len(parcel.end) {
             Ok(()) => cause,
             Err(e) => self.poisoned(StoreError::io(format!("cut back {}", parcel.name), e)),
@@ -467,9 +481,9 @@ pub(crate) fn refuse_if_full(disk: &dyn Disk, bytes: u64) -> Result<(), StoreErr
 
 /// The bytes of a group as they will stand in the pack, masked.
 fn lay_out<'a>(
-    active: &Active,
-    fresh: &[Fresh],
-    bodies: impl Iterator<Item = &'a Body>,
+    active: &ActivePack,
+    fresh: &[PlannedEntry],
+    bodies: impl Iterator<Item = &'a FramedBody>,
 ) -> (Vec<u8>, Vec<Listed>) {
     let mut bytes = Vec::new();
     let entries = fresh
@@ -490,7 +504,7 @@ fn lay_out<'a>(
                 start + entry.card.stored,
                 &mut bytes,
             );
-            let place = Place {
+            let place = EntryLocation {
                 pack: active.number,
                 start,
                 trailer,

@@ -23,13 +23,13 @@ enum Message {
 }
 
 /// The hashes of one body, as far as it goes.
-pub(crate) struct Hashing {
+pub(crate) struct BodyHasher {
     to: SyncSender<Message>,
     used: Receiver<Vec<u8>>,
     thread: JoinHandle<Sha256Sum>,
 }
 
-impl Hashing {
+impl BodyHasher {
     pub(crate) fn start(md5: bool) -> Result<Self, StoreError> {
         let (to, messages) = sync_channel(FRAMES_WAITING);
         let (give_back, used) = sync_channel(FRAMES_WAITING);

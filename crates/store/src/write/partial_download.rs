@@ -11,11 +11,11 @@ use crate::disk::{Disk, DiskFile, read_small, replace};
 use crate::error::Attempt;
 use crate::format::archive_file::Archive;
 use crate::format::frame::{Digest32, FRAME, HEAD, digest, merge, pack_masked};
-use crate::format::header::{FileKind, HEADER_LEN, Header};
+use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use crate::format::mask::Mask;
 use crate::format::{layout, pack_scan};
 use crate::write::group_commit::{Poison, poison, refuse_if_full, refuse_if_poisoned};
-use crate::write::hashing::{Hashing, Md5Sum};
+use crate::write::hashing::{BodyHasher, Md5Sum};
 use evidence::{ResultKey, Sha256};
 
 /// **Units**: bytes between syncs: what a power loss costs a download, at
@@ -37,13 +37,13 @@ pub struct ResponseHeaders {
 }
 
 /// An open file under `incoming/`.
-pub(crate) struct Incoming {
+pub(crate) struct PartialDownload {
     disk: Arc<dyn Disk>,
     poison: Poison,
     key: ResultKey,
     file: Arc<dyn DiskFile>,
     mask: Mask,
-    hashing: Hashing,
+    hashing: BodyHasher,
     digests: Vec<Digest32>,
     /// **Units**: bytes of the body in frames.
     bytes: u64,
@@ -57,7 +57,7 @@ pub(crate) struct Incoming {
 }
 
 /// A whole body in a file of its own, but for its trailer.
-pub(crate) struct Parcel {
+pub(crate) struct FinishedBody {
     pub(crate) name: String,
     pub(crate) key: ResultKey,
     pub(crate) file: Arc<dyn DiskFile>,
@@ -69,7 +69,7 @@ pub(crate) struct Parcel {
     pub(crate) digests: Vec<Digest32>,
 }
 
-impl Parcel {
+impl FinishedBody {
     pub(crate) fn remove(&self, disk: &dyn Disk) {
         remove(disk, self.key);
     }
@@ -92,7 +92,7 @@ fn facts_path(key: ResultKey) -> String {
     format!("{}/{}", layout::INCOMING, layout::partial_facts(key))
 }
 
-impl Incoming {
+impl PartialDownload {
     pub(crate) fn create(
         disk: Arc<dyn Disk>,
         archive: &Archive,
@@ -123,7 +123,7 @@ impl Incoming {
         md5: bool,
     ) -> Result<Self, StoreError> {
         Ok(Self {
-            hashing: Hashing::start(md5)?,
+            hashing: BodyHasher::start(md5)?,
             disk,
             poison,
             key,
@@ -131,7 +131,7 @@ impl Incoming {
             mask,
             digests: Vec::new(),
             bytes: 0,
-            end: HEADER_LEN,
+            end: FILE_HEADER_LEN,
             unsynced: 0,
             named: false,
             masked: Vec::with_capacity(HEAD + FRAME),
@@ -154,7 +154,7 @@ impl Incoming {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
         };
-        let header = Header::read(&*file, &name)
+        let header = FileHeader::read(&*file, &name)
             .ok()
             .filter(|header| header.kind == FileKind::Single && header.archive == archive.id);
         let announced = read_small(&*disk, &facts_path(key), FACTS_MAX)
@@ -253,10 +253,10 @@ impl Incoming {
     }
 
     /// The body is whole: everything but the trailer is durable.
-    pub(crate) fn finish(mut self) -> Result<Parcel, StoreError> {
+    pub(crate) fn finish(mut self) -> Result<FinishedBody, StoreError> {
         refuse_if_poisoned(&self.poison)?;
         self.sync_bytes()?;
-        Ok(Parcel {
+        Ok(FinishedBody {
             name: layout::partial(self.key),
             key: self.key,
             blake3: merge(&self.digests, self.bytes),

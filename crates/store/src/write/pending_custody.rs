@@ -74,7 +74,7 @@ pub(crate) fn append(dir: &Path, archive: &Archive, event: &CustodyEvent) -> io:
 
 /// Moves all events into the journal, and damaged lines as what they are.
 /// Repeating it is harmless. Returns what was damaged.
-pub(crate) fn fold_in(store: &Store, dir: &Path) -> Result<Vec<Damage>, StoreError> {
+pub(crate) fn merge(store: &Store, dir: &Path) -> Result<Vec<Damage>, StoreError> {
     let failed = |e| StoreError::io(format!("fold in {}", layout::NOTES), e);
     let opened = File::options()
         .read(true)
@@ -86,7 +86,7 @@ pub(crate) fn fold_in(store: &Store, dir: &Path) -> Result<Vec<Damage>, StoreErr
         Err(e) => return Err(failed(e)),
     };
     file.lock().map_err(failed)?;
-    let mut lines = Lines::new(&file, store.archive());
+    let mut lines = CustodyLines::new(&file, store.archive());
     let mut damaged = Vec::new();
     loop {
         let mut page = Vec::new();
@@ -94,8 +94,8 @@ pub(crate) fn fold_in(store: &Store, dir: &Path) -> Result<Vec<Damage>, StoreErr
             && let Some(line) = lines.next().map_err(failed)?
         {
             page.push(match line {
-                Line::Event(event) => event,
-                Line::Damaged { offset, bytes } => {
+                CustodyLine::Event(event) => event,
+                CustodyLine::Damaged { offset, bytes } => {
                     damaged.push(damage(offset, bytes.len()));
                     as_it_stands(offset, &bytes)
                 }
@@ -123,10 +123,10 @@ pub(crate) fn check(dir: &Path, archive: &Archive) -> io::Result<Vec<Damage>> {
     };
     // Media that can be read only may know no locks; nobody writes there.
     let _ = file.lock_shared();
-    let mut lines = Lines::new(&file, archive);
+    let mut lines = CustodyLines::new(&file, archive);
     let mut damaged = Vec::new();
     while let Some(line) = lines.next()? {
-        if let Line::Damaged { offset, bytes } = line {
+        if let CustodyLine::Damaged { offset, bytes } = line {
             damaged.push(damage(offset, bytes.len()));
         }
     }
@@ -164,19 +164,19 @@ fn as_it_stands(offset: u64, line: &[u8]) -> CustodyEvent {
     }
 }
 
-enum Line {
+enum CustodyLine {
     Event(CustodyEvent),
     Damaged { offset: u64, bytes: Vec<u8> },
 }
 
 /// The lines of the file; empty ones are passed over.
-struct Lines<'a> {
+struct CustodyLines<'a> {
     source: BufReader<&'a File>,
     mask: Mask,
     offset: u64,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> CustodyLines<'a> {
     fn new(file: &'a File, archive: &Archive) -> Self {
         Self {
             source: BufReader::new(file),
@@ -185,7 +185,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn next(&mut self) -> io::Result<Option<Line>> {
+    fn next(&mut self) -> io::Result<Option<CustodyLine>> {
         loop {
             let mut bytes = Vec::new();
             let offset = self.offset;
@@ -200,8 +200,8 @@ impl<'a> Lines<'a> {
             }
             if !bytes.is_empty() {
                 return Ok(Some(match self.parse(&bytes) {
-                    Some(event) => Line::Event(event),
-                    None => Line::Damaged { offset, bytes },
+                    Some(event) => CustodyLine::Event(event),
+                    None => CustodyLine::Damaged { offset, bytes },
                 }));
             }
         }

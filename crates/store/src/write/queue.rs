@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::StoreError;
-use crate::format::entry::{Card, Fact};
-use crate::format::frame::{Body, Digest32};
-use crate::write::partial_download::Parcel;
+use crate::format::entry::{EntryHeader, NewEntry};
+use crate::format::frame::{Digest32, FramedBody};
+use crate::write::partial_download::FinishedBody;
 
 /// Facts in one commit, and in the queue: a sync costs what a thousand small
 /// facts cost to write.
@@ -23,50 +23,50 @@ const GROUP_BYTES_DUE: usize = QUEUE_BYTES_MAX / 4;
 const QUEUE_BYTES_MAX: usize = 16 << 20;
 
 /// One fact to be committed.
-pub(crate) enum Work {
-    Entry(Fact, Body),
-    Adopt(Fact, Box<Parcel>),
+pub(crate) enum CommitRequest {
+    Entry(NewEntry, FramedBody),
+    Adopt(NewEntry, Box<FinishedBody>),
 }
 
 /// What became of a fact.
-pub(crate) struct Done {
-    pub(crate) card: Card,
+pub(crate) struct CommitReceipt {
+    pub(crate) card: EntryHeader,
     pub(crate) json: Vec<u8>,
     /// `false` where the archive held it already.
     pub(crate) fresh: bool,
 }
 
-pub(crate) type Answer = Result<Done, StoreError>;
+pub(crate) type CommitResult = Result<CommitReceipt, StoreError>;
 
-pub(crate) struct Job {
-    pub(crate) work: Work,
-    reply: SyncSender<Answer>,
+pub(crate) struct QueuedRequest {
+    pub(crate) work: CommitRequest,
+    reply: SyncSender<CommitResult>,
 }
 
-impl Job {
-    pub(crate) fn answer(&self, answer: Answer) {
+impl QueuedRequest {
+    pub(crate) fn answer(&self, answer: CommitResult) {
         // Whoever asked may have gone; the fact is committed all the same.
         let _ = self.reply.try_send(answer);
     }
 
     fn bytes(&self) -> usize {
         match &self.work {
-            Work::Entry(fact, body) => fact.json.len() + body.area.len(),
-            Work::Adopt(_, parcel) => parcel.digests.len() * size_of::<Digest32>(),
+            CommitRequest::Entry(fact, body) => fact.json.len() + body.area.len(),
+            CommitRequest::Adopt(_, parcel) => parcel.digests.len() * size_of::<Digest32>(),
         }
     }
 }
 
 /// A fact on its way. It is committed once enough are, or once somebody waits.
-pub(crate) struct Pending {
-    answer: Receiver<Answer>,
+pub(crate) struct PendingReply {
+    answer: Receiver<CommitResult>,
     /// Which fact of all that were queued.
     nth: u64,
-    queue: Arc<Queue>,
+    queue: Arc<CommitQueue>,
 }
 
-impl Pending {
-    pub(crate) fn wait(self) -> Answer {
+impl PendingReply {
+    pub(crate) fn wait(self) -> CommitResult {
         match self.answer.try_recv() {
             Ok(answer) => answer,
             Err(TryRecvError::Empty) => {
@@ -80,15 +80,15 @@ impl Pending {
 
 /// Callers push, the committer takes.
 #[derive(Default)]
-pub(crate) struct Queue {
-    state: Mutex<State>,
+pub(crate) struct CommitQueue {
+    state: Mutex<QueueState>,
     work: Condvar,
     room: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    jobs: VecDeque<Job>,
+struct QueueState {
+    jobs: VecDeque<QueuedRequest>,
     bytes: usize,
     /// Facts that were taken out so far.
     taken: u64,
@@ -97,17 +97,17 @@ struct State {
     closed: bool,
 }
 
-impl State {
+impl QueueState {
     fn is_due(&self) -> bool {
         self.hurried || self.jobs.len() >= GROUP_DUE || self.bytes >= GROUP_BYTES_DUE
     }
 }
 
-impl Queue {
+impl CommitQueue {
     /// Waits for room, then queues.
-    pub(crate) fn push(self: &Arc<Self>, work: Work) -> Result<Pending, StoreError> {
+    pub(crate) fn push(self: &Arc<Self>, work: CommitRequest) -> Result<PendingReply, StoreError> {
         let (reply, answer) = sync_channel(1);
-        let job = Job { work, reply };
+        let job = QueuedRequest { work, reply };
         let mut state = self.lock();
         while !state.closed && (state.jobs.len() >= GROUP_MAX || state.bytes >= QUEUE_BYTES_MAX) {
             state = self
@@ -124,7 +124,7 @@ impl Queue {
         if state.is_due() {
             self.work.notify_one();
         }
-        Ok(Pending {
+        Ok(PendingReply {
             answer,
             nth,
             queue: Arc::clone(self),
@@ -142,7 +142,7 @@ impl Queue {
 
     /// Waits until work is due and takes all there is; `None` once closed and
     /// empty. So a lone caller waits for one commit, and many share one.
-    pub(crate) fn take(&self) -> Option<Vec<Job>> {
+    pub(crate) fn take(&self) -> Option<Vec<QueuedRequest>> {
         let mut state = self.lock();
         while !state.is_due() && !state.closed {
             state = self
@@ -169,17 +169,17 @@ impl Queue {
     /// Closes the queue when dropped, so that nobody waits for a committer
     /// that is gone.
     pub(crate) fn close_at_end(&self) -> impl Drop + '_ {
-        AtEnd(self)
+        CloseOnDrop(self)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct AtEnd<'a>(&'a Queue);
+struct CloseOnDrop<'a>(&'a CommitQueue);
 
-impl Drop for AtEnd<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.close();
         // What a committer that panicked left is answered by being dropped.

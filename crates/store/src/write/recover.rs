@@ -9,11 +9,11 @@ use crate::StoreError;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Attempt;
 use crate::format::archive_file::Archive;
-use crate::format::header::{FileKind, HEADER_LEN, Header};
+use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use crate::format::layout;
 use crate::format::mask::Mask;
 use crate::format::pack::single_entry;
-use crate::format::pack_index::{List, Slot};
+use crate::format::pack_index::{PackIndex, PackIndexEntry};
 use crate::format::pack_scan;
 use crate::format::pack_scan::Found;
 
@@ -23,26 +23,26 @@ pub(crate) const PACK_MAX: u64 = 4 << 30;
 const LIST_BATCH: usize = 1_000;
 
 /// A shared pack that still takes entries.
-pub(crate) struct Active {
+pub(crate) struct ActivePack {
     pub(crate) number: u32,
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) mask: Mask,
     pub(crate) end: u64,
-    pub(crate) list: List,
+    pub(crate) list: PackIndex,
 }
 
 /// An archive made ready for writing.
-pub(crate) struct Recovered {
+pub(crate) struct RecoveredArchive {
     /// The whole journal, in order.
-    pub(crate) slots: Vec<Slot>,
-    pub(crate) active: Option<Active>,
-    pub(crate) adopted: List,
+    pub(crate) slots: Vec<PackIndexEntry>,
+    pub(crate) active: Option<ActivePack>,
+    pub(crate) adopted: PackIndex,
     pub(crate) next_pack: u32,
     /// What was found amiss, for a person.
     pub(crate) notices: Vec<String>,
 }
 
-pub(crate) fn recover(disk: &dyn Disk, archive: &Archive) -> Result<Recovered, StoreError> {
+pub(crate) fn recover(disk: &dyn Disk, archive: &Archive) -> Result<RecoveredArchive, StoreError> {
     let mut work = Recovery {
         disk,
         archive,
@@ -83,7 +83,7 @@ pub(crate) fn recover(disk: &dyn Disk, archive: &Archive) -> Result<Recovered, S
     }
     let mut slots = work.slots;
     slots.sort_by_key(|slot| slot.card.seq);
-    Ok(Recovered {
+    Ok(RecoveredArchive {
         slots,
         active,
         adopted,
@@ -100,7 +100,7 @@ pub(crate) fn recover(disk: &dyn Disk, archive: &Archive) -> Result<Recovered, S
 struct Recovery<'a> {
     disk: &'a dyn Disk,
     archive: &'a Archive,
-    slots: Vec<Slot>,
+    slots: Vec<PackIndexEntry>,
     notices: Vec<String>,
 }
 
@@ -117,14 +117,14 @@ impl Recovery<'_> {
         }
         let name = layout::pack(number);
         let file = self.open(&name)?;
-        if file.len().attempt(|| format!("read {name}"))? <= HEADER_LEN {
+        if file.len().attempt(|| format!("read {name}"))? <= FILE_HEADER_LEN {
             // Created and never written to before the end came.
             self.disk
                 .remove(&name)
                 .attempt(|| format!("remove {name}"))?;
             return Ok(None);
         }
-        match Header::read(&*file, &name) {
+        match FileHeader::read(&*file, &name) {
             Ok(header) => Ok(Some(header.kind)),
             Err(StoreError::Damaged { what, detail }) => {
                 self.notices.push(format!("{what} {detail}"));
@@ -140,13 +140,17 @@ impl Recovery<'_> {
 
     /// Opens a list, reading what is listed; `None` where it has to be made
     /// anew.
-    fn list(&mut self, number: u32, name: &str) -> Result<Option<(List, Vec<Slot>)>, StoreError> {
+    fn list(
+        &mut self,
+        number: u32,
+        name: &str,
+    ) -> Result<Option<(PackIndex, Vec<PackIndexEntry>)>, StoreError> {
         let file = match self.disk.write(name) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
         };
-        let mut list = match List::open(number, name.to_string(), file) {
+        let mut list = match PackIndex::open(number, name.to_string(), file) {
             Ok(list) => list,
             Err(StoreError::Damaged { .. }) => return Ok(None),
             Err(e) => return Err(e),
@@ -161,12 +165,12 @@ impl Recovery<'_> {
     }
 
     /// A fresh list under another name, to be renamed once it is filled.
-    fn fresh_list(&self, number: u32, name: &str) -> Result<List, StoreError> {
-        let header = self.archive.header(FileKind::List);
-        List::create(self.disk, number, format!("{name}.new"), &header)
+    fn fresh_list(&self, number: u32, name: &str) -> Result<PackIndex, StoreError> {
+        let header = self.archive.header(FileKind::PackIndex);
+        PackIndex::create(self.disk, number, format!("{name}.new"), &header)
     }
 
-    fn publish(&self, mut list: List, name: &str) -> Result<List, StoreError> {
+    fn publish(&self, mut list: PackIndex, name: &str) -> Result<PackIndex, StoreError> {
         let attempt = || format!("replace {name}");
         self.disk.rename(&list.name, name).attempt(attempt)?;
         self.disk.sync_folder(layout::PACKS).attempt(attempt)?;
@@ -176,10 +180,10 @@ impl Recovery<'_> {
 
     /// Brings the list of a shared pack up to what the pack holds, and cuts
     /// the pack's torn tail. Returns the pack where it can take more.
-    fn shared(&mut self, number: u32) -> Result<Option<Active>, StoreError> {
+    fn shared(&mut self, number: u32) -> Result<Option<ActivePack>, StoreError> {
         let (pack_name, list_name) = (layout::pack(number), layout::list(number));
         let file = self.open(&pack_name)?;
-        let header = match Header::read(&*file, &pack_name) {
+        let header = match FileHeader::read(&*file, &pack_name) {
             Ok(header) => Some(header),
             Err(StoreError::Damaged { what, detail }) => {
                 self.notices.push(format!("{what} {detail}"));
@@ -194,21 +198,21 @@ impl Recovery<'_> {
                 .extend(listed.into_iter().flat_map(|(_, slots)| slots));
             return Ok(None);
         };
-        let renew = listed.is_none();
+        let bump_generation = listed.is_none();
         let (list, slots) = match listed {
             Some(listed) => listed,
             None => (self.fresh_list(number, &list_name)?, Vec::new()),
         };
-        let mut pack = Active {
+        let mut pack = ActivePack {
             number,
             mask: header.mask,
-            end: slots.last().map_or(HEADER_LEN, end_of),
+            end: slots.last().map_or(FILE_HEADER_LEN, end_of),
             list,
             file,
         };
         self.slots.extend(slots);
         let whole = self.list_the_rest(&mut pack)?;
-        if renew {
+        if bump_generation {
             pack.list = self.publish(pack.list, &list_name)?;
         }
         let takes_more = whole && pack.end < PACK_MAX;
@@ -217,7 +221,7 @@ impl Recovery<'_> {
 
     /// Lists what stands in the pack behind its listed entries. Whether the
     /// pack ends with a whole entry then.
-    fn list_the_rest(&mut self, pack: &mut Active) -> Result<bool, StoreError> {
+    fn list_the_rest(&mut self, pack: &mut ActivePack) -> Result<bool, StoreError> {
         let name = layout::pack(pack.number);
         let attempt = || format!("read {name}");
         let len = pack.file.len().attempt(attempt)?;
@@ -255,7 +259,7 @@ impl Recovery<'_> {
         Ok(true)
     }
 
-    fn skip_damage(&mut self, pack: &Active, name: &str) -> Result<Option<Found>, StoreError> {
+    fn skip_damage(&mut self, pack: &ActivePack, name: &str) -> Result<Option<Found>, StoreError> {
         let found = pack_scan::next_entry(&*pack.file, &pack.mask, pack.number, pack.end)
             .attempt(|| format!("read {name}"))?;
         if let Some(found) = &found {
@@ -268,7 +272,7 @@ impl Recovery<'_> {
     }
 
     /// The list of adopted packs; `None` where it has to be made anew.
-    fn adopted_list(&mut self) -> Result<Option<List>, StoreError> {
+    fn adopted_list(&mut self) -> Result<Option<PackIndex>, StoreError> {
         Ok(self.list(0, layout::ADOPTED)?.map(|(list, slots)| {
             self.slots.extend(slots);
             list
@@ -306,10 +310,10 @@ impl Recovery<'_> {
     /// Lists adopted packs that are not.
     fn adopt_unlisted(
         &mut self,
-        listed: Option<List>,
+        listed: Option<PackIndex>,
         singles: &[u32],
-    ) -> Result<List, StoreError> {
-        let renew = listed.is_none();
+    ) -> Result<PackIndex, StoreError> {
+        let bump_generation = listed.is_none();
         let mut list = match listed {
             Some(list) => list,
             None => self.fresh_list(0, layout::ADOPTED)?,
@@ -326,7 +330,7 @@ impl Recovery<'_> {
         if !found.is_empty() {
             self.slots.extend(list.append(&found)?);
         }
-        if renew {
+        if bump_generation {
             list = self.publish(list, layout::ADOPTED)?;
         }
         Ok(list)
@@ -334,6 +338,6 @@ impl Recovery<'_> {
 }
 
 /// Behind an entry's trailer.
-pub(crate) fn end_of(slot: &Slot) -> u64 {
+pub(crate) fn end_of(slot: &PackIndexEntry) -> u64 {
     slot.place.start + slot.card.stored + u64::from(slot.place.trailer)
 }

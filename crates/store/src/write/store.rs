@@ -6,21 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use crate::disk::Disk;
-use crate::disk::fs::Folder;
+use crate::disk::fs::FsDisk;
 use crate::disk::lock::WriterLock;
 use crate::disk::system;
 use crate::format::archive_file::Archive;
-use crate::format::entry::{Card, EntryKind, Place};
 use crate::format::entry::{
-    CustodyEvent, Fact, FleetNote, Kind, Setting, read_entry, read_record, setting_key,
+    CustodyEvent, EntryType, FleetNote, NewEntry, Setting, read_entry, read_record, setting_key,
 };
-use crate::format::frame::Body;
+use crate::format::entry::{EntryHeader, EntryKind, EntryLocation};
+use crate::format::frame::FramedBody;
 use crate::format::pack::read_json;
-use crate::write::catalogue_db::Keyed;
+use crate::write::catalogue_db::CatalogueDb;
 use crate::write::download::IncomingBody;
-use crate::write::group_commit::{Committer, Poison, refuse_if_full, refuse_if_poisoned};
+use crate::write::group_commit::{GroupCommit, Poison, refuse_if_full, refuse_if_poisoned};
 use crate::write::pending_custody;
-use crate::write::queue::{Done, Pending, Queue, Work};
+use crate::write::queue::{CommitQueue, CommitReceipt, CommitRequest, PendingReply};
 use crate::write::recover::recover;
 use crate::{Scratch, StoreError};
 use evidence::{
@@ -51,29 +51,29 @@ pub struct OpenOptions {
 
 /// What sealing a result came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sealing {
+pub enum SealOutcome {
     Sealed(Record),
     /// These very bytes were sealed under this key before.
-    AlreadyThere(Record),
+    AlreadySealed(Record),
 }
 
-impl Sealing {
+impl SealOutcome {
     pub fn record(&self) -> &Record {
         match self {
-            Self::Sealed(record) | Self::AlreadyThere(record) => record,
+            Self::Sealed(record) | Self::AlreadySealed(record) => record,
         }
     }
 
     pub fn into_record(self) -> Record {
         match self {
-            Self::Sealed(record) | Self::AlreadyThere(record) => record,
+            Self::Sealed(record) | Self::AlreadySealed(record) => record,
         }
     }
 }
 
 /// What the catalogue says of a result without reading a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Latest {
+pub struct LatestVersion {
     pub version: Version,
     pub seq: Seq,
     pub sha256: Sha256,
@@ -84,18 +84,18 @@ pub struct Latest {
 /// An archive opened for writing. One per archive; shared between threads by
 /// reference or `Arc`.
 pub struct Store {
-    shared: Arc<Shared>,
+    shared: Arc<StoreCore>,
     committer: Mutex<Option<JoinHandle<()>>>,
     notices: Vec<String>,
 }
 
 /// What downloads need of the store.
-pub(crate) struct Shared {
+pub(crate) struct StoreCore {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) archive: Archive,
     pub(crate) poison: Poison,
-    queue: Arc<Queue>,
-    keyed: RwLock<Option<Arc<Keyed>>>,
+    queue: Arc<CommitQueue>,
+    keyed: RwLock<Option<Arc<CatalogueDb>>>,
     downloading: Mutex<HashSet<ResultKey>>,
     lock: Mutex<Option<WriterLock>>,
 }
@@ -108,7 +108,7 @@ impl Store {
     ///
     /// **Cost**: reads the side files, and of packs only what they lack.
     pub fn open(dir: &Path, options: OpenOptions) -> Result<Self, StoreError> {
-        let disk = Arc::new(Folder::new(dir));
+        let disk = Arc::new(FsDisk::new(dir));
         if !options.create {
             Archive::read(&*disk, dir)?;
         } else {
@@ -120,7 +120,7 @@ impl Store {
         }
         let lock = WriterLock::acquire(dir, &options.command)?;
         let mut store = Self::open_on(disk, dir, options.create, Some(lock))?;
-        let damaged = pending_custody::fold_in(&store, dir)?;
+        let damaged = pending_custody::merge(&store, dir)?;
         store
             .notices
             .extend(damaged.iter().map(|damage| format!("{damage}; kept")));
@@ -141,11 +141,11 @@ impl Store {
         let recovered = recover(&*disk, &archive)?;
         let mut notices = recovered.notices;
         if archive.generation == 0 {
-            archive.renew(&*disk)?;
+            archive.bump_generation(&*disk)?;
         }
         // What was derived from entries that are gone must not stay.
-        let mut renew = || archive.renew(&*disk);
-        let opened = Keyed::open(disk.clone(), &recovered.slots, &mut renew)?;
+        let mut bump_generation = || archive.bump_generation(&*disk);
+        let opened = CatalogueDb::open(disk.clone(), &recovered.slots, &mut bump_generation)?;
         if let Some(why) = opened.rebuilt {
             notices.push(format!("catalogue was rebuilt from the packs: {why}"));
         }
@@ -154,7 +154,7 @@ impl Store {
         let last = opened.beyond.unwrap_or_default().max(extent.last);
         let keyed = Arc::new(opened.keyed);
         let poison: Poison = Arc::new(OnceLock::new());
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(StoreCore {
             disk: disk.clone(),
             archive: archive.clone(),
             poison: poison.clone(),
@@ -163,7 +163,7 @@ impl Store {
             downloading: Mutex::default(),
             lock: Mutex::new(lock),
         });
-        let committer = Committer {
+        let committer = GroupCommit {
             disk,
             archive,
             keyed,
@@ -202,9 +202,9 @@ impl Store {
     /// The latest version sealed under `key`.
     ///
     /// **Cost**: one look-up in memory or in sled.
-    pub fn latest(&self, key: ResultKey) -> Result<Option<Latest>, StoreError> {
+    pub fn latest(&self, key: ResultKey) -> Result<Option<LatestVersion>, StoreError> {
         let latest = self.shared.keyed()?.latest(key)?;
-        Ok(latest.map(|(card, _)| Latest {
+        Ok(latest.map(|(card, _)| LatestVersion {
             version: Version(card.version),
             seq: card.seq,
             sha256: card.sha256,
@@ -219,7 +219,7 @@ impl Store {
         if self.latest(key)?.is_some() {
             return Ok(None);
         }
-        match self.find(Kind::Gap, key)? {
+        match self.find(EntryType::Gap, key)? {
             Some(EntryKind::Gap(gap)) => Ok(Some(gap)),
             _ => Ok(None),
         }
@@ -227,7 +227,7 @@ impl Store {
 
     /// The action as last noted.
     pub fn action(&self, id: ActionId) -> Result<Option<Action>, StoreError> {
-        match self.find(Kind::Action, ResultKey::new(id, CommandIndex(0)))? {
+        match self.find(EntryType::Action, ResultKey::new(id, CommandIndex(0)))? {
             Some(EntryKind::Action(action)) => Ok(Some(action)),
             _ => Ok(None),
         }
@@ -235,13 +235,13 @@ impl Store {
 
     /// The setting as last noted.
     pub fn setting(&self, name: &str) -> Result<Option<serde_json::Value>, StoreError> {
-        match self.find(Kind::Setting, setting_key(name))? {
+        match self.find(EntryType::Setting, setting_key(name))? {
             Some(EntryKind::Setting(setting)) => Ok(Some(setting.value)),
             _ => Ok(None),
         }
     }
 
-    fn find(&self, kind: Kind, key: ResultKey) -> Result<Option<EntryKind>, StoreError> {
+    fn find(&self, kind: EntryType, key: ResultKey) -> Result<Option<EntryKind>, StoreError> {
         let mut ident = vec![kind as u8];
         ident.extend_from_slice(&key.to_bytes());
         let Some((card, place)) = self.shared.keyed()?.find(&ident)? else {
@@ -250,7 +250,7 @@ impl Store {
         self.read(&card, &place).map(Some)
     }
 
-    fn read(&self, card: &Card, place: &Place) -> Result<EntryKind, StoreError> {
+    fn read(&self, card: &EntryHeader, place: &EntryLocation) -> Result<EntryKind, StoreError> {
         let json = read_json(&*self.shared.disk, self.archive().key(), card, place)?;
         Ok(read_entry(card, &json)?.kind)
     }
@@ -266,7 +266,7 @@ impl Store {
         facts: &Facts,
         collected_at: &Time,
         body: &[u8],
-    ) -> Result<Sealing, StoreError> {
+    ) -> Result<SealOutcome, StoreError> {
         self.submit(key, facts, collected_at, body)?.wait()
     }
 
@@ -287,9 +287,9 @@ impl Store {
                 limit: SMALL_MAX as u64,
             });
         }
-        let fact = Fact::result(key, collected_at, facts);
-        let body = Body::new(body, compresses(facts, body));
-        let pending = self.shared.push(Work::Entry(fact, body))?;
+        let fact = NewEntry::result(key, collected_at, facts);
+        let body = FramedBody::new(body, compresses(facts, body));
+        let pending = self.shared.push(CommitRequest::Entry(fact, body))?;
         Ok(PendingCommit { pending })
     }
 
@@ -310,7 +310,7 @@ impl Store {
     /// noted adds nothing.
     pub fn note_action(&self, action: &Action, json: &[u8]) -> Result<Seq, StoreError> {
         check_action_json(action, json)?;
-        self.note(Fact::action(action), Body::new(json, true))
+        self.note(NewEntry::action(action), FramedBody::new(json, true))
     }
 
     /// Notes a page of actions in one commit.
@@ -318,7 +318,7 @@ impl Store {
         for page in actions.chunks(NOTES_AT_ONCE) {
             let facts = page.iter().map(|(action, json)| {
                 check_action_json(action, json)?;
-                Ok((Fact::action(action), Body::new(json, true)))
+                Ok((NewEntry::action(action), FramedBody::new(json, true)))
             });
             self.note_all(facts)?;
         }
@@ -328,19 +328,22 @@ impl Store {
     /// Notes several gaps in one commit.
     pub fn note_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError> {
         for page in gaps.chunks(NOTES_AT_ONCE) {
-            self.note_all(page.iter().map(|gap| Ok((Fact::gap(gap), Body::none()))))?;
+            self.note_all(
+                page.iter()
+                    .map(|gap| Ok((NewEntry::gap(gap), FramedBody::none()))),
+            )?;
         }
         Ok(())
     }
 
     fn note_all(
         &self,
-        facts: impl Iterator<Item = Result<(Fact, Body), StoreError>>,
+        facts: impl Iterator<Item = Result<(NewEntry, FramedBody), StoreError>>,
     ) -> Result<(), StoreError> {
         let answers = facts
             .map(|fact| {
                 let (fact, body) = fact?;
-                self.shared.push(Work::Entry(fact, body))
+                self.shared.push(CommitRequest::Entry(fact, body))
             })
             .collect::<Result<Vec<_>, _>>()?;
         answers
@@ -351,12 +354,12 @@ impl Store {
     /// Notes that a result is not there. A later seal of the same key
     /// supersedes it; the same reason and detail again add nothing.
     pub fn note_gap(&self, gap: &Gap) -> Result<Seq, StoreError> {
-        self.note(Fact::gap(gap), Body::none())
+        self.note(NewEntry::gap(gap), FramedBody::none())
     }
 
     /// Notes who did what. The very same event again adds nothing.
     pub fn note_custody(&self, event: &CustodyEvent) -> Result<Seq, StoreError> {
-        self.note(Fact::custody(event), Body::none())
+        self.note(NewEntry::custody(event), FramedBody::none())
     }
 
     /// Notes several events in one commit.
@@ -364,7 +367,7 @@ impl Store {
         for page in events.chunks(NOTES_AT_ONCE) {
             self.note_all(
                 page.iter()
-                    .map(|event| Ok((Fact::custody(event), Body::none()))),
+                    .map(|event| Ok((NewEntry::custody(event), FramedBody::none()))),
             )?;
         }
         Ok(())
@@ -377,7 +380,7 @@ impl Store {
             name: name.to_string(),
             value,
         };
-        self.note(Fact::setting(&setting), Body::none())
+        self.note(NewEntry::setting(&setting), FramedBody::none())
     }
 
     /// Notes steps of fleet runs, a commit's worth at a time. What a place says
@@ -386,14 +389,14 @@ impl Store {
         for page in notes.chunks(NOTES_AT_ONCE) {
             self.note_all(
                 page.iter()
-                    .map(|note| Ok((Fact::fleet(note), Body::none()))),
+                    .map(|note| Ok((NewEntry::fleet(note), FramedBody::none()))),
             )?;
         }
         Ok(())
     }
 
-    fn note(&self, fact: Fact, body: Body) -> Result<Seq, StoreError> {
-        let done = self.shared.push(Work::Entry(fact, body))?.wait()?;
+    fn note(&self, fact: NewEntry, body: FramedBody) -> Result<Seq, StoreError> {
+        let done = self.shared.push(CommitRequest::Entry(fact, body))?.wait()?;
         Ok(done.card.seq)
     }
 
@@ -403,7 +406,7 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         self.shared.queue.close();
         if let Some(thread) = lock(&self.committer).take() {
-            thread.join().map_err(|_| StoreError::Keyed {
+            thread.join().map_err(|_| StoreError::Catalogue {
                 detail: "the committer has panicked".into(),
             })?;
         }
@@ -437,19 +440,19 @@ impl Drop for Store {
 /// A body on its way to being sealed.
 #[must_use = "a body is sealed once `wait` says so"]
 pub struct PendingCommit {
-    pending: Pending,
+    pending: PendingReply,
 }
 
 impl PendingCommit {
     /// Returns once the body is durable.
-    pub fn wait(self) -> Result<Sealing, StoreError> {
+    pub fn wait(self) -> Result<SealOutcome, StoreError> {
         wait_sealing(self.pending)
     }
 }
 
-impl Shared {
-    pub(crate) fn push(&self, work: Work) -> Result<Pending, StoreError> {
-        let (Work::Entry(fact, _) | Work::Adopt(fact, _)) = &work;
+impl StoreCore {
+    pub(crate) fn push(&self, work: CommitRequest) -> Result<PendingReply, StoreError> {
+        let (CommitRequest::Entry(fact, _) | CommitRequest::Adopt(fact, _)) = &work;
         if fact.json.len() > FACT_BYTES_MAX {
             return Err(StoreError::FactTooLarge {
                 what: format!("facts of {}", fact.key),
@@ -461,7 +464,7 @@ impl Shared {
         self.queue.push(work)
     }
 
-    fn keyed(&self) -> Result<Arc<Keyed>, StoreError> {
+    fn keyed(&self) -> Result<Arc<CatalogueDb>, StoreError> {
         self.keyed
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -486,13 +489,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) fn wait_sealing(pending: Pending) -> Result<Sealing, StoreError> {
-    let Done { card, json, fresh } = pending.wait()?;
+pub(crate) fn wait_sealing(pending: PendingReply) -> Result<SealOutcome, StoreError> {
+    let CommitReceipt { card, json, fresh } = pending.wait()?;
     let record = read_record(&card, &json)?;
     Ok(if fresh {
-        Sealing::Sealed(record)
+        SealOutcome::Sealed(record)
     } else {
-        Sealing::AlreadyThere(record)
+        SealOutcome::AlreadySealed(record)
     })
 }
 
