@@ -81,16 +81,16 @@ impl Disk for FsDisk {
         system::free_bytes(&self.root)
     }
 
-    fn keyed_root(&self) -> PathBuf {
-        self.path(crate::format::layout::KEYED)
+    fn real_path(&self, folder: &str) -> PathBuf {
+        self.path(folder)
     }
 
-    fn sync_keyed(&self, folder: &Path) -> io::Result<()> {
+    fn sync_sled(&self, path: &Path) -> io::Result<()> {
         // The handle that syncs must be writable on Windows.
         let log = OpenOptions::new()
             .read(true)
             .write(true)
-            .open(folder.join("db"))?;
+            .open(path.join("db"))?;
         log.sync_data()
     }
 }

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::error::Attempt;
-use crate::format::layout;
 
+const LOCK: &str = "lock";
+const WRITER: &str = "writer.json";
 /// How long the next writer waits for one that is just closing.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -35,7 +36,7 @@ impl WriterLock {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(dir.join(layout::LOCK))
+            .open(dir.join(LOCK))
             .attempt(attempt)?;
         let start = Instant::now();
         loop {
@@ -53,7 +54,7 @@ impl WriterLock {
             command: command.to_string(),
         };
         let text = serde_json::to_vec(&writer).unwrap_or_default();
-        fs::write(dir.join(layout::WRITER), text).attempt(attempt)?;
+        fs::write(dir.join(WRITER), text).attempt(attempt)?;
         Ok(Self { _file: file })
     }
 }
@@ -61,7 +62,7 @@ impl WriterLock {
 /// What the writer says it does; `None` where there is none, or nobody can
 /// tell. Only looks: a writer that comes meanwhile has the patience.
 pub(crate) fn writer(dir: &Path) -> Option<String> {
-    let file = File::open(dir.join(layout::LOCK)).ok()?;
+    let file = File::open(dir.join(LOCK)).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Some(named(dir).command),
         _ => None,
@@ -77,7 +78,7 @@ fn holder(dir: &Path) -> StoreError {
 }
 
 fn named(dir: &Path) -> WriterInfo {
-    fs::read(dir.join(layout::WRITER))
+    fs::read(dir.join(WRITER))
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or(WriterInfo {

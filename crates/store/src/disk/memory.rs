@@ -137,7 +137,7 @@ impl MemoryDisk {
     /// Another disk with the same on it, sled's folder included.
     pub(crate) fn copy(&self, home: &Path) -> Self {
         let fresh = Self::new(home);
-        copy_folder(&self.keyed_root(), &fresh.keyed_root());
+        copy_folder(&self.sled_root(), &fresh.sled_root());
         let (old, mut state) = (self.lock(), fresh.lock());
         state.bytes = old.bytes.clone();
         state.names = old.names.clone();
@@ -145,6 +145,10 @@ impl MemoryDisk {
         state.next = old.next;
         drop(state);
         fresh
+    }
+
+    fn sled_root(&self) -> PathBuf {
+        self.home.join("catalogue")
     }
 
     fn snapshot(&self) -> PathBuf {
@@ -160,7 +164,7 @@ impl MemoryDisk {
     ) -> Self {
         let fresh = Self::new(home);
         if keyed == SledAfterCrash::LastSync {
-            copy_folder(&self.snapshot(), &fresh.keyed_root());
+            copy_folder(&self.snapshot(), &fresh.sled_root());
             copy_folder(&self.snapshot(), &fresh.snapshot());
         }
         let old = self.lock();
@@ -296,13 +300,13 @@ impl Disk for MemoryDisk {
         Ok(self.lock().free.unwrap_or(u64::MAX))
     }
 
-    fn keyed_root(&self) -> PathBuf {
-        self.home.join("catalogue")
+    fn real_path(&self, folder: &str) -> PathBuf {
+        self.home.join(folder)
     }
 
-    fn sync_keyed(&self, _folder: &Path) -> io::Result<()> {
+    fn sync_sled(&self, _path: &Path) -> io::Result<()> {
         self.lock().operate()?;
-        copy_folder(&self.keyed_root(), &self.snapshot());
+        copy_folder(&self.sled_root(), &self.snapshot());
         Ok(())
     }
 }

@@ -32,10 +32,10 @@ pub(crate) trait Disk: Send + Sync {
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
     /// **Units**: bytes that can still be written.
     fn free(&self) -> io::Result<u64>;
-    /// Where sled keeps its files: always a real folder.
-    fn keyed_root(&self) -> PathBuf;
-    /// Makes durable what sled wrote into `folder`, `db` being its log.
-    fn sync_keyed(&self, folder: &Path) -> io::Result<()>;
+    /// Path of a folder in the file system, for sled, which does its own I/O.
+    fn real_path(&self, folder: &str) -> PathBuf;
+    /// Makes durable what sled wrote into the folder at `path`.
+    fn sync_sled(&self, path: &Path) -> io::Result<()>;
 }
 
 /// An open file of the archive: positioned, shared between threads.

@@ -113,7 +113,7 @@ impl Archive {
             key: system::random_bytes(),
         };
         let attempt = || "create the archive".to_string();
-        for folder in ["", layout::PACKS, layout::INCOMING, layout::KEYED] {
+        for folder in ["", layout::PACKS, layout::INCOMING, layout::CATALOGUE] {
             disk.create_folder(folder).attempt(attempt)?;
         }
         archive.write(disk)?;

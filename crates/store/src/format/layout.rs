@@ -16,12 +16,10 @@
 use evidence::ResultKey;
 
 pub(crate) const ARCHIVE: &str = "archive.json";
-pub(crate) const LOCK: &str = "lock";
-pub(crate) const WRITER: &str = "writer.json";
 pub(crate) const PACKS: &str = "packs";
 pub(crate) const ADOPTED: &str = "packs/adopted.list";
 pub(crate) const INCOMING: &str = "incoming";
-pub(crate) const KEYED: &str = "catalogue";
+pub(crate) const CATALOGUE: &str = "catalogue";
 pub(crate) const NOTES: &str = "custody.notes";
 pub(crate) const BOOKMARK: &str = "bookmark.json";
 pub(crate) const SCRATCH: &str = "scratch";

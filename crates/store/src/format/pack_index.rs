@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile, read_exact_at, read_full_at};
 use crate::error::Attempt;
 use crate::format::entry::{ENTRY_HEADER_LEN, ENTRY_LOCATION_LEN, EntryHeader, EntryLocation};
 use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use crate::format::mask::Mask;
-use crate::read::journal_tail::PackIndexPosition;
 
 /// ```text
 /// mark     4
@@ -38,7 +39,20 @@ pub(crate) struct PackIndexEntry {
     pub(crate) json_len: u32,
 }
 
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PackIndexPosition {
+    pub(crate) number: u32,
+    /// Drawn by lot for every list that is written.
+    pub(crate) nonce: [u8; 12],
+    pub(crate) at: u64,
+}
+
 impl PackIndexEntry {
+    /// Behind the entry's trailer.
+    pub(crate) fn end(&self) -> u64 {
+        self.place.start + self.card.stored + u64::from(self.place.trailer)
+    }
+
     /// Where in the list the record begins.
     pub(crate) fn record_at(&self) -> u64 {
         self.json_at.saturating_sub((HEAD + FIXED) as u64)

@@ -23,9 +23,9 @@ use crate::format::pack;
 use crate::format::pack::read_json;
 use crate::format::pack_index::PackIndexEntry;
 use crate::read::catalogue_state::CatalogueState;
-use crate::read::journal_tail::JournalCheckpoint;
+use crate::read::checkpoint::JournalCheckpoint;
+use crate::read::pending_custody;
 use crate::read::reader::{Damage, RecordReader};
-use crate::write::pending_custody;
 use evidence::{Action, ActionId, Gap, Record, ResultId, ResultKey, Seq, Version};
 
 /// Packs held open: an archive may have thousands.
@@ -73,8 +73,8 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    pub(crate) fn bookmark(&self, seq: Seq) -> Option<JournalCheckpoint> {
-        self.read().bookmark(self.archive_id(), seq)
+    pub(crate) fn checkpoint(&self, seq: Seq) -> Option<JournalCheckpoint> {
+        self.read().checkpoint(self.archive_id(), seq)
     }
 
     pub(crate) fn is_damaged(&self) -> bool {

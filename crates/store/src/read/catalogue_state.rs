@@ -12,8 +12,7 @@ use crate::format::mask::Mask;
 use crate::format::pack::single_entry;
 use crate::format::pack_index::{PackIndex, PackIndexEntry};
 use crate::format::{layout, pack_scan};
-use crate::read::journal_tail::JournalCheckpoint;
-use crate::write::recover::end_of;
+use crate::read::checkpoint::JournalCheckpoint;
 use evidence::{ActionId, ResultId, ResultKey, Seq, Version};
 
 #[derive(Default)]
@@ -64,7 +63,7 @@ impl CatalogueState {
     }
 
     /// Where the lists go on behind `seq`; `None` where any is damaged.
-    pub(crate) fn bookmark(&self, archive: [u8; 16], seq: Seq) -> Option<JournalCheckpoint> {
+    pub(crate) fn checkpoint(&self, archive: [u8; 16], seq: Seq) -> Option<JournalCheckpoint> {
         if self.is_damaged() {
             return None;
         }
@@ -313,7 +312,7 @@ fn fill_holes(
             at = found.end;
             fresh.push(unlisted(found.card, found.place));
         }
-        at = end_of(slot);
+        at = slot.end();
     }
     Ok(())
 }

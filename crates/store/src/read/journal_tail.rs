@@ -5,39 +5,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::StoreError;
+use crate::disk::Disk;
 use crate::disk::fs::FsDisk;
-use crate::disk::{Disk, read_small, replace};
-use crate::error::Attempt;
 use crate::format::entry::{CustodyEvent, SealedResult};
-use crate::format::layout;
 use crate::read::catalogue::Catalogue;
 use crate::read::catalogue_state::CatalogueState;
+use crate::read::checkpoint::JournalCheckpoint;
 use evidence::Seq;
-
-/// **Units**: bytes. Some sixty a list, and a list a 4 GiB pack.
-const BOOKMARK_MAX: usize = 4 << 20;
-
-/// Where in each list the entries behind a Seq begin. Derived: one that is
-/// lost, damaged or of lists that were replaced costs a reading of all.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct JournalCheckpoint {
-    pub(crate) archive: [u8; 16],
-    pub(crate) seq: Seq,
-    pub(crate) lists: Vec<PackIndexPosition>,
-    /// Packs up to this number are listed.
-    pub(crate) pack: u32,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PackIndexPosition {
-    pub(crate) number: u32,
-    /// Drawn by lot for every list that is written.
-    pub(crate) nonce: [u8; 12],
-    pub(crate) at: u64,
-}
 
 /// What an archive holds behind a Seq.
 pub struct JournalTail {
@@ -55,7 +30,7 @@ impl JournalTail {
     }
 
     pub(crate) fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
-        if let Some(bookmark) = read(&*disk)
+        if let Some(bookmark) = JournalCheckpoint::read(&*disk)
             && let Some(contents) = CatalogueState::behind(&*disk, &bookmark)?
         {
             let catalogue = Catalogue::over(disk.clone(), dir, contents)?;
@@ -94,25 +69,13 @@ impl JournalTail {
     }
 }
 
-fn read(disk: &dyn Disk) -> Option<JournalCheckpoint> {
-    let bytes = read_small(disk, layout::BOOKMARK, BOOKMARK_MAX).ok()?;
-    serde_json::from_slice(&bytes).ok()
-}
-
 impl Catalogue {
     /// UnsyncedBytes a bookmark behind `seq`, for whoever knows everything up to
     /// there. Nothing but time depends on it.
     pub fn write_checkpoint(&self, seq: Seq) -> Result<(), StoreError> {
-        let Some(bookmark) = self.bookmark(seq) else {
-            return Ok(());
-        };
-        // A watch looks in every few seconds, and mostly nothing is new.
-        if read(&*self.disk).as_ref() == Some(&bookmark) {
-            return Ok(());
+        match self.checkpoint(seq) {
+            Some(checkpoint) => checkpoint.write(&*self.disk),
+            None => Ok(()),
         }
-        let attempt = || format!("write {}", layout::BOOKMARK);
-        let bytes = serde_json::to_vec(&bookmark).map_err(std::io::Error::from);
-        let bytes = bytes.attempt(attempt)?;
-        replace(&*self.disk, "", layout::BOOKMARK, &bytes).attempt(attempt)
     }
 }

@@ -57,7 +57,7 @@ fn a_bookmark_that_does_not_fit_costs_a_reading_of_all() {
     let whole = catalogue(&disk);
     let end = whole.last_seq();
     let write = |bytes: &[u8]| replace(&disk, "", crate::format::layout::BOOKMARK, bytes).unwrap();
-    let good = serde_json::to_string(&whole.bookmark(end).unwrap()).unwrap();
+    let good = serde_json::to_string(&whole.checkpoint(end).unwrap()).unwrap();
     write(good.as_bytes());
     assert_eq!(known_from(&disk), end);
     for bad in [
@@ -70,7 +70,7 @@ fn a_bookmark_that_does_not_fit_costs_a_reading_of_all() {
         write(bad.as_bytes());
         assert_eq!(known_from(&disk), Seq::ZERO, "{bad}");
     }
-    let mut elsewhere = whole.bookmark(Seq(2)).unwrap();
+    let mut elsewhere = whole.checkpoint(Seq(2)).unwrap();
     elsewhere.lists[0].at += 1;
     write(&serde_json::to_vec(&elsewhere).unwrap());
     assert_eq!(known_from(&disk), Seq::ZERO);

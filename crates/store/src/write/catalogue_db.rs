@@ -120,7 +120,7 @@ impl CatalogueDb {
         slots: &[PackIndexEntry],
         bump_generation: &mut dyn FnMut() -> Result<(), StoreError>,
     ) -> Result<OpenedCatalogue, StoreError> {
-        let root = disk.keyed_root();
+        let root = disk.real_path(layout::CATALOGUE);
         std::fs::create_dir_all(&root).attempt(|| "create the catalogue's folder".into())?;
         let newest = numbers(&root).into_iter().max();
         let mut rebuilt = newest
@@ -156,7 +156,9 @@ impl CatalogueDb {
         disk: Arc<dyn Disk>,
         number: u32,
     ) -> Result<Result<Self, UnusableCatalogue>, StoreError> {
-        let folder = disk.keyed_root().join(format!("{number:04}"));
+        let folder = disk
+            .real_path(layout::CATALOGUE)
+            .join(format!("{number:04}"));
         let db = match open_sled(&folder) {
             Ok(db) => db,
             Err(StoreError::Catalogue { detail }) => {
@@ -164,8 +166,8 @@ impl CatalogueDb {
             }
             Err(e) => return Err(e),
         };
-        let name = format!("{}/{number:04}", layout::KEYED);
-        for folder in [name.as_str(), layout::KEYED, ""] {
+        let name = format!("{}/{number:04}", layout::CATALOGUE);
+        for folder in [name.as_str(), layout::CATALOGUE, ""] {
             disk.sync_folder(folder)
                 .attempt(|| "sync the catalogue's folder".into())?;
         }
@@ -251,7 +253,7 @@ impl CatalogueDb {
             self.db.flush()
         })?;
         self.disk
-            .sync_keyed(&self.folder)
+            .sync_sled(&self.folder)
             .attempt(|| "sync the catalogue".into())?;
         Ok(extent)
     }

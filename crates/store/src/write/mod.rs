@@ -5,7 +5,6 @@ pub(crate) mod download;
 pub(crate) mod group_commit;
 pub(crate) mod hashing;
 pub(crate) mod partial_download;
-pub(crate) mod pending_custody;
 pub(crate) mod queue;
 pub(crate) mod recover;
 #[allow(clippy::module_inception)]

@@ -206,7 +206,7 @@ impl Recovery<'_> {
         let mut pack = ActivePack {
             number,
             mask: header.mask,
-            end: slots.last().map_or(FILE_HEADER_LEN, end_of),
+            end: slots.last().map_or(FILE_HEADER_LEN, PackIndexEntry::end),
             list,
             file,
         };
@@ -335,9 +335,4 @@ impl Recovery<'_> {
         }
         Ok(list)
     }
-}
-
-/// Behind an entry's trailer.
-pub(crate) fn end_of(slot: &PackIndexEntry) -> u64 {
-    slot.place.start + slot.card.stored + u64::from(slot.place.trailer)
 }

@@ -16,10 +16,10 @@ use crate::format::entry::{
 use crate::format::entry::{EntryHeader, EntryKind, EntryLocation};
 use crate::format::frame::FramedBody;
 use crate::format::pack::read_json;
+use crate::read::pending_custody;
 use crate::write::catalogue_db::CatalogueDb;
 use crate::write::download::IncomingBody;
 use crate::write::group_commit::{GroupCommit, Poison, refuse_if_full, refuse_if_poisoned};
-use crate::write::pending_custody;
 use crate::write::queue::{CommitQueue, CommitReceipt, CommitRequest, PendingReply};
 use crate::write::recover::recover;
 use crate::{Scratch, StoreError};
@@ -120,7 +120,8 @@ impl Store {
         }
         let lock = WriterLock::acquire(dir, &options.command)?;
         let mut store = Self::open_on(disk, dir, options.create, Some(lock))?;
-        let damaged = pending_custody::merge(&store, dir)?;
+        let damaged =
+            pending_custody::merge(dir, store.archive(), |events| store.note_custodies(events))?;
         store
             .notices
             .extend(damaged.iter().map(|damage| format!("{damage}; kept")));

@@ -12,14 +12,13 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 
+use crate::StoreError;
 use crate::disk::system;
 use crate::format::archive_file::Archive;
 use crate::format::entry::CustodyEvent;
 use crate::format::layout;
 use crate::format::mask::Mask;
 use crate::read::reader::Damage;
-use crate::write::store::NOTES_AT_ONCE;
-use crate::{Store, StoreError};
 use evidence::Time;
 
 /// **Units**: bytes of one event: more than any command line has. A commit's
@@ -33,6 +32,9 @@ const CHECKSUM: usize = 4;
 /// **Units**: bytes of a damaged line that go into the journal. Events are
 /// some hundred bytes long; of a longer one its beginning is kept.
 const DAMAGED_KEPT: usize = 64 << 10;
+
+/// Events that are committed together.
+const EVENTS_AT_ONCE: usize = 1_000;
 
 fn mask(archive: &Archive) -> Mask {
     Mask {
@@ -74,7 +76,11 @@ pub(crate) fn append(dir: &Path, archive: &Archive, event: &CustodyEvent) -> io:
 
 /// Moves all events into the journal, and damaged lines as what they are.
 /// Repeating it is harmless. Returns what was damaged.
-pub(crate) fn merge(store: &Store, dir: &Path) -> Result<Vec<Damage>, StoreError> {
+pub(crate) fn merge(
+    dir: &Path,
+    archive: &Archive,
+    commit: impl Fn(&[CustodyEvent]) -> Result<(), StoreError>,
+) -> Result<Vec<Damage>, StoreError> {
     let failed = |e| StoreError::io(format!("fold in {}", layout::NOTES), e);
     let opened = File::options()
         .read(true)
@@ -86,11 +92,11 @@ pub(crate) fn merge(store: &Store, dir: &Path) -> Result<Vec<Damage>, StoreError
         Err(e) => return Err(failed(e)),
     };
     file.lock().map_err(failed)?;
-    let mut lines = CustodyLines::new(&file, store.archive());
+    let mut lines = CustodyLines::new(&file, archive);
     let mut damaged = Vec::new();
     loop {
         let mut page = Vec::new();
-        while page.len() < NOTES_AT_ONCE
+        while page.len() < EVENTS_AT_ONCE
             && let Some(line) = lines.next().map_err(failed)?
         {
             page.push(match line {
@@ -104,7 +110,7 @@ pub(crate) fn merge(store: &Store, dir: &Path) -> Result<Vec<Damage>, StoreError
         if page.is_empty() {
             break;
         }
-        store.note_custodies(&page)?;
+        commit(&page)?;
     }
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     file.set_len(0).map_err(failed)?;
