@@ -1,4 +1,4 @@
-//! The real disk: a folder of the file system.
+//! A directory of the file system as the disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -56,7 +56,7 @@ impl Disk for FsDisk {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(e),
         };
-        // A name that is no Unicode is none of ours.
+        // All names of the archive are ASCII; skip foreign ones.
         entries
             .filter_map(|entry| match entry {
                 Ok(entry) => entry.file_name().into_string().ok().map(Ok),
@@ -86,7 +86,7 @@ impl Disk for FsDisk {
     }
 
     fn sync_sled(&self, path: &Path) -> io::Result<()> {
-        // The handle that syncs must be writable on Windows.
+        // `db` is the log of sled. Windows syncs writable handles only.
         let log = OpenOptions::new()
             .read(true)
             .write(true)

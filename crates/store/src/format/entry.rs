@@ -1,5 +1,9 @@
-//! What is known of one entry: its card. The same bytes stand in the entry's
-//! trailer and in the side file.
+//! Entries of the journal: one fact each, such as a sealed result, a gap or a
+//! setting.
+//!
+//! An entry consists of a header with fixed fields, a JSON text and, for
+//! results and actions, a body. Header and JSON are stored twice: in the
+//! trailer of the entry in its pack, and in the pack index.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +14,7 @@ use evidence::{
     Sha256Sum, Time, Version,
 };
 
-/// What kind of fact an entry is.
+/// The type of an entry, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum EntryType {
     Result = 1,
@@ -21,37 +25,38 @@ pub(crate) enum EntryType {
     Fleet = 6,
 }
 
-/// Somebody did something with the archive.
+/// A custody event: a person used the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustodyEvent {
     pub who: String,
     pub host: String,
-    /// Of this program.
+    /// Version of this program.
     pub version: String,
     pub at: Time,
-    /// For a person; may be JSON. Holds no link and no token.
+    /// Description for a person, possibly JSON. Contains no link and no token.
     pub what: String,
 }
 
-/// A setting that decides what is found in the archive, so that rebuilding
-/// gives the same answers: passwords tried, limits, extractor version.
+/// A setting that affects search results, such as the passwords to try, limits
+/// or the extractor version. It is stored so that rebuilding the index gives
+/// the same answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     pub name: String,
     pub value: serde_json::Value,
 }
 
-/// A step of a fleet run: where one of its devices, or the run itself, has
-/// come to. The latest of its place counts.
+/// The state of a fleet run or of one of its devices. The latest note of a
+/// place replaces earlier ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FleetNote {
     pub run: [u8; 8],
-    /// 0 for the run itself, its devices from 1 on.
+    /// 0 for the run itself, 1 and up for its devices.
     pub place: u32,
     pub value: serde_json::Value,
 }
 
-/// A result of the journal, before its facts are read.
+/// A sealed result without its facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealedResult {
     pub seq: Seq,
@@ -60,14 +65,14 @@ pub struct SealedResult {
     pub bytes: u64,
 }
 
-/// One fact of the journal.
+/// One entry of the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub seq: Seq,
     pub kind: EntryKind,
 }
 
-/// What the fact is.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EntryKind {
     Result(Record),
@@ -78,24 +83,24 @@ pub enum EntryKind {
     Fleet(FleetNote),
 }
 
-/// The part of a card every entry has.
+/// The fixed fields of an entry.
 ///
-/// **Invariant**: `sha256` is that of the body where there is one; else of
-/// what makes two facts the same.
+/// **Invariant**: `sha256` is the hash of the body; for an entry without a
+/// body it is the dedup hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EntryHeader {
     pub(crate) seq: Seq,
     pub(crate) kind: EntryType,
-    /// Of results and gaps; of an action with index 0; of a setting the head
-    /// of its name's hash; of a step of a fleet run the run's id and a place.
+    /// Results and gaps: their key. Actions: the id with index 0. Settings: the
+    /// first bytes of the hash of the name. Fleet notes: run id and place.
     pub(crate) key: ResultKey,
-    /// From 1 for results, else 0.
+    /// From 1 for results, otherwise 0.
     pub(crate) version: u32,
     pub(crate) sha256: Sha256,
     pub(crate) blake3: Digest32,
     /// **Units**: bytes of the body.
     pub(crate) bytes: u64,
-    /// **Units**: bytes of its frames on disk, heads included.
+    /// **Units**: bytes of the frames on disk, including frame heads.
     pub(crate) stored: u64,
 }
 
@@ -111,9 +116,9 @@ impl EntryHeader {
         let mut bytes = [0; ENTRY_HEADER_LEN];
         let mut rest = bytes.as_mut_slice();
         let mut put = |field: &[u8]| {
-            let (here, beyond) = std::mem::take(&mut rest).split_at_mut(field.len());
-            here.copy_from_slice(field);
-            rest = beyond;
+            let (target, remaining) = std::mem::take(&mut rest).split_at_mut(field.len());
+            target.copy_from_slice(field);
+            rest = remaining;
         };
         put(&self.seq.0.to_le_bytes());
         put(&[self.kind as u8]);
@@ -126,7 +131,7 @@ impl EntryHeader {
         bytes
     }
 
-    /// `None` where the bytes are no card.
+    /// `None` if the bytes are not a valid header.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut fields = FieldReader(bytes.get(..ENTRY_HEADER_LEN)?);
         Some(Self {
@@ -150,7 +155,7 @@ impl EntryHeader {
     }
 }
 
-/// Takes fixed fields off a slice, one after the other.
+/// Reads fixed-size fields from the front of a slice.
 pub(crate) struct FieldReader<'a>(pub(crate) &'a [u8]);
 
 impl FieldReader<'_> {
@@ -161,19 +166,30 @@ impl FieldReader<'_> {
     }
 }
 
-/// Where an entry stands.
+/// The position of an entry: its frames, followed by its trailer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EntryLocation {
     pub(crate) pack: u32,
-    /// Of its first frame, or of the trailer where it has none.
+    /// Offset of the first frame, or of the trailer if there are no frames.
     pub(crate) start: u64,
-    /// **Units**: bytes of the whole trailer, which stands behind the frames.
+    /// **Units**: bytes of the whole trailer.
     pub(crate) trailer: u32,
 }
 
 pub(crate) const ENTRY_LOCATION_LEN: usize = 16;
 
 impl EntryLocation {
+    /// Offset of the trailer.
+    pub(crate) fn trailer_offset(&self, header: &EntryHeader) -> u64 {
+        self.start.saturating_add(header.stored)
+    }
+
+    /// Offset of the first byte after the trailer.
+    pub(crate) fn end(&self, header: &EntryHeader) -> u64 {
+        self.trailer_offset(header)
+            .saturating_add(u64::from(self.trailer))
+    }
+
     pub(crate) fn to_bytes(self) -> [u8; ENTRY_LOCATION_LEN] {
         let mut bytes = [0; ENTRY_LOCATION_LEN];
         bytes[..4].copy_from_slice(&self.pack.to_le_bytes());
@@ -192,18 +208,27 @@ impl EntryLocation {
     }
 }
 
-/// A fact on its way into the archive: what its card will hold beside what
-/// the body and the commit add.
+/// An entry as it is in its pack, without the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackEntry {
+    pub(crate) header: EntryHeader,
+    pub(crate) location: EntryLocation,
+    pub(crate) json: Vec<u8>,
+}
+
+/// An entry to be committed. The body and the commit add the other fields of
+/// the header.
 #[derive(Clone, Debug)]
 pub(crate) struct NewEntry {
     pub(crate) kind: EntryType,
     pub(crate) key: ResultKey,
-    /// What makes two facts the same, where there is no body.
+    /// Two entries without a body are duplicates if their dedup hashes are
+    /// equal.
     pub(crate) dedup_hash: Sha256,
     pub(crate) json: Vec<u8>,
 }
 
-/// What a result's card says in JSON.
+/// The JSON text of a result's entry.
 #[derive(Serialize, Deserialize)]
 struct ResultFacts<F> {
     collected_at: Time,
@@ -220,8 +245,8 @@ impl NewEntry {
     }
 
     pub(crate) fn gap(gap: &Gap) -> Self {
-        let same = [gap.reason.as_str().as_bytes(), b"\0", gap.detail.as_bytes()];
-        Self::new(EntryType::Gap, gap.key, &same, json_of(gap))
+        let hashed = [gap.reason.as_str().as_bytes(), b"\0", gap.detail.as_bytes()];
+        Self::new(EntryType::Gap, gap.key, &hashed, json_of(gap))
     }
 
     pub(crate) fn action(action: &Action) -> Self {
@@ -237,12 +262,8 @@ impl NewEntry {
 
     pub(crate) fn setting(setting: &Setting) -> Self {
         let json = json_of(setting);
-        Self::new(
-            EntryType::Setting,
-            setting_key(&setting.name),
-            &[&json],
-            json.clone(),
-        )
+        let key = setting_key(&setting.name);
+        Self::new(EntryType::Setting, key, &[&json], json.clone())
     }
 
     pub(crate) fn fleet(note: &FleetNote) -> Self {
@@ -251,9 +272,9 @@ impl NewEntry {
         Self::new(EntryType::Fleet, key, &[&json], json.clone())
     }
 
-    fn new(kind: EntryType, key: ResultKey, same: &[&[u8]], json: Vec<u8>) -> Self {
+    fn new(kind: EntryType, key: ResultKey, hashed: &[&[u8]], json: Vec<u8>) -> Self {
         let mut hash = Sha256Sum::default();
-        same.iter().for_each(|part| hash.update(part));
+        hashed.iter().for_each(|part| hash.update(part));
         Self {
             kind,
             key,
@@ -264,7 +285,7 @@ impl NewEntry {
 }
 
 fn json_of<T: Serialize>(value: &T) -> Vec<u8> {
-    // Plain data with text keys: there is nothing in it that JSON cannot say.
+    // Cannot fail: plain data with text keys.
     serde_json::to_vec(value).unwrap_or_default()
 }
 
@@ -281,39 +302,40 @@ pub(crate) fn setting_key(name: &str) -> ResultKey {
     ResultKey::from_bytes(key)
 }
 
-/// Reads an entry from its card.
+/// Parses an entry.
 ///
-/// **Errors**: damaged where the JSON, whose checksum fits, says something
-/// this build cannot read.
-pub(crate) fn read_entry(card: &EntryHeader, json: &[u8]) -> Result<Entry, StoreError> {
-    let unread = |e: serde_json::Error| {
-        StoreError::damaged(format!("entry {}", card.seq), format!("facts: {e}"))
+/// **Errors**: `Damaged` if the JSON, whose checksum is correct, has a form
+/// that this build cannot read.
+pub(crate) fn parse_entry(header: &EntryHeader, json: &[u8]) -> Result<Entry, StoreError> {
+    let damaged = |e: serde_json::Error| {
+        StoreError::damaged(format!("entry {}", header.seq), format!("facts: {e}"))
     };
-    let kind = match card.kind {
-        EntryType::Result => EntryKind::Result(read_record(card, json)?),
-        EntryType::Gap => EntryKind::Gap(serde_json::from_slice(json).map_err(unread)?),
-        EntryType::Action => EntryKind::Action(serde_json::from_slice(json).map_err(unread)?),
-        EntryType::Custody => EntryKind::Custody(serde_json::from_slice(json).map_err(unread)?),
-        EntryType::Setting => EntryKind::Setting(serde_json::from_slice(json).map_err(unread)?),
-        EntryType::Fleet => EntryKind::Fleet(serde_json::from_slice(json).map_err(unread)?),
+    let kind = match header.kind {
+        EntryType::Result => EntryKind::Result(parse_record(header, json)?),
+        EntryType::Gap => EntryKind::Gap(serde_json::from_slice(json).map_err(damaged)?),
+        EntryType::Action => EntryKind::Action(serde_json::from_slice(json).map_err(damaged)?),
+        EntryType::Custody => EntryKind::Custody(serde_json::from_slice(json).map_err(damaged)?),
+        EntryType::Setting => EntryKind::Setting(serde_json::from_slice(json).map_err(damaged)?),
+        EntryType::Fleet => EntryKind::Fleet(serde_json::from_slice(json).map_err(damaged)?),
     };
     Ok(Entry {
-        seq: card.seq,
+        seq: header.seq,
         kind,
     })
 }
 
-pub(crate) fn read_record(card: &EntryHeader, json: &[u8]) -> Result<Record, StoreError> {
+pub(crate) fn parse_record(header: &EntryHeader, json: &[u8]) -> Result<Record, StoreError> {
     let ResultFacts::<Facts> {
         collected_at,
         facts,
-    } = serde_json::from_slice(json)
-        .map_err(|e| StoreError::damaged(format!("record {}", card.id()), format!("facts: {e}")))?;
+    } = serde_json::from_slice(json).map_err(|e| {
+        StoreError::damaged(format!("record {}", header.id()), format!("facts: {e}"))
+    })?;
     Ok(Record {
-        id: card.id(),
-        seq: card.seq,
-        bytes: card.bytes,
-        sha256: card.sha256,
+        id: header.id(),
+        seq: header.seq,
+        bytes: header.bytes,
+        sha256: header.sha256,
         collected_at,
         facts,
     })

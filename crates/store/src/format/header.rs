@@ -1,27 +1,29 @@
-//! How every file of the archive that holds masked bytes begins.
+//! The header of packs, pack indexes and partial downloads, all of which are
+//! masked.
 
 use crate::StoreError;
 use crate::disk::system;
 use crate::disk::{DiskFile, read_exact_at};
+use crate::error::Attempt;
 use crate::format::mask::Mask;
 
-/// What a file holds after its header.
+/// Content of a file after its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileKind {
-    /// Entries, one behind the other.
+    /// Shared pack: many entries.
     Shared = 1,
-    /// One body of its own, which makes it a pack once its trailer stands.
+    /// Single-body pack: one entry. A partial download becomes one when its
+    /// trailer is appended.
     Single = 2,
-    /// A side file that lists entries.
     PackIndex = 3,
 }
 
 /// ```text
-/// 0  magic     8  "AFTRACT\x01", the last byte being the format
+/// 0  magic     8  "AFTRACT\x01"; the last byte is the format
 /// 8  kind      1
 /// 9  zero      3
 /// 12 archive  16  id
-/// 28 key      32  of the keystream, in clear
+/// 28 key      32  of the keystream, not encrypted
 /// 60 nonce    12  of this file
 /// 72 crc32     4  of the 72 bytes before
 /// ```
@@ -37,15 +39,18 @@ pub(crate) const FILE_HEADER_LEN: u64 = 76;
 const MAGIC: &[u8; 8] = b"AFTRACT\x01";
 
 impl FileHeader {
-    pub(crate) fn new(kind: FileKind, archive: [u8; 16], key: [u8; 32]) -> Self {
-        Self {
+    /// A header with a random nonce.
+    pub(crate) fn new(
+        kind: FileKind,
+        archive: [u8; 16],
+        key: [u8; 32],
+    ) -> Result<Self, StoreError> {
+        let nonce = system::random_bytes().attempt(|| "generate a nonce".into())?;
+        Ok(Self {
             kind,
             archive,
-            mask: Mask {
-                key,
-                nonce: system::random_bytes(),
-            },
-        }
+            mask: Mask { key, nonce },
+        })
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -60,7 +65,7 @@ impl FileHeader {
         bytes
     }
 
-    /// `None` where the bytes are no header.
+    /// `None` if the bytes are not a valid header.
     fn from_bytes(bytes: &[u8; FILE_HEADER_LEN as usize]) -> Option<Self> {
         let (body, crc) = bytes.split_at(72);
         if crc32fast::hash(body).to_le_bytes() != crc || !body.starts_with(MAGIC) {
@@ -82,20 +87,20 @@ impl FileHeader {
         })
     }
 
-    /// Reads the header of `name`.
+    /// Reads the header of the file `name`.
     ///
-    /// **Errors**: damaged where there is none.
+    /// **Errors**: `Damaged` if the file has no valid header.
     pub(crate) fn read(file: &dyn DiskFile, name: &str) -> Result<Self, StoreError> {
         let mut bytes = [0; FILE_HEADER_LEN as usize];
         match read_exact_at(file, &mut bytes, 0) {
             Ok(()) => {}
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Err(StoreError::damaged(name, "ends inside its header"));
+                return Err(StoreError::damaged(name, "it ends inside its header"));
             }
             Err(e) => return Err(StoreError::io(format!("read {name}"), e)),
         }
         Self::from_bytes(&bytes)
-            .ok_or_else(|| StoreError::damaged(name, "has no valid header at offset 0"))
+            .ok_or_else(|| StoreError::damaged(name, "no valid header at byte 0"))
     }
 }
 
@@ -104,8 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_reads_back_and_no_flipped_byte_passes() {
-        let header = FileHeader::new(FileKind::Single, [3; 16], [4; 32]);
+    fn header_reads_back_and_any_flipped_byte_is_detected() {
+        let header = FileHeader::new(FileKind::Single, [3; 16], [4; 32]).unwrap();
         let bytes: [u8; FILE_HEADER_LEN as usize] = header.to_bytes().try_into().unwrap();
         assert_eq!(FileHeader::from_bytes(&bytes), Some(header));
         for at in 0..bytes.len() {

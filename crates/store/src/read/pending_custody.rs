@@ -1,16 +1,16 @@
-//! What readers have to note: they write to a file of their own, and the next
-//! writer folds it into the journal.
+//! Pending custody events: readers append them to `custody.notes`, and the next
+//! writer merges them into the journal.
 //!
-//! A line each, with a checksum, masked and in base64: a query may name what an
-//! antivirus looks for. A line that is damaged is no event any more: it goes
-//! into the journal as it stands, with its place.
+//! One event per line, with a checksum, masked and encoded as base64: a query
+//! may contain text that an antivirus looks for. A damaged line is merged too,
+//! as an event that contains the line and its offset.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::StoreError;
 use crate::disk::system;
@@ -21,20 +21,19 @@ use crate::format::mask::Mask;
 use crate::read::reader::Damage;
 use evidence::Time;
 
-/// **Units**: bytes of one event: more than any command line has. A commit's
-/// worth of them is in memory at once.
+/// **Units**: bytes of one event, more than any command line has. Up to
+/// [`EVENTS_AT_ONCE`] events are in memory at once.
 const EVENT_MAX: usize = 256 << 10;
-/// **Units**: bytes of one line, its line feed included. A longer one is none
-/// of ours and is read in pieces of this length.
-const LINE_MAX: u64 = (EVENT_MAX + CHECKSUM).div_ceil(3) as u64 * 4 + 1;
-/// **Units**: bytes behind each event.
-const CHECKSUM: usize = 4;
-/// **Units**: bytes of a damaged line that go into the journal. Events are
-/// some hundred bytes long; of a longer one its beginning is kept.
-const DAMAGED_KEPT: usize = 64 << 10;
-
-/// Events that are committed together.
+/// Events in one commit.
 const EVENTS_AT_ONCE: usize = 1_000;
+/// **Units**: bytes of one line, including the line feed. A longer line is
+/// damaged and is read in pieces of this length.
+const LINE_MAX: u64 = (EVENT_MAX + CHECKSUM).div_ceil(3) as u64 * 4 + 1;
+/// **Units**: bytes after each event.
+const CHECKSUM: usize = 4;
+/// **Units**: bytes of a damaged line that are merged into the journal. An
+/// event has some hundred bytes.
+const DAMAGED_MAX: usize = 64 << 10;
 
 fn mask(archive: &Archive) -> Mask {
     Mask {
@@ -43,49 +42,55 @@ fn mask(archive: &Archive) -> Mask {
     }
 }
 
-/// Appends an event. Readers that come at once wait for each other, some
+/// Appends an event. Concurrent readers wait for each other, for some
 /// milliseconds.
 ///
-/// **Errors**: also where the event is longer than [`EVENT_MAX`].
+/// **Errors**: `InvalidInput` if the event is longer than [`EVENT_MAX`]; I/O.
 pub(crate) fn append(dir: &Path, archive: &Archive, event: &CustodyEvent) -> io::Result<()> {
-    let mut line = serde_json::to_vec(event)?;
-    if line.len() > EVENT_MAX {
+    let mut bytes = serde_json::to_vec(event)?;
+    if bytes.len() > EVENT_MAX {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("an event of {} bytes (limit {EVENT_MAX})", line.len()),
+            format!(
+                "the event has {} bytes, the limit is {EVENT_MAX}",
+                bytes.len()
+            ),
         ));
     }
-    line.extend_from_slice(&crc32fast::hash(&line).to_le_bytes());
-    mask(archive).apply(0, &mut line);
-    // The line feed before ends a line that was cut short.
-    let line = format!("\n{}\n", BASE64.encode(line));
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    mask(archive).apply(0, &mut bytes);
+    // The first line feed ends a line that a crash cut short.
+    let line = format!("\n{}\n", STANDARD_NO_PAD.encode(&bytes));
     let mut options = File::options();
-    // Windows locks no file that is open for appending alone.
+    // Windows cannot lock a file opened for appending only.
     options.read(true).write(true).create(true).truncate(false);
     system::private(&mut options);
-    let mut file = options.open(dir.join(layout::NOTES))?;
+    let mut file = options.open(dir.join(layout::PENDING_CUSTODY))?;
     file.lock()?;
-    let before = file.seek(SeekFrom::End(0))?;
+    let end = file.seek(SeekFrom::End(0))?;
     let written = file.write_all(line.as_bytes());
     if written.is_err() {
-        // Half a line on a full disk would look like damage.
-        let _ = file.set_len(before);
+        // On a full disk, do not leave a part of the line: it would be damage.
+        let _ = file.set_len(end);
     }
     written.and_then(|()| file.sync_data())
 }
 
-/// Moves all events into the journal, and damaged lines as what they are.
-/// Repeating it is harmless. Returns what was damaged.
+/// Passes all events to `commit`, including one for each damaged line, and then
+/// empties the file. Returns the damage.
+///
+/// Repeating it after a crash is harmless, because the journal ignores
+/// duplicate events.
 pub(crate) fn merge(
     dir: &Path,
     archive: &Archive,
     commit: impl Fn(&[CustodyEvent]) -> Result<(), StoreError>,
 ) -> Result<Vec<Damage>, StoreError> {
-    let failed = |e| StoreError::io(format!("fold in {}", layout::NOTES), e);
+    let failed = |e| StoreError::io(format!("merge {}", layout::PENDING_CUSTODY), e);
     let opened = File::options()
         .read(true)
         .write(true)
-        .open(dir.join(layout::NOTES));
+        .open(dir.join(layout::PENDING_CUSTODY));
     let mut file = match opened {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -93,79 +98,79 @@ pub(crate) fn merge(
     };
     file.lock().map_err(failed)?;
     let mut lines = CustodyLines::new(&file, archive);
-    let mut damaged = Vec::new();
+    let mut damage = Vec::new();
     loop {
-        let mut page = Vec::new();
-        while page.len() < EVENTS_AT_ONCE
+        let mut events = Vec::new();
+        while events.len() < EVENTS_AT_ONCE
             && let Some(line) = lines.next().map_err(failed)?
         {
-            page.push(match line {
+            events.push(match line {
                 CustodyLine::Event(event) => event,
                 CustodyLine::Damaged { offset, bytes } => {
-                    damaged.push(damage(offset, bytes.len()));
-                    as_it_stands(offset, &bytes)
+                    damage.push(damage_of(offset, bytes.len()));
+                    event_of_damaged(offset, &bytes)
                 }
             });
         }
-        if page.is_empty() {
+        if events.is_empty() {
             break;
         }
-        commit(&page)?;
+        commit(&events)?;
     }
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     file.set_len(0).map_err(failed)?;
     file.sync_data().map_err(failed)?;
-    Ok(damaged)
+    Ok(damage)
 }
 
-/// The damaged lines, placed.
+/// The damaged lines.
 ///
-/// **Cost**: reads the file; writers and readers that note something wait.
+/// **Cost**: reads the file. Merging and appending wait meanwhile.
 pub(crate) fn check(dir: &Path, archive: &Archive) -> io::Result<Vec<Damage>> {
-    let file = match File::open(dir.join(layout::NOTES)) {
+    let file = match File::open(dir.join(layout::PENDING_CUSTODY)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(e),
     };
-    // Media that can be read only may know no locks; nobody writes there.
+    // Read-only media may not support locks; they have no writers either.
     let _ = file.lock_shared();
     let mut lines = CustodyLines::new(&file, archive);
-    let mut damaged = Vec::new();
+    let mut damage = Vec::new();
     while let Some(line) = lines.next()? {
         if let CustodyLine::Damaged { offset, bytes } = line {
-            damaged.push(damage(offset, bytes.len()));
+            damage.push(damage_of(offset, bytes.len()));
         }
     }
-    Ok(damaged)
+    Ok(damage)
 }
 
-fn damage(offset: u64, len: usize) -> Damage {
+fn damage_of(offset: u64, len: usize) -> Damage {
     Damage {
         result: None,
         seq: None,
-        file: layout::NOTES.into(),
+        file: layout::PENDING_CUSTODY.into(),
         offset,
         frame: None,
-        expected: "a noted event".into(),
-        found: format!("{len} bytes that are none"),
+        expected: "a custody event".into(),
+        found: format!("{len} damaged bytes"),
     }
 }
 
-/// Says what stood at `offset`; the same for the same bytes, so that folding
-/// them in again adds nothing.
-fn as_it_stands(offset: u64, line: &[u8]) -> CustodyEvent {
-    let kept = line.get(..DAMAGED_KEPT).unwrap_or(line);
+/// An event that contains a damaged line. It is the same for the same bytes, so
+/// that merging the line again adds nothing.
+fn event_of_damaged(offset: u64, line: &[u8]) -> CustodyEvent {
+    let kept = line.get(..DAMAGED_MAX).unwrap_or(line);
     CustodyEvent {
         who: String::new(),
         host: String::new(),
         version: env!("CARGO_PKG_VERSION").into(),
         at: Time::from_text(""),
         what: format!(
-            "a line of {} was damaged: {} bytes at byte {offset}, {} of them in base64: {}",
-            layout::NOTES,
+            "damaged line in {}: {} bytes at byte {offset}, the first {} of them in base64: {}",
+            layout::PENDING_CUSTODY,
             line.len(),
             kept.len(),
-            BASE64.encode(kept)
+            STANDARD_NO_PAD.encode(kept)
         ),
     }
 }
@@ -175,7 +180,7 @@ enum CustodyLine {
     Damaged { offset: u64, bytes: Vec<u8> },
 }
 
-/// The lines of the file; empty ones are passed over.
+/// The lines of the file, without empty ones.
 struct CustodyLines<'a> {
     source: BufReader<&'a File>,
     mask: Mask,
@@ -214,7 +219,7 @@ impl<'a> CustodyLines<'a> {
     }
 
     fn parse(&self, line: &[u8]) -> Option<CustodyEvent> {
-        let mut event = BASE64.decode(line).ok()?;
+        let mut event = STANDARD_NO_PAD.decode(line).ok()?;
         self.mask.apply(0, &mut event);
         let checksum = event.split_off(event.len().checked_sub(CHECKSUM)?);
         (checksum == crc32fast::hash(&event).to_le_bytes())
