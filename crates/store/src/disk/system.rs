@@ -1,27 +1,16 @@
 //! Calls to the operating system, for Unix and for Windows: positioned I/O,
 //! directory syncs, access rights, free space, random bytes.
 
-use std::collections::hash_map::RandomState;
 use std::fs::{File, OpenOptions};
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::Path;
 
 pub(crate) use imp::{create_private_folder, free_bytes, private, read_at, sync_folder, write_at};
 
-/// Bytes from the hash seeds of the standard library.
+/// Bytes from the random number generator of the operating system.
 pub(crate) fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    for chunk in bytes.chunks_mut(8) {
-        let mut hasher = RandomState::new().build_hasher();
-        hasher.write_u64(chunk.len() as u64);
-        hasher.write_u32(std::process::id());
-        let word = hasher.finish().to_le_bytes();
-        chunk
-            .iter_mut()
-            .zip(word)
-            .for_each(|(byte, random)| *byte = random);
-    }
+    getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
 

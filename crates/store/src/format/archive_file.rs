@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
@@ -131,9 +132,9 @@ impl Archive {
     fn write(&self, disk: &dyn Disk) -> Result<(), StoreError> {
         let json = ArchiveJson {
             format: FORMAT,
-            id: encode_hex(&self.id),
+            id: HEXLOWER.encode(&self.id),
             generation: self.generation,
-            key: encode_hex(&self.key),
+            key: HEXLOWER.encode(&self.key),
         };
         let text = serde_json::to_string_pretty(&json).unwrap_or_default();
         replace(disk, "", layout::ARCHIVE, text.as_bytes())
@@ -147,16 +148,7 @@ pub fn is_archive(folder: &Path) -> bool {
 }
 
 fn decode_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != 2 * N || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
-fn encode_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    // Upper case is valid too, as in earlier builds.
+    let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+    bytes.try_into().ok()
 }

@@ -5,9 +5,12 @@
 //! **Invariant**: the visible entries are a prefix of the journal. If an entry
 //! is visible, every committed entry with a lower Seq is visible too.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use lru::LruCache;
 
 use crate::StoreError;
 use crate::disk::Disk;
@@ -30,7 +33,7 @@ use evidence::{Action, ActionId, Gap, Record, ResultId, ResultKey, Seq, Version}
 
 /// Packs that stay open. An archive may have thousands, more than a process may
 /// open.
-const OPEN_PACKS_MAX: usize = 64;
+const OPEN_PACKS_MAX: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 /// All entries of an archive, as of the last [`refresh`](Self::refresh).
 ///
@@ -41,7 +44,7 @@ pub struct Catalogue {
     pub(crate) disk: Arc<dyn Disk>,
     archive: RwLock<Archive>,
     state: RwLock<CatalogueState>,
-    open_packs: Mutex<HashMap<u32, PackFile>>,
+    open_packs: Mutex<LruCache<u32, PackFile>>,
 }
 
 impl Catalogue {
@@ -70,7 +73,7 @@ impl Catalogue {
             disk,
             archive: RwLock::new(archive),
             state: RwLock::new(state),
-            open_packs: Mutex::default(),
+            open_packs: Mutex::new(LruCache::new(OPEN_PACKS_MAX)),
         };
         catalogue.refresh()?;
         Ok(catalogue)
@@ -352,12 +355,9 @@ impl Catalogue {
         if let Some(pack) = open_packs.get(&number) {
             return Ok(pack.clone());
         }
-        if open_packs.len() >= OPEN_PACKS_MAX {
-            open_packs.clear();
-        }
         let key = self.archive().key();
         let pack = pack::open(&*self.disk, key, &entry.header, &entry.location)?;
-        open_packs.insert(number, pack.clone());
+        open_packs.put(number, pack.clone());
         Ok(pack)
     }
 

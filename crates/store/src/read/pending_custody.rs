@@ -9,8 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use data_encoding::BASE64_NOPAD;
 
 use crate::StoreError;
 use crate::disk::system;
@@ -60,7 +59,7 @@ pub(crate) fn append(dir: &Path, archive: &Archive, event: &CustodyEvent) -> io:
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
     mask(archive).apply(0, &mut bytes);
     // The first line feed ends a line that a crash cut short.
-    let line = format!("\n{}\n", STANDARD_NO_PAD.encode(&bytes));
+    let line = format!("\n{}\n", BASE64_NOPAD.encode(&bytes));
     let mut options = File::options();
     // Windows cannot lock a file opened for appending only.
     options.read(true).write(true).create(true).truncate(false);
@@ -170,7 +169,7 @@ fn event_of_damaged(offset: u64, line: &[u8]) -> CustodyEvent {
             layout::PENDING_CUSTODY,
             line.len(),
             kept.len(),
-            STANDARD_NO_PAD.encode(kept)
+            BASE64_NOPAD.encode(kept)
         ),
     }
 }
@@ -219,7 +218,7 @@ impl<'a> CustodyLines<'a> {
     }
 
     fn parse(&self, line: &[u8]) -> Option<CustodyEvent> {
-        let mut event = STANDARD_NO_PAD.decode(line).ok()?;
+        let mut event = BASE64_NOPAD.decode(line).ok()?;
         self.mask.apply(0, &mut event);
         let checksum = event.split_off(event.len().checked_sub(CHECKSUM)?);
         (checksum == crc32fast::hash(&event).to_le_bytes())

@@ -310,7 +310,7 @@ fn damaged_custody_line_is_reported_and_kept_and_other_lines_are_merged() {
     );
     // The event contains the damaged line.
     let (_, kept) = events[1].rsplit_once(' ').unwrap();
-    let kept = base64::Engine::decode(&base64::engine::general_purpose::STANDARD_NO_PAD, kept);
+    let kept = data_encoding::BASE64_NOPAD.decode(kept.as_bytes());
     assert_eq!(kept.unwrap(), bytes[line + 1..2 * line - 1]);
     assert_eq!(reader.verify(|_| {}).unwrap().damage, []);
 }
