@@ -129,6 +129,13 @@ impl CatalogueState {
         new.sort_by_key(|entry| entry.header.seq);
         self.invisible =
             new.split_off(new.partition_point(|entry| entry.header.seq <= visible_up_to));
+        tracing::debug!(
+            target: "store",
+            new = new.len(),
+            invisible = self.invisible.len(),
+            pack_indexes = self.indexes.len(),
+            "catalogue refreshed"
+        );
         new.into_iter().for_each(|entry| self.add(entry));
         Ok(())
     }

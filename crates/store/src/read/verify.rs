@@ -57,9 +57,23 @@ impl Catalogue {
             progress.entries += 1;
             progress.results += u64::from(entry.header.kind == EntryType::Result);
             progress.bytes += entry.header.bytes;
+            tracing::trace!(
+                target: "store",
+                entries = progress.entries,
+                bytes = progress.bytes,
+                bytes_total = progress.bytes_total,
+                "verify progress"
+            );
             on_progress(&progress);
         }
         damage.extend(self.damaged_custody_lines()?);
+        tracing::info!(
+            target: "store",
+            entries = progress.entries,
+            bytes = progress.bytes,
+            damage = damage.len(),
+            "archive verified"
+        );
         Ok(VerifySummary { progress, damage })
     }
 

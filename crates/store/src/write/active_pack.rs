@@ -123,8 +123,10 @@ impl ActivePack {
             .sync()
             .attempt(|| format!("sync {name}"))
             .map_err(|e| poison.set(e))?;
+        tracing::trace!(target: "store", pack = self.number, bytes = bytes.len(), "pack synced");
         self.end += bytes.len() as u64;
         self.index.append(entries).map_err(|e| poison.set(e))?;
+        tracing::trace!(target: "store", pack = self.number, entries = entries.len(), "pack index synced");
         Ok(())
     }
 }

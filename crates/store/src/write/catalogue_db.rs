@@ -250,6 +250,12 @@ impl CatalogueDb {
                 .collect();
             checkpoint = self.insert(checkpoint, &batch)?;
         }
+        tracing::debug!(
+            target: "store",
+            entries = entries.len(),
+            inserted = missing.len(),
+            "catalogue opened"
+        );
         Ok(checkpoint)
     }
 

@@ -302,9 +302,19 @@ impl GroupCommit {
                 .map(|(entry, body)| (entry.header, entry.json.as_slice(), body)),
         );
         let written = active.append(&bytes, &encoded, &self.poison);
+        let pack = active.number;
         self.active = Some(active);
         written?;
         self.insert_into_catalogue(&encoded)?;
+        tracing::debug!(
+            target: "store",
+            requests = requests.len(),
+            entries = encoded.len(),
+            bytes = bytes.len(),
+            pack,
+            last_seq = self.checkpoint.last.0,
+            "group committed"
+        );
         Ok(())
     }
 
@@ -404,6 +414,13 @@ impl GroupCommit {
             .append(&entries)
             .map_err(|e| self.poison.set(e))?;
         self.insert_into_catalogue(&entries)?;
+        tracing::debug!(
+            target: "store",
+            bytes = header.bytes,
+            pack = number,
+            last_seq = self.checkpoint.last.0,
+            "large body committed"
+        );
         Ok(())
     }
 

@@ -170,6 +170,13 @@ impl PartialDownload {
         let mask = file_header.mask;
         let mut partial = Self::with_file(disk, poison, key, file, mask, headers.md5)?;
         partial.read_frames(headers.total)?;
+        tracing::debug!(
+            target: "store",
+            %key,
+            bytes = partial.bytes,
+            total = headers.total,
+            "download resumed"
+        );
         Ok(Some((partial, headers)))
     }
 
@@ -255,6 +262,7 @@ impl PartialDownload {
             .sync()
             .attempt(|| format!("sync {}", layout::partial(self.key)))
             .map_err(|e| self.poison.set(e))?;
+        tracing::trace!(target: "store", key = %self.key, bytes = self.unsynced, "download synced");
         self.unsynced = 0;
         Ok(())
     }

@@ -24,6 +24,7 @@ impl Poison {
             StoreError::DiskFull { attempt } => attempt,
             other => other.to_string(),
         };
+        tracing::info!(target: "store", "a sync failed, rejecting further writes");
         StoreError::Poisoned {
             attempt: self.0.get_or_init(|| attempt).clone(),
         }

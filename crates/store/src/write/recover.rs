@@ -83,6 +83,13 @@ pub(crate) fn recover(disk: &dyn Disk, archive: &Archive) -> Result<RecoveredArc
         ..
     } = recovery;
     entries.sort_by_key(|entry| entry.header.seq);
+    tracing::debug!(
+        target: "store",
+        packs = packs.len(),
+        entries = entries.len(),
+        notices = notices.len(),
+        "archive recovered"
+    );
     Ok(RecoveredArchive {
         entries,
         active,
@@ -181,6 +188,7 @@ impl Recovery<'_> {
         self.disk.rename(&index.name, name).attempt(attempt)?;
         self.disk.sync_folder(layout::PACKS).attempt(attempt)?;
         index.name = name.to_string();
+        tracing::debug!(target: "store", index = index.number, "pack index rebuilt");
         Ok(index)
     }
 
@@ -233,6 +241,7 @@ impl Recovery<'_> {
             ));
             return Ok(false);
         }
+        let from = pack.end;
         let mut batch = Vec::new();
         while pack.end < len {
             let entry = match pack_scan::entry_at(&*pack.file, &pack.mask, pack.number, pack.end)
@@ -257,6 +266,13 @@ impl Recovery<'_> {
             pack.file.set_len(pack.end).attempt(attempt)?;
             pack.file.sync().attempt(attempt)?;
         }
+        tracing::debug!(
+            target: "store",
+            pack = pack.number,
+            indexed_bytes = pack.end - from,
+            truncated_bytes = len - pack.end,
+            "shared pack recovered"
+        );
         Ok(true)
     }
 

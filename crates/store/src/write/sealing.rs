@@ -44,6 +44,14 @@ impl PendingCommit {
             json,
             is_new,
         } = self.reply.wait()?;
+        tracing::debug!(
+            target: "store",
+            id = %header.id(),
+            seq = header.seq.0,
+            bytes = header.bytes,
+            is_new,
+            "result sealed"
+        );
         let record = parse_record(&header, &json)?;
         Ok(if is_new {
             SealOutcome::Sealed(record)

@@ -82,6 +82,11 @@ impl Store {
         let damage = pending_custody::merge(dir, &store.core.archive, |events| {
             store.note_custody_events(events)
         })?;
+        tracing::debug!(
+            target: "store",
+            damaged = damage.len(),
+            "pending custody events merged"
+        );
         store
             .notices
             .extend(damage.iter().map(|damage| format!("{damage}; kept")));
@@ -110,11 +115,9 @@ impl Store {
         if let Some(reason) = opened.rebuild_reason {
             notices.push(format!("catalogue rebuilt from the packs: {reason}"));
         }
+        let checkpoint = opened.checkpoint;
         // Do not reuse the Seq of a lost entry.
-        let last_seq = opened
-            .lost_up_to
-            .unwrap_or_default()
-            .max(opened.checkpoint.last);
+        let last_seq = opened.lost_up_to.unwrap_or_default().max(checkpoint.last);
         let catalogue = Arc::new(opened.db);
         let core = Arc::new(StoreCore::new(
             disk.clone(),
@@ -126,13 +129,20 @@ impl Store {
             disk,
             archive,
             catalogue,
-            checkpoint: opened.checkpoint,
+            checkpoint,
             next_seq: last_seq.next(),
             next_pack: recovered.next_pack,
             active: recovered.active,
             single_body_index: recovered.single_body_index,
             poison: core.poison.clone(),
         };
+        tracing::info!(
+            target: "store",
+            entries = checkpoint.count,
+            last_seq = last_seq.0,
+            notices = notices.len(),
+            "archive opened for writing"
+        );
         let queue = core.queue.clone();
         let commit_thread = std::thread::Builder::new()
             .name("commit".into())
