@@ -108,11 +108,11 @@ impl StoreError {
 
 /// Adds the attempted operation, such as "read packs/00000001.pack", to an I/O
 /// error.
-pub(crate) trait Attempt<T> {
+pub(crate) trait IoContext<T> {
     fn attempt(self, operation: impl FnOnce() -> String) -> Result<T, StoreError>;
 }
 
-impl<T> Attempt<T> for io::Result<T> {
+impl<T> IoContext<T> for io::Result<T> {
     fn attempt(self, operation: impl FnOnce() -> String) -> Result<T, StoreError> {
         self.map_err(|source| StoreError::io(operation(), source))
     }

@@ -73,7 +73,7 @@ pub use crate::read::scratch::Scratch;
 pub use crate::read::verify::{VerifyProgress, VerifySummary};
 pub use crate::write::download::IncomingBody;
 pub use crate::write::partial_download::ResponseHeaders;
-pub use crate::write::sealing::{PendingCommit, SMALL_MAX, SealOutcome};
+pub use crate::write::sealing::{PendingCommit, SMALL_MAX, SealReceipt};
 pub use crate::write::store::{ACTION_JSON_MAX, LatestVersion, OpenOptions, Store};
 
 /// Command of the process that is writing to the archive in `dir`; `None` if

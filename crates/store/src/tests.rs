@@ -80,7 +80,7 @@ fn bytes_of(catalogue: &Catalogue, id: ResultId) -> Vec<u8> {
     bytes
 }
 
-fn stream(store: &Store, key: ResultKey, bytes: &[u8]) -> Result<SealOutcome, StoreError> {
+fn stream(store: &Store, key: ResultKey, bytes: &[u8]) -> Result<SealReceipt, StoreError> {
     let mut download = store.download(key)?;
     let from = download.offset() as usize;
     for part in bytes[from..].chunks(100_000) {
@@ -97,7 +97,7 @@ fn sealed_bodies_read_back_completely_and_in_ranges() {
     let lengths = [0, 1, 5_000, SMALL_MAX, SMALL_MAX + 1, 3 * SMALL_MAX + 77];
     for (n, len) in lengths.into_iter().enumerate() {
         let sealed = stream(&store, key(n as u8, 0), &body(n as u64, len)).unwrap();
-        assert!(matches!(sealed, SealOutcome::Sealed(_)), "{len}");
+        assert!(matches!(sealed, SealReceipt::Sealed(_)), "{len}");
         assert_eq!(sealed.record().bytes, len as u64);
     }
     let text = "the same line repeated\n".repeat(30_000);
@@ -145,7 +145,7 @@ fn same_bytes_are_a_duplicate_and_other_bytes_the_next_version() {
         (b"first", 1, false),
     ] {
         let outcome = stream(&store, key(1, 0), bytes).unwrap();
-        assert_eq!(matches!(outcome, SealOutcome::Sealed(_)), is_new);
+        assert_eq!(matches!(outcome, SealReceipt::Sealed(_)), is_new);
         assert_eq!(outcome.record().id.version, Version(version));
     }
     assert_eq!(

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::error::Attempt;
+use crate::error::IoContext;
 
 const LOCK: &str = "lock";
 const WRITER: &str = "writer.json";

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::StoreError;
 use crate::disk::system;
 use crate::disk::{Disk, read_small, replace};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::header::{FileHeader, FileKind};
 use crate::format::layout;
 

@@ -4,7 +4,7 @@
 use crate::StoreError;
 use crate::disk::system;
 use crate::disk::{DiskFile, read_exact_at};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::mask::Mask;
 
 /// Content of a file after its header.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::entry::{EntryHeader, EntryLocation, PackEntry};
 use crate::format::header::{FILE_HEADER_LEN, FileHeader};
 use crate::format::mask::Mask;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile, read_exact_at, read_full_at};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::entry::{
     ENTRY_HEADER_LEN, ENTRY_LOCATION_LEN, EntryHeader, EntryLocation, PackEntry,
 };

@@ -15,7 +15,7 @@ use lru::LruCache;
 use crate::StoreError;
 use crate::disk::Disk;
 use crate::disk::fs::FsDisk;
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
 use crate::format::entry::{
     CustodyEvent, Entry, EntryKind, EntryType, FleetNote, SealedResult, fleet_key, parse_entry,

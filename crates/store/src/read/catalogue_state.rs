@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::entry::{EntryType, PackEntry};
 use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use crate::format::mask::Mask;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::disk::{Disk, read_small, replace};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::layout;
 use crate::format::pack_index::PackIndexPosition;
 use evidence::Seq;

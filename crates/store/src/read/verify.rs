@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
 use crate::format::entry::{EntryHeader, EntryLocation, EntryType};
 use crate::format::frame::merge;

@@ -18,7 +18,7 @@ struct Acknowledged {
 }
 
 impl Acknowledged {
-    fn result(&mut self, outcome: SealOutcome, bytes: Vec<u8>) {
+    fn result(&mut self, outcome: SealReceipt, bytes: Vec<u8>) {
         let record = outcome.into_record();
         if let Some((seq, _)) = self.results.insert(record.id, (record.seq, bytes)) {
             assert_eq!(seq, record.seq, "sealed again with another Seq");

@@ -188,7 +188,7 @@ fn deleted_catalogue_is_rebuilt_with_the_same_content() {
         }
     }
     let again = stream(&store, key(1, 8), &body(8, SMALL_MAX + 5)).unwrap();
-    assert!(matches!(again, SealOutcome::AlreadySealed(_)));
+    assert!(matches!(again, SealReceipt::AlreadySealed(_)));
     assert_eq!(entries(&catalogue(&disk)), all);
     assert_eq!(catalogue(&disk).generation(), before);
 }
@@ -294,10 +294,10 @@ fn intact_copy_of_a_damaged_result_is_sealed_as_the_next_version() {
     disk.flip("packs/00000002.pack", end - 60);
     let store = open(&disk).unwrap();
     for seal in [
-        &small as &dyn Fn(&Store) -> Result<SealOutcome, StoreError>,
+        &small as &dyn Fn(&Store) -> Result<SealReceipt, StoreError>,
         &large,
     ] {
-        let SealOutcome::Sealed(record) = seal(&store).unwrap() else {
+        let SealReceipt::Sealed(record) = seal(&store).unwrap() else {
             panic!("duplicate of a damaged result")
         };
         assert_eq!(record.id.version, Version(2));
@@ -306,6 +306,6 @@ fn intact_copy_of_a_damaged_result_is_sealed_as_the_next_version() {
             record.bytes
         );
         let again = seal(&store).unwrap();
-        assert!(matches!(again, SealOutcome::AlreadySealed(sealed) if sealed.id == record.id));
+        assert!(matches!(again, SealReceipt::AlreadySealed(sealed) if sealed.id == record.id));
     }
 }

@@ -33,7 +33,7 @@ fn concurrent_requests_share_a_commit() {
         })
         .collect();
     for commit in pending {
-        assert!(matches!(commit.wait().unwrap(), SealOutcome::Sealed(_)));
+        assert!(matches!(commit.wait().unwrap(), SealReceipt::Sealed(_)));
     }
     let operations = disk.operations() - before;
     // Two or three commits, each with a few writes and syncs.

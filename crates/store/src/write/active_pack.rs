@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
 use crate::format::entry::{EntryHeader, EntryLocation, PackEntry};
 use crate::format::frame::{FramedBody, mask_frames};

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::StoreError;
 use crate::disk::Disk;
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::entry::{ENTRY_HEADER_LEN, EntryHeader, EntryLocation, EntryType, FieldReader};
 use crate::format::layout;
 use crate::format::pack_index::PackIndexEntry;

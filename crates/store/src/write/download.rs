@@ -9,7 +9,7 @@ use crate::format::frame::{FRAME, FramedBody};
 use crate::write::partial_download;
 use crate::write::partial_download::{PartialDownload, ResponseHeaders};
 use crate::write::queue::CommitRequest;
-use crate::write::sealing::{PendingCommit, SMALL_MAX, SealOutcome, is_compressible};
+use crate::write::sealing::{PendingCommit, SMALL_MAX, SealReceipt, is_compressible};
 use crate::write::store_core::StoreCore;
 use evidence::{Facts, ResultKey, Time};
 
@@ -173,7 +173,7 @@ impl IncomingBody {
     ///
     /// **Errors**: a large body stays under `incoming/` for the next download
     /// of its key.
-    pub fn seal(mut self, facts: &Facts, collected_at: &Time) -> Result<SealOutcome, StoreError> {
+    pub fn seal(mut self, facts: &Facts, collected_at: &Time) -> Result<SealReceipt, StoreError> {
         let entry = NewEntry::result(self.key, collected_at, facts);
         let mut rest = std::mem::take(&mut self.buffer);
         let request = match self.partial.take() {

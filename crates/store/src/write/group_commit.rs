@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::StoreError;
 use crate::disk::Disk;
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
 use crate::format::entry::{
     ENTRY_HEADER_LEN, EntryHeader, EntryLocation, EntryType, NewEntry, PackEntry,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile, read_small, replace};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
 use crate::format::frame::{Digest32, FRAME, HEAD, digest, encode_masked, merge};
 use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::StoreError;
 use crate::disk::Disk;
-use crate::error::Attempt;
+use crate::error::IoContext;
 
 /// **Units**: bytes that stay free. Pack index and catalogue can then always be
 /// written after the packs.

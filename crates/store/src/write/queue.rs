@@ -91,13 +91,13 @@ impl PendingReply {
 
 #[derive(Default)]
 pub(crate) struct CommitQueue {
-    state: Mutex<QueueState>,
+    state: Mutex<CommitQueueState>,
     is_due: Condvar,
     has_space: Condvar,
 }
 
 #[derive(Default)]
-struct QueueState {
+struct CommitQueueState {
     requests: VecDeque<QueuedRequest>,
     bytes: usize,
     /// Number of requests taken so far.
@@ -107,7 +107,7 @@ struct QueueState {
     is_closed: bool,
 }
 
-impl QueueState {
+impl CommitQueueState {
     fn is_due(&self) -> bool {
         self.is_urgent || self.requests.len() >= GROUP_DUE || self.bytes >= GROUP_BYTES_DUE
     }
@@ -193,7 +193,7 @@ impl CommitQueue {
         CloseOnDrop(self)
     }
 
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
+    fn lock(&self) -> MutexGuard<'_, CommitQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
 use crate::format::entry::PackEntry;
 use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};

@@ -10,13 +10,13 @@ pub const SMALL_MAX: usize = 1 << 20;
 
 /// Outcome of sealing a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SealOutcome {
+pub enum SealReceipt {
     Sealed(Record),
     /// The same bytes were sealed under this key before.
     AlreadySealed(Record),
 }
 
-impl SealOutcome {
+impl SealReceipt {
     pub fn record(&self) -> &Record {
         match self {
             Self::Sealed(record) | Self::AlreadySealed(record) => record,
@@ -38,7 +38,7 @@ pub struct PendingCommit {
 
 impl PendingCommit {
     /// Returns when the body is durable.
-    pub fn wait(self) -> Result<SealOutcome, StoreError> {
+    pub fn wait(self) -> Result<SealReceipt, StoreError> {
         let CommitReceipt {
             header,
             json,
@@ -54,9 +54,9 @@ impl PendingCommit {
         );
         let record = parse_record(&header, &json)?;
         Ok(if is_new {
-            SealOutcome::Sealed(record)
+            SealReceipt::Sealed(record)
         } else {
-            SealOutcome::AlreadySealed(record)
+            SealReceipt::AlreadySealed(record)
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::write::group_commit::GroupCommit;
 use crate::write::preconditions::check_free_space;
 use crate::write::queue::{CommitRequest, GROUP_MAX};
 use crate::write::recover::recover;
-use crate::write::sealing::{PendingCommit, SMALL_MAX, SealOutcome, is_compressible};
+use crate::write::sealing::{PendingCommit, SMALL_MAX, SealReceipt, is_compressible};
 use crate::write::store_core::StoreCore;
 use crate::{Scratch, StoreError};
 use evidence::{Action, ActionId, CommandIndex, Facts, Gap, ResultKey, Seq, Sha256, Time, Version};
@@ -226,7 +226,7 @@ impl Store {
         facts: &Facts,
         collected_at: &Time,
         body: &[u8],
-    ) -> Result<SealOutcome, StoreError> {
+    ) -> Result<SealReceipt, StoreError> {
         self.submit(key, facts, collected_at, body)?.wait()
     }
 
