@@ -31,8 +31,9 @@ pub enum StoreError {
     /// there is enough free disk space.
     #[error("could not {attempt}: disk full")]
     DiskFull { attempt: String },
-    /// A sync failed. The store writes nothing more, because the content of the
-    /// disk is unknown until the archive is reopened.
+    /// A sync failed, or a write to a pack index or the catalogue. The store
+    /// writes nothing more, because the content of the disk is unknown until the
+    /// archive is reopened.
     #[error("archive rejects writes after a failed operation: could not {attempt}")]
     Poisoned { attempt: String },
     #[error("{object} is damaged: {detail}")]
@@ -115,5 +116,43 @@ pub(crate) trait IoContext<T> {
 impl<T> IoContext<T> for io::Result<T> {
     fn attempt(self, operation: impl FnOnce() -> String) -> Result<T, StoreError> {
         self.map_err(|source| StoreError::io(operation(), source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_operation_the_object_and_the_cause() {
+        let key = "5382f7ea-cd43-4a2e-9e0b-0123456789ab/2".parse().unwrap();
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let messages = [
+            StoreError::Locked {
+                pid: 7,
+                command: "collect".into(),
+            },
+            StoreError::io("write packs/00000001.pack", full),
+            StoreError::damaged("archive.json", "`id` is not a valid id"),
+            StoreError::Busy { key },
+            StoreError::TooLarge {
+                key,
+                bytes: 9,
+                limit: 8,
+            },
+        ]
+        .map(|error| error.to_string());
+        assert_eq!(
+            messages,
+            [
+                "could not lock the archive: process 7 (collect) is writing to it",
+                "could not write packs/00000001.pack: disk full",
+                "archive.json is damaged: `id` is not a valid id",
+                "could not start a download of 5382f7ea-cd43-4a2e-9e0b-0123456789ab/2: \
+                 another one is active",
+                "could not seal 5382f7ea-cd43-4a2e-9e0b-0123456789ab/2 as a small body: \
+                 it has 9 bytes, the limit is 8",
+            ]
+        );
     }
 }

@@ -29,11 +29,11 @@ impl FsDisk {
 }
 
 impl Disk for FsDisk {
-    fn read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(File::open(self.path(name))?))
     }
 
-    fn write(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+    fn open_writable(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         Ok(Arc::new(options.open(self.path(name))?))
@@ -56,7 +56,7 @@ impl Disk for FsDisk {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(e),
         };
-        // All names of the archive are ASCII; skip foreign ones.
+        // Skip names that are not Unicode: the archive has none.
         entries
             .filter_map(|entry| match entry {
                 Ok(entry) => entry.file_name().into_string().ok().map(Ok),

@@ -229,7 +229,7 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 impl Disk for MemoryDisk {
-    fn read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let id = *self.lock().names.get(name).ok_or_else(no_such_file)?;
         Ok(Arc::new(MemoryFile {
             state: self.state.clone(),
@@ -238,8 +238,8 @@ impl Disk for MemoryDisk {
         }))
     }
 
-    fn write(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.read(name)
+    fn open_writable(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(name)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -256,7 +256,7 @@ impl Disk for MemoryDisk {
                 }
             }
         }
-        self.read(name)
+        self.open(name)
     }
 
     fn create_folder(&self, _name: &str) -> io::Result<()> {

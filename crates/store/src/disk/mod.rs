@@ -17,9 +17,9 @@ use std::sync::Arc;
 /// Directory operations.
 pub(crate) trait Disk: Send + Sync {
     /// Opens an existing file for reading.
-    fn read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens an existing file for reading and writing.
-    fn write(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    fn open_writable(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Creates an empty file or truncates an existing one.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Creates a directory unless it exists.
@@ -103,7 +103,7 @@ pub(crate) fn replace(disk: &dyn Disk, folder: &str, name: &str, bytes: &[u8]) -
 ///
 /// **Errors**: `InvalidData` if it is longer than `limit` bytes.
 pub(crate) fn read_small(disk: &dyn Disk, name: &str, limit: usize) -> io::Result<Vec<u8>> {
-    let file = disk.read(name)?;
+    let file = disk.open(name)?;
     let len = usize::try_from(file.len()?)
         .ok()
         .filter(|len| *len <= limit)

@@ -21,31 +21,31 @@ mod imp {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 
-    pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         FileExt::read_at(file, buffer, offset)
     }
 
-    pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
         FileExt::write_at(file, bytes, offset)
     }
 
-    pub fn sync_folder(path: &Path) -> io::Result<()> {
+    pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }
 
     /// New files are accessible to their owner only.
-    pub fn private(options: &mut OpenOptions) {
+    pub(crate) fn private(options: &mut OpenOptions) {
         options.mode(0o600);
     }
 
-    pub fn create_private_folder(path: &Path) -> io::Result<()> {
+    pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
     }
 
-    pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
         let path = CString::new(path.as_os_str().as_bytes())?;
         let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
         // SAFETY: `path` is NUL-terminated; `stat` has the size of the struct
@@ -73,27 +73,27 @@ mod imp {
     use std::os::windows::fs::FileExt;
     use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
 
-    pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         file.seek_read(buffer, offset)
     }
 
-    pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
         file.seek_write(bytes, offset)
     }
 
     /// No operation: Windows writes directory changes through its own log.
-    pub fn sync_folder(_path: &Path) -> io::Result<()> {
+    pub(crate) fn sync_folder(_path: &Path) -> io::Result<()> {
         Ok(())
     }
 
     /// No operation: new files inherit the access list of the directory.
-    pub fn private(_options: &mut OpenOptions) {}
+    pub(crate) fn private(_options: &mut OpenOptions) {}
 
-    pub fn create_private_folder(path: &Path) -> io::Result<()> {
+    pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
         std::fs::create_dir_all(path)
     }
 
-    pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
         let wide: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
         let mut free = 0u64;
         // SAFETY: `wide` is NUL-terminated, `free` outlives the call, and the

@@ -68,7 +68,7 @@ impl Archive {
             .filter_map(|name| layout::number(name, "pack"))
             .find_map(|number| {
                 let name = layout::pack(number);
-                FileHeader::read(&*disk.read(&name).ok()?, &name).ok()
+                FileHeader::read(&*disk.open(&name).ok()?, &name).ok()
             })?;
         Some(Self {
             id: header.archive,

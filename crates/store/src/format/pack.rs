@@ -26,7 +26,7 @@ pub(crate) fn open(
     location: &EntryLocation,
 ) -> Result<PackFile, StoreError> {
     let name = layout::pack(location.pack);
-    let file = disk.read(&name).attempt(|| format!("open {name}"))?;
+    let file = disk.open(&name).attempt(|| format!("open {name}"))?;
     let mask = read_mask(&*file, &name, key, location.trailer_offset(header))?;
     Ok(PackFile { file, mask })
 }
@@ -76,7 +76,7 @@ pub(crate) fn read_single_body(
     number: u32,
 ) -> Result<Result<PackEntry, String>, StoreError> {
     let attempt = || format!("read {name}");
-    let file = disk.read(name).attempt(attempt)?;
+    let file = disk.open(name).attempt(attempt)?;
     let end = file.len().attempt(attempt)?;
     let Some(offset) = trailer::find_from_end(&*file, end).attempt(attempt)? else {
         return Ok(Err(format!("{name} has no trailer at its end")));

@@ -204,7 +204,7 @@ impl PackIndex {
     /// Whether the file of this name was replaced or removed after opening.
     pub(crate) fn was_replaced(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
         let name = &self.name;
-        let header = match disk.read(name) {
+        let header = match disk.open(name) {
             Ok(file) => FileHeader::read(&*file, name),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
             Err(e) => return Err(StoreError::io(format!("open {name}"), e)),

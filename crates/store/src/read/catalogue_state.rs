@@ -202,7 +202,7 @@ impl CatalogueState {
                 continue;
             }
             let name = layout::pack(number);
-            let file = disk.read(&name).attempt(|| format!("open {name}"))?;
+            let file = disk.open(&name).attempt(|| format!("open {name}"))?;
             let Ok(header) = FileHeader::read(&*file, &name) else {
                 continue;
             };
@@ -266,7 +266,7 @@ fn list_packs(disk: &dyn Disk) -> Result<Vec<String>, StoreError> {
 
 /// Opens a pack index; `None` if it is missing or its header is damaged.
 fn open_index(disk: &dyn Disk, number: u32, name: &str) -> Result<Option<PackIndex>, StoreError> {
-    let file = match disk.read(name) {
+    let file = match disk.open(name) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
@@ -319,7 +319,7 @@ fn read_missing_entries(
     let attempt = || format!("read {name}");
     // From a pack that is missing or has a damaged header, nothing is read. Its
     // indexed entries stay visible, and `verify` reports the damage.
-    let Ok(file) = disk.read(&name) else {
+    let Ok(file) = disk.open(&name) else {
         return Ok(());
     };
     let Ok(FileHeader { mask, .. }) = FileHeader::read(&*file, &name) else {

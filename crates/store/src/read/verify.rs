@@ -123,7 +123,7 @@ impl Catalogue {
 
     fn read_pack_header(&self, number: u32) -> Result<FileHeader, StoreError> {
         let name = layout::pack(number);
-        let file = self.disk.read(&name).attempt(|| format!("open {name}"))?;
+        let file = self.disk.open(&name).attempt(|| format!("open {name}"))?;
         FileHeader::read(&*file, &name)
     }
 

@@ -74,7 +74,7 @@ enum Dedup {
 /// Outcome of the deduplication of a result.
 enum ResultDedup {
     NextVersion(u32),
-    Known(Dedup),
+    Duplicate(Dedup),
 }
 
 /// The new entries of a group, with the keys to find duplicates.
@@ -212,7 +212,7 @@ impl GroupCommit {
         if entry.kind == EntryType::Result {
             match self.dedup_result(entry.key, header.sha256, group)? {
                 ResultDedup::NextVersion(version) => header.version = version,
-                ResultDedup::Known(dedup) => return Ok(dedup),
+                ResultDedup::Duplicate(dedup) => return Ok(dedup),
             }
         } else if let Some(dedup) = self.dedup_entry(&header, group)? {
             return Ok(dedup);
@@ -237,13 +237,13 @@ impl GroupCommit {
         let mut latest = 0;
         for (header, location) in self.catalogue.versions(key)? {
             if header.sha256 == sha256 && self.is_intact(&header, &location) {
-                return Ok(ResultDedup::Known(Dedup::Existing(header, location)));
+                return Ok(ResultDedup::Duplicate(Dedup::Existing(header, location)));
             }
             latest = latest.max(header.version);
         }
         for (at, header) in group.versions(key) {
             if header.sha256 == sha256 {
-                return Ok(ResultDedup::Known(Dedup::Duplicate(at)));
+                return Ok(ResultDedup::Duplicate(Dedup::Duplicate(at)));
             }
             latest = latest.max(header.version);
         }
@@ -342,7 +342,7 @@ impl GroupCommit {
         let group = CommitGroup::default();
         let version = match self.dedup_result(entry.key, body.sha256, &group)? {
             ResultDedup::NextVersion(version) => version,
-            ResultDedup::Known(dedup) => {
+            ResultDedup::Duplicate(dedup) => {
                 body.remove(&*self.disk);
                 return self.receipt(&dedup, &group.entries);
             }

@@ -33,21 +33,25 @@
 //! | before step 2 is synced | an intact entry that is in no pack index | checks its frames and appends it to the pack index |
 //! | before step 3 is synced | the catalogue lacks the entry | inserts it into the catalogue |
 //! | before the reply | everything is stored | nothing; sealing it again is a duplicate |
-//! | rename of a download | one or both names exist | indexes the pack and removes the name in `incoming/` |
+//! | rename of a download | the old name, the new one, both or neither | indexes the pack and removes the old name; without the new name, the body is downloaded again |
 //! | download | a prefix of the frames | keeps it; the next download continues after the last intact frame |
 //!
 //! Recovery never truncates a pack before an intact entry. If entries are lost
 //! nevertheless, because a file was deleted or damaged, the catalogue database
-//! still knows the last Seq: new entries get higher ones, and the generation of
-//! the archive changes, so that derived structures are rebuilt.
+//! still contains the last Seq: new entries get higher ones, and the generation
+//! of the archive changes, so that derived structures are rebuilt.
 //!
 //! # Without a crash
 //!
-//! After a failed write, such as on a full disk, the file is truncated to its
-//! former length, the callers get the error, and the store accepts further
-//! writes. After a failed sync the store rejects all writes until it is
-//! reopened ([`Poisoned`](crate::StoreError::Poisoned)), because the content of
-//! the disk is unknown.
+//! After a failed write to a pack, such as on a full disk, the pack is truncated
+//! to its former length, the callers get the error, and the store accepts
+//! further writes. 16 MiB of the disk stay free for the pack indexes and the
+//! catalogue.
+//!
+//! After a failed sync, or a failed write to a pack index or the catalogue, the
+//! store rejects all writes until it is reopened
+//! ([`Poisoned`](crate::StoreError::Poisoned)): the content of the disk is
+//! unknown.
 
 pub(crate) mod active_pack;
 pub(crate) mod catalogue_db;

@@ -152,7 +152,7 @@ impl PartialDownload {
         key: ResultKey,
     ) -> Result<Option<(Self, ResponseHeaders)>, StoreError> {
         let name = layout::partial(key);
-        let file = match disk.write(&name) {
+        let file = match disk.open_writable(&name) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
@@ -253,7 +253,7 @@ impl PartialDownload {
     }
 
     fn sync_names(&self) -> std::io::Result<()> {
-        self.disk.write(&headers_path(self.key))?.sync()?;
+        self.disk.open_writable(&headers_path(self.key))?.sync()?;
         self.disk.sync_folder(layout::INCOMING)
     }
 

@@ -132,7 +132,9 @@ impl Recovery<'_> {
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>, StoreError> {
-        self.disk.write(name).attempt(|| format!("open {name}"))
+        self.disk
+            .open_writable(name)
+            .attempt(|| format!("open {name}"))
     }
 
     /// Reads a file header; `None` and a notice if it is damaged.
@@ -157,7 +159,7 @@ impl Recovery<'_> {
         number: u32,
         name: &str,
     ) -> Result<Option<(PackIndex, Vec<PackIndexEntry>)>, StoreError> {
-        let file = match self.disk.write(name) {
+        let file = match self.disk.open_writable(name) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
@@ -229,14 +231,14 @@ impl Recovery<'_> {
 
     /// Adds the entries after the last indexed one to the pack index, and
     /// truncates the pack after its last intact entry. Returns `false` if the
-    /// pack is shorter than its index says.
+    /// pack is shorter than its index covers.
     fn index_remaining_entries(&mut self, pack: &mut ActivePack) -> Result<bool, StoreError> {
         let name = layout::pack(pack.number);
         let attempt = || format!("read {name}");
         let len = pack.file.len().attempt(attempt)?;
         if len < pack.end {
             self.notices.push(format!(
-                "{name} has {len} bytes, its pack index says {}",
+                "{name} has {len} bytes, its pack index covers {}",
                 pack.end
             ));
             return Ok(false);

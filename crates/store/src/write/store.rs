@@ -87,9 +87,11 @@ impl Store {
             damaged = damage.len(),
             "pending custody events merged"
         );
-        store
-            .notices
-            .extend(damage.iter().map(|damage| format!("{damage}; kept")));
+        store.notices.extend(
+            damage
+                .iter()
+                .map(|damage| format!("{damage}; the line is kept")),
+        );
         Scratch::sweep(dir);
         Ok(store)
     }
@@ -344,7 +346,7 @@ impl Store {
     /// Commits the queued entries, closes the catalogue database and releases
     /// the lock.
     ///
-    /// **Errors**: `Poisoned` if a sync has failed since the store was opened.
+    /// **Errors**: `Poisoned` if an earlier operation poisoned the store.
     pub fn close(&self) -> Result<(), StoreError> {
         self.core.queue.close();
         let commit_thread = self
