@@ -1,9 +1,11 @@
-//! What the archive costs: blobs and transcripts against the floor (SHA-256,
-//! write, fdatasync) and against the same bytes put into sled values, in the
-//! same run. Every archive is read back, and what it says compared.
+//! Throughput of the archive, for large bodies and for transcripts.
 //!
-//! Prints the ratios the house promises, peak memory, and the time to open an
-//! archive of 100,000 results; then criterion's own numbers.
+//! Compared in the same run with the minimum of work (SHA-256, write,
+//! fdatasync) and with the same bytes stored as sled values. Each archive is
+//! read back and its content compared.
+//!
+//! Prints the ratios to the minimum, peak memory, and the time to open an
+//! archive of 100,000 results, and then the numbers of criterion.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -19,18 +21,18 @@ use sha2::{Digest, Sha256};
 use store::{Catalogue, OpenOptions, ResponseHeaders, Store};
 use tempfile::TempDir;
 
-/// **Units**: bytes of one blob, and how many of them.
+/// **Units**: bytes of one large body.
 const BLOB: usize = 50 << 20;
 const BLOBS: usize = 4;
-/// What a network gives at once.
+/// **Units**: bytes of one read from the network.
 const PART: usize = 64 << 10;
 const TRANSCRIPTS: usize = 5_000;
-/// **Units**: bytes of the one result whose memory is measured.
+/// **Units**: bytes of the result in the memory measurement.
 const HUGE: u64 = 3 << 30;
 const MANY: usize = 100_000;
 
 fn main() {
-    // First, before the bench itself holds anything.
+    // First, before the bench allocates its bodies.
     print_peak_memory();
     let blobs: Vec<Vec<u8>> = (0..BLOBS).map(|n| noise(n as u64, BLOB)).collect();
     print_blob_ratios(&blobs);
@@ -66,7 +68,7 @@ fn measure(criterion: &mut Criterion, blobs: &[Vec<u8>]) {
 }
 
 fn folder() -> TempDir {
-    // The target's folder is a disk where the system's temp may be memory.
+    // The temporary directory of the system may be in memory.
     TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
@@ -79,7 +81,7 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Result documents as scripts leave them, each its own.
+/// Transcripts of a script, all different.
 fn transcripts() -> Vec<Vec<u8>> {
     (0..TRANSCRIPTS)
         .map(|n| {
@@ -125,7 +127,7 @@ fn create(dir: &Path) -> Store {
     Store::open(dir, options).unwrap()
 }
 
-/// SHA-256, write, fdatasync, one after the other.
+/// The minimum of work: SHA-256, write and fdatasync of each body.
 fn floor(bodies: &[Vec<u8>]) -> Duration {
     let dir = folder();
     let start = Instant::now();
@@ -162,23 +164,24 @@ fn archive_blobs(bodies: &[Vec<u8>]) -> Duration {
 fn archive_transcripts(bodies: &[Vec<u8>]) -> Duration {
     let dir = folder();
     let store = create(dir.path());
-    let known = facts(ResultKind::Transcript);
+    let facts = facts(ResultKind::Transcript);
     let start = Instant::now();
-    let tickets: Vec<_> = bodies
+    let pending: Vec<_> = bodies
         .iter()
         .enumerate()
-        .map(|(n, body)| store.submit(key(n), &known, &now(), body).unwrap())
+        .map(|(n, body)| store.submit(key(n), &facts, &now(), body).unwrap())
         .collect();
-    tickets.into_iter().for_each(|ticket| {
-        ticket.wait().unwrap();
-    });
+    for commit in pending {
+        commit.wait().unwrap();
+    }
     let elapsed = start.elapsed();
     store.close().unwrap();
     check(dir.path(), bodies);
     elapsed
 }
 
-/// The answer: every body is there, and the first and last byte for byte.
+/// Checks that all bodies are in the archive, and compares the first and the
+/// last one.
 fn check(dir: &Path, bodies: &[Vec<u8>]) {
     let catalogue = Catalogue::open(dir).unwrap();
     assert_eq!(catalogue.record_count(), bodies.len());
@@ -190,7 +193,8 @@ fn check(dir: &Path, bodies: &[Vec<u8>]) {
     }
 }
 
-/// The same bytes as values of 64 KiB, and a flush for each body.
+/// Stores the same bytes as values of 64 KiB in sled, with a flush for each
+/// body.
 fn sled_values(bodies: &[Vec<u8>]) -> Duration {
     let dir = folder();
     let db = sled::Config::new()
@@ -269,23 +273,23 @@ fn print_transcript_rates() {
 fn print_opening() {
     let dir = folder();
     let store = create(dir.path());
-    let known = facts(ResultKind::Transcript);
+    let facts = facts(ResultKind::Transcript);
     let start = Instant::now();
-    let mut tickets = std::collections::VecDeque::new();
+    let mut pending = std::collections::VecDeque::new();
     for n in 0..MANY {
         let body = n.to_string();
-        tickets.push_back(
+        pending.push_back(
             store
-                .submit(key(n), &known, &now(), body.as_bytes())
+                .submit(key(n), &facts, &now(), body.as_bytes())
                 .unwrap(),
         );
-        if tickets.len() > 4_000 {
-            tickets.pop_front().unwrap().wait().unwrap();
+        if pending.len() > 4_000 {
+            pending.pop_front().unwrap().wait().unwrap();
         }
     }
-    tickets.into_iter().for_each(|ticket| {
-        ticket.wait().unwrap();
-    });
+    for commit in pending {
+        commit.wait().unwrap();
+    }
     let sealed = start.elapsed();
     drop(store);
     let start = Instant::now();
@@ -305,8 +309,10 @@ fn print_opening() {
     );
 }
 
-/// Peak of the whole process, bench data included, so an upper bound; Linux
-/// only.
+/// Peak memory of the process, including the data of the bench: an upper limit.
+/// Linux only.
+///
+/// **Units**: bytes.
 fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
@@ -315,8 +321,8 @@ fn peak_bytes() -> Option<u64> {
 }
 
 fn reset_peak() {
-    // Asks the kernel to begin counting anew; where it will not, the peak is
-    // that of the whole run.
+    // Resets the peak in the kernel. If that fails, the peak of the whole run is
+    // reported.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -351,7 +357,7 @@ fn print_peak_memory() {
     assert_eq!(catalogue.records().next().unwrap().unwrap().bytes, HUGE);
     if let (Some(before), Some(peak)) = (before, peak_bytes()) {
         println!(
-            "one result of 3 GiB: {elapsed:.1?}, {:.0} MB of memory above the {:.0} MB the bench held",
+            "one result of 3 GiB: {elapsed:.1?}, {:.0} MB of memory above the {:.0} MB of the bench",
             peak.saturating_sub(before) as f64 / 1e6,
             before as f64 / 1e6,
         );

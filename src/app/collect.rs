@@ -15,7 +15,7 @@ use collect::{
 };
 use evidence::{ActionId, Facts, Gap, ResultKey, Time};
 use store;
-use store::{ResponseHeaders, Sealing, Store, StoreError};
+use store::{ResponseHeaders, SealReceipt, Store, StoreError};
 
 use crate::app::custody;
 use crate::app::error::{Failure, Kind};
@@ -289,7 +289,7 @@ impl BodySink for StoreDownload {
 
     fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<Sealed, SinkError> {
         let sealing = self.0.seal(&facts, &collected_at).map_err(refused)?;
-        let already_there = matches!(sealing, Sealing::AlreadyThere(_));
+        let already_there = matches!(sealing, SealReceipt::AlreadySealed(_));
         let record = sealing.into_record();
         Ok(Sealed {
             version: record.id.version,

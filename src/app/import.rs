@@ -13,7 +13,7 @@ use evidence::{
     ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultId, ResultKey, ResultKind, Sha256,
     Sha256Sum, Time,
 };
-use store::{Catalogue, PendingCommit, ResponseHeaders, SMALL_MAX, Sealing, Store, StoreError};
+use store::{Catalogue, PendingCommit, ResponseHeaders, SMALL_MAX, SealReceipt, Store, StoreError};
 
 use crate::app::custody;
 use crate::app::error::{Failure, Kind};
@@ -307,13 +307,13 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn count(&mut self, sealing: &Sealing) {
+    fn count(&mut self, sealing: &SealReceipt) {
         match sealing {
-            Sealing::Sealed(record) => {
+            SealReceipt::Sealed(record) => {
                 self.report.sealed += 1;
                 self.report.bytes += record.bytes;
             }
-            Sealing::AlreadyThere(_) => self.report.already_there += 1,
+            SealReceipt::AlreadySealed(_) => self.report.already_there += 1,
         }
     }
 

@@ -131,7 +131,7 @@ pub(super) fn catch_up_holding(
         writer.publish(seen)?;
     }
     // On media that cannot be written the next search reads all lists.
-    let _ = catalogue.leave_bookmark(seen);
+    let _ = catalogue.write_checkpoint(seen);
     on_progress(total, total);
     caught.rebuilt = rebuilt;
     Ok(caught)

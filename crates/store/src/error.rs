@@ -1,19 +1,21 @@
+//! The error type of this crate.
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use evidence::{ResultId, ResultKey};
 
-/// What can go wrong between the archive and its disk.
+/// A failed operation on the archive.
 ///
-/// Cloneable, because one failed group commit answers many callers.
+/// Cloneable, because a failed group commit is reported to many callers.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("no archive in {}", dir.display())]
+    #[error("could not open archive {}: no archive there", dir.display())]
     NoArchive { dir: PathBuf },
-    #[error("archive is being written by process {pid} ({command})")]
+    #[error("could not lock the archive: process {pid} ({command}) is writing to it")]
     Locked { pid: u32, command: String },
-    #[error("archive in {} is format {found}, this build reads {expected}", dir.display())]
+    #[error("could not open archive {}: it has format {found}, this build reads format {expected}", dir.display())]
     Format {
         dir: PathBuf,
         found: u32,
@@ -25,59 +27,63 @@ pub enum StoreError {
         #[source]
         source: Arc<io::Error>,
     },
-    /// Nothing of what was asked is on disk; the store goes on once there is
-    /// room again.
-    #[error("disk is full: could not {attempt}")]
+    /// Nothing of the operation is on disk. The store accepts writes again when
+    /// there is enough free disk space.
+    #[error("could not {attempt}: disk full")]
     DiskFull { attempt: String },
-    /// A sync failed: what the disk holds is unknown until the archive is
-    /// opened anew, so nothing more is written.
-    #[error("archive takes no more writes since it could not {attempt}")]
+    /// A sync failed, or a write to a pack index or the catalogue. The store
+    /// writes nothing more, because the content of the disk is unknown until the
+    /// archive is reopened.
+    #[error("archive rejects writes after a failed operation: could not {attempt}")]
     Poisoned { attempt: String },
-    #[error("{what} is damaged: {detail}")]
-    Damaged { what: String, detail: String },
-    #[error("catalogue cannot be used: {detail}")]
-    Keyed { detail: String },
-    #[error("archive holds no result {id}")]
+    #[error("{object} is damaged: {detail}")]
+    Damaged { object: String, detail: String },
+    #[error("could not use the catalogue database: {detail}")]
+    Catalogue { detail: String },
+    #[error("could not read result {id}: it is not in the archive")]
     Unknown { id: ResultId },
-    #[error("result {key} is being downloaded already")]
+    #[error("could not start a download of {key}: another one is active")]
     Busy { key: ResultKey },
-    #[error("body of {key} has {bytes} bytes, more than the {limit} of a small one")]
+    #[error("could not seal {key} as a small body: it has {bytes} bytes, the limit is {limit}")]
     TooLarge {
         key: ResultKey,
         bytes: u64,
         limit: u64,
     },
-    #[error("{what} has {bytes} bytes, more than the {limit} the archive takes")]
-    FactTooLarge {
-        what: String,
+    #[error("could not store {object}: it has {bytes} bytes, the limit is {limit}")]
+    EntryTooLarge {
+        object: String,
         bytes: u64,
         limit: u64,
     },
-    #[error("archive was closed")]
+    #[error("could not use the archive: it is closed")]
     Closed,
 }
 
 impl StoreError {
-    /// What a person can do about it, where there is something.
+    /// The next step for the user, if there is one.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoArchive { .. } => {
-                Some("name another folder with --archive, or let collect, import or run create one")
+            Self::NoArchive { .. } => Some(
+                "pass another directory with --archive, or create an archive with collect, import or run",
+            ),
+            Self::Locked { .. } => {
+                Some("wait for that process or stop it; reading works meanwhile")
             }
-            Self::Locked { .. } => Some("wait for it or stop it; reading works meanwhile"),
-            Self::DiskFull { .. } => Some("make room; sealed results are kept"),
-            Self::Poisoned { .. } => Some("look at the disk, then run the command again"),
-            Self::Damaged { .. } => Some("run verify to see everything that is damaged"),
+            Self::DiskFull { .. } => Some("free disk space; sealed results are kept"),
+            Self::Poisoned { .. } => Some("check the disk, then run the command again"),
+            Self::Damaged { .. } => Some("list all damage with verify"),
             _ => None,
         }
     }
 
-    /// Whether one thing in the archive cannot be read, of which the rest can.
+    /// Whether the error concerns one entry or file, while the rest of the
+    /// archive may be readable.
     pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Io { .. })
     }
 
-    /// Whether room on the disk is all it takes to go on.
+    /// Whether the operation can be repeated once there is free disk space.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::DiskFull { .. })
     }
@@ -93,21 +99,60 @@ impl StoreError {
         }
     }
 
-    pub(crate) fn damaged(what: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn damaged(object: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Damaged {
-            what: what.into(),
+            object: object.into(),
             detail: detail.into(),
         }
     }
 }
 
-/// Says what was attempted where an I/O error comes up.
-pub(crate) trait Attempt<T> {
-    fn attempt(self, what: impl FnOnce() -> String) -> Result<T, StoreError>;
+/// Adds the attempted operation, such as "read packs/00000001.pack", to an I/O
+/// error.
+pub(crate) trait IoContext<T> {
+    fn attempt(self, operation: impl FnOnce() -> String) -> Result<T, StoreError>;
 }
 
-impl<T> Attempt<T> for io::Result<T> {
-    fn attempt(self, what: impl FnOnce() -> String) -> Result<T, StoreError> {
-        self.map_err(|source| StoreError::io(what(), source))
+impl<T> IoContext<T> for io::Result<T> {
+    fn attempt(self, operation: impl FnOnce() -> String) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::io(operation(), source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_operation_the_object_and_the_cause() {
+        let key = "5382f7ea-cd43-4a2e-9e0b-0123456789ab/2".parse().unwrap();
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let messages = [
+            StoreError::Locked {
+                pid: 7,
+                command: "collect".into(),
+            },
+            StoreError::io("write packs/00000001.pack", full),
+            StoreError::damaged("archive.json", "`id` is not a valid id"),
+            StoreError::Busy { key },
+            StoreError::TooLarge {
+                key,
+                bytes: 9,
+                limit: 8,
+            },
+        ]
+        .map(|error| error.to_string());
+        assert_eq!(
+            messages,
+            [
+                "could not lock the archive: process 7 (collect) is writing to it",
+                "could not write packs/00000001.pack: disk full",
+                "archive.json is damaged: `id` is not a valid id",
+                "could not start a download of 5382f7ea-cd43-4a2e-9e0b-0123456789ab/2: \
+                 another one is active",
+                "could not seal 5382f7ea-cd43-4a2e-9e0b-0123456789ab/2 as a small body: \
+                 it has 9 bytes, the limit is 8",
+            ]
+        );
     }
 }

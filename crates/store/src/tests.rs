@@ -1,4 +1,5 @@
-//! The store as a whole, over memory that forgets.
+//! Tests of the store as a whole, mostly on a disk in memory that loses
+//! unsynced data.
 
 mod crash;
 mod damage;
@@ -9,7 +10,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::memory::Memory;
+use crate::disk::memory::MemoryDisk;
 use crate::*;
 use evidence::{
     Action, ActionId, CommandIndex, Facts, Gap, GapReason, Origin, ResultId, ResultKey, ResultKind,
@@ -35,7 +36,7 @@ fn now() -> Time {
     Time::from_text("2026-02-04T15:37:00Z")
 }
 
-/// Bytes that differ from place to place.
+/// Pseudo-random bytes.
 fn body(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new()
@@ -61,11 +62,11 @@ fn action(n: u8) -> (Action, Vec<u8>) {
     (Action::from_json(json.as_bytes()).unwrap(), json.into())
 }
 
-fn open(disk: &Memory) -> Result<Store, StoreError> {
+fn open(disk: &MemoryDisk) -> Result<Store, StoreError> {
     Store::open_on(Arc::new(disk.clone()), Path::new("x"), true, None)
 }
 
-fn catalogue(disk: &Memory) -> Catalogue {
+fn catalogue(disk: &MemoryDisk) -> Catalogue {
     Catalogue::open_on(Arc::new(disk.clone()), Path::new("x")).unwrap()
 }
 
@@ -79,7 +80,7 @@ fn bytes_of(catalogue: &Catalogue, id: ResultId) -> Vec<u8> {
     bytes
 }
 
-fn stream(store: &Store, key: ResultKey, bytes: &[u8]) -> Result<Sealing, StoreError> {
+fn stream(store: &Store, key: ResultKey, bytes: &[u8]) -> Result<SealReceipt, StoreError> {
     let mut download = store.download(key)?;
     let from = download.offset() as usize;
     for part in bytes[from..].chunks(100_000) {
@@ -89,17 +90,17 @@ fn stream(store: &Store, key: ResultKey, bytes: &[u8]) -> Result<Sealing, StoreE
 }
 
 #[test]
-fn what_is_sealed_reads_back_whole_and_in_ranges() {
+fn sealed_bodies_read_back_completely_and_in_ranges() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let lengths = [0, 1, 5_000, SMALL_MAX, SMALL_MAX + 1, 3 * SMALL_MAX + 77];
     for (n, len) in lengths.into_iter().enumerate() {
         let sealed = stream(&store, key(n as u8, 0), &body(n as u64, len)).unwrap();
-        assert!(matches!(sealed, Sealing::Sealed(_)), "{len}");
+        assert!(matches!(sealed, SealReceipt::Sealed(_)), "{len}");
         assert_eq!(sealed.record().bytes, len as u64);
     }
-    let text = "the same line again and again\n".repeat(30_000);
+    let text = "the same line repeated\n".repeat(30_000);
     store
         .seal(
             key(9, 1),
@@ -124,18 +125,18 @@ fn what_is_sealed_reads_back_whole_and_in_ranges() {
     let id = ResultId::new(key(9, 1), Version::FIRST);
     assert_eq!(bytes_of(&catalogue, id), text.as_bytes());
     assert!(disk.len_of("packs/00000001.pack").unwrap() < SMALL_MAX * 3 / 2);
-    let checked = catalogue.verify(|_| {}).unwrap();
-    assert_eq!(checked.damage, []);
-    assert_eq!(checked.progress.results, 7);
+    let summary = catalogue.verify(|_| {}).unwrap();
+    assert_eq!(summary.damage, []);
+    assert_eq!(summary.progress.results, 7);
 }
 
 #[test]
-fn the_same_bytes_add_nothing_and_others_are_the_next_version() {
+fn same_bytes_are_a_duplicate_and_other_bytes_the_next_version() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let big = body(1, SMALL_MAX * 2);
-    for (bytes, version, fresh) in [
+    for (bytes, version, is_new) in [
         (b"first".as_slice(), 1, true),
         (b"first", 1, false),
         (b"second", 2, true),
@@ -143,31 +144,31 @@ fn the_same_bytes_add_nothing_and_others_are_the_next_version() {
         (&big, 3, false),
         (b"first", 1, false),
     ] {
-        let sealing = stream(&store, key(1, 0), bytes).unwrap();
-        assert_eq!(matches!(sealing, Sealing::Sealed(_)), fresh);
-        assert_eq!(sealing.record().id.version, Version(version));
+        let outcome = stream(&store, key(1, 0), bytes).unwrap();
+        assert_eq!(matches!(outcome, SealReceipt::Sealed(_)), is_new);
+        assert_eq!(outcome.record().id.version, Version(version));
     }
     assert_eq!(
         store.latest(key(1, 0)).unwrap().unwrap().version,
         Version(3)
     );
     assert_eq!(catalogue(&disk).versions(key(1, 0)).unwrap().len(), 3);
-    let left = disk::Disk::list(&disk, crate::format::layout::INCOMING).unwrap();
-    assert_eq!(left, Vec::<String>::new());
+    let leftovers = disk::Disk::list(&disk, crate::format::layout::INCOMING).unwrap();
+    assert_eq!(leftovers, Vec::<String>::new());
 }
 
 #[test]
-fn facts_are_noted_once_and_a_result_supersedes_its_gap() {
+fn notes_are_deduplicated_and_a_result_replaces_its_gap() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
-    let (noted, json) = action(1);
-    let first = store.note_action(&noted, &json).unwrap();
-    assert_eq!(store.note_action(&noted, &json).unwrap(), first);
+    let (action, json) = action(1);
+    let first = store.note_action(&action, &json).unwrap();
+    assert_eq!(store.note_action(&action, &json).unwrap(), first);
     let changed = [json.as_slice(), b" "].concat();
-    assert!(store.note_action(&noted, &changed).unwrap() > first);
-    let at = store.note_gap(&gap(key(1, 0), "404")).unwrap();
-    assert_eq!(store.note_gap(&gap(key(1, 0), "404")).unwrap(), at);
+    assert!(store.note_action(&action, &changed).unwrap() > first);
+    let gap_seq = store.note_gap(&gap(key(1, 0), "404")).unwrap();
+    assert_eq!(store.note_gap(&gap(key(1, 0), "404")).unwrap(), gap_seq);
     store.note_gap(&gap(key(1, 1), "410")).unwrap();
     assert_eq!(store.gap(key(1, 0)).unwrap().unwrap().detail, "404");
     store
@@ -186,8 +187,8 @@ fn facts_are_noted_once_and_a_result_supersedes_its_gap() {
     let gaps = catalogue.gaps().unwrap();
     assert_eq!(gaps.len(), 1);
     assert_eq!(gaps[0].key, key(1, 1));
-    assert_eq!(catalogue.action_json(noted.id).unwrap().unwrap(), changed);
-    assert_eq!(catalogue.actions().unwrap(), [noted]);
+    assert_eq!(catalogue.action_json(action.id).unwrap().unwrap(), changed);
+    assert_eq!(catalogue.actions().unwrap(), [action]);
     assert_eq!(catalogue.settings().unwrap()["passwords"], both);
     let seqs: Vec<_> = catalogue
         .entries_since(first)

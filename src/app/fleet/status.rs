@@ -14,7 +14,7 @@ use crate::app::fleet::run::is_at_run;
 use crate::app::fleet::runs::{Unreadable, every_run, find_run, heads};
 use collect::fleet::{Bound, DeviceRecord, DeviceState, Needs, RunId, RunState, SESSION_USUAL};
 use evidence::{Action, Time};
-use store::{Catalogue, writer};
+use store::{Catalogue, writer_command};
 
 /// A run in a list of them, and at the head of its status.
 #[derive(Clone, Debug, Serialize)]
@@ -111,7 +111,7 @@ struct Attended(Option<String>);
 
 impl Attended {
     fn look(archive: &Path) -> Self {
-        Self(writer(archive))
+        Self(writer_command(archive))
     }
 
     fn is(&self, run: RunId) -> bool {

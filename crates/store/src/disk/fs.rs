@@ -1,4 +1,4 @@
-//! The real disk: a folder of the file system.
+//! A directory of the file system as the disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use crate::disk::system;
 use crate::disk::{Disk, DiskFile};
 
-pub(crate) struct Folder {
+pub(crate) struct FsDisk {
     root: PathBuf,
 }
 
-impl Folder {
+impl FsDisk {
     pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.to_path_buf(),
@@ -28,12 +28,12 @@ impl Folder {
     }
 }
 
-impl Disk for Folder {
-    fn read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+impl Disk for FsDisk {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(File::open(self.path(name))?))
     }
 
-    fn write(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+    fn open_writable(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         Ok(Arc::new(options.open(self.path(name))?))
@@ -56,7 +56,7 @@ impl Disk for Folder {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(e),
         };
-        // A name that is no Unicode is none of ours.
+        // Skip names that are not Unicode: the archive has none.
         entries
             .filter_map(|entry| match entry {
                 Ok(entry) => entry.file_name().into_string().ok().map(Ok),
@@ -81,16 +81,16 @@ impl Disk for Folder {
         system::free_bytes(&self.root)
     }
 
-    fn keyed_root(&self) -> PathBuf {
-        self.path(crate::format::layout::KEYED)
+    fn real_path(&self, folder: &str) -> PathBuf {
+        self.path(folder)
     }
 
-    fn sync_keyed(&self, folder: &Path) -> io::Result<()> {
-        // The handle that syncs must be writable on Windows.
+    fn sync_sled(&self, path: &Path) -> io::Result<()> {
+        // `db` is the log of sled. Windows syncs writable handles only.
         let log = OpenOptions::new()
             .read(true)
             .write(true)
-            .open(folder.join("db"))?;
+            .open(path.join("db"))?;
         log.sync_data()
     }
 }

@@ -1,6 +1,9 @@
-//! One writer at a time: a lock the system lets go of when the writer dies,
-//! and beside it, for the message, who holds it. (On Windows nobody can read
-//! a locked file, so the two are not one.)
+//! Lock of the writing process.
+//!
+//! An archive has at most one writer. The operating system releases the lock
+//! when the process ends. `writer.json` describes the writer for the messages
+//! of other processes; it is a separate file, because Windows does not allow
+//! reading a locked one.
 
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
@@ -9,25 +12,26 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::error::Attempt;
-use crate::format::layout;
+use crate::error::IoContext;
 
-/// How long the next writer waits for one that is just closing.
-const PATIENCE: Duration = Duration::from_millis(200);
+const LOCK: &str = "lock";
+const WRITER: &str = "writer.json";
+/// Time to wait for a writer that is about to close the archive.
+const LOCK_WAIT: Duration = Duration::from_millis(200);
 
-/// Held by the writer, as long as it lives.
+/// Holds the lock until dropped.
 pub(crate) struct WriterLock {
     _file: File,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Writer {
+struct WriterInfo {
     pid: u32,
     command: String,
 }
 
 impl WriterLock {
-    /// **Errors**: `Locked` where another writer holds it.
+    /// **Errors**: `Locked` if another writer holds the lock.
     pub(crate) fn acquire(dir: &Path, command: &str) -> Result<Self, StoreError> {
         let attempt = || "lock the archive".to_string();
         let file = File::options()
@@ -35,54 +39,50 @@ impl WriterLock {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(dir.join(layout::LOCK))
+            .open(dir.join(LOCK))
             .attempt(attempt)?;
         let start = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_WAIT => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
-                Err(TryLockError::WouldBlock) => return Err(holder(dir)),
+                Err(TryLockError::WouldBlock) => {
+                    let WriterInfo { pid, command } = read_info(dir);
+                    return Err(StoreError::Locked { pid, command });
+                }
                 Err(TryLockError::Error(e)) => return Err(StoreError::io(attempt(), e)),
             }
         }
-        let writer = Writer {
+        let info = WriterInfo {
             pid: std::process::id(),
             command: command.to_string(),
         };
-        let text = serde_json::to_vec(&writer).unwrap_or_default();
-        fs::write(dir.join(layout::WRITER), text).attempt(attempt)?;
+        let text = serde_json::to_vec(&info).unwrap_or_default();
+        fs::write(dir.join(WRITER), text).attempt(attempt)?;
         Ok(Self { _file: file })
     }
 }
 
-/// What the writer says it does; `None` where there is none, or nobody can
-/// tell. Only looks: a writer that comes meanwhile has the patience.
-pub(crate) fn writer(dir: &Path) -> Option<String> {
-    let file = File::open(dir.join(layout::LOCK)).ok()?;
+/// Command of the current writer; `None` without a writer, or if the lock
+/// cannot be read. A process that tries to become the writer during this call
+/// is not rejected, because it waits for the lock.
+pub(crate) fn writer_command(dir: &Path) -> Option<String> {
+    let file = File::open(dir.join(LOCK)).ok()?;
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Some(named(dir).command),
+        Err(TryLockError::WouldBlock) => Some(read_info(dir).command),
         _ => None,
     }
 }
 
-fn holder(dir: &Path) -> StoreError {
-    let writer = named(dir);
-    StoreError::Locked {
-        pid: writer.pid,
-        command: writer.command,
-    }
-}
-
-fn named(dir: &Path) -> Writer {
-    fs::read(dir.join(layout::WRITER))
+fn read_info(dir: &Path) -> WriterInfo {
+    fs::read(dir.join(WRITER))
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or(Writer {
+        .unwrap_or(WriterInfo {
             pid: 0,
-            command: "which has not said what it does".into(),
+            command: "unknown command".into(),
         })
 }
 
@@ -91,13 +91,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_writer_is_named_while_it_lives_and_looking_stops_none() {
+    fn writer_command_is_visible_while_the_lock_is_held() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(writer(dir.path()), None);
+        assert_eq!(writer_command(dir.path()), None);
         let lock = WriterLock::acquire(dir.path(), "collect").unwrap();
-        assert_eq!(writer(dir.path()).as_deref(), Some("collect"));
+        assert_eq!(writer_command(dir.path()).as_deref(), Some("collect"));
         drop(lock);
-        assert_eq!(writer(dir.path()), None, "what it said stays behind");
+        assert_eq!(writer_command(dir.path()), None, "writer.json still exists");
         WriterLock::acquire(dir.path(), "index").unwrap();
     }
 }

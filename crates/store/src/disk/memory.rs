@@ -1,5 +1,5 @@
-//! A disk in memory that forgets what was not synced, fails at the operation
-//! it is told to, and can be full: how power loss is tested at every step.
+//! A disk in memory for tests. It simulates a power loss, which loses unsynced
+//! data, at any operation, and a full disk.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -9,50 +9,54 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::disk::{Disk, DiskFile};
 
-/// What a power loss leaves of unsynced bytes.
+/// Fate of unsynced bytes at a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leaves {
-    Nothing,
-    /// A part of them, some of it zeros; the number decides which.
-    Some(u64),
+pub(crate) enum UnsyncedBytes {
+    Lost,
+    /// A part of them remains, some of it as zeros. The number is the random
+    /// seed.
+    Torn(u64),
 }
 
-/// What a power loss leaves of sled's folder.
+/// Content of sled's directory after a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyedAfter {
+pub(crate) enum SledAfterCrash {
     LastSync,
     Empty,
 }
 
 #[derive(Clone)]
-pub(crate) struct Memory {
-    state: Arc<Mutex<State>>,
-    /// Real folders: what sled writes to, and what it had at the last sync.
+pub(crate) struct MemoryDisk {
+    state: Arc<Mutex<MemoryState>>,
+    /// Directory in the file system for the files of sled and for a copy of
+    /// them as of the last sync.
     home: PathBuf,
 }
 
 #[derive(Default)]
-struct State {
-    bytes: HashMap<u64, Bytes>,
+struct MemoryState {
+    bytes: HashMap<u64, FileBytes>,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
-    next: u64,
+    next_id: u64,
     operations: u64,
     fail_at: Option<u64>,
     fail_sync_of: Option<String>,
     failed: bool,
+    /// Free space as reported by [`Disk::free`].
     free: Option<u64>,
-    room: Option<u64>,
+    /// Bytes that can be written before writes fail.
+    writable: Option<u64>,
 }
 
 #[derive(Clone, Default)]
-struct Bytes {
+struct FileBytes {
     now: Vec<u8>,
     durable: Vec<u8>,
 }
 
 struct MemoryFile {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<MemoryState>>,
     id: u64,
     name: String,
 }
@@ -65,19 +69,19 @@ fn no_such_file() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
-impl State {
-    /// Counts an operation that changes something, or fails it.
+impl MemoryState {
+    /// Counts an operation that changes the disk. It fails from `fail_at` on.
     fn operate(&mut self) -> io::Result<()> {
         self.operations += 1;
         if self.failed || self.fail_at.is_some_and(|at| self.operations >= at) {
             self.failed = true;
-            return Err(io::Error::other("the power is gone"));
+            return Err(io::Error::other("power lost"));
         }
         Ok(())
     }
 }
 
-impl Memory {
+impl MemoryDisk {
     pub(crate) fn new(home: &Path) -> Self {
         Self {
             state: Arc::default(),
@@ -85,7 +89,7 @@ impl Memory {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MemoryState> {
         self.state.lock().unwrap()
     }
 
@@ -93,24 +97,26 @@ impl Memory {
         self.lock().operations
     }
 
-    /// The operation of this number, from 1, and all after it fail.
+    /// Makes the operation with this number, counted from 1, and all later ones
+    /// fail.
     pub(crate) fn fail_at(&self, operation: u64) {
         self.lock().fail_at = Some(operation);
     }
 
-    /// The next sync of a file whose name ends so fails, once.
-    pub(crate) fn fail_sync_of(&self, end: &str) {
-        self.lock().fail_sync_of = Some(end.into());
+    /// Makes the next sync of a file with this name ending fail, once.
+    pub(crate) fn fail_sync_of(&self, ending: &str) {
+        self.lock().fail_sync_of = Some(ending.into());
     }
 
-    /// What the system says is free.
+    /// Sets the free space that is reported.
     pub(crate) fn set_free(&self, bytes: Option<u64>) {
         self.lock().free = bytes;
     }
 
-    /// Bytes that can be written until writes fail, whatever is said.
-    pub(crate) fn set_room(&self, bytes: Option<u64>) {
-        self.lock().room = bytes;
+    /// Sets the bytes that can be written before writes fail, regardless of the
+    /// reported free space.
+    pub(crate) fn set_writable(&self, bytes: Option<u64>) {
+        self.lock().writable = bytes;
     }
 
     pub(crate) fn len_of(&self, name: &str) -> Option<usize> {
@@ -124,6 +130,7 @@ impl Memory {
         state.bytes.get_mut(&id).unwrap().now[at] ^= 0x20;
     }
 
+    /// Removes a file without counting an operation.
     pub(crate) fn forget(&self, name: &str) {
         self.lock().names.remove(name);
     }
@@ -134,63 +141,72 @@ impl Memory {
         state.bytes.get_mut(&id).unwrap().now.truncate(len);
     }
 
-    /// Another disk with the same on it, sled's folder included.
+    /// A copy of the disk, including sled's directory.
     pub(crate) fn copy(&self, home: &Path) -> Self {
-        let fresh = Self::new(home);
-        copy_folder(&self.keyed_root(), &fresh.keyed_root());
-        let (old, mut state) = (self.lock(), fresh.lock());
+        let copy = Self::new(home);
+        copy_folder(&self.sled_root(), &copy.sled_root());
+        let (old, mut state) = (self.lock(), copy.lock());
         state.bytes = old.bytes.clone();
         state.names = old.names.clone();
         state.durable_names = old.durable_names.clone();
-        state.next = old.next;
+        state.next_id = old.next_id;
         drop(state);
-        fresh
+        copy
+    }
+
+    fn sled_root(&self) -> PathBuf {
+        self.home.join("catalogue")
     }
 
     fn snapshot(&self) -> PathBuf {
         self.home.join("synced")
     }
 
-    /// The disk as it is found after the power was lost.
-    pub(crate) fn after_power_loss(&self, home: &Path, leaves: Leaves, keyed: KeyedAfter) -> Self {
-        let fresh = Self::new(home);
-        if keyed == KeyedAfter::LastSync {
-            copy_folder(&self.snapshot(), &fresh.keyed_root());
-            copy_folder(&self.snapshot(), &fresh.snapshot());
+    /// The disk after a power loss.
+    pub(crate) fn after_power_loss(
+        &self,
+        home: &Path,
+        unsynced: UnsyncedBytes,
+        sled: SledAfterCrash,
+    ) -> Self {
+        let disk = Self::new(home);
+        if sled == SledAfterCrash::LastSync {
+            copy_folder(&self.snapshot(), &disk.sled_root());
+            copy_folder(&self.snapshot(), &disk.snapshot());
         }
         let old = self.lock();
-        let mut state = fresh.lock();
+        let mut state = disk.lock();
         state.names = old.durable_names.clone();
         state.durable_names = old.durable_names.clone();
-        state.next = old.next;
+        state.next_id = old.next_id;
         for (id, bytes) in &old.bytes {
-            let left = bytes.left(leaves, *id);
+            let left = bytes.after_power_loss(unsynced, *id);
             state.bytes.insert(
                 *id,
-                Bytes {
+                FileBytes {
                     now: left.clone(),
                     durable: left,
                 },
             );
         }
         drop(state);
-        fresh
+        disk
     }
 }
 
-impl Bytes {
-    fn left(&self, leaves: Leaves, id: u64) -> Vec<u8> {
+impl FileBytes {
+    fn after_power_loss(&self, unsynced: UnsyncedBytes, id: u64) -> Vec<u8> {
         let mut left = self.durable.clone();
-        let Leaves::Some(seed) = leaves else {
+        let UnsyncedBytes::Torn(seed) = unsynced else {
             return left;
         };
         let hash = blake3::hash(&(seed ^ id << 32).to_le_bytes());
         let random = |at: usize| usize::from(hash.as_bytes()[at]);
-        if let Some(unsynced) = self.now.get(left.len()..) {
-            let kept = unsynced.len() * random(0) / 255;
+        if let Some(bytes) = self.now.get(left.len()..) {
+            let kept = bytes.len() * random(0) / 255;
             let zeros = kept * random(1) / 255..(kept * random(1) / 255 + random(2) * 16).min(kept);
             let start = left.len();
-            left.extend_from_slice(&unsynced[..kept]);
+            left.extend_from_slice(&bytes[..kept]);
             if random(3) > 128 {
                 left[start..][zeros].fill(0);
             }
@@ -212,8 +228,8 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-impl Disk for Memory {
-    fn read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+impl Disk for MemoryDisk {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let id = *self.lock().names.get(name).ok_or_else(no_such_file)?;
         Ok(Arc::new(MemoryFile {
             state: self.state.clone(),
@@ -222,8 +238,8 @@ impl Disk for Memory {
         }))
     }
 
-    fn write(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.read(name)
+    fn open_writable(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(name)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -233,14 +249,14 @@ impl Disk for Memory {
             match state.names.get(name).copied() {
                 Some(id) => state.bytes.get_mut(&id).unwrap().now.clear(),
                 None => {
-                    let id = state.next;
-                    state.next += 1;
-                    state.bytes.insert(id, Bytes::default());
+                    let id = state.next_id;
+                    state.next_id += 1;
+                    state.bytes.insert(id, FileBytes::default());
                     state.names.insert(name.into(), id);
                 }
             }
         }
-        self.read(name)
+        self.open(name)
     }
 
     fn create_folder(&self, _name: &str) -> io::Result<()> {
@@ -291,19 +307,19 @@ impl Disk for Memory {
         Ok(self.lock().free.unwrap_or(u64::MAX))
     }
 
-    fn keyed_root(&self) -> PathBuf {
-        self.home.join("catalogue")
+    fn real_path(&self, folder: &str) -> PathBuf {
+        self.home.join(folder)
     }
 
-    fn sync_keyed(&self, _folder: &Path) -> io::Result<()> {
+    fn sync_sled(&self, _path: &Path) -> io::Result<()> {
         self.lock().operate()?;
-        copy_folder(&self.keyed_root(), &self.snapshot());
+        copy_folder(&self.sled_root(), &self.snapshot());
         Ok(())
     }
 }
 
 impl MemoryFile {
-    fn with<T>(&self, work: impl FnOnce(&mut Bytes) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut FileBytes) -> T) -> T {
         work(self.state.lock().unwrap().bytes.get_mut(&self.id).unwrap())
     }
 }
@@ -322,9 +338,9 @@ impl DiskFile for MemoryFile {
         let fits = {
             let mut state = self.state.lock().unwrap();
             state.operate()?;
-            let room = state.room.unwrap_or(u64::MAX) as usize;
-            let fits = bytes.len().min(room);
-            state.room = state.room.map(|room| room - fits as u64);
+            let writable = state.writable.unwrap_or(u64::MAX) as usize;
+            let fits = bytes.len().min(writable);
+            state.writable = state.writable.map(|writable| writable - fits as u64);
             fits
         };
         self.with(|file| {
@@ -356,9 +372,9 @@ impl DiskFile for MemoryFile {
             state.operate()?;
             let fails = state
                 .fail_sync_of
-                .take_if(|end| self.name.ends_with(end.as_str()));
+                .take_if(|ending| self.name.ends_with(ending.as_str()));
             if fails.is_some() {
-                return Err(io::Error::other("the disk did not take it"));
+                return Err(io::Error::other("sync failed"));
             }
         }
         self.with(|bytes| bytes.durable = bytes.now.clone());

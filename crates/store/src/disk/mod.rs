@@ -1,8 +1,8 @@
-//! The seam under the store: what it asks of a disk, and nothing more.
+//! The lowest layer: the operations that the store needs of a disk.
 //!
-//! Two implementations: a folder of the file system, and (in tests) memory
-//! that forgets what was not synced. Names are relative to the archive and
-//! `/`-joined.
+//! [`Disk`] has two implementations: the file system, and, in tests, memory
+//! that loses unsynced data. File names are relative to the archive's directory
+//! and use `/`. This layer must not use the other layers of the store.
 
 pub(crate) mod fs;
 pub(crate) mod lock;
@@ -14,43 +14,49 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What the store asks of the place it writes to.
+/// Directory operations.
 pub(crate) trait Disk: Send + Sync {
-    /// Opens a file that exists, for reading only.
-    fn read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
-    /// Opens a file that exists, for reading and writing.
-    fn write(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
-    /// Creates an empty file, replacing what stood there.
+    /// Opens an existing file for reading.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens an existing file for reading and writing.
+    fn open_writable(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Creates an empty file or truncates an existing one.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
-    /// Creates a folder; one that exists is fine.
+    /// Creates a directory unless it exists.
     fn create_folder(&self, name: &str) -> io::Result<()>;
-    /// Names in a folder, unordered; empty where there is no such folder.
+    /// File names in a directory, unordered. Empty if the directory does not
+    /// exist.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     fn remove(&self, name: &str) -> io::Result<()>;
-    /// Makes creations, renames and removals in the folder durable.
+    /// Makes creations, renames and removals in the directory durable.
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
-    /// **Units**: bytes that can still be written.
+    /// Free space for this user.
+    ///
+    /// **Units**: bytes.
     fn free(&self) -> io::Result<u64>;
-    /// Where sled keeps its files: always a real folder.
-    fn keyed_root(&self) -> PathBuf;
-    /// Makes durable what sled wrote into `folder`, `db` being its log.
-    fn sync_keyed(&self, folder: &Path) -> io::Result<()>;
+    /// Path of a directory in the file system, for sled, which does its own
+    /// I/O.
+    fn real_path(&self, folder: &str) -> PathBuf;
+    /// Makes the sled database at `path` durable.
+    fn sync_sled(&self, path: &Path) -> io::Result<()>;
 }
 
-/// An open file of the archive: positioned, shared between threads.
+/// An open file with positioned I/O, shared between threads.
 pub(crate) trait DiskFile: Send + Sync {
-    /// Reads some bytes; 0 only at the end.
+    /// Reads at least one byte, unless `offset` is at or after the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all bytes.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;
-    /// Makes bytes and length durable.
+    /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Fills `buffer`; what ends before is an error.
+/// Fills `buffer`.
+///
+/// **Errors**: `UnexpectedEof` if the file ends first.
 pub(crate) fn read_exact_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     if read_full_at(file, buffer, offset)? == buffer.len() {
         Ok(())
@@ -59,7 +65,7 @@ pub(crate) fn read_exact_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64)
     }
 }
 
-/// Fills as much of `buffer` as the file has.
+/// Fills `buffer` up to the end of the file. Returns the number of bytes read.
 pub(crate) fn read_full_at(
     file: &dyn DiskFile,
     buffer: &mut [u8],
@@ -77,27 +83,27 @@ pub(crate) fn read_full_at(
     Ok(filled)
 }
 
-/// Replaces a small file as a whole: either the old or the new one is there.
+/// Replaces a small file atomically and durably.
 pub(crate) fn replace(disk: &dyn Disk, folder: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let target = if folder.is_empty() {
         name.to_string()
     } else {
         format!("{folder}/{name}")
     };
-    let fresh = format!("{target}.new");
-    let file = disk.create(&fresh)?;
+    let temporary = format!("{target}.new");
+    let file = disk.create(&temporary)?;
     file.write_at(bytes, 0)?;
     file.sync()?;
     drop(file);
-    disk.rename(&fresh, &target)?;
+    disk.rename(&temporary, &target)?;
     disk.sync_folder(folder)
 }
 
-/// Reads a small file whole.
+/// Reads a small file completely.
 ///
-/// **Errors**: also when it is larger than `limit` bytes.
+/// **Errors**: `InvalidData` if it is longer than `limit` bytes.
 pub(crate) fn read_small(disk: &dyn Disk, name: &str, limit: usize) -> io::Result<Vec<u8>> {
-    let file = disk.read(name)?;
+    let file = disk.open(name)?;
     let len = usize::try_from(file.len()?)
         .ok()
         .filter(|len| *len <= limit)

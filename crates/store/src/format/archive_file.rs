@@ -1,28 +1,29 @@
-//! The archive's own file: who it is, and how its bytes are masked.
+//! `archive.json`: id, generation and keystream key of the archive.
 
 use std::io;
 use std::path::Path;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::disk::system;
 use crate::disk::{Disk, read_small, replace};
-use crate::error::Attempt;
-use crate::format::header::{FileKind, Header};
+use crate::error::IoContext;
+use crate::format::header::{FileHeader, FileKind};
 use crate::format::layout;
 
-/// Of everything in the folder; what reads another says so and stops.
+/// Format of all files in the directory. A build rejects other formats.
 pub(crate) const FORMAT: u32 = 1;
-/// **Units**: bytes. The file has some two hundred.
+/// **Units**: bytes. The file has about two hundred.
 const ARCHIVE_JSON_MAX: usize = 64 << 10;
 
-/// Who an archive is.
+/// The identity of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Archive {
     pub(crate) id: [u8; 16],
-    /// Changes when entries were lost, so that what was derived from them is
-    /// built anew.
+    /// Changes when entries are lost, so that structures derived from them are
+    /// rebuilt.
     pub(crate) generation: u64,
     key: [u8; 32],
 }
@@ -36,37 +37,38 @@ struct ArchiveJson {
 }
 
 impl Archive {
-    pub(crate) fn header(&self, kind: FileKind) -> Header {
-        Header::new(kind, self.id, self.key)
+    /// A header for a new file of this archive.
+    pub(crate) fn new_header(&self, kind: FileKind) -> Result<FileHeader, StoreError> {
+        FileHeader::new(kind, self.id, self.key)
     }
 
     pub(crate) fn key(&self) -> [u8; 32] {
         self.key
     }
 
-    /// Reads who the archive in `dir` is: from its own file or, where that is
-    /// lost, from the header of any pack; its generation is 0 then.
+    /// Reads the identity of the archive in `dir` from `archive.json`. If that
+    /// file is missing or damaged, reads it from the header of any pack; the
+    /// generation is then 0.
     ///
-    /// **Errors**: `NoArchive` where there is none, `Format` where it is not
-    /// this build's, `Damaged` where its file cannot be read and there is no
-    /// pack.
+    /// **Errors**: `NoArchive`; `Format` if the archive has another format;
+    /// `Damaged` if `archive.json` is damaged and no pack exists.
     pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Self, StoreError> {
-        match Self::read_own(disk, dir) {
-            Err(lost @ (StoreError::NoArchive { .. } | StoreError::Damaged { .. })) => {
-                Self::from_packs(disk).ok_or(lost)
+        match Self::read_file(disk, dir) {
+            Err(e @ (StoreError::NoArchive { .. } | StoreError::Damaged { .. })) => {
+                Self::read_packs(disk).ok_or(e)
             }
             archive => archive,
         }
     }
 
-    fn from_packs(disk: &dyn Disk) -> Option<Self> {
+    fn read_packs(disk: &dyn Disk) -> Option<Self> {
         let names = disk.list(layout::PACKS).ok()?;
         let header = names
             .iter()
             .filter_map(|name| layout::number(name, "pack"))
             .find_map(|number| {
                 let name = layout::pack(number);
-                Header::read(&*disk.read(&name).ok()?, &name).ok()
+                FileHeader::read(&*disk.open(&name).ok()?, &name).ok()
             })?;
         Some(Self {
             id: header.archive,
@@ -75,7 +77,7 @@ impl Archive {
         })
     }
 
-    fn read_own(disk: &dyn Disk, dir: &Path) -> Result<Self, StoreError> {
+    fn read_file(disk: &dyn Disk, dir: &Path) -> Result<Self, StoreError> {
         let bytes = match read_small(disk, layout::ARCHIVE, ARCHIVE_JSON_MAX) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -94,44 +96,45 @@ impl Archive {
             });
         }
         Ok(Self {
-            id: from_hex(&json.id).ok_or_else(|| damaged("`id` is no id".into()))?,
+            id: decode_hex(&json.id).ok_or_else(|| damaged("`id` is not a valid id".into()))?,
             generation: json.generation,
-            key: from_hex(&json.key).ok_or_else(|| damaged("`key` is no key".into()))?,
+            key: decode_hex(&json.key).ok_or_else(|| damaged("`key` is not a valid key".into()))?,
         })
     }
 
-    /// Why its own file cannot be read, though its packs say who it is.
-    pub(crate) fn lost(disk: &dyn Disk) -> Option<StoreError> {
-        Self::read_own(disk, Path::new("")).err()
+    /// Why `archive.json` cannot be read; `None` if it is intact.
+    pub(crate) fn file_error(disk: &dyn Disk) -> Option<StoreError> {
+        Self::read_file(disk, Path::new("")).err()
     }
 
-    /// Creates an empty archive.
+    /// Creates an empty archive with a random id and key.
     pub(crate) fn create(disk: &dyn Disk) -> Result<Self, StoreError> {
-        let archive = Self {
-            id: system::random_bytes(),
-            generation: 1,
-            key: system::random_bytes(),
-        };
         let attempt = || "create the archive".to_string();
-        for folder in ["", layout::PACKS, layout::INCOMING, layout::KEYED] {
+        let archive = Self {
+            id: system::random_bytes().attempt(attempt)?,
+            generation: 1,
+            key: system::random_bytes().attempt(attempt)?,
+        };
+        for folder in ["", layout::PACKS, layout::INCOMING, layout::CATALOGUE] {
             disk.create_folder(folder).attempt(attempt)?;
         }
         archive.write(disk)?;
         Ok(archive)
     }
 
-    /// Gives it another generation, for good.
-    pub(crate) fn renew(&mut self, disk: &dyn Disk) -> Result<(), StoreError> {
-        self.generation = u64::from_le_bytes(system::random_bytes());
+    /// Replaces the generation by a random one and makes it durable.
+    pub(crate) fn bump_generation(&mut self, disk: &dyn Disk) -> Result<(), StoreError> {
+        let bytes = system::random_bytes().attempt(|| "generate a generation number".into())?;
+        self.generation = u64::from_le_bytes(bytes);
         self.write(disk)
     }
 
     fn write(&self, disk: &dyn Disk) -> Result<(), StoreError> {
         let json = ArchiveJson {
             format: FORMAT,
-            id: to_hex(&self.id),
+            id: HEXLOWER.encode(&self.id),
             generation: self.generation,
-            key: to_hex(&self.key),
+            key: HEXLOWER.encode(&self.key),
         };
         let text = serde_json::to_string_pretty(&json).unwrap_or_default();
         replace(disk, "", layout::ARCHIVE, text.as_bytes())
@@ -139,23 +142,13 @@ impl Archive {
     }
 }
 
-/// Whether a folder is an archive: its files are no evidence, however much is
-/// in them.
+/// Whether a directory is an archive. An import skips the files in it.
 pub fn is_archive(folder: &Path) -> bool {
     folder.join(layout::ARCHIVE).is_file() && folder.join(layout::PACKS).is_dir()
 }
 
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != 2 * N || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
+fn decode_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    // Upper case is valid too, as in earlier builds.
+    let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+    bytes.try_into().ok()
 }

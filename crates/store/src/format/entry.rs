@@ -1,5 +1,9 @@
-//! What is known of one entry: its card. The same bytes stand in the entry's
-//! trailer and in the side file.
+//! Entries of the journal: one fact each, such as a sealed result, a gap or a
+//! setting.
+//!
+//! An entry consists of a header with fixed fields, a JSON text and, for
+//! results and actions, a body. Header and JSON are stored twice: in the
+//! trailer of the entry in its pack, and in the pack index.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +14,9 @@ use evidence::{
     Sha256Sum, Time, Version,
 };
 
-/// What kind of fact an entry is.
+/// The type of an entry, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
+pub(crate) enum EntryType {
     Result = 1,
     Gap = 2,
     Action = 3,
@@ -21,37 +25,38 @@ pub(crate) enum Kind {
     Fleet = 6,
 }
 
-/// Somebody did something with the archive.
+/// A custody event: a person used the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustodyEvent {
     pub who: String,
     pub host: String,
-    /// Of this program.
+    /// Version of this program.
     pub version: String,
     pub at: Time,
-    /// For a person; may be JSON. Holds no link and no token.
+    /// Description for a person, possibly JSON. Contains no link and no token.
     pub what: String,
 }
 
-/// A setting that decides what is found in the archive, so that rebuilding
-/// gives the same answers: passwords tried, limits, extractor version.
+/// A setting that affects search results, such as the passwords to try, limits
+/// or the extractor version. It is stored so that rebuilding the index gives
+/// the same answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     pub name: String,
     pub value: serde_json::Value,
 }
 
-/// A step of a fleet run: where one of its devices, or the run itself, has
-/// come to. The latest of its place counts.
+/// The state of a fleet run or of one of its devices. The latest note of a
+/// place replaces earlier ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FleetNote {
     pub run: [u8; 8],
-    /// 0 for the run itself, its devices from 1 on.
+    /// 0 for the run itself, 1 and up for its devices.
     pub place: u32,
     pub value: serde_json::Value,
 }
 
-/// A result of the journal, before its facts are read.
+/// A sealed result without its facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealedResult {
     pub seq: Seq,
@@ -60,14 +65,14 @@ pub struct SealedResult {
     pub bytes: u64,
 }
 
-/// One fact of the journal.
+/// One entry of the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub seq: Seq,
     pub kind: EntryKind,
 }
 
-/// What the fact is.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EntryKind {
     Result(Record),
@@ -78,42 +83,42 @@ pub enum EntryKind {
     Fleet(FleetNote),
 }
 
-/// The part of a card every entry has.
+/// The fixed fields of an entry.
 ///
-/// **Invariant**: `sha256` is that of the body where there is one; else of
-/// what makes two facts the same.
+/// **Invariant**: `sha256` is the hash of the body; for an entry without a
+/// body it is the dedup hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Card {
+pub(crate) struct EntryHeader {
     pub(crate) seq: Seq,
-    pub(crate) kind: Kind,
-    /// Of results and gaps; of an action with index 0; of a setting the head
-    /// of its name's hash; of a step of a fleet run the run's id and a place.
+    pub(crate) kind: EntryType,
+    /// Results and gaps: their key. Actions: the id with index 0. Settings: the
+    /// first bytes of the hash of the name. Fleet notes: run id and place.
     pub(crate) key: ResultKey,
-    /// From 1 for results, else 0.
+    /// From 1 for results, otherwise 0.
     pub(crate) version: u32,
     pub(crate) sha256: Sha256,
     pub(crate) blake3: Digest32,
     /// **Units**: bytes of the body.
     pub(crate) bytes: u64,
-    /// **Units**: bytes of its frames on disk, heads included.
+    /// **Units**: bytes of the frames on disk, including frame heads.
     pub(crate) stored: u64,
 }
 
 /// **Units**: bytes.
-pub(crate) const CARD_LEN: usize = 8 + 1 + 20 + 4 + 32 + 32 + 8 + 8;
+pub(crate) const ENTRY_HEADER_LEN: usize = 8 + 1 + 20 + 4 + 32 + 32 + 8 + 8;
 
-impl Card {
+impl EntryHeader {
     pub(crate) fn id(&self) -> ResultId {
         ResultId::new(self.key, Version(self.version))
     }
 
-    pub(crate) fn to_bytes(self) -> [u8; CARD_LEN] {
-        let mut bytes = [0; CARD_LEN];
+    pub(crate) fn to_bytes(self) -> [u8; ENTRY_HEADER_LEN] {
+        let mut bytes = [0; ENTRY_HEADER_LEN];
         let mut rest = bytes.as_mut_slice();
         let mut put = |field: &[u8]| {
-            let (here, beyond) = std::mem::take(&mut rest).split_at_mut(field.len());
-            here.copy_from_slice(field);
-            rest = beyond;
+            let (target, remaining) = std::mem::take(&mut rest).split_at_mut(field.len());
+            target.copy_from_slice(field);
+            rest = remaining;
         };
         put(&self.seq.0.to_le_bytes());
         put(&[self.kind as u8]);
@@ -126,18 +131,18 @@ impl Card {
         bytes
     }
 
-    /// `None` where the bytes are no card.
+    /// `None` if the bytes are not a valid header.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes.get(..CARD_LEN)?);
+        let mut fields = FieldReader(bytes.get(..ENTRY_HEADER_LEN)?);
         Some(Self {
             seq: Seq(u64::from_le_bytes(fields.take()?)),
             kind: match fields.take::<1>()? {
-                [1] => Kind::Result,
-                [2] => Kind::Gap,
-                [3] => Kind::Action,
-                [4] => Kind::Custody,
-                [5] => Kind::Setting,
-                [6] => Kind::Fleet,
+                [1] => EntryType::Result,
+                [2] => EntryType::Gap,
+                [3] => EntryType::Action,
+                [4] => EntryType::Custody,
+                [5] => EntryType::Setting,
+                [6] => EntryType::Fleet,
                 _ => return None,
             },
             key: ResultKey::from_bytes(fields.take()?),
@@ -150,10 +155,10 @@ impl Card {
     }
 }
 
-/// Takes fixed fields off a slice, one after the other.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+/// Reads fixed-size fields from the front of a slice.
+pub(crate) struct FieldReader<'a>(pub(crate) &'a [u8]);
 
-impl Fields<'_> {
+impl FieldReader<'_> {
     pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
@@ -161,21 +166,32 @@ impl Fields<'_> {
     }
 }
 
-/// Where an entry stands.
+/// The position of an entry: its frames, followed by its trailer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct EntryLocation {
     pub(crate) pack: u32,
-    /// Of its first frame, or of the trailer where it has none.
+    /// Offset of the first frame, or of the trailer if there are no frames.
     pub(crate) start: u64,
-    /// **Units**: bytes of the whole trailer, which stands behind the frames.
+    /// **Units**: bytes of the whole trailer.
     pub(crate) trailer: u32,
 }
 
-pub(crate) const PLACE_LEN: usize = 16;
+pub(crate) const ENTRY_LOCATION_LEN: usize = 16;
 
-impl Place {
-    pub(crate) fn to_bytes(self) -> [u8; PLACE_LEN] {
-        let mut bytes = [0; PLACE_LEN];
+impl EntryLocation {
+    /// Offset of the trailer.
+    pub(crate) fn trailer_offset(&self, header: &EntryHeader) -> u64 {
+        self.start.saturating_add(header.stored)
+    }
+
+    /// Offset of the first byte after the trailer.
+    pub(crate) fn end(&self, header: &EntryHeader) -> u64 {
+        self.trailer_offset(header)
+            .saturating_add(u64::from(self.trailer))
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; ENTRY_LOCATION_LEN] {
+        let mut bytes = [0; ENTRY_LOCATION_LEN];
         bytes[..4].copy_from_slice(&self.pack.to_le_bytes());
         bytes[4..12].copy_from_slice(&self.start.to_le_bytes());
         bytes[12..].copy_from_slice(&self.trailer.to_le_bytes());
@@ -183,7 +199,7 @@ impl Place {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
+        let mut fields = FieldReader(bytes);
         Some(Self {
             pack: u32::from_le_bytes(fields.take()?),
             start: u64::from_le_bytes(fields.take()?),
@@ -192,79 +208,84 @@ impl Place {
     }
 }
 
-/// A fact on its way into the archive: what its card will hold beside what
-/// the body and the commit add.
-#[derive(Clone, Debug)]
-pub(crate) struct Fact {
-    pub(crate) kind: Kind,
-    pub(crate) key: ResultKey,
-    /// What makes two facts the same, where there is no body.
-    pub(crate) sameness: Sha256,
+/// An entry as it is in its pack, without the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackEntry {
+    pub(crate) header: EntryHeader,
+    pub(crate) location: EntryLocation,
     pub(crate) json: Vec<u8>,
 }
 
-/// What a result's card says in JSON.
+/// An entry to be committed. The body and the commit add the other fields of
+/// the header.
+#[derive(Clone, Debug)]
+pub(crate) struct NewEntry {
+    pub(crate) kind: EntryType,
+    pub(crate) key: ResultKey,
+    /// Two entries without a body are duplicates if their dedup hashes are
+    /// equal.
+    pub(crate) dedup_hash: Sha256,
+    pub(crate) json: Vec<u8>,
+}
+
+/// The JSON text of a result's entry.
 #[derive(Serialize, Deserialize)]
 struct ResultFacts<F> {
     collected_at: Time,
     facts: F,
 }
 
-impl Fact {
+impl NewEntry {
     pub(crate) fn result(key: ResultKey, collected_at: &Time, facts: &Facts) -> Self {
         let json = json_of(&ResultFacts {
             collected_at: collected_at.clone(),
             facts,
         });
-        Self::new(Kind::Result, key, &[], json)
+        Self::new(EntryType::Result, key, &[], json)
     }
 
     pub(crate) fn gap(gap: &Gap) -> Self {
-        let same = [gap.reason.as_str().as_bytes(), b"\0", gap.detail.as_bytes()];
-        Self::new(Kind::Gap, gap.key, &same, json_of(gap))
+        let hashed = [gap.reason.as_str().as_bytes(), b"\0", gap.detail.as_bytes()];
+        Self::new(EntryType::Gap, gap.key, &hashed, json_of(gap))
     }
 
     pub(crate) fn action(action: &Action) -> Self {
         let key = ResultKey::new(action.id, CommandIndex(0));
-        Self::new(Kind::Action, key, &[], json_of(action))
+        Self::new(EntryType::Action, key, &[], json_of(action))
     }
 
     pub(crate) fn custody(event: &CustodyEvent) -> Self {
         let json = json_of(event);
         let key = ResultKey::new(ActionId::from_bytes([0; 16]), CommandIndex(0));
-        Self::new(Kind::Custody, key, &[&json], json.clone())
+        Self::new(EntryType::Custody, key, &[&json], json.clone())
     }
 
     pub(crate) fn setting(setting: &Setting) -> Self {
         let json = json_of(setting);
-        Self::new(
-            Kind::Setting,
-            setting_key(&setting.name),
-            &[&json],
-            json.clone(),
-        )
+        let key = setting_key(&setting.name);
+        Self::new(EntryType::Setting, key, &[&json], json.clone())
     }
 
     pub(crate) fn fleet(note: &FleetNote) -> Self {
         let json = json_of(note);
         let key = fleet_key(note.run, note.place);
-        Self::new(Kind::Fleet, key, &[&json], json.clone())
+        Self::new(EntryType::Fleet, key, &[&json], json.clone())
     }
 
-    fn new(kind: Kind, key: ResultKey, same: &[&[u8]], json: Vec<u8>) -> Self {
+    fn new(kind: EntryType, key: ResultKey, hashed: &[&[u8]], json: Vec<u8>) -> Self {
         let mut hash = Sha256Sum::default();
-        same.iter().for_each(|part| hash.update(part));
+        hashed.iter().for_each(|part| hash.update(part));
         Self {
             kind,
             key,
-            sameness: hash.finish(),
+            dedup_hash: hash.finish(),
             json,
         }
     }
 }
 
 fn json_of<T: Serialize>(value: &T) -> Vec<u8> {
-    // Plain data with text keys: there is nothing in it that JSON cannot say.
+    // Cannot fail: plain data with text keys.
     serde_json::to_vec(value).unwrap_or_default()
 }
 
@@ -281,39 +302,40 @@ pub(crate) fn setting_key(name: &str) -> ResultKey {
     ResultKey::from_bytes(key)
 }
 
-/// Reads an entry from its card.
+/// Parses an entry.
 ///
-/// **Errors**: damaged where the JSON, whose checksum fits, says something
-/// this build cannot read.
-pub(crate) fn read_entry(card: &Card, json: &[u8]) -> Result<Entry, StoreError> {
-    let unread = |e: serde_json::Error| {
-        StoreError::damaged(format!("entry {}", card.seq), format!("facts: {e}"))
+/// **Errors**: `Damaged` if the JSON, whose checksum is correct, has a form
+/// that this build cannot read.
+pub(crate) fn parse_entry(header: &EntryHeader, json: &[u8]) -> Result<Entry, StoreError> {
+    let damaged = |e: serde_json::Error| {
+        StoreError::damaged(format!("entry {}", header.seq), format!("facts: {e}"))
     };
-    let kind = match card.kind {
-        Kind::Result => EntryKind::Result(read_record(card, json)?),
-        Kind::Gap => EntryKind::Gap(serde_json::from_slice(json).map_err(unread)?),
-        Kind::Action => EntryKind::Action(serde_json::from_slice(json).map_err(unread)?),
-        Kind::Custody => EntryKind::Custody(serde_json::from_slice(json).map_err(unread)?),
-        Kind::Setting => EntryKind::Setting(serde_json::from_slice(json).map_err(unread)?),
-        Kind::Fleet => EntryKind::Fleet(serde_json::from_slice(json).map_err(unread)?),
+    let kind = match header.kind {
+        EntryType::Result => EntryKind::Result(parse_record(header, json)?),
+        EntryType::Gap => EntryKind::Gap(serde_json::from_slice(json).map_err(damaged)?),
+        EntryType::Action => EntryKind::Action(serde_json::from_slice(json).map_err(damaged)?),
+        EntryType::Custody => EntryKind::Custody(serde_json::from_slice(json).map_err(damaged)?),
+        EntryType::Setting => EntryKind::Setting(serde_json::from_slice(json).map_err(damaged)?),
+        EntryType::Fleet => EntryKind::Fleet(serde_json::from_slice(json).map_err(damaged)?),
     };
     Ok(Entry {
-        seq: card.seq,
+        seq: header.seq,
         kind,
     })
 }
 
-pub(crate) fn read_record(card: &Card, json: &[u8]) -> Result<Record, StoreError> {
+pub(crate) fn parse_record(header: &EntryHeader, json: &[u8]) -> Result<Record, StoreError> {
     let ResultFacts::<Facts> {
         collected_at,
         facts,
-    } = serde_json::from_slice(json)
-        .map_err(|e| StoreError::damaged(format!("record {}", card.id()), format!("facts: {e}")))?;
+    } = serde_json::from_slice(json).map_err(|e| {
+        StoreError::damaged(format!("record {}", header.id()), format!("facts: {e}"))
+    })?;
     Ok(Record {
-        id: card.id(),
-        seq: card.seq,
-        bytes: card.bytes,
-        sha256: card.sha256,
+        id: header.id(),
+        seq: header.seq,
+        bytes: header.bytes,
+        sha256: header.sha256,
         collected_at,
         facts,
     })

@@ -1,55 +1,60 @@
-//! How every file of the archive that holds masked bytes begins.
+//! The header of packs, pack indexes and partial downloads, all of which are
+//! masked.
 
 use crate::StoreError;
 use crate::disk::system;
 use crate::disk::{DiskFile, read_exact_at};
+use crate::error::IoContext;
 use crate::format::mask::Mask;
 
-/// What a file holds after its header.
+/// Content of a file after its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileKind {
-    /// Entries, one behind the other.
+    /// Shared pack: many entries.
     Shared = 1,
-    /// One body of its own, which makes it a pack once its trailer stands.
+    /// Single-body pack: one entry. A partial download becomes one when its
+    /// trailer is appended.
     Single = 2,
-    /// A side file that lists entries.
-    List = 3,
+    PackIndex = 3,
 }
 
 /// ```text
-/// 0  magic     8  "AFTRACT\x01", the last byte being the format
+/// 0  magic     8  "AFTRACT\x01"; the last byte is the format
 /// 8  kind      1
 /// 9  zero      3
 /// 12 archive  16  id
-/// 28 key      32  of the keystream, in clear
+/// 28 key      32  of the keystream, not encrypted
 /// 60 nonce    12  of this file
 /// 72 crc32     4  of the 72 bytes before
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
+pub(crate) struct FileHeader {
     pub(crate) kind: FileKind,
     pub(crate) archive: [u8; 16],
     pub(crate) mask: Mask,
 }
 
 /// **Units**: bytes.
-pub(crate) const HEADER_LEN: u64 = 76;
+pub(crate) const FILE_HEADER_LEN: u64 = 76;
 const MAGIC: &[u8; 8] = b"AFTRACT\x01";
 
-impl Header {
-    pub(crate) fn new(kind: FileKind, archive: [u8; 16], key: [u8; 32]) -> Self {
-        Self {
+impl FileHeader {
+    /// A header with a random nonce.
+    pub(crate) fn new(
+        kind: FileKind,
+        archive: [u8; 16],
+        key: [u8; 32],
+    ) -> Result<Self, StoreError> {
+        let nonce = system::random_bytes().attempt(|| "generate a nonce".into())?;
+        Ok(Self {
             kind,
             archive,
-            mask: Mask {
-                key,
-                nonce: system::random_bytes(),
-            },
-        }
+            mask: Mask { key, nonce },
+        })
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_LEN as usize);
+        let mut bytes = Vec::with_capacity(FILE_HEADER_LEN as usize);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
         bytes.extend_from_slice(&self.archive);
@@ -60,8 +65,8 @@ impl Header {
         bytes
     }
 
-    /// `None` where the bytes are no header.
-    fn from_bytes(bytes: &[u8; HEADER_LEN as usize]) -> Option<Self> {
+    /// `None` if the bytes are not a valid header.
+    fn from_bytes(bytes: &[u8; FILE_HEADER_LEN as usize]) -> Option<Self> {
         let (body, crc) = bytes.split_at(72);
         if crc32fast::hash(body).to_le_bytes() != crc || !body.starts_with(MAGIC) {
             return None;
@@ -69,7 +74,7 @@ impl Header {
         let kind = match body.get(8)? {
             1 => FileKind::Shared,
             2 => FileKind::Single,
-            3 => FileKind::List,
+            3 => FileKind::PackIndex,
             _ => return None,
         };
         Some(Self {
@@ -82,20 +87,20 @@ impl Header {
         })
     }
 
-    /// Reads the header of `name`.
+    /// Reads the header of the file `name`.
     ///
-    /// **Errors**: damaged where there is none.
+    /// **Errors**: `Damaged` if the file has no valid header.
     pub(crate) fn read(file: &dyn DiskFile, name: &str) -> Result<Self, StoreError> {
-        let mut bytes = [0; HEADER_LEN as usize];
+        let mut bytes = [0; FILE_HEADER_LEN as usize];
         match read_exact_at(file, &mut bytes, 0) {
             Ok(()) => {}
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Err(StoreError::damaged(name, "ends inside its header"));
+                return Err(StoreError::damaged(name, "it ends inside its header"));
             }
             Err(e) => return Err(StoreError::io(format!("read {name}"), e)),
         }
         Self::from_bytes(&bytes)
-            .ok_or_else(|| StoreError::damaged(name, "has no valid header at offset 0"))
+            .ok_or_else(|| StoreError::damaged(name, "no valid header at byte 0"))
     }
 }
 
@@ -104,14 +109,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_reads_back_and_no_flipped_byte_passes() {
-        let header = Header::new(FileKind::Single, [3; 16], [4; 32]);
-        let bytes: [u8; HEADER_LEN as usize] = header.to_bytes().try_into().unwrap();
-        assert_eq!(Header::from_bytes(&bytes), Some(header));
+    fn header_reads_back_and_any_flipped_byte_is_detected() {
+        let header = FileHeader::new(FileKind::Single, [3; 16], [4; 32]).unwrap();
+        let bytes: [u8; FILE_HEADER_LEN as usize] = header.to_bytes().try_into().unwrap();
+        assert_eq!(FileHeader::from_bytes(&bytes), Some(header));
         for at in 0..bytes.len() {
             let mut flipped = bytes;
             flipped[at] ^= 0x10;
-            assert_eq!(Header::from_bytes(&flipped), None, "{at}");
+            assert_eq!(FileHeader::from_bytes(&flipped), None, "{at}");
         }
     }
 }

@@ -1,45 +1,47 @@
-//! The keystream that keeps an antivirus from eating a pack for one sample in
-//! it. No secret: the key stands in clear in every file's header.
+//! Keystream mask of the archive's files. It keeps an antivirus from deleting a
+//! pack because of one malware sample in it.
+//!
+//! It protects no secret: the key is stored unencrypted in every file header.
 
 use chacha20::ChaCha8;
 use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 
-/// A keystream of one file: the same bytes at two places, or in two files,
-/// look different.
+/// The keystream of one file. Equal bytes at two offsets, or in two files,
+/// have different masked forms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mask {
     pub(crate) key: [u8; 32],
     pub(crate) nonce: [u8; 12],
 }
 
-/// **Units**: bytes of keystream that are used; it has twice as many, less a
-/// block.
-const REACH: u64 = 1 << 37;
+/// **Units**: bytes of keystream used, 128 GiB; ChaCha provides almost twice as
+/// many. Only a single-body pack can be longer.
+const KEYSTREAM_LEN: u64 = 1 << 37;
 
 impl Mask {
-    /// Masks `plain`, which will stand at `offset`, into as many bytes of `out`.
+    /// Masks `plain` into `out`, which has the same length, for `offset` of
+    /// the file.
     pub(crate) fn copy(&self, offset: u64, plain: &[u8], out: &mut [u8]) {
         let mut cipher = ChaCha8::new(&self.key.into(), &self.nonce.into());
-        let within = offset % REACH + plain.len() as u64 <= REACH;
-        cipher.seek(offset % REACH);
-        if !within || cipher.apply_keystream_b2b(plain, out).is_err() {
+        let fits = offset % KEYSTREAM_LEN + plain.len() as u64 <= KEYSTREAM_LEN;
+        cipher.seek(offset % KEYSTREAM_LEN);
+        if !fits || cipher.apply_keystream_b2b(plain, out).is_err() {
             out.copy_from_slice(plain);
             self.apply(offset, out);
         }
     }
 
-    /// Masks bytes that stand at `offset` of the file, or unmasks them.
-    /// Beyond the keystream's reach (128 GiB, far above any pack) it starts
-    /// anew.
+    /// Masks or unmasks bytes at `offset` of the file. After the end of the
+    /// keystream, it starts from its beginning.
     pub(crate) fn apply(&self, offset: u64, bytes: &mut [u8]) {
-        let offset = offset % REACH;
+        let offset = offset % KEYSTREAM_LEN;
         let mut cipher = ChaCha8::new(&self.key.into(), &self.nonce.into());
-        let until_end = usize::try_from(REACH - offset).unwrap_or(usize::MAX);
-        let (here, beyond) = bytes.split_at_mut(bytes.len().min(until_end));
+        let until_end = usize::try_from(KEYSTREAM_LEN - offset).unwrap_or(usize::MAX);
+        let (head, rest) = bytes.split_at_mut(bytes.len().min(until_end));
         cipher.seek(offset);
-        cipher.apply_keystream(here);
-        if !beyond.is_empty() {
-            self.apply(0, beyond);
+        cipher.apply_keystream(head);
+        if !rest.is_empty() {
+            self.apply(0, rest);
         }
     }
 }
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_cut_of_a_range_unmasks_to_the_same_bytes() {
+    fn range_unmasks_correctly_when_cut_at_any_offset() {
         let mask = Mask {
             key: [7; 32],
             nonce: [9; 12],
@@ -68,14 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn the_keystream_has_no_end() {
+    fn keystream_restarts_after_its_end() {
         let mask = Mask {
             key: [1; 32],
             nonce: [2; 12],
         };
         let mut bytes = vec![5; 300];
-        mask.apply(REACH - 100, &mut bytes);
-        mask.apply(REACH - 100, &mut bytes);
+        mask.apply(KEYSTREAM_LEN - 100, &mut bytes);
+        mask.apply(KEYSTREAM_LEN - 100, &mut bytes);
         assert_eq!(bytes, vec![5; 300]);
     }
 }

@@ -1,4 +1,9 @@
-//! TODO-DOC store/format
+//! The files of an archive, byte by byte: names, headers, entries, frames,
+//! trailers, packs and pack indexes.
+//!
+//! Each module contains the writer and the reader of one structure. This layer
+//! uses the disk layer; it must not use the reading or the writing side of the
+//! store.
 
 pub(crate) mod archive_file;
 pub(crate) mod entry;

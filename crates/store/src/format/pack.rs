@@ -1,102 +1,107 @@
-//! Opening a pack for reading, even where its header is lost.
+//! Reads packs, including packs with a damaged header.
 
 use std::sync::Arc;
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile};
-use crate::error::Attempt;
-use crate::format::entry::{Card, Place};
-use crate::format::header::{HEADER_LEN, Header};
+use crate::error::IoContext;
+use crate::format::entry::{EntryHeader, EntryLocation, PackEntry};
+use crate::format::header::{FILE_HEADER_LEN, FileHeader};
 use crate::format::mask::Mask;
-use crate::format::pack_index::Listed;
 use crate::format::{layout, trailer};
 
-pub(crate) type Opened = (Arc<dyn DiskFile>, Mask);
+/// An open pack.
+#[derive(Clone)]
+pub(crate) struct PackFile {
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) mask: Mask,
+}
 
-/// Opens the pack an entry stands in. The keystream's start is in the pack's
-/// header, or else in the entry's trailer.
+/// Opens the pack of an entry. If the header of the pack is damaged, the mask
+/// is taken from the trailer of the entry.
 pub(crate) fn open(
     disk: &dyn Disk,
     key: [u8; 32],
-    card: &Card,
-    place: &Place,
-) -> Result<Opened, StoreError> {
-    let name = layout::pack(place.pack);
-    let file = disk.read(&name).attempt(|| format!("open {name}"))?;
-    let at = place.start.saturating_add(card.stored);
-    let mask = mask_of(&*file, &name, key, at)?;
-    Ok((file, mask))
+    header: &EntryHeader,
+    location: &EntryLocation,
+) -> Result<PackFile, StoreError> {
+    let name = layout::pack(location.pack);
+    let file = disk.open(&name).attempt(|| format!("open {name}"))?;
+    let mask = read_mask(&*file, &name, key, location.trailer_offset(header))?;
+    Ok(PackFile { file, mask })
 }
 
-fn mask_of(
+fn read_mask(
     file: &dyn DiskFile,
     name: &str,
     key: [u8; 32],
-    trailer_at: u64,
+    trailer_offset: u64,
 ) -> Result<Mask, StoreError> {
-    let damaged = match Header::read(file, name) {
+    let damaged = match FileHeader::read(file, name) {
         Ok(header) => return Ok(header.mask),
         Err(damaged @ StoreError::Damaged { .. }) => damaged,
         Err(e) => return Err(e),
     };
-    trailer::mask_at(file, key, trailer_at)
+    trailer::mask_at(file, key, trailer_offset)
         .attempt(|| format!("read {name}"))?
         .ok_or(damaged)
 }
 
-/// The JSON of an entry, from its trailer.
+/// Reads the JSON of an entry from its trailer.
 pub(crate) fn read_json(
     disk: &dyn Disk,
     key: [u8; 32],
-    card: &Card,
-    place: &Place,
+    header: &EntryHeader,
+    location: &EntryLocation,
 ) -> Result<Vec<u8>, StoreError> {
-    let name = layout::pack(place.pack);
-    let (file, mask) = open(disk, key, card, place)?;
-    let at = place.start + card.stored;
-    match trailer::read(&*file, &mask, at).attempt(|| format!("read {name}"))? {
-        Ok(trailer) if trailer.card == *card => Ok(trailer.json),
-        Ok(_) => Err(StoreError::damaged(
-            format!("{name} at {at}"),
-            "trailer of another entry",
-        )),
-        Err(why) => Err(StoreError::damaged(format!("{name} at {at}"), why)),
+    let name = layout::pack(location.pack);
+    let pack = open(disk, key, header, location)?;
+    let offset = location.trailer_offset(header);
+    let object = || format!("{name} at byte {offset}");
+    match trailer::read(&*pack.file, &pack.mask, offset).attempt(|| format!("read {name}"))? {
+        Ok(trailer) if trailer.header == *header => Ok(trailer.json),
+        Ok(_) => Err(StoreError::damaged(object(), "trailer of another entry")),
+        Err(reason) => Err(StoreError::damaged(object(), reason)),
     }
 }
 
-/// Reads the one entry of a file with a body of its own from its trailer. Its
-/// frames were synced before the trailer was written, so they need not be
-/// read.
+/// Reads the entry of a single-body pack from its trailer. The frames are not
+/// read: they were synced before the trailer was written.
 ///
-/// **Errors**: inner, why there is no such entry.
-pub(crate) fn single_entry(
+/// **Errors**: inner, why the file has no such entry.
+pub(crate) fn read_single_body(
     disk: &dyn Disk,
     key: [u8; 32],
     name: &str,
     number: u32,
-) -> Result<Result<Listed, String>, StoreError> {
+) -> Result<Result<PackEntry, String>, StoreError> {
     let attempt = || format!("read {name}");
-    let file = disk.read(name).attempt(attempt)?;
+    let file = disk.open(name).attempt(attempt)?;
     let end = file.len().attempt(attempt)?;
-    let Some(at) = trailer::find_from_end(&*file, end).attempt(attempt)? else {
-        return Ok(Err(format!("{name} ends without a trailer")));
+    let Some(offset) = trailer::find_from_end(&*file, end).attempt(attempt)? else {
+        return Ok(Err(format!("{name} has no trailer at its end")));
     };
-    let mask = match mask_of(&*file, name, key, at) {
+    let mask = match read_mask(&*file, name, key, offset) {
         Ok(mask) => mask,
-        Err(StoreError::Damaged { what, detail }) => return Ok(Err(format!("{what} {detail}"))),
+        Err(damaged @ StoreError::Damaged { .. }) => return Ok(Err(damaged.to_string())),
         Err(e) => return Err(e),
     };
-    let trailer = match trailer::read(&*file, &mask, at).attempt(attempt)? {
+    let trailer = match trailer::read(&*file, &mask, offset).attempt(attempt)? {
         Ok(trailer) => trailer,
-        Err(why) => return Ok(Err(format!("{name} at {at}: {why}"))),
+        Err(reason) => return Ok(Err(format!("{name} at byte {offset}: {reason}"))),
     };
-    if trailer.card.stored.checked_add(HEADER_LEN) != Some(at) {
-        return Ok(Err(format!("{name} at {at}: trailer of another body")));
+    if trailer.header.stored.checked_add(FILE_HEADER_LEN) != Some(offset) {
+        return Ok(Err(format!(
+            "{name} at byte {offset}: trailer of another body"
+        )));
     }
-    let place = Place {
-        pack: number,
-        start: HEADER_LEN,
-        trailer: trailer.len,
-    };
-    Ok(Ok((trailer.card, place, trailer.json)))
+    Ok(Ok(PackEntry {
+        header: trailer.header,
+        location: EntryLocation {
+            pack: number,
+            start: FILE_HEADER_LEN,
+            trailer: trailer.len,
+        },
+        json: trailer.json,
+    }))
 }

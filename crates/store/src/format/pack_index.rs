@@ -1,92 +1,106 @@
-//! A side file: lists the entries of a shared pack, or of all packs with one
-//! body, so that opening an archive reads no pack.
+//! Pack index: the entries of a shared pack, or of all single-body packs. With
+//! it, opening an archive reads no pack.
 //!
-//! **Invariant**: an entry is listed only once its bytes and trailer are
-//! synced. Whoever reads lists sees nothing that a power loss could take back.
+//! **Invariant**: an entry is appended only after its frames and its trailer
+//! are synced. A power loss cannot remove an entry that a reader has seen.
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile, read_exact_at, read_full_at};
-use crate::error::Attempt;
-use crate::format::entry::{CARD_LEN, Card, PLACE_LEN, Place};
-use crate::format::header::{FileKind, HEADER_LEN, Header};
+use crate::error::IoContext;
+use crate::format::entry::{
+    ENTRY_HEADER_LEN, ENTRY_LOCATION_LEN, EntryHeader, EntryLocation, PackEntry,
+};
+use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use crate::format::mask::Mask;
-use crate::read::journal_tail::ListMark;
 
 /// ```text
 /// mark     4
 /// payload  4  length
-/// crc32    4  of the length and the payload as it stands
-/// payload     masked: place, card, JSON
+/// crc32    4  of the length and the masked payload
+/// payload     masked: location, entry header, JSON
 /// ```
 const MARK: [u8; 4] = *b"\xf7\xa3LE";
 const HEAD: usize = 12;
-const FIXED: usize = PLACE_LEN + CARD_LEN;
-/// **Units**: bytes read at once. More than the largest record.
+const FIXED: usize = ENTRY_LOCATION_LEN + ENTRY_HEADER_LEN;
+/// **Units**: bytes read at once. Greater than the longest encoded entry.
 const WINDOW: usize = 4 << 20;
 
-/// One listed entry; its JSON stays in the list.
+/// An entry of a pack index. Its JSON stays on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot {
-    pub(crate) card: Card,
-    pub(crate) place: Place,
-    /// Number of the list: that of its pack, 0 for adopted packs.
-    pub(crate) list: u32,
-    /// Where in the list the JSON stands.
+pub(crate) struct PackIndexEntry {
+    pub(crate) header: EntryHeader,
+    pub(crate) location: EntryLocation,
+    /// Number of the pack index: that of its shared pack, or 0.
+    pub(crate) index: u32,
+    /// Offset of the JSON in the pack index.
     pub(crate) json_at: u64,
     pub(crate) json_len: u32,
 }
 
-impl Slot {
-    /// Where in the list the record begins.
-    pub(crate) fn record_at(&self) -> u64 {
+/// An offset in a pack index.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PackIndexPosition {
+    pub(crate) number: u32,
+    /// Nonce of the file. Differs if the pack index was replaced.
+    pub(crate) nonce: [u8; 12],
+    pub(crate) at: u64,
+}
+
+impl PackIndexEntry {
+    /// Offset of the first byte after the entry in its pack.
+    pub(crate) fn end(&self) -> u64 {
+        self.location.end(&self.header)
+    }
+
+    /// Offset of the entry in the pack index.
+    pub(crate) fn offset(&self) -> u64 {
         self.json_at.saturating_sub((HEAD + FIXED) as u64)
     }
 }
 
-/// An entry to be listed: its card, its place, its JSON.
-pub(crate) type Listed = (Card, Place, Vec<u8>);
-
-/// A list, open for reading; the writer appends too.
-pub(crate) struct List {
+/// An open pack index. The writer appends entries; readers read new ones.
+pub(crate) struct PackIndex {
     pub(crate) number: u32,
     pub(crate) name: String,
     file: Arc<dyn DiskFile>,
     mask: Mask,
-    /// Behind the last whole record.
+    /// Offset after the last intact entry.
     pub(crate) end: u64,
-    /// Where records are damaged: ranges that were skipped.
-    pub(crate) holes: Vec<(u64, u64)>,
+    /// Ranges that were skipped because they are damaged.
+    pub(crate) damaged_ranges: Vec<(u64, u64)>,
 }
 
-impl List {
+impl PackIndex {
     pub(crate) fn open(
         number: u32,
         name: String,
         file: Arc<dyn DiskFile>,
     ) -> Result<Self, StoreError> {
-        let header = Header::read(&*file, &name)?;
-        if header.kind != FileKind::List {
-            return Err(StoreError::damaged(name, "is no list"));
+        let header = FileHeader::read(&*file, &name)?;
+        if header.kind != FileKind::PackIndex {
+            return Err(StoreError::damaged(name, "it is not a pack index"));
         }
         Ok(Self {
             number,
             name,
             file,
             mask: header.mask,
-            end: HEADER_LEN,
-            holes: Vec::new(),
+            end: FILE_HEADER_LEN,
+            damaged_ranges: Vec::new(),
         })
     }
 
-    /// Creates an empty list; its name is durable once the caller has synced
-    /// the folder.
+    /// Creates and syncs an empty pack index. Its name is durable after the
+    /// caller has synced the directory.
     pub(crate) fn create(
         disk: &dyn Disk,
         number: u32,
         name: String,
-        header: &Header,
+        header: &FileHeader,
     ) -> Result<Self, StoreError> {
         let attempt = || format!("create {name}");
         let file = disk.create(&name).attempt(attempt)?;
@@ -96,46 +110,50 @@ impl List {
             number,
             file,
             mask: header.mask.clone(),
-            end: HEADER_LEN,
-            holes: Vec::new(),
+            end: FILE_HEADER_LEN,
+            damaged_ranges: Vec::new(),
             name,
         })
     }
 
-    /// Appends records and syncs them. What fails leaves them unlisted or not
-    /// known to be listed.
-    pub(crate) fn append(&mut self, entries: &[Listed]) -> Result<Vec<Slot>, StoreError> {
+    /// Appends entries and syncs them.
+    ///
+    /// **Errors**: I/O. Any part of the entries may be on disk.
+    pub(crate) fn append(
+        &mut self,
+        entries: &[PackEntry],
+    ) -> Result<Vec<PackIndexEntry>, StoreError> {
         let mut bytes = Vec::new();
-        let slots = entries
+        let appended = entries
             .iter()
-            .map(|(card, place, json)| {
+            .map(|entry| {
                 let json_at = self.end + (bytes.len() + HEAD + FIXED) as u64;
-                self.encode(card, place, json, &mut bytes);
-                Slot {
-                    card: *card,
-                    place: *place,
-                    list: self.number,
+                self.encode(entry, &mut bytes);
+                PackIndexEntry {
+                    header: entry.header,
+                    location: entry.location,
+                    index: self.number,
                     json_at,
-                    json_len: json.len() as u32,
+                    json_len: entry.json.len() as u32,
                 }
             })
             .collect();
-        let attempt = || format!("list entries in {}", self.name);
+        let attempt = || format!("append to {}", self.name);
         self.file.write_at(&bytes, self.end).attempt(attempt)?;
         self.file.sync().attempt(attempt)?;
         self.end += bytes.len() as u64;
-        Ok(slots)
+        Ok(appended)
     }
 
-    fn encode(&self, card: &Card, place: &Place, json: &[u8], out: &mut Vec<u8>) {
+    fn encode(&self, entry: &PackEntry, out: &mut Vec<u8>) {
         let start = out.len();
-        let len = (FIXED + json.len()) as u32;
+        let len = (FIXED + entry.json.len()) as u32;
         out.extend_from_slice(&MARK);
         out.extend_from_slice(&len.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&place.to_bytes());
-        out.extend_from_slice(&card.to_bytes());
-        out.extend_from_slice(json);
+        out.extend_from_slice(&entry.location.to_bytes());
+        out.extend_from_slice(&entry.header.to_bytes());
+        out.extend_from_slice(&entry.json);
         if let Some(payload) = out.get_mut(start + HEAD..) {
             self.mask.apply(self.end + (start + HEAD) as u64, payload);
         }
@@ -145,9 +163,9 @@ impl List {
         }
     }
 
-    /// Cuts off what follows the last whole record: a write that was cut short.
-    pub(crate) fn cut(&self) -> Result<(), StoreError> {
-        let attempt = || format!("cut {}", self.name);
+    /// Removes bytes after the last intact entry: an interrupted append.
+    pub(crate) fn truncate_tail(&self) -> Result<(), StoreError> {
+        let attempt = || format!("truncate {}", self.name);
         if self.file.len().attempt(attempt)? > self.end {
             self.file.set_len(self.end).attempt(attempt)?;
             self.file.sync().attempt(attempt)?;
@@ -155,46 +173,47 @@ impl List {
         Ok(())
     }
 
-    /// Where entries behind a Seq begin, given those among what was read.
-    pub(crate) fn mark(&self, behind: Option<u64>) -> ListMark {
-        ListMark {
+    /// A position in this pack index; its end if `offset` is `None`.
+    pub(crate) fn position(&self, offset: Option<u64>) -> PackIndexPosition {
+        PackIndexPosition {
             number: self.number,
             nonce: self.mask.nonce,
-            at: behind.unwrap_or(self.end),
+            at: offset.unwrap_or(self.end),
         }
     }
 
-    /// The list from a mark on; `None` where the mark is of another list.
-    pub(crate) fn behind(mut self, mark: &ListMark) -> Result<Option<Self>, StoreError> {
+    /// Continues at a position; `None` if it does not belong to this file.
+    pub(crate) fn seek(mut self, position: &PackIndexPosition) -> Result<Option<Self>, StoreError> {
         let attempt = || format!("read {}", self.name);
         let len = self.file.len().attempt(attempt)?;
-        if mark.nonce != self.mask.nonce || mark.at < HEADER_LEN || mark.at > len {
+        let at = position.at;
+        if position.nonce != self.mask.nonce || at < FILE_HEADER_LEN || at > len {
             return Ok(None);
         }
-        if len - mark.at >= HEAD as u64 {
+        if len - at >= HEAD as u64 {
             let mut head = [0; HEAD];
-            read_exact_at(&*self.file, &mut head, mark.at).attempt(attempt)?;
+            read_exact_at(&*self.file, &mut head, at).attempt(attempt)?;
             if !head.starts_with(&MARK) {
                 return Ok(None);
             }
         }
-        self.end = mark.at;
+        self.end = at;
         Ok(Some(self))
     }
 
-    /// Whether another file stands under this list's name by now.
+    /// Whether the file of this name was replaced or removed after opening.
     pub(crate) fn was_replaced(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
         let name = &self.name;
-        let header = match disk.read(name) {
-            Ok(file) => Header::read(&*file, name),
+        let header = match disk.open(name) {
+            Ok(file) => FileHeader::read(&*file, name),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
             Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
         };
         Ok(header.is_ok_and(|header| header.mask != self.mask))
     }
 
-    /// A last record that has its whole length and a wrong checksum: damaged.
-    /// One that was cut short by a kill is shorter.
+    /// Range of a last entry that is damaged: it is complete, but its checksum
+    /// is wrong. An entry cut short by a kill is not damage.
     pub(crate) fn damaged_tail(&self) -> Result<Option<(u64, u64)>, StoreError> {
         let attempt = || format!("read {}", self.name);
         let len = self.file.len().attempt(attempt)?;
@@ -204,33 +223,33 @@ impl List {
         }
         let mut head = [0; HEAD];
         read_exact_at(&*self.file, &mut head, self.end).attempt(attempt)?;
-        let claimed = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-        let torn = head.starts_with(&MARK)
-            && (claimed as usize) < WINDOW
-            && rest < HEAD as u64 + u64::from(claimed);
-        Ok((!torn).then_some((self.end, len)))
+        let payload_len = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let is_torn = head.starts_with(&MARK)
+            && (payload_len as usize) < WINDOW
+            && rest < HEAD as u64 + u64::from(payload_len);
+        Ok((!is_torn).then_some((self.end, len)))
     }
 
-    /// Reads the records that came since the last call.
+    /// Reads the entries appended since the last call.
     ///
-    /// **Cost**: reads the new part of the list once, 4 MiB at a time.
-    pub(crate) fn read_new(&mut self, slots: &mut Vec<Slot>) -> Result<(), StoreError> {
-        let len = self.file.len();
-        let len = len.attempt(|| format!("read {}", self.name))?;
+    /// **Cost**: reads the new part of the file once, 4 MiB at a time.
+    pub(crate) fn read_new(&mut self, entries: &mut Vec<PackIndexEntry>) -> Result<(), StoreError> {
+        let name = self.name.clone();
+        let attempt = || format!("read {name}");
+        let len = self.file.len().attempt(attempt)?;
         let mut window = Vec::new();
         let mut at = self.end;
         loop {
-            // Room for what is there and no more: most lists are small, and
-            // each is looked at twice.
-            let room = usize::try_from(len.saturating_sub(at)).unwrap_or(WINDOW);
-            if room == 0 {
+            // Allocate no more than the rest of the file: most pack indexes are
+            // small, and each one is read twice.
+            let rest = usize::try_from(len.saturating_sub(at)).unwrap_or(WINDOW);
+            if rest == 0 {
                 return Ok(());
             }
-            window.resize(room.min(WINDOW), 0);
-            let filled = read_full_at(&*self.file, &mut window, at)
-                .attempt(|| format!("read {}", self.name))?;
+            window.resize(rest.min(WINDOW), 0);
+            let filled = read_full_at(&*self.file, &mut window, at).attempt(attempt)?;
             window.truncate(filled);
-            let used = self.read_window(&window, at, slots);
+            let used = self.read_window(&window, at, entries);
             at += used as u64;
             if used == 0 {
                 return Ok(());
@@ -238,34 +257,39 @@ impl List {
         }
     }
 
-    /// Reads what is whole in the window; returns how much of it is settled.
-    fn read_window(&mut self, window: &[u8], base: u64, slots: &mut Vec<Slot>) -> usize {
+    /// Reads the intact entries of a window. Returns the number of bytes up to
+    /// the end of the last one.
+    fn read_window(
+        &mut self,
+        window: &[u8],
+        base: u64,
+        entries: &mut Vec<PackIndexEntry>,
+    ) -> usize {
         let mut at = 0;
         while let Some(rest) = window.get(at..).filter(|rest| !rest.is_empty()) {
             let offset = base + at as u64;
             match self.parse(rest, offset) {
-                Some((slot, len)) => {
+                Some((entry, len)) => {
                     if offset > self.end {
-                        self.holes.push((self.end, offset));
+                        self.damaged_ranges.push((self.end, offset));
                     }
-                    slots.push(slot);
+                    entries.push(entry);
                     at += len;
                     self.end = base + at as u64;
                 }
-                // Torn, cut by the window, or damaged: only a whole record
-                // further on tells which.
+                // Incomplete or damaged. It is damaged if an intact entry
+                // follows.
                 None => match next_mark(rest) {
                     Some(skip) => at += skip,
                     None => break,
                 },
             }
         }
-        // What may be the beginning of a record is read again with the next
-        // window, unless nothing but it is there.
+        // The next window starts with the entry that this one cuts.
         usize::try_from(self.end.saturating_sub(base)).unwrap_or(0)
     }
 
-    fn parse(&self, bytes: &[u8], offset: u64) -> Option<(Slot, usize)> {
+    fn parse(&self, bytes: &[u8], offset: u64) -> Option<(PackIndexEntry, usize)> {
         let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
         if head[..4] != MARK {
             return None;
@@ -278,22 +302,22 @@ impl List {
         }
         let mut fixed = *payload.first_chunk::<FIXED>()?;
         self.mask.apply(offset + HEAD as u64, &mut fixed);
-        let slot = Slot {
-            place: Place::from_bytes(&fixed)?,
-            card: Card::from_bytes(fixed.get(PLACE_LEN..)?)?,
-            list: self.number,
+        let entry = PackIndexEntry {
+            location: EntryLocation::from_bytes(&fixed)?,
+            header: EntryHeader::from_bytes(fixed.get(ENTRY_LOCATION_LEN..)?)?,
+            index: self.number,
             json_at: offset + (HEAD + FIXED) as u64,
             json_len: len - FIXED as u32,
         };
-        Some((slot, HEAD + len as usize))
+        Some((entry, HEAD + len as usize))
     }
 
-    /// The JSON of an entry this list holds.
-    pub(crate) fn json(&self, slot: &Slot) -> Result<Vec<u8>, StoreError> {
-        let mut json = vec![0; slot.json_len as usize];
-        read_exact_at(&*self.file, &mut json, slot.json_at)
+    /// Reads the JSON of an entry of this pack index.
+    pub(crate) fn read_json(&self, entry: &PackIndexEntry) -> Result<Vec<u8>, StoreError> {
+        let mut json = vec![0; entry.json_len as usize];
+        read_exact_at(&*self.file, &mut json, entry.json_at)
             .attempt(|| format!("read {}", self.name))?;
-        self.mask.apply(slot.json_at, &mut json);
+        self.mask.apply(entry.json_at, &mut json);
         Ok(json)
     }
 }
@@ -305,7 +329,7 @@ fn checksum(len: u32, payload: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// Where the next record may begin, behind the first byte.
+/// Offset of the next mark after the first byte.
 fn next_mark(bytes: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes.get(1..)?, &MARK).map(|at| at + 1)
 }

@@ -1,173 +1,180 @@
-//! Reads a pack without its side file: what is needed after a kill, a power
-//! loss, or when a side file is gone.
+//! Reads a pack without its pack index: after a kill or a power loss, or if
+//! the pack index is missing or damaged.
 
 use std::io;
 
 use crate::disk::{DiskFile, read_exact_at, read_full_at};
-use crate::format::entry::{Card, Place};
+use crate::format::entry::{EntryLocation, PackEntry};
 use crate::format::frame::{Digest32, FRAME, FrameHead, HEAD, digest};
 use crate::format::mask::Mask;
 use crate::format::trailer;
 use crate::format::trailer::MAGIC;
 
-/// An entry found in a pack, every frame of it checked.
-pub(crate) struct Found {
-    pub(crate) card: Card,
-    pub(crate) place: Place,
-    pub(crate) json: Vec<u8>,
-    /// Behind its trailer.
-    pub(crate) end: u64,
-}
-
-/// Reads the entry that begins at `start`, whole.
+/// Reads the entry that starts at `start` and checks each of its frames.
 ///
-/// **Errors**: outer, of the disk; inner, why there is no whole entry.
+/// **Errors**: outer, I/O; inner, why there is no intact entry.
 pub(crate) fn entry_at(
     file: &dyn DiskFile,
     mask: &Mask,
     pack: u32,
     start: u64,
-) -> io::Result<Result<Found, String>> {
-    let (digests, bytes, at) = match frames_at(file, mask, start)? {
+) -> io::Result<Result<PackEntry, String>> {
+    let frames = match scan_frames(file, mask, start)? {
         Ok(frames) => frames,
-        Err(why) => return Ok(Err(why)),
+        Err(reason) => return Ok(Err(reason)),
     };
-    let trailer = match trailer::read(file, mask, at)? {
+    let trailer = match trailer::read(file, mask, frames.end)? {
         Ok(trailer) => trailer,
-        Err(why) => return Ok(Err(why)),
+        Err(reason) => return Ok(Err(reason)),
     };
-    // One frame alone hashes otherwise than the first of several.
-    if trailer.card.bytes != bytes
-        || trailer.card.stored != at - start
-        || trailer.digests != digests.finish()
+    if trailer.header.bytes != frames.bytes
+        || trailer.header.stored != frames.end - start
+        || trailer.digests != frames.digests.finish()
     {
-        return Ok(Err("the frames are not those of the trailer".into()));
+        return Ok(Err("frames and trailer do not match".into()));
     }
-    Ok(Ok(Found {
-        card: trailer.card,
-        place: Place {
+    Ok(Ok(PackEntry {
+        header: trailer.header,
+        location: EntryLocation {
             pack,
             start,
             trailer: trailer.len,
         },
         json: trailer.json,
-        end: at + u64::from(trailer.len),
     }))
 }
 
-/// Digests of frames as they come by, their number not known before the end.
+/// Digests of the frames of a body, while the number of frames is unknown: the
+/// digest of an only frame differs from that of the first of several.
 #[derive(Default)]
-struct Digests {
-    seen: Vec<Digest32>,
-    first: Option<Digest32>,
+struct FrameDigests {
+    digests: Vec<Digest32>,
+    as_only: Option<Digest32>,
 }
 
-impl Digests {
+impl FrameDigests {
     fn push(&mut self, frame: &[u8]) {
-        let index = self.seen.len() as u64;
+        let index = self.digests.len() as u64;
         if index == 0 {
-            self.first = Some(digest(frame, 0, true));
+            self.as_only = Some(digest(frame, 0, true));
         }
-        self.seen.push(digest(frame, index, false));
+        self.digests.push(digest(frame, index, false));
     }
 
     fn finish(mut self) -> Vec<Digest32> {
-        if let ([only], Some(first)) = (self.seen.as_mut_slice(), self.first) {
-            *only = first;
+        if let ([only], Some(as_only)) = (self.digests.as_mut_slice(), self.as_only) {
+            *only = as_only;
         }
-        self.seen
+        self.digests
     }
 }
 
-type Frames = (Digests, u64, u64);
+/// The frames of one entry.
+struct ScannedFrames {
+    digests: FrameDigests,
+    /// **Units**: bytes of the body.
+    bytes: u64,
+    /// Offset after the last frame.
+    end: u64,
+}
 
-/// Reads frames from `start` on until something else comes.
-fn frames_at(file: &dyn DiskFile, mask: &Mask, start: u64) -> io::Result<Result<Frames, String>> {
-    let (mut digests, mut bytes, mut at) = (Digests::default(), 0, start);
+/// Reads frames from `start` up to the first byte that is not a frame.
+fn scan_frames(
+    file: &dyn DiskFile,
+    mask: &Mask,
+    start: u64,
+) -> io::Result<Result<ScannedFrames, String>> {
+    let (mut digests, mut bytes, mut at) = (FrameDigests::default(), 0, start);
     while let Some(head) = head_at(file, at)? {
         let frame = match payload_at(file, mask, at, &head)? {
             Ok(frame) => frame,
-            Err(why) => return Ok(Err(why)),
+            Err(reason) => return Ok(Err(reason)),
         };
         if bytes % FRAME as u64 != 0 {
-            return Ok(Err(format!("a short frame before offset {at}")));
+            return Ok(Err(format!("short frame before byte {at}")));
         }
         digests.push(&frame);
         bytes += frame.len() as u64;
         at += HEAD as u64 + u64::from(head.stored);
     }
-    Ok(Ok((digests, bytes, at)))
+    Ok(Ok(ScannedFrames {
+        digests,
+        bytes,
+        end: at,
+    }))
 }
 
-/// The head of the frame at `at`, if one is there.
-pub(crate) fn head_at(file: &dyn DiskFile, at: u64) -> io::Result<Option<FrameHead>> {
+/// The head of the frame at `offset`; `None` if there is no frame.
+pub(crate) fn head_at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<FrameHead>> {
     let mut head = [0; HEAD];
-    if read_full_at(file, &mut head, at)? < HEAD {
+    if read_full_at(file, &mut head, offset)? < HEAD {
         return Ok(None);
     }
     Ok(FrameHead::from_bytes(&head))
 }
 
-/// The checked bytes of the frame at `at`.
+/// The decoded and checked bytes of the frame at `offset`.
 pub(crate) fn payload_at(
     file: &dyn DiskFile,
     mask: &Mask,
-    at: u64,
+    offset: u64,
     head: &FrameHead,
 ) -> io::Result<Result<Vec<u8>, String>> {
     let mut payload = vec![0; head.stored as usize];
-    let offset = at + HEAD as u64;
-    match read_exact_at(file, &mut payload, offset) {
+    let payload_offset = offset + HEAD as u64;
+    match read_exact_at(file, &mut payload, payload_offset) {
         Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
             return Ok(Err("the file ends inside a frame".into()));
         }
         Err(e) => return Err(e),
     }
-    Ok(head.unpack(payload, mask, offset).map_err(|mismatch| {
-        format!(
-            "the frame at {at} has {}, says {}",
-            mismatch.found, mismatch.expected
-        )
-    }))
+    Ok(head
+        .unpack(payload, mask, payload_offset)
+        .map_err(|mismatch| {
+            format!(
+                "frame at byte {offset} has {}, expected {}",
+                mismatch.found, mismatch.expected
+            )
+        }))
 }
 
-/// **Units**: bytes searched at once for the next trailer.
+/// **Units**: bytes read at once while searching for the next trailer.
 const WINDOW: usize = 1 << 20;
 
-/// Finds the first whole entry that begins at `from` or behind it.
+/// Finds the first intact entry that starts at `from` or later.
 ///
-/// **Cost**: reads the rest of the file once; only where it is damaged.
+/// **Cost**: reads the rest of the file once. Used for damaged packs only.
 pub(crate) fn next_entry(
     file: &dyn DiskFile,
     mask: &Mask,
     pack: u32,
     from: u64,
-) -> io::Result<Option<Found>> {
+) -> io::Result<Option<PackEntry>> {
     let mut window = vec![0; WINDOW];
     let mut at = from;
     loop {
-        let filled = read_full_at(file, &mut window, at)?;
-        let seen = window.get(..filled).unwrap_or_default();
-        for hit in memchr::memmem::find_iter(seen, MAGIC) {
-            let offset = at + hit as u64;
-            let Ok(trailer) = trailer::read(file, mask, offset)? else {
+        let len = read_full_at(file, &mut window, at)?;
+        let bytes = window.get(..len).unwrap_or_default();
+        for hit in memchr::memmem::find_iter(bytes, MAGIC) {
+            let trailer_offset = at + hit as u64;
+            let Ok(trailer) = trailer::read(file, mask, trailer_offset)? else {
                 continue;
             };
-            let Some(start) = offset
-                .checked_sub(trailer.card.stored)
+            let Some(start) = trailer_offset
+                .checked_sub(trailer.header.stored)
                 .filter(|start| *start >= from)
             else {
                 continue;
             };
-            if let Ok(found) = entry_at(file, mask, pack, start)? {
-                return Ok(Some(found));
+            if let Ok(entry) = entry_at(file, mask, pack, start)? {
+                return Ok(Some(entry));
             }
         }
-        if filled < WINDOW {
+        if len < WINDOW {
             return Ok(None);
         }
-        // The magic may stand across two windows.
-        at += (filled - MAGIC.len()) as u64;
+        // Overlap the windows: the magic may cross their border.
+        at += (len - MAGIC.len()) as u64;
     }
 }

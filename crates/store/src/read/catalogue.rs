@@ -1,94 +1,100 @@
-//! The readers' side: the side files read into memory. Opens no sled, takes
-//! no lock, writes nothing but custody notes, and works on read-only media
-//! and while a writer writes.
+//! The reader's view of an archive: the entries of all pack indexes, in memory.
 //!
-//! **Invariant**: what it shows is a prefix of the journal: where a Seq is
-//! there, every lower one that was ever committed is there too.
+//! Works on read-only media and while another process writes.
+//!
+//! **Invariant**: the visible entries are a prefix of the journal. If an entry
+//! is visible, every committed entry with a lower Seq is visible too.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use lru::LruCache;
+
 use crate::StoreError;
 use crate::disk::Disk;
-use crate::disk::fs::Folder;
-use crate::error::Attempt;
+use crate::disk::fs::FsDisk;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
 use crate::format::entry::{
-    CustodyEvent, Entry, EntryKind, FleetNote, Kind, SealedResult, fleet_key, read_entry,
-    read_record,
+    CustodyEvent, Entry, EntryKind, EntryType, FleetNote, SealedResult, fleet_key, parse_entry,
+    parse_record,
 };
 use crate::format::layout;
 use crate::format::pack;
-use crate::format::pack::read_json;
-use crate::format::pack_index::Slot;
-use crate::read::catalogue_state::Contents;
-use crate::read::journal_tail::Bookmark;
+use crate::format::pack::{PackFile, read_json};
+use crate::format::pack_index::PackIndexEntry;
+use crate::read::catalogue_state::CatalogueState;
+use crate::read::checkpoint::JournalCheckpoint;
+use crate::read::pending_custody;
 use crate::read::reader::{Damage, RecordReader};
-use crate::write::pending_custody;
 use evidence::{Action, ActionId, Gap, Record, ResultId, ResultKey, Seq, Version};
 
-/// Packs held open: an archive may have thousands.
-const OPEN_FILES_MAX: usize = 64;
+/// Packs that stay open. An archive may have thousands, more than a process may
+/// open.
+const OPEN_PACKS_MAX: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
-/// Everything an archive holds, as of the last [`refresh`](Self::refresh).
+/// All entries of an archive, as of the last [`refresh`](Self::refresh).
 ///
-/// **Cost**: some 200 bytes of memory an entry; facts stay on disk until they
-/// are asked for.
+/// **Memory**: about 200 bytes for each entry. Facts stay on disk until they
+/// are read.
 pub struct Catalogue {
     dir: PathBuf,
     pub(crate) disk: Arc<dyn Disk>,
     archive: RwLock<Archive>,
-    contents: RwLock<Contents>,
-    files: Mutex<HashMap<u32, pack::Opened>>,
+    state: RwLock<CatalogueState>,
+    open_packs: Mutex<LruCache<u32, PackFile>>,
 }
 
 impl Catalogue {
     /// Opens the archive in `dir` for reading.
     ///
-    /// **Cost**: reads the side files, some 700 bytes an entry.
+    /// **Errors**: `NoArchive` if there is no archive.
+    ///
+    /// **Cost**: reads the pack indexes, about 700 bytes for each entry.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        Self::open_on(Arc::new(Folder::new(dir)), dir)
+        Self::open_on(Arc::new(FsDisk::new(dir)), dir)
     }
 
     pub(crate) fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
-        Self::over(disk, dir, Contents::default())
+        Self::resume(disk, dir, CatalogueState::default())
     }
 
-    /// Goes on from what is read already.
-    pub(crate) fn over(
+    /// Continues from a state that has positions in the pack indexes.
+    pub(crate) fn resume(
         disk: Arc<dyn Disk>,
         dir: &Path,
-        contents: Contents,
+        state: CatalogueState,
     ) -> Result<Self, StoreError> {
         let archive = Archive::read(&*disk, dir)?;
         let catalogue = Self {
             dir: dir.to_path_buf(),
             disk,
             archive: RwLock::new(archive),
-            contents: RwLock::new(contents),
-            files: Mutex::default(),
+            state: RwLock::new(state),
+            open_packs: Mutex::new(LruCache::new(OPEN_PACKS_MAX)),
         };
         catalogue.refresh()?;
         Ok(catalogue)
     }
 
-    pub(crate) fn bookmark(&self, seq: Seq) -> Option<Bookmark> {
-        self.read().bookmark(self.archive_id(), seq)
+    pub(crate) fn checkpoint(&self, seq: Seq) -> Option<JournalCheckpoint> {
+        self.state().checkpoint(self.archive_id(), seq)
     }
 
     pub(crate) fn is_damaged(&self) -> bool {
-        self.read().is_damaged()
+        self.state().is_damaged()
     }
 
-    /// Takes in what was committed since.
+    /// Reads the entries committed since the last refresh.
     ///
-    /// **Cost**: reads what is new; some file operations for each shared pack
-    /// where nothing is.
+    /// **Cost**: some file operations for each shared pack, and a read of the
+    /// new entries.
     pub fn refresh(&self) -> Result<(), StoreError> {
         let archive = Archive::read(&*self.disk, &self.dir)?;
-        let mut contents = self.write();
-        contents.refresh(&*self.disk, archive.key())?;
+        let mut state = self.state_mut();
+        state.refresh(&*self.disk, archive.key())?;
         *self.archive.write().unwrap_or_else(PoisonError::into_inner) = archive;
         Ok(())
     }
@@ -97,71 +103,73 @@ impl Catalogue {
         self.archive().id
     }
 
-    /// Differs once entries were lost, so that what was derived from them is
-    /// built anew.
+    /// Changes when entries were lost. Structures derived from the entries must
+    /// then be rebuilt.
     pub fn generation(&self) -> u64 {
         self.archive().generation
     }
 
-    /// The last place in the journal; zero of an empty one.
+    /// The Seq of the last entry; zero for an empty archive.
     pub fn last_seq(&self) -> Seq {
-        self.read()
-            .slots
+        self.state()
+            .entries
             .last()
-            .map_or(Seq::ZERO, |slot| slot.card.seq)
+            .map_or(Seq::ZERO, |entry| entry.header.seq)
     }
 
-    /// Everything committed behind `seq`, in order. Holds no lock between
-    /// entries.
+    /// The entries after `seq`, in order. Holds no lock between entries.
     ///
-    /// **Cost**: one small read an entry.
+    /// **Cost**: one small read for each entry.
     pub fn entries_since(&self, seq: Seq) -> impl Iterator<Item = Result<Entry, StoreError>> + '_ {
         let mut after = seq;
         std::iter::from_fn(move || {
-            let contents = self.read();
-            let at = contents
-                .slots
-                .partition_point(|slot| slot.card.seq <= after);
-            let slot = *contents.slots.get(at)?;
-            after = slot.card.seq;
+            let state = self.state();
+            let at = state
+                .entries
+                .partition_point(|entry| entry.header.seq <= after);
+            let entry = *state.entries.get(at)?;
+            after = entry.header.seq;
             Some(
-                self.json(&contents, &slot)
-                    .and_then(|json| read_entry(&slot.card, &json)),
+                self.json(&state, &entry)
+                    .and_then(|json| parse_entry(&entry.header, &json)),
             )
         })
     }
 
-    /// All results, every version, in reading order.
+    /// All results in all versions, in the order of their ids.
     ///
-    /// **Cost**: one small read a result.
+    /// **Cost**: one small read for each result.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, StoreError>> + '_ {
-        let slots: Vec<usize> = self.read().results.values().copied().collect();
-        slots.into_iter().filter_map(|at| self.record_at(at))
+        let positions: Vec<usize> = self.state().results.values().copied().collect();
+        positions.into_iter().filter_map(|at| self.record_at(at))
     }
 
-    /// How many results there are, every version counted.
+    /// Number of results in all versions.
     pub fn record_count(&self) -> usize {
-        self.read().results.len()
+        self.state().results.len()
     }
 
     /// Whether any version of a result is sealed.
     pub fn has_result(&self, key: ResultKey) -> bool {
-        self.read().has_result(key)
+        self.state().has_result(key)
     }
 
-    /// The results sealed behind `seq`, in order.
+    /// The results sealed after `seq`, in order.
     ///
     /// **Cost**: memory only.
     pub fn results_since(&self, seq: Seq) -> Vec<SealedResult> {
-        let contents = self.read();
-        let from = contents.slots.partition_point(|slot| slot.card.seq <= seq);
-        contents.slots[from..]
+        let state = self.state();
+        let from = state
+            .entries
+            .partition_point(|entry| entry.header.seq <= seq);
+        state.entries[from..]
             .iter()
-            .filter(|slot| slot.card.kind == Kind::Result)
-            .map(|slot| SealedResult {
-                seq: slot.card.seq,
-                id: slot.card.id(),
-                bytes: slot.card.bytes,
+            .map(|entry| entry.header)
+            .filter(|header| header.kind == EntryType::Result)
+            .map(|header| SealedResult {
+                seq: header.seq,
+                id: header.id(),
+                bytes: header.bytes,
             })
             .collect()
     }
@@ -169,13 +177,13 @@ impl Catalogue {
     /// All versions of a result, oldest first.
     pub fn versions(&self, key: ResultKey) -> Result<Vec<Record>, StoreError> {
         let range = ResultId::new(key, Version(0))..=ResultId::new(key, Version(u32::MAX));
-        let slots: Vec<usize> = self
-            .read()
+        let positions: Vec<usize> = self
+            .state()
             .results
             .range(range)
             .map(|(_, at)| *at)
             .collect();
-        slots
+        positions
             .into_iter()
             .filter_map(|at| self.record_at(at))
             .collect()
@@ -184,7 +192,7 @@ impl Catalogue {
     pub fn latest(&self, key: ResultKey) -> Result<Option<Record>, StoreError> {
         let range = ResultId::new(key, Version(0))..=ResultId::new(key, Version(u32::MAX));
         let latest = self
-            .read()
+            .state()
             .results
             .range(range)
             .next_back()
@@ -193,40 +201,40 @@ impl Catalogue {
     }
 
     pub fn record(&self, id: ResultId) -> Result<Option<Record>, StoreError> {
-        let at = self.read().results.get(&id).copied();
+        let at = self.state().results.get(&id).copied();
         at.and_then(|at| self.record_at(at)).transpose()
     }
 
     fn record_at(&self, at: usize) -> Option<Result<Record, StoreError>> {
-        let contents = self.read();
-        let slot = contents.slots.get(at)?;
+        let state = self.state();
+        let entry = state.entries.get(at)?;
         Some(
-            self.json(&contents, slot)
-                .and_then(|json| read_record(&slot.card, &json)),
+            self.json(&state, entry)
+                .and_then(|json| parse_record(&entry.header, &json)),
         )
     }
 
-    /// The gaps that stand: of keys without any result.
+    /// The gaps whose key has no result.
     pub fn gaps(&self) -> Result<Vec<Gap>, StoreError> {
-        let contents = self.read();
+        let state = self.state();
         let mut gaps = Vec::new();
-        for (key, at) in &contents.gaps {
-            if contents.has_result(*key) {
+        for (key, at) in &state.gaps {
+            if state.has_result(*key) {
                 continue;
             }
-            if let Some(EntryKind::Gap(gap)) = self.kind_at(&contents, *at)? {
+            if let Some(EntryKind::Gap(gap)) = self.kind_at(&state, *at)? {
                 gaps.push(gap);
             }
         }
         Ok(gaps)
     }
 
-    /// Every action, as last noted.
+    /// The latest note of each action.
     pub fn actions(&self) -> Result<Vec<Action>, StoreError> {
-        let contents = self.read();
+        let state = self.state();
         let mut actions = Vec::new();
-        for at in contents.actions.values() {
-            if let Some(EntryKind::Action(action)) = self.kind_at(&contents, *at)? {
+        for at in state.actions.values() {
+            if let Some(EntryKind::Action(action)) = self.kind_at(&state, *at)? {
                 actions.push(action);
             }
         }
@@ -234,171 +242,173 @@ impl Catalogue {
     }
 
     pub fn action(&self, id: ActionId) -> Result<Option<Action>, StoreError> {
-        let contents = self.read();
-        let Some(at) = contents.actions.get(&id) else {
+        let state = self.state();
+        let Some(at) = state.actions.get(&id) else {
             return Ok(None);
         };
-        Ok(match self.kind_at(&contents, *at)? {
+        Ok(match self.kind_at(&state, *at)? {
             Some(EntryKind::Action(action)) => Some(action),
             _ => None,
         })
     }
 
-    /// An action's JSON as received.
+    /// The JSON of an action, as received.
     pub fn action_json(&self, id: ActionId) -> Result<Option<Vec<u8>>, StoreError> {
-        let slot = {
-            let contents = self.read();
-            contents
+        let entry = {
+            let state = self.state();
+            state
                 .actions
                 .get(&id)
-                .and_then(|at| contents.slots.get(*at).copied())
+                .and_then(|at| state.entries.get(*at).copied())
         };
-        let Some(slot) = slot else {
+        let Some(entry) = entry else {
             return Ok(None);
         };
         let mut json = Vec::new();
-        let mut reader = self.open_body(&slot)?;
+        let mut reader = self.open_body(&entry)?;
         std::io::Read::read_to_end(&mut reader, &mut json)
             .attempt(|| format!("read action {id}"))?;
         Ok(Some(json))
     }
 
-    /// Settings as last noted, by name.
+    /// The latest value of each setting, by name.
     pub fn settings(&self) -> Result<BTreeMap<String, serde_json::Value>, StoreError> {
-        let contents = self.read();
+        let state = self.state();
         let mut settings = BTreeMap::new();
-        for at in contents.settings.values() {
-            if let Some(EntryKind::Setting(setting)) = self.kind_at(&contents, *at)? {
+        for at in state.settings.values() {
+            if let Some(EntryKind::Setting(setting)) = self.kind_at(&state, *at)? {
                 settings.insert(setting.name, setting.value);
             }
         }
         Ok(settings)
     }
 
-    /// The fleet runs, in the order of their ids.
+    /// The latest note of each fleet run itself, in the order of run ids.
     pub fn fleet_runs(&self) -> Result<Vec<FleetNote>, StoreError> {
-        let contents = self.read();
-        let heads = contents.fleet.iter().filter(|(key, _)| key.index.0 == 0);
-        let places: Vec<usize> = heads.map(|(_, at)| *at).collect();
-        self.fleet_at(&contents, places)
+        let state = self.state();
+        let runs = state.fleet.iter().filter(|(key, _)| key.index.0 == 0);
+        self.fleet_notes(&state, runs.map(|(_, at)| *at))
     }
 
-    /// Where each place of a fleet run has come to, in the order of places.
+    /// The latest note of each place of a fleet run, in the order of places.
     ///
-    /// **Cost**: one small read a place.
+    /// **Cost**: one small read for each place.
     pub fn fleet(&self, run: [u8; 8]) -> Result<Vec<FleetNote>, StoreError> {
-        let contents = self.read();
+        let state = self.state();
         let range = fleet_key(run, 0)..=fleet_key(run, u32::MAX);
-        let places: Vec<usize> = contents.fleet.range(range).map(|(_, at)| *at).collect();
-        self.fleet_at(&contents, places)
+        self.fleet_notes(&state, state.fleet.range(range).map(|(_, at)| *at))
     }
 
-    fn fleet_at(
+    fn fleet_notes(
         &self,
-        contents: &Contents,
-        places: Vec<usize>,
+        state: &CatalogueState,
+        positions: impl Iterator<Item = usize>,
     ) -> Result<Vec<FleetNote>, StoreError> {
-        let mut notes = Vec::with_capacity(places.len());
-        for at in places {
-            if let Some(EntryKind::Fleet(note)) = self.kind_at(contents, at)? {
+        let mut notes = Vec::new();
+        for at in positions {
+            if let Some(EntryKind::Fleet(note)) = self.kind_at(state, at)? {
                 notes.push(note);
             }
         }
         Ok(notes)
     }
 
-    fn kind_at(&self, contents: &Contents, at: usize) -> Result<Option<EntryKind>, StoreError> {
-        let Some(slot) = contents.slots.get(at) else {
+    fn kind_at(&self, state: &CatalogueState, at: usize) -> Result<Option<EntryKind>, StoreError> {
+        let Some(entry) = state.entries.get(at) else {
             return Ok(None);
         };
-        let json = self.json(contents, slot)?;
-        Ok(Some(read_entry(&slot.card, &json)?.kind))
+        let json = self.json(state, entry)?;
+        Ok(Some(parse_entry(&entry.header, &json)?.kind))
     }
 
-    /// Opens a result's bytes, as downloaded.
+    /// Opens the body of a result, as downloaded.
     ///
-    /// **Cost**: one read of its trailer; then one read for each frame touched.
+    /// **Errors**: `Unknown` if there is no such result; `Damaged` if its
+    /// trailer is damaged.
+    ///
+    /// **Cost**: one read of the trailer, later one read for each frame.
     pub fn reader(&self, id: ResultId) -> Result<RecordReader, StoreError> {
-        let slot = {
-            let contents = self.read();
-            contents
+        let entry = {
+            let state = self.state();
+            state
                 .results
                 .get(&id)
-                .and_then(|at| contents.slots.get(*at).copied())
+                .and_then(|at| state.entries.get(*at).copied())
         };
-        self.open_body(&slot.ok_or(StoreError::Unknown { id })?)
+        self.open_body(&entry.ok_or(StoreError::Unknown { id })?)
     }
 
-    fn open_body(&self, slot: &Slot) -> Result<RecordReader, StoreError> {
-        let name = || layout::pack(slot.place.pack);
-        let (file, mask) = self.pack(slot)?;
-        RecordReader::open(file, mask, &slot.card, &slot.place)
+    fn open_body(&self, entry: &PackIndexEntry) -> Result<RecordReader, StoreError> {
+        let name = || layout::pack(entry.location.pack);
+        RecordReader::open(self.open_pack(entry)?, &entry.header, &entry.location)
             .attempt(|| format!("read {}", name()))?
             .map_err(|damage| StoreError::damaged(name(), damage.to_string()))
     }
 
-    /// The pack an entry stands in, open.
-    pub(crate) fn pack(&self, slot: &Slot) -> Result<pack::Opened, StoreError> {
-        let number = slot.place.pack;
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((file, mask)) = files.get(&number) {
-            return Ok((file.clone(), mask.clone()));
+    /// Opens the pack of an entry, or returns an open one.
+    pub(crate) fn open_pack(&self, entry: &PackIndexEntry) -> Result<PackFile, StoreError> {
+        let mut open_packs = self
+            .open_packs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let number = entry.location.pack;
+        if let Some(pack) = open_packs.get(&number) {
+            return Ok(pack.clone());
         }
-        if files.len() >= OPEN_FILES_MAX {
-            files.clear();
-        }
-        let opened = pack::open(&*self.disk, self.archive().key(), &slot.card, &slot.place)?;
-        files.insert(number, opened.clone());
-        Ok(opened)
+        let key = self.archive().key();
+        let pack = pack::open(&*self.disk, key, &entry.header, &entry.location)?;
+        open_packs.put(number, pack.clone());
+        Ok(pack)
     }
 
-    /// Notes who did what, for the next writer to fold in.
+    /// Notes a custody event, to be merged into the journal by the next writer.
     ///
-    /// **Errors**: on read-only media; nothing depends on it.
+    /// **Errors**: I/O, for example on read-only media. Callers may ignore it.
     pub fn note(&self, event: &CustodyEvent) -> Result<(), StoreError> {
         pending_custody::append(&self.dir, &self.archive(), event)
-            .attempt(|| format!("write {}", layout::NOTES))
+            .attempt(|| format!("write {}", layout::PENDING_CUSTODY))
     }
 
-    /// Lines of the custody notes that are none.
-    pub(crate) fn damaged_notes(&self) -> Result<Vec<Damage>, StoreError> {
+    /// The damaged lines of the pending custody events.
+    pub(crate) fn damaged_custody_lines(&self) -> Result<Vec<Damage>, StoreError> {
         pending_custody::check(&self.dir, &self.archive())
-            .attempt(|| format!("read {}", layout::NOTES))
+            .attempt(|| format!("read {}", layout::PENDING_CUSTODY))
     }
 
-    /// The journal's places, in order.
-    pub(crate) fn slots(&self) -> Vec<Slot> {
-        self.read().slots.clone()
+    /// The whole journal, in order.
+    pub(crate) fn entries(&self) -> Vec<PackIndexEntry> {
+        self.state().entries.clone()
     }
 
-    /// Records of side files that are damaged: list and range.
-    pub(crate) fn list_holes(&self) -> Result<Vec<(String, u64, u64)>, StoreError> {
-        let contents = self.read();
-        let mut holes = Vec::new();
-        for list in contents.lists.values() {
-            let tail = list.damaged_tail()?;
-            holes.extend(
-                list.holes
+    /// Damaged ranges of the pack indexes: name, start and end.
+    pub(crate) fn damaged_index_ranges(&self) -> Result<Vec<(String, u64, u64)>, StoreError> {
+        let state = self.state();
+        let mut ranges = Vec::new();
+        for index in state.indexes.values() {
+            let tail = index.damaged_tail()?;
+            ranges.extend(
+                index
+                    .damaged_ranges
                     .iter()
                     .copied()
                     .chain(tail)
-                    .map(|(from, to)| (list.name.clone(), from, to)),
+                    .map(|(from, to)| (index.name.clone(), from, to)),
             );
         }
-        Ok(holes)
+        Ok(ranges)
     }
 
-    /// Side files that are missing or of which nothing can be read.
-    pub(crate) fn lost_lists(&self) -> BTreeSet<String> {
-        self.read().lost_lists.clone()
+    /// Names of missing pack indexes and of those with a damaged header.
+    pub(crate) fn unreadable_indexes(&self) -> BTreeSet<String> {
+        self.state().unreadable_indexes.clone()
     }
 
-    fn json(&self, contents: &Contents, slot: &Slot) -> Result<Vec<u8>, StoreError> {
-        match contents.lists.get(&slot.list) {
-            Some(list) => list.json(slot),
+    fn json(&self, state: &CatalogueState, entry: &PackIndexEntry) -> Result<Vec<u8>, StoreError> {
+        match state.indexes.get(&entry.index) {
+            Some(index) => index.read_json(entry),
             None => {
                 let key = self.archive().key();
-                read_json(&*self.disk, key, &slot.card, &slot.place)
+                read_json(&*self.disk, key, &entry.header, &entry.location)
             }
         }
     }
@@ -410,13 +420,11 @@ impl Catalogue {
             .clone()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Contents> {
-        self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> RwLockReadGuard<'_, CatalogueState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
-        self.contents
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn state_mut(&self) -> RwLockWriteGuard<'_, CatalogueState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

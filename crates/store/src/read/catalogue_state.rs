@@ -1,37 +1,39 @@
-//! What the side files say, read into memory; where one is damaged or lost,
-//! what the packs say in its place.
+//! The entries of all pack indexes in memory. For a damaged or missing pack
+//! index, the entries are read from the packs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile};
-use crate::error::Attempt;
-use crate::format::entry::{Card, Kind, Place};
-use crate::format::header::{FileKind, HEADER_LEN, Header};
+use crate::error::IoContext;
+use crate::format::entry::{EntryType, PackEntry};
+use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use crate::format::mask::Mask;
-use crate::format::pack::single_entry;
-use crate::format::pack_index::{List, Slot};
+use crate::format::pack::read_single_body;
+use crate::format::pack_index::{PackIndex, PackIndexEntry};
 use crate::format::{layout, pack_scan};
-use crate::read::journal_tail::Bookmark;
-use crate::write::recover::end_of;
+use crate::read::checkpoint::JournalCheckpoint;
 use evidence::{ActionId, ResultId, ResultKey, Seq, Version};
 
 #[derive(Default)]
-pub(crate) struct Contents {
-    pub(crate) lists: BTreeMap<u32, List>,
-    /// Side files that are missing or have no header, and packs that were read
-    /// in their place.
-    pub(crate) lost_lists: BTreeSet<String>,
-    scanned: BTreeSet<u32>,
-    adopted: BTreeSet<u32>,
-    /// Packs up to this number are known to be listed.
-    passed: u32,
-    /// In order of Seqs.
-    pub(crate) slots: Vec<Slot>,
-    /// Read, but a lower Seq may still come.
-    ahead: Vec<Slot>,
+pub(crate) struct CatalogueState {
+    pub(crate) indexes: BTreeMap<u32, PackIndex>,
+    /// Missing pack indexes and those with a damaged header. Their packs were
+    /// read instead.
+    pub(crate) unreadable_indexes: BTreeSet<String>,
+    scanned_packs: BTreeSet<u32>,
+    /// Packs with an entry in any pack index.
+    indexed_packs: BTreeSet<u32>,
+    /// All packs up to this number are in a pack index.
+    indexed_up_to: u32,
+    /// Ordered by Seq.
+    pub(crate) entries: Vec<PackIndexEntry>,
+    /// Entries that were read but are not visible yet, because an entry with a
+    /// lower Seq may follow.
+    invisible: Vec<PackIndexEntry>,
+    /// Positions in `entries`.
     pub(crate) results: BTreeMap<ResultId, usize>,
-    /// The latest of each.
+    /// The latest of each key.
     pub(crate) gaps: BTreeMap<ResultKey, usize>,
     pub(crate) actions: BTreeMap<ActionId, usize>,
     pub(crate) settings: BTreeMap<ResultKey, usize>,
@@ -39,193 +41,216 @@ pub(crate) struct Contents {
     pub(crate) fleet: BTreeMap<ResultKey, usize>,
 }
 
-/// In place of a list's number: the JSON stands in the trailer only.
-const NO_LIST: u32 = u32::MAX;
+/// In place of the number of a pack index: the JSON is in the trailer only.
+const NO_INDEX: u32 = u32::MAX;
 
-impl Contents {
-    /// What stands behind a bookmark is still to be read; `None` where the
-    /// bookmark does not fit the lists.
-    pub(crate) fn behind(disk: &dyn Disk, bookmark: &Bookmark) -> Result<Option<Self>, StoreError> {
-        let mut contents = Self {
-            passed: bookmark.pack,
+impl CatalogueState {
+    /// A state whose first refresh reads the entries after a checkpoint; `None`
+    /// if the checkpoint does not fit the pack indexes.
+    pub(crate) fn after(
+        disk: &dyn Disk,
+        checkpoint: &JournalCheckpoint,
+    ) -> Result<Option<Self>, StoreError> {
+        let mut state = Self {
+            indexed_up_to: checkpoint.pack,
             ..Self::default()
         };
-        for mark in &bookmark.lists {
-            let list = open_list(disk, mark.number, &list_name(mark.number))?;
-            let Some(list) = list.map(|list| list.behind(mark)).transpose()?.flatten() else {
+        for position in &checkpoint.lists {
+            let number = position.number;
+            let Some(index) = open_index(disk, number, &layout::pack_index(number))? else {
                 return Ok(None);
             };
-            contents.lists.insert(mark.number, list);
+            let Some(index) = index.seek(position)? else {
+                return Ok(None);
+            };
+            state.indexes.insert(number, index);
         }
-        Ok(Some(contents))
+        Ok(Some(state))
     }
 
-    /// Where the lists go on behind `seq`; `None` where any is damaged.
-    pub(crate) fn bookmark(&self, archive: [u8; 16], seq: Seq) -> Option<Bookmark> {
+    /// The checkpoint at `seq`; `None` if a pack index is damaged.
+    pub(crate) fn checkpoint(&self, archive: [u8; 16], seq: Seq) -> Option<JournalCheckpoint> {
         if self.is_damaged() {
             return None;
         }
-        let from = self.slots.partition_point(|slot| slot.card.seq <= seq);
-        let later = self.slots.get(from..).unwrap_or_default();
-        let mut behind: BTreeMap<u32, u64> = BTreeMap::new();
-        for slot in later.iter().chain(&self.ahead) {
-            let at = behind.entry(slot.list).or_insert(u64::MAX);
-            *at = slot.record_at().min(*at);
+        let from = self
+            .entries
+            .partition_point(|entry| entry.header.seq <= seq);
+        let later = self.entries.get(from..).unwrap_or_default();
+        let mut first_later: BTreeMap<u32, u64> = BTreeMap::new();
+        for entry in later.iter().chain(&self.invisible) {
+            let offset = first_later.entry(entry.index).or_insert(u64::MAX);
+            *offset = entry.offset().min(*offset);
         }
-        let marks = self.lists.values();
-        Some(Bookmark {
+        Some(JournalCheckpoint {
             archive,
             seq,
-            lists: marks
-                .map(|list| list.mark(behind.get(&list.number).copied()))
+            lists: self
+                .indexes
+                .values()
+                .map(|index| index.position(first_later.get(&index.number).copied()))
                 .collect(),
-            pack: self.lists.keys().chain(&self.adopted).max().copied()?,
+            pack: self
+                .indexes
+                .keys()
+                .chain(&self.indexed_packs)
+                .max()
+                .copied()?,
         })
     }
 
-    /// Something in the lists is lost or cannot be read.
+    /// Whether any pack index is missing or damaged.
     pub(crate) fn is_damaged(&self) -> bool {
-        !self.lost_lists.is_empty() || self.lists.values().any(|list| !list.holes.is_empty())
+        !self.unreadable_indexes.is_empty()
+            || self
+                .indexes
+                .values()
+                .any(|index| !index.damaged_ranges.is_empty())
     }
 
-    /// Reads all lists twice. Whatever was committed before the last entry
-    /// the first pass has seen, the second one sees; what is behind it waits
-    /// for the next refresh, since a lower Seq may stand in a list that was
-    /// read too early.
+    /// Reads the new entries of all pack indexes, in two passes.
+    ///
+    /// The second pass finds every entry that was committed before the last
+    /// entry of the first pass. Later entries stay invisible until the next
+    /// refresh: an entry with a lower Seq may be in a pack index that was read
+    /// too early.
     pub(crate) fn refresh(&mut self, disk: &dyn Disk, key: [u8; 32]) -> Result<(), StoreError> {
-        if self.lists_were_replaced(disk)? {
+        if self.indexes_were_replaced(disk)? {
             *self = Self::default();
         }
-        let mut fresh = std::mem::take(&mut self.ahead);
-        self.read_lists(disk, key, &mut fresh)?;
-        let settled = fresh.iter().map(|slot| slot.card.seq).max();
-        self.read_lists(disk, key, &mut fresh)?;
-        let Some(settled) = settled else {
-            self.ahead = fresh;
+        let mut new = std::mem::take(&mut self.invisible);
+        self.read_indexes(disk, key, &mut new)?;
+        let visible_up_to = new.iter().map(|entry| entry.header.seq).max();
+        self.read_indexes(disk, key, &mut new)?;
+        let Some(visible_up_to) = visible_up_to else {
+            self.invisible = new;
             return Ok(());
         };
-        fresh.sort_by_key(|slot| slot.card.seq);
-        self.ahead = fresh.split_off(fresh.partition_point(|slot| slot.card.seq <= settled));
-        fresh.into_iter().for_each(|slot| self.add(slot));
+        new.sort_by_key(|entry| entry.header.seq);
+        self.invisible =
+            new.split_off(new.partition_point(|entry| entry.header.seq <= visible_up_to));
+        tracing::debug!(
+            target: "store",
+            new = new.len(),
+            invisible = self.invisible.len(),
+            pack_indexes = self.indexes.len(),
+            "catalogue refreshed"
+        );
+        new.into_iter().for_each(|entry| self.add(entry));
         Ok(())
     }
 
-    /// A writer that finds a list damaged writes it anew.
-    fn lists_were_replaced(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
-        for list in self.lists.values() {
-            if list.was_replaced(disk)? {
+    /// Whether a writer has rebuilt a pack index, which it does if it is
+    /// damaged.
+    fn indexes_were_replaced(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
+        for index in self.indexes.values() {
+            if index.was_replaced(disk)? {
                 return Ok(true);
             }
         }
-        for name in &self.lost_lists {
-            if open_list(disk, 0, name)?.is_some() {
+        for name in &self.unreadable_indexes {
+            if open_index(disk, 0, name)?.is_some() {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn read_lists(
+    fn read_indexes(
         &mut self,
         disk: &dyn Disk,
         key: [u8; 32],
-        fresh: &mut Vec<Slot>,
+        new: &mut Vec<PackIndexEntry>,
     ) -> Result<(), StoreError> {
-        let names = disk
-            .list(layout::PACKS)
-            .attempt(|| "read the archive's folder".into())?;
+        let names = list_packs(disk)?;
         let numbers = names.iter().filter_map(|name| layout::number(name, "list"));
         for number in numbers.chain([0]) {
-            if !self.lists.contains_key(&number)
-                && let Some(list) = open_list(disk, number, &list_name(number))?
+            if !self.indexes.contains_key(&number)
+                && let Some(index) = open_index(disk, number, &layout::pack_index(number))?
             {
-                self.lists.insert(number, list);
+                self.indexes.insert(number, index);
             }
         }
-        let from = fresh.len();
-        for list in self.lists.values_mut() {
-            let (from, known) = (fresh.len(), list.holes.len());
-            list.read_new(fresh)?;
-            if list.holes.len() > known {
-                fill_holes(disk, key, list.number, fresh, from)?;
+        let from = new.len();
+        for index in self.indexes.values_mut() {
+            let (from, damaged_ranges) = (new.len(), index.damaged_ranges.len());
+            index.read_new(new)?;
+            if index.damaged_ranges.len() > damaged_ranges {
+                read_missing_entries(disk, key, index.number, new, from)?;
             }
         }
-        let adopted = fresh.iter().skip(from).map(|slot| slot.place.pack);
-        self.adopted.extend(adopted);
-        self.read_unlisted(disk, key, &names, fresh)
+        self.indexed_packs
+            .extend(new.iter().skip(from).map(|entry| entry.location.pack));
+        self.scan_unindexed_packs(disk, key, &names, new)
     }
 
-    /// Reads the packs whose side file is lost.
-    fn read_unlisted(
+    /// Reads the packs without a pack index.
+    fn scan_unindexed_packs(
         &mut self,
         disk: &dyn Disk,
         key: [u8; 32],
         names: &[String],
-        fresh: &mut Vec<Slot>,
+        new: &mut Vec<PackIndexEntry>,
     ) -> Result<(), StoreError> {
         let packs = names.iter().filter_map(|name| layout::number(name, "pack"));
         for number in packs {
-            if number <= self.passed
-                || self.lists.contains_key(&number)
-                || self.adopted.contains(&number)
-                || self.scanned.contains(&number)
+            if number <= self.indexed_up_to
+                || self.indexes.contains_key(&number)
+                || self.indexed_packs.contains(&number)
+                || self.scanned_packs.contains(&number)
             {
                 continue;
             }
             let name = layout::pack(number);
-            let file = disk.read(&name).attempt(|| format!("open {name}"))?;
-            let Ok(header) = Header::read(&*file, &name) else {
+            let file = disk.open(&name).attempt(|| format!("open {name}"))?;
+            let Ok(header) = FileHeader::read(&*file, &name) else {
                 continue;
             };
-            let found = match header.kind {
-                // A writer may have created it just now.
-                FileKind::Shared if open_list(disk, number, &list_name(number))?.is_some() => {
-                    continue;
+            let (index, entries) = match header.kind {
+                FileKind::Shared => {
+                    // A writer may have created the pack index a moment ago.
+                    if open_index(disk, number, &layout::pack_index(number))?.is_some() {
+                        continue;
+                    }
+                    (number, scan_pack(&*file, &header.mask, number)?)
                 }
-                FileKind::Shared => scan_whole(&*file, &header.mask, number)?,
-                FileKind::Single if self.lists.contains_key(&0) => continue,
-                FileKind::Single => single_entry(disk, key, &name, number)?
-                    .map(|(card, place, _)| unlisted(card, place))
-                    .into_iter()
-                    .collect(),
-                FileKind::List => continue,
+                FileKind::Single if !self.indexes.contains_key(&0) => {
+                    let entry = read_single_body(disk, key, &name, number)?;
+                    (0, entry.map(unindexed).into_iter().collect())
+                }
+                FileKind::Single | FileKind::PackIndex => continue,
             };
-            if !found.is_empty() {
-                let list = if header.kind == FileKind::Shared {
-                    number
-                } else {
-                    0
-                };
-                self.lost_lists.insert(list_name(list));
-                self.scanned.insert(number);
-                fresh.extend(found);
+            if !entries.is_empty() {
+                self.unreadable_indexes.insert(layout::pack_index(index));
+                self.scanned_packs.insert(number);
+                new.extend(entries);
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, slot: Slot) {
-        let at = self.slots.len();
-        let card = &slot.card;
-        match card.kind {
-            Kind::Result => {
-                self.results.insert(card.id(), at);
+    fn add(&mut self, entry: PackIndexEntry) {
+        let at = self.entries.len();
+        let header = &entry.header;
+        match header.kind {
+            EntryType::Result => {
+                self.results.insert(header.id(), at);
             }
-            Kind::Gap => {
-                self.gaps.insert(card.key, at);
+            EntryType::Gap => {
+                self.gaps.insert(header.key, at);
             }
-            Kind::Action => {
-                self.actions.insert(card.key.action, at);
+            EntryType::Action => {
+                self.actions.insert(header.key.action, at);
             }
-            Kind::Setting => {
-                self.settings.insert(card.key, at);
+            EntryType::Setting => {
+                self.settings.insert(header.key, at);
             }
-            Kind::Fleet => {
-                self.fleet.insert(card.key, at);
+            EntryType::Fleet => {
+                self.fleet.insert(header.key, at);
             }
-            Kind::Custody => {}
+            EntryType::Custody => {}
         }
-        self.slots.push(slot);
+        self.entries.push(entry);
     }
 
     pub(crate) fn has_result(&self, key: ResultKey) -> bool {
@@ -234,112 +259,116 @@ impl Contents {
     }
 }
 
-fn list_name(number: u32) -> String {
-    match number {
-        0 => layout::ADOPTED.to_string(),
-        number => layout::list(number),
-    }
+fn list_packs(disk: &dyn Disk) -> Result<Vec<String>, StoreError> {
+    disk.list(layout::PACKS)
+        .attempt(|| format!("list the directory {}", layout::PACKS))
 }
 
-/// Opens a list; `None` where it is not there, or without a header.
-fn open_list(disk: &dyn Disk, number: u32, name: &str) -> Result<Option<List>, StoreError> {
-    let file = match disk.read(name) {
+/// Opens a pack index; `None` if it is missing or its header is damaged.
+fn open_index(disk: &dyn Disk, number: u32, name: &str) -> Result<Option<PackIndex>, StoreError> {
+    let file = match disk.open(name) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
     };
-    match List::open(number, name.to_string(), file) {
-        Ok(list) => Ok(Some(list)),
+    match PackIndex::open(number, name.to_string(), file) {
+        Ok(index) => Ok(Some(index)),
         Err(StoreError::Damaged { .. }) => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-/// All whole entries of a shared pack.
+/// All intact entries of a shared pack.
 ///
 /// **Cost**: reads the pack.
-fn scan_whole(file: &dyn DiskFile, mask: &Mask, number: u32) -> Result<Vec<Slot>, StoreError> {
+fn scan_pack(
+    file: &dyn DiskFile,
+    mask: &Mask,
+    number: u32,
+) -> Result<Vec<PackIndexEntry>, StoreError> {
     let attempt = || format!("read {}", layout::pack(number));
-    let mut found = Vec::new();
-    let mut at = HEADER_LEN;
+    let mut entries = Vec::new();
+    let mut at = FILE_HEADER_LEN;
     loop {
         let entry = match pack_scan::entry_at(file, mask, number, at).attempt(attempt)? {
             Ok(entry) => Some(entry),
             Err(_) => pack_scan::next_entry(file, mask, number, at).attempt(attempt)?,
         };
-        let Some(entry) = entry else {
-            return Ok(found);
+        let Some(entry) = entry.map(unindexed) else {
+            return Ok(entries);
         };
-        at = entry.end;
-        found.push(unlisted(entry.card, entry.place));
+        at = entry.end();
+        entries.push(entry);
     }
 }
 
-/// Finds in the packs what stood in damaged records of a list.
-fn fill_holes(
+/// Reads from the packs the damaged entries of a pack index. Its intact entries
+/// are those of `new` from position `from` on.
+fn read_missing_entries(
     disk: &dyn Disk,
     key: [u8; 32],
     number: u32,
-    fresh: &mut Vec<Slot>,
+    new: &mut Vec<PackIndexEntry>,
     from: usize,
 ) -> Result<(), StoreError> {
-    let listed: Vec<Slot> = fresh.get(from..).unwrap_or_default().to_vec();
+    let indexed: Vec<PackIndexEntry> = new.get(from..).unwrap_or_default().to_vec();
     if number == 0 {
-        return fill_adopted(disk, key, &listed, fresh);
+        return read_missing_single_bodies(disk, key, &indexed, new);
     }
     let name = layout::pack(number);
     let attempt = || format!("read {name}");
-    // A pack that is lost or has no header fills nothing; what is listed of it
-    // is still shown, and the check says what is wrong with it.
-    let Ok(file) = disk.read(&name) else {
+    // From a pack that is missing or has a damaged header, nothing is read. Its
+    // indexed entries stay visible, and `verify` reports the damage.
+    let Ok(file) = disk.open(&name) else {
         return Ok(());
     };
-    let Ok(Header { mask, .. }) = Header::read(&*file, &name) else {
+    let Ok(FileHeader { mask, .. }) = FileHeader::read(&*file, &name) else {
         return Ok(());
     };
-    let mut at = HEADER_LEN;
-    for slot in &listed {
-        while at < slot.place.start {
-            let Ok(found) = pack_scan::entry_at(&*file, &mask, number, at).attempt(attempt)? else {
+    let mut at = FILE_HEADER_LEN;
+    for next in &indexed {
+        while at < next.location.start {
+            let Ok(entry) = pack_scan::entry_at(&*file, &mask, number, at).attempt(attempt)? else {
                 break;
             };
-            at = found.end;
-            fresh.push(unlisted(found.card, found.place));
+            let entry = unindexed(entry);
+            at = entry.end();
+            new.push(entry);
         }
-        at = end_of(slot);
+        at = next.end();
     }
     Ok(())
 }
 
-fn fill_adopted(
+fn read_missing_single_bodies(
     disk: &dyn Disk,
     key: [u8; 32],
-    listed: &[Slot],
-    fresh: &mut Vec<Slot>,
+    indexed: &[PackIndexEntry],
+    new: &mut Vec<PackIndexEntry>,
 ) -> Result<(), StoreError> {
-    let names = disk
-        .list(layout::PACKS)
-        .attempt(|| "read the archive's folder".into())?;
-    let last = listed.iter().map(|slot| slot.place.pack).max().unwrap_or(0);
-    let unlisted_packs = names
+    let names = list_packs(disk)?;
+    let pack_of = |entry: &PackIndexEntry| entry.location.pack;
+    let last = indexed.iter().map(pack_of).max().unwrap_or(0);
+    let missing = names
         .iter()
         .filter_map(|name| layout::number(name, "pack"))
         .filter(|number| *number < last)
         .filter(|number| !names.contains(&format!("{number:08}.list")))
-        .filter(|number| listed.iter().all(|slot| slot.place.pack != *number));
-    for number in unlisted_packs {
-        if let Ok((card, place, _)) = single_entry(disk, key, &layout::pack(number), number)? {
-            fresh.push(unlisted(card, place));
+        .filter(|number| indexed.iter().all(|entry| pack_of(entry) != *number));
+    for number in missing {
+        if let Ok(entry) = read_single_body(disk, key, &layout::pack(number), number)? {
+            new.push(unindexed(entry));
         }
     }
     Ok(())
 }
 
-fn unlisted(card: Card, place: Place) -> Slot {
-    Slot {
-        card,
-        place,
-        list: NO_LIST,
+/// An entry that was read from its pack. Its JSON stays in the trailer.
+fn unindexed(entry: PackEntry) -> PackIndexEntry {
+    PackIndexEntry {
+        header: entry.header,
+        location: entry.location,
+        index: NO_INDEX,
         json_at: 0,
         json_len: 0,
     }

@@ -1,67 +1,44 @@
-//! The readers' side for whoever knows the rest: what was committed behind a
-//! bookmark, so that a search over a large archive does not begin by reading
-//! the list of it.
+//! Reads the entries committed after a checkpoint, so that a search on a large
+//! archive does not read every pack index first.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::StoreError;
-use crate::disk::fs::Folder;
-use crate::disk::{Disk, read_small, replace};
-use crate::error::Attempt;
+use crate::disk::Disk;
+use crate::disk::fs::FsDisk;
 use crate::format::entry::{CustodyEvent, SealedResult};
-use crate::format::layout;
 use crate::read::catalogue::Catalogue;
-use crate::read::catalogue_state::Contents;
+use crate::read::catalogue_state::CatalogueState;
+use crate::read::checkpoint::JournalCheckpoint;
 use evidence::Seq;
 
-/// **Units**: bytes. Some sixty a list, and a list a 4 GiB pack.
-const BOOKMARK_MAX: usize = 4 << 20;
-
-/// Where in each list the entries behind a Seq begin. Derived: one that is
-/// lost, damaged or of lists that were replaced costs a reading of all.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Bookmark {
-    pub(crate) archive: [u8; 16],
-    pub(crate) seq: Seq,
-    pub(crate) lists: Vec<ListMark>,
-    /// Packs up to this number are listed.
-    pub(crate) pack: u32,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ListMark {
-    pub(crate) number: u32,
-    /// Drawn by lot for every list that is written.
-    pub(crate) nonce: [u8; 12],
-    pub(crate) at: u64,
-}
-
-/// What an archive holds behind a Seq.
+/// The end of the journal, from a checkpoint on.
 pub struct JournalTail {
     catalogue: Catalogue,
     from: Seq,
 }
 
 impl JournalTail {
-    /// Opens what stands behind the bookmark in `dir`; all there is where none
-    /// fits.
+    /// Opens the entries after the checkpoint of the archive in `dir`. Without
+    /// a valid checkpoint, opens all entries.
     ///
-    /// **Cost**: some file operations for each list, and reads what is new.
+    /// **Cost**: some file operations for each pack index, and a read of the
+    /// new entries.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        Self::open_on(Arc::new(Folder::new(dir)), dir)
+        Self::open_on(Arc::new(FsDisk::new(dir)), dir)
     }
 
     pub(crate) fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
-        if let Some(bookmark) = read(&*disk)
-            && let Some(contents) = Contents::behind(&*disk, &bookmark)?
+        if let Some(checkpoint) = JournalCheckpoint::read(&*disk)
+            && let Some(state) = CatalogueState::after(&*disk, &checkpoint)?
         {
-            let catalogue = Catalogue::over(disk.clone(), dir, contents)?;
-            if catalogue.archive_id() == bookmark.archive && !catalogue.is_damaged() {
-                let from = bookmark.seq;
-                return Ok(Self { catalogue, from });
+            let catalogue = Catalogue::resume(disk.clone(), dir, state)?;
+            if catalogue.archive_id() == checkpoint.archive && !catalogue.is_damaged() {
+                return Ok(Self {
+                    catalogue,
+                    from: checkpoint.seq,
+                });
             }
         }
         Ok(Self {
@@ -82,37 +59,25 @@ impl JournalTail {
         self.catalogue.last_seq().max(self.from)
     }
 
-    /// The results sealed behind `seq`, in order; `None` where not all of them
-    /// are known.
+    /// The results sealed after `seq`, in order; `None` if `seq` is before the
+    /// checkpoint.
     pub fn results_since(&self, seq: Seq) -> Option<Vec<SealedResult>> {
         (seq >= self.from).then(|| self.catalogue.results_since(seq))
     }
 
-    /// Notes who did what, for the next writer to fold in.
+    /// Notes a custody event, to be merged into the journal by the next writer.
     pub fn note(&self, event: &CustodyEvent) -> Result<(), StoreError> {
         self.catalogue.note(event)
     }
 }
 
-fn read(disk: &dyn Disk) -> Option<Bookmark> {
-    let bytes = read_small(disk, layout::BOOKMARK, BOOKMARK_MAX).ok()?;
-    serde_json::from_slice(&bytes).ok()
-}
-
 impl Catalogue {
-    /// Leaves a bookmark behind `seq`, for whoever knows everything up to
-    /// there. Nothing but time depends on it.
-    pub fn leave_bookmark(&self, seq: Seq) -> Result<(), StoreError> {
-        let Some(bookmark) = self.bookmark(seq) else {
-            return Ok(());
-        };
-        // A watch looks in every few seconds, and mostly nothing is new.
-        if read(&*self.disk).as_ref() == Some(&bookmark) {
-            return Ok(());
+    /// Writes a checkpoint at `seq`, for callers that have processed all
+    /// entries up to there. It only saves time and may be deleted.
+    pub fn write_checkpoint(&self, seq: Seq) -> Result<(), StoreError> {
+        match self.checkpoint(seq) {
+            Some(checkpoint) => checkpoint.write(&*self.disk),
+            None => Ok(()),
         }
-        let attempt = || format!("write {}", layout::BOOKMARK);
-        let bytes = serde_json::to_vec(&bookmark).map_err(std::io::Error::from);
-        let bytes = bytes.attempt(attempt)?;
-        replace(&*self.disk, "", layout::BOOKMARK, &bytes).attempt(attempt)
     }
 }

@@ -1,26 +1,25 @@
-//! Reads a body back, checking every frame it touches and no other.
+//! Reads the body of an entry and checks each frame that it reads.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::Arc;
 
-use crate::disk::{DiskFile, read_exact_at};
-use crate::format::entry::{Card, Kind, Place};
-use crate::format::frame::{Digest32, FRAME, FrameHead, HEAD, area_len, digest};
-use crate::format::mask::Mask;
+use crate::disk::read_exact_at;
+use crate::format::entry::{EntryHeader, EntryLocation, EntryType};
+use crate::format::frame::{Digest32, FRAME, FrameHead, HEAD, digest, framed_len};
+use crate::format::pack::PackFile;
 use crate::format::{layout, pack_scan, trailer};
 use crate::read::scratch::seek_to;
 use evidence::{ResultId, Seq};
 
-/// What is damaged, and where.
+/// Damage in a file of the archive, and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The result it belongs to, where it is one's.
+    /// The damaged result, if the damage concerns one.
     pub result: Option<ResultId>,
     pub seq: Option<Seq>,
-    /// File in the archive's folder.
+    /// File name, relative to the archive's directory.
     pub file: String,
-    /// **Units**: bytes from the file's beginning.
+    /// **Units**: bytes from the start of the file.
     pub offset: u64,
     /// Frame of the body, from 0.
     pub frame: Option<u64>,
@@ -48,66 +47,70 @@ impl fmt::Display for Damage {
 
 impl std::error::Error for Damage {}
 
-/// A body, as downloaded. Owns all it needs; holds one frame in memory and 32
-/// bytes for each frame of the body.
+/// Reader for a body, as downloaded.
 ///
-/// **Errors** while reading: of kind `InvalidData` with a [`Damage`] inside
-/// where the bytes are not those that were sealed.
+/// **Errors** while reading: `InvalidData` with a [`Damage`] inside if a frame
+/// differs from the sealed one. Other frames can still be read.
+///
+/// **Memory**: one frame, and 32 bytes for each frame of the body.
 pub struct RecordReader {
-    file: Arc<dyn DiskFile>,
-    mask: Mask,
-    card: Card,
-    place: Place,
+    pack: PackFile,
+    header: EntryHeader,
+    location: EntryLocation,
     digests: Vec<Digest32>,
-    /// Where each frame stands; empty where that is arithmetic.
-    places: Vec<u64>,
+    /// Offset of each frame. Empty for an uncompressed body, whose offsets are
+    /// computed.
+    frame_offsets: Vec<u64>,
     position: u64,
-    frame: Option<(u64, Vec<u8>)>,
+    /// The frame read last: its number and its bytes.
+    current: Option<(u64, Vec<u8>)>,
 }
 
 impl RecordReader {
     /// **Cost**: reads the trailer.
     pub(crate) fn open(
-        file: Arc<dyn DiskFile>,
-        mask: Mask,
-        card: &Card,
-        place: &Place,
+        pack: PackFile,
+        header: &EntryHeader,
+        location: &EntryLocation,
     ) -> io::Result<Result<Self, Damage>> {
         let mut reader = Self {
-            file,
-            mask,
-            card: *card,
-            place: *place,
+            pack,
+            header: *header,
+            location: *location,
             digests: Vec::new(),
-            places: Vec::new(),
+            frame_offsets: Vec::new(),
             position: 0,
-            frame: None,
+            current: None,
         };
-        let at = place.start.saturating_add(card.stored);
-        let found = match trailer::read(&*reader.file, &reader.mask, at)? {
-            Ok(trailer) if trailer.card == *card => {
+        let offset = location.trailer_offset(header);
+        let found = match trailer::read(&*reader.pack.file, &reader.pack.mask, offset)? {
+            Ok(trailer) if trailer.header == *header => {
                 reader.digests = trailer.digests;
-                return reader.place_frames();
+                return reader.with_frame_offsets();
             }
-            Ok(trailer) => format!("trailer of entry {}", trailer.card.seq),
-            Err(why) => why,
+            Ok(trailer) => format!("trailer of entry {}", trailer.header.seq),
+            Err(reason) => reason,
         };
-        Ok(Err(reader.damage(at, None, "its trailer".into(), found)))
+        Ok(Err(reader.damage(
+            offset,
+            None,
+            "its trailer".into(),
+            found,
+        )))
     }
 
-    /// Compressed frames have each its own length: at most four of them.
-    fn place_frames(mut self) -> io::Result<Result<Self, Damage>> {
-        if self.card.stored == area_len(self.card.bytes) {
+    /// Compressed frames differ in length. A compressed body has at most four.
+    fn with_frame_offsets(mut self) -> io::Result<Result<Self, Damage>> {
+        if self.header.stored == framed_len(self.header.bytes) {
             return Ok(Ok(self));
         }
-        let mut at = self.place.start;
+        let mut at = self.location.start;
         for frame in 0..self.digests.len() as u64 {
-            let Some(head) = pack_scan::head_at(&*self.file, at)? else {
-                let damage =
-                    self.damage(at, Some(frame), "a frame".into(), "something else".into());
+            let Some(head) = pack_scan::head_at(&*self.pack.file, at)? else {
+                let damage = self.damage(at, Some(frame), "a frame".into(), "other data".into());
                 return Ok(Err(damage));
             };
-            self.places.push(at);
+            self.frame_offsets.push(at);
             at += HEAD as u64 + u64::from(head.stored);
         }
         Ok(Ok(self))
@@ -115,36 +118,36 @@ impl RecordReader {
 
     /// **Units**: bytes of the body.
     pub fn len(&self) -> u64 {
-        self.card.bytes
+        self.header.bytes
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(crate) fn frames(&self) -> u64 {
+    pub(crate) fn frame_count(&self) -> u64 {
         self.digests.len() as u64
     }
 
-    pub(crate) fn card(&self) -> &Card {
-        &self.card
+    pub(crate) fn header(&self) -> &EntryHeader {
+        &self.header
     }
 
     pub(crate) fn digests(&self) -> &[Digest32] {
         &self.digests
     }
 
-    /// Every frame is whole, and yet they are not the body.
-    pub(crate) fn whole_damage(&self, expected: String, found: String) -> Damage {
-        self.damage(self.place.start, None, expected, found)
+    /// Damage of a body whose frames are all intact.
+    pub(crate) fn body_damage(&self, expected: String, found: String) -> Damage {
+        self.damage(self.location.start, None, expected, found)
     }
 
     fn damage(&self, offset: u64, frame: Option<u64>, expected: String, found: String) -> Damage {
-        let card = &self.card;
+        let header = &self.header;
         Damage {
-            result: (card.kind == Kind::Result).then(|| card.id()),
-            seq: Some(card.seq),
-            file: layout::pack(self.place.pack),
+            result: (header.kind == EntryType::Result).then(|| header.id()),
+            seq: Some(header.seq),
+            file: layout::pack(self.location.pack),
             offset,
             frame,
             expected,
@@ -152,53 +155,54 @@ impl RecordReader {
         }
     }
 
-    fn place_of(&self, frame: u64) -> u64 {
-        match usize::try_from(frame).ok().and_then(|n| self.places.get(n)) {
-            Some(place) => *place,
-            None => self.place.start + frame * (FRAME + HEAD) as u64,
-        }
+    fn frame_offset(&self, frame: u64) -> u64 {
+        usize::try_from(frame)
+            .ok()
+            .and_then(|frame| self.frame_offsets.get(frame).copied())
+            .unwrap_or_else(|| self.location.start + frame * (FRAME + HEAD) as u64)
     }
 
     /// Reads and checks one frame.
-    pub(crate) fn check_frame(&self, frame: u64) -> io::Result<Result<Vec<u8>, Damage>> {
-        let at = self.place_of(frame);
+    pub(crate) fn read_frame(&self, frame: u64) -> io::Result<Result<Vec<u8>, Damage>> {
+        let at = self.frame_offset(frame);
         let damage = |expected: String, found: String| {
             Ok(Err(self.damage(at, Some(frame), expected, found)))
         };
         let len = (self.len() - frame * FRAME as u64).min(FRAME as u64);
-        let head = match pack_scan::head_at(&*self.file, at)? {
-            Some(head) if u64::from(head.raw) == len && self.fits(&head, at) => head,
+        let head = match pack_scan::head_at(&*self.pack.file, at)? {
+            Some(head) if u64::from(head.raw) == len && self.contains(&head, at) => head,
             Some(head) => {
                 return damage(
                     format!("a frame of {len} bytes"),
-                    format!("one of {}", head.raw),
+                    format!("one of {} bytes", head.raw),
                 );
             }
             None => return damage(format!("a frame of {len} bytes"), "no frame".into()),
         };
         let mut payload = vec![0; head.stored as usize];
-        read_exact_at(&*self.file, &mut payload, at + HEAD as u64)?;
-        let bytes = match head.unpack(payload, &self.mask, at + HEAD as u64) {
+        read_exact_at(&*self.pack.file, &mut payload, at + HEAD as u64)?;
+        let bytes = match head.unpack(payload, &self.pack.mask, at + HEAD as u64) {
             Ok(bytes) => bytes,
             Err(mismatch) => return damage(mismatch.expected, mismatch.found),
         };
         let found = digest(&bytes, frame, self.digests.len() == 1);
         let expected = usize::try_from(frame)
             .ok()
-            .and_then(|n| self.digests.get(n));
+            .and_then(|frame| self.digests.get(frame));
         if expected != Some(&found) {
-            let name = |digest: &Digest32| blake3::Hash::from_bytes(*digest).to_hex().to_string();
+            let hex = |digest: &Digest32| blake3::Hash::from_bytes(*digest).to_hex().to_string();
             return damage(
-                format!("blake3 {}", expected.map(name).unwrap_or_default()),
-                name(&found),
+                format!("blake3 {}", expected.map(hex).unwrap_or_default()),
+                hex(&found),
             );
         }
         Ok(Ok(bytes))
     }
 
-    /// Whether the frame ends before the trailer begins.
-    fn fits(&self, head: &FrameHead, at: u64) -> bool {
-        at + HEAD as u64 + u64::from(head.stored) <= self.place.start + self.card.stored
+    /// Whether the frame ends before the trailer starts.
+    fn contains(&self, head: &FrameHead, offset: u64) -> bool {
+        let end = offset + HEAD as u64 + u64::from(head.stored);
+        end <= self.location.trailer_offset(&self.header)
     }
 }
 
@@ -208,18 +212,22 @@ impl Read for RecordReader {
             return Ok(0);
         }
         let number = self.position / FRAME as u64;
-        if self.frame.as_ref().is_none_or(|(held, _)| *held != number) {
-            self.frame = None;
-            let bytes = self
-                .check_frame(number)?
-                .map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage))?;
-            self.frame = Some((number, bytes));
-        }
-        let from = (self.position % FRAME as u64) as usize;
-        let bytes = self
-            .frame
+        if self
+            .current
             .as_ref()
-            .and_then(|(_, bytes)| bytes.get(from..))
+            .is_none_or(|(current, _)| *current != number)
+        {
+            self.current = None;
+            let bytes = self
+                .read_frame(number)?
+                .map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage))?;
+            self.current = Some((number, bytes));
+        }
+        let start = (self.position % FRAME as u64) as usize;
+        let bytes = self
+            .current
+            .as_ref()
+            .and_then(|(_, bytes)| bytes.get(start..))
             .unwrap_or_default();
         let count = bytes.len().min(buffer.len());
         let (Some(to), Some(from)) = (buffer.get_mut(..count), bytes.get(..count)) else {

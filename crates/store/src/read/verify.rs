@@ -1,74 +1,86 @@
-//! The full check: every header, trailer and frame, every record's hash
-//! against what the side files say, and what readers have noted since.
+//! Full verification of an archive: every header, trailer and frame, the hashes
+//! of every body, and the pending custody events.
 
 use std::collections::BTreeSet;
 
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
-use crate::format::entry::{Card, Kind, Place};
+use crate::format::entry::{EntryHeader, EntryLocation, EntryType};
 use crate::format::frame::merge;
-use crate::format::header::Header;
+use crate::format::header::FileHeader;
 use crate::format::layout;
-use crate::format::pack::Opened;
-use crate::format::pack_index::Slot;
+use crate::format::pack::PackFile;
+use crate::format::pack_index::PackIndexEntry;
 use crate::read::reader::{Damage, RecordReader};
 use crate::{Catalogue, StoreError};
 use evidence::Sha256Sum;
 
-/// How far a check has come.
+/// Progress of a verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerifyProgress {
     pub entries: u64,
     pub entries_total: u64,
     pub results: u64,
-    /// **Units**: bytes of bodies, checked.
+    /// **Units**: bytes of verified bodies.
     pub bytes: u64,
     pub bytes_total: u64,
 }
 
-/// What a check came to.
+/// Outcome of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
+pub struct VerifySummary {
     pub progress: VerifyProgress,
-    /// At most one for each entry and each file.
+    /// At most one for each entry; for a file, one for each damaged range.
     pub damage: Vec<Damage>,
 }
 
 impl Catalogue {
-    /// Checks everything committed up to the last refresh.
+    /// Verifies all entries committed up to the last refresh.
     ///
-    /// **Errors**: only where the side files or the notes cannot be read;
-    /// whatever else is wrong is damage.
+    /// **Errors**: only if the pack indexes or the pending custody events cannot
+    /// be read. Everything else is reported as damage.
     ///
     /// **Cost**: reads and hashes every byte of the archive.
     pub fn verify(
         &self,
         mut on_progress: impl FnMut(&VerifyProgress),
-    ) -> Result<Checked, StoreError> {
-        let slots = self.slots();
-        let mut checked = Checked {
-            damage: self.damaged_files(&slots)?,
-            ..Checked::default()
+    ) -> Result<VerifySummary, StoreError> {
+        let entries = self.entries();
+        let mut damage = self.damaged_files(&entries)?;
+        let mut progress = VerifyProgress {
+            entries_total: entries.len() as u64,
+            bytes_total: entries.iter().map(|entry| entry.header.bytes).sum(),
+            ..VerifyProgress::default()
         };
-        checked.progress.entries_total = slots.len() as u64;
-        checked.progress.bytes_total = slots.iter().map(|slot| slot.card.bytes).sum();
-        for slot in &slots {
-            if let Some(damage) = self.check(slot) {
-                checked.damage.push(damage);
-            }
-            checked.progress.entries += 1;
-            checked.progress.results += u64::from(slot.card.kind == Kind::Result);
-            checked.progress.bytes += slot.card.bytes;
-            on_progress(&checked.progress);
+        for entry in &entries {
+            damage.extend(self.verify_entry(entry));
+            progress.entries += 1;
+            progress.results += u64::from(entry.header.kind == EntryType::Result);
+            progress.bytes += entry.header.bytes;
+            tracing::trace!(
+                target: "store",
+                entries = progress.entries,
+                bytes = progress.bytes,
+                bytes_total = progress.bytes_total,
+                "verify progress"
+            );
+            on_progress(&progress);
         }
-        checked.damage.extend(self.damaged_notes()?);
-        Ok(checked)
+        damage.extend(self.damaged_custody_lines()?);
+        tracing::info!(
+            target: "store",
+            entries = progress.entries,
+            bytes = progress.bytes,
+            damage = damage.len(),
+            "archive verified"
+        );
+        Ok(VerifySummary { progress, damage })
     }
 
-    /// Damage to side files, and to headers, without which a pack's keystream
-    /// is lost.
-    fn damaged_files(&self, slots: &[Slot]) -> Result<Vec<Damage>, StoreError> {
-        let own = Archive::lost(&*self.disk).map(|error| {
+    /// Damage of `archive.json`, of pack indexes, and of pack headers, which
+    /// contain the start of the keystream.
+    fn damaged_files(&self, entries: &[PackIndexEntry]) -> Result<Vec<Damage>, StoreError> {
+        let archive_file = Archive::file_error(&*self.disk).map(|error| {
             let found = match error {
                 StoreError::NoArchive { .. } => "no such file".into(),
                 error => error.to_string(),
@@ -76,115 +88,122 @@ impl Catalogue {
             file_damage(
                 layout::ARCHIVE.into(),
                 0,
-                "who the archive is".into(),
+                "id and key of the archive",
                 found,
             )
         });
-        let lost = self.lost_lists().into_iter().map(|file| {
-            file_damage(
-                file,
-                0,
-                "a side file".into(),
-                "none that can be read".into(),
-            )
-        });
-        let lists = self.list_holes()?.into_iter().map(|(file, from, to)| {
-            let found = format!("{} bytes that are none", to - from);
-            file_damage(file, from, "records of the side file".into(), found)
-        });
-        let packs: BTreeSet<u32> = slots.iter().map(|slot| slot.place.pack).collect();
+        let unreadable = self
+            .unreadable_indexes()
+            .into_iter()
+            .map(|file| file_damage(file, 0, "a pack index", "no readable pack index".into()));
+        let ranges = self
+            .damaged_index_ranges()?
+            .into_iter()
+            .map(|(file, from, to)| {
+                let found = format!("{} damaged bytes", to - from);
+                file_damage(file, from, "entries of the pack index", found)
+            });
+        let packs: BTreeSet<u32> = entries.iter().map(|entry| entry.location.pack).collect();
         let headers = packs.into_iter().filter_map(|number| {
-            let found = self.header_of(number).err()?.to_string();
+            let found = self.read_pack_header(number).err()?.to_string();
             Some(file_damage(
                 layout::pack(number),
                 0,
-                "the header of a pack".into(),
+                "the header of a pack",
                 found,
             ))
         });
-        Ok(own
+        Ok(archive_file
             .into_iter()
-            .chain(lost)
-            .chain(lists)
+            .chain(unreadable)
+            .chain(ranges)
             .chain(headers)
             .collect())
     }
 
-    fn header_of(&self, number: u32) -> Result<Header, StoreError> {
+    fn read_pack_header(&self, number: u32) -> Result<FileHeader, StoreError> {
         let name = layout::pack(number);
-        let file = self.disk.read(&name).attempt(|| format!("open {name}"))?;
-        Header::read(&*file, &name)
+        let file = self.disk.open(&name).attempt(|| format!("open {name}"))?;
+        FileHeader::read(&*file, &name)
     }
 
-    fn check(&self, slot: &Slot) -> Option<Damage> {
-        match self.pack(slot) {
-            Ok(pack) => find_damage(pack, &slot.card, &slot.place),
-            Err(e) => Some(unreadable(&slot.card, &slot.place, &e)),
+    fn verify_entry(&self, entry: &PackIndexEntry) -> Option<Damage> {
+        match self.open_pack(entry) {
+            Ok(pack) => find_damage(pack, &entry.header, &entry.location),
+            Err(e) => Some(unreadable(&entry.header, &entry.location, &e)),
         }
     }
 }
 
-/// What of an entry is not as it was sealed.
+/// The first damage of an entry; `None` if it is as sealed.
 ///
-/// **Cost**: reads and hashes it.
-pub(crate) fn find_damage((file, mask): Opened, card: &Card, place: &Place) -> Option<Damage> {
-    match RecordReader::open(file, mask, card, place) {
+/// **Cost**: reads and hashes the body.
+pub(crate) fn find_damage(
+    pack: PackFile,
+    header: &EntryHeader,
+    location: &EntryLocation,
+) -> Option<Damage> {
+    match RecordReader::open(pack, header, location) {
         Ok(Ok(reader)) => reader
-            .check_all()
-            .unwrap_or_else(|e| Some(unreadable(card, place, &e))),
+            .verify_body()
+            .unwrap_or_else(|e| Some(unreadable(header, location, &e))),
         Ok(Err(damage)) => Some(damage),
-        Err(e) => Some(unreadable(card, place, &e)),
+        Err(e) => Some(unreadable(header, location, &e)),
     }
 }
 
-fn unreadable(card: &Card, place: &Place, error: &dyn std::error::Error) -> Damage {
+fn unreadable(
+    header: &EntryHeader,
+    location: &EntryLocation,
+    error: &dyn std::error::Error,
+) -> Damage {
     Damage {
-        result: (card.kind == Kind::Result).then(|| card.id()),
-        seq: Some(card.seq),
-        file: layout::pack(place.pack),
-        offset: place.start,
+        result: (header.kind == EntryType::Result).then(|| header.id()),
+        seq: Some(header.seq),
+        file: layout::pack(location.pack),
+        offset: location.start,
         frame: None,
-        expected: "a whole entry".into(),
+        expected: "an intact entry".into(),
         found: error.to_string(),
     }
 }
 
 impl RecordReader {
-    /// Checks every frame and the hashes of the whole.
-    fn check_all(&self) -> std::io::Result<Option<Damage>> {
+    /// Checks every frame and the hashes of the body.
+    fn verify_body(&self) -> std::io::Result<Option<Damage>> {
         let mut sha256 = Sha256Sum::default();
-        for frame in 0..self.frames() {
-            match self.check_frame(frame)? {
+        for frame in 0..self.frame_count() {
+            match self.read_frame(frame)? {
                 Ok(bytes) => sha256.update(&bytes),
                 Err(damage) => return Ok(Some(damage)),
             }
         }
-        let card = self.card();
+        let header = self.header();
         let found = sha256.finish();
-        if matches!(card.kind, Kind::Result | Kind::Action) && found != card.sha256 {
-            return Ok(Some(self.whole_damage(
-                format!("sha256 {}", card.sha256),
-                found.to_string(),
-            )));
+        // The SHA-256 of other entries is their dedup hash.
+        let has_body = matches!(header.kind, EntryType::Result | EntryType::Action);
+        if has_body && found != header.sha256 {
+            let expected = format!("sha256 {}", header.sha256);
+            return Ok(Some(self.body_damage(expected, found.to_string())));
         }
-        if merge(self.digests(), card.bytes) != card.blake3 {
-            return Ok(Some(self.whole_damage(
+        if merge(self.digests(), header.bytes) != header.blake3 {
+            return Ok(Some(self.body_damage(
                 "the blake3 of the record".into(),
-                "another one".into(),
+                "another blake3".into(),
             )));
         }
         Ok(None)
     }
 }
 
-fn file_damage(file: String, offset: u64, expected: String, found: String) -> Damage {
+fn file_damage(file: String, offset: u64, expected: &str, found: String) -> Damage {
     Damage {
         result: None,
         seq: None,
         file,
         offset,
         frame: None,
-        expected,
+        expected: expected.into(),
         found,
     }
 }

@@ -1,11 +1,11 @@
-//! What is damaged or lost is named and placed, and as much as can be is read
-//! in spite of it.
+//! Damaged and missing files: the damage is reported with its position, and the
+//! rest of the archive stays readable.
 
 use crate::format::frame::{FRAME, HEAD};
 use crate::tests::*;
 
-/// An archive with shared and adopted packs, closed.
-fn filled(disk: &Memory) -> Vec<Entry> {
+/// Creates an archive with a shared and two single-body packs, and closes it.
+fn filled(disk: &MemoryDisk) -> Vec<Entry> {
     let store = open(disk).unwrap();
     let transcript = facts(ResultKind::Transcript);
     for n in 0..6 {
@@ -18,8 +18,8 @@ fn filled(disk: &Memory) -> Vec<Entry> {
     for n in 8..10 {
         stream(&store, key(1, n), &body(u64::from(n), SMALL_MAX + 5)).unwrap();
     }
-    let (noted, json) = action(1);
-    store.note_action(&noted, &json).unwrap();
+    let (action, json) = action(1);
+    store.note_action(&action, &json).unwrap();
     store.close().unwrap();
     entries(&catalogue(disk))
 }
@@ -31,14 +31,14 @@ fn entries(catalogue: &Catalogue) -> Vec<Entry> {
         .unwrap()
 }
 
-fn damage_of(disk: &Memory) -> Vec<Damage> {
+fn damage_of(disk: &MemoryDisk) -> Vec<Damage> {
     catalogue(disk).verify(|_| {}).unwrap().damage
 }
 
 #[test]
-fn any_flipped_byte_of_a_pack_is_named_and_placed() {
+fn any_flipped_byte_of_a_pack_is_reported_with_its_position() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     filled(&disk);
     for (name, step) in [
         ("packs/00000001.pack", 37),
@@ -49,11 +49,11 @@ fn any_flipped_byte_of_a_pack_is_named_and_placed() {
         for at in (0..len).step_by(step).chain(len - 9..len) {
             disk.flip(name, at);
             let damage = damage_of(&disk);
-            let placed = damage.iter().any(|damage| {
+            let is_located = damage.iter().any(|damage| {
                 let from = damage.offset as usize;
                 damage.file == name && from <= at && at <= from + HEAD + FRAME
             });
-            assert!(placed, "{at} of {name}: {damage:?}");
+            assert!(is_located, "{at} of {name}: {damage:?}");
             assert!(damage.len() <= 2, "{at} of {name}: {damage:?}");
             disk.flip(name, at);
         }
@@ -62,9 +62,9 @@ fn any_flipped_byte_of_a_pack_is_named_and_placed() {
 }
 
 #[test]
-fn a_damaged_frame_fails_its_readers_and_no_others() {
+fn damaged_frame_fails_only_reads_of_that_frame() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     filled(&disk);
     let at = 76 + 2 * (HEAD + FRAME) + 100;
     disk.flip("packs/00000002.pack", at);
@@ -84,9 +84,9 @@ fn a_damaged_frame_fails_its_readers_and_no_others() {
 }
 
 #[test]
-fn a_pack_without_its_header_reads_by_its_trailers() {
+fn pack_with_a_damaged_header_is_read_by_its_trailers() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     filled(&disk);
     for name in ["packs/00000001.pack", "packs/00000002.pack"] {
         disk.flip(name, 70);
@@ -95,26 +95,26 @@ fn a_pack_without_its_header_reads_by_its_trailers() {
         assert_eq!((damage[0].file.as_str(), damage[0].offset), (name, 0));
         let store = open(&disk).unwrap();
         assert_eq!(store.gap(key(1, 7)).unwrap().unwrap().detail, "410");
-        stream(&store, key(9, 9), b"goes into another pack").unwrap();
+        stream(&store, key(9, 9), b"stored in another pack").unwrap();
         drop(store);
         disk.flip(name, 70);
     }
 }
 
 #[test]
-fn a_flipped_byte_of_a_side_file_hides_nothing_for_long() {
+fn flipped_byte_of_a_pack_index_is_reported_and_repaired() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let all = filled(&disk);
     for name in ["packs/00000001.list", "packs/adopted.list"] {
         let len = disk.len_of(name).unwrap();
         for at in (0..len).step_by(103) {
             let disk = disk.copy(&home.path().join(at.to_string()));
             disk.flip(name, at);
-            let seen = entries(&catalogue(&disk));
-            // The last record of a list may be one that is being written.
-            assert!(seen.len() >= all.len() - 1, "{at} of {name}");
-            assert!(seen.iter().all(|entry| all.contains(entry)));
+            let visible = entries(&catalogue(&disk));
+            // A reader takes a damaged last entry for an append in progress.
+            assert!(visible.len() >= all.len() - 1, "{at} of {name}");
+            assert!(visible.iter().all(|entry| all.contains(entry)));
             let damage = damage_of(&disk);
             assert!(
                 damage.iter().any(|damage| damage.file == name),
@@ -128,26 +128,26 @@ fn a_flipped_byte_of_a_side_file_hides_nothing_for_long() {
 }
 
 #[test]
-fn a_damaged_list_of_a_damaged_or_lost_pack_still_opens() {
+fn damaged_pack_index_of_a_damaged_or_missing_pack_still_opens() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let all = filled(&disk);
     disk.flip("packs/00000001.list", 200);
     disk.flip("packs/00000001.pack", 70);
-    let seen = entries(&catalogue(&disk));
-    assert_eq!(seen.len(), all.len() - 1);
-    let named: Vec<_> = damage_of(&disk).into_iter().map(|d| d.file).collect();
-    assert!(named.contains(&"packs/00000001.list".into()), "{named:?}");
-    assert!(named.contains(&"packs/00000001.pack".into()), "{named:?}");
+    let visible = entries(&catalogue(&disk));
+    assert_eq!(visible.len(), all.len() - 1);
+    let files: Vec<_> = damage_of(&disk).into_iter().map(|d| d.file).collect();
+    assert!(files.contains(&"packs/00000001.list".into()), "{files:?}");
+    assert!(files.contains(&"packs/00000001.pack".into()), "{files:?}");
     disk.forget("packs/00000001.pack");
-    assert_eq!(entries(&catalogue(&disk)), seen);
+    assert_eq!(entries(&catalogue(&disk)), visible);
     assert!(damage_of(&disk).len() > 5);
 }
 
 #[test]
-fn everything_but_the_packs_can_be_lost() {
+fn all_files_except_packs_can_be_lost() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(&home.path().join("a"));
+    let disk = MemoryDisk::new(&home.path().join("a"));
     let all = filled(&disk);
     let id = catalogue(&disk).archive_id();
     for lost in [
@@ -174,9 +174,9 @@ fn everything_but_the_packs_can_be_lost() {
 }
 
 #[test]
-fn deleting_sled_changes_no_answer_and_no_place() {
+fn deleted_catalogue_is_rebuilt_with_the_same_content() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let all = filled(&disk);
     let before = catalogue(&disk).generation();
     std::fs::remove_dir_all(home.path().join("catalogue")).unwrap();
@@ -188,21 +188,24 @@ fn deleting_sled_changes_no_answer_and_no_place() {
         }
     }
     let again = stream(&store, key(1, 8), &body(8, SMALL_MAX + 5)).unwrap();
-    assert!(matches!(again, Sealing::AlreadyThere(_)));
+    assert!(matches!(again, SealReceipt::AlreadySealed(_)));
     assert_eq!(entries(&catalogue(&disk)), all);
     assert_eq!(catalogue(&disk).generation(), before);
 }
 
 #[test]
-fn a_sled_that_will_not_open_is_rebuilt_and_said() {
+fn unreadable_catalogue_is_rebuilt_with_a_notice() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let all = filled(&disk);
     for (file, number) in [("conf", 1), ("db", 2)] {
         let path = home.path().join(format!("catalogue/{number:04}/{file}"));
         let mut bytes = std::fs::read(&path).unwrap();
-        let garbled = bytes.iter_mut().skip(3).step_by(2);
-        garbled.for_each(|byte| *byte ^= 0x5a);
+        bytes
+            .iter_mut()
+            .skip(3)
+            .step_by(2)
+            .for_each(|byte| *byte ^= 0x5a);
         std::fs::write(&path, bytes).unwrap();
         let store = open(&disk).unwrap();
         assert_eq!(store.notices().len(), 1, "{file}: {:?}", store.notices());
@@ -213,9 +216,9 @@ fn a_sled_that_will_not_open_is_rebuilt_and_said() {
 }
 
 #[test]
-fn places_of_lost_entries_are_not_given_again_and_the_generation_changes() {
+fn lost_entries_change_the_generation_and_their_seqs_are_not_reused() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let all = filled(&disk);
     let before = catalogue(&disk).generation();
     disk.forget("packs/adopted.list");
@@ -230,9 +233,9 @@ fn places_of_lost_entries_are_not_given_again_and_the_generation_changes() {
 }
 
 #[test]
-fn however_early_a_kill_comes_lost_entries_change_the_generation() {
+fn lost_entries_change_the_generation_despite_a_kill_at_any_operation() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(&home.path().join("whole"));
+    let disk = MemoryDisk::new(&home.path().join("whole"));
     filled(&disk);
     let before = catalogue(&disk).generation();
     disk.forget("packs/adopted.list");
@@ -244,18 +247,22 @@ fn however_early_a_kill_comes_lost_entries_change_the_generation() {
         if open(&killed).is_ok() {
             break;
         }
-        let left = killed.copy(&home.path().join(format!("left {kills}")));
-        drop(open(&left).unwrap());
-        assert_ne!(catalogue(&left).generation(), before, "operation {kills}");
+        let reopened = killed.copy(&home.path().join(format!("reopened {kills}")));
+        drop(open(&reopened).unwrap());
+        assert_ne!(
+            catalogue(&reopened).generation(),
+            before,
+            "operation {kills}"
+        );
         kills += 1;
     }
     assert!(kills > 3, "{kills}");
 }
 
 #[test]
-fn the_number_of_a_missing_pack_is_not_given_again() {
+fn number_of_a_missing_pack_is_not_reused() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     filled(&disk);
     disk.forget("packs/00000003.pack");
     let store = open(&disk).unwrap();
@@ -271,9 +278,9 @@ fn the_number_of_a_missing_pack_is_not_given_again() {
 }
 
 #[test]
-fn what_is_damaged_here_is_sealed_anew_where_it_comes_whole() {
+fn intact_copy_of_a_damaged_result_is_sealed_as_the_next_version() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     filled(&disk);
     let small = |store: &Store| {
         let text = "line 0\n".repeat(60);
@@ -281,17 +288,17 @@ fn what_is_damaged_here_is_sealed_anew_where_it_comes_whole() {
         store.seal(key(1, 0), &transcript, &now(), text.as_bytes())
     };
     let large = |store: &Store| stream(store, key(1, 8), &body(8, SMALL_MAX + 5));
-    // In a frame, and in a trailer.
+    // Damage a frame of the small body and the trailer of the large one.
     disk.flip("packs/00000001.pack", 76 + HEAD + 3);
     let end = disk.len_of("packs/00000002.pack").unwrap();
     disk.flip("packs/00000002.pack", end - 60);
     let store = open(&disk).unwrap();
     for seal in [
-        &small as &dyn Fn(&Store) -> Result<Sealing, StoreError>,
+        &small as &dyn Fn(&Store) -> Result<SealReceipt, StoreError>,
         &large,
     ] {
-        let Sealing::Sealed(record) = seal(&store).unwrap() else {
-            panic!("a damaged copy counts as one")
+        let SealReceipt::Sealed(record) = seal(&store).unwrap() else {
+            panic!("duplicate of a damaged result")
         };
         assert_eq!(record.id.version, Version(2));
         assert_eq!(
@@ -299,6 +306,6 @@ fn what_is_damaged_here_is_sealed_anew_where_it_comes_whole() {
             record.bytes
         );
         let again = seal(&store).unwrap();
-        assert!(matches!(again, Sealing::AlreadyThere(known) if known.id == record.id));
+        assert!(matches!(again, SealReceipt::AlreadySealed(sealed) if sealed.id == record.id));
     }
 }

@@ -1,5 +1,5 @@
-//! What happens in an archive's life: full disks, syncs that fail, broken
-//! downloads, readers beside the writer, a second writer.
+//! Full disks, failed syncs, interrupted downloads, concurrent readers, a second
+//! writer, and custody events of readers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,12 +14,12 @@ fn options(create: bool) -> OpenOptions {
 }
 
 #[test]
-fn many_callers_share_a_commit() {
+fn concurrent_requests_share_a_commit() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let before = disk.operations();
-    let tickets: Vec<_> = (0..500)
+    let pending: Vec<_> = (0..500)
         .map(|n| {
             let bytes = body(n, 100);
             store
@@ -32,32 +32,32 @@ fn many_callers_share_a_commit() {
                 .unwrap()
         })
         .collect();
-    for ticket in tickets {
-        assert!(matches!(ticket.wait().unwrap(), Sealing::Sealed(_)));
+    for commit in pending {
+        assert!(matches!(commit.wait().unwrap(), SealReceipt::Sealed(_)));
     }
     let operations = disk.operations() - before;
-    // Two or three commits, each of a few writes and syncs.
+    // Two or three commits, each with a few writes and syncs.
     assert!(operations < 40, "{operations}");
 }
 
 #[test]
-fn a_full_disk_takes_nothing_and_the_store_goes_on_after_it() {
+fn full_disk_rejects_writes_and_the_store_continues_after_it() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let transcript = facts(ResultKind::Transcript);
     store.seal(key(1, 0), &transcript, &now(), b"a").unwrap();
-    for (free, room) in [(Some(1000), None), (None, Some(40))] {
+    for (free, writable) in [(Some(1000), None), (None, Some(40))] {
         disk.set_free(free);
-        disk.set_room(room);
+        disk.set_writable(writable);
         let full = store.seal(key(1, 1), &transcript, &now(), &body(1, 900));
         assert!(full.unwrap_err().is_disk_full());
         if free.is_some() {
-            // So that no link is asked for what would find no room.
+            // Rejected before a link is requested.
             assert!(store.download(key(1, 2)).err().unwrap().is_disk_full());
         }
         disk.set_free(None);
-        disk.set_room(None);
+        disk.set_writable(None);
     }
     let sealed = store.seal(key(1, 1), &transcript, &now(), b"b").unwrap();
     assert_eq!(sealed.record().seq, Seq(2));
@@ -65,19 +65,19 @@ fn a_full_disk_takes_nothing_and_the_store_goes_on_after_it() {
 }
 
 #[test]
-fn a_download_outlasts_a_full_disk() {
+fn download_continues_after_a_full_disk() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let bytes = body(3, 9 * FRAME + 100);
     let mut download = store.download(key(1, 0)).unwrap();
     download.append(&bytes[..6 * FRAME]).unwrap();
-    disk.set_room(Some(1000));
+    disk.set_writable(Some(1000));
     let full = download.append(&bytes[6 * FRAME..]).unwrap_err();
     assert!(full.is_disk_full());
     let at = download.offset() as usize;
     assert!(at >= 6 * FRAME);
-    disk.set_room(None);
+    disk.set_writable(None);
     download.append(&bytes[at..]).unwrap();
     download.seal(&facts(ResultKind::File), &now()).unwrap();
     let id = ResultId::new(key(1, 0), Version::FIRST);
@@ -85,10 +85,10 @@ fn a_download_outlasts_a_full_disk() {
 }
 
 #[test]
-fn after_a_sync_that_failed_nothing_is_written_until_it_is_opened_anew() {
+fn failed_sync_rejects_writes_until_the_store_is_reopened() {
     for name in [".pack", ".list", ".part"] {
         let home = tempfile::tempdir().unwrap();
-        let disk = Memory::new(home.path());
+        let disk = MemoryDisk::new(home.path());
         let store = open(&disk).unwrap();
         let transcript = facts(ResultKind::Transcript);
         store.seal(key(1, 0), &transcript, &now(), b"a").unwrap();
@@ -119,12 +119,12 @@ fn after_a_sync_that_failed_nothing_is_written_until_it_is_opened_anew() {
 }
 
 #[test]
-fn a_broken_download_goes_on_where_it_was_and_equals_the_whole() {
+fn interrupted_download_resumes_and_is_sealed_unchanged() {
     use md5::Digest;
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let bytes = body(5, 11 * FRAME + 4321);
-    let announced = ResponseHeaders {
+    let headers = ResponseHeaders {
         etag: Some("\"0x8D\"".into()),
         last_modified: None,
         total: Some(bytes.len() as u64),
@@ -132,7 +132,7 @@ fn a_broken_download_goes_on_where_it_was_and_equals_the_whole() {
     };
     let store = open(&disk).unwrap();
     let mut download = store.download(key(1, 0)).unwrap();
-    download.begin(announced.clone()).unwrap();
+    download.begin(headers.clone()).unwrap();
     download.append(&bytes[..7 * FRAME + 1000]).unwrap();
     assert!(matches!(
         store.download(key(1, 0)),
@@ -144,8 +144,8 @@ fn a_broken_download_goes_on_where_it_was_and_equals_the_whole() {
     let store = open(&disk).unwrap();
     let mut download = store.download(key(1, 0)).unwrap();
     assert_eq!(download.offset(), 7 * FRAME as u64);
-    assert_eq!(download.announced(), &announced);
-    assert_eq!(download.etag(), announced.etag.as_deref());
+    assert_eq!(download.response_headers(), &headers);
+    assert_eq!(download.etag(), headers.etag.as_deref());
     download.append(&bytes[7 * FRAME..]).unwrap();
     let md5: [u8; 16] = md5::Md5::digest(&bytes).into();
     assert_eq!(download.md5(), Some(md5));
@@ -156,11 +156,11 @@ fn a_broken_download_goes_on_where_it_was_and_equals_the_whole() {
 }
 
 #[test]
-fn a_download_that_had_all_its_bytes_asks_for_the_last_ones_again() {
+fn resumed_complete_download_requests_its_last_frame_again() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let bytes = body(8, 6 * crate::format::frame::FRAME);
-    let announced = ResponseHeaders {
+    let headers = ResponseHeaders {
         total: Some(bytes.len() as u64),
         md5: true,
         ..ResponseHeaders::default()
@@ -168,12 +168,12 @@ fn a_download_that_had_all_its_bytes_asks_for_the_last_ones_again() {
     {
         let store = open(&disk).unwrap();
         let mut download = store.download(key(1, 0)).unwrap();
-        download.begin(announced.clone()).unwrap();
+        download.begin(headers.clone()).unwrap();
         download.append(&bytes).unwrap();
     }
     let store = open(&disk).unwrap();
     let mut download = store.download(key(1, 0)).unwrap();
-    assert_eq!(download.announced(), &announced);
+    assert_eq!(download.response_headers(), &headers);
     let from = download.offset() as usize;
     assert_eq!(from, 5 * crate::format::frame::FRAME);
     download.append(&bytes[from..]).unwrap();
@@ -184,9 +184,9 @@ fn a_download_that_had_all_its_bytes_asks_for_the_last_ones_again() {
 }
 
 #[test]
-fn a_download_goes_on_before_its_first_damaged_frame_and_can_begin_anew() {
+fn download_resumes_before_its_first_damaged_frame_and_can_be_restarted() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let bytes = body(5, 8 * FRAME);
     let mut download = store.download(key(1, 0)).unwrap();
@@ -209,14 +209,14 @@ fn a_download_goes_on_before_its_first_damaged_frame_and_can_begin_anew() {
 }
 
 #[test]
-fn a_second_writer_is_told_who_the_first_one_is() {
+fn second_writer_gets_pid_and_command_of_the_first() {
     let dir = tempfile::tempdir().unwrap();
     let missing = Store::open(dir.path(), options(false));
     assert!(matches!(missing, Err(StoreError::NoArchive { .. })));
     let archive = dir.path().join("case");
     let store = Store::open(&archive, options(true)).unwrap();
     let Err(StoreError::Locked { pid, command }) = Store::open(&archive, options(true)) else {
-        panic!("two writers");
+        panic!("two writers at once");
     };
     assert_eq!(
         (pid, command.as_str()),
@@ -226,7 +226,7 @@ fn a_second_writer_is_told_who_the_first_one_is() {
     Store::open(&archive, options(false)).unwrap();
 }
 
-fn noted(what: &str) -> CustodyEvent {
+fn event(what: &str) -> CustodyEvent {
     CustodyEvent {
         who: "analyst".into(),
         host: "ws".into(),
@@ -237,14 +237,14 @@ fn noted(what: &str) -> CustodyEvent {
 }
 
 #[test]
-fn what_readers_note_is_folded_in_once() {
+fn custody_events_of_readers_are_merged_once() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path(), options(true)).unwrap());
     let reader = Catalogue::open(dir.path()).unwrap();
-    reader.note(&noted("search mimikatz")).unwrap();
-    reader.note(&noted("search mimikatz")).unwrap();
-    reader.note(&noted("show 1")).unwrap();
-    let notes = std::fs::read(dir.path().join(crate::format::layout::NOTES)).unwrap();
+    reader.note(&event("search mimikatz")).unwrap();
+    reader.note(&event("search mimikatz")).unwrap();
+    reader.note(&event("show 1")).unwrap();
+    let notes = std::fs::read(dir.path().join(crate::format::layout::PENDING_CUSTODY)).unwrap();
     assert!(memchr::memmem::find(&notes, b"mimikatz").is_none());
     for _ in 0..2 {
         drop(Store::open(dir.path(), options(false)).unwrap());
@@ -257,25 +257,25 @@ fn what_readers_note_is_folded_in_once() {
     assert_eq!(
         kinds,
         [
-            EntryKind::Custody(noted("search mimikatz")),
-            EntryKind::Custody(noted("show 1")),
+            EntryKind::Custody(event("search mimikatz")),
+            EntryKind::Custody(event("show 1")),
         ]
     );
 }
 
 #[test]
-fn a_damaged_note_is_placed_kept_and_costs_no_other() {
+fn damaged_custody_line_is_reported_and_kept_and_other_lines_are_merged() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path(), options(true)).unwrap());
     let reader = Catalogue::open(dir.path()).unwrap();
     for what in ["note a", "note b", "note c"] {
-        reader.note(&noted(what)).unwrap();
+        reader.note(&event(what)).unwrap();
     }
-    let notes = dir.path().join(crate::format::layout::NOTES);
+    let notes = dir.path().join(crate::format::layout::PENDING_CUSTODY);
     let whole = std::fs::read(&notes).unwrap();
     assert_eq!(reader.verify(|_| {}).unwrap().damage, []);
     let line = whole.len() / 3;
-    // any byte of the second line, and the line feed that ends it
+    // Each byte of the second line and its line feed.
     for at in line + 1..2 * line {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
@@ -283,7 +283,7 @@ fn a_damaged_note_is_placed_kept_and_costs_no_other() {
         let damage = reader.verify(|_| {}).unwrap().damage;
         assert!(!damage.is_empty(), "byte {at}");
         for damage in damage {
-            assert_eq!(damage.file, crate::format::layout::NOTES);
+            assert_eq!(damage.file, crate::format::layout::PENDING_CUSTODY);
             let offset = damage.offset as usize;
             assert!(offset > line && offset <= at, "byte {at}: {damage}");
         }
@@ -292,8 +292,8 @@ fn a_damaged_note_is_placed_kept_and_costs_no_other() {
     bytes[line + 30] = 0;
     std::fs::write(&notes, &bytes).unwrap();
     let store = Store::open(dir.path(), options(false)).unwrap();
-    let told = store.notices().join("; ");
-    assert!(told.contains("custody.notes") && told.contains(&(line + 1).to_string()));
+    let notices = store.notices().join("; ");
+    assert!(notices.contains("custody.notes") && notices.contains(&(line + 1).to_string()));
     drop(store);
     reader.refresh().unwrap();
     let events: Vec<_> = reader
@@ -308,27 +308,27 @@ fn a_damaged_note_is_placed_kept_and_costs_no_other() {
         (events[0].as_str(), events[2].as_str()),
         ("note a", "note c")
     );
-    // the damaged line stands in the journal as it was
+    // The event contains the damaged line.
     let (_, kept) = events[1].rsplit_once(' ').unwrap();
-    let kept = base64::Engine::decode(&base64::engine::general_purpose::STANDARD_NO_PAD, kept);
+    let kept = data_encoding::BASE64_NOPAD.decode(kept.as_bytes());
     assert_eq!(kept.unwrap(), bytes[line + 1..2 * line - 1]);
     assert_eq!(reader.verify(|_| {}).unwrap().damage, []);
 }
 
 #[test]
-fn a_note_the_journal_cannot_take_is_refused_and_the_archive_opens() {
+fn custody_event_that_is_too_long_is_rejected_and_the_archive_opens() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path(), options(true)).unwrap());
     let reader = Catalogue::open(dir.path()).unwrap();
-    assert!(reader.note(&noted(&"x".repeat(1 << 20))).is_err());
-    reader.note(&noted(&"x".repeat(200 << 10))).unwrap();
+    assert!(reader.note(&event(&"x".repeat(1 << 20))).is_err());
+    reader.note(&event(&"x".repeat(200 << 10))).unwrap();
     drop(Store::open(dir.path(), options(false)).unwrap());
     reader.refresh().unwrap();
     assert_eq!(reader.last_seq(), Seq(1));
 }
 
 #[test]
-fn readers_see_a_prefix_while_a_writer_writes() {
+fn readers_see_a_prefix_of_the_journal_during_writes() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), options(true)).unwrap();
     let reader = Catalogue::open(dir.path()).unwrap();
@@ -347,7 +347,7 @@ fn readers_see_a_prefix_while_a_writer_writes() {
             })
             .collect();
         let watch = scope.spawn(|| {
-            let mut looks = 0;
+            let mut refreshes = 0;
             while !done.load(Ordering::Relaxed) {
                 reader.refresh().unwrap();
                 let last = reader.last_seq();
@@ -362,9 +362,9 @@ fn readers_see_a_prefix_while_a_writer_writes() {
                     let mut reader = reader.reader(id).unwrap();
                     std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
                 }
-                looks += 1;
+                refreshes += 1;
             }
-            looks
+            refreshes
         });
         for writer in writers {
             writer.join().unwrap();
@@ -378,13 +378,13 @@ fn readers_see_a_prefix_while_a_writer_writes() {
 }
 
 #[test]
-fn nothing_of_a_body_or_its_facts_stands_in_clear() {
+fn bodies_and_facts_are_masked_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), options(true)).unwrap();
-    let mut known = facts(ResultKind::File);
-    known.args = Some("Invoke-Mimikatz".into());
+    let mut facts = facts(ResultKind::File);
+    facts.args = Some("Invoke-Mimikatz".into());
     let bytes = b"X5O!P%@AP-marker-".repeat(10);
-    store.seal(key(1, 0), &known, &now(), &bytes).unwrap();
+    store.seal(key(1, 0), &facts, &now(), &bytes).unwrap();
     store.close().unwrap();
     for name in ["packs/00000001.pack", "packs/00000001.list"] {
         let raw = std::fs::read(dir.path().join(name)).unwrap();
@@ -395,9 +395,9 @@ fn nothing_of_a_body_or_its_facts_stands_in_clear() {
 }
 
 #[test]
-fn the_latest_step_of_each_place_of_a_fleet_run_counts() {
+fn latest_note_of_each_place_of_a_fleet_run_is_returned() {
     let home = tempfile::tempdir().unwrap();
-    let disk = Memory::new(home.path());
+    let disk = MemoryDisk::new(home.path());
     let store = open(&disk).unwrap();
     let note = |run: u8, place, state: &str| FleetNote {
         run: [run; 8],
@@ -411,7 +411,7 @@ fn the_latest_step_of_each_place_of_a_fleet_run_counts() {
     ];
     store.note_fleet(&first).unwrap();
     store.note_fleet(&[note(1, 2, "sending")]).unwrap();
-    // Back again is a step of its own; the same again is none.
+    // A change back to an earlier state is noted, a repeated state is not.
     store.note_fleet(&[note(1, 2, "waiting")]).unwrap();
     store.note_fleet(&[note(1, 2, "waiting")]).unwrap();
     store.close().unwrap();
@@ -421,6 +421,6 @@ fn the_latest_step_of_each_place_of_a_fleet_run_counts() {
         read.fleet([1; 8]).unwrap(),
         [first[0].clone(), first[1].clone()]
     );
-    let heads = read.fleet_runs().unwrap();
-    assert_eq!(heads, [first[0].clone(), first[2].clone()]);
+    let runs = read.fleet_runs().unwrap();
+    assert_eq!(runs, [first[0].clone(), first[2].clone()]);
 }

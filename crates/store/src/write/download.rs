@@ -1,53 +1,53 @@
-//! A body of any size, streamed in. Small ones end up in a shared pack, large
-//! ones in a file of their own that a later run goes on with.
+//! Download of a body of any size. A small body ends up in a shared pack; a
+//! large one is streamed into its own file, which a later process can resume.
 
 use std::sync::Arc;
 
 use crate::StoreError;
-use crate::format::entry::Fact;
-use crate::format::frame::{Body, FRAME};
+use crate::format::entry::NewEntry;
+use crate::format::frame::{FRAME, FramedBody};
 use crate::write::partial_download;
-use crate::write::partial_download::{Incoming, ResponseHeaders};
-use crate::write::queue::Work;
-use crate::write::store::{SMALL_MAX, Sealing, Shared, compresses, wait_sealing};
+use crate::write::partial_download::{PartialDownload, ResponseHeaders};
+use crate::write::queue::CommitRequest;
+use crate::write::sealing::{PendingCommit, SMALL_MAX, SealReceipt, is_compressible};
+use crate::write::store_core::StoreCore;
 use evidence::{Facts, ResultKey, Time};
 
-/// A body on its way into the archive. One per key at a time.
+/// A body that is being downloaded. A key has at most one at a time.
 ///
-/// Dropped before it is sealed, it leaves the archive as it was; a large body
-/// is kept under `incoming/` and [`Store::download`](super::Store::download)
-/// goes on with it.
+/// If it is dropped before it is sealed, the archive has no new entry. The
+/// frames of a large body stay under `incoming/`, and
+/// [`Store::download`](crate::Store::download) resumes after them.
 pub struct IncomingBody {
-    shared: Arc<Shared>,
+    core: Arc<StoreCore>,
     key: ResultKey,
-    announced: ResponseHeaders,
-    file: Option<Incoming>,
-    /// What is in no frame yet: all of a small body, else less than a frame.
-    pending: Vec<u8>,
+    headers: ResponseHeaders,
+    /// The file of a large body.
+    partial: Option<PartialDownload>,
+    /// Bytes that are in no frame yet: all bytes of a small body, otherwise
+    /// less than a frame.
+    buffer: Vec<u8>,
 }
 
 impl IncomingBody {
-    /// **Cost**: reads and hashes what an earlier run left (some 200 MB/s), so
-    /// call it before asking for a link that lives for minutes.
-    pub(crate) fn open(shared: Arc<Shared>, key: ResultKey) -> Result<Self, StoreError> {
-        shared.claim(key)?;
+    /// **Cost**: reads and hashes the bytes of an earlier download, about
+    /// 200 MB/s.
+    pub(crate) fn open(core: Arc<StoreCore>, key: ResultKey) -> Result<Self, StoreError> {
+        core.register_download(key)?;
+        // From here on, dropping `download` unregisters the key.
         let mut download = Self {
-            shared,
+            core,
             key,
-            announced: ResponseHeaders::default(),
-            file: None,
-            pending: Vec::new(),
+            headers: ResponseHeaders::default(),
+            partial: None,
+            buffer: Vec::new(),
         };
-        let shared = &download.shared;
-        let left = Incoming::resume(
-            shared.disk.clone(),
-            &shared.archive,
-            shared.poison.clone(),
-            key,
-        )?;
-        if let Some((file, announced)) = left {
-            download.file = Some(file);
-            download.announced = announced;
+        let core = &download.core;
+        let resumed =
+            PartialDownload::resume(core.disk.clone(), &core.archive, core.poison.clone(), key)?;
+        if let Some((partial, headers)) = resumed {
+            download.partial = Some(partial);
+            download.headers = headers;
         }
         Ok(download)
     }
@@ -56,142 +56,149 @@ impl IncomingBody {
         self.key
     }
 
-    /// **Units**: bytes of the body that are here: ask for those behind them.
+    /// Length of the bytes so far, which is the offset to request from.
+    ///
+    /// **Units**: bytes.
     pub fn offset(&self) -> u64 {
-        self.file.as_ref().map_or(0, Incoming::bytes) + self.pending.len() as u64
+        self.partial.as_ref().map_or(0, PartialDownload::bytes) + self.buffer.len() as u64
     }
 
-    /// What the server said of the body the bytes so far belong to.
-    pub fn announced(&self) -> &ResponseHeaders {
-        &self.announced
+    /// Response headers of the body that the bytes so far belong to.
+    pub fn response_headers(&self) -> &ResponseHeaders {
+        &self.headers
     }
 
     pub fn etag(&self) -> Option<&str> {
-        self.announced.etag.as_deref()
+        self.headers.etag.as_deref()
     }
 
     pub fn last_modified(&self) -> Option<&str> {
-        self.announced.last_modified.as_deref()
+        self.headers.last_modified.as_deref()
     }
 
-    /// Keeps what the server says of the body, once its headers are known and
-    /// before its bytes are appended. Where it is another body than the one
-    /// begun, call [`restart`](Self::restart) before.
-    pub fn begin(&mut self, announced: ResponseHeaders) -> Result<(), StoreError> {
-        if let Some(file) = &self.file
-            && announced != self.announced
+    /// Stores the response headers. Call it before appending the bytes of the
+    /// response. If the response is of another body than the bytes so far, call
+    /// [`restart`](Self::restart) first.
+    pub fn begin(&mut self, headers: ResponseHeaders) -> Result<(), StoreError> {
+        if let Some(partial) = &self.partial
+            && headers != self.headers
         {
-            file.announce(&announced)?;
+            partial.write_headers(&headers)?;
         }
-        self.announced = announced;
+        self.headers = headers;
         Ok(())
     }
 
-    /// Takes in the next bytes.
+    /// Appends the next bytes.
     ///
-    /// **Errors**: what was taken in is what [`offset`](Self::offset) says
-    /// then; after a full disk the call may be repeated with the rest.
+    /// **Errors**: [`offset`](Self::offset) then counts the bytes that were
+    /// appended. After `DiskFull`, the call can be repeated with the rest.
     pub fn append(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         loop {
-            self.write_whole_frames()?;
-            let limit = if self.file.is_some() {
+            self.write_complete_frames()?;
+            let limit = if self.partial.is_some() {
                 FRAME
             } else {
                 SMALL_MAX
             };
-            let room = limit.saturating_sub(self.pending.len());
-            let (here, rest) = bytes.split_at(bytes.len().min(room));
-            self.pending.extend_from_slice(here);
+            let space = limit.saturating_sub(self.buffer.len());
+            let (head, rest) = bytes.split_at(bytes.len().min(space));
+            self.buffer.extend_from_slice(head);
             bytes = rest;
             if bytes.is_empty() {
-                return self.write_whole_frames();
+                return self.write_complete_frames();
             }
-            if self.file.is_none() {
-                self.file = Some(self.create_file()?);
+            if self.partial.is_none() {
+                self.partial = Some(self.create_partial()?);
             }
         }
     }
 
-    fn create_file(&self) -> Result<Incoming, StoreError> {
-        let shared = &self.shared;
-        Incoming::create(
-            shared.disk.clone(),
-            &shared.archive,
-            shared.poison.clone(),
+    fn create_partial(&self) -> Result<PartialDownload, StoreError> {
+        let core = &self.core;
+        PartialDownload::create(
+            core.disk.clone(),
+            &core.archive,
+            core.poison.clone(),
             self.key,
-            &self.announced,
+            &self.headers,
         )
     }
 
-    fn write_whole_frames(&mut self) -> Result<(), StoreError> {
-        let Some(file) = &mut self.file else {
+    fn write_complete_frames(&mut self) -> Result<(), StoreError> {
+        let Some(partial) = &mut self.partial else {
             return Ok(());
         };
-        // More than one only when a body has just outgrown the small ones.
-        while self.pending.len() > FRAME {
-            let rest = self.pending.split_off(FRAME);
-            let written = file.write(&mut self.pending);
-            self.pending.extend_from_slice(&rest);
+        // The buffer contains more than one frame only when the body has just
+        // exceeded the limit of small bodies.
+        while self.buffer.len() > FRAME {
+            let rest = self.buffer.split_off(FRAME);
+            let written = partial.write_frame(&mut self.buffer);
+            self.buffer.extend_from_slice(&rest);
             written?;
         }
-        if self.pending.len() == FRAME {
-            file.write(&mut self.pending)?;
+        if self.buffer.len() == FRAME {
+            partial.write_frame(&mut self.buffer)?;
         }
         Ok(())
     }
 
-    /// MD5 of all bytes so far; `None` for a large body of which it was not
-    /// asked for when it began.
+    /// MD5 of the bytes so far; `None` for a large body whose response headers
+    /// did not request it.
     pub fn md5(&self) -> Option<[u8; 16]> {
         use md5::Digest;
-        match &self.file {
-            Some(file) => file.md5_with(&self.pending),
-            None => Some(md5::Md5::digest(&self.pending).into()),
+        match &self.partial {
+            Some(partial) => partial.md5_with(&self.buffer),
+            None => Some(md5::Md5::digest(&self.buffer).into()),
         }
     }
 
-    /// Forgets the bytes so far: the server has another body now, or cannot
-    /// go on in the middle.
+    /// Discards the bytes so far. Used if the server has another body now or
+    /// does not support ranges.
     pub fn restart(&mut self) -> Result<(), StoreError> {
-        self.pending.clear();
-        if self.file.take().is_some() {
-            partial_download::remove(&*self.shared.disk, self.key);
+        self.buffer.clear();
+        if self.partial.take().is_some() {
+            partial_download::remove(&*self.core.disk, self.key);
         }
-        self.announced = ResponseHeaders::default();
+        self.headers = ResponseHeaders::default();
         Ok(())
     }
 
-    /// Forgets the bytes so far and the download.
+    /// Discards the bytes so far and ends the download.
     pub fn discard(mut self) -> Result<(), StoreError> {
         self.restart()
     }
 
-    /// The body is whole: seals it, and returns once it is durable.
+    /// Seals the complete body and returns when it is durable.
     ///
-    /// **Errors**: a large body is then still under `incoming/`, for the next
-    /// download of its key.
-    pub fn seal(mut self, facts: &Facts, collected_at: &Time) -> Result<Sealing, StoreError> {
-        let fact = Fact::result(self.key, collected_at, facts);
-        let mut pending = std::mem::take(&mut self.pending);
-        let work = match self.file.take() {
-            None => Work::Entry(fact, Body::new(&pending, compresses(facts, &pending))),
-            Some(mut file) => {
-                if !pending.is_empty() {
-                    file.write(&mut pending)?;
+    /// **Errors**: a large body stays under `incoming/` for the next download
+    /// of its key.
+    pub fn seal(mut self, facts: &Facts, collected_at: &Time) -> Result<SealReceipt, StoreError> {
+        let entry = NewEntry::result(self.key, collected_at, facts);
+        let mut rest = std::mem::take(&mut self.buffer);
+        let request = match self.partial.take() {
+            None => {
+                let body = FramedBody::new(&rest, is_compressible(facts, &rest));
+                CommitRequest::Entry(entry, body)
+            }
+            Some(mut partial) => {
+                if !rest.is_empty() {
+                    partial.write_frame(&mut rest)?;
                 }
-                Work::Adopt(fact, Box::new(file.finish()?))
+                CommitRequest::FinishedBody(entry, Box::new(partial.finish()?))
             }
         };
-        wait_sealing(self.shared.push(work)?)
+        let reply = self.core.push(request)?;
+        PendingCommit { reply }.wait()
     }
 }
 
 impl Drop for IncomingBody {
     fn drop(&mut self) {
-        if let Some(file) = &mut self.file {
-            // What is not durable is fetched again.
-            let _ = file.sync();
+        if let Some(partial) = &mut self.partial {
+            // Best effort: bytes lost by a failed sync are downloaded again.
+            let _ = partial.sync();
         }
-        self.shared.release(self.key);
+        self.core.unregister_download(self.key);
     }
 }

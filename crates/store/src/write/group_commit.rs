@@ -1,97 +1,124 @@
-//! The one committer: gives versions and Seqs, writes, syncs, publishes,
-//! answers; in this order and for one group at a time.
+//! Group commit: one thread assigns versions and Seqs, writes, syncs and
+//! replies, for one group of requests at a time.
 //!
-//! **Invariant**: bytes and trailers synced → listed and synced → keyed and
-//! synced → answered. Seqs become visible in their order.
+//! **Invariant**: frames and trailers are synced before the pack index is
+//! written, the pack index is synced before the catalogue is written, and the
+//! catalogue is synced before the reply. Entries become visible in the order of
+//! their Seqs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::StoreError;
 use crate::disk::Disk;
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
-use crate::format::entry::{CARD_LEN, Card, Fact, Kind, Place};
-use crate::format::frame::{Body, Digest32, mask_area};
-use crate::format::header::{FileKind, HEADER_LEN};
+use crate::format::entry::{
+    ENTRY_HEADER_LEN, EntryHeader, EntryLocation, EntryType, NewEntry, PackEntry,
+};
+use crate::format::frame::FramedBody;
+use crate::format::header::FILE_HEADER_LEN;
 use crate::format::pack;
 use crate::format::pack::read_json;
-use crate::format::pack_index::{List, Listed};
+use crate::format::pack_index::PackIndex;
 use crate::format::{layout, trailer};
 use crate::read::verify;
-use crate::write::catalogue_db::{Extent, Keyed, ident};
-use crate::write::partial_download::Parcel;
-use crate::write::queue::{Answer, Done, Job, Queue, Work};
-use crate::write::recover::{Active, PACK_MAX};
+use crate::write::active_pack::ActivePack;
+use crate::write::catalogue_db::{CatalogueCheckpoint, CatalogueDb, entry_key};
+use crate::write::partial_download::FinishedBody;
+use crate::write::preconditions::{Poison, check_free_space};
+use crate::write::queue::{CommitQueue, CommitReceipt, CommitRequest, CommitResult, QueuedRequest};
 use evidence::{ResultKey, Seq, Sha256};
 
-/// **Units**: bytes kept free, so that side file and catalogue never meet a
-/// full disk after the packs were written.
-pub(crate) const RESERVE: u64 = 16 << 20;
+/// **Units**: bytes. Upper limit of the fixed parts of a trailer or of an entry
+/// of a pack index: lengths, checksums and the digests of a small body.
+const OVERHEAD_MAX: u64 = 512;
 
-/// **Units**: bytes of a trailer, or of a record of a list, beside what it
-/// holds: lengths, checksums and the digests of a small body.
-const OVERHEAD: u64 = 512;
-
-/// Set once a sync fails: what was attempted.
-pub(crate) type Poison = Arc<OnceLock<String>>;
-
-pub(crate) struct Committer {
+/// The state of the commit thread.
+pub(crate) struct GroupCommit {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) archive: Archive,
-    pub(crate) keyed: Arc<Keyed>,
-    pub(crate) extent: Extent,
+    pub(crate) catalogue: Arc<CatalogueDb>,
+    pub(crate) checkpoint: CatalogueCheckpoint,
     pub(crate) next_seq: Seq,
     pub(crate) next_pack: u32,
-    pub(crate) active: Option<Active>,
-    pub(crate) adopted: List,
+    pub(crate) active: Option<ActivePack>,
+    pub(crate) single_body_index: PackIndex,
     pub(crate) poison: Poison,
 }
 
-/// A fact that gets an entry.
-struct Fresh {
-    card: Card,
+/// An entry with its version and Seq, not written yet.
+struct PlannedEntry {
+    header: EntryHeader,
     json: Vec<u8>,
 }
 
-impl Fresh {
-    /// **Units**: bytes on the disk, those in the list too; no fewer.
+impl PlannedEntry {
+    /// **Units**: bytes on disk, in pack and pack index; an upper limit.
     fn size(&self) -> u64 {
-        let facts = (self.json.len() + CARD_LEN) as u64 + OVERHEAD;
-        self.card.stored + 2 * facts
+        let description = (self.json.len() + ENTRY_HEADER_LEN) as u64 + OVERHEAD_MAX;
+        self.header.stored + 2 * description
     }
 }
 
-/// What a job turned out to be.
-enum Planned {
-    /// The n-th fresh entry of its group.
-    Fresh(usize),
-    /// The same as the n-th fresh entry of its group.
-    Repeats(usize),
-    /// In the archive already.
-    Known(Card, Place),
+/// Outcome of the deduplication of one request.
+enum Dedup {
+    /// The n-th new entry of the group.
+    New(usize),
+    /// A duplicate of the n-th new entry of the group.
+    Duplicate(usize),
+    /// A duplicate of a committed entry.
+    Existing(EntryHeader, EntryLocation),
 }
 
-/// The part of a group that is not committed yet, by what it is found by.
+/// Outcome of the deduplication of a result.
+enum ResultDedup {
+    NextVersion(u32),
+    Duplicate(Dedup),
+}
+
+/// The new entries of a group, with the keys to find duplicates.
 #[derive(Default)]
-struct Group {
-    fresh: Vec<Fresh>,
-    by_ident: HashMap<Vec<u8>, usize>,
+struct CommitGroup {
+    entries: Vec<PlannedEntry>,
+    by_key: HashMap<Vec<u8>, usize>,
     results: HashMap<ResultKey, Vec<usize>>,
 }
 
-impl Committer {
-    /// Works until the queue is closed and empty.
-    pub(crate) fn run(mut self, queue: &Queue) {
-        let _closes = queue.close_at_end();
-        while let Some(jobs) = queue.take() {
+impl CommitGroup {
+    fn push(&mut self, entry: PlannedEntry) -> usize {
+        let at = self.entries.len();
+        let header = &entry.header;
+        self.by_key.insert(entry_key(header), at);
+        if header.kind == EntryType::Result {
+            self.results.entry(header.key).or_default().push(at);
+        }
+        self.entries.push(entry);
+        at
+    }
+
+    /// The new versions of a result.
+    fn versions(&self, key: ResultKey) -> impl Iterator<Item = (usize, &EntryHeader)> {
+        self.results
+            .get(&key)
+            .into_iter()
+            .flatten()
+            .filter_map(|at| Some((*at, &self.entries.get(*at)?.header)))
+    }
+}
+
+impl GroupCommit {
+    /// Commits requests until the queue is closed and empty.
+    pub(crate) fn run(mut self, queue: &CommitQueue) {
+        let _guard = queue.close_on_drop();
+        while let Some(requests) = queue.take() {
             let mut group = Vec::new();
-            for job in jobs {
-                match job.work {
-                    Work::Entry(..) => group.push(job),
-                    Work::Adopt(..) => {
+            for queued in requests {
+                match queued.request {
+                    CommitRequest::Entry(..) => group.push(queued),
+                    CommitRequest::FinishedBody(..) => {
                         self.commit_group(std::mem::take(&mut group));
-                        self.commit_parcel(job);
+                        self.commit_body(queued);
                     }
                 }
             }
@@ -99,404 +126,311 @@ impl Committer {
         }
     }
 
-    fn commit_group(&mut self, jobs: Vec<Job>) {
-        if jobs.is_empty() {
+    fn commit_group(&mut self, requests: Vec<QueuedRequest>) {
+        if requests.is_empty() {
             return;
         }
-        match self.try_group(&jobs) {
-            Ok(answers) => jobs
+        match self.try_commit_group(&requests) {
+            Ok(results) => requests
                 .iter()
-                .zip(answers)
-                .for_each(|(job, answer)| job.answer(answer)),
-            Err(e) => jobs.iter().for_each(|job| job.answer(Err(e.clone()))),
+                .zip(results)
+                .for_each(|(queued, result)| queued.reply(result)),
+            Err(e) => requests
+                .iter()
+                .for_each(|queued| queued.reply(Err(e.clone()))),
         }
     }
 
-    fn commit_parcel(&mut self, job: Job) {
-        if let Work::Adopt(fact, parcel) = &job.work {
-            let answer = self.try_parcel(fact, parcel);
-            job.answer(answer);
+    fn commit_body(&mut self, queued: QueuedRequest) {
+        if let CommitRequest::FinishedBody(entry, body) = &queued.request {
+            let result = self.try_commit_body(entry, body);
+            queued.reply(result);
         }
     }
 
-    fn try_group(&mut self, jobs: &[Job]) -> Result<Vec<Answer>, StoreError> {
-        self.refuse_if_poisoned()?;
-        let mut group = Group::default();
+    fn try_commit_group(
+        &mut self,
+        requests: &[QueuedRequest],
+    ) -> Result<Vec<CommitResult>, StoreError> {
+        self.poison.check()?;
+        let mut group = CommitGroup::default();
         let first_seq = self.next_seq;
-        let planned = jobs
+        let dedups = requests
             .iter()
-            .filter_map(|job| match &job.work {
-                Work::Entry(fact, body) => Some(self.plan(fact, body, &mut group)),
-                Work::Adopt(..) => None,
+            .filter_map(|queued| match &queued.request {
+                CommitRequest::Entry(entry, body) => Some(self.plan(entry, body, &mut group)),
+                CommitRequest::FinishedBody(..) => None,
             })
             .collect::<Result<Vec<_>, _>>()
             .inspect_err(|_| self.next_seq = first_seq)?;
-        if !group.fresh.is_empty() {
-            self.write_group(jobs, &planned, &group.fresh)
+        if !group.entries.is_empty() {
+            self.write_group(requests, &dedups, &group.entries)
                 .inspect_err(|_| self.next_seq = first_seq)?;
         }
-        Ok(planned
+        Ok(dedups
             .iter()
-            .map(|planned| self.answer(planned, &group.fresh))
+            .map(|dedup| self.receipt(dedup, &group.entries))
             .collect())
     }
 
-    fn answer(&self, planned: &Planned, fresh: &[Fresh]) -> Answer {
-        let of = |n: usize, is_fresh| {
-            fresh
-                .get(n)
-                .map(|entry| Done {
-                    card: entry.card,
+    fn receipt(&self, dedup: &Dedup, entries: &[PlannedEntry]) -> CommitResult {
+        match dedup {
+            Dedup::New(at) | Dedup::Duplicate(at) => {
+                let entry = entries.get(*at).ok_or(StoreError::Closed)?;
+                Ok(CommitReceipt {
+                    header: entry.header,
                     json: entry.json.clone(),
-                    fresh: is_fresh,
+                    is_new: matches!(dedup, Dedup::New(_)),
                 })
-                .ok_or(StoreError::Closed)
-        };
-        match planned {
-            Planned::Fresh(n) => of(*n, true),
-            Planned::Repeats(n) => of(*n, false),
-            Planned::Known(card, place) => Ok(Done {
-                card: *card,
-                json: read_json(&*self.disk, self.archive.key(), card, place)?,
-                fresh: false,
+            }
+            Dedup::Existing(header, location) => Ok(CommitReceipt {
+                header: *header,
+                json: read_json(&*self.disk, self.archive.key(), header, location)?,
+                is_new: false,
             }),
         }
     }
 
-    /// Decides whether a fact is new, and which version and Seq it gets.
-    fn plan(&mut self, fact: &Fact, body: &Body, group: &mut Group) -> Result<Planned, StoreError> {
-        let sha256 = body.sha256.unwrap_or(fact.sameness);
-        let mut card = Card {
+    /// Deduplicates an entry. A new one gets its version and Seq and is added
+    /// to the group.
+    fn plan(
+        &mut self,
+        entry: &NewEntry,
+        body: &FramedBody,
+        group: &mut CommitGroup,
+    ) -> Result<Dedup, StoreError> {
+        let mut header = EntryHeader {
             seq: self.next_seq,
-            kind: fact.kind,
-            key: fact.key,
+            kind: entry.kind,
+            key: entry.key,
             version: 0,
-            sha256,
+            sha256: body.sha256.unwrap_or(entry.dedup_hash),
             blake3: body.blake3,
             bytes: body.bytes,
-            stored: body.area.len() as u64,
+            stored: body.frames.len() as u64,
         };
-        if fact.kind == Kind::Result {
-            match self.plan_version(fact.key, sha256, group)? {
-                Ok(version) => card.version = version,
-                Err(planned) => return Ok(planned),
+        if entry.kind == EntryType::Result {
+            match self.dedup_result(entry.key, header.sha256, group)? {
+                ResultDedup::NextVersion(version) => header.version = version,
+                ResultDedup::Duplicate(dedup) => return Ok(dedup),
             }
-        } else if let Some(planned) = self.find_same(&card, group)? {
-            return Ok(planned);
+        } else if let Some(dedup) = self.dedup_entry(&header, group)? {
+            return Ok(dedup);
         }
-        let n = group.fresh.len();
-        group.by_ident.insert(ident(&card), n);
-        if card.kind == Kind::Result {
-            group.results.entry(card.key).or_default().push(n);
-        }
-        group.fresh.push(Fresh {
-            card,
-            json: fact.json.clone(),
-        });
         self.next_seq = self.next_seq.next();
-        Ok(Planned::Fresh(n))
+        Ok(Dedup::New(group.push(PlannedEntry {
+            header,
+            json: entry.json.clone(),
+        })))
     }
 
-    /// The next version of a result, or where the same bytes stand already:
-    /// whole, for a damaged copy is what the others are fetched again for.
+    /// A result is a duplicate if any version of it has the same bytes. A
+    /// damaged version does not count: the bytes are sealed again.
     ///
-    /// **Cost**: reads and hashes the bytes that stand there.
-    fn plan_version(
+    /// **Cost**: reads and hashes the version with the same SHA-256.
+    fn dedup_result(
         &self,
         key: ResultKey,
         sha256: Sha256,
-        group: &Group,
-    ) -> Result<Result<u32, Planned>, StoreError> {
+        group: &CommitGroup,
+    ) -> Result<ResultDedup, StoreError> {
         let mut latest = 0;
-        for (card, place) in self.keyed.versions(key)? {
-            if card.sha256 == sha256 && self.is_whole(&card, &place) {
-                return Ok(Err(Planned::Known(card, place)));
+        for (header, location) in self.catalogue.versions(key)? {
+            if header.sha256 == sha256 && self.is_intact(&header, &location) {
+                return Ok(ResultDedup::Duplicate(Dedup::Existing(header, location)));
             }
-            latest = latest.max(card.version);
+            latest = latest.max(header.version);
         }
-        for n in group.results.get(&key).into_iter().flatten() {
-            let Some(fresh) = group.fresh.get(*n) else {
-                continue;
-            };
-            if fresh.card.sha256 == sha256 {
-                return Ok(Err(Planned::Repeats(*n)));
+        for (at, header) in group.versions(key) {
+            if header.sha256 == sha256 {
+                return Ok(ResultDedup::Duplicate(Dedup::Duplicate(at)));
             }
-            latest = latest.max(fresh.card.version);
+            latest = latest.max(header.version);
         }
-        Ok(Ok(latest + 1))
+        Ok(ResultDedup::NextVersion(latest + 1))
     }
 
-    fn is_whole(&self, card: &Card, place: &Place) -> bool {
-        let opened = pack::open(&*self.disk, self.archive.key(), card, place);
-        opened.is_ok_and(|pack| verify::find_damage(pack, card, place).is_none())
+    fn is_intact(&self, header: &EntryHeader, location: &EntryLocation) -> bool {
+        pack::open(&*self.disk, self.archive.key(), header, location)
+            .is_ok_and(|pack| verify::find_damage(pack, header, location).is_none())
     }
 
-    /// Other facts are new where they differ from the latest of their name.
-    fn find_same(&self, card: &Card, group: &Group) -> Result<Option<Planned>, StoreError> {
-        let ident = ident(card);
-        if let Some(n) = group.by_ident.get(&ident) {
-            let same = group
-                .fresh
-                .get(*n)
-                .is_some_and(|fresh| fresh.card.sha256 == card.sha256);
-            return Ok(same.then_some(Planned::Repeats(*n)));
+    /// An entry other than a result is a duplicate if the latest entry of its
+    /// key has the same hash.
+    fn dedup_entry(
+        &self,
+        header: &EntryHeader,
+        group: &CommitGroup,
+    ) -> Result<Option<Dedup>, StoreError> {
+        let key = entry_key(header);
+        if let Some(at) = group.by_key.get(&key) {
+            let is_duplicate = group
+                .entries
+                .get(*at)
+                .is_some_and(|entry| entry.header.sha256 == header.sha256);
+            return Ok(is_duplicate.then_some(Dedup::Duplicate(*at)));
         }
         Ok(self
-            .keyed
-            .find(&ident)?
-            .filter(|(known, _)| known.sha256 == card.sha256)
-            .map(|(known, place)| Planned::Known(known, place)))
+            .catalogue
+            .find(&key)?
+            .filter(|(existing, _)| existing.sha256 == header.sha256)
+            .map(|(existing, location)| Dedup::Existing(existing, location)))
     }
 
     fn write_group(
         &mut self,
-        jobs: &[Job],
-        planned: &[Planned],
-        fresh: &[Fresh],
+        requests: &[QueuedRequest],
+        dedups: &[Dedup],
+        entries: &[PlannedEntry],
     ) -> Result<(), StoreError> {
-        let size = fresh.iter().map(Fresh::size).sum();
-        self.refuse_if_full(size)?;
+        let size = entries.iter().map(PlannedEntry::size).sum();
+        check_free_space(&*self.disk, size)?;
         let mut active = match self.active.take() {
-            Some(active) if active.end + size <= PACK_MAX => active,
-            _ => self.new_pack()?,
+            Some(active) if active.fits(size) => active,
+            _ => self.create_pack()?,
         };
-        let bodies =
-            jobs.iter()
-                .zip(planned)
-                .filter_map(|(job, planned)| match (&job.work, planned) {
-                    (Work::Entry(_, body), Planned::Fresh(_)) => Some(body),
-                    _ => None,
-                });
-        let (bytes, entries) = lay_out(&active, fresh, bodies);
-        let written = self.write_entries(&mut active, &bytes, &entries);
-        // After a write that failed the pack is as it was before.
-        self.active = Some(active);
-        written
-    }
-
-    fn write_entries(
-        &mut self,
-        active: &mut Active,
-        bytes: &[u8],
-        entries: &[Listed],
-    ) -> Result<(), StoreError> {
-        let name = layout::pack(active.number);
-        if let Err(e) = active.file.write_at(bytes, active.end) {
-            if let Err(e) = active.file.set_len(active.end) {
-                return Err(self.poisoned(StoreError::io(format!("cut back {name}"), e)));
+        let bodies = requests.iter().zip(dedups).filter_map(|(queued, dedup)| {
+            match (&queued.request, dedup) {
+                (CommitRequest::Entry(_, body), Dedup::New(_)) => Some(body),
+                _ => None,
             }
-            return Err(StoreError::io(format!("write {name}"), e));
-        }
-        active
-            .file
-            .sync()
-            .attempt(|| format!("sync {name}"))
-            .map_err(|e| self.poisoned(e))?;
-        active.end += bytes.len() as u64;
-        active.list.append(entries).map_err(|e| self.poisoned(e))?;
-        self.key(entries)
-    }
-
-    fn key(&mut self, entries: &[Listed]) -> Result<(), StoreError> {
-        let keyed: Vec<_> = entries
-            .iter()
-            .map(|(card, place, _)| (*card, *place))
-            .collect();
-        self.extent = self
-            .keyed
-            .insert(self.extent, &keyed)
-            .map_err(|e| self.poisoned(e))?;
+        });
+        let (bytes, encoded) = active.encode(
+            entries
+                .iter()
+                .zip(bodies)
+                .map(|(entry, body)| (entry.header, entry.json.as_slice(), body)),
+        );
+        let written = active.append(&bytes, &encoded, &self.poison);
+        let pack = active.number;
+        self.active = Some(active);
+        written?;
+        self.insert_into_catalogue(&encoded)?;
+        tracing::debug!(
+            target: "store",
+            requests = requests.len(),
+            entries = encoded.len(),
+            bytes = bytes.len(),
+            pack,
+            last_seq = self.checkpoint.last.0,
+            "group committed"
+        );
         Ok(())
     }
 
-    /// Creates a shared pack and its list; both are durable when it returns.
-    fn new_pack(&mut self) -> Result<Active, StoreError> {
+    fn insert_into_catalogue(&mut self, entries: &[PackEntry]) -> Result<(), StoreError> {
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.header, entry.location))
+            .collect();
+        self.checkpoint = self
+            .catalogue
+            .insert(self.checkpoint, &entries)
+            .map_err(|e| self.poison.set(e))?;
+        Ok(())
+    }
+
+    fn create_pack(&mut self) -> Result<ActivePack, StoreError> {
         let number = self.next_pack;
         self.next_pack += 1;
-        let name = layout::pack(number);
-        let attempt = || format!("create {name}");
-        let header = self.archive.header(FileKind::Shared);
-        let file = self.disk.create(&name).attempt(attempt)?;
-        file.write_at(&header.to_bytes(), 0).attempt(attempt)?;
-        file.sync().attempt(attempt)?;
-        let list = List::create(
-            &*self.disk,
-            number,
-            layout::list(number),
-            &self.archive.header(FileKind::List),
-        )?;
-        self.disk.sync_folder(layout::PACKS).attempt(attempt)?;
-        Ok(Active {
-            number,
-            file,
-            mask: header.mask,
-            end: HEADER_LEN,
-            list,
+        ActivePack::create(&*self.disk, &self.archive, number)
+    }
+
+    /// Commits a large body as a single-body pack.
+    fn try_commit_body(&mut self, entry: &NewEntry, body: &FinishedBody) -> CommitResult {
+        self.poison.check()?;
+        let group = CommitGroup::default();
+        let version = match self.dedup_result(entry.key, body.sha256, &group)? {
+            ResultDedup::NextVersion(version) => version,
+            ResultDedup::Duplicate(dedup) => {
+                body.remove(&*self.disk);
+                return self.receipt(&dedup, &group.entries);
+            }
+        };
+        let header = EntryHeader {
+            seq: self.next_seq,
+            kind: EntryType::Result,
+            key: entry.key,
+            version,
+            sha256: body.sha256,
+            blake3: body.blake3,
+            bytes: body.bytes,
+            stored: body.end - FILE_HEADER_LEN,
+        };
+        self.write_body(&header, entry, body)?;
+        self.next_seq = self.next_seq.next();
+        body.remove_headers(&*self.disk);
+        Ok(CommitReceipt {
+            header,
+            json: entry.json.clone(),
+            is_new: true,
         })
     }
 
-    /// Makes a pack of a body that has a file of its own.
-    fn try_parcel(&mut self, fact: &Fact, parcel: &Parcel) -> Answer {
-        self.refuse_if_poisoned()?;
-        let mut group = Group::default();
-        let version = match self.plan_version(fact.key, parcel.sha256, &group)? {
-            Ok(version) => version,
-            Err(Planned::Known(card, place)) => {
-                parcel.remove(&*self.disk);
-                return self.answer(&Planned::Known(card, place), &[]);
-            }
-            Err(_) => return Err(StoreError::Closed),
-        };
-        let card = Card {
-            seq: self.next_seq,
-            kind: Kind::Result,
-            key: fact.key,
-            version,
-            sha256: parcel.sha256,
-            blake3: parcel.blake3,
-            bytes: parcel.bytes,
-            stored: parcel.end - HEADER_LEN,
-        };
-        self.adopt(&card, fact, parcel)?;
-        self.next_seq = self.next_seq.next();
-        parcel.remove_facts(&*self.disk);
-        group.fresh.push(Fresh {
-            card,
-            json: fact.json.clone(),
-        });
-        self.answer(&Planned::Fresh(0), &group.fresh)
-    }
-
-    fn adopt(&mut self, card: &Card, fact: &Fact, parcel: &Parcel) -> Result<(), StoreError> {
+    fn write_body(
+        &mut self,
+        header: &EntryHeader,
+        entry: &NewEntry,
+        body: &FinishedBody,
+    ) -> Result<(), StoreError> {
         let mut bytes = Vec::new();
-        let digests: &[Digest32] = &parcel.digests;
         let trailer = trailer::write(
-            card,
-            digests,
-            &fact.json,
-            &parcel.mask,
-            parcel.end,
+            header,
+            &body.digests,
+            &entry.json,
+            &body.mask,
+            body.end,
             &mut bytes,
         );
-        self.refuse_if_full(bytes.len() as u64)?;
+        check_free_space(&*self.disk, bytes.len() as u64)?;
         let number = self.next_pack;
-        let (from, to) = (&parcel.name, layout::pack(number));
-        if let Err(e) = parcel.file.write_at(&bytes, parcel.end) {
-            return Err(self.cut_back(parcel, StoreError::io(format!("write {from}"), e)));
+        let (partial, pack) = (&body.name, layout::pack(number));
+        if let Err(e) = body.file.write_at(&bytes, body.end) {
+            return Err(self.undo_trailer(body, StoreError::io(format!("write {partial}"), e)));
         }
-        parcel
-            .file
+        body.file
             .sync()
-            .attempt(|| format!("sync {from}"))
-            .map_err(|e| self.poisoned(e))?;
-        if let Err(e) = self.disk.rename(from, &to) {
-            return Err(self.cut_back(parcel, StoreError::io(format!("rename {from}"), e)));
+            .attempt(|| format!("sync {partial}"))
+            .map_err(|e| self.poison.set(e))?;
+        if let Err(e) = self.disk.rename(partial, &pack) {
+            return Err(self.undo_trailer(body, StoreError::io(format!("rename {partial}"), e)));
         }
         self.next_pack += 1;
-        // Where the old name outlives a power loss, the next opening drops it.
+        // A power loss may leave the old name too; recovery removes it.
         self.disk
             .sync_folder(layout::PACKS)
             .attempt(|| format!("sync {}", layout::PACKS))
-            .map_err(|e| self.poisoned(e))?;
-        let place = Place {
-            pack: number,
-            start: HEADER_LEN,
-            trailer,
-        };
-        let entries = [(*card, place, fact.json.clone())];
-        self.adopted
+            .map_err(|e| self.poison.set(e))?;
+        let entries = [PackEntry {
+            header: *header,
+            location: EntryLocation {
+                pack: number,
+                start: FILE_HEADER_LEN,
+                trailer,
+            },
+            json: entry.json.clone(),
+        }];
+        self.single_body_index
             .append(&entries)
-            .map_err(|e| self.poisoned(e))?;
-        self.key(&entries)
+            .map_err(|e| self.poison.set(e))?;
+        self.insert_into_catalogue(&entries)?;
+        tracing::debug!(
+            target: "store",
+            bytes = header.bytes,
+            pack = number,
+            last_seq = self.checkpoint.last.0,
+            "large body committed"
+        );
+        Ok(())
     }
 
-    fn cut_back(&self, parcel: &Parcel, cause: StoreError) -> StoreError {
-        match parcel.file.set_len(parcel.end) {
+    /// Truncates the file to the frames, so that the download can be resumed.
+    fn undo_trailer(&self, body: &FinishedBody, cause: StoreError) -> StoreError {
+        match body.file.set_len(body.end) {
             Ok(()) => cause,
-            Err(e) => self.poisoned(StoreError::io(format!("cut back {}", parcel.name), e)),
+            Err(e) => self
+                .poison
+                .set(StoreError::io(format!("truncate {}", body.name), e)),
         }
     }
-
-    fn refuse_if_full(&self, bytes: u64) -> Result<(), StoreError> {
-        refuse_if_full(&*self.disk, bytes)
-    }
-
-    fn refuse_if_poisoned(&self) -> Result<(), StoreError> {
-        refuse_if_poisoned(&self.poison)
-    }
-
-    fn poisoned(&self, cause: StoreError) -> StoreError {
-        poison(&self.poison, cause)
-    }
-}
-
-/// Refuses every write from now on: what the disk holds is not known.
-pub(crate) fn poison(poison: &Poison, cause: StoreError) -> StoreError {
-    let attempt = match cause {
-        StoreError::Io { attempt, source } => format!("{attempt}: {source}"),
-        StoreError::DiskFull { attempt } => attempt,
-        other => other.to_string(),
-    };
-    StoreError::Poisoned {
-        attempt: poison.get_or_init(|| attempt).clone(),
-    }
-}
-
-/// **Errors**: `Poisoned` once a sync has failed.
-pub(crate) fn refuse_if_poisoned(poison: &Poison) -> Result<(), StoreError> {
-    match poison.get() {
-        None => Ok(()),
-        Some(attempt) => Err(StoreError::Poisoned {
-            attempt: attempt.clone(),
-        }),
-    }
-}
-
-/// **Errors**: `DiskFull` where `bytes` more would leave less than the reserve.
-pub(crate) fn refuse_if_full(disk: &dyn Disk, bytes: u64) -> Result<(), StoreError> {
-    let free = disk.free().attempt(|| "ask how much room is left".into())?;
-    if free >= bytes.saturating_add(RESERVE) {
-        return Ok(());
-    }
-    Err(StoreError::DiskFull {
-        attempt: format!(
-            "write {bytes} bytes: {free} are left, of which {RESERVE} stay free for the catalogue"
-        ),
-    })
-}
-
-/// The bytes of a group as they will stand in the pack, masked.
-fn lay_out<'a>(
-    active: &Active,
-    fresh: &[Fresh],
-    bodies: impl Iterator<Item = &'a Body>,
-) -> (Vec<u8>, Vec<Listed>) {
-    let mut bytes = Vec::new();
-    let entries = fresh
-        .iter()
-        .zip(bodies)
-        .map(|(entry, body)| {
-            let at = bytes.len();
-            let start = active.end + at as u64;
-            bytes.extend_from_slice(&body.area);
-            if let Some(area) = bytes.get_mut(at..) {
-                mask_area(area, &active.mask, start);
-            }
-            let trailer = trailer::write(
-                &entry.card,
-                &body.digests,
-                &entry.json,
-                &active.mask,
-                start + entry.card.stored,
-                &mut bytes,
-            );
-            let place = Place {
-                pack: active.number,
-                start,
-                trailer,
-            };
-            (entry.card, place, entry.json.clone())
-        })
-        .collect();
-    (bytes, entries)
 }

@@ -1,6 +1,7 @@
-//! A large body on its way in: a file of its own that survives restarts and
-//! becomes a pack when its trailer is added. So parallel downloads never
-//! interleave.
+//! Partial download of a large body: one file under `incoming/`.
+//!
+//! It survives restarts and becomes a single-body pack when its trailer is
+//! appended. Parallel downloads therefore do not interleave.
 
 use std::sync::Arc;
 
@@ -8,56 +9,56 @@ use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile, read_small, replace};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
-use crate::format::frame::{Digest32, FRAME, HEAD, digest, merge, pack_masked};
-use crate::format::header::{FileKind, HEADER_LEN, Header};
+use crate::format::frame::{Digest32, FRAME, HEAD, digest, encode_masked, merge};
+use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use crate::format::mask::Mask;
 use crate::format::{layout, pack_scan};
-use crate::write::group_commit::{Poison, poison, refuse_if_full, refuse_if_poisoned};
-use crate::write::hashing::{Hashing, Md5Sum};
+use crate::write::hashing::{BodyHasher, Md5Sum};
+use crate::write::preconditions::{Poison, check_free_space};
 use evidence::{ResultKey, Sha256};
 
-/// **Units**: bytes between syncs: what a power loss costs a download, at
-/// most.
+/// **Units**: bytes between two syncs, the most that a power loss costs a
+/// download.
 const SYNC_EVERY: u64 = 64 << 20;
-/// **Units**: bytes of the facts beside a body.
-const FACTS_MAX: usize = 64 << 10;
+/// **Units**: bytes of the response headers.
+const HEADERS_MAX: usize = 64 << 10;
 
-/// What the server said of a body before its bytes came.
+/// The response headers of a download that matter for resuming it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResponseHeaders {
     pub etag: Option<String>,
     pub last_modified: Option<String>,
-    /// **Units**: bytes of the whole body.
+    /// **Units**: bytes of the complete body.
     pub total: Option<u64>,
-    /// Whether [`IncomingBody::md5`](super::IncomingBody::md5) will be asked for.
+    /// Compute the MD5, for [`IncomingBody::md5`](crate::IncomingBody::md5).
     #[serde(default)]
     pub md5: bool,
 }
 
 /// An open file under `incoming/`.
-pub(crate) struct Incoming {
+pub(crate) struct PartialDownload {
     disk: Arc<dyn Disk>,
     poison: Poison,
     key: ResultKey,
     file: Arc<dyn DiskFile>,
     mask: Mask,
-    hashing: Hashing,
+    hasher: BodyHasher,
     digests: Vec<Digest32>,
     /// **Units**: bytes of the body in frames.
     bytes: u64,
     /// **Units**: bytes of the file.
     end: u64,
     unsynced: u64,
-    /// Whether facts and names are durable: not before the first sync, since
-    /// what a power loss takes of a short body is fetched again.
-    named: bool,
+    /// Whether the response headers and the file names are durable. They are not
+    /// synced before the first frames are: until then there is nothing to resume.
+    names_synced: bool,
     masked: Vec<u8>,
 }
 
-/// A whole body in a file of its own, but for its trailer.
-pub(crate) struct Parcel {
+/// A complete body in its own file, without a trailer.
+pub(crate) struct FinishedBody {
     pub(crate) name: String,
     pub(crate) key: ResultKey,
     pub(crate) file: Arc<dyn DiskFile>,
@@ -69,52 +70,54 @@ pub(crate) struct Parcel {
     pub(crate) digests: Vec<Digest32>,
 }
 
-impl Parcel {
+impl FinishedBody {
     pub(crate) fn remove(&self, disk: &dyn Disk) {
         remove(disk, self.key);
     }
 
-    pub(crate) fn remove_facts(&self, disk: &dyn Disk) {
-        // Facts without a body are overwritten by the next download.
-        let _ = disk.remove(&facts_path(self.key));
+    pub(crate) fn remove_headers(&self, disk: &dyn Disk) {
+        // Best effort: the next download of the key overwrites the file.
+        let _ = disk.remove(&headers_path(self.key));
     }
 }
 
-/// Removes what stands under `incoming/` for a key. What stays is cut or
-/// overwritten by the next download of it.
+/// Removes the partial download of a key. Best effort: the next download of the
+/// key truncates or overwrites remaining files.
 pub(crate) fn remove(disk: &dyn Disk, key: ResultKey) {
     let _ = disk.remove(&layout::partial(key));
-    let _ = disk.remove(&facts_path(key));
+    let _ = disk.remove(&headers_path(key));
     let _ = disk.sync_folder(layout::INCOMING);
 }
 
-fn facts_path(key: ResultKey) -> String {
-    format!("{}/{}", layout::INCOMING, layout::partial_facts(key))
+fn headers_path(key: ResultKey) -> String {
+    format!("{}/{}", layout::INCOMING, layout::partial_headers(key))
 }
 
-impl Incoming {
+impl PartialDownload {
     pub(crate) fn create(
         disk: Arc<dyn Disk>,
         archive: &Archive,
         poison: Poison,
         key: ResultKey,
-        announced: &ResponseHeaders,
+        headers: &ResponseHeaders,
     ) -> Result<Self, StoreError> {
-        refuse_if_poisoned(&poison)?;
-        refuse_if_full(&*disk, SYNC_EVERY)?;
-        let facts = facts_path(key);
-        let attempt = || format!("create {facts}");
-        let json = disk.create(&facts).attempt(attempt)?;
-        json.write_at(&to_json(announced), 0).attempt(attempt)?;
+        poison.check()?;
+        check_free_space(&*disk, SYNC_EVERY)?;
+        let headers_name = headers_path(key);
+        let attempt = || format!("create {headers_name}");
+        let headers_file = disk.create(&headers_name).attempt(attempt)?;
+        headers_file
+            .write_at(&to_json(headers), 0)
+            .attempt(attempt)?;
         let name = layout::partial(key);
         let attempt = || format!("create {name}");
-        let header = archive.header(FileKind::Single);
+        let file_header = archive.new_header(FileKind::Single)?;
         let file = disk.create(&name).attempt(attempt)?;
-        file.write_at(&header.to_bytes(), 0).attempt(attempt)?;
-        Self::with(disk, poison, key, file, header.mask, announced.md5)
+        file.write_at(&file_header.to_bytes(), 0).attempt(attempt)?;
+        Self::with_file(disk, poison, key, file, file_header.mask, headers.md5)
     }
 
-    fn with(
+    fn with_file(
         disk: Arc<dyn Disk>,
         poison: Poison,
         key: ResultKey,
@@ -123,7 +126,7 @@ impl Incoming {
         md5: bool,
     ) -> Result<Self, StoreError> {
         Ok(Self {
-            hashing: Hashing::start(md5)?,
+            hasher: BodyHasher::start(md5)?,
             disk,
             poison,
             key,
@@ -131,17 +134,17 @@ impl Incoming {
             mask,
             digests: Vec::new(),
             bytes: 0,
-            end: HEADER_LEN,
+            end: FILE_HEADER_LEN,
             unsynced: 0,
-            named: false,
+            names_synced: false,
             masked: Vec::with_capacity(HEAD + FRAME),
         })
     }
 
-    /// Goes on with what an earlier run left of this key; `None` where there
-    /// is nothing worth keeping.
+    /// Opens the partial download of an earlier process; `None` if there is
+    /// none, or if its header or response headers are damaged.
     ///
-    /// **Cost**: reads and hashes what is there.
+    /// **Cost**: reads and hashes the frames.
     pub(crate) fn resume(
         disk: Arc<dyn Disk>,
         archive: &Archive,
@@ -149,29 +152,39 @@ impl Incoming {
         key: ResultKey,
     ) -> Result<Option<(Self, ResponseHeaders)>, StoreError> {
         let name = layout::partial(key);
-        let file = match disk.write(&name) {
+        let file = match disk.open_writable(&name) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
         };
-        let header = Header::read(&*file, &name)
+        let file_header = FileHeader::read(&*file, &name)
             .ok()
             .filter(|header| header.kind == FileKind::Single && header.archive == archive.id);
-        let announced = read_small(&*disk, &facts_path(key), FACTS_MAX)
+        let headers = read_small(&*disk, &headers_path(key), HEADERS_MAX)
             .ok()
             .and_then(|bytes| serde_json::from_slice::<ResponseHeaders>(&bytes).ok());
-        let (Some(header), Some(announced)) = (header, announced) else {
+        let (Some(file_header), Some(headers)) = (file_header, headers) else {
             remove(&*disk, key);
             return Ok(None);
         };
-        let mut incoming = Self::with(disk, poison, key, file, header.mask, announced.md5)?;
-        incoming.take_in_whole_frames(announced.total)?;
-        Ok(Some((incoming, announced)))
+        let mask = file_header.mask;
+        let mut partial = Self::with_file(disk, poison, key, file, mask, headers.md5)?;
+        partial.read_frames(headers.total)?;
+        tracing::debug!(
+            target: "store",
+            %key,
+            bytes = partial.bytes,
+            total = headers.total,
+            "download resumed"
+        );
+        Ok(Some((partial, headers)))
     }
 
-    /// The frame that would make the body whole is fetched again: only an
-    /// answer with bytes in it says what the whole one's MD5 should be.
-    fn take_in_whole_frames(&mut self, total: Option<u64>) -> Result<(), StoreError> {
+    /// Reads the intact frames and truncates the file after them.
+    ///
+    /// The frame that completes the body is downloaded again: only a response
+    /// with bytes contains the MD5 of the body.
+    fn read_frames(&mut self, total: Option<u64>) -> Result<(), StoreError> {
         let name = layout::partial(self.key);
         let attempt = || format!("read {name}");
         while let Some(head) = pack_scan::head_at(&*self.file, self.end).attempt(attempt)? {
@@ -182,15 +195,16 @@ impl Incoming {
                 pack_scan::payload_at(&*self.file, &self.mask, self.end, &head).attempt(attempt)?;
             let Ok(mut frame) = payload else { break };
             self.count(&frame, HEAD as u64 + u64::from(head.stored));
-            self.hashing.push(&mut frame)?;
+            self.hasher.push(&mut frame)?;
         }
-        let attempt = || format!("cut {name}");
-        self.file.set_len(self.end).attempt(attempt)
+        self.file
+            .set_len(self.end)
+            .attempt(|| format!("truncate {name}"))
     }
 
     fn count(&mut self, frame: &[u8], stored: u64) {
         let index = self.digests.len() as u64;
-        // Never the only frame: such a body would have been a small one.
+        // Not an only frame: a body of one frame is a small body.
         self.digests.push(digest(frame, index, false));
         self.bytes += frame.len() as u64;
         self.end += stored;
@@ -200,67 +214,72 @@ impl Incoming {
         self.bytes
     }
 
-    pub(crate) fn announce(&self, announced: &ResponseHeaders) -> Result<(), StoreError> {
-        write_facts(&*self.disk, self.key, announced)
+    /// Replaces the response headers.
+    pub(crate) fn write_headers(&self, headers: &ResponseHeaders) -> Result<(), StoreError> {
+        let name = layout::partial_headers(self.key);
+        replace(&*self.disk, layout::INCOMING, &name, &to_json(headers))
+            .attempt(|| format!("write {name}"))
     }
 
-    /// Writes one frame and leaves an empty buffer in its place. What fails
-    /// leaves both as they were.
-    pub(crate) fn write(&mut self, frame: &mut Vec<u8>) -> Result<(), StoreError> {
-        refuse_if_poisoned(&self.poison)?;
+    /// Writes one frame and leaves an empty buffer in its place. If the write
+    /// fails, the frame stays in the buffer.
+    pub(crate) fn write_frame(&mut self, frame: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.poison.check()?;
         if self.unsynced >= SYNC_EVERY {
             self.sync()?;
-            refuse_if_full(&*self.disk, SYNC_EVERY)?;
+            check_free_space(&*self.disk, SYNC_EVERY)?;
         }
-        pack_masked(frame, &self.mask, self.end, &mut self.masked);
+        encode_masked(frame, &self.mask, self.end, &mut self.masked);
         self.file
             .write_at(&self.masked, self.end)
             .attempt(|| format!("write {}", layout::partial(self.key)))?;
         let stored = self.masked.len() as u64;
         self.count(frame, stored);
         self.unsynced += stored;
-        self.hashing.push(frame)
+        self.hasher.push(frame)
     }
 
-    /// Makes what was written durable, for a later run to go on with.
+    /// Makes the written frames durable, so that a later process can resume
+    /// after them.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
-        self.sync_bytes()?;
-        if !self.named {
+        self.sync_frames()?;
+        if !self.names_synced {
             self.sync_names()
                 .attempt(|| format!("sync {}", layout::INCOMING))
-                .map_err(|e| poison(&self.poison, e))?;
-            self.named = true;
+                .map_err(|e| self.poison.set(e))?;
+            self.names_synced = true;
         }
         Ok(())
     }
 
     fn sync_names(&self) -> std::io::Result<()> {
-        self.disk.write(&facts_path(self.key))?.sync()?;
+        self.disk.open_writable(&headers_path(self.key))?.sync()?;
         self.disk.sync_folder(layout::INCOMING)
     }
 
-    fn sync_bytes(&mut self) -> Result<(), StoreError> {
+    fn sync_frames(&mut self) -> Result<(), StoreError> {
         self.file
             .sync()
             .attempt(|| format!("sync {}", layout::partial(self.key)))
-            .map_err(|e| poison(&self.poison, e))?;
+            .map_err(|e| self.poison.set(e))?;
+        tracing::trace!(target: "store", key = %self.key, bytes = self.unsynced, "download synced");
         self.unsynced = 0;
         Ok(())
     }
 
     pub(crate) fn md5_with(&self, rest: &[u8]) -> Option<Md5Sum> {
-        self.hashing.md5_with(rest)
+        self.hasher.md5_with(rest)
     }
 
-    /// The body is whole: everything but the trailer is durable.
-    pub(crate) fn finish(mut self) -> Result<Parcel, StoreError> {
-        refuse_if_poisoned(&self.poison)?;
-        self.sync_bytes()?;
-        Ok(Parcel {
+    /// Ends the download of a complete body. All but the trailer is durable.
+    pub(crate) fn finish(mut self) -> Result<FinishedBody, StoreError> {
+        self.poison.check()?;
+        self.sync_frames()?;
+        Ok(FinishedBody {
             name: layout::partial(self.key),
             key: self.key,
             blake3: merge(&self.digests, self.bytes),
-            sha256: self.hashing.finish()?,
+            sha256: self.hasher.finish()?,
             file: self.file,
             mask: self.mask,
             end: self.end,
@@ -270,16 +289,7 @@ impl Incoming {
     }
 }
 
-fn write_facts(
-    disk: &dyn Disk,
-    key: ResultKey,
-    announced: &ResponseHeaders,
-) -> Result<(), StoreError> {
-    let name = layout::partial_facts(key);
-    replace(disk, layout::INCOMING, &name, &to_json(announced)).attempt(|| format!("write {name}"))
-}
-
-fn to_json(announced: &ResponseHeaders) -> Vec<u8> {
-    // Plain data: there is nothing in it that JSON cannot say.
-    serde_json::to_vec(announced).unwrap_or_default()
+fn to_json(headers: &ResponseHeaders) -> Vec<u8> {
+    // Cannot fail: plain data with text keys.
+    serde_json::to_vec(headers).unwrap_or_default()
 }

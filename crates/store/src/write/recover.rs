@@ -1,339 +1,368 @@
-//! What opening an archive for writing does before anything is written: lists
-//! the entries that a kill left unlisted, cuts torn tails, and never cuts
-//! anything behind which a whole entry stands.
+//! Recovery: repairs an archive after a crash, when it is opened for writing.
+//!
+//! Adds entries that are in no pack index, truncates incomplete entries at the
+//! end of packs and pack indexes, and rebuilds damaged pack indexes. It never
+//! truncates a pack before an intact entry.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile};
-use crate::error::Attempt;
+use crate::error::IoContext;
 use crate::format::archive_file::Archive;
-use crate::format::header::{FileKind, HEADER_LEN, Header};
+use crate::format::entry::PackEntry;
+use crate::format::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use crate::format::layout;
-use crate::format::mask::Mask;
-use crate::format::pack::single_entry;
-use crate::format::pack_index::{List, Slot};
+use crate::format::pack::read_single_body;
+use crate::format::pack_index::{PackIndex, PackIndexEntry};
 use crate::format::pack_scan;
-use crate::format::pack_scan::Found;
+use crate::write::active_pack::ActivePack;
 
-/// **Units**: bytes. A shared pack this long gets no more entries.
-pub(crate) const PACK_MAX: u64 = 4 << 30;
-/// Entries listed at once while a pack is read anew.
-const LIST_BATCH: usize = 1_000;
+/// Entries appended to a pack index at once while a pack is scanned.
+const INDEX_BATCH: usize = 1_000;
 
-/// A shared pack that still takes entries.
-pub(crate) struct Active {
-    pub(crate) number: u32,
-    pub(crate) file: Arc<dyn DiskFile>,
-    pub(crate) mask: Mask,
-    pub(crate) end: u64,
-    pub(crate) list: List,
-}
-
-/// An archive made ready for writing.
-pub(crate) struct Recovered {
+/// A recovered archive, ready for writing.
+pub(crate) struct RecoveredArchive {
     /// The whole journal, in order.
-    pub(crate) slots: Vec<Slot>,
-    pub(crate) active: Option<Active>,
-    pub(crate) adopted: List,
+    pub(crate) entries: Vec<PackIndexEntry>,
+    pub(crate) active: Option<ActivePack>,
+    pub(crate) single_body_index: PackIndex,
     pub(crate) next_pack: u32,
-    /// What was found amiss, for a person.
+    /// Damage found, as text for a person.
     pub(crate) notices: Vec<String>,
 }
 
-pub(crate) fn recover(disk: &dyn Disk, archive: &Archive) -> Result<Recovered, StoreError> {
-    let mut work = Recovery {
+pub(crate) fn recover(disk: &dyn Disk, archive: &Archive) -> Result<RecoveredArchive, StoreError> {
+    let mut recovery = Recovery {
         disk,
         archive,
-        slots: Vec::new(),
+        entries: Vec::new(),
         notices: Vec::new(),
     };
     let names = disk
         .list(layout::PACKS)
-        .attempt(|| "read the archive's folder".into())?;
+        .attempt(|| format!("list the directory {}", layout::PACKS))?;
     let numbers = |extension| -> BTreeSet<u32> {
         names
             .iter()
             .filter_map(|name| layout::number(name, extension))
             .collect()
     };
-    let (packs, lists) = (numbers("pack"), numbers("list"));
+    let (packs, indexes) = (numbers("pack"), numbers("list"));
 
-    let adopted = work.adopted_list()?;
-    let known: BTreeSet<u32> = work.slots.iter().map(|slot| slot.place.pack).collect();
-    let mut active = None;
-    let mut singles = Vec::new();
-    for number in packs
+    let single_body_index = recovery.open_single_body_index()?;
+    let indexed_single_bodies: BTreeSet<u32> = recovery
+        .entries
         .iter()
-        .copied()
-        .filter(|number| !known.contains(number))
-    {
-        match work.unlisted_kind(number, lists.contains(&number))? {
-            Some(FileKind::Shared) => active = work.shared(number)?,
-            Some(FileKind::Single) => singles.push(number),
+        .map(|entry| entry.location.pack)
+        .collect();
+    let mut active = None;
+    let mut unindexed_single_bodies = Vec::new();
+    for number in packs.difference(&indexed_single_bodies).copied() {
+        match recovery.pack_kind(number, indexes.contains(&number))? {
+            Some(FileKind::Shared) => active = recovery.recover_shared_pack(number)?,
+            Some(FileKind::Single) => unindexed_single_bodies.push(number),
             _ => {}
         }
     }
-    let adopted = work.adopt_unlisted(adopted, &singles)?;
-    work.drop_adopted_names()?;
-    for missing in lists.union(&known).filter(|number| !packs.contains(number)) {
-        work.notices
+    let single_body_index =
+        recovery.index_single_bodies(single_body_index, &unindexed_single_bodies)?;
+    recovery.remove_old_names()?;
+    for missing in indexes
+        .union(&indexed_single_bodies)
+        .filter(|number| !packs.contains(number))
+    {
+        recovery
+            .notices
             .push(format!("{} is missing", layout::pack(*missing)));
     }
-    let mut slots = work.slots;
-    slots.sort_by_key(|slot| slot.card.seq);
-    Ok(Recovered {
-        slots,
+    let Recovery {
+        mut entries,
+        notices,
+        ..
+    } = recovery;
+    entries.sort_by_key(|entry| entry.header.seq);
+    tracing::debug!(
+        target: "store",
+        packs = packs.len(),
+        entries = entries.len(),
+        notices = notices.len(),
+        "archive recovered"
+    );
+    Ok(RecoveredArchive {
+        entries,
         active,
-        adopted,
-        // That of a pack that is missing is not given to another one either.
-        next_pack: [&packs, &lists, &known]
+        single_body_index,
+        // Do not reuse the number of a missing pack.
+        next_pack: [&packs, &indexes, &indexed_single_bodies]
             .iter()
             .filter_map(|numbers| numbers.last())
             .max()
             .map_or(1, |last| last + 1),
-        notices: work.notices,
+        notices,
     })
 }
 
 struct Recovery<'a> {
     disk: &'a dyn Disk,
     archive: &'a Archive,
-    slots: Vec<Slot>,
+    entries: Vec<PackIndexEntry>,
     notices: Vec<String>,
 }
 
 impl Recovery<'_> {
-    /// What an unlisted pack is; `None` where it holds nothing or cannot be
-    /// used.
-    fn unlisted_kind(
-        &mut self,
-        number: u32,
-        has_list: bool,
-    ) -> Result<Option<FileKind>, StoreError> {
-        if has_list {
+    /// Kind of a pack that is not in the index of single-body packs; `None` if
+    /// it is empty or its header is damaged.
+    fn pack_kind(&mut self, number: u32, has_index: bool) -> Result<Option<FileKind>, StoreError> {
+        if has_index {
             return Ok(Some(FileKind::Shared));
         }
         let name = layout::pack(number);
         let file = self.open(&name)?;
-        if file.len().attempt(|| format!("read {name}"))? <= HEADER_LEN {
-            // Created and never written to before the end came.
+        if file.len().attempt(|| format!("read {name}"))? <= FILE_HEADER_LEN {
+            // Created, but interrupted before the first entry.
             self.disk
                 .remove(&name)
                 .attempt(|| format!("remove {name}"))?;
             return Ok(None);
         }
-        match Header::read(&*file, &name) {
-            Ok(header) => Ok(Some(header.kind)),
-            Err(StoreError::Damaged { what, detail }) => {
-                self.notices.push(format!("{what} {detail}"));
+        let header = self.read_header(&*file, &name)?;
+        Ok(header.map(|header| header.kind))
+    }
+
+    fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>, StoreError> {
+        self.disk
+            .open_writable(name)
+            .attempt(|| format!("open {name}"))
+    }
+
+    /// Reads a file header; `None` and a notice if it is damaged.
+    fn read_header(
+        &mut self,
+        file: &dyn DiskFile,
+        name: &str,
+    ) -> Result<Option<FileHeader>, StoreError> {
+        match FileHeader::read(file, name) {
+            Ok(header) => Ok(Some(header)),
+            Err(damaged @ StoreError::Damaged { .. }) => {
+                self.notices.push(damaged.to_string());
                 Ok(None)
             }
             Err(e) => Err(e),
         }
     }
 
-    fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>, StoreError> {
-        self.disk.write(name).attempt(|| format!("open {name}"))
-    }
-
-    /// Opens a list, reading what is listed; `None` where it has to be made
-    /// anew.
-    fn list(&mut self, number: u32, name: &str) -> Result<Option<(List, Vec<Slot>)>, StoreError> {
-        let file = match self.disk.write(name) {
+    /// Opens a pack index and reads its entries; `None` if it must be rebuilt.
+    fn open_index(
+        &self,
+        number: u32,
+        name: &str,
+    ) -> Result<Option<(PackIndex, Vec<PackIndexEntry>)>, StoreError> {
+        let file = match self.disk.open_writable(name) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(StoreError::io(format!("open {name}"), e)),
         };
-        let mut list = match List::open(number, name.to_string(), file) {
-            Ok(list) => list,
+        let mut index = match PackIndex::open(number, name.to_string(), file) {
+            Ok(index) => index,
             Err(StoreError::Damaged { .. }) => return Ok(None),
             Err(e) => return Err(e),
         };
-        let mut slots = Vec::new();
-        list.read_new(&mut slots)?;
-        if !list.holes.is_empty() {
+        let mut entries = Vec::new();
+        index.read_new(&mut entries)?;
+        if !index.damaged_ranges.is_empty() {
             return Ok(None);
         }
-        list.cut()?;
-        Ok(Some((list, slots)))
+        index.truncate_tail()?;
+        Ok(Some((index, entries)))
     }
 
-    /// A fresh list under another name, to be renamed once it is filled.
-    fn fresh_list(&self, number: u32, name: &str) -> Result<List, StoreError> {
-        let header = self.archive.header(FileKind::List);
-        List::create(self.disk, number, format!("{name}.new"), &header)
+    /// Creates an empty pack index under a temporary name. It is renamed by
+    /// [`replace_index`](Self::replace_index) when it is complete.
+    fn create_index(&self, number: u32, name: &str) -> Result<PackIndex, StoreError> {
+        let header = self.archive.new_header(FileKind::PackIndex)?;
+        PackIndex::create(self.disk, number, format!("{name}.new"), &header)
     }
 
-    fn publish(&self, mut list: List, name: &str) -> Result<List, StoreError> {
+    fn replace_index(&self, mut index: PackIndex, name: &str) -> Result<PackIndex, StoreError> {
         let attempt = || format!("replace {name}");
-        self.disk.rename(&list.name, name).attempt(attempt)?;
+        self.disk.rename(&index.name, name).attempt(attempt)?;
         self.disk.sync_folder(layout::PACKS).attempt(attempt)?;
-        list.name = name.to_string();
-        Ok(list)
+        index.name = name.to_string();
+        tracing::debug!(target: "store", index = index.number, "pack index rebuilt");
+        Ok(index)
     }
 
-    /// Brings the list of a shared pack up to what the pack holds, and cuts
-    /// the pack's torn tail. Returns the pack where it can take more.
-    fn shared(&mut self, number: u32) -> Result<Option<Active>, StoreError> {
-        let (pack_name, list_name) = (layout::pack(number), layout::list(number));
+    /// Brings the pack index of a shared pack up to date and truncates an
+    /// incomplete entry at the end of the pack. Returns the pack if it can get
+    /// more entries.
+    fn recover_shared_pack(&mut self, number: u32) -> Result<Option<ActivePack>, StoreError> {
+        let (pack_name, index_name) = (layout::pack(number), layout::pack_index(number));
         let file = self.open(&pack_name)?;
-        let header = match Header::read(&*file, &pack_name) {
-            Ok(header) => Some(header),
-            Err(StoreError::Damaged { what, detail }) => {
-                self.notices.push(format!("{what} {detail}"));
-                None
-            }
-            Err(e) => return Err(e),
-        };
-        let listed = self.list(number, &list_name)?;
+        let header = self.read_header(&*file, &pack_name)?;
+        let opened = self.open_index(number, &index_name)?;
         let Some(header) = header else {
-            // The keystream's start is lost: what is listed stays listed.
-            self.slots
-                .extend(listed.into_iter().flat_map(|(_, slots)| slots));
+            // Without the start of the keystream, further entries of the pack
+            // cannot be read. Keep the indexed ones.
+            self.entries
+                .extend(opened.into_iter().flat_map(|(_, entries)| entries));
             return Ok(None);
         };
-        let renew = listed.is_none();
-        let (list, slots) = match listed {
-            Some(listed) => listed,
-            None => (self.fresh_list(number, &list_name)?, Vec::new()),
+        let is_rebuilt = opened.is_none();
+        let (index, entries) = match opened {
+            Some(opened) => opened,
+            None => (self.create_index(number, &index_name)?, Vec::new()),
         };
-        let mut pack = Active {
+        let mut pack = ActivePack {
             number,
             mask: header.mask,
-            end: slots.last().map_or(HEADER_LEN, end_of),
-            list,
+            end: entries.last().map_or(FILE_HEADER_LEN, PackIndexEntry::end),
+            index,
             file,
         };
-        self.slots.extend(slots);
-        let whole = self.list_the_rest(&mut pack)?;
-        if renew {
-            pack.list = self.publish(pack.list, &list_name)?;
+        self.entries.extend(entries);
+        let is_complete = self.index_remaining_entries(&mut pack)?;
+        if is_rebuilt {
+            pack.index = self.replace_index(pack.index, &index_name)?;
         }
-        let takes_more = whole && pack.end < PACK_MAX;
-        Ok(takes_more.then_some(pack))
+        Ok((is_complete && pack.is_open()).then_some(pack))
     }
 
-    /// Lists what stands in the pack behind its listed entries. Whether the
-    /// pack ends with a whole entry then.
-    fn list_the_rest(&mut self, pack: &mut Active) -> Result<bool, StoreError> {
+    /// Adds the entries after the last indexed one to the pack index, and
+    /// truncates the pack after its last intact entry. Returns `false` if the
+    /// pack is shorter than its index covers.
+    fn index_remaining_entries(&mut self, pack: &mut ActivePack) -> Result<bool, StoreError> {
         let name = layout::pack(pack.number);
         let attempt = || format!("read {name}");
         let len = pack.file.len().attempt(attempt)?;
         if len < pack.end {
             self.notices.push(format!(
-                "{name} has {len} bytes, its list says {}",
+                "{name} has {len} bytes, its pack index covers {}",
                 pack.end
             ));
             return Ok(false);
         }
+        let from = pack.end;
         let mut batch = Vec::new();
         while pack.end < len {
-            let found = match pack_scan::entry_at(&*pack.file, &pack.mask, pack.number, pack.end)
+            let entry = match pack_scan::entry_at(&*pack.file, &pack.mask, pack.number, pack.end)
                 .attempt(attempt)?
             {
-                Ok(found) => Some(found),
+                Ok(entry) => Some(entry),
                 Err(_) => self.skip_damage(pack, &name)?,
             };
-            let Some(found) = found else { break };
-            pack.end = found.end;
-            batch.push((found.card, found.place, found.json));
-            if batch.len() == LIST_BATCH {
-                self.slots
-                    .extend(pack.list.append(&std::mem::take(&mut batch))?);
+            let Some(entry) = entry else { break };
+            pack.end = entry.location.end(&entry.header);
+            batch.push(entry);
+            if batch.len() == INDEX_BATCH {
+                self.entries
+                    .extend(pack.index.append(&std::mem::take(&mut batch))?);
             }
         }
         if !batch.is_empty() {
-            self.slots.extend(pack.list.append(&batch)?);
+            self.entries.extend(pack.index.append(&batch)?);
         }
         if pack.end < len {
-            let attempt = || format!("cut the torn end of {name}");
+            let attempt = || format!("truncate {name}");
             pack.file.set_len(pack.end).attempt(attempt)?;
             pack.file.sync().attempt(attempt)?;
         }
+        tracing::debug!(
+            target: "store",
+            pack = pack.number,
+            indexed_bytes = pack.end - from,
+            truncated_bytes = len - pack.end,
+            "shared pack recovered"
+        );
         Ok(true)
     }
 
-    fn skip_damage(&mut self, pack: &Active, name: &str) -> Result<Option<Found>, StoreError> {
-        let found = pack_scan::next_entry(&*pack.file, &pack.mask, pack.number, pack.end)
+    /// Finds the next intact entry after damage in a pack.
+    fn skip_damage(
+        &mut self,
+        pack: &ActivePack,
+        name: &str,
+    ) -> Result<Option<PackEntry>, StoreError> {
+        let entry = pack_scan::next_entry(&*pack.file, &pack.mask, pack.number, pack.end)
             .attempt(|| format!("read {name}"))?;
-        if let Some(found) = &found {
+        if let Some(entry) = &entry {
             self.notices.push(format!(
-                "{name} holds no whole entry between bytes {} and {}",
-                pack.end, found.place.start
+                "{name} is damaged between bytes {} and {}",
+                pack.end, entry.location.start
             ));
         }
-        Ok(found)
+        Ok(entry)
     }
 
-    /// The list of adopted packs; `None` where it has to be made anew.
-    fn adopted_list(&mut self) -> Result<Option<List>, StoreError> {
-        Ok(self.list(0, layout::ADOPTED)?.map(|(list, slots)| {
-            self.slots.extend(slots);
-            list
+    /// Opens the index of single-body packs; `None` if it must be rebuilt.
+    fn open_single_body_index(&mut self) -> Result<Option<PackIndex>, StoreError> {
+        let opened = self.open_index(0, layout::SINGLE_BODY_INDEX)?;
+        Ok(opened.map(|(index, entries)| {
+            self.entries.extend(entries);
+            index
         }))
     }
 
-    /// Removes names under `incoming/` that belong to an adopted pack: a power
-    /// loss between the two halves of a rename may leave both, and resuming
-    /// such a download would cut the pack.
-    fn drop_adopted_names(&self) -> Result<(), StoreError> {
-        let attempt = || format!("read {}", layout::INCOMING);
-        let mut dropped = false;
-        for name in self.disk.list(layout::INCOMING).attempt(attempt)? {
+    /// Removes names under `incoming/` of files that became packs. A power loss
+    /// during the rename may leave both names, and resuming such a download
+    /// would truncate the pack.
+    fn remove_old_names(&self) -> Result<(), StoreError> {
+        let names = self
+            .disk
+            .list(layout::INCOMING)
+            .attempt(|| format!("list the directory {}", layout::INCOMING))?;
+        let mut removed = false;
+        for name in names.iter().filter(|name| name.ends_with(".part")) {
             let name = format!("{}/{name}", layout::INCOMING);
-            if !name.ends_with(".part") {
+            let Ok(partial) = read_single_body(self.disk, self.archive.key(), &name, 0)? else {
                 continue;
-            }
-            let entry = match single_entry(self.disk, self.archive.key(), &name, 0)? {
-                Ok((card, _, _)) => card,
-                Err(_) => continue,
             };
-            if self.slots.iter().any(|slot| slot.card == entry) {
+            if self
+                .entries
+                .iter()
+                .any(|entry| entry.header == partial.header)
+            {
                 self.disk
                     .remove(&name)
                     .attempt(|| format!("remove {name}"))?;
-                dropped = true;
+                removed = true;
             }
         }
-        if dropped {
-            self.disk.sync_folder(layout::INCOMING).attempt(attempt)?;
+        if removed {
+            self.disk
+                .sync_folder(layout::INCOMING)
+                .attempt(|| format!("sync {}", layout::INCOMING))?;
         }
         Ok(())
     }
 
-    /// Lists adopted packs that are not.
-    fn adopt_unlisted(
+    /// Adds single-body packs to their index, which is created if it is `None`.
+    fn index_single_bodies(
         &mut self,
-        listed: Option<List>,
-        singles: &[u32],
-    ) -> Result<List, StoreError> {
-        let renew = listed.is_none();
-        let mut list = match listed {
-            Some(list) => list,
-            None => self.fresh_list(0, layout::ADOPTED)?,
+        index: Option<PackIndex>,
+        numbers: &[u32],
+    ) -> Result<PackIndex, StoreError> {
+        let is_rebuilt = index.is_none();
+        let mut index = match index {
+            Some(index) => index,
+            None => self.create_index(0, layout::SINGLE_BODY_INDEX)?,
         };
         let key = self.archive.key();
-        let mut found = Vec::new();
-        for number in singles {
-            match single_entry(self.disk, key, &layout::pack(*number), *number)? {
-                Ok(entry) => found.push(entry),
-                Err(why) => self.notices.push(why),
+        let mut unindexed = Vec::new();
+        for number in numbers {
+            match read_single_body(self.disk, key, &layout::pack(*number), *number)? {
+                Ok(entry) => unindexed.push(entry),
+                Err(reason) => self.notices.push(reason),
             }
         }
-        found.sort_by_key(|(card, _, _)| card.seq);
-        if !found.is_empty() {
-            self.slots.extend(list.append(&found)?);
+        unindexed.sort_by_key(|entry| entry.header.seq);
+        if !unindexed.is_empty() {
+            self.entries.extend(index.append(&unindexed)?);
         }
-        if renew {
-            list = self.publish(list, layout::ADOPTED)?;
+        if is_rebuilt {
+            index = self.replace_index(index, layout::SINGLE_BODY_INDEX)?;
         }
-        Ok(list)
+        Ok(index)
     }
-}
-
-/// Behind an entry's trailer.
-pub(crate) fn end_of(slot: &Slot) -> u64 {
-    slot.place.start + slot.card.stored + u64::from(slot.place.trailer)
 }

@@ -1,79 +1,47 @@
-//! The writer's side of an archive.
+//! [`Store`]: an archive opened for writing.
 
-use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::disk::Disk;
-use crate::disk::fs::Folder;
+use crate::disk::fs::FsDisk;
 use crate::disk::lock::WriterLock;
 use crate::disk::system;
 use crate::format::archive_file::Archive;
-use crate::format::entry::{Card, EntryKind, Place};
 use crate::format::entry::{
-    CustodyEvent, Fact, FleetNote, Kind, Setting, read_entry, read_record, setting_key,
+    CustodyEvent, EntryKind, EntryType, FleetNote, NewEntry, Setting, parse_entry, setting_key,
 };
-use crate::format::frame::Body;
+use crate::format::frame::FramedBody;
 use crate::format::pack::read_json;
-use crate::write::catalogue_db::Keyed;
+use crate::read::pending_custody;
+use crate::write::catalogue_db::{CatalogueDb, lookup_key};
 use crate::write::download::IncomingBody;
-use crate::write::group_commit::{Committer, Poison, refuse_if_full, refuse_if_poisoned};
-use crate::write::pending_custody;
-use crate::write::queue::{Done, Pending, Queue, Work};
+use crate::write::group_commit::GroupCommit;
+use crate::write::preconditions::check_free_space;
+use crate::write::queue::{CommitRequest, GROUP_MAX};
 use crate::write::recover::recover;
+use crate::write::sealing::{PendingCommit, SMALL_MAX, SealReceipt, is_compressible};
+use crate::write::store_core::StoreCore;
 use crate::{Scratch, StoreError};
-use evidence::{
-    Action, ActionId, CommandIndex, Facts, Gap, Record, ResultKey, ResultKind, Seq, Sha256, Time,
-    Version,
-};
+use evidence::{Action, ActionId, CommandIndex, Facts, Gap, ResultKey, Seq, Sha256, Time, Version};
 
-/// **Units**: bytes. A larger body gets a file of its own.
-pub const SMALL_MAX: usize = 1 << 20;
-/// **Units**: bytes of an action's JSON as received.
+/// **Units**: bytes of an action's JSON, as received.
 pub const ACTION_JSON_MAX: usize = 16 << 20;
-/// **Units**: bytes of the facts of one entry, as JSON.
-pub(crate) const FACT_BYTES_MAX: usize = 1 << 20;
-
-/// Facts noted by one caller that wait for their commit together: a commit's
-/// worth.
-pub(crate) const NOTES_AT_ONCE: usize = 1_000;
 
 /// How to open an archive for writing.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    /// Create the archive where there is none.
+    /// Create the archive if it does not exist.
     pub create: bool,
-    /// What this process is doing, for whoever else wants to write. Holds no
-    /// secret.
+    /// The command of this process, shown to other processes that want to
+    /// write. Must not contain a secret.
     pub command: String,
 }
 
-/// What sealing a result came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sealing {
-    Sealed(Record),
-    /// These very bytes were sealed under this key before.
-    AlreadyThere(Record),
-}
-
-impl Sealing {
-    pub fn record(&self) -> &Record {
-        match self {
-            Self::Sealed(record) | Self::AlreadyThere(record) => record,
-        }
-    }
-
-    pub fn into_record(self) -> Record {
-        match self {
-            Self::Sealed(record) | Self::AlreadyThere(record) => record,
-        }
-    }
-}
-
-/// What the catalogue says of a result without reading a pack.
+/// The latest version of a result, from the catalogue database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Latest {
+pub struct LatestVersion {
     pub version: Version,
     pub seq: Seq,
     pub sha256: Sha256,
@@ -81,49 +49,49 @@ pub struct Latest {
     pub bytes: u64,
 }
 
-/// An archive opened for writing. One per archive; shared between threads by
-/// reference or `Arc`.
+/// An archive opened for writing. An archive has at most one; threads share it
+/// by reference or `Arc`.
 pub struct Store {
-    shared: Arc<Shared>,
-    committer: Mutex<Option<JoinHandle<()>>>,
+    core: Arc<StoreCore>,
+    commit_thread: Mutex<Option<JoinHandle<()>>>,
     notices: Vec<String>,
 }
 
-/// What downloads need of the store.
-pub(crate) struct Shared {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) archive: Archive,
-    pub(crate) poison: Poison,
-    queue: Arc<Queue>,
-    keyed: RwLock<Option<Arc<Keyed>>>,
-    downloading: Mutex<HashSet<ResultKey>>,
-    lock: Mutex<Option<WriterLock>>,
-}
-
 impl Store {
-    /// Opens the archive in `dir` for writing.
+    /// Opens the archive in `dir` for writing, recovers it after a crash, and
+    /// merges the pending custody events of readers.
     ///
-    /// **Errors**: `NoArchive` where there is none and none may be created,
-    /// `Locked` where another writer has it.
+    /// **Errors**: `NoArchive` if there is no archive and `create` is not set;
+    /// `Locked` if another process is writing.
     ///
-    /// **Cost**: reads the side files, and of packs only what they lack.
+    /// **Cost**: reads the pack indexes, and the parts of packs that no pack
+    /// index covers.
     pub fn open(dir: &Path, options: OpenOptions) -> Result<Self, StoreError> {
-        let disk = Arc::new(Folder::new(dir));
-        if !options.create {
-            Archive::read(&*disk, dir)?;
-        } else {
+        let disk = Arc::new(FsDisk::new(dir));
+        if options.create {
             system::create_private_folder(dir)
                 .map_err(|e| StoreError::io(format!("create {}", dir.display()), e))?;
-            // Where the folder above cannot be synced, this one is there
-            // already or as durable as can be.
+            // Best effort: the parent may not be readable, or `dir` may exist
+            // for a long time already.
             let _ = dir.parent().map(system::sync_folder);
+        } else {
+            Archive::read(&*disk, dir)?;
         }
         let lock = WriterLock::acquire(dir, &options.command)?;
         let mut store = Self::open_on(disk, dir, options.create, Some(lock))?;
-        let damaged = pending_custody::fold_in(&store, dir)?;
-        store
-            .notices
-            .extend(damaged.iter().map(|damage| format!("{damage}; kept")));
+        let damage = pending_custody::merge(dir, &store.core.archive, |events| {
+            store.note_custody_events(events)
+        })?;
+        tracing::debug!(
+            target: "store",
+            damaged = damage.len(),
+            "pending custody events merged"
+        );
+        store.notices.extend(
+            damage
+                .iter()
+                .map(|damage| format!("{damage}; the line is kept")),
+        );
         Scratch::sweep(dir);
         Ok(store)
     }
@@ -141,138 +109,132 @@ impl Store {
         let recovered = recover(&*disk, &archive)?;
         let mut notices = recovered.notices;
         if archive.generation == 0 {
-            archive.renew(&*disk)?;
+            archive.bump_generation(&*disk)?;
         }
-        // What was derived from entries that are gone must not stay.
-        let mut renew = || archive.renew(&*disk);
-        let opened = Keyed::open(disk.clone(), &recovered.slots, &mut renew)?;
-        if let Some(why) = opened.rebuilt {
-            notices.push(format!("catalogue was rebuilt from the packs: {why}"));
+        let opened = CatalogueDb::open(disk.clone(), &recovered.entries, &mut || {
+            archive.bump_generation(&*disk)
+        })?;
+        if let Some(reason) = opened.rebuild_reason {
+            notices.push(format!("catalogue rebuilt from the packs: {reason}"));
         }
-        let extent = opened.extent;
-        // A Seq that was ever given is not given to anything else.
-        let last = opened.beyond.unwrap_or_default().max(extent.last);
-        let keyed = Arc::new(opened.keyed);
-        let poison: Poison = Arc::new(OnceLock::new());
-        let shared = Arc::new(Shared {
-            disk: disk.clone(),
-            archive: archive.clone(),
-            poison: poison.clone(),
-            queue: Arc::default(),
-            keyed: RwLock::new(Some(keyed.clone())),
-            downloading: Mutex::default(),
-            lock: Mutex::new(lock),
-        });
-        let committer = Committer {
+        let checkpoint = opened.checkpoint;
+        // Do not reuse the Seq of a lost entry.
+        let last_seq = opened.lost_up_to.unwrap_or_default().max(checkpoint.last);
+        let catalogue = Arc::new(opened.db);
+        let core = Arc::new(StoreCore::new(
+            disk.clone(),
+            archive.clone(),
+            catalogue.clone(),
+            lock,
+        ));
+        let group_commit = GroupCommit {
             disk,
             archive,
-            keyed,
-            next_seq: last.next(),
-            extent,
+            catalogue,
+            checkpoint,
+            next_seq: last_seq.next(),
             next_pack: recovered.next_pack,
             active: recovered.active,
-            adopted: recovered.adopted,
-            poison,
+            single_body_index: recovered.single_body_index,
+            poison: core.poison.clone(),
         };
-        let of_thread = shared.clone();
-        let thread = std::thread::Builder::new()
+        tracing::info!(
+            target: "store",
+            entries = checkpoint.count,
+            last_seq = last_seq.0,
+            notices = notices.len(),
+            "archive opened for writing"
+        );
+        let queue = core.queue.clone();
+        let commit_thread = std::thread::Builder::new()
             .name("commit".into())
-            .spawn(move || committer.run(&of_thread.queue))
-            .map_err(|e| StoreError::io("start a thread", e))?;
+            .spawn(move || group_commit.run(&queue))
+            .map_err(|e| StoreError::io("start the commit thread", e))?;
         Ok(Self {
-            shared,
-            committer: Mutex::new(Some(thread)),
+            core,
+            commit_thread: Mutex::new(Some(commit_thread)),
             notices,
         })
     }
 
-    /// What was found amiss while opening, for a person.
+    /// Problems found and repaired while opening, as text for a person.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
 
     pub fn archive_id(&self) -> [u8; 16] {
-        self.shared.archive.id
+        self.core.archive.id
     }
 
-    pub(crate) fn archive(&self) -> &Archive {
-        &self.shared.archive
-    }
-
-    /// The latest version sealed under `key`.
+    /// The latest sealed version of a result.
     ///
-    /// **Cost**: one look-up in memory or in sled.
-    pub fn latest(&self, key: ResultKey) -> Result<Option<Latest>, StoreError> {
-        let latest = self.shared.keyed()?.latest(key)?;
-        Ok(latest.map(|(card, _)| Latest {
-            version: Version(card.version),
-            seq: card.seq,
-            sha256: card.sha256,
-            bytes: card.bytes,
+    /// **Cost**: one look-up in the catalogue database.
+    pub fn latest(&self, key: ResultKey) -> Result<Option<LatestVersion>, StoreError> {
+        let latest = self.core.catalogue()?.latest(key)?;
+        Ok(latest.map(|(header, _)| LatestVersion {
+            version: Version(header.version),
+            seq: header.seq,
+            sha256: header.sha256,
+            bytes: header.bytes,
         }))
     }
 
-    /// The gap that stands for `key`: none where there is a result.
+    /// The gap of a key; `None` if the key has a result.
     ///
-    /// **Cost**: two look-ups, and a small read where there is one.
+    /// **Cost**: two look-ups, and one small read if there is a gap.
     pub fn gap(&self, key: ResultKey) -> Result<Option<Gap>, StoreError> {
         if self.latest(key)?.is_some() {
             return Ok(None);
         }
-        match self.find(Kind::Gap, key)? {
+        match self.find(EntryType::Gap, key)? {
             Some(EntryKind::Gap(gap)) => Ok(Some(gap)),
             _ => Ok(None),
         }
     }
 
-    /// The action as last noted.
+    /// The latest note of an action.
     pub fn action(&self, id: ActionId) -> Result<Option<Action>, StoreError> {
-        match self.find(Kind::Action, ResultKey::new(id, CommandIndex(0)))? {
+        match self.find(EntryType::Action, ResultKey::new(id, CommandIndex(0)))? {
             Some(EntryKind::Action(action)) => Ok(Some(action)),
             _ => Ok(None),
         }
     }
 
-    /// The setting as last noted.
+    /// The latest value of a setting.
     pub fn setting(&self, name: &str) -> Result<Option<serde_json::Value>, StoreError> {
-        match self.find(Kind::Setting, setting_key(name))? {
+        match self.find(EntryType::Setting, setting_key(name))? {
             Some(EntryKind::Setting(setting)) => Ok(Some(setting.value)),
             _ => Ok(None),
         }
     }
 
-    fn find(&self, kind: Kind, key: ResultKey) -> Result<Option<EntryKind>, StoreError> {
-        let mut ident = vec![kind as u8];
-        ident.extend_from_slice(&key.to_bytes());
-        let Some((card, place)) = self.shared.keyed()?.find(&ident)? else {
+    fn find(&self, kind: EntryType, key: ResultKey) -> Result<Option<EntryKind>, StoreError> {
+        let Some((header, location)) = self.core.catalogue()?.find(&lookup_key(kind, key))? else {
             return Ok(None);
         };
-        self.read(&card, &place).map(Some)
+        let archive_key = self.core.archive.key();
+        let json = read_json(&*self.core.disk, archive_key, &header, &location)?;
+        Ok(Some(parse_entry(&header, &json)?.kind))
     }
 
-    fn read(&self, card: &Card, place: &Place) -> Result<EntryKind, StoreError> {
-        let json = read_json(&*self.shared.disk, self.archive().key(), card, place)?;
-        Ok(read_entry(card, &json)?.kind)
-    }
-
-    /// Seals a small body and returns once it is durable. Concurrent callers
-    /// share one commit.
+    /// Seals a small body and returns when it is durable. Concurrent callers
+    /// share a commit.
     ///
-    /// **Errors**: `TooLarge` above [`SMALL_MAX`] bytes: see
-    /// [`download`](Self::download).
+    /// **Errors**: `TooLarge` above [`SMALL_MAX`] bytes; use
+    /// [`download`](Self::download) for such a body.
     pub fn seal(
         &self,
         key: ResultKey,
         facts: &Facts,
         collected_at: &Time,
         body: &[u8],
-    ) -> Result<Sealing, StoreError> {
+    ) -> Result<SealReceipt, StoreError> {
         self.submit(key, facts, collected_at, body)?.wait()
     }
 
-    /// The same without waiting, so that one thread can fill a commit, which
-    /// begins when it is worth it or a ticket is waited for. Waits only while
-    /// the queue is full.
+    /// Like [`seal`](Self::seal), but returns at once, so that one thread can
+    /// fill a commit. The commit starts when the queue contains enough, or when
+    /// the caller waits for a pending commit. Blocks while the queue is full.
     pub fn submit(
         &self,
         key: ResultKey,
@@ -287,145 +249,119 @@ impl Store {
                 limit: SMALL_MAX as u64,
             });
         }
-        let fact = Fact::result(key, collected_at, facts);
-        let body = Body::new(body, compresses(facts, body));
-        let pending = self.shared.push(Work::Entry(fact, body))?;
-        Ok(PendingCommit { pending })
+        let entry = NewEntry::result(key, collected_at, facts);
+        let body = FramedBody::new(body, is_compressible(facts, body));
+        let reply = self.core.push(CommitRequest::Entry(entry, body))?;
+        Ok(PendingCommit { reply })
     }
 
-    /// Streams a body of any size, going on with what an earlier run left.
+    /// Starts or resumes the download of a body of any size.
     ///
-    /// **Errors**: `Busy` while another download of the key is open, `DiskFull`
-    /// where not even a small body would find room.
+    /// **Errors**: `Busy` while another download of the key is open; `DiskFull`
+    /// if there is no free space for a small body.
     ///
-    /// **Cost**: reads and hashes what is there already: call it before asking
-    /// for a link that lives for minutes.
+    /// **Cost**: reads and hashes the bytes of an earlier, partial download. Call
+    /// it before requesting a link, which expires after minutes.
     pub fn download(&self, key: ResultKey) -> Result<IncomingBody, StoreError> {
-        refuse_if_poisoned(&self.shared.poison)?;
-        refuse_if_full(&*self.shared.disk, SMALL_MAX as u64)?;
-        IncomingBody::open(self.shared.clone(), key)
+        self.core.poison.check()?;
+        check_free_space(&*self.core.disk, SMALL_MAX as u64)?;
+        IncomingBody::open(self.core.clone(), key)
     }
 
-    /// Notes an action and its JSON as received. The same JSON as the latest
-    /// noted adds nothing.
+    /// Notes an action and its JSON, as received. A note with the same JSON as
+    /// the latest one adds nothing.
     pub fn note_action(&self, action: &Action, json: &[u8]) -> Result<Seq, StoreError> {
-        check_action_json(action, json)?;
-        self.note(Fact::action(action), Body::new(json, true))
+        let (entry, body) = action_entry(action, json)?;
+        self.note(entry, body)
     }
 
-    /// Notes a page of actions in one commit.
+    /// Notes several actions, up to 1,000 in one commit.
     pub fn note_actions(&self, actions: &[(&Action, &[u8])]) -> Result<(), StoreError> {
-        for page in actions.chunks(NOTES_AT_ONCE) {
-            let facts = page.iter().map(|(action, json)| {
-                check_action_json(action, json)?;
-                Ok((Fact::action(action), Body::new(json, true)))
-            });
-            self.note_all(facts)?;
-        }
-        Ok(())
+        self.note_all(actions, |(action, json)| action_entry(action, json))
     }
 
-    /// Notes several gaps in one commit.
-    pub fn note_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError> {
-        for page in gaps.chunks(NOTES_AT_ONCE) {
-            self.note_all(page.iter().map(|gap| Ok((Fact::gap(gap), Body::none()))))?;
-        }
-        Ok(())
-    }
-
-    fn note_all(
-        &self,
-        facts: impl Iterator<Item = Result<(Fact, Body), StoreError>>,
-    ) -> Result<(), StoreError> {
-        let answers = facts
-            .map(|fact| {
-                let (fact, body) = fact?;
-                self.shared.push(Work::Entry(fact, body))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        answers
-            .into_iter()
-            .try_for_each(|answer| answer.wait().map(|_| ()))
-    }
-
-    /// Notes that a result is not there. A later seal of the same key
-    /// supersedes it; the same reason and detail again add nothing.
+    /// Notes that a result is missing, with the reason. A note with the same
+    /// reason and detail adds nothing. Sealing the result later removes the gap.
     pub fn note_gap(&self, gap: &Gap) -> Result<Seq, StoreError> {
-        self.note(Fact::gap(gap), Body::none())
+        self.note(NewEntry::gap(gap), FramedBody::empty())
     }
 
-    /// Notes who did what. The very same event again adds nothing.
+    /// Notes several gaps, up to 1,000 in one commit.
+    pub fn note_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError> {
+        self.note_all(gaps, |gap| Ok((NewEntry::gap(gap), FramedBody::empty())))
+    }
+
+    /// Notes a custody event. A duplicate event adds nothing.
     pub fn note_custody(&self, event: &CustodyEvent) -> Result<Seq, StoreError> {
-        self.note(Fact::custody(event), Body::none())
+        self.note(NewEntry::custody(event), FramedBody::empty())
     }
 
-    /// Notes several events in one commit.
-    pub(crate) fn note_custodies(&self, events: &[CustodyEvent]) -> Result<(), StoreError> {
-        for page in events.chunks(NOTES_AT_ONCE) {
-            self.note_all(
-                page.iter()
-                    .map(|event| Ok((Fact::custody(event), Body::none()))),
-            )?;
-        }
-        Ok(())
+    fn note_custody_events(&self, events: &[CustodyEvent]) -> Result<(), StoreError> {
+        self.note_all(events, |event| {
+            Ok((NewEntry::custody(event), FramedBody::empty()))
+        })
     }
 
-    /// Notes a setting that decides what is found. The value it has already
-    /// adds nothing.
+    /// Notes the value of a setting that affects search results. The current
+    /// value adds nothing.
     pub fn note_setting(&self, name: &str, value: serde_json::Value) -> Result<Seq, StoreError> {
         let setting = Setting {
             name: name.to_string(),
             value,
         };
-        self.note(Fact::setting(&setting), Body::none())
+        self.note(NewEntry::setting(&setting), FramedBody::empty())
     }
 
-    /// Notes steps of fleet runs, a commit's worth at a time. What a place says
-    /// already adds nothing.
+    /// Notes states of fleet runs, up to 1,000 in one commit. The current state
+    /// of a place adds nothing.
     pub fn note_fleet(&self, notes: &[FleetNote]) -> Result<(), StoreError> {
-        for page in notes.chunks(NOTES_AT_ONCE) {
-            self.note_all(
-                page.iter()
-                    .map(|note| Ok((Fact::fleet(note), Body::none()))),
-            )?;
+        self.note_all(notes, |note| {
+            Ok((NewEntry::fleet(note), FramedBody::empty()))
+        })
+    }
+
+    fn note(&self, entry: NewEntry, body: FramedBody) -> Result<Seq, StoreError> {
+        let receipt = self.core.push(CommitRequest::Entry(entry, body))?.wait()?;
+        Ok(receipt.header.seq)
+    }
+
+    fn note_all<T>(
+        &self,
+        items: &[T],
+        to_entry: impl Fn(&T) -> Result<(NewEntry, FramedBody), StoreError>,
+    ) -> Result<(), StoreError> {
+        for group in items.chunks(GROUP_MAX) {
+            let mut replies = Vec::with_capacity(group.len());
+            for item in group {
+                let (entry, body) = to_entry(item)?;
+                replies.push(self.core.push(CommitRequest::Entry(entry, body))?);
+            }
+            for reply in replies {
+                reply.wait()?;
+            }
         }
         Ok(())
     }
 
-    fn note(&self, fact: Fact, body: Body) -> Result<Seq, StoreError> {
-        let done = self.shared.push(Work::Entry(fact, body))?.wait()?;
-        Ok(done.card.seq)
-    }
-
-    /// Commits what is queued and lets go of the archive.
+    /// Commits the queued entries, closes the catalogue database and releases
+    /// the lock.
     ///
-    /// **Errors**: `Poisoned` where a sync has failed since it was opened.
+    /// **Errors**: `Poisoned` if an earlier operation poisoned the store.
     pub fn close(&self) -> Result<(), StoreError> {
-        self.shared.queue.close();
-        if let Some(thread) = lock(&self.committer).take() {
-            thread.join().map_err(|_| StoreError::Keyed {
-                detail: "the committer has panicked".into(),
+        self.core.queue.close();
+        let commit_thread = self
+            .commit_thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = commit_thread {
+            thread.join().map_err(|_| StoreError::Catalogue {
+                detail: "the commit thread panicked".into(),
             })?;
         }
-        *self
-            .shared
-            .keyed
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-        *lock(&self.shared.lock) = None;
-        refuse_if_poisoned(&self.shared.poison)
+        self.core.close();
+        self.core.poison.check()
     }
-}
-
-fn check_action_json(action: &Action, json: &[u8]) -> Result<(), StoreError> {
-    if json.len() > ACTION_JSON_MAX {
-        return Err(StoreError::FactTooLarge {
-            what: format!("action {}", action.id),
-            bytes: json.len() as u64,
-            limit: ACTION_JSON_MAX as u64,
-        });
-    }
-    Ok(())
 }
 
 impl Drop for Store {
@@ -434,72 +370,15 @@ impl Drop for Store {
     }
 }
 
-/// A body on its way to being sealed.
-#[must_use = "a body is sealed once `wait` says so"]
-pub struct PendingCommit {
-    pending: Pending,
-}
-
-impl PendingCommit {
-    /// Returns once the body is durable.
-    pub fn wait(self) -> Result<Sealing, StoreError> {
-        wait_sealing(self.pending)
+fn action_entry(action: &Action, json: &[u8]) -> Result<(NewEntry, FramedBody), StoreError> {
+    if json.len() > ACTION_JSON_MAX {
+        return Err(StoreError::EntryTooLarge {
+            object: format!("action {}", action.id),
+            bytes: json.len() as u64,
+            limit: ACTION_JSON_MAX as u64,
+        });
     }
-}
-
-impl Shared {
-    pub(crate) fn push(&self, work: Work) -> Result<Pending, StoreError> {
-        let (Work::Entry(fact, _) | Work::Adopt(fact, _)) = &work;
-        if fact.json.len() > FACT_BYTES_MAX {
-            return Err(StoreError::FactTooLarge {
-                what: format!("facts of {}", fact.key),
-                bytes: fact.json.len() as u64,
-                limit: FACT_BYTES_MAX as u64,
-            });
-        }
-        refuse_if_poisoned(&self.poison)?;
-        self.queue.push(work)
-    }
-
-    fn keyed(&self) -> Result<Arc<Keyed>, StoreError> {
-        self.keyed
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-            .ok_or(StoreError::Closed)
-    }
-
-    pub(crate) fn claim(&self, key: ResultKey) -> Result<(), StoreError> {
-        if lock(&self.downloading).insert(key) {
-            Ok(())
-        } else {
-            Err(StoreError::Busy { key })
-        }
-    }
-
-    pub(crate) fn release(&self, key: ResultKey) {
-        lock(&self.downloading).remove(&key);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(crate) fn wait_sealing(pending: Pending) -> Result<Sealing, StoreError> {
-    let Done { card, json, fresh } = pending.wait()?;
-    let record = read_record(&card, &json)?;
-    Ok(if fresh {
-        Sealing::Sealed(record)
-    } else {
-        Sealing::AlreadyThere(record)
-    })
-}
-
-/// Only transcripts shrink much; what is packed already does not.
-pub(crate) fn compresses(facts: &Facts, body: &[u8]) -> bool {
-    let packed = body.starts_with(b"\x1f\x8b") || body.starts_with(b"PK");
-    facts.kind == ResultKind::Transcript && !packed
+    Ok((NewEntry::action(action), FramedBody::new(json, true)))
 }
 
 #[cfg(test)]
@@ -507,22 +386,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_store_and_its_downloads_cross_threads() {
-        fn crosses<T: Send + Sync>() {}
-        fn moves<T: Send>() {}
-        crosses::<Store>();
-        moves::<IncomingBody>();
-        moves::<PendingCommit>();
-    }
-
-    #[test]
-    fn only_transcripts_that_are_not_packed_are_compressed() {
-        let origin = evidence::Origin::Import { path: "a".into() };
-        let transcript = Facts::new(ResultKind::Transcript, origin.clone());
-        let file = Facts::new(ResultKind::File, origin);
-        assert!(compresses(&transcript, b"{}"));
-        assert!(!compresses(&transcript, b"\x1f\x8b\x08"));
-        assert!(!compresses(&transcript, b"PK\x03\x04"));
-        assert!(!compresses(&file, b"{}"));
+    fn store_is_shared_and_downloads_move_between_threads() {
+        fn is_shareable<T: Send + Sync>() {}
+        fn is_movable<T: Send>() {}
+        is_shareable::<Store>();
+        is_movable::<IncomingBody>();
+        is_movable::<PendingCommit>();
     }
 }
