@@ -13,6 +13,7 @@ use crate::app::{Failure, Kind};
 #[cfg(feature = "emulator")]
 use crate::cli::args;
 use crate::cli::args::Global;
+#[cfg(feature = "emulator")]
 use crate::cli::output::Output;
 use crate::cli::output::{human_bytes, human_count};
 use crate::cli::{Exit, say};

@@ -18,6 +18,8 @@ mod fleet;
 mod fleet_size;
 mod hostile;
 mod import;
+#[cfg(all(target_os = "linux", feature = "keyring"))]
+mod keyring;
 mod kill;
 #[cfg(feature = "emulator")]
 mod memory;
