@@ -9,7 +9,7 @@ use evidence::{Layer, Problem};
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::{DeflateEncoder, GzEncoder};
-use members::{Member, ResultHint, Scratch, TraverseSettings, Visitor, walk};
+use members::{Member, ResultHint, Scratch, TraverseSettings, Visitor, traverse};
 
 const TEXT_BYTES: usize = 32 << 20;
 
@@ -53,7 +53,7 @@ fn count(bytes: &[u8]) -> u64 {
     let mut counts = Counts(0, vec![0; 64 << 10]);
     let mut scratch = || Ok(Box::new(Cursor::new(Vec::new())) as Box<dyn Scratch>);
     let settings = TraverseSettings::default();
-    walk(
+    traverse(
         &mut Cursor::new(bytes),
         ResultHint::default(),
         &settings,

@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use std::ops::ControlFlow;
 
 use evidence::{Layer, Problem};
-use members::{Member, ResultHint, Scratch, TraverseSettings, Visitor, open, walk};
+use members::{Member, ResultHint, Scratch, TraverseSettings, Visitor, open, traverse};
 
 #[derive(Default)]
 struct Keeps(Vec<(Vec<Layer>, Vec<u8>)>);
@@ -28,7 +28,7 @@ pub fn run(bytes: &[u8]) {
     settings.limits.memory_bytes_max = 1 << 10;
     let mut scratch = || Ok(Box::new(Cursor::new(Vec::new())) as Box<dyn Scratch>);
     let mut keeps = Keeps::default();
-    let summary = walk(
+    let summary = traverse(
         &mut Cursor::new(bytes),
         ResultHint::default(),
         &settings,

@@ -77,7 +77,7 @@ impl<'a> Indexer<'a> {
         };
         if let Some(source) = source {
             let mut source = damage.watch(source);
-            let walked = members::walk(&mut source, hint, &settings, &mut scratch, &mut result);
+            let walked = members::traverse(&mut source, hint, &settings, &mut scratch, &mut result);
             let failed = result.failed.take().map_or(Ok(()), Err);
             let walked = failed.and(walked.map_err(Failure::from));
             if let Some(summary) = damage.excuses(walked)? {

@@ -154,7 +154,7 @@ impl<'a> Shown<'a> {
             shows: self.reference.layers.is_empty(),
             failed: None,
         };
-        members::walk(
+        members::traverse(
             &mut source,
             self.hint(),
             &self.reading.members,

@@ -5,19 +5,19 @@ use std::io::{self, Read};
 
 use crc32fast::Hasher;
 
-use crate::source::Shared;
+use crate::source::TraverseContext;
 
-pub(crate) struct Guard<'a> {
+pub(crate) struct CheckedReader<'a> {
     inner: &'a mut dyn Read,
-    shared: &'a Shared,
+    shared: &'a TraverseContext,
     made: u64,
     crc: Hasher,
-    end: Option<End>,
+    end: Option<StreamEnd>,
 }
 
 /// How the bytes came to an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum StreamEnd {
     Whole,
     Damaged(String),
     MemberLimit,
@@ -25,8 +25,8 @@ pub(crate) enum End {
     Fault,
 }
 
-impl<'a> Guard<'a> {
-    pub fn new(inner: &'a mut dyn Read, shared: &'a Shared) -> Self {
+impl<'a> CheckedReader<'a> {
+    pub fn new(inner: &'a mut dyn Read, shared: &'a TraverseContext) -> Self {
         Self {
             inner,
             shared,
@@ -42,7 +42,7 @@ impl<'a> Guard<'a> {
     }
 
     /// `None` while the end was not reached.
-    pub fn end(&self) -> Option<&End> {
+    pub fn end(&self) -> Option<&StreamEnd> {
         self.end.as_ref()
     }
 
@@ -50,17 +50,17 @@ impl<'a> Guard<'a> {
         self.crc.clone().finalize()
     }
 
-    fn stop(&mut self, end: End) -> io::Result<usize> {
+    fn stop(&mut self, end: StreamEnd) -> io::Result<usize> {
         self.end = Some(end);
         Ok(0)
     }
 
     /// At a limit one more byte is asked for: a member that ends exactly there
     /// is whole.
-    fn at_limit(&mut self, end: End) -> io::Result<usize> {
+    fn at_limit(&mut self, end: StreamEnd) -> io::Result<usize> {
         let mut one = [0];
         match self.inner.read(&mut one) {
-            Ok(0) => self.stop(End::Whole),
+            Ok(0) => self.stop(StreamEnd::Whole),
             Ok(_) => self.stop(end),
             Err(e) => self.broke(&e),
         }
@@ -69,17 +69,17 @@ impl<'a> Guard<'a> {
     fn broke(&mut self, error: &io::Error) -> io::Result<usize> {
         if self.shared.is_read_out() {
             // The walk ends here, and says so; what was read is kept.
-            return self.stop(End::Fault);
+            return self.stop(StreamEnd::Fault);
         }
         if self.shared.has_fault() {
-            self.end = Some(End::Fault);
+            self.end = Some(StreamEnd::Fault);
             return Err(io::Error::new(error.kind(), error.to_string()));
         }
-        self.stop(End::Damaged(error.to_string()))
+        self.stop(StreamEnd::Damaged(error.to_string()))
     }
 }
 
-impl Read for Guard<'_> {
+impl Read for CheckedReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if buf.is_empty() || self.end.is_some() {
             return Ok(0);
@@ -90,14 +90,14 @@ impl Read for Guard<'_> {
         let wanted = allowed.min(buf.len());
         if wanted == 0 {
             let end = if work == 0 {
-                End::WorkLimit
+                StreamEnd::WorkLimit
             } else {
-                End::MemberLimit
+                StreamEnd::MemberLimit
             };
             return self.at_limit(end);
         }
         match self.inner.read(&mut buf[..wanted]) {
-            Ok(0) => self.stop(End::Whole),
+            Ok(0) => self.stop(StreamEnd::Whole),
             Ok(n) => {
                 self.crc.update(&buf[..n]);
                 self.made += n as u64;

@@ -13,10 +13,10 @@ use ::zip::read::read_zipfile_from_stream_with_options;
 use ::zip::result::ZipError;
 use lzma_rust2::{LzmaReader, XzReader};
 
-use crate::inflate::Inflate;
+use crate::inflate::InflateReader;
 use crate::limits::{READ_BYTES, WINDOW_BYTES_MAX};
-use crate::source::Shared;
-use crate::zip::{Aes, Entry, LOCAL};
+use crate::source::TraverseContext;
+use crate::zip::{AesParameters, LOCAL, ZipEntry};
 
 const STORED: u16 = 0;
 const DEFLATE: u16 = 8;
@@ -39,7 +39,7 @@ pub(crate) fn is_supported(method: u16) -> bool {
 }
 
 /// Whether the packed bytes are the plain ones.
-pub(crate) fn is_stored(entry: &Entry) -> bool {
+pub(crate) fn is_stored(entry: &ZipEntry) -> bool {
     entry.method == STORED && !entry.is_encrypted()
 }
 
@@ -72,15 +72,15 @@ pub(crate) fn method_name(method: u16) -> String {
 ///
 /// **Errors**: where not even the first byte can be made.
 pub(crate) fn inflate<T>(
-    shared: &Shared,
-    entry: &Entry,
+    shared: &TraverseContext,
+    entry: &ZipEntry,
     input: &mut dyn BufRead,
     take: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<T> {
     match entry.inner_method() {
-        STORED => Ok(take(&mut ByRead(input))),
+        STORED => Ok(take(&mut DynRead(input))),
         DEFLATE => {
-            let mut inflate = Inflate::with(input, shared.engine.take());
+            let mut inflate = InflateReader::with(input, shared.engine.take());
             let taken = take(&mut inflate);
             shared.engine.set(Some(inflate.into_engine()));
             Ok(taken)
@@ -92,7 +92,7 @@ pub(crate) fn inflate<T>(
             Ok(take(&mut decoder))
         }
         XZ => {
-            let input = ByRead(input);
+            let input = DynRead(input);
             Ok(take(&mut XzReader::new_mem_limit(
                 input,
                 true,
@@ -105,22 +105,25 @@ pub(crate) fn inflate<T>(
             let options = ZipReadOptions::new()
                 .ignore_crc32(true)
                 .override_compressed_size(u64::MAX);
-            through_zip(header, options, &mut ByRead(input), take).map_err(io::Error::other)
+            through_zip(header, options, &mut DynRead(input), take).map_err(io::Error::other)
         }
     }
 }
 
 /// `dyn BufRead` where a plain `Read` is wanted.
-struct ByRead<'a>(&'a mut dyn BufRead);
+struct DynRead<'a>(&'a mut dyn BufRead);
 
-impl Read for ByRead<'_> {
+impl Read for DynRead<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read(buf)
     }
 }
 
 /// LZMA in zip: version, length of properties, properties, stream.
-fn open_lzma<'a>(entry: &Entry, input: &'a mut dyn BufRead) -> io::Result<LzmaReader<ByRead<'a>>> {
+fn open_lzma<'a>(
+    entry: &ZipEntry,
+    input: &'a mut dyn BufRead,
+) -> io::Result<LzmaReader<DynRead<'a>>> {
     let mut head = [0; 9];
     input.read_exact(&mut head)?;
     let [_, _, len0, len1, props, d0, d1, d2, d3] = head;
@@ -143,7 +146,7 @@ fn open_lzma<'a>(entry: &Entry, input: &'a mut dyn BufRead) -> io::Result<LzmaRe
             format!("LZMA dictionary of {dictionary} bytes (limit {WINDOW_BYTES_MAX})"),
         ));
     }
-    LzmaReader::new_with_props(ByRead(input), size, props, dictionary, None)
+    LzmaReader::new_with_props(DynRead(input), size, props, dictionary, None)
 }
 
 /// A password did not fit, or something else went wrong.
@@ -154,9 +157,9 @@ pub(crate) enum UnlockError {
 
 /// How a password is checked before anything is decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Check {
+pub(crate) enum PasswordCheck {
     /// Two bytes, and a code over everything at the end.
-    Aes(Aes),
+    Aes(AesParameters),
     /// One byte, held against the checksum's highest.
     Crc,
     /// One byte, held against the time's highest.
@@ -168,30 +171,30 @@ pub(crate) enum Check {
 /// The checks to try, the likelier one first: packers that write descriptors
 /// do not know the checksum beforehand and are meant to use the time, but not
 /// all do.
-pub(crate) fn checks(entry: &Entry) -> Vec<Check> {
+pub(crate) fn checks(entry: &ZipEntry) -> Vec<PasswordCheck> {
     match entry.aes() {
-        Some(aes) => vec![Check::Aes(aes)],
-        None if entry.has_descriptor() => vec![Check::Time, Check::Crc],
-        None => vec![Check::Crc],
+        Some(aes) => vec![PasswordCheck::Aes(aes)],
+        None if entry.has_descriptor() => vec![PasswordCheck::Time, PasswordCheck::Crc],
+        None => vec![PasswordCheck::Crc],
     }
 }
 
 /// Hands the decrypted, still packed bytes of `input` to `take`.
 pub(crate) fn unlock<T>(
-    entry: &Entry,
-    check: Check,
+    entry: &ZipEntry,
+    check: PasswordCheck,
     password: &str,
     input: &mut dyn Read,
     take: impl FnOnce(&mut dyn BufRead) -> T,
 ) -> Result<T, UnlockError> {
     const ENCRYPTED: u16 = 1;
     let header = match check {
-        Check::Aes(aes) => {
+        PasswordCheck::Aes(aes) => {
             let [v0, v1] = 2u16.to_le_bytes();
             let extra = [1, 0x99, 7, 0, v0, v1, b'A', b'E', aes.strength, 0, 0];
             header(WINZIP_AES, ENCRYPTED | DESCRIPTOR_FOLLOWS, 0, 0, 0, &extra)
         }
-        Check::Time => header(
+        PasswordCheck::Time => header(
             STORED,
             ENCRYPTED | DESCRIPTOR_FOLLOWS,
             entry.time,
@@ -199,7 +202,7 @@ pub(crate) fn unlock<T>(
             0,
             &[],
         ),
-        Check::Crc | Check::None => {
+        PasswordCheck::Crc | PasswordCheck::None => {
             let mut extra = vec![1, 0, 16, 0];
             extra.extend_from_slice(&entry.compressed.to_le_bytes());
             extra.extend_from_slice(&entry.compressed.to_le_bytes());
@@ -229,12 +232,12 @@ const PROOF_BYTES: u64 = 1 << 20;
 ///
 /// **Cost**: stored members are read whole, others up to [`PROOF_BYTES`].
 pub(crate) fn proves(
-    shared: &Shared,
-    entry: &Entry,
-    check: Check,
+    shared: &TraverseContext,
+    entry: &ZipEntry,
+    check: PasswordCheck,
     plain: &mut dyn BufRead,
 ) -> bool {
-    if matches!(check, Check::Aes(_)) {
+    if matches!(check, PasswordCheck::Aes(_)) {
         return true;
     }
     makes_sense(shared, entry, plain)
@@ -242,13 +245,17 @@ pub(crate) fn proves(
 
 /// Whether `packed` is what the entry says it is, as far as a look at its
 /// beginning tells.
-pub(crate) fn makes_sense(shared: &Shared, entry: &Entry, packed: &mut dyn BufRead) -> bool {
+pub(crate) fn makes_sense(
+    shared: &TraverseContext,
+    entry: &ZipEntry,
+    packed: &mut dyn BufRead,
+) -> bool {
     let stored = entry.inner_method() == STORED;
     let len = if stored { u64::MAX } else { PROOF_BYTES };
     inflate(shared, entry, packed, |bytes| is_whole(entry, bytes, len)).unwrap_or(false)
 }
 
-fn is_whole(entry: &Entry, bytes: &mut dyn Read, len: u64) -> bool {
+fn is_whole(entry: &ZipEntry, bytes: &mut dyn Read, len: u64) -> bool {
     let mut crc = crc32fast::Hasher::new();
     let mut made = 0;
     let mut buf = vec![0; READ_BYTES];
@@ -289,7 +296,7 @@ fn through_zip<T>(
     take: impl FnOnce(&mut dyn Read) -> T,
 ) -> Result<T, ZipError> {
     let closed = Cell::new(false);
-    let mut stream = Cursor::new(header).chain(Closing {
+    let mut stream = Cursor::new(header).chain(ClosableReader {
         data,
         closed: &closed,
     });
@@ -303,12 +310,12 @@ fn through_zip<T>(
 }
 
 /// Bytes that can be declared over.
-struct Closing<'a> {
+struct ClosableReader<'a> {
     data: &'a mut dyn Read,
     closed: &'a Cell<bool>,
 }
 
-impl Read for Closing<'_> {
+impl Read for ClosableReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.closed.get() {
             Ok(0)

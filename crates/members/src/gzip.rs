@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 
 use crc32fast::Hasher;
 
-use crate::inflate::Inflate;
+use crate::inflate::InflateReader;
 use evidence::{Problem, ProblemKind};
 
 /// Longest name kept of a header; a zip's is bounded by its format alike.
@@ -26,24 +26,24 @@ pub(crate) fn is_gzip(head: &[u8]) -> bool {
 /// chance, and bytes that are no gzip are to be read as they are.
 pub(crate) fn is_plausible(head: &[u8]) -> bool {
     let mut rest = head;
-    match Header::read(&mut rest) {
+    match GzipHeader::read(&mut rest) {
         Ok(_) => {}
         Err(e) => return e.kind() == io::ErrorKind::UnexpectedEof,
     }
-    let first = Inflate::new(rest).read_exact(&mut [0]);
+    let first = InflateReader::new(rest).read_exact(&mut [0]);
     first.map_or_else(|e| e.kind() == io::ErrorKind::UnexpectedEof, |()| true)
 }
 
 /// What a gzip header says of its content.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Header {
+pub(crate) struct GzipHeader {
     /// ISO-8859-1, as it stands there.
     pub name: Option<Vec<u8>>,
     /// Seconds since 1970; 0 says nothing.
     pub mtime: u32,
 }
 
-impl Header {
+impl GzipHeader {
     /// **Errors**: of the input, or its end inside the header.
     pub fn read(input: &mut impl BufRead) -> io::Result<Self> {
         let mut fixed = [0; 10];
@@ -110,8 +110,8 @@ pub(crate) fn latin1(bytes: &[u8]) -> String {
 }
 
 /// The content of a gzip stream whose first header has been read.
-pub(crate) struct Gzip<R> {
-    inflate: Inflate<R>,
+pub(crate) struct GzipReader<R> {
+    inflate: InflateReader<R>,
     crc: Hasher,
     made: u64,
     members: u64,
@@ -119,10 +119,10 @@ pub(crate) struct Gzip<R> {
     problems: Vec<Problem>,
 }
 
-impl<R: BufRead> Gzip<R> {
+impl<R: BufRead> GzipReader<R> {
     pub fn new(input: R) -> Self {
         Self {
-            inflate: Inflate::new(input),
+            inflate: InflateReader::new(input),
             crc: Hasher::new(),
             made: 0,
             members: 1,
@@ -181,7 +181,7 @@ impl<R: BufRead> Gzip<R> {
         let input = self.inflate.input();
         let mut tail = 0;
         if input.fill_buf()?.first() == Some(&MAGIC[0]) {
-            match Header::read(input) {
+            match GzipHeader::read(input) {
                 Ok(_) => {
                     self.inflate.restart();
                     self.members += 1;
@@ -221,7 +221,7 @@ fn count_garbage(input: &mut impl BufRead, mut begun: bool) -> io::Result<u64> {
     }
 }
 
-impl<R: BufRead> Read for Gzip<R> {
+impl<R: BufRead> Read for GzipReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while !self.ended && !buf.is_empty() {
             let n = self.inflate.read(buf)?;

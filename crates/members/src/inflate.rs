@@ -5,13 +5,13 @@ use std::io::{self, BufRead, Read};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-pub(crate) struct Inflate<R> {
+pub(crate) struct InflateReader<R> {
     input: R,
     engine: Decompress,
     ended: bool,
 }
 
-impl<R: BufRead> Inflate<R> {
+impl<R: BufRead> InflateReader<R> {
     pub fn new(input: R) -> Self {
         Self::with(input, None)
     }
@@ -49,7 +49,7 @@ impl<R: BufRead> Inflate<R> {
     }
 }
 
-impl<R: BufRead> Read for Inflate<R> {
+impl<R: BufRead> Read for InflateReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while !self.ended && !buf.is_empty() {
             let input = self.input.fill_buf()?;

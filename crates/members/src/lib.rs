@@ -31,7 +31,7 @@ use std::ops::ControlFlow;
 use evidence::{Layer, Problem};
 
 pub use crate::limits::TraverseLimits;
-pub use crate::traverse::{open, walk};
+pub use crate::traverse::{open, traverse};
 
 /// **Units**: bytes that tell whether something holds members.
 pub const HEAD_BYTES: u64 = 16;

@@ -90,20 +90,20 @@ impl Default for TraverseLimits {
 
 /// A number of bytes, and the limit that says so.
 #[derive(Clone, Debug)]
-pub(crate) struct Bound {
+pub(crate) struct ByteLimit {
     pub bytes: u64,
     pub why: String,
 }
 
 impl TraverseLimits {
     /// What may be inflated from a result of `source_bytes`.
-    pub(crate) fn work(&self, source_bytes: u64) -> Bound {
+    pub(crate) fn work(&self, source_bytes: u64) -> ByteLimit {
         let by_ratio = self.by_ratio(source_bytes).saturating_mul(RATIO_MEMBERS);
         self.lower(by_ratio, source_bytes, self.inflated_bytes_max)
     }
 
     /// What may be inflated from one member of it.
-    pub(crate) fn member(&self, source_bytes: u64) -> Bound {
+    pub(crate) fn member(&self, source_bytes: u64) -> ByteLimit {
         let by_ratio = self.by_ratio(source_bytes);
         self.lower(by_ratio, source_bytes, self.member_bytes_max)
     }
@@ -114,16 +114,16 @@ impl TraverseLimits {
             .max(self.ratio_floor_bytes)
     }
 
-    fn lower(&self, by_ratio: u64, source_bytes: u64, max: u64) -> Bound {
+    fn lower(&self, by_ratio: u64, source_bytes: u64, max: u64) -> ByteLimit {
         if max <= by_ratio {
             let why = format!("{max} bytes inflated");
-            return Bound { bytes: max, why };
+            return ByteLimit { bytes: max, why };
         }
         let why = format!(
             "{by_ratio} bytes out of {source_bytes} (ratio {} beyond {} bytes)",
             self.ratio_max, self.ratio_floor_bytes
         );
-        Bound {
+        ByteLimit {
             bytes: by_ratio,
             why,
         }

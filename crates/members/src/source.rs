@@ -7,10 +7,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use flate2::Decompress;
 
 use crate::ReadSeek;
-use crate::limits::{Bound, READ_BYTES_MIN, READS_OVER_WORK};
+use crate::limits::{ByteLimit, READ_BYTES_MIN, READS_OVER_WORK};
 
 /// What all readers of a walk share.
-pub(crate) struct Shared {
+pub(crate) struct TraverseContext {
     /// The first failure of the world, kept while decoders pass on their own
     /// reading of it.
     fault: RefCell<Option<io::Error>>,
@@ -20,13 +20,13 @@ pub(crate) struct Shared {
     /// **Units**: bytes, of all sources together.
     read: Cell<u64>,
     /// Of all wrappings together.
-    pub work: Bound,
+    pub work: ByteLimit,
     /// Of one member.
-    pub member: Bound,
+    pub member: ByteLimit,
 }
 
-impl Shared {
-    pub fn new(work: Bound, member: Bound) -> Self {
+impl TraverseContext {
+    pub fn new(work: ByteLimit, member: ByteLimit) -> Self {
         Self {
             fault: RefCell::new(None),
             engine: Cell::new(None),
@@ -79,16 +79,16 @@ impl Shared {
 }
 
 /// A stretch of a source, read from its start.
-pub(crate) struct Window<'a> {
+pub(crate) struct RangeReader<'a> {
     source: &'a mut dyn ReadSeek,
-    shared: &'a Shared,
+    shared: &'a TraverseContext,
     left: u64,
 }
 
-impl<'a> Window<'a> {
+impl<'a> RangeReader<'a> {
     pub fn new(
         source: &'a mut dyn ReadSeek,
-        shared: &'a Shared,
+        shared: &'a TraverseContext,
         start: u64,
         len: u64,
     ) -> io::Result<Self> {
@@ -101,7 +101,7 @@ impl<'a> Window<'a> {
     }
 }
 
-impl Read for Window<'_> {
+impl Read for RangeReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let wanted = usize::try_from(self.left)
             .unwrap_or(usize::MAX)
@@ -116,18 +116,18 @@ impl Read for Window<'_> {
 }
 
 /// A stretch of a source as a source of its own.
-pub(crate) struct Part<'a> {
+pub(crate) struct SourceSlice<'a> {
     source: &'a mut dyn ReadSeek,
     start: u64,
     len: u64,
     at: u64,
 }
 
-impl<'a> Part<'a> {
+impl<'a> SourceSlice<'a> {
     /// The stretch as far as there is one.
     pub fn new(
         source: &'a mut dyn ReadSeek,
-        shared: &Shared,
+        shared: &TraverseContext,
         start: u64,
         len: u64,
     ) -> io::Result<Self> {
@@ -141,7 +141,7 @@ impl<'a> Part<'a> {
     }
 }
 
-impl Read for Part<'_> {
+impl Read for SourceSlice<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let wanted = left.min(buf.len());
@@ -151,7 +151,7 @@ impl Read for Part<'_> {
     }
 }
 
-impl Seek for Part<'_> {
+impl Seek for SourceSlice<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let to = match to {
             SeekFrom::Start(to) => Some(to),
@@ -172,7 +172,7 @@ impl Seek for Part<'_> {
 /// One read that notes a failure as the world's.
 pub(crate) fn read_some(
     source: &mut (impl Read + ?Sized),
-    shared: &Shared,
+    shared: &TraverseContext,
     buf: &mut [u8],
 ) -> io::Result<usize> {
     loop {
@@ -190,14 +190,14 @@ pub(crate) fn read_some(
     }
 }
 
-pub(crate) fn seek(source: &mut dyn ReadSeek, shared: &Shared, to: u64) -> io::Result<()> {
+pub(crate) fn seek(source: &mut dyn ReadSeek, shared: &TraverseContext, to: u64) -> io::Result<()> {
     source
         .seek(SeekFrom::Start(to))
         .inspect_err(|e| shared.note(e))
         .map(drop)
 }
 
-pub(crate) fn length(source: &mut dyn ReadSeek, shared: &Shared) -> io::Result<u64> {
+pub(crate) fn length(source: &mut dyn ReadSeek, shared: &TraverseContext) -> io::Result<u64> {
     source
         .seek(SeekFrom::End(0))
         .inspect_err(|e| shared.note(e))
@@ -206,7 +206,7 @@ pub(crate) fn length(source: &mut dyn ReadSeek, shared: &Shared) -> io::Result<u
 /// Fills `buf` from `at` as far as there are bytes.
 pub(crate) fn read_at(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
+    shared: &TraverseContext,
     at: u64,
     buf: &mut [u8],
 ) -> io::Result<usize> {
@@ -222,7 +222,7 @@ pub(crate) fn read_at(
 }
 
 /// A stream whose first bytes have been looked at.
-pub(crate) struct Peeked<'a> {
+pub(crate) struct PeekReader<'a> {
     head: [u8; PEEK_BYTES],
     len: usize,
     at: usize,
@@ -232,7 +232,7 @@ pub(crate) struct Peeked<'a> {
 /// Enough for every magic and a gzip header of usual length.
 pub(crate) const PEEK_BYTES: usize = 512;
 
-impl<'a> Peeked<'a> {
+impl<'a> PeekReader<'a> {
     /// **Errors**: those of `rest`, after which `Guard` has noted what they
     /// were.
     pub fn new(rest: &'a mut dyn Read) -> io::Result<Self> {
@@ -257,7 +257,7 @@ impl<'a> Peeked<'a> {
     }
 }
 
-impl Read for Peeked<'_> {
+impl Read for PeekReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.head.get(self.at..self.len) {
             Some(head) if !head.is_empty() => {

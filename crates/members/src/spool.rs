@@ -4,7 +4,7 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 
 use crate::limits::{READ_BYTES, TraverseLimits};
-use crate::source::Shared;
+use crate::source::TraverseContext;
 use crate::{Scratch, ScratchFactory};
 
 pub(crate) enum Spool {
@@ -28,7 +28,7 @@ pub(crate) enum SpoolError {
 pub(crate) fn spool(
     bytes: &mut dyn Read,
     limits: &TraverseLimits,
-    shared: &Shared,
+    shared: &TraverseContext,
     factory: &mut ScratchFactory<'_>,
 ) -> Result<Spooled, SpoolError> {
     let mut memory = Vec::new();

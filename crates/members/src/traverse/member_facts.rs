@@ -2,7 +2,7 @@
 //! from.
 
 use crate::gzip;
-use crate::zip::Entry;
+use crate::zip::ZipEntry;
 use crate::{Member, Modified};
 use evidence::Layer;
 
@@ -42,7 +42,7 @@ fn percent_decoded(text: &str) -> String {
 
 /// What a container says of a member, apart from its labels.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct MemberFacts {
     pub raw_name: Vec<u8>,
     pub name: String,
     pub size_declared: Option<u64>,
@@ -51,8 +51,8 @@ pub(crate) struct Facts {
     pub symlink: bool,
 }
 
-impl Facts {
-    pub fn of_entry(entry: &Entry, name: String) -> Self {
+impl MemberFacts {
+    pub fn of_entry(entry: &ZipEntry, name: String) -> Self {
         Self {
             raw_name: entry.raw_name.clone(),
             name,

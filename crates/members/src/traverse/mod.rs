@@ -7,15 +7,15 @@ mod zip_members;
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 
-use crate::checked_reader::{End, Guard};
+use crate::checked_reader::{CheckedReader, StreamEnd};
 use crate::gzip;
-use crate::gzip::{Gzip, Header};
+use crate::gzip::{GzipHeader, GzipReader};
 use crate::limits::READ_BYTES;
 use crate::source;
-use crate::source::{Peeked, Shared, Window};
+use crate::source::{PeekReader, RangeReader, TraverseContext};
 use crate::spool;
 use crate::spool::{Spool, SpoolError};
-use crate::traverse::member_facts::{Facts, file_name};
+use crate::traverse::member_facts::{MemberFacts, file_name};
 use crate::zip;
 use crate::{
     ContainerFormat, Member, MembersError, Modified, ReadSeek, ResultHint, ScratchFactory,
@@ -29,7 +29,7 @@ use evidence::{Layer, Problem, ProblemKind};
 /// **Cost**: every byte of every wrapping is inflated once, encrypted members
 /// up to twice; one scratch file per level of nested archives that do not fit
 /// in memory.
-pub fn walk(
+pub fn traverse(
     source: &mut dyn ReadSeek,
     hint: ResultHint<'_>,
     settings: &TraverseSettings,
@@ -53,7 +53,7 @@ pub fn open(
     scratch: &mut ScratchFactory<'_>,
     take: &mut dyn FnMut(&Member<'_>, &mut dyn Read),
 ) -> Result<Vec<Problem>, MembersError> {
-    let mut one = One {
+    let mut one = SingleMember {
         layers,
         take,
         taken: false,
@@ -74,14 +74,14 @@ pub fn open(
 }
 
 /// Takes the one member that was asked for.
-struct One<'a> {
+struct SingleMember<'a> {
     layers: &'a [Layer],
     take: &'a mut dyn FnMut(&Member<'_>, &mut dyn Read),
     taken: bool,
     problems: Vec<Problem>,
 }
 
-impl Visitor for One<'_> {
+impl Visitor for SingleMember<'_> {
     fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
         if member.layers == self.layers {
             self.taken = true;
@@ -109,8 +109,8 @@ fn run(
         .seek(io::SeekFrom::End(0))
         .map_err(|source| failed(&[], source))?;
     let limits = &settings.limits;
-    let shared = Shared::new(limits.work(len), limits.member(len));
-    let mut walk = Walk {
+    let shared = TraverseContext::new(limits.work(len), limits.member(len));
+    let mut traversal = Traversal {
         settings,
         shared: &shared,
         scratch,
@@ -122,25 +122,25 @@ fn run(
         likely: 0,
         summary: TraverseSummary::default(),
     };
-    let mut facts = Facts::default();
+    let mut facts = MemberFacts::default();
     if let Some(name) = hint.name {
         facts.name = file_name(name);
         facts.raw_name = name.as_bytes().to_vec();
     }
-    let ended = walk.peel_seekable(source, &facts);
-    let mut summary = walk.summary;
+    let ended = traversal.peel_seekable(source, &facts);
+    let mut summary = traversal.summary;
     summary.inflated_bytes = shared.inflated.get();
     match ended {
-        Ok(()) | Err(Stop::Found) => Ok(summary),
-        Err(Stop::Visitor) => {
+        Ok(()) | Err(TraverseStop::Found) => Ok(summary),
+        Err(TraverseStop::Visitor) => {
             summary.stopped = true;
             Ok(summary)
         }
-        Err(Stop::Cut) => {
+        Err(TraverseStop::Cut) => {
             summary.cut = true;
             Ok(summary)
         }
-        Err(Stop::World(error)) => Err(error),
+        Err(TraverseStop::World(error)) => Err(error),
     }
 }
 
@@ -152,7 +152,7 @@ fn failed(layers: &[Layer], source: io::Error) -> MembersError {
 }
 
 /// Why a walk ends early.
-enum Stop {
+enum TraverseStop {
     Visitor,
     /// A limit of the whole walk; the problem has been told.
     Cut,
@@ -161,18 +161,18 @@ enum Stop {
     World(MembersError),
 }
 
-type Flow = Result<(), Stop>;
+type TraverseResult = Result<(), TraverseStop>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum DetectedFormat {
     Gzip,
     Zip,
-    Leaf,
+    File,
 }
 
-struct Walk<'w> {
+struct Traversal<'w> {
     settings: &'w TraverseSettings,
-    shared: &'w Shared,
+    shared: &'w TraverseContext,
     scratch: &'w mut ScratchFactory<'w>,
     visitor: &'w mut dyn Visitor,
     target: Option<&'w [Layer]>,
@@ -184,18 +184,18 @@ struct Walk<'w> {
     summary: TraverseSummary,
 }
 
-impl Walk<'_> {
-    fn peel_seekable(&mut self, source: &mut dyn ReadSeek, facts: &Facts) -> Flow {
+impl Traversal<'_> {
+    fn peel_seekable(&mut self, source: &mut dyn ReadSeek, facts: &MemberFacts) -> TraverseResult {
         let mut head = [0; source::PEEK_BYTES];
         let got = self.world(source::read_at(source, self.shared, 0, &mut head))?;
         let head = head.get(..got).unwrap_or_default();
         match self.kind(head)? {
-            Kind::Gzip => {
-                let window = self.world(Window::new(source, self.shared, 0, u64::MAX))?;
+            DetectedFormat::Gzip => {
+                let window = self.world(RangeReader::new(source, self.shared, 0, u64::MAX))?;
                 self.peel_gzip(BufReader::with_capacity(READ_BYTES, window), facts)
             }
-            Kind::Zip => self.peel_zip(source, facts, 0),
-            Kind::Leaf => {
+            DetectedFormat::Zip => self.peel_zip(source, facts, 0),
+            DetectedFormat::File => {
                 let appended = self.find_appended(source, head)?;
                 self.leaf_of(source, facts)?;
                 match appended {
@@ -207,10 +207,10 @@ impl Walk<'_> {
     }
 
     /// All of a source as it is.
-    fn leaf_of(&mut self, source: &mut dyn ReadSeek, facts: &Facts) -> Flow {
+    fn leaf_of(&mut self, source: &mut dyn ReadSeek, facts: &MemberFacts) -> TraverseResult {
         let shared = self.shared;
-        let mut window = self.world(Window::new(source, shared, 0, u64::MAX))?;
-        let mut guard = Guard::new(&mut window, shared);
+        let mut window = self.world(RangeReader::new(source, shared, 0, u64::MAX))?;
+        let mut guard = CheckedReader::new(&mut window, shared);
         self.leaf(&mut guard, facts)?;
         self.settle(guard.end(), guard.made())
     }
@@ -221,7 +221,7 @@ impl Walk<'_> {
         &mut self,
         source: &mut dyn ReadSeek,
         head: &[u8],
-    ) -> Result<Option<u64>, Stop> {
+    ) -> Result<Option<u64>, TraverseStop> {
         let deep = self.depth >= self.settings.limits.depth_max;
         if deep || self.is_target() || head.starts_with(b"{") {
             return Ok(None);
@@ -229,13 +229,19 @@ impl Walk<'_> {
         self.world(zip::find_appended(source, self.shared))
     }
 
-    fn peel_stream(&mut self, guard: &mut Guard<'_>, facts: &Facts) -> Flow {
-        let peeked = Peeked::new(guard);
+    fn peel_stream(
+        &mut self,
+        guard: &mut CheckedReader<'_>,
+        facts: &MemberFacts,
+    ) -> TraverseResult {
+        let peeked = PeekReader::new(guard);
         let mut peeked = self.world(peeked)?;
         match self.kind(peeked.head())? {
-            Kind::Leaf => self.leaf(&mut peeked, facts),
-            Kind::Gzip => self.peel_gzip(BufReader::with_capacity(READ_BYTES, peeked), facts),
-            Kind::Zip => {
+            DetectedFormat::File => self.leaf(&mut peeked, facts),
+            DetectedFormat::Gzip => {
+                self.peel_gzip(BufReader::with_capacity(READ_BYTES, peeked), facts)
+            }
+            DetectedFormat::Zip => {
                 let mut spool = self.spool(&mut peeked)?;
                 self.peel_zip(&mut spool, facts, 0)
             }
@@ -243,16 +249,16 @@ impl Walk<'_> {
     }
 
     /// What begins with `head`, at the depth and for the target at hand.
-    fn kind(&mut self, head: &[u8]) -> Result<Kind, Stop> {
+    fn kind(&mut self, head: &[u8]) -> Result<DetectedFormat, TraverseStop> {
         let kind = if gzip::is_gzip(head) && gzip::is_plausible(head) {
-            Kind::Gzip
+            DetectedFormat::Gzip
         } else if zip::is_zip(head) {
-            Kind::Zip
+            DetectedFormat::Zip
         } else {
-            Kind::Leaf
+            DetectedFormat::File
         };
-        if kind == Kind::Leaf || self.is_target() {
-            return Ok(Kind::Leaf);
+        if kind == DetectedFormat::File || self.is_target() {
+            return Ok(DetectedFormat::File);
         }
         let depth_max = self.settings.limits.depth_max;
         if self.depth >= depth_max {
@@ -260,12 +266,12 @@ impl Walk<'_> {
                 ProblemKind::LimitReached,
                 format!("wrapped {depth_max} times and more (limit {depth_max}): kept as it is"),
             );
-            return Ok(Kind::Leaf);
+            return Ok(DetectedFormat::File);
         }
         Ok(kind)
     }
 
-    fn leaf(&mut self, bytes: &mut dyn Read, facts: &Facts) -> Flow {
+    fn leaf(&mut self, bytes: &mut dyn Read, facts: &MemberFacts) -> TraverseResult {
         if self.target.is_some_and(|target| target != self.layers) {
             return Ok(());
         }
@@ -273,45 +279,45 @@ impl Walk<'_> {
         let flow = self.visitor.member(&facts.member(&self.layers), bytes);
         self.no_fault()?;
         match flow {
-            ControlFlow::Break(()) => Err(Stop::Visitor),
+            ControlFlow::Break(()) => Err(TraverseStop::Visitor),
             ControlFlow::Continue(()) => Ok(()),
         }
     }
 
     /// Tells how a member's bytes ended, and ends the walk where that was a
     /// limit of the whole.
-    fn settle(&mut self, end: Option<&End>, made: u64) -> Flow {
+    fn settle(&mut self, end: Option<&StreamEnd>, made: u64) -> TraverseResult {
         match end {
-            Some(End::Damaged(why)) => self.problem(
+            Some(StreamEnd::Damaged(why)) => self.problem(
                 ProblemKind::Damaged,
                 format!("breaks off: {why}; {made} bytes kept"),
             ),
-            Some(End::MemberLimit) => self.problem(
+            Some(StreamEnd::MemberLimit) => self.problem(
                 ProblemKind::LimitReached,
                 format!(
                     "member is cut after {made} bytes: limit of {}",
                     self.shared.member.why
                 ),
             ),
-            Some(End::WorkLimit) => {
+            Some(StreamEnd::WorkLimit) => {
                 let why = &self.shared.work.why;
                 self.problem(
                     ProblemKind::LimitReached,
                     format!("cut after {made} bytes, and everything behind it: limit of {why}"),
                 );
-                return Err(Stop::Cut);
+                return Err(TraverseStop::Cut);
             }
-            Some(End::Whole | End::Fault) | None => {}
+            Some(StreamEnd::Whole | StreamEnd::Fault) | None => {}
         }
         if self.target == Some(self.layers.as_slice()) {
-            return Err(Stop::Found);
+            return Err(TraverseStop::Found);
         }
         Ok(())
     }
 
-    fn peel_gzip<R: io::BufRead>(&mut self, mut input: R, facts: &Facts) -> Flow {
+    fn peel_gzip<R: io::BufRead>(&mut self, mut input: R, facts: &MemberFacts) -> TraverseResult {
         self.announce(facts, ContainerFormat::Gzip)?;
-        let header = match Header::read(&mut input) {
+        let header = match GzipHeader::read(&mut input) {
             Ok(header) => header,
             Err(error) => {
                 self.no_fault()?;
@@ -333,10 +339,10 @@ impl Walk<'_> {
         flow
     }
 
-    fn gzip_content<R: io::BufRead>(&mut self, input: R, facts: &Facts) -> Flow {
+    fn gzip_content<R: io::BufRead>(&mut self, input: R, facts: &MemberFacts) -> TraverseResult {
         let shared = self.shared;
-        let mut gzip = Gzip::new(input);
-        let mut guard = Guard::new(&mut gzip, shared);
+        let mut gzip = GzipReader::new(input);
+        let mut guard = CheckedReader::new(&mut gzip, shared);
         let flow = self.peel_stream(&mut guard, facts);
         let (end, made) = (guard.end().cloned(), guard.made());
         for problem in gzip.into_problems() {
@@ -348,7 +354,7 @@ impl Walk<'_> {
 
     /// A gzip layer is called what it says itself; the outermost one may be
     /// called by the name the result came under.
-    fn gzip_facts(&self, header: &Header, outer: &Facts) -> Facts {
+    fn gzip_facts(&self, header: &GzipHeader, outer: &MemberFacts) -> MemberFacts {
         let own = header.name.as_ref().filter(|name| !name.is_empty());
         let (raw_name, name) = match own {
             Some(raw) => (raw.clone(), gzip::latin1(raw)),
@@ -363,15 +369,15 @@ impl Walk<'_> {
             }
             None => Default::default(),
         };
-        Facts {
+        MemberFacts {
             raw_name,
             name,
             modified: (header.mtime != 0).then(|| Modified::Unix(i64::from(header.mtime))),
-            ..Facts::default()
+            ..MemberFacts::default()
         }
     }
 
-    fn spool(&mut self, bytes: &mut dyn Read) -> Result<Spool, Stop> {
+    fn spool(&mut self, bytes: &mut dyn Read) -> Result<Spool, TraverseStop> {
         let limits = &self.settings.limits;
         match spool::spool(bytes, limits, self.shared, self.scratch) {
             Ok(spooled) => {
@@ -385,14 +391,14 @@ impl Walk<'_> {
                 Ok(spooled.spool)
             }
             Err(SpoolError::Read(error)) => Err(self.broken(error)),
-            Err(SpoolError::Scratch(source)) => Err(Stop::World(MembersError::Scratch {
+            Err(SpoolError::Scratch(source)) => Err(TraverseStop::World(MembersError::Scratch {
                 what: written(&self.layers),
                 source,
             })),
         }
     }
 
-    fn announce(&mut self, facts: &Facts, wrapping: ContainerFormat) -> Flow {
+    fn announce(&mut self, facts: &MemberFacts, wrapping: ContainerFormat) -> TraverseResult {
         self.summary.containers += 1;
         if self.target.is_some() {
             return Ok(());
@@ -401,7 +407,7 @@ impl Walk<'_> {
             .visitor
             .container(&facts.member(&self.layers), wrapping)
         {
-            ControlFlow::Break(()) => Err(Stop::Visitor),
+            ControlFlow::Break(()) => Err(TraverseStop::Visitor),
             ControlFlow::Continue(()) => Ok(()),
         }
     }
@@ -434,11 +440,11 @@ impl Walk<'_> {
     }
 
     /// Reads from below; what fails there is the world's.
-    fn world<T>(&mut self, read: io::Result<T>) -> Result<T, Stop> {
+    fn world<T>(&mut self, read: io::Result<T>) -> Result<T, TraverseStop> {
         read.map_err(|error| self.broken(error))
     }
 
-    fn no_fault(&mut self) -> Flow {
+    fn no_fault(&mut self) -> TraverseResult {
         match self.shared.take_fault() {
             Some(error) => Err(self.broken(error)),
             None => Ok(()),
@@ -446,7 +452,7 @@ impl Walk<'_> {
     }
 
     /// Below something fails, or was read too often.
-    fn broken(&mut self, error: io::Error) -> Stop {
+    fn broken(&mut self, error: io::Error) -> TraverseStop {
         if self.shared.is_read_out() {
             let max = self.shared.reads_max();
             self.problem(
@@ -456,9 +462,9 @@ impl Walk<'_> {
                      everything from here on is left out"
                 ),
             );
-            return Stop::Cut;
+            return TraverseStop::Cut;
         }
         let error = self.shared.take_fault().unwrap_or(error);
-        Stop::World(failed(&self.layers, error))
+        TraverseStop::World(failed(&self.layers, error))
     }
 }

@@ -5,33 +5,33 @@ use std::io;
 
 use crate::ReadSeek;
 use crate::decode;
-use crate::decode::{Check, UnlockError};
-use crate::source::Window;
-use crate::traverse::member_facts::Facts;
-use crate::traverse::zip_members::Stretch;
-use crate::traverse::{Flow, Stop, Walk};
-use crate::zip::Entry;
+use crate::decode::{PasswordCheck, UnlockError};
+use crate::source::RangeReader;
+use crate::traverse::member_facts::MemberFacts;
+use crate::traverse::zip_members::PackedRange;
+use crate::traverse::{Traversal, TraverseResult, TraverseStop};
+use crate::zip::ZipEntry;
 use evidence::ProblemKind;
 
-enum Attempt {
+enum PasswordAttempt {
     Opens,
     PassesCheckOnly,
     Refused,
     Damaged(String),
 }
 
-impl Walk<'_> {
+impl Traversal<'_> {
     pub(crate) fn locked_member(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        facts: &Facts,
-        stretch: Stretch,
-    ) -> Flow {
+        entry: &ZipEntry,
+        facts: &MemberFacts,
+        stretch: PackedRange,
+    ) -> TraverseResult {
         let Some((check, password)) = self.find_password(source, entry, stretch)? else {
             return Ok(());
         };
-        if check == Check::None {
+        if check == PasswordCheck::None {
             self.problem(ProblemKind::Lying, "says it is encrypted and is not".into());
             return self.plain_member(source, &entry.unencrypted(), facts, stretch);
         }
@@ -39,7 +39,12 @@ impl Walk<'_> {
         let Some(password) = settings.passwords.get(password) else {
             return Ok(());
         };
-        let mut window = self.world(Window::new(source, self.shared, stretch.at, stretch.len))?;
+        let mut window = self.world(RangeReader::new(
+            source,
+            self.shared,
+            stretch.at,
+            stretch.len,
+        ))?;
         let shared = self.shared;
         let unlocked = decode::unlock(entry, check, password, &mut window, |plain| {
             decode::inflate(shared, entry, plain, |bytes| {
@@ -58,9 +63,9 @@ impl Walk<'_> {
     fn find_password(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        stretch: Stretch,
-    ) -> Result<Option<(Check, usize)>, Stop> {
+        entry: &ZipEntry,
+        stretch: PackedRange,
+    ) -> Result<Option<(PasswordCheck, usize)>, TraverseStop> {
         let settings = self.settings;
         let count = settings.passwords.len();
         let mut passed_check = 0;
@@ -76,13 +81,13 @@ impl Walk<'_> {
             };
             for check in decode::checks(entry) {
                 match self.try_password(source, entry, stretch, check, password)? {
-                    Attempt::Opens => {
+                    PasswordAttempt::Opens => {
                         self.likely = index;
                         return Ok(Some((check, index)));
                     }
-                    Attempt::PassesCheckOnly => passed_check += 1,
-                    Attempt::Refused => {}
-                    Attempt::Damaged(why) => {
+                    PasswordAttempt::PassesCheckOnly => passed_check += 1,
+                    PasswordAttempt::Refused => {}
+                    PasswordAttempt::Damaged(why) => {
                         self.problem(
                             ProblemKind::Damaged,
                             format!("encrypted bytes break off: {why}"),
@@ -97,7 +102,7 @@ impl Walk<'_> {
             && entry.crc().is_some()
             && self.makes_sense(source, &plain, stretch)?
         {
-            return Ok(Some((Check::None, 0)));
+            return Ok(Some((PasswordCheck::None, 0)));
         }
         self.summary.locked += 1;
         let mut message = format!("none of {count} passwords opens it");
@@ -113,22 +118,27 @@ impl Walk<'_> {
     fn try_password(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        stretch: Stretch,
-        check: Check,
+        entry: &ZipEntry,
+        stretch: PackedRange,
+        check: PasswordCheck,
         password: &str,
-    ) -> Result<Attempt, Stop> {
-        let mut window = self.world(Window::new(source, self.shared, stretch.at, stretch.len))?;
+    ) -> Result<PasswordAttempt, TraverseStop> {
+        let mut window = self.world(RangeReader::new(
+            source,
+            self.shared,
+            stretch.at,
+            stretch.len,
+        ))?;
         let shared = self.shared;
         let proven = decode::unlock(entry, check, password, &mut window, |plain| {
             decode::proves(shared, entry, check, plain)
         });
         self.no_fault()?;
         Ok(match proven {
-            Ok(true) => Attempt::Opens,
-            Ok(false) => Attempt::PassesCheckOnly,
-            Err(UnlockError::WrongPassword) => Attempt::Refused,
-            Err(UnlockError::Damaged(why)) => Attempt::Damaged(why),
+            Ok(true) => PasswordAttempt::Opens,
+            Ok(false) => PasswordAttempt::PassesCheckOnly,
+            Err(UnlockError::WrongPassword) => PasswordAttempt::Refused,
+            Err(UnlockError::Damaged(why)) => PasswordAttempt::Damaged(why),
         })
     }
 }

@@ -3,36 +3,41 @@
 
 use std::io::{self, BufReader, Read};
 
-use crate::checked_reader::{End, Guard};
+use crate::checked_reader::{CheckedReader, StreamEnd};
 use crate::decode;
 use crate::limits::READ_BYTES;
 use crate::source;
-use crate::source::{Part, Window};
-use crate::traverse::member_facts::Facts;
-use crate::traverse::{Flow, Kind, Stop, Walk};
+use crate::source::{RangeReader, SourceSlice};
+use crate::traverse::member_facts::MemberFacts;
+use crate::traverse::{DetectedFormat, Traversal, TraverseResult, TraverseStop};
 use crate::zip;
-use crate::zip::{Catalog, Complaints, Entry, Local, Slot};
+use crate::zip::{LocalHeader, ProblemBudget, ZipDirectory, ZipEntry, ZipMemberRef};
 use crate::{ContainerFormat, ReadSeek};
 use evidence::{Layer, ProblemKind};
 
 /// Where a member's packed bytes stand.
 #[derive(Clone, Copy)]
-pub(crate) struct Stretch {
+pub(crate) struct PackedRange {
     pub at: u64,
     pub len: u64,
 }
 
-impl<'w> Walk<'w> {
+impl<'w> Traversal<'w> {
     /// The bytes of a stretch, from its start.
     fn packed<'s>(
         &mut self,
         source: &'s mut dyn ReadSeek,
-        stretch: Stretch,
-    ) -> Result<BufReader<Window<'s>>, Stop>
+        stretch: PackedRange,
+    ) -> Result<BufReader<RangeReader<'s>>, TraverseStop>
     where
         'w: 's,
     {
-        let window = self.world(Window::new(source, self.shared, stretch.at, stretch.len))?;
+        let window = self.world(RangeReader::new(
+            source,
+            self.shared,
+            stretch.at,
+            stretch.len,
+        ))?;
         let len = buffer_len(stretch.len);
         Ok(BufReader::with_capacity(len, window))
     }
@@ -40,11 +45,11 @@ impl<'w> Walk<'w> {
     pub(crate) fn peel_zip(
         &mut self,
         source: &mut dyn ReadSeek,
-        facts: &Facts,
+        facts: &MemberFacts,
         before: u64,
-    ) -> Flow {
+    ) -> TraverseResult {
         let room = self.settings.limits.entries_left(self.entries);
-        let mut catalog = self.world(Catalog::read(source, self.shared, room))?;
+        let mut catalog = self.world(ZipDirectory::read(source, self.shared, room))?;
         // While this directory is open, those of archives inside have less.
         let listed = catalog.slots.len();
         self.entries += listed as u64;
@@ -64,7 +69,7 @@ impl<'w> Walk<'w> {
                 ),
             );
         }
-        let mut complaints = Complaints::default();
+        let mut complaints = ProblemBudget::default();
         self.zip_entries(source, &mut catalog, 0, &mut complaints)?;
         if complaints.missing > 0 || self.target.is_some() {
             self.world(catalog.recover_rest(source, self.shared, room))?;
@@ -78,10 +83,10 @@ impl<'w> Walk<'w> {
     fn zip_entries(
         &mut self,
         source: &mut dyn ReadSeek,
-        catalog: &mut Catalog,
+        catalog: &mut ZipDirectory,
         first: usize,
-        complaints: &mut Complaints,
-    ) -> Flow {
+        complaints: &mut ProblemBudget,
+    ) -> TraverseResult {
         for problem in std::mem::take(&mut catalog.problems) {
             self.problem(problem.kind, problem.message);
         }
@@ -97,7 +102,7 @@ impl<'w> Walk<'w> {
         Ok(())
     }
 
-    fn end_zip(&mut self, catalog: &Catalog, complaints: &Complaints) -> Flow {
+    fn end_zip(&mut self, catalog: &ZipDirectory, complaints: &ProblemBudget) -> TraverseResult {
         if complaints.swallowed() > 0 {
             self.problem(
                 ProblemKind::Lying,
@@ -112,17 +117,17 @@ impl<'w> Walk<'w> {
             ProblemKind::LimitReached,
             format!("more than {members_max} members (limit): the rest is not read"),
         );
-        Err(Stop::Cut)
+        Err(TraverseStop::Cut)
     }
 
     fn zip_entry(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        slot: &Slot,
+        entry: &ZipEntry,
+        slot: &ZipMemberRef,
         ordinal: u32,
-        complaints: &mut Complaints,
-    ) -> Flow {
+        complaints: &mut ProblemBudget,
+    ) -> TraverseResult {
         if entry.is_directory() {
             self.summary.directories += 1;
             return Ok(());
@@ -145,11 +150,11 @@ impl<'w> Walk<'w> {
     fn zip_member(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
+        entry: &ZipEntry,
         name: String,
         overlaps: bool,
-        complaints: &mut Complaints,
-    ) -> Flow {
+        complaints: &mut ProblemBudget,
+    ) -> TraverseResult {
         let Some(local) = self.world(zip::read_local(source, self.shared, entry))? else {
             complaints.missing += 1;
             if complaints.allow() {
@@ -176,7 +181,7 @@ impl<'w> Walk<'w> {
                 "shares its bytes with another member".into(),
             );
         }
-        let facts = Facts::of_entry(entry, name);
+        let facts = MemberFacts::of_entry(entry, name);
         if entry.is_strongly_encrypted() && entry.is_encrypted() {
             self.problem(
                 ProblemKind::Unsupported,
@@ -184,7 +189,7 @@ impl<'w> Walk<'w> {
             );
             return Ok(());
         }
-        let stretch = Stretch {
+        let stretch = PackedRange {
             at: local.data_at,
             len: entry.compressed,
         };
@@ -216,10 +221,10 @@ impl<'w> Walk<'w> {
     fn settle_headers(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        local: &Local,
-        mut stretch: Stretch,
-    ) -> Result<(Entry, Stretch), Stop> {
+        entry: &ZipEntry,
+        local: &LocalHeader,
+        mut stretch: PackedRange,
+    ) -> Result<(ZipEntry, PackedRange), TraverseStop> {
         let mut settled = entry.clone();
         if entry.is_encrypted() || local.differs.is_empty() {
             return Ok((settled, stretch));
@@ -241,9 +246,9 @@ impl<'w> Walk<'w> {
     pub(crate) fn makes_sense(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        stretch: Stretch,
-    ) -> Result<bool, Stop> {
+        entry: &ZipEntry,
+        stretch: PackedRange,
+    ) -> Result<bool, TraverseStop> {
         if !decode::is_supported(entry.inner_method()) {
             return Ok(false);
         }
@@ -258,10 +263,10 @@ impl<'w> Walk<'w> {
     fn stored_member(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        facts: &Facts,
-        stretch: Stretch,
-    ) -> Flow {
+        entry: &ZipEntry,
+        facts: &MemberFacts,
+        stretch: PackedRange,
+    ) -> TraverseResult {
         let mut head = [0; source::PEEK_BYTES];
         let len = usize::try_from(stretch.len)
             .unwrap_or(usize::MAX)
@@ -269,20 +274,25 @@ impl<'w> Walk<'w> {
         let got = source::read_at(source, self.shared, stretch.at, &mut head[..len]);
         let got = self.world(got)?;
         let head = head.get(..got).unwrap_or_default();
-        if !zip::is_zip(head) || self.kind(head)? != Kind::Zip {
+        if !zip::is_zip(head) || self.kind(head)? != DetectedFormat::Zip {
             return self.plain_member(source, entry, facts, stretch);
         }
-        let mut part = self.world(Part::new(source, self.shared, stretch.at, stretch.len))?;
+        let mut part = self.world(SourceSlice::new(
+            source,
+            self.shared,
+            stretch.at,
+            stretch.len,
+        ))?;
         self.peel_zip(&mut part, facts, 0)
     }
 
     pub(crate) fn plain_member(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        facts: &Facts,
-        stretch: Stretch,
-    ) -> Flow {
+        entry: &ZipEntry,
+        facts: &MemberFacts,
+        stretch: PackedRange,
+    ) -> TraverseResult {
         let mut input = self.packed(source, stretch)?;
         let shared = self.shared;
         let opened = decode::inflate(shared, entry, &mut input, |bytes| {
@@ -292,7 +302,7 @@ impl<'w> Walk<'w> {
     }
 
     /// A decoder that would not even begin leaves an empty member behind.
-    pub(crate) fn settle_opened(&mut self, opened: io::Result<Flow>) -> Flow {
+    pub(crate) fn settle_opened(&mut self, opened: io::Result<TraverseResult>) -> TraverseResult {
         match opened {
             Ok(flow) => flow,
             Err(error) => {
@@ -305,18 +315,23 @@ impl<'w> Walk<'w> {
 
     /// The plain bytes of a zip member: what they are, and whether they are
     /// what was promised.
-    pub(crate) fn content(&mut self, bytes: &mut dyn Read, entry: &Entry, facts: &Facts) -> Flow {
+    pub(crate) fn content(
+        &mut self,
+        bytes: &mut dyn Read,
+        entry: &ZipEntry,
+        facts: &MemberFacts,
+    ) -> TraverseResult {
         let shared = self.shared;
-        let mut guard = Guard::new(bytes, shared);
+        let mut guard = CheckedReader::new(bytes, shared);
         self.peel_stream(&mut guard, facts)?;
-        if guard.end() == Some(&End::Whole) {
+        if guard.end() == Some(&StreamEnd::Whole) {
             let (made, crc) = (guard.made(), guard.crc());
             self.compare(entry, made, crc);
         }
         self.settle(guard.end(), guard.made())
     }
 
-    fn compare(&mut self, entry: &Entry, made: u64, crc: u32) {
+    fn compare(&mut self, entry: &ZipEntry, made: u64, crc: u32) {
         let size_differs = entry.size().filter(|size| *size != made);
         if let Some(size) = size_differs {
             self.problem(

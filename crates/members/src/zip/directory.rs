@@ -7,10 +7,10 @@
 use std::io;
 
 use crate::limits::{READ_BYTES, TraverseLimits};
-use crate::source::{Shared, length, read_at};
-use crate::zip::entry::{CENTRAL_BYTES, Entry};
+use crate::source::{TraverseContext, length, read_at};
+use crate::zip::entry::{CENTRAL_BYTES, ZipEntry};
 use crate::zip::local_headers;
-use crate::zip::local_headers::Found;
+use crate::zip::local_headers::LocalHeaderRange;
 use crate::zip::{CENTRAL, END, END64, LOCATOR64, u16_at, u32_at, u64_at};
 use crate::{ReadSeek, limits};
 use evidence::{Problem, ProblemKind};
@@ -25,8 +25,8 @@ const ENTRY_BYTES_MAX: usize = CENTRAL_BYTES + 3 * (u16::MAX as usize);
 
 /// One member, by where it is described.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slot {
-    place: Place,
+pub(crate) struct ZipMemberRef {
+    place: HeaderLocation,
     start: u64,
     end: u64,
     name: [u8; 16],
@@ -35,15 +35,15 @@ pub(crate) struct Slot {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum HeaderLocation {
     Central(u64),
-    Local(Found),
+    Local(LocalHeaderRange),
 }
 
 /// All members of an archive.
 #[derive(Debug, Default)]
-pub(crate) struct Catalog {
-    pub slots: Vec<Slot>,
+pub(crate) struct ZipDirectory {
+    pub slots: Vec<ZipMemberRef>,
     /// Members that are more than the limit; left out.
     pub cut: bool,
     pub problems: Vec<Problem>,
@@ -60,7 +60,7 @@ pub(crate) struct Catalog {
 
 /// The end record and what follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ending {
+struct DirectoryLocation {
     at: u64,
     directory_at: u64,
     shift: u64,
@@ -71,10 +71,14 @@ struct Ending {
     comment_fits: bool,
 }
 
-impl Catalog {
+impl ZipDirectory {
     /// Reads the directory, and looks for local headers where it is missing
     /// or breaks off.
-    pub fn read(source: &mut dyn ReadSeek, shared: &Shared, entries_max: u64) -> io::Result<Self> {
+    pub fn read(
+        source: &mut dyn ReadSeek,
+        shared: &TraverseContext,
+        entries_max: u64,
+    ) -> io::Result<Self> {
         let len = length(source, shared)?;
         let mut catalog = Self::default();
         match find_ending(source, shared, len)? {
@@ -104,8 +108,8 @@ impl Catalog {
     fn read_directory(
         &mut self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
-        ending: Ending,
+        shared: &TraverseContext,
+        ending: DirectoryLocation,
         entries_max: u64,
     ) -> io::Result<()> {
         self.shift = ending.shift;
@@ -124,7 +128,7 @@ impl Catalog {
                 self.cut = true;
                 return Ok(());
             }
-            self.push(Place::Central(at), &entry);
+            self.push(HeaderLocation::Central(at), &entry);
             at = at.saturating_add(len);
         }
         let found = self.slots.len() as u64;
@@ -150,7 +154,7 @@ impl Catalog {
     fn ends_at(
         &self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
+        shared: &TraverseContext,
         at: u64,
         end: u64,
     ) -> io::Result<bool> {
@@ -167,7 +171,7 @@ impl Catalog {
     pub fn recover_rest(
         &mut self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
+        shared: &TraverseContext,
         entries_max: u64,
     ) -> io::Result<()> {
         if !self.recovered {
@@ -180,7 +184,7 @@ impl Catalog {
     fn recover(
         &mut self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
+        shared: &TraverseContext,
         entries_max: u64,
     ) -> io::Result<()> {
         self.recovered = true;
@@ -191,7 +195,7 @@ impl Catalog {
         self.cut |= found.cut;
         for place in &found.headers {
             if let Some(entry) = local_headers::entry(source, shared, place)? {
-                self.push(Place::Local(*place), &entry);
+                self.push(HeaderLocation::Local(*place), &entry);
             }
         }
         if !found.headers.is_empty() {
@@ -204,7 +208,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn push(&mut self, place: Place, entry: &Entry) {
+    fn push(&mut self, place: HeaderLocation, entry: &ZipEntry) {
         let mut name = [0; 16];
         // a hash that nobody can make collide: a label must not depend on luck
         if !entry.is_directory() {
@@ -216,7 +220,7 @@ impl Catalog {
         } else {
             entry.end_at_least()
         };
-        self.slots.push(Slot {
+        self.slots.push(ZipMemberRef {
             place,
             start: entry.header_at,
             end,
@@ -253,12 +257,14 @@ impl Catalog {
     pub fn entry(
         &mut self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
-        slot: &Slot,
-    ) -> io::Result<Option<Entry>> {
+        shared: &TraverseContext,
+        slot: &ZipMemberRef,
+    ) -> io::Result<Option<ZipEntry>> {
         match slot.place {
-            Place::Central(at) => Ok(self.central_at(source, shared, at)?.map(|(entry, _)| entry)),
-            Place::Local(found) => local_headers::entry(source, shared, &found),
+            HeaderLocation::Central(at) => {
+                Ok(self.central_at(source, shared, at)?.map(|(entry, _)| entry))
+            }
+            HeaderLocation::Local(found) => local_headers::entry(source, shared, &found),
         }
     }
 
@@ -267,9 +273,9 @@ impl Catalog {
     fn central_at(
         &mut self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
+        shared: &TraverseContext,
         at: u64,
-    ) -> io::Result<Option<(Entry, u64)>> {
+    ) -> io::Result<Option<(ZipEntry, u64)>> {
         for wanted in [0, READ_BYTES, ENTRY_BYTES_MAX] {
             if wanted > 0 {
                 self.window.resize(wanted, 0);
@@ -280,7 +286,7 @@ impl Catalog {
             let parsed = at
                 .checked_sub(self.window_at)
                 .and_then(|skip| self.window.get(usize::try_from(skip).ok()?..))
-                .and_then(Entry::from_central);
+                .and_then(ZipEntry::from_central);
             if let Some((mut entry, len)) = parsed {
                 entry.header_at = entry.header_at.saturating_add(self.shift);
                 return Ok(Some((entry, len as u64)));
@@ -295,7 +301,11 @@ impl Catalog {
 }
 
 /// Finds the end record: the last one that a directory fits.
-fn find_ending(source: &mut dyn ReadSeek, shared: &Shared, len: u64) -> io::Result<Option<Ending>> {
+fn find_ending(
+    source: &mut dyn ReadSeek,
+    shared: &TraverseContext,
+    len: u64,
+) -> io::Result<Option<DirectoryLocation>> {
     let tail_len = (END_BYTES + COMMENT_BYTES_MAX).min(usize::try_from(len).unwrap_or(usize::MAX));
     let mut tail = vec![0; tail_len];
     let tail_at = len - tail_len as u64;
@@ -316,11 +326,11 @@ fn find_ending(source: &mut dyn ReadSeek, shared: &Shared, len: u64) -> io::Resu
 
 fn read_ending(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
+    shared: &TraverseContext,
     tail: &[u8],
     at: usize,
     tail_at: u64,
-) -> io::Result<Option<Ending>> {
+) -> io::Result<Option<DirectoryLocation>> {
     let record = tail.get(at..).unwrap_or_default();
     let fields = (
         u16_at(record, 4),
@@ -333,7 +343,7 @@ fn read_ending(
         return Ok(None);
     };
     let ending_at = tail_at + at as u64;
-    let narrow = Narrow {
+    let narrow = EndRecord {
         at: ending_at,
         count: u64::from(count),
         size: u64::from(size),
@@ -348,7 +358,7 @@ fn read_ending(
 }
 
 /// What the end record says before its directory was looked at.
-struct Narrow {
+struct EndRecord {
     at: u64,
     count: u64,
     size: u64,
@@ -360,9 +370,9 @@ struct Narrow {
 /// The Zip64 end record, where a locator before the end record leads to one.
 fn read_wide(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
-    narrow: &Narrow,
-) -> io::Result<Option<Ending>> {
+    shared: &TraverseContext,
+    narrow: &EndRecord,
+) -> io::Result<Option<DirectoryLocation>> {
     let Some(locator_at) = narrow.at.checked_sub(LOCATOR64_BYTES) else {
         return Ok(None);
     };
@@ -384,14 +394,14 @@ fn read_wide(
         if got < END64_BYTES || !record.starts_with(&END64) {
             continue;
         }
-        let wide = Narrow {
+        let wide = EndRecord {
             count: u64_at(&record, 32).unwrap_or(0),
             size: u64_at(&record, 40).unwrap_or(0),
             offset: u64_at(&record, 48).unwrap_or(0),
             ..*narrow
         };
         if let Some(ending) = place_directory(source, shared, &wide, at)? {
-            return Ok(Some(Ending {
+            return Ok(Some(DirectoryLocation {
                 narrow: false,
                 ..ending
             }));
@@ -404,11 +414,11 @@ fn read_wide(
 /// put before them have it, else where it is said to be.
 fn place_directory(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
-    narrow: &Narrow,
+    shared: &TraverseContext,
+    narrow: &EndRecord,
     end: u64,
-) -> io::Result<Option<Ending>> {
-    let ending = |directory_at: u64, shift: u64| Ending {
+) -> io::Result<Option<DirectoryLocation>> {
+    let ending = |directory_at: u64, shift: u64| DirectoryLocation {
         at: end,
         directory_at,
         shift,
@@ -436,14 +446,17 @@ fn place_directory(
 
 /// Bytes before an archive that ends the source, where there are any: a
 /// self-extractor, or a file of another kind with an archive hung on.
-pub(crate) fn find_appended(source: &mut dyn ReadSeek, shared: &Shared) -> io::Result<Option<u64>> {
+pub(crate) fn find_appended(
+    source: &mut dyn ReadSeek,
+    shared: &TraverseContext,
+) -> io::Result<Option<u64>> {
     let len = length(source, shared)?;
     let Some(ending) = find_ending(source, shared, len)? else {
         return Ok(None);
     };
-    let mut catalog = Catalog {
+    let mut catalog = ZipDirectory {
         shift: ending.shift,
-        ..Catalog::default()
+        ..ZipDirectory::default()
     };
     if !ending.comment_fits || ending.directory_at >= ending.at {
         return Ok(None);
@@ -464,13 +477,13 @@ impl TraverseLimits {
 
 /// Complaints about one archive's members, up to a number of them.
 #[derive(Debug, Default)]
-pub(crate) struct Complaints {
+pub(crate) struct ProblemBudget {
     made: u64,
     /// Members that are not where the directory has them.
     pub missing: u64,
 }
 
-impl Complaints {
+impl ProblemBudget {
     /// Whether one more may be made.
     pub fn allow(&mut self) -> bool {
         self.made += 1;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::source::{Shared, read_at};
+use crate::source::{TraverseContext, read_at};
 use crate::zip::{CENTRAL, LOCAL, name, u16_at, u32_at, u64_at};
 use crate::{Modified, ReadSeek};
 
@@ -16,7 +16,7 @@ const IN_32_BITS: u32 = u32::MAX;
 
 /// What is said of a member; offsets are of the source.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Entry {
+pub(crate) struct ZipEntry {
     pub raw_name: Vec<u8>,
     pub flags: u16,
     pub method: u16,
@@ -28,14 +28,14 @@ pub(crate) struct Entry {
     pub header_at: u64,
     pub external: u32,
     pub made_by: u16,
-    extra: Extra,
+    extra: ExtraFields,
     /// The sizes were found by looking, not read.
     pub recovered: bool,
 }
 
 /// WinZip's encryption, from its extra field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Aes {
+pub(crate) struct AesParameters {
     /// 2 leaves the CRC out.
     pub version: u16,
     /// 1 to 3: 128, 192, 256 bits.
@@ -45,14 +45,14 @@ pub(crate) struct Aes {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Extra {
+struct ExtraFields {
     zip64: Option<Vec<u8>>,
     unicode_name: Option<(u32, String)>,
-    aes: Option<Aes>,
+    aes: Option<AesParameters>,
     mtime: Option<i64>,
 }
 
-impl Extra {
+impl ExtraFields {
     /// Reads fields until they no longer fit; a damaged rest says nothing.
     fn read(mut bytes: &[u8]) -> Self {
         let mut extra = Self::default();
@@ -77,7 +77,7 @@ impl Extra {
             }
             0x9901 => {
                 self.aes = (|| {
-                    Some(Aes {
+                    Some(AesParameters {
                         version: u16_at(field, 0)?,
                         strength: *field.get(4)?,
                         method: u16_at(field, 5)?,
@@ -112,7 +112,7 @@ impl Extra {
     }
 }
 
-impl Entry {
+impl ZipEntry {
     /// Reads a directory entry: the entry and its length there.
     pub fn from_central(bytes: &[u8]) -> Option<(Self, usize)> {
         if !bytes.starts_with(&CENTRAL) {
@@ -122,7 +122,7 @@ impl Entry {
         let [name_len, extra_len, comment_len] = lens;
         let raw_name = bytes.get(CENTRAL_BYTES..CENTRAL_BYTES + name_len)?;
         let extra_at = CENTRAL_BYTES + name_len;
-        let extra = Extra::read(bytes.get(extra_at..extra_at + extra_len)?);
+        let extra = ExtraFields::read(bytes.get(extra_at..extra_at + extra_len)?);
         let mut entry = Self {
             raw_name: raw_name.to_vec(),
             made_by: u16_at(bytes, 4)?,
@@ -152,7 +152,7 @@ impl Entry {
         let [name_len, extra_len] = [u16_at(bytes, 26)?, u16_at(bytes, 28)?].map(usize::from);
         let raw_name = bytes.get(LOCAL_BYTES..LOCAL_BYTES + name_len)?;
         let extra_at = LOCAL_BYTES + name_len;
-        let extra = Extra::read(
+        let extra = ExtraFields::read(
             bytes
                 .get(extra_at..)
                 .map(|b| &b[..b.len().min(extra_len)])?,
@@ -232,7 +232,7 @@ impl Entry {
         self.flags & 2 != 0
     }
 
-    pub fn aes(&self) -> Option<Aes> {
+    pub fn aes(&self) -> Option<AesParameters> {
         self.extra.aes.filter(|_| self.method == 99)
     }
 
@@ -279,7 +279,7 @@ impl Entry {
 
 /// What the local header adds.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Local {
+pub(crate) struct LocalHeader {
     pub data_at: u64,
     pub method: u16,
     /// `None` where it stands elsewhere.
@@ -291,9 +291,9 @@ pub(crate) struct Local {
 /// Reads the local header of `entry`. `None` where there is none.
 pub(crate) fn read_local(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
-    entry: &Entry,
-) -> io::Result<Option<Local>> {
+    shared: &TraverseContext,
+    entry: &ZipEntry,
+) -> io::Result<Option<LocalHeader>> {
     let mut bytes = vec![0; LOCAL_BYTES + entry.raw_name.len()];
     let got = read_at(source, shared, entry.header_at, &mut bytes)?;
     bytes.truncate(got);
@@ -327,7 +327,7 @@ pub(crate) fn read_local(
         }
     }
     let header_len = (LOCAL_BYTES + usize::from(name_len) + usize::from(extra_len)) as u64;
-    Ok(Some(Local {
+    Ok(Some(LocalHeader {
         data_at: entry.header_at.saturating_add(header_len),
         method: local.1.unwrap_or(entry.method),
         compressed: local.3.filter(|size| *size != IN_32_BITS).map(u64::from),
@@ -335,7 +335,7 @@ pub(crate) fn read_local(
     }))
 }
 
-fn compare(entry: &Entry, flags: u16, method: u16, differs: &mut Vec<String>) {
+fn compare(entry: &ZipEntry, flags: u16, method: u16, differs: &mut Vec<String>) {
     if method != entry.method {
         differs.push(format!("method {method} for {}", entry.method));
     }
@@ -345,7 +345,7 @@ fn compare(entry: &Entry, flags: u16, method: u16, differs: &mut Vec<String>) {
 }
 
 fn compare_sizes(
-    entry: &Entry,
+    entry: &ZipEntry,
     crc: u32,
     compressed: u32,
     inflated: u32,

@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::ReadSeek;
-use crate::source::{Shared, read_at};
-use crate::zip::entry::{Entry, LOCAL_BYTES};
+use crate::source::{TraverseContext, read_at};
+use crate::zip::entry::{LOCAL_BYTES, ZipEntry};
 use crate::zip::{CENTRAL, DESCRIPTOR, LOCAL, u16_at, u32_at};
 
 /// Bytes looked through at once.
@@ -14,13 +14,13 @@ const HEADER_BYTES_MAX: usize = LOCAL_BYTES + 2 * (u16::MAX as usize);
 
 /// A local header and where its data ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct LocalHeaderRange {
     pub at: u64,
     pub data_end: u64,
 }
 
-pub(crate) struct Scan {
-    pub headers: Vec<Found>,
+pub(crate) struct LocalHeaderScan {
+    pub headers: Vec<LocalHeaderRange>,
     pub cut: bool,
 }
 
@@ -29,14 +29,14 @@ pub(crate) struct Scan {
 /// **Cost**: reads what is between the headers once.
 pub(crate) fn scan(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
+    shared: &TraverseContext,
     end: u64,
     known: &[u64],
     headers_max: u64,
-) -> io::Result<Scan> {
-    let mut headers: Vec<Found> = Vec::new();
+) -> io::Result<LocalHeaderScan> {
+    let mut headers: Vec<LocalHeaderRange> = Vec::new();
     let mut cut = false;
-    let mut marks = Marks::new(end);
+    let mut marks = SignatureScanner::new(end);
     while let Some(mark) = marks.next(source, shared)? {
         close(&mut headers, mark.at);
         let header = mark
@@ -59,18 +59,23 @@ pub(crate) fn scan(
             cut = true;
             break;
         }
-        headers.push(Found {
+        headers.push(LocalHeaderRange {
             at: mark.at,
             data_end,
         });
     }
     close(&mut headers, end);
-    Ok(Scan { headers, cut })
+    Ok(LocalHeaderScan { headers, cut })
 }
 
 /// Whether a member may end at `at`: something of the archive follows, or
 /// nothing at all. A size that leads elsewhere is a lie.
-fn may_end(source: &mut dyn ReadSeek, shared: &Shared, at: u64, end: u64) -> io::Result<bool> {
+fn may_end(
+    source: &mut dyn ReadSeek,
+    shared: &TraverseContext,
+    at: u64,
+    end: u64,
+) -> io::Result<bool> {
     if at >= end {
         return Ok(at == end);
     }
@@ -84,7 +89,7 @@ const OPEN: u64 = u64::MAX;
 
 /// The last header's data ends where the next thing begins, where nothing
 /// better is known: decoders find their own end before it.
-fn close(headers: &mut [Found], at: u64) {
+fn close(headers: &mut [LocalHeaderRange], at: u64) {
     if let Some(last) = headers.last_mut().filter(|last| last.data_end == OPEN) {
         last.data_end = at;
     }
@@ -93,9 +98,9 @@ fn close(headers: &mut [Found], at: u64) {
 /// The entry a found header describes.
 pub(crate) fn entry(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
-    found: &Found,
-) -> io::Result<Option<Entry>> {
+    shared: &TraverseContext,
+    found: &LocalHeaderRange,
+) -> io::Result<Option<ZipEntry>> {
     let header = header_at(source, shared, found.at, found.data_end)?;
     Ok(header.map(|(mut entry, header_len)| {
         let data_at = found.at.saturating_add(header_len);
@@ -106,10 +111,10 @@ pub(crate) fn entry(
 
 fn header_at(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
+    shared: &TraverseContext,
     at: u64,
     end: u64,
-) -> io::Result<Option<(Entry, u64)>> {
+) -> io::Result<Option<(ZipEntry, u64)>> {
     let mut fixed = [0; LOCAL_BYTES];
     if read_at(source, shared, at, &mut fixed)? < LOCAL_BYTES || !fixed.starts_with(&LOCAL) {
         return Ok(None);
@@ -125,17 +130,17 @@ fn header_at(
     let mut bytes = vec![0; len.min(HEADER_BYTES_MAX)];
     let got = read_at(source, shared, at, &mut bytes)?;
     bytes.truncate(got);
-    Ok(Entry::from_local(&bytes, at).map(|(entry, len)| (entry, len as u64)))
+    Ok(ZipEntry::from_local(&bytes, at).map(|(entry, len)| (entry, len as u64)))
 }
 
 /// Something that ends a member without a size.
-struct Mark {
+struct ZipSignature {
     at: u64,
     is_local: bool,
 }
 
 /// Walks along the signatures of a stretch.
-struct Marks {
+struct SignatureScanner {
     buf: Vec<u8>,
     buf_at: u64,
     at: u64,
@@ -144,7 +149,7 @@ struct Marks {
     data_at: u64,
 }
 
-impl Marks {
+impl SignatureScanner {
     fn new(end: u64) -> Self {
         Self {
             buf: Vec::new(),
@@ -160,7 +165,11 @@ impl Marks {
         self.data_at = self.at;
     }
 
-    fn next(&mut self, source: &mut dyn ReadSeek, shared: &Shared) -> io::Result<Option<Mark>> {
+    fn next(
+        &mut self,
+        source: &mut dyn ReadSeek,
+        shared: &TraverseContext,
+    ) -> io::Result<Option<ZipSignature>> {
         while self.at < self.end {
             let skip = self
                 .at
@@ -200,7 +209,7 @@ impl Marks {
             let is_local = here.starts_with(&LOCAL);
             let ends = is_local || here.starts_with(&CENTRAL) || self.is_descriptor(here, at);
             if ends {
-                return Ok(Some(Mark { at, is_local }));
+                return Ok(Some(ZipSignature { at, is_local }));
             }
         }
         Ok(None)
@@ -213,7 +222,7 @@ impl Marks {
             && u32_at(here, 8).map(u64::from) == at.checked_sub(self.data_at)
     }
 
-    fn fill(&mut self, source: &mut dyn ReadSeek, shared: &Shared) -> io::Result<()> {
+    fn fill(&mut self, source: &mut dyn ReadSeek, shared: &TraverseContext) -> io::Result<()> {
         let len = SCAN_BYTES.min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
         self.buf.resize(len, 0);
         let got = read_at(source, shared, self.at, &mut self.buf)?;

@@ -10,8 +10,8 @@ mod entry;
 mod local_headers;
 mod name;
 
-pub(crate) use crate::zip::directory::{Catalog, Complaints, Slot, find_appended};
-pub(crate) use crate::zip::entry::{Aes, Entry, Local, read_local};
+pub(crate) use crate::zip::directory::{ProblemBudget, ZipDirectory, ZipMemberRef, find_appended};
+pub(crate) use crate::zip::entry::{AesParameters, LocalHeader, ZipEntry, read_local};
 
 pub(crate) const LOCAL: [u8; 4] = *b"PK\x03\x04";
 const CENTRAL: [u8; 4] = *b"PK\x01\x02";

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use afteraction_members::{
     ContainerFormat, Member, MembersError, Modified, ResultHint, TraverseLimits, TraverseSettings,
-    Visitor, walk,
+    Visitor, traverse,
 };
 use evidence::{Layer, Problem, ProblemKind};
 use seen::{Seen, assert_opens, look, open_at, path, scratch, see};
@@ -234,7 +234,7 @@ fn times_and_symlinks_are_told() {
     link.external = 0o120_777 << 16;
     let zip = Zip::new().add(&link).add(&stored("b", SMALL)).finish();
     let mut first = First(None);
-    let summary = walk(
+    let summary = traverse(
         &mut Cursor::new(&zip),
         ResultHint::default(),
         &TraverseSettings::default(),
@@ -689,7 +689,7 @@ fn count(bytes: &[u8]) -> Counts {
     let mut scratch = || -> io::Result<Box<dyn afteraction_members::Scratch>> {
         Ok(Box::new(Cursor::new(Vec::new())))
     };
-    walk(
+    traverse(
         &mut Cursor::new(bytes),
         ResultHint::default(),
         &TraverseSettings::default(),
@@ -967,7 +967,7 @@ fn a_failure_of_the_source_is_an_error_and_never_damage() {
                 beyond,
             };
             let mut takes = Takes(Seen::default());
-            let result = walk(
+            let result = traverse(
                 &mut source,
                 ResultHint::default(),
                 &TraverseSettings::default(),
@@ -987,7 +987,7 @@ fn a_failure_of_the_source_is_an_error_and_never_damage() {
 fn a_scratch_file_that_fails_is_an_error() {
     let inner = Zip::new().add(&stored("x", &noise(30_000, 9))).finish();
     let settings = settings(|limits| limits.memory_bytes_max = 100);
-    let result = walk(
+    let result = traverse(
         &mut Cursor::new(gzip(Some("i"), &inner)),
         ResultHint::default(),
         &settings,

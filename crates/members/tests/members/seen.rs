@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use afteraction_members::{
     ContainerFormat, Member, MembersError, ResultHint, Scratch, TraverseSettings, TraverseSummary,
-    Visitor, open, walk,
+    Visitor, open, traverse,
 };
 use evidence::{Layer, Problem, ProblemKind};
 
@@ -110,7 +110,7 @@ pub fn see(bytes: &[u8], hint: ResultHint<'_>, settings: &TraverseSettings) -> S
     let mut seen = Seen::default();
     let count = Rc::new(Cell::new(0));
     let mut factory = scratch(count.clone());
-    let summary = walk(
+    let summary = traverse(
         &mut Cursor::new(bytes),
         hint,
         settings,
