@@ -1,13 +1,14 @@
-//! What is known of a member besides its labels, and where its name comes
-//! from.
+//! The description of a member without its labels, and the name of the result.
+
+use percent_encoding::percent_decode_str;
 
 use crate::gzip;
 use crate::zip::ZipEntry;
 use crate::{Member, Modified};
 use evidence::Layer;
 
-/// The file name in a Content-Disposition header, or the header's text where
-/// it is only that.
+/// The file name in a Content-Disposition header. A header that has no
+/// `filename` parameter is taken as the name.
 pub(crate) fn file_name(header: &str) -> String {
     let lower = header.to_ascii_lowercase();
     let value = match lower.find("filename") {
@@ -18,29 +19,11 @@ pub(crate) fn file_name(header: &str) -> String {
         }
         _ => header,
     };
-    percent_decoded(value.trim().trim_matches('"'))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok());
-        match hex.and_then(|h| u8::from_str_radix(h, 16).ok()) {
-            Some(byte) if first == b'%' => {
-                bytes.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
+    let bytes: Vec<u8> = percent_decode_str(value.trim().trim_matches('"')).collect();
     String::from_utf8(bytes).unwrap_or_else(|e| gzip::latin1(e.as_bytes()))
 }
 
-/// What a container says of a member, apart from its labels.
+/// A member as its container describes it, without the labels.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemberFacts {
     pub raw_name: Vec<u8>,
@@ -72,6 +55,25 @@ impl MemberFacts {
             modified: self.modified,
             encrypted: self.encrypted,
             symlink: self.symlink,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_read_from_content_disposition() {
+        for (header, name) in [
+            ("plain.log", "plain.log"),
+            ("attachment; filename=\"a b.zip\"; size=3", "a b.zip"),
+            ("attachment; filename*=UTF-8''a%C3%BC.log", "aü.log"),
+            ("attachment; FILENAME=Case%207.zip", "Case 7.zip"),
+            ("100%.txt", "100%.txt"),
+            ("%fc.txt", "ü.txt"),
+        ] {
+            assert_eq!(file_name(header), name);
         }
     }
 }
