@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn small_streams_stay_in_memory_and_larger_ones_use_a_scratch_file() {
-        let bytes: Vec<u8> = (0..200_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..200_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
         for (memory, is_scratch) in [(199_999, true), (200_000, false), (0, true)] {
             let spooled = spool(&bytes, limits(memory, 1 << 20));
             assert!(
