@@ -161,7 +161,7 @@ const HIGH_BYTE_MAX: u8 = 5;
 fn utf16_len(bytes: &[u8]) -> usize {
     bytes
         .chunks_exact(2)
-        .take_while(|unit| is_printable_unit(u16::from_le_bytes([unit[0], unit[1]])))
+        .take_while(|pair| is_printable_unit(u16::from_le_bytes([pair[0], pair[1]])))
         .count()
 }
 
@@ -171,8 +171,8 @@ fn push_ascii(bytes: &[u8], len: usize, out: &mut String) {
 }
 
 fn push_utf16(bytes: &[u8], units: usize, out: &mut String) {
-    for unit in bytes.chunks_exact(2).take(units) {
-        let unit = u16::from_le_bytes([unit[0], unit[1]]);
+    for pair in bytes.chunks_exact(2).take(units) {
+        let unit = u16::from_le_bytes([pair[0], pair[1]]);
         out.push(char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER));
     }
 }

@@ -19,18 +19,13 @@ impl<R: BufRead> InflateReader<R> {
     /// Reuses the engine of a previous stream: creating one costs more than
     /// decompressing a small member.
     pub fn with_engine(input: R, engine: Option<Decompress>) -> Self {
-        let engine = match engine {
-            Some(mut engine) => {
-                engine.reset(false);
-                engine
-            }
-            None => Decompress::new(false),
-        };
-        Self {
+        let mut reader = Self {
             input,
-            engine,
+            engine: engine.unwrap_or_else(|| Decompress::new(false)),
             ended: false,
-        }
+        };
+        reader.restart();
+        reader
     }
 
     pub fn into_engine(self) -> Decompress {

@@ -33,7 +33,7 @@ enum Engine {
 
 impl Decoder {
     pub fn new(encoding: TextEncoding, page: CodePage) -> Self {
-        let mixed = |mixed| Engine::Mixed(Box::new(mixed));
+        let mixed = |decoder| Engine::Mixed(Box::new(decoder));
         let single_byte = |decoder| mixed(MixedDecoder::mainly_single_byte(decoder));
         let (name, engine) = match encoding {
             TextEncoding::Utf8 => ("utf-8", single_byte(SingleByteDecoder::utf8(page))),

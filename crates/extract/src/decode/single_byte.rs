@@ -119,12 +119,12 @@ impl SingleByteDecoder {
                 }
                 Err(error) => error,
             };
-            let (valid, invalid) = rest.split_at(error.valid_up_to());
+            let (valid, after_valid) = rest.split_at(error.valid_up_to());
             out.push_str(std::str::from_utf8(valid).unwrap_or_default());
             at += valid.len();
             let invalid = match error.error_len() {
-                Some(len) => invalid.get(..len).unwrap_or(invalid),
-                None if ends => invalid,
+                Some(len) => after_valid.get(..len).unwrap_or(after_valid),
+                None if ends => after_valid,
                 None => return at,
             };
             self.decode_code_page(invalid, out, stats);
@@ -134,10 +134,10 @@ impl SingleByteDecoder {
 
     fn decode_code_page(&self, mut bytes: &[u8], out: &mut String, stats: &mut DecodeStats) {
         while !bytes.is_empty() {
-            let (ascii, rest) = bytes.split_at(Encoding::ascii_valid_up_to(bytes));
+            let (ascii, after_ascii) = bytes.split_at(Encoding::ascii_valid_up_to(bytes));
             out.push_str(std::str::from_utf8(ascii).unwrap_or_default());
-            let upper_len = rest.iter().take_while(|&&b| b >= 0x80).count();
-            let (upper, rest) = rest.split_at(upper_len);
+            let upper_len = after_ascii.iter().take_while(|&&b| b >= 0x80).count();
+            let (upper, rest) = after_ascii.split_at(upper_len);
             if !upper.is_empty() {
                 let table = self
                     .upper_half

@@ -50,16 +50,16 @@ fn is_transcript(head: &[u8], detected: DetectedText, kind: ResultKind) -> bool 
         peek(detected.encoding, body, &mut text);
         text
     };
-    let start = decode(&head[..head.len().min(HEAD_BYTES)]);
-    let start = start.trim_start_matches(is_blank);
+    let first_text = decode(&head[..head.len().min(HEAD_BYTES)]);
+    let start = first_text.trim_start_matches(is_blank);
     if !start.is_empty() && !start.starts_with('{') {
         return false;
     }
     let text = decode(head);
-    let Some(object) = text.trim_start_matches(is_blank).strip_prefix('{') else {
+    let Some(after_brace) = text.trim_start_matches(is_blank).strip_prefix('{') else {
         return false;
     };
-    let object = object.trim_start();
+    let object = after_brace.trim_start();
     if !(object.starts_with('"') || object.is_empty()) {
         return false;
     }

@@ -10,17 +10,17 @@ use evidence::Layer;
 /// The file name in a Content-Disposition header. A header that has no
 /// `filename` parameter is taken as the name.
 pub(crate) fn file_name(header: &str) -> String {
-    let lower = header.to_ascii_lowercase();
-    let value = match lower.find("filename") {
-        Some(at) if header[at..].contains('=') => {
-            let value = header[at..].split_once('=').map_or("", |(_, value)| value);
-            let value = value.split(';').next().unwrap_or_default();
-            value.rsplit_once("''").map_or(value, |(_, value)| value)
-        }
-        _ => header,
-    };
-    let bytes: Vec<u8> = percent_decode_str(value.trim().trim_matches('"')).collect();
+    let name = file_name_parameter(header).unwrap_or(header);
+    let bytes: Vec<u8> = percent_decode_str(name.trim().trim_matches('"')).collect();
     String::from_utf8(bytes).unwrap_or_else(|e| gzip::latin1(e.as_bytes()))
+}
+
+/// The value of `filename=` or `filename*=`, without a charset (`UTF-8''`).
+fn file_name_parameter(header: &str) -> Option<&str> {
+    let at = header.to_ascii_lowercase().find("filename")?;
+    let (_, after) = header[at..].split_once('=')?;
+    let value = after.split(';').next()?;
+    Some(value.rsplit_once("''").map_or(value, |(_, name)| name))
 }
 
 /// A member as its container describes it, without the labels.

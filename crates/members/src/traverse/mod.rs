@@ -208,13 +208,13 @@ struct Traversal<'w> {
 
 impl Traversal<'_> {
     fn unpack_source(&mut self, source: &mut dyn ReadSeek, facts: &MemberFacts) -> TraverseResult {
-        let mut head = [0; source::PEEK_BYTES];
-        let got = self.check_source(source::read_at(source, self.context, 0, &mut head))?;
-        let head = head.get(..got).unwrap_or_default();
+        let mut buffer = [0; source::PEEK_BYTES];
+        let got = self.check_source(source::read_at(source, self.context, 0, &mut buffer))?;
+        let head = buffer.get(..got).unwrap_or_default();
         match self.detect(head)? {
             DetectedFormat::Gzip => {
-                let reader = RangeReader::new(source, self.context, 0, u64::MAX);
-                let reader = self.check_source(reader)?;
+                let reader =
+                    self.check_source(RangeReader::new(source, self.context, 0, u64::MAX))?;
                 self.unpack_gzip(BufReader::with_capacity(READ_BYTES, reader), facts)
             }
             DetectedFormat::Zip => self.unpack_zip(source, facts, 0),

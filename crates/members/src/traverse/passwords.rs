@@ -44,8 +44,8 @@ impl Traversal<'_> {
             return Ok(());
         };
         let context = self.context;
-        let range_reader = RangeReader::new(source, context, range.at, range.len);
-        let mut packed = self.check_source(range_reader)?;
+        let mut packed =
+            self.check_source(RangeReader::new(source, context, range.at, range.len))?;
         let unlocked = decode::unlock(entry, check, password, &mut packed, |plain| {
             decode::inflate(context, entry, plain, |bytes| {
                 self.zip_content(bytes, entry, facts)
@@ -124,8 +124,8 @@ impl Traversal<'_> {
         password: &str,
     ) -> Result<PasswordAttempt, TraverseStop> {
         let context = self.context;
-        let range_reader = RangeReader::new(source, context, range.at, range.len);
-        let mut packed = self.check_source(range_reader)?;
+        let mut packed =
+            self.check_source(RangeReader::new(source, context, range.at, range.len))?;
         let proven = decode::unlock(entry, check, password, &mut packed, |plain| {
             decode::is_decrypted(context, entry, check, plain)
         });

@@ -31,8 +31,8 @@ impl<'w> Traversal<'w> {
     where
         'w: 's,
     {
-        let reader = RangeReader::new(source, self.context, range.at, range.len);
-        let reader = self.check_source(reader)?;
+        let reader =
+            self.check_source(RangeReader::new(source, self.context, range.at, range.len))?;
         Ok(BufReader::with_capacity(buffer_len(range.len), reader))
     }
 
@@ -45,8 +45,8 @@ impl<'w> Traversal<'w> {
         bytes_before: u64,
     ) -> TraverseResult {
         let entries_max = self.settings.limits.entries_left(self.entries);
-        let directory = ZipDirectory::read(source, self.context, entries_max);
-        let mut directory = self.check_source(directory)?;
+        let mut directory =
+            self.check_source(ZipDirectory::read(source, self.context, entries_max))?;
         // Entries of this directory count against the limit of the archives
         // inside, which are read while it is open.
         let listed = directory.members.len();
@@ -70,8 +70,7 @@ impl<'w> Traversal<'w> {
         let mut budget = ProblemBudget::default();
         self.zip_entries(source, &mut directory, 0, &mut budget)?;
         if budget.missing > 0 || self.target.is_some() {
-            let recovered = directory.recover_rest(source, self.context, entries_max);
-            self.check_source(recovered)?;
+            self.check_source(directory.recover_rest(source, self.context, entries_max))?;
             self.entries += (directory.members.len() - listed) as u64;
             self.zip_entries(source, &mut directory, listed, &mut budget)?;
         }
@@ -93,8 +92,9 @@ impl<'w> Traversal<'w> {
             let Some(member) = directory.members.get(ordinal).copied() else {
                 break;
             };
-            let entry = directory.entry(source, self.context, &member);
-            if let Some(entry) = self.check_source(entry)? {
+            if let Some(entry) =
+                self.check_source(directory.entry(source, self.context, &member))?
+            {
                 self.zip_entry(source, &entry, &member, ordinal as u32, budget)?;
             }
         }
@@ -161,8 +161,7 @@ impl<'w> Traversal<'w> {
         overlaps: bool,
         budget: &mut ProblemBudget,
     ) -> TraverseResult {
-        let local = zip::read_local(source, self.context, entry);
-        let Some(local) = self.check_source(local)? else {
+        let Some(local) = self.check_source(zip::read_local(source, self.context, entry))? else {
             budget.missing += 1;
             if budget.allow() {
                 let at = entry.header_at;
@@ -281,18 +280,22 @@ impl<'w> Traversal<'w> {
         facts: &MemberFacts,
         range: PackedRange,
     ) -> TraverseResult {
-        let mut head = [0; source::PEEK_BYTES];
+        let mut buffer = [0; source::PEEK_BYTES];
         let len = usize::try_from(range.len)
             .unwrap_or(usize::MAX)
-            .min(head.len());
-        let got = source::read_at(source, self.context, range.at, &mut head[..len]);
-        let got = self.check_source(got)?;
-        let head = head.get(..got).unwrap_or_default();
+            .min(buffer.len());
+        let got = self.check_source(source::read_at(
+            source,
+            self.context,
+            range.at,
+            &mut buffer[..len],
+        ))?;
+        let head = buffer.get(..got).unwrap_or_default();
         if !zip::is_zip(head) || self.detect(head)? != DetectedFormat::Zip {
             return self.plain_member(source, entry, facts, range);
         }
-        let slice = SourceSlice::new(source, self.context, range.at, range.len);
-        let mut slice = self.check_source(slice)?;
+        let mut slice =
+            self.check_source(SourceSlice::new(source, self.context, range.at, range.len))?;
         self.unpack_zip(&mut slice, facts, 0)
     }
 
