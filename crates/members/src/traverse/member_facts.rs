@@ -8,7 +8,7 @@ use crate::{Member, Modified};
 use evidence::Layer;
 
 /// The file name in a Content-Disposition header. A header that has no
-/// `filename` parameter is taken as the name.
+/// `filename` parameter is the name.
 pub(crate) fn file_name(header: &str) -> String {
     let name = file_name_parameter(header).unwrap_or(header);
     let bytes: Vec<u8> = percent_decode_str(name.trim().trim_matches('"')).collect();

@@ -12,7 +12,7 @@ pub(crate) const LOCAL_BYTES: usize = 30;
 const ENCRYPTED: u16 = 1;
 const DESCRIPTOR_FOLLOWS: u16 = 1 << 3;
 const STRONG: u16 = 1 << 6;
-/// Stands in a 32-bit field whose value is in the Zip64 field.
+/// The content of a 32-bit field if its value is in the Zip64 field.
 const IN_ZIP64: u32 = u32::MAX;
 
 /// The description of a member. Offsets count from the start of the source.
