@@ -1,11 +1,11 @@
-//! How fast bytes become text: bytes in per second. Each run checks what came
-//! out.
+//! Throughput of extraction: input bytes per second. Each run checks the length
+//! of the text.
 
 use std::ops::ControlFlow;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use evidence::{Problem, ResultKind};
-use extract::{ContentHint, DocumentHead, ExtractSettings, Sink, TranscriptFacts, extract};
+use extract::{ContentHint, DocumentHead, ExtractSettings, Input, Sink, TranscriptFacts, extract};
 
 const TEXT_BYTES: usize = 32 << 20;
 
@@ -25,12 +25,12 @@ fn text() -> String {
 }
 
 #[derive(Default)]
-struct Counts {
+struct TextCount {
     bytes: usize,
     problems: usize,
 }
 
-impl Sink for Counts {
+impl Sink for TextCount {
     fn document(&mut self, _: DocumentHead) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
@@ -48,9 +48,10 @@ impl Sink for Counts {
 }
 
 fn count(mut bytes: &[u8], kind: ResultKind) -> usize {
-    let mut counts = Counts::default();
+    let mut counts = TextCount::default();
     let hint = ContentHint { name: None, kind };
-    extract(&mut bytes, hint, ExtractSettings::default(), &mut counts).unwrap();
+    let input = Input::new(&mut bytes, hint, ExtractSettings::default());
+    extract(input, &mut counts).unwrap();
     counts.bytes
 }
 
@@ -72,7 +73,7 @@ fn decode(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("extract");
     group.sample_size(10);
-    for (name, bytes, kind, made) in [
+    for (name, bytes, kind, text_bytes) in [
         (
             "utf-8, ascii",
             text.as_bytes(),
@@ -99,7 +100,7 @@ fn decode(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 let counted = count(bytes, kind);
-                assert_eq!(counted, made.unwrap_or(counted));
+                assert_eq!(counted, text_bytes.unwrap_or(counted));
             });
         });
     }

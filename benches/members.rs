@@ -1,5 +1,5 @@
-//! How fast wrappings are peeled: bytes out per second, against the bare
-//! inflate they cannot beat. Each run checks what it counted.
+//! Throughput of traversals: decompressed bytes per second, compared with
+//! inflate alone. Each run checks the number of bytes.
 
 use std::io::{self, Cursor, Read, Write};
 use std::ops::ControlFlow;
@@ -9,11 +9,11 @@ use evidence::{Layer, Problem};
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::{DeflateEncoder, GzEncoder};
-use members::{Member, ResultHint, Scratch, TraverseSettings, Visitor, walk};
+use members::{Member, ResultHint, Scratch, TraverseSettings, Visitor, traverse};
 
 const TEXT_BYTES: usize = 32 << 20;
 
-/// Lines as logs have them: much alike, never the same.
+/// Lines of a log: similar, none twice.
 fn text() -> Vec<u8> {
     let mut text = Vec::with_capacity(TEXT_BYTES + 200);
     let mut seed = 1u64;
@@ -31,9 +31,10 @@ fn text() -> Vec<u8> {
     text
 }
 
-struct Counts(u64, Vec<u8>);
+/// Counts bytes, and reads them into a buffer.
+struct ByteCount(u64, Vec<u8>);
 
-impl Visitor for Counts {
+impl Visitor for ByteCount {
     fn member(&mut self, _: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
         while let Ok(n) = bytes.read(&mut self.1) {
             if n == 0 {
@@ -50,10 +51,10 @@ impl Visitor for Counts {
 }
 
 fn count(bytes: &[u8]) -> u64 {
-    let mut counts = Counts(0, vec![0; 64 << 10]);
+    let mut counts = ByteCount(0, vec![0; 64 << 10]);
     let mut scratch = || Ok(Box::new(Cursor::new(Vec::new())) as Box<dyn Scratch>);
     let settings = TraverseSettings::default();
-    walk(
+    traverse(
         &mut Cursor::new(bytes),
         ResultHint::default(),
         &settings,
@@ -74,7 +75,7 @@ fn zipped(members: usize, text: &[u8]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-fn peel(c: &mut Criterion) {
+fn traverse_containers(c: &mut Criterion) {
     let text = text();
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&text).unwrap();
@@ -95,11 +96,11 @@ fn peel(c: &mut Criterion) {
         b.iter(|| {
             let mut buf = vec![0; 64 << 10];
             let mut decoder = DeflateDecoder::new(&deflated[..]);
-            let mut made = 0;
+            let mut inflated = 0;
             while let Ok(n @ 1..) = decoder.read(&mut buf) {
-                made += n;
+                inflated += n;
             }
-            assert_eq!(made, TEXT_BYTES);
+            assert_eq!(inflated, TEXT_BYTES);
         });
     });
     for (name, bytes) in [
@@ -119,5 +120,5 @@ fn peel(c: &mut Criterion) {
     let _ = io::stdout().flush();
 }
 
-criterion_group!(benches, peel);
+criterion_group!(benches, traverse_containers);
 criterion_main!(benches);

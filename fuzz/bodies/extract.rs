@@ -1,31 +1,43 @@
-//! Any bytes become text without a panic, and the same text however they are
-//! cut. Run by the fuzzer, and by a plain test on seeded bytes.
+//! Asserts that arbitrary bytes become text without a panic, and that the text
+//! does not depend on how the stream splits its reads. Run by the fuzzer, and
+//! by the test `hostile` on seeded bytes.
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use evidence::{Problem, ResultKind};
-use extract::{ContentHint, DocumentHead, ExtractSettings, Sink, TranscriptFacts, extract};
+use extract::{
+    ContentHint, DocumentHead, EventRecord, ExtractSettings, Input, Sink, TranscriptFacts, extract,
+};
 
 #[derive(Default, PartialEq)]
-struct Keeps {
+struct RecordingSink {
     documents: Vec<(DocumentHead, String)>,
+    records: Vec<EventRecord>,
     facts: TranscriptFacts,
 }
 
-impl Sink for Keeps {
+impl Sink for RecordingSink {
     fn document(&mut self, head: DocumentHead) -> ControlFlow<()> {
         assert!(
-            self.documents.iter().all(|(had, _)| had.part != head.part),
-            "a part comes once"
+            self.documents
+                .iter()
+                .all(|(earlier, _)| earlier.part != head.part),
+            "a part occurs twice"
         );
         self.documents.push((head, String::new()));
         ControlFlow::Continue(())
     }
 
     fn text(&mut self, piece: &str) -> ControlFlow<()> {
-        let document = self.documents.last_mut().expect("text follows a head");
-        document.1.push_str(piece);
+        let (_, text) = self.documents.last_mut().expect("a document");
+        text.push_str(piece);
+        ControlFlow::Continue(())
+    }
+
+    fn record(&mut self, record: &EventRecord) -> ControlFlow<()> {
+        assert!(!self.documents.is_empty(), "a record outside a document");
+        self.records.push(record.clone());
         ControlFlow::Continue(())
     }
 
@@ -36,25 +48,28 @@ impl Sink for Keeps {
     fn problem(&mut self, _: Problem) {}
 }
 
-struct Trickle<'a>(&'a [u8]);
+/// A stream that returns at most three bytes per read.
+struct SlowStream<'a>(&'a [u8]);
 
-impl Read for Trickle<'_> {
+impl Read for SlowStream<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = buf.len().min(3);
         self.0.read(&mut buf[..n])
     }
 }
 
-fn keep(bytes: &mut dyn Read, kind: ResultKind) -> Keeps {
-    let mut keeps = Keeps::default();
+fn record(stream: &mut dyn Read, kind: ResultKind) -> RecordingSink {
+    let mut sink = RecordingSink::default();
     let hint = ContentHint { name: None, kind };
-    extract(bytes, hint, ExtractSettings::default(), &mut keeps).expect("memory does not fail");
-    keeps
+    let input = Input::new(stream, hint, ExtractSettings::default());
+    extract(input, &mut sink).expect("memory does not fail");
+    sink
 }
 
-/// Panics where that does not hold of `bytes`.
+/// Panics if an assertion does not hold for `bytes`.
 pub fn run(bytes: &[u8]) {
     for kind in [ResultKind::Transcript, ResultKind::File] {
-        assert!(keep(&mut &bytes[..], kind) == keep(&mut Trickle(bytes), kind));
+        let sink = record(&mut &bytes[..], kind);
+        assert!(sink == record(&mut SlowStream(bytes), kind));
     }
 }

@@ -1,3 +1,4 @@
+//! Fuzz target of the extraction of text.
 #![no_main]
 
 #[path = "../bodies/extract.rs"]

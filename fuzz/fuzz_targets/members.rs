@@ -1,3 +1,4 @@
+//! Fuzz target of the traversal of containers.
 #![no_main]
 
 #[path = "../bodies/members.rs"]

@@ -77,7 +77,7 @@ impl<'a> Indexer<'a> {
         };
         if let Some(source) = source {
             let mut source = damage.watch(source);
-            let walked = members::walk(&mut source, hint, &settings, &mut scratch, &mut result);
+            let walked = members::traverse(&mut source, hint, &settings, &mut scratch, &mut result);
             let failed = result.failed.take().map_or(Ok(()), Err);
             let walked = failed.and(walked.map_err(Failure::from));
             if let Some(summary) = damage.excuses(walked)? {
@@ -300,6 +300,7 @@ impl ResultReader<'_, '_> {
         let known = self.indexer.writer.holds(&content);
         let mut sink = TextSink::new(self.indexer.writer, Some(content), known);
         sink.read(
+            self.indexer.archive,
             bytes,
             &met.name,
             self.record.facts.kind,
@@ -321,6 +322,7 @@ impl ResultReader<'_, '_> {
         let mut hashed = Hashed::new(head.chain(rest));
         let mut sink = TextSink::new(self.indexer.writer, None, false);
         sink.read(
+            self.indexer.archive,
             &mut hashed,
             member.name,
             self.record.facts.kind,
@@ -379,7 +381,7 @@ impl ResultReader<'_, '_> {
         let mut found = None;
         open(&mut |bytes| {
             let mut sink = TextSink::new(writer, Some(content), known);
-            sink.read(bytes, &met.name, kind, reading.extract)?;
+            sink.read(archive, bytes, &met.name, kind, reading.extract)?;
             sink.end(content)?;
             found = Some(sink.into_found());
             Ok(())

@@ -15,6 +15,7 @@ use crate::app::custody;
 use crate::app::decode_settings::{Reading, layer_of, reading, record_of, scratch_factory};
 use crate::app::error::{Failure, Kind};
 use crate::app::list::missing;
+use crate::app::text_sink::extract_text;
 
 /// A member in a listing.
 #[derive(Clone, Debug)]
@@ -71,7 +72,7 @@ pub fn show_raw(
 
 /// A result or member that is read back.
 pub(super) struct Shown<'a> {
-    archive: &'a Path,
+    pub(super) archive: &'a Path,
     reference: &'a Locator,
     catalogue: Catalogue,
     record: Record,
@@ -154,7 +155,7 @@ impl<'a> Shown<'a> {
             shows: self.reference.layers.is_empty(),
             failed: None,
         };
-        members::walk(
+        members::traverse(
             &mut source,
             self.hint(),
             &self.reading.members,
@@ -196,7 +197,7 @@ impl<'a> Shown<'a> {
                 let mut bytes = head.as_slice().chain(bytes);
                 let mut printer = Printer::new(view, self.reference, part.clone());
                 let kind = self.record.facts.kind;
-                printed = printer.print(&mut bytes, member.name, kind, &self.reading);
+                printed = printer.print(self.archive, &mut bytes, member.name, kind, &self.reading);
             }
         })?;
         printed?;
@@ -307,7 +308,13 @@ impl<'a> Shown<'a> {
                 None => io::copy(bytes, raw.out).map(|_| ()).map_err(Failure::from),
                 Some(_) => {
                     let mut printer = Printer::new(raw, self.reference, part.clone());
-                    printer.print(bytes, member.name, self.record.facts.kind, &self.reading)
+                    printer.print(
+                        self.archive,
+                        bytes,
+                        member.name,
+                        self.record.facts.kind,
+                        &self.reading,
+                    )
                 }
             };
         })?;
@@ -379,7 +386,13 @@ impl Visitor for Lister<'_, '_> {
         let done = if member.layers.is_empty() || kind == ResultKind::Transcript {
             let place = self.reference(member.layers);
             let mut printer = Printer::new(self.view, &place, None);
-            printer.print(bytes, member.name, kind, &self.shown.reading)
+            printer.print(
+                self.shown.archive,
+                bytes,
+                member.name,
+                kind,
+                &self.shown.reading,
+            )
         } else {
             self.list(member, false)
         };
@@ -431,6 +444,7 @@ impl<'v> Printer<'v> {
 
     fn print(
         &mut self,
+        archive: &Path,
         bytes: &mut dyn Read,
         name: &str,
         kind: ResultKind,
@@ -440,7 +454,7 @@ impl<'v> Printer<'v> {
             name: Some(name),
             kind,
         };
-        extract::extract(bytes, hint, reading.extract, self)?;
+        extract_text(archive, bytes, hint, reading.extract, self)?;
         match self.failed.take() {
             Some(error) => Err(error.into()),
             None => Ok(()),

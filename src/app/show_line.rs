@@ -15,6 +15,7 @@ use index::TEXT_MAX;
 use crate::app::decode_settings::layer_of;
 use crate::app::error::{Failure, Kind};
 use crate::app::show::Shown;
+use crate::app::text_sink::extract_text;
 
 /// Which line of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,13 @@ pub fn show_at(
             name: Some(member.name),
             kind: shown.kind(),
         };
-        read = extract::extract(bytes, hint, shown.reading.extract, &mut seeker);
+        read = extract_text(
+            shown.archive,
+            bytes,
+            hint,
+            shown.reading.extract,
+            &mut seeker,
+        );
     })?;
     read?;
     seeker.end(reference)?;
@@ -456,7 +463,9 @@ mod tests {
             kind: ResultKind::File,
         };
         let settings = extract::ExtractSettings::default();
-        extract::extract(&mut text.as_bytes(), hint, settings, &mut seeker).unwrap();
+        let mut bytes = text.as_bytes();
+        let input = extract::Input::new(&mut bytes, hint, settings);
+        extract::extract(input, &mut seeker).unwrap();
         let key = "5382f7ea-7557-4ab7-9782-d50480024a4e/3".parse().unwrap();
         seeker.end(&key).map_err(|e| e.chain())?;
         Ok(seen)

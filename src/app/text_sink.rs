@@ -1,15 +1,33 @@
-//! From the extraction's pushing to the index's one open text.
+//! The sink that writes extracted text to the index, and extraction with
+//! scratch files of the archive.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use evidence::{Problem, ProblemKind, ResultKind, Sha256};
 use extract;
-use extract::{DocumentHead, Sink, TranscriptFacts};
+use extract::{ContentHint, DocumentHead, ExtractSettings, Input, Sink, TranscriptFacts};
 use index::{IndexError, IndexWriter};
 
-use crate::app::decode_settings::layer_of;
+use crate::app::decode_settings::{layer_of, scratch_factory};
 use crate::app::error::Failure;
+
+/// Extracts the text of `bytes`. Formats that need seeking use scratch files
+/// in the archive if they do not fit in memory.
+pub(super) fn extract_text(
+    archive: &Path,
+    bytes: &mut dyn Read,
+    hint: ContentHint<'_>,
+    settings: ExtractSettings,
+    sink: &mut dyn Sink,
+) -> io::Result<()> {
+    let mut scratch = scratch_factory(archive);
+    extract::extract(
+        Input::new(bytes, hint, settings).with_scratch(&mut scratch),
+        sink,
+    )
+}
 
 /// What an extraction brought besides text.
 pub(super) struct Found {
@@ -22,7 +40,8 @@ pub(super) struct Found {
 /// Problems of one member kept; the rest is counted in one more.
 const MEMBER_PROBLEMS_MAX: usize = 100;
 
-/// Hands the texts of one content to the index.
+/// Writes the texts of one content to the index. Event records become lines of
+/// their document (the default of [`Sink::record`]).
 pub(super) struct TextSink<'a> {
     writer: &'a mut IndexWriter,
     content: Option<Sha256>,
@@ -58,16 +77,17 @@ impl<'a> TextSink<'a> {
 
     pub(super) fn read(
         &mut self,
+        archive: &Path,
         bytes: &mut dyn Read,
         name: &str,
         kind: ResultKind,
-        settings: extract::ExtractSettings,
+        settings: ExtractSettings,
     ) -> Result<(), Failure> {
-        let hint = extract::ContentHint {
+        let hint = ContentHint {
             name: Some(name),
             kind,
         };
-        extract::extract(bytes, hint, settings, self)?;
+        extract_text(archive, bytes, hint, settings, self)?;
         match self.failed.take() {
             Some(error) => Err(error.into()),
             None => Ok(()),

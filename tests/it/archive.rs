@@ -183,7 +183,7 @@ fn problems_are_printed_apart_from_the_text() {
             let output = format!("{at}!output");
             let part = case.ok(&[&["show", &output][..], more].concat());
             assert_eq!(part.stdout, "one\ttwo\n");
-            assert_eq!(part.stderr.contains("breaks off"), cut, "{}", part.stderr);
+            assert_eq!(part.stderr.contains("is truncated"), cut, "{}", part.stderr);
             assert!(cut || part.stderr.is_empty(), "{}", part.stderr);
         }
     }

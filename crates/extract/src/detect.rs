@@ -1,18 +1,20 @@
-//! What a leaf is, from its first window: text in which encoding, or no text.
+//! Detects whether bytes are text, and in which encoding, from the first
+//! window.
 
 use std::borrow::Cow;
 
-use crate::decode::code_page::CodePage;
-use crate::decode::utf16::{Order, begins_wide};
-use crate::plain_text::Decoder;
+use crate::decode::encoding::{ByteOrder, TextEncoding};
+use crate::decode::utf16::starts_utf16_run;
 
-pub(crate) enum Seen {
-    Text(Box<Decoder>),
-    Binary,
+/// The encoding of a text, and the length of its byte order mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DetectedText {
+    pub encoding: TextEncoding,
+    pub mark_len: usize,
 }
 
-/// Beginnings of files whose head may look like text and whose rest is none.
-const BINARY_MAGIC: [&[u8]; 7] = [
+/// Signatures of binary files whose first bytes can look like text.
+const BINARY_SIGNATURES: [&[u8]; 7] = [
     b"%PDF-",
     b"MZ",
     b"\x7fELF",
@@ -22,46 +24,60 @@ const BINARY_MAGIC: [&[u8]; 7] = [
     b"\x89PNG",
 ];
 
-/// Decides from the first window (the whole, where it `is_all`).
-pub(crate) fn detect(window: &[u8], is_all: bool, page: CodePage) -> Seen {
-    if let Some(decoder) = by_mark(window, page) {
-        return Seen::Text(Box::new(decoder));
+/// This many consecutive NULs are padding.
+const PADDING_BYTES: usize = 16;
+
+/// Detects text from the first window, which is the whole input if
+/// `is_complete`. `None` means binary data.
+pub(crate) fn detect_text(window: &[u8], is_complete: bool) -> Option<DetectedText> {
+    if let Some(detected) = detect_mark(window) {
+        return Some(detected);
     }
-    if BINARY_MAGIC.iter().any(|magic| window.starts_with(magic)) && has_control(window) {
-        return Seen::Binary;
+    let unmarked = |encoding| DetectedText {
+        encoding,
+        mark_len: 0,
+    };
+    let has_signature = BINARY_SIGNATURES
+        .iter()
+        .any(|signature| window.starts_with(signature));
+    if has_signature && has_binary_bytes(window) {
+        return None;
     }
-    // Hardly any text has a NUL, and without one it is no UTF-16.
-    let has_nul = memchr::memchr(0, window).is_some();
-    for order in [Order::Little, Order::Big] {
-        if has_nul && is_utf16(window, order) && !is_marked_later(window, order) {
-            return Seen::Text(Box::new(Decoder::utf16(order, page, 0)));
+    // Single-byte text rarely has NULs; UTF-16 without any is not detected.
+    if memchr::memchr(0, window).is_some() {
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            if is_utf16(window, order) && !has_other_utf16(window, order) {
+                return Some(unmarked(TextEncoding::Utf16(order)));
+            }
         }
     }
-    let narrow = narrow_bytes(window);
-    if is_binary(&narrow) || narrow.is_empty() && !window.is_empty() {
-        return Seen::Binary;
+    let single_bytes = single_byte_part(window);
+    if is_binary(&single_bytes) || single_bytes.is_empty() && !window.is_empty() {
+        return None;
     }
-    let (characters, bad) = count_utf8(&narrow, is_all);
-    Seen::Text(Box::new(if bad > characters {
-        Decoder::page(page)
+    let (multi_byte_chars, invalid_bytes) = count_utf8(&single_bytes, is_complete);
+    Some(unmarked(if invalid_bytes > multi_byte_chars {
+        TextEncoding::CodePage
     } else {
-        Decoder::utf8(page, 0)
+        TextEncoding::Utf8
     }))
 }
 
-fn by_mark(window: &[u8], page: CodePage) -> Option<Decoder> {
-    match window {
-        [0xef, 0xbb, 0xbf, ..] => Some(Decoder::utf8(page, 3)),
+/// Detects the byte order mark.
+fn detect_mark(window: &[u8]) -> Option<DetectedText> {
+    let (encoding, mark_len) = match window {
+        [0xef, 0xbb, 0xbf, ..] => (TextEncoding::Utf8, 3),
         [0xff, 0xfe, 0, 0, ..] if is_utf32(window, u32::from_le_bytes) => {
-            Some(Decoder::utf32(Order::Little))
+            (TextEncoding::Utf32(ByteOrder::Little), 4)
         }
         [0, 0, 0xfe, 0xff, ..] if is_utf32(window, u32::from_be_bytes) => {
-            Some(Decoder::utf32(Order::Big))
+            (TextEncoding::Utf32(ByteOrder::Big), 4)
         }
-        [0xff, 0xfe, ..] => Some(Decoder::utf16(Order::Little, page, 2)),
-        [0xfe, 0xff, ..] => Some(Decoder::utf16(Order::Big, page, 2)),
-        _ => None,
-    }
+        [0xff, 0xfe, ..] => (TextEncoding::Utf16(ByteOrder::Little), 2),
+        [0xfe, 0xff, ..] => (TextEncoding::Utf16(ByteOrder::Big), 2),
+        _ => return None,
+    };
+    Some(DetectedText { encoding, mark_len })
 }
 
 fn is_utf32(window: &[u8], read: fn([u8; 4]) -> u32) -> bool {
@@ -71,49 +87,49 @@ fn is_utf32(window: &[u8], read: fn([u8; 4]) -> u32) -> bool {
         .all(|unit| char::from_u32(read(unit)).is_some())
 }
 
-fn has_control(window: &[u8]) -> bool {
+fn has_binary_bytes(window: &[u8]) -> bool {
     window.iter().any(|&b| is_control(b) || b >= 0x80)
 }
 
-/// Control characters that text does not use: all but those from BEL to CR,
-/// and ESC. Written without a branch, so that a window is judged many bytes at
-/// a time.
+/// Whether a byte is a control character that text does not use: all but BEL
+/// to CR, and ESC. Without branches, so that many bytes are tested at once.
 fn is_control(byte: u8) -> bool {
     (byte < 0x20) & (byte.wrapping_sub(7) > 6) & (byte != 0x1b) | (byte == 0x7f)
 }
 
-/// UTF-16 without its mark: NULs in one half, hardly any in the other, and
-/// characters that people write.
-fn is_utf16(window: &[u8], order: Order) -> bool {
-    let mut nuls = [0usize; 2];
-    let (mut plausible, mut units) = (0usize, 0usize);
+/// Whether the window is UTF-16 without a mark: at least 1 unit in 20 has a
+/// NUL in its high half, few have one in the low half, and 19 of 20 are
+/// characters of written text.
+fn is_utf16(window: &[u8], order: ByteOrder) -> bool {
+    let (mut low_nuls, mut high_nuls) = (0usize, 0usize);
+    let (mut written, mut units) = (0usize, 0usize);
     for unit in window.chunks_exact(2) {
         let (low, high) = match order {
-            Order::Little => (unit[0], unit[1]),
-            Order::Big => (unit[1], unit[0]),
+            ByteOrder::Little => (unit[0], unit[1]),
+            ByteOrder::Big => (unit[1], unit[0]),
         };
         units += 1;
-        nuls[0] += usize::from(low == 0);
-        nuls[1] += usize::from(high == 0);
-        plausible += usize::from(is_written(u16::from_be_bytes([high, low])));
+        low_nuls += usize::from(low == 0);
+        high_nuls += usize::from(high == 0);
+        written += usize::from(is_written(u16::from_be_bytes([high, low])));
     }
-    let [wrong, right] = nuls;
-    right > 0
+    high_nuls > 0
         && units >= 2
-        && right * 20 >= units
-        && wrong * 8 <= right
-        && plausible * 20 >= units * 19
+        && high_nuls * 20 >= units
+        && low_nuls * 8 <= high_nuls
+        && written * 20 >= units * 19
 }
 
-/// A mark in the midst, at which units begin that `order` does not read: what
-/// stands before it is of one byte a unit.
-fn is_marked_later(window: &[u8], order: Order) -> bool {
+/// Whether the window contains a byte order mark followed by UTF-16 that
+/// `order` does not decode: then the text before it is single-byte.
+fn has_other_utf16(window: &[u8], order: ByteOrder) -> bool {
     memchr::memmem::find_iter(window, b"\xff\xfe").any(|at| {
-        let is_read = order == Order::Little && at % 2 == 0;
-        !is_read && begins_wide(&window[at + 2..], Order::Little)
+        let is_aligned = order == ByteOrder::Little && at % 2 == 0;
+        !is_aligned && starts_utf16_run(&window[at + 2..], ByteOrder::Little)
     })
 }
 
+/// Whether a UTF-16 unit is a character of written text.
 fn is_written(unit: u16) -> bool {
     matches!(
         unit,
@@ -123,72 +139,73 @@ fn is_written(unit: u16) -> bool {
     )
 }
 
-/// The window without its padding by NULs, and with a space for each stretch
-/// of UTF-16: neither says anything about the bytes between them.
-fn narrow_bytes(window: &[u8]) -> Cow<'_, [u8]> {
+/// The window without NUL padding, and with a space for each run of UTF-16:
+/// the part that decides whether single-byte text is text.
+fn single_byte_part(window: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(0, window).is_none() {
         return Cow::Borrowed(window);
     }
-    let mut kept = Vec::with_capacity(window.len());
+    let mut part = Vec::with_capacity(window.len());
     let mut rest = window;
     while let Some(&first) = rest.first() {
-        let padding = rest.iter().take_while(|&&b| b == 0).count();
-        let skipped = if padding >= PADDING_BYTES || padding == rest.len() {
-            padding
-        } else if begins_wide(rest, Order::Little) {
-            if kept.ends_with(&[0xff, 0xfe]) {
-                kept.truncate(kept.len() - 2);
+        let nuls = rest.iter().take_while(|&&b| b == 0).count();
+        let used = if nuls >= PADDING_BYTES || nuls == rest.len() {
+            nuls
+        } else if starts_utf16_run(rest, ByteOrder::Little) {
+            if part.ends_with(&[0xff, 0xfe]) {
+                part.truncate(part.len() - 2);
             }
-            kept.push(b' ');
-            let units = rest.chunks_exact(2);
-            2 * units
-                .take_while(|unit| unit[0] != 0 && unit[1] == 0)
-                .count()
+            part.push(b' ');
+            let units = rest
+                .chunks_exact(2)
+                .take_while(|unit| unit[0] != 0 && unit[1] == 0);
+            2 * units.count()
         } else {
-            kept.push(first);
+            part.push(first);
             1
         };
-        rest = rest.get(skipped..).unwrap_or_default();
+        rest = rest.get(used..).unwrap_or_default();
     }
-    Cow::Owned(kept)
+    Cow::Owned(part)
 }
 
-/// Control characters beyond a few.
+/// Whether there are more control characters than in text: 2, and 1 in 20.
 fn is_binary(bytes: &[u8]) -> bool {
-    // Runs short enough for their count to fit a byte.
-    let in_run = |run: &[u8]| -> u8 { run.iter().map(|&b| u8::from(is_control(b))).sum() };
-    let controls: usize = bytes.chunks(255).map(|run| usize::from(in_run(run))).sum();
+    // The count of 255 bytes fits in a byte, which makes it fast.
+    let controls: usize = bytes
+        .chunks(255)
+        .map(|run| usize::from(run.iter().map(|&b| u8::from(is_control(b))).sum::<u8>()))
+        .sum();
     controls > 2 + bytes.len() / 20
 }
 
-/// NULs in a row that are room kept, not content.
-const PADDING_BYTES: usize = 16;
-
-/// Characters of more than one byte, and bytes that are none.
-fn count_utf8(window: &[u8], is_all: bool) -> (usize, usize) {
+/// Counts the characters with more than one byte, and the invalid bytes.
+fn count_utf8(window: &[u8], is_complete: bool) -> (usize, usize) {
     if window.is_ascii() {
         return (0, 0);
     }
-    let (mut characters, mut bad) = (0, 0);
+    let (mut multi_byte_chars, mut invalid_bytes) = (0, 0);
     let mut rest = window;
     loop {
         let (valid, error) = match std::str::from_utf8(rest) {
             Ok(text) => (text, None),
-            Err(e) => {
-                let valid = rest.get(..e.valid_up_to()).unwrap_or_default();
-                (std::str::from_utf8(valid).unwrap_or_default(), Some(e))
+            Err(error) => {
+                let valid = rest.get(..error.valid_up_to()).unwrap_or_default();
+                (std::str::from_utf8(valid).unwrap_or_default(), Some(error))
             }
         };
-        characters += valid.bytes().filter(|b| *b >= 0xc0).count();
+        multi_byte_chars += valid.bytes().filter(|b| *b >= 0xc0).count();
         let Some(error) = error else {
-            return (characters, bad);
+            return (multi_byte_chars, invalid_bytes);
         };
-        let len = match error.error_len() {
+        let invalid_len = match error.error_len() {
             Some(len) => len,
-            None if is_all => rest.len() - error.valid_up_to(),
-            None => return (characters, bad),
+            None if is_complete => rest.len() - error.valid_up_to(),
+            None => return (multi_byte_chars, invalid_bytes),
         };
-        bad += len;
-        rest = rest.get(error.valid_up_to() + len..).unwrap_or_default();
+        invalid_bytes += invalid_len;
+        rest = rest
+            .get(error.valid_up_to() + invalid_len..)
+            .unwrap_or_default();
     }
 }

@@ -1,143 +1,238 @@
-//! Turns the bytes of one leaf into searchable text.
+//! Converts the bytes of a member to text documents, event records and
+//! problems.
 //!
-//! Pure over `Read`: bytes in, documents out to a [`Sink`], nothing held but
-//! two windows of 64 KiB. This room must never know archives, the store or the
-//! index.
+//! [`extract`] reads an [`Input`] with the first extractor of [`EXTRACTORS`]
+//! that recognizes it, and writes to a [`Sink`].
 //!
-//! Invariants: the decoded text decides line numbers and offsets for ever, so
-//! it depends on the bytes and the [`ExtractSettings`] alone, never on how reads cut
-//! them; a change of it is a new [`EXTRACTOR_VERSION`]. No word vanishes:
-//! whatever bytes are, they come out as text, as the strings in them, or as a
-//! problem that says what was left out.
+//! # Invariants
+//! - The decoded text defines line numbers and offsets permanently. It depends
+//!   on the bytes and the [`ExtractSettings`] only, not on how the stream
+//!   splits its reads. A change of the text is a new [`EXTRACTOR_VERSION`].
+//! - No word is lost: bytes become text, or the strings in them, or a
+//!   [`Problem`] names the unread part.
+//! - A defect of the evidence is a problem, not an error. The text before it is
+//!   kept, and later inputs are not affected.
+//! - Memory is bounded: two windows of 64 KiB for a streaming extractor, 8 MiB
+//!   for one that seeks (larger inputs use a scratch file).
 //!
-//! A byte order mark is replaced by the decoding it asks for. CRLF stays: a
-//! line ends with `\n`, the `\r` is part of it. NULs stay where text has them.
+//! A byte order mark is not part of the text. CRLF is: a line ends with `\n`,
+//! and the `\r` belongs to the line. NULs in text are kept.
+//!
+//! # Dependencies
+//! This crate must not depend on archives, the store or the index.
+//!
+//! # Example
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use afteraction_extract::{
+//!     ContentHint, DocumentHead, ExtractSettings, Input, Sink, TranscriptFacts, extract,
+//! };
+//! use evidence::{Problem, ResultKind};
+//!
+//! #[derive(Default)]
+//! struct Text(String);
+//!
+//! impl Sink for Text {
+//!     fn document(&mut self, head: DocumentHead) -> ControlFlow<()> {
+//!         assert_eq!(head.encoding, "utf-16le");
+//!         ControlFlow::Continue(())
+//!     }
+//!
+//!     fn text(&mut self, piece: &str) -> ControlFlow<()> {
+//!         self.0.push_str(piece);
+//!         ControlFlow::Continue(())
+//!     }
+//!
+//!     fn transcript(&mut self, _: &TranscriptFacts) {}
+//!
+//!     fn problem(&mut self, problem: Problem) {
+//!         panic!("{problem}");
+//!     }
+//! }
+//!
+//! let mut bytes = &b"\xff\xfeG\0r\0\xfc\0\xdf\0e\0"[..];
+//! let hint = ContentHint { name: Some("a.txt"), kind: ResultKind::File };
+//! let mut sink = Text::default();
+//! extract(Input::new(&mut bytes, hint, ExtractSettings::default()), &mut sink)?;
+//! assert_eq!(sink.0, "Grüße");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Adding a parser
+//! A parser is one file with an [`Extractor`], and one row in [`EXTRACTORS`],
+//! before the extractors that read any text or any bytes:
+//!
+//! 1. `recognizes` decides from the first 64 KiB ([`Input::head`]), usually
+//!    from a signature. It must not depend on the name alone: the same bytes
+//!    are one content regardless of their names.
+//! 2. `run` reads the input as a stream, or calls [`Input::seekable`] first if
+//!    the format needs seeking. It begins a document, then writes text, or
+//!    [`EventRecord`]s with a time, typed fields and a position.
+//! 3. If a field is missing in [`FIELDS`], add one row to the list in
+//!    `fields.rs`.
+//! 4. Defects are reported with [`Sink::problem`]. If the parser cannot
+//!    continue, it returns [`ExtractorError::Malformed`].
+//! 5. Increase [`EXTRACTOR_VERSION`], because the text of such inputs changes.
+//!
+//! A complete parser of a log that consists of `LOG1` and event numbers:
+//! ```
+//! use std::io::Read;
+//! use std::ops::ControlFlow;
+//!
+//! use afteraction_extract::{
+//!     DocumentHead, EventRecord, Extractor, ExtractorError, ExtractorResult, FieldName,
+//!     FieldValue, Input, RecordPosition, Sink, TextForm, TextPart,
+//! };
+//!
+//! const EVENT_LOG: Extractor = Extractor {
+//!     name: "event log",
+//!     recognizes: |input| input.head().starts_with(b"LOG1"),
+//!     run,
+//! };
+//!
+//! fn run(input: &mut Input<'_>, sink: &mut dyn Sink) -> ExtractorResult {
+//!     let head = DocumentHead {
+//!         part: TextPart::Whole,
+//!         encoding: "event log",
+//!         form: TextForm::Records,
+//!     };
+//!     if sink.document(head).is_break() {
+//!         return Ok(ControlFlow::Break(()));
+//!     }
+//!     let mut file = input.seekable(sink)?;
+//!     let mut bytes = Vec::new();
+//!     file.read_to_end(&mut bytes)?;
+//!     for (number, event) in bytes[4..].chunks(2).enumerate() {
+//!         let &[low, high] = event else {
+//!             return Err(ExtractorError::Malformed(format!(
+//!                 "event log ends inside a record; {number} records kept"
+//!             )));
+//!         };
+//!         let id = u16::from_le_bytes([low, high]);
+//!         let position = RecordPosition {
+//!             number: number as u64,
+//!             offset: 4 + 2 * number as u64,
+//!         };
+//!         let mut record = EventRecord::new(position, format!("event {id}"));
+//!         record.add_field(FieldName::EventId, FieldValue::Unsigned(id.into()));
+//!         if sink.record(&record).is_break() {
+//!             return Ok(ControlFlow::Break(()));
+//!         }
+//!     }
+//!     Ok(ControlFlow::Continue(()))
+//! }
+//! # use afteraction_extract::{ContentHint, ExtractSettings, TranscriptFacts, extract_with};
+//! # use evidence::{Problem, ResultKind};
+//! # #[derive(Default)]
+//! # struct Log(String, Vec<Problem>);
+//! # impl Sink for Log {
+//! #     fn document(&mut self, _: DocumentHead) -> ControlFlow<()> {
+//! #         ControlFlow::Continue(())
+//! #     }
+//! #     fn text(&mut self, piece: &str) -> ControlFlow<()> {
+//! #         self.0.push_str(piece);
+//! #         ControlFlow::Continue(())
+//! #     }
+//! #     fn transcript(&mut self, _: &TranscriptFacts) {}
+//! #     fn problem(&mut self, problem: Problem) {
+//! #         self.1.push(problem);
+//! #     }
+//! # }
+//! # let mut log = Log::default();
+//! # let hint = ContentHint { name: None, kind: ResultKind::File };
+//! # let mut bytes = &b"LOG1\x10\x12\x11\x12\xff"[..];
+//! # let input = Input::new(&mut bytes, hint, ExtractSettings::default());
+//! # extract_with(&[EVENT_LOG], input, &mut log).unwrap();
+//! # assert_eq!(log.0, "event 4624\nevent 4625\n");
+//! # assert_eq!(log.1[0].message, "event log ends inside a record; 2 records kept");
+//! ```
 
 mod decode;
 mod detect;
+mod error;
+mod extractor;
+mod fields;
+mod input;
 mod plain_text;
+mod sink;
 mod strings;
 #[cfg(test)]
 mod tests;
 mod transcript;
 mod window;
 
-use std::io::{self, Read};
-use std::ops::ControlFlow;
+use std::io;
 
-use evidence::{Problem, ResultKind};
+use evidence::{Problem, ProblemKind};
 
 pub use crate::decode::code_page::CodePage;
+pub use crate::error::{ExtractorError, ExtractorResult};
+pub use crate::extractor::Extractor;
+pub use crate::fields::{FIELDS, FieldDefinition, FieldName, FieldType, FieldValue};
+pub use crate::input::{
+    ContentHint, ExtractSettings, Input, SEEK_BYTES_MAX, SEEK_MEMORY_BYTES_MAX,
+};
+pub use crate::sink::{
+    DocumentHead, EventRecord, RecordPosition, Sink, TextForm, TextPart, TimeMeaning,
+    TranscriptFacts,
+};
+pub use util::{Scratch, ScratchFactory, Spool, SpoolLimits};
 
-/// What made a text. Another version may give other offsets.
+/// Version of the extractors. A version may decode text to other offsets than
+/// the previous one.
 pub const EXTRACTOR_VERSION: u32 = 3;
 
-/// What is known of the bytes from outside.
-#[derive(Clone, Copy, Debug)]
-pub struct ContentHint<'a> {
-    /// The member's name: data.
-    pub name: Option<&'a str>,
-    pub kind: ResultKind,
-}
+/// The extractors, in the order in which they are tried. The last one reads
+/// any input.
+pub const EXTRACTORS: &[Extractor] = &[
+    transcript::TRANSCRIPT,
+    plain_text::PLAIN_TEXT,
+    strings::STRINGS,
+];
 
-/// What decides an extraction besides the bytes: a fact of the archive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ExtractSettings {
-    /// How text that is no Unicode is read.
-    pub code_page: CodePage,
-}
-
-/// Which of a leaf's texts a document is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TextPart {
-    /// All of it.
-    Whole,
-    /// What a transcript's script wrote.
-    Output,
-    /// What it wrote as errors.
-    Errors,
-    /// Whatever else a transcript held: keys this build does not know, a
-    /// second output, bytes behind the end. Of any text: words that its
-    /// encoding swallows, see [`hidden`].
-    Other,
-}
-
-/// How a document came to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextForm {
-    Text,
-    /// Printable strings of a file that is no text, one a line.
-    Strings,
-    /// A value of a transcript, unescaped.
-    Transcript,
-}
-
-/// What begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DocumentHead {
-    pub part: TextPart,
-    /// Name of the encoding the bytes were read by.
-    pub encoding: &'static str,
-    pub form: TextForm,
-}
-
-/// What a transcript says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TranscriptFacts {
-    pub script_name: Option<String>,
-    pub exit_code: Option<i64>,
-    /// The GUID in the output's first line: it also names the script's
-    /// transcript on the device.
-    pub transcript_id: Option<String>,
-}
-
-/// Takes documents, one after the other: a head, then its text in order.
-pub trait Sink {
-    /// Begins a document; the one before it is at its end. A part comes at
-    /// most once.
-    fn document(&mut self, head: DocumentHead) -> ControlFlow<()>;
-
-    /// The next piece of the document, cut at any character.
-    fn text(&mut self, piece: &str) -> ControlFlow<()>;
-
-    /// Comes once, at the end of a transcript.
-    fn transcript(&mut self, facts: &TranscriptFacts);
-
-    fn problem(&mut self, problem: Problem);
-}
-
-/// Reads `bytes` to their end, unless the sink says stop.
+/// Extracts the text of `input` with [`EXTRACTORS`].
 ///
-/// **Errors**: those of `bytes`, at which the document just stops.
-/// **Cost**: one pass.
-pub fn extract(
-    bytes: &mut dyn Read,
-    hint: ContentHint<'_>,
-    settings: ExtractSettings,
-    sink: &mut dyn Sink,
-) -> io::Result<()> {
-    extract_by(bytes, hint, settings, sink, crate::window::WINDOW_BYTES)
+/// The input is read to its end, unless the sink returns `Break` or the input
+/// is malformed.
+///
+/// **Errors**: failures of the environment: the input or a scratch file could
+/// not be read or written. The sink then has the text before.
+/// **Cost**: one pass; a second one for formats that need seeking.
+pub fn extract(input: Input<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    extract_with(EXTRACTORS, input, sink)
 }
 
-fn extract_by(
-    bytes: &mut dyn Read,
-    hint: ContentHint<'_>,
-    settings: ExtractSettings,
+/// [`extract`] with another list of extractors.
+pub fn extract_with(
+    extractors: &[Extractor],
+    mut input: Input<'_>,
     sink: &mut dyn Sink,
-    step: usize,
 ) -> io::Result<()> {
-    let mut feed = crate::window::Feed::new(bytes, step);
-    feed.fill_first()?;
-    // a sink that said stop has what it wanted: no error
-    let _ = match crate::detect::detect(feed.window(), feed.is_last(), settings.code_page) {
-        crate::detect::Seen::Binary => crate::strings::run(&mut feed, sink)?,
-        crate::detect::Seen::Text(decoder) => {
-            if crate::transcript::is_transcript(&decoder, feed.window(), hint.kind) {
-                crate::transcript::run(&mut feed, *decoder, sink)?
-            } else {
-                crate::plain_text::run(&mut feed, *decoder, hint.kind, sink)?
-            }
-        }
+    input.fill_head()?;
+    let recognizing = extractors.iter().find(|row| (row.recognizes)(&input));
+    let Some(extractor) = recognizing else {
+        sink.problem(Problem::new(
+            ProblemKind::Unsupported,
+            "format is not supported: not read",
+        ));
+        return Ok(());
     };
-    Ok(())
+    tracing::trace!(
+        target: "extract",
+        extractor = extractor.name,
+        head_bytes = input.head().len(),
+        is_complete = input.is_complete(),
+        "extractor chosen"
+    );
+    match (extractor.run)(&mut input, sink) {
+        // A sink that returned `Break` needs no more: that is not an error.
+        Ok(_) => Ok(()),
+        Err(ExtractorError::Io(error)) => Err(error),
+        Err(ExtractorError::Malformed(message)) => {
+            tracing::debug!(target: "extract", extractor = extractor.name, "malformed input");
+            sink.problem(Problem::new(ProblemKind::Damaged, message));
+            Ok(())
+        }
+    }
 }

@@ -1,27 +1,32 @@
-//! Printable strings of what is no text: ASCII, and UTF-16 of scripts that
-//! Windows programs are written in, each on a line of its own.
+//! Extractor of the printable strings of binary data: ASCII, and UTF-16 of the
+//! scripts in which Windows programs are written. Each string is one line.
 
-use std::io;
 use std::ops::ControlFlow;
 
-use crate::window::Feed;
-use crate::{DocumentHead, Sink, TextForm, TextPart};
+use crate::error::ExtractorResult;
+use crate::extractor::Extractor;
+use crate::input::Input;
+use crate::sink::{DocumentHead, PIECE_BYTES, Sink, TextForm, TextPart};
 
-/// Shorter ones are mostly chance.
+/// Shorter strings are mostly chance.
 const STRING_CHARS_MIN: usize = 4;
 
-/// Strings are handed on in pieces of about this size.
-const PIECE_BYTES: usize = 64 << 10;
+/// Reads any input: the last extractor of a list.
+pub(crate) const STRINGS: Extractor = Extractor {
+    name: "strings",
+    recognizes: |_| true,
+    run,
+};
 
-/// A string that goes on beyond the window.
+/// A string that continues after the window.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Open {
-    No,
+enum OpenString {
+    None,
     Ascii,
-    Wide,
+    Utf16,
 }
 
-pub(crate) fn run(feed: &mut Feed<'_>, sink: &mut dyn Sink) -> io::Result<ControlFlow<()>> {
+fn run(input: &mut Input<'_>, sink: &mut dyn Sink) -> ExtractorResult {
     let head = DocumentHead {
         part: TextPart::Whole,
         encoding: "strings",
@@ -30,12 +35,13 @@ pub(crate) fn run(feed: &mut Feed<'_>, sink: &mut dyn Sink) -> io::Result<Contro
     if sink.document(head).is_break() {
         return Ok(ControlFlow::Break(()));
     }
-    let mut open = Open::No;
+    let window = &mut input.window;
+    let mut open = OpenString::None;
     let mut out = String::with_capacity(PIECE_BYTES + PIECE_BYTES / 2);
     loop {
-        let last = feed.is_last();
-        let used = find(feed.window(), last, &mut open, &mut out);
-        feed.consume(used);
+        let last = window.is_last();
+        let used = append_strings(window.unread(), last, &mut open, &mut out);
+        window.consume(used);
         if out.len() >= PIECE_BYTES || last {
             if !out.is_empty() && sink.text(&out).is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -45,122 +51,128 @@ pub(crate) fn run(feed: &mut Feed<'_>, sink: &mut dyn Sink) -> io::Result<Contro
         if last {
             return Ok(ControlFlow::Continue(()));
         }
-        feed.fill()?;
+        window.fill()?;
     }
 }
 
-/// Appends the strings of `bytes` to `out`; how many bytes are done with.
-fn find(bytes: &[u8], last: bool, open: &mut Open, out: &mut String) -> usize {
+/// Appends the strings of `bytes` to `out`. Returns how many bytes need not be
+/// read again.
+fn append_strings(bytes: &[u8], last: bool, open: &mut OpenString, out: &mut String) -> usize {
     let mut at = 0;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
         match *open {
-            Open::Ascii => {
-                let run = ascii_run(rest);
-                push_ascii(rest, run, out);
-                at += run;
-                if run == rest.len() && !last {
+            OpenString::Ascii => {
+                let len = ascii_len(rest);
+                push_ascii(rest, len, out);
+                at += len;
+                if len == rest.len() && !last {
                     return at;
                 }
             }
-            Open::Wide => {
-                let run = wide_run(rest);
-                push_wide(rest, run, out);
-                at += 2 * run;
-                if rest.len() < 2 * run + 2 && !last {
+            OpenString::Utf16 => {
+                let units = utf16_len(rest);
+                push_utf16(rest, units, out);
+                at += 2 * units;
+                if rest.len() < 2 * units + 2 && !last {
                     return at;
                 }
             }
-            Open::No => match next(rest, last) {
-                Next::Nothing(used) => return at + used,
-                Next::Ascii(skip) => {
-                    at += skip;
-                    *open = Open::Ascii;
+            OpenString::None => match find_start(rest, last) {
+                StringStart::None(len) => return at + len,
+                StringStart::Ascii(offset) => {
+                    at += offset;
+                    *open = OpenString::Ascii;
                     continue;
                 }
-                Next::Wide(skip) => {
-                    at += skip;
-                    *open = Open::Wide;
+                StringStart::Utf16(offset) => {
+                    at += offset;
+                    *open = OpenString::Utf16;
                     continue;
                 }
             },
         }
         out.push('\n');
-        *open = Open::No;
+        *open = OpenString::None;
     }
 }
 
-enum Next {
-    /// No string begins in so many bytes.
-    Nothing(usize),
-    /// One begins behind so many bytes.
+/// The start of the next string.
+enum StringStart {
+    /// No string starts in this many bytes.
+    None(usize),
+    /// An ASCII string starts at this offset.
     Ascii(usize),
-    Wide(usize),
+    /// A UTF-16 string starts at this offset.
+    Utf16(usize),
 }
 
-fn next(bytes: &[u8], last: bool) -> Next {
+fn find_start(bytes: &[u8], last: bool) -> StringStart {
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|r| !r.is_empty()) {
-        // as far as it takes to tell
+        // The shortest string decides.
         let ahead = rest.get(..2 * STRING_CHARS_MIN).unwrap_or(rest);
         if ahead.len() < 2 * STRING_CHARS_MIN && !last {
-            return Next::Nothing(at);
+            return StringStart::None(at);
         }
-        if let &[_, _, _, ascii, _, high, other, _] = ahead
+        if let &[_, _, _, ascii, _, high, other_high, _] = ahead
             && !is_printable(ascii)
-            && high > HIGH_MAX
-            && other > HIGH_MAX
+            && high > HIGH_BYTE_MAX
+            && other_high > HIGH_BYTE_MAX
         {
-            // every string that begins in the next four bytes has one of these
+            // Every string that starts in the next four bytes includes one of
+            // these bytes.
             at += STRING_CHARS_MIN;
             continue;
         }
-        let ascii = ascii_run(ahead);
+        let ascii = ascii_len(ahead);
         if ascii >= STRING_CHARS_MIN {
-            return Next::Ascii(at);
+            return StringStart::Ascii(at);
         }
-        if wide_run(ahead) >= STRING_CHARS_MIN {
-            return Next::Wide(at);
+        if utf16_len(ahead) >= STRING_CHARS_MIN {
+            return StringStart::Utf16(at);
         }
-        // no string of bytes begins in a run too short; one of UTF-16 may
-        // begin at its last byte
+        // No ASCII string starts in these bytes; a UTF-16 string can start at
+        // the last one.
         at += ascii.saturating_sub(1).max(1);
     }
-    Next::Nothing(bytes.len())
+    StringStart::None(bytes.len())
 }
 
 fn is_printable(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t')
 }
 
-fn ascii_run(bytes: &[u8]) -> usize {
+/// Number of printable ASCII bytes at the start.
+fn ascii_len(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|&&b| is_printable(b)).count()
 }
 
-/// Units of UTF-16 that are letters of alphabets: ideographs are every other
-/// pair of random bytes.
+/// Whether a UTF-16 unit is a letter of an alphabet. Ideographs are excluded:
+/// half of all random byte pairs are ideographs.
 fn is_printable_unit(unit: u16) -> bool {
     matches!(unit, 0x20..=0x7e | 9 | 0xa0..=0x17f | 0x370..=0x5ff)
 }
 
-/// The largest high half of a printable unit.
-const HIGH_MAX: u8 = 5;
+/// The largest high byte of a printable unit.
+const HIGH_BYTE_MAX: u8 = 5;
 
-fn wide_run(bytes: &[u8]) -> usize {
+/// Number of printable UTF-16 units at the start.
+fn utf16_len(bytes: &[u8]) -> usize {
     bytes
         .chunks_exact(2)
-        .take_while(|unit| is_printable_unit(u16::from_le_bytes([unit[0], unit[1]])))
+        .take_while(|pair| is_printable_unit(u16::from_le_bytes([pair[0], pair[1]])))
         .count()
 }
 
-fn push_ascii(bytes: &[u8], run: usize, out: &mut String) {
-    let text = bytes.get(..run).unwrap_or_default();
+fn push_ascii(bytes: &[u8], len: usize, out: &mut String) {
+    let text = bytes.get(..len).unwrap_or_default();
     out.push_str(std::str::from_utf8(text).unwrap_or_default());
 }
 
-fn push_wide(bytes: &[u8], run: usize, out: &mut String) {
-    for unit in bytes.chunks_exact(2).take(run) {
-        let unit = u16::from_le_bytes([unit[0], unit[1]]);
+fn push_utf16(bytes: &[u8], units: usize, out: &mut String) {
+    for pair in bytes.chunks_exact(2).take(units) {
+        let unit = u16::from_le_bytes([pair[0], pair[1]]);
         out.push(char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER));
     }
 }

@@ -1,30 +1,36 @@
+//! Tests of the extractors, on every way of splitting the input.
+
 mod encodings;
-mod programs;
+mod strings;
 mod transcripts;
 mod words;
 
-use crate::*;
-use evidence::ProblemKind;
+use std::io::Read;
+use std::ops::ControlFlow;
 
-/// A document as it came.
+use crate::*;
+use evidence::ResultKind;
+
+/// A document, as the sink received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Document {
     head: DocumentHead,
     text: String,
 }
 
+/// A sink that records everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Taken {
+struct Recording {
     documents: Vec<Document>,
     facts: Option<TranscriptFacts>,
     problems: Vec<Problem>,
 }
 
-impl Sink for Taken {
+impl Sink for Recording {
     fn document(&mut self, head: DocumentHead) -> ControlFlow<()> {
         assert!(
             self.documents.iter().all(|d| d.head.part != head.part),
-            "a part came twice"
+            "a part occurs twice"
         );
         self.documents.push(Document {
             head,
@@ -48,10 +54,12 @@ impl Sink for Taken {
     }
 }
 
-impl Taken {
+impl Recording {
     fn part(&self, part: TextPart) -> Option<&str> {
-        let found = self.documents.iter().find(|d| d.head.part == part);
-        found.map(|d| d.text.as_str())
+        self.documents
+            .iter()
+            .find(|d| d.head.part == part)
+            .map(|d| d.text.as_str())
     }
 
     fn whole(&self) -> &str {
@@ -67,8 +75,8 @@ impl Taken {
     }
 }
 
-/// Reads in chunks of a seeded random size.
-struct Chunked<'a> {
+/// A stream that reads in chunks of pseudo-random sizes.
+struct ChunkedStream<'a> {
     bytes: &'a [u8],
     seed: u64,
 }
@@ -80,7 +88,7 @@ fn next(seed: &mut u64) -> u64 {
     *seed
 }
 
-impl Read for Chunked<'_> {
+impl Read for ChunkedStream<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let wanted = 1 + next(&mut self.seed) as usize % 700;
         let n = wanted.min(buf.len()).min(self.bytes.len());
@@ -90,43 +98,52 @@ impl Read for Chunked<'_> {
     }
 }
 
-fn take_by(bytes: &[u8], kind: ResultKind, seed: u64, step: usize) -> Taken {
-    let mut taken = Taken::default();
-    let hint = ContentHint { name: None, kind };
-    extract_by(
-        &mut Chunked { bytes, seed },
-        hint,
-        ExtractSettings::default(),
-        &mut taken,
-        step,
-    )
-    .unwrap();
-    taken
+/// How the bytes are split, by the stream and by the window.
+#[derive(Clone, Copy)]
+struct Splitting {
+    seed: u64,
+    step: usize,
 }
 
-/// Extracts, and asserts that no way of cutting the bytes changes the answer.
-fn take(bytes: &[u8], kind: ResultKind) -> Taken {
-    let mut taken = Taken::default();
+fn record_split(bytes: &[u8], kind: ResultKind, page: CodePage, splitting: Splitting) -> Recording {
+    let mut recording = Recording::default();
+    let mut stream = ChunkedStream {
+        bytes,
+        seed: splitting.seed,
+    };
     let hint = ContentHint { name: None, kind };
-    extract(
-        &mut &bytes[..],
-        hint,
-        ExtractSettings::default(),
-        &mut taken,
-    )
-    .unwrap();
+    let mut input = Input::new(&mut stream, hint, ExtractSettings { code_page: page });
+    input.window.set_step(splitting.step);
+    extract(input, &mut recording).unwrap();
+    recording
+}
+
+/// Extracts with a code page.
+fn record_with_page(mut bytes: &[u8], kind: ResultKind, page: CodePage) -> Recording {
+    let mut recording = Recording::default();
+    let hint = ContentHint { name: None, kind };
+    let input = Input::new(&mut bytes, hint, ExtractSettings { code_page: page });
+    extract(input, &mut recording).unwrap();
+    recording
+}
+
+/// Extracts, and asserts that no splitting of the bytes changes the output.
+fn record(bytes: &[u8], kind: ResultKind) -> Recording {
+    let page = CodePage::default();
+    let recording = record_with_page(bytes, kind, page);
     for (seed, step) in [(1, crate::window::WINDOW_BYTES), (7, 1), (99, 5), (3, 1000)] {
         if step == 1 && bytes.len() > 100_000 {
             continue;
         }
-        let other = take_by(bytes, kind, seed, step);
-        assert!(other == taken, "step {step} gives another text");
+        let other = record_split(bytes, kind, page, Splitting { seed, step });
+        assert!(other == recording, "step {step} changes the output");
     }
-    taken
+    recording
 }
 
-fn file(bytes: &[u8]) -> Taken {
-    take(bytes, ResultKind::File)
+/// Extracts from a file.
+fn file(bytes: &[u8]) -> Recording {
+    record(bytes, ResultKind::File)
 }
 
 fn utf16(text: &str, big: bool) -> Vec<u8> {
@@ -149,9 +166,7 @@ fn utf32(text: &str) -> Vec<u8> {
 
 const SENTENCE: &str = "Grüße aus Łódź: служба «Планировщик» läuft 🚀\r\nschtasks.exe /create\r\n";
 
-// ---- text --------------------------------------------------------------
-
-/// Random text of what makes JSON hard.
+/// Random text with many special characters of JSON.
 fn random_text(seed: &mut u64) -> String {
     let alphabet = [
         "a",
@@ -183,7 +198,7 @@ fn random_text(seed: &mut u64) -> String {
 }
 
 #[test]
-fn valid_json_gives_exactly_what_a_strict_reader_gives() {
+fn valid_json_yields_exactly_its_values() {
     let mut seed = 0x9e37_79b9_7f4a_7c15;
     for round in 0..400 {
         let (output, errors, name) = (
@@ -201,23 +216,39 @@ fn valid_json_gives_exactly_what_a_strict_reader_gives() {
         } else {
             serde_json::to_string_pretty(&value).unwrap()
         };
-        let taken = take_by(
+        let splitting = Splitting {
+            seed: 1 + round as u64,
+            step: 64,
+        };
+        let recording = record_split(
             json.as_bytes(),
             ResultKind::Transcript,
-            1 + round as u64,
-            64,
+            CodePage::default(),
+            splitting,
         );
-        assert_eq!(taken.part(TextPart::Output).unwrap_or(""), output, "{json}");
-        assert_eq!(taken.part(TextPart::Errors).unwrap_or(""), errors, "{json}");
-        let facts = taken.facts.clone().unwrap();
+        assert_eq!(
+            recording.part(TextPart::Output).unwrap_or(""),
+            output,
+            "{json}"
+        );
+        assert_eq!(
+            recording.part(TextPart::Errors).unwrap_or(""),
+            errors,
+            "{json}"
+        );
+        let facts = recording.facts.clone().unwrap();
         assert_eq!(facts.script_name.as_deref(), Some(name.as_str()), "{json}");
         assert_eq!(facts.exit_code, Some(round), "{json}");
-        assert!(taken.problems.is_empty(), "{json}: {:?}", taken.problems);
+        assert!(
+            recording.problems.is_empty(),
+            "{json}: {:?}",
+            recording.problems
+        );
     }
 }
 
 #[test]
-fn arbitrary_bytes_never_panic_and_read_the_same_in_every_step() {
+fn arbitrary_bytes_do_not_panic_and_yield_the_same_in_every_splitting() {
     let mut seed = 42;
     let seeds: [&[u8]; 6] = [
         b"{\"script_output\":\"a\\u00e4\\\"\",\"exit_code\":0}",
@@ -241,14 +272,14 @@ fn arbitrary_bytes_never_panic_and_read_the_same_in_every_step() {
         } else {
             ResultKind::File
         };
-        take(&bytes, kind);
+        record(&bytes, kind);
     }
 }
 
 #[test]
-fn a_sink_that_says_stop_is_obeyed() {
-    struct Stops(usize);
-    impl Sink for Stops {
+fn extraction_ends_when_the_sink_returns_break() {
+    struct StoppingSink(usize);
+    impl Sink for StoppingSink {
         fn document(&mut self, _: DocumentHead) -> ControlFlow<()> {
             ControlFlow::Continue(())
         }
@@ -257,7 +288,7 @@ fn a_sink_that_says_stop_is_obeyed() {
             ControlFlow::Break(())
         }
         fn transcript(&mut self, _: &TranscriptFacts) {
-            panic!("told after stop");
+            panic!("called after Break");
         }
         fn problem(&mut self, _: Problem) {}
     }
@@ -266,22 +297,22 @@ fn a_sink_that_says_stop_is_obeyed() {
     for bytes in [
         text.as_bytes(),
         json.as_bytes(),
-        &[crate::tests::programs::binary(), text.clone().into_bytes()].concat(),
+        &[crate::tests::strings::binary(), text.clone().into_bytes()].concat(),
     ] {
-        let mut sink = Stops(0);
+        let mut sink = StoppingSink(0);
         let hint = ContentHint {
             name: None,
             kind: ResultKind::Transcript,
         };
-        extract(&mut &bytes[..], hint, ExtractSettings::default(), &mut sink).unwrap();
+        let mut stream = bytes;
+        let input = Input::new(&mut stream, hint, ExtractSettings::default());
+        extract(input, &mut sink).unwrap();
         assert_eq!(sink.0, 1);
     }
 }
 
-// ---- real files --------------------------------------------------------
-
 #[test]
-fn real_files_read_as_what_they_are() {
+fn real_files_are_read_in_their_format() {
     let Some(folder) = std::env::var_os("AFTERACTION_REAL_DATA") else {
         println!("skipped: AFTERACTION_REAL_DATA is not set");
         return;
@@ -290,16 +321,16 @@ fn real_files_read_as_what_they_are() {
     let read = |path: &str| std::fs::read(folder.join(path)).unwrap();
 
     let sample = read("mde_json/defender-docs/runscript_result_doc_example.json");
-    let taken = take(&sample, ResultKind::Transcript);
-    let output = taken.part(TextPart::Output).unwrap();
+    let recording = record(&sample, ResultKind::Transcript);
+    let output = recording.part(TextPart::Output).unwrap();
     assert!(output.starts_with("Transcript started, output file is C:\\ProgramData\\"));
     assert!(output.ends_with(".dmp.zip\n51 MB\n\0\0\0"), "{output:?}");
     assert_eq!(
-        taken.facts.clone().unwrap().script_name.as_deref(),
+        recording.facts.clone().unwrap().script_name.as_deref(),
         Some("minidump.ps1")
     );
-    assert_eq!(taken.facts.clone().unwrap().exit_code, Some(0));
-    assert!(taken.has(ProblemKind::Repaired));
+    assert_eq!(recording.facts.clone().unwrap().exit_code, Some(0));
+    assert!(recording.has(ProblemKind::Repaired));
 
     let lorem = file(&read("utf16/ugrep/lorem.utf16.txt"));
     assert!(

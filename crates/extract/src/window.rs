@@ -1,38 +1,45 @@
-//! Bytes in windows that are always filled: what a decoder sees does not
-//! depend on how its source cuts.
+//! A window over a byte stream. It is always filled completely, so that a
+//! decoder sees the same bytes however the stream splits its reads.
 
 use std::io::{self, Read};
 
-/// The first window: what decides the encoding. Also the step by which the
-/// rest is read. Large enough to meet a non-ASCII character in most files,
-/// small enough to be held for every leaf.
+/// Bytes of the first window, which decides the format and the encoding, and
+/// of each further step. Large enough to contain a non-ASCII character of most
+/// files, small enough to be allocated for every member.
 pub(crate) const WINDOW_BYTES: usize = 64 << 10;
 
-pub(crate) struct Feed<'a> {
-    source: &'a mut dyn Read,
+pub(crate) struct ByteWindow<'a> {
+    stream: &'a mut dyn Read,
     buf: Vec<u8>,
+    /// Number of consumed bytes of `buf`.
     at: usize,
     step: usize,
     ended: bool,
 }
 
-impl<'a> Feed<'a> {
-    pub fn new(source: &'a mut dyn Read, step: usize) -> Self {
+impl<'a> ByteWindow<'a> {
+    pub fn new(stream: &'a mut dyn Read) -> Self {
         Self {
-            source,
+            stream,
             buf: Vec::new(),
             at: 0,
-            step: step.max(1),
+            step: WINDOW_BYTES,
             ended: false,
         }
     }
 
-    /// What has been read and not consumed.
-    pub fn window(&self) -> &[u8] {
+    /// Sets how many bytes each further step reads.
+    #[cfg(test)]
+    pub fn set_step(&mut self, step: usize) {
+        self.step = step.max(1);
+    }
+
+    /// The bytes read and not yet consumed.
+    pub fn unread(&self) -> &[u8] {
         self.buf.get(self.at..).unwrap_or_default()
     }
 
-    /// Nothing follows the window.
+    /// Whether the stream ends with the window.
     pub fn is_last(&self) -> bool {
         self.ended
     }
@@ -41,11 +48,12 @@ impl<'a> Feed<'a> {
         self.at = (self.at + n).min(self.buf.len());
     }
 
+    /// Reads the first window.
     pub fn fill_first(&mut self) -> io::Result<()> {
         self.read_to(WINDOW_BYTES)
     }
 
-    /// Puts another step behind what is left of the window.
+    /// Drops the consumed bytes and reads one more step.
     pub fn fill(&mut self) -> io::Result<()> {
         self.buf.drain(..self.at);
         self.at = 0;
@@ -55,8 +63,8 @@ impl<'a> Feed<'a> {
     fn read_to(&mut self, len: usize) -> io::Result<()> {
         let mut filled = self.buf.len();
         self.buf.resize(len, 0);
-        while let Some(room) = self.buf.get_mut(filled..).filter(|b| !b.is_empty()) {
-            match self.source.read(room) {
+        while let Some(free) = self.buf.get_mut(filled..).filter(|b| !b.is_empty()) {
+            match self.stream.read(free) {
                 Ok(0) => {
                     self.ended = true;
                     break;
@@ -71,5 +79,18 @@ impl<'a> Feed<'a> {
         }
         self.buf.truncate(filled);
         Ok(())
+    }
+}
+
+impl Read for ByteWindow<'_> {
+    /// Consumes the window, then reads on from the stream.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.unread().len().min(buf.len());
+        if n == 0 {
+            return self.stream.read(buf);
+        }
+        buf[..n].copy_from_slice(&self.unread()[..n]);
+        self.consume(n);
+        Ok(n)
     }
 }

@@ -1,113 +1,118 @@
-//! The reader between a decoder and whoever takes its bytes: counts, checks,
-//! cuts at limits, and turns damage into an end.
+//! Reader around a decoder: counts bytes, computes the CRC, stops at limits,
+//! and reports damage as the end of the stream (see [`StreamEnd`]), not as an
+//! error.
 
 use std::io::{self, Read};
 
 use crc32fast::Hasher;
 
-use crate::source::Shared;
+use crate::source::TraverseContext;
 
-pub(crate) struct Guard<'a> {
+pub(crate) struct CheckedReader<'a> {
     inner: &'a mut dyn Read,
-    shared: &'a Shared,
-    made: u64,
+    context: &'a TraverseContext,
+    bytes_read: u64,
     crc: Hasher,
-    end: Option<End>,
+    end: Option<StreamEnd>,
 }
 
-/// How the bytes came to an end.
+/// Why a stream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Whole,
+pub(crate) enum StreamEnd {
+    /// The decoder reached the end of its data.
+    Complete,
     Damaged(String),
     MemberLimit,
-    WorkLimit,
-    Fault,
+    /// The limit of all containers together.
+    TotalLimit,
+    /// The source below the decoder failed or reached its read limit.
+    SourceFailure,
 }
 
-impl<'a> Guard<'a> {
-    pub fn new(inner: &'a mut dyn Read, shared: &'a Shared) -> Self {
+impl<'a> CheckedReader<'a> {
+    pub fn new(inner: &'a mut dyn Read, context: &'a TraverseContext) -> Self {
         Self {
             inner,
-            shared,
-            made: 0,
+            context,
+            bytes_read: 0,
             crc: Hasher::new(),
             end: None,
         }
     }
 
-    /// Bytes given so far.
-    pub fn made(&self) -> u64 {
-        self.made
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read
     }
 
-    /// `None` while the end was not reached.
-    pub fn end(&self) -> Option<&End> {
+    /// `None` if the end was not reached.
+    pub fn end(&self) -> Option<&StreamEnd> {
         self.end.as_ref()
     }
 
+    /// CRC-32 of the bytes read.
     pub fn crc(&self) -> u32 {
         self.crc.clone().finalize()
     }
 
-    fn stop(&mut self, end: End) -> io::Result<usize> {
+    fn stop(&mut self, end: StreamEnd) -> io::Result<usize> {
         self.end = Some(end);
         Ok(0)
     }
 
-    /// At a limit one more byte is asked for: a member that ends exactly there
-    /// is whole.
-    fn at_limit(&mut self, end: End) -> io::Result<usize> {
-        let mut one = [0];
-        match self.inner.read(&mut one) {
-            Ok(0) => self.stop(End::Whole),
+    /// Reads one more byte at a limit: a member that ends exactly there is
+    /// complete.
+    fn stop_at_limit(&mut self, end: StreamEnd) -> io::Result<usize> {
+        match self.inner.read(&mut [0]) {
+            Ok(0) => self.stop(StreamEnd::Complete),
             Ok(_) => self.stop(end),
-            Err(e) => self.broke(&e),
+            Err(e) => self.stop_at_error(&e),
         }
     }
 
-    fn broke(&mut self, error: &io::Error) -> io::Result<usize> {
-        if self.shared.is_read_out() {
-            // The walk ends here, and says so; what was read is kept.
-            return self.stop(End::Fault);
+    fn stop_at_error(&mut self, error: &io::Error) -> io::Result<usize> {
+        if self.context.is_read_limit_reached() {
+            // The traversal ends and reports the limit; the bytes are kept.
+            return self.stop(StreamEnd::SourceFailure);
         }
-        if self.shared.has_fault() {
-            self.end = Some(End::Fault);
+        if self.context.has_failure() {
+            self.end = Some(StreamEnd::SourceFailure);
             return Err(io::Error::new(error.kind(), error.to_string()));
         }
-        self.stop(End::Damaged(error.to_string()))
+        self.stop(StreamEnd::Damaged(error.to_string()))
     }
 }
 
-impl Read for Guard<'_> {
+impl Read for CheckedReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if buf.is_empty() || self.end.is_some() {
             return Ok(0);
         }
-        let work = self.shared.work_left();
-        let room = self.shared.member.bytes.saturating_sub(self.made);
-        let allowed = usize::try_from(work.min(room)).unwrap_or(usize::MAX);
+        let total_left = self.context.inflated_left();
+        let member_left = self
+            .context
+            .member_limit
+            .bytes
+            .saturating_sub(self.bytes_read);
+        let allowed = usize::try_from(total_left.min(member_left)).unwrap_or(usize::MAX);
         let wanted = allowed.min(buf.len());
         if wanted == 0 {
-            let end = if work == 0 {
-                End::WorkLimit
+            return self.stop_at_limit(if total_left == 0 {
+                StreamEnd::TotalLimit
             } else {
-                End::MemberLimit
-            };
-            return self.at_limit(end);
+                StreamEnd::MemberLimit
+            });
         }
         match self.inner.read(&mut buf[..wanted]) {
-            Ok(0) => self.stop(End::Whole),
+            Ok(0) => self.stop(StreamEnd::Complete),
             Ok(n) => {
                 self.crc.update(&buf[..n]);
-                self.made += n as u64;
-                self.shared
-                    .inflated
-                    .set(self.shared.inflated.get() + n as u64);
+                self.bytes_read += n as u64;
+                let inflated = &self.context.inflated;
+                inflated.set(inflated.get() + n as u64);
                 Ok(n)
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(e),
-            Err(e) => self.broke(&e),
+            Err(e) => self.stop_at_error(&e),
         }
     }
 }

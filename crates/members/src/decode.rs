@@ -1,9 +1,10 @@
-//! One zip member's bytes: unlocked, then inflated.
+//! Decoders of one zip member: decryption, then decompression.
 //!
-//! The zip crate does the cryptography and the rarer methods. It is shown one
-//! made-up member at a time, header first, so that its own reading of the
-//! archive's (lying) directory never matters. Decrypting and inflating are two
-//! steps: to the crate an encrypted member is a stored one.
+//! The `zip` crate does the cryptography and the rarer methods. It gets a
+//! synthetic archive of one member, made of a new local header and the
+//! member's data, so that it never reads the archive's own headers, which may
+//! be wrong. Decryption and decompression are separate steps: to the `zip`
+//! crate, an encrypted member is a stored one.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -13,10 +14,10 @@ use ::zip::read::read_zipfile_from_stream_with_options;
 use ::zip::result::ZipError;
 use lzma_rust2::{LzmaReader, XzReader};
 
-use crate::inflate::Inflate;
+use crate::inflate::InflateReader;
 use crate::limits::{READ_BYTES, WINDOW_BYTES_MAX};
-use crate::source::Shared;
-use crate::zip::{Aes, Entry, LOCAL};
+use crate::source::TraverseContext;
+use crate::zip::{AesParameters, LOCAL, ZipEntry};
 
 const STORED: u16 = 0;
 const DEFLATE: u16 = 8;
@@ -28,9 +29,10 @@ const ZSTD_OLD: u16 = 20;
 const XZ: u16 = 95;
 const WINZIP_AES: u16 = 99;
 
+const ENCRYPTED: u16 = 1;
 const DESCRIPTOR_FOLLOWS: u16 = 1 << 3;
 
-/// Whether this build inflates a method.
+/// Whether a compression method is supported.
 pub(crate) fn is_supported(method: u16) -> bool {
     matches!(
         method,
@@ -38,17 +40,18 @@ pub(crate) fn is_supported(method: u16) -> bool {
     )
 }
 
-/// Whether the packed bytes are the plain ones.
-pub(crate) fn is_stored(entry: &Entry) -> bool {
+/// Whether the member's data is its content: neither compressed nor encrypted.
+pub(crate) fn is_stored(entry: &ZipEntry) -> bool {
     entry.method == STORED && !entry.is_encrypted()
 }
 
-/// Whether a method ends by itself, whatever stands behind it.
-pub(crate) fn ends_by_itself(method: u16) -> bool {
+/// Whether a stream of this method has an end mark, so that bytes after it are
+/// ignored.
+pub(crate) fn has_stream_end(method: u16) -> bool {
     matches!(method, DEFLATE | DEFLATE64 | LZMA)
 }
 
-/// A method's name, for a person.
+/// Number and name of an unsupported method, for messages.
 pub(crate) fn method_name(method: u16) -> String {
     let name = match method {
         1 => "shrink",
@@ -62,65 +65,67 @@ pub(crate) fn method_name(method: u16) -> String {
         96 => "JPEG",
         97 => "WavPack",
         98 => "PPMd",
-        WINZIP_AES => "WinZip AES without its description",
+        WINZIP_AES => "WinZip AES without its extra field",
         _ => return format!("method {method}"),
     };
     format!("method {method} ({name})")
 }
 
-/// Hands the inflated bytes of `input` to `take`.
+/// Calls `consume` with the decompressed bytes of `input`.
 ///
-/// **Errors**: where not even the first byte can be made.
+/// **Errors**: if the decoder could not be created. Errors inside the data are
+/// returned by the reader that `consume` gets.
 pub(crate) fn inflate<T>(
-    shared: &Shared,
-    entry: &Entry,
+    context: &TraverseContext,
+    entry: &ZipEntry,
     input: &mut dyn BufRead,
-    take: impl FnOnce(&mut dyn Read) -> T,
+    consume: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<T> {
     match entry.inner_method() {
-        STORED => Ok(take(&mut ByRead(input))),
+        STORED => Ok(consume(&mut DynRead(input))),
         DEFLATE => {
-            let mut inflate = Inflate::with(input, shared.engine.take());
-            let taken = take(&mut inflate);
-            shared.engine.set(Some(inflate.into_engine()));
-            Ok(taken)
+            let mut inflate = InflateReader::with_engine(input, context.engine.take());
+            let consumed = consume(&mut inflate);
+            context.engine.set(Some(inflate.into_engine()));
+            Ok(consumed)
         }
-        LZMA => Ok(take(&mut open_lzma(entry, input)?)),
+        LZMA => Ok(consume(&mut open_lzma(entry, input)?)),
         ZSTD | ZSTD_OLD => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
             decoder.window_log_max(WINDOW_BYTES_MAX.ilog2())?;
-            Ok(take(&mut decoder))
+            Ok(consume(&mut decoder))
         }
         XZ => {
-            let input = ByRead(input);
-            Ok(take(&mut XzReader::new_mem_limit(
-                input,
-                true,
-                // the dictionary and the decoder's own needs
-                WINDOW_BYTES_MAX / 1024 + 1024,
-            )))
+            // 1 MiB more than the dictionary, for the decoder itself.
+            let memory_kib_max = WINDOW_BYTES_MAX / 1024 + 1024;
+            let mut decoder = XzReader::new_mem_limit(DynRead(input), true, memory_kib_max);
+            Ok(consume(&mut decoder))
         }
         method => {
-            let header = header(method, DESCRIPTOR_FOLLOWS, 0, 0, 0, &[]);
+            let header = local_header(method, DESCRIPTOR_FOLLOWS, 0, 0, 0, &[]);
             let options = ZipReadOptions::new()
                 .ignore_crc32(true)
                 .override_compressed_size(u64::MAX);
-            through_zip(header, options, &mut ByRead(input), take).map_err(io::Error::other)
+            read_with_zip_crate(header, options, &mut DynRead(input), consume)
+                .map_err(io::Error::other)
         }
     }
 }
 
-/// `dyn BufRead` where a plain `Read` is wanted.
-struct ByRead<'a>(&'a mut dyn BufRead);
+/// `dyn BufRead` as a sized `Read`.
+struct DynRead<'a>(&'a mut dyn BufRead);
 
-impl Read for ByRead<'_> {
+impl Read for DynRead<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read(buf)
     }
 }
 
-/// LZMA in zip: version, length of properties, properties, stream.
-fn open_lzma<'a>(entry: &Entry, input: &'a mut dyn BufRead) -> io::Result<LzmaReader<ByRead<'a>>> {
+/// LZMA in zip: version, length of the properties, properties, stream.
+fn open_lzma<'a>(
+    entry: &ZipEntry,
+    input: &'a mut dyn BufRead,
+) -> io::Result<LzmaReader<DynRead<'a>>> {
     let mut head = [0; 9];
     input.read_exact(&mut head)?;
     let [_, _, len0, len1, props, d0, d1, d2, d3] = head;
@@ -143,121 +148,127 @@ fn open_lzma<'a>(entry: &Entry, input: &'a mut dyn BufRead) -> io::Result<LzmaRe
             format!("LZMA dictionary of {dictionary} bytes (limit {WINDOW_BYTES_MAX})"),
         ));
     }
-    LzmaReader::new_with_props(ByRead(input), size, props, dictionary, None)
+    LzmaReader::new_with_props(DynRead(input), size, props, dictionary, None)
 }
 
-/// A password did not fit, or something else went wrong.
 pub(crate) enum UnlockError {
     WrongPassword,
     Damaged(String),
 }
 
-/// How a password is checked before anything is decrypted.
+/// How a password is checked before the data is decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Check {
-    /// Two bytes, and a code over everything at the end.
-    Aes(Aes),
-    /// One byte, held against the checksum's highest.
+pub(crate) enum PasswordCheck {
+    /// Two bytes before the data; an authentication code after it.
+    Aes(AesParameters),
+    /// One byte: the highest byte of the CRC.
     Crc,
-    /// One byte, held against the time's highest.
+    /// One byte: the highest byte of the time.
     Time,
-    /// No password: the flag lies.
+    /// No password: the encryption flag is wrong.
     None,
 }
 
-/// The checks to try, the likelier one first: packers that write descriptors
-/// do not know the checksum beforehand and are meant to use the time, but not
-/// all do.
-pub(crate) fn checks(entry: &Entry) -> Vec<Check> {
+/// The checks to try, the more likely one first. Writers of data descriptors
+/// do not know the CRC in advance and should use the time, but some use the
+/// CRC.
+pub(crate) fn password_checks(entry: &ZipEntry) -> Vec<PasswordCheck> {
     match entry.aes() {
-        Some(aes) => vec![Check::Aes(aes)],
-        None if entry.has_descriptor() => vec![Check::Time, Check::Crc],
-        None => vec![Check::Crc],
+        Some(aes) => vec![PasswordCheck::Aes(aes)],
+        None if entry.has_descriptor() => vec![PasswordCheck::Time, PasswordCheck::Crc],
+        None => vec![PasswordCheck::Crc],
     }
 }
 
-/// Hands the decrypted, still packed bytes of `input` to `take`.
+/// Calls `consume` with the decrypted bytes of `input`, still compressed.
 pub(crate) fn unlock<T>(
-    entry: &Entry,
-    check: Check,
+    entry: &ZipEntry,
+    check: PasswordCheck,
     password: &str,
     input: &mut dyn Read,
-    take: impl FnOnce(&mut dyn BufRead) -> T,
+    consume: impl FnOnce(&mut dyn BufRead) -> T,
 ) -> Result<T, UnlockError> {
-    const ENCRYPTED: u16 = 1;
-    let header = match check {
-        Check::Aes(aes) => {
-            let [v0, v1] = 2u16.to_le_bytes();
-            let extra = [1, 0x99, 7, 0, v0, v1, b'A', b'E', aes.strength, 0, 0];
-            header(WINZIP_AES, ENCRYPTED | DESCRIPTOR_FOLLOWS, 0, 0, 0, &extra)
-        }
-        Check::Time => header(
-            STORED,
-            ENCRYPTED | DESCRIPTOR_FOLLOWS,
-            entry.time,
-            entry.date,
-            0,
-            &[],
-        ),
-        Check::Crc | Check::None => {
-            let mut extra = vec![1, 0, 16, 0];
-            extra.extend_from_slice(&entry.compressed.to_le_bytes());
-            extra.extend_from_slice(&entry.compressed.to_le_bytes());
-            header(STORED, ENCRYPTED, 0, 0, entry.crc, &extra)
-        }
-    };
     let options = ZipReadOptions::new()
         .password(Some(password.as_bytes()))
         .ignore_crc32(true)
         .override_compressed_size(entry.compressed);
-    let result = through_zip(header, options, input, |plain| {
-        take(&mut BufReader::with_capacity(READ_BYTES, plain))
-    });
-    result.map_err(|e| match e {
+    read_with_zip_crate(encrypted_header(entry, check), options, input, |plain| {
+        consume(&mut BufReader::with_capacity(READ_BYTES, plain))
+    })
+    .map_err(|e| match e {
         ZipError::InvalidPassword => UnlockError::WrongPassword,
         other => UnlockError::Damaged(other.to_string()),
     })
 }
 
-/// Plain bytes looked at before a password is believed. A wrong key makes
-/// noise, and noise is no deflate for that long.
+fn encrypted_header(entry: &ZipEntry, check: PasswordCheck) -> Vec<u8> {
+    match check {
+        PasswordCheck::Aes(aes) => {
+            let [v0, v1] = 2u16.to_le_bytes();
+            let extra = [1, 0x99, 7, 0, v0, v1, b'A', b'E', aes.strength, 0, 0];
+            let flags = ENCRYPTED | DESCRIPTOR_FOLLOWS;
+            local_header(WINZIP_AES, flags, 0, 0, 0, &extra)
+        }
+        PasswordCheck::Time => {
+            let flags = ENCRYPTED | DESCRIPTOR_FOLLOWS;
+            local_header(STORED, flags, entry.time, entry.date, 0, &[])
+        }
+        PasswordCheck::Crc | PasswordCheck::None => {
+            let mut extra = vec![1, 0, 16, 0];
+            extra.extend_from_slice(&entry.compressed.to_le_bytes());
+            extra.extend_from_slice(&entry.compressed.to_le_bytes());
+            local_header(STORED, ENCRYPTED, 0, 0, entry.crc, &extra)
+        }
+    }
+}
+
+/// Decrypted bytes to decompress for the verification of a password. A wrong key
+/// yields random bytes, which are not valid deflate data for that long.
 const PROOF_BYTES: u64 = 1 << 20;
 
-/// Whether the decrypted, still packed bytes make sense. The one byte that
-/// ZipCrypto checks lets one wrong password in 256 pass; AES lets one in
-/// 65,536 pass and proves itself at the end, so damage there is told as such.
+/// Whether the decrypted, still compressed bytes are valid. One wrong password
+/// in 256 passes the one-byte check of ZipCrypto. With AES one in 65,536 passes
+/// the check, and the code after the data decides: damage there is reported as
+/// damage.
 ///
-/// **Cost**: stored members are read whole, others up to [`PROOF_BYTES`].
-pub(crate) fn proves(
-    shared: &Shared,
-    entry: &Entry,
-    check: Check,
+/// **Cost**: stored members are read completely, others up to [`PROOF_BYTES`].
+pub(crate) fn is_decrypted(
+    context: &TraverseContext,
+    entry: &ZipEntry,
+    check: PasswordCheck,
     plain: &mut dyn BufRead,
 ) -> bool {
-    if matches!(check, Check::Aes(_)) {
-        return true;
-    }
-    makes_sense(shared, entry, plain)
+    matches!(check, PasswordCheck::Aes(_)) || is_valid(context, entry, plain)
 }
 
-/// Whether `packed` is what the entry says it is, as far as a look at its
-/// beginning tells.
-pub(crate) fn makes_sense(shared: &Shared, entry: &Entry, packed: &mut dyn BufRead) -> bool {
-    let stored = entry.inner_method() == STORED;
-    let len = if stored { u64::MAX } else { PROOF_BYTES };
-    inflate(shared, entry, packed, |bytes| is_whole(entry, bytes, len)).unwrap_or(false)
+/// Whether the beginning of `packed` decompresses as the entry describes it.
+pub(crate) fn is_valid(
+    context: &TraverseContext,
+    entry: &ZipEntry,
+    packed: &mut dyn BufRead,
+) -> bool {
+    let len = if entry.inner_method() == STORED {
+        u64::MAX
+    } else {
+        PROOF_BYTES
+    };
+    inflate(context, entry, packed, |bytes| {
+        is_readable(entry, bytes, len)
+    })
+    .unwrap_or(false)
 }
 
-fn is_whole(entry: &Entry, bytes: &mut dyn Read, len: u64) -> bool {
+/// Whether `len` bytes can be read, or fewer whose CRC is that of the entry.
+fn is_readable(entry: &ZipEntry, bytes: &mut dyn Read, len: u64) -> bool {
     let mut crc = crc32fast::Hasher::new();
-    let mut made = 0;
+    let mut read = 0;
     let mut buf = vec![0; READ_BYTES];
-    while made < len {
+    while read < len {
         match bytes.read(&mut buf) {
-            Ok(0) => return entry.crc().is_none_or(|said| said == crc.finalize()),
+            Ok(0) => return entry.crc().is_none_or(|stated| stated == crc.finalize()),
             Ok(n) => {
                 crc.update(&buf[..n]);
-                made += n as u64;
+                read += n as u64;
             }
             Err(_) => return false,
         }
@@ -265,8 +276,8 @@ fn is_whole(entry: &Entry, bytes: &mut dyn Read, len: u64) -> bool {
     true
 }
 
-/// A local header. Sizes stand in Zip64 extra fields or nowhere.
-fn header(method: u16, flags: u16, time: u16, date: u16, crc: u32, extra: &[u8]) -> Vec<u8> {
+/// A local header. Its sizes are in a Zip64 extra field or unknown.
+fn local_header(method: u16, flags: u16, time: u16, date: u16, crc: u32, extra: &[u8]) -> Vec<u8> {
     let mut header = LOCAL.to_vec();
     for word in [45, flags, method, time, date] {
         header.extend_from_slice(&u16::to_le_bytes(word));
@@ -282,33 +293,34 @@ fn header(method: u16, flags: u16, time: u16, date: u16, crc: u32, extra: &[u8])
     header
 }
 
-fn through_zip<T>(
+fn read_with_zip_crate<T>(
     header: Vec<u8>,
     options: ZipReadOptions<'_>,
     data: &mut dyn Read,
-    take: impl FnOnce(&mut dyn Read) -> T,
+    consume: impl FnOnce(&mut dyn Read) -> T,
 ) -> Result<T, ZipError> {
     let closed = Cell::new(false);
-    let mut stream = Cursor::new(header).chain(Closing {
+    let mut stream = Cursor::new(header).chain(ClosableReader {
         data,
         closed: &closed,
     });
     let opened = read_zipfile_from_stream_with_options(&mut stream, options);
-    // a member that is dropped reads its stream to the end: there is none
+    // The zip crate reads a member that is dropped to its end; closing the
+    // reader prevents that.
     closed.set(opened.is_err());
     let mut file = opened?.ok_or(ZipError::FileNotFound)?;
-    let taken = take(&mut file);
+    let consumed = consume(&mut file);
     closed.set(true);
-    Ok(taken)
+    Ok(consumed)
 }
 
-/// Bytes that can be declared over.
-struct Closing<'a> {
+/// A reader that ends as soon as `closed` is set.
+struct ClosableReader<'a> {
     data: &'a mut dyn Read,
     closed: &'a Cell<bool>,
 }
 
-impl Read for Closing<'_> {
+impl Read for ClosableReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.closed.get() {
             Ok(0)

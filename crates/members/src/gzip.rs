@@ -1,56 +1,60 @@
-//! gzip (RFC 1952): headers, members one after the other, checks, and what
-//! stands behind them.
+//! Gzip (RFC 1952): headers, concatenated members, checksums, and data after
+//! the end of the stream.
 
 use std::io::{self, BufRead, Read};
 
 use crc32fast::Hasher;
 
-use crate::inflate::Inflate;
+use crate::inflate::InflateReader;
 use evidence::{Problem, ProblemKind};
 
-/// Longest name kept of a header; a zip's is bounded by its format alike.
+/// Longest name kept. Gzip has no limit; names in a zip have 64 KiB at most.
 const NAME_BYTES_MAX: usize = 64 << 10;
 
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
-/// The part of a header that is always there.
+/// Bytes of the fixed part of a header.
 const HEADER_BYTES: u64 = 10;
-/// Bits of the flags that no version of the format uses.
+/// Flag bits that no version of the format uses.
 const FLAGS_RESERVED: u8 = 0xe0;
 
-/// Whether `head` starts a gzip stream.
+/// Whether `head` is the start of a gzip stream.
 pub(crate) fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(&MAGIC) && head.get(3).is_none_or(|flags| flags & FLAGS_RESERVED == 0)
 }
 
-/// Whether what `head` starts can be unpacked at all: three bytes may be
-/// chance, and bytes that are no gzip are to be read as they are.
+/// Whether the stream that starts with `head` can be decompressed. The magic
+/// has only three bytes, which other data can have too.
 pub(crate) fn is_plausible(head: &[u8]) -> bool {
     let mut rest = head;
-    match Header::read(&mut rest) {
+    match GzipHeader::read(&mut rest) {
         Ok(_) => {}
         Err(e) => return e.kind() == io::ErrorKind::UnexpectedEof,
     }
-    let first = Inflate::new(rest).read_exact(&mut [0]);
-    first.map_or_else(|e| e.kind() == io::ErrorKind::UnexpectedEof, |()| true)
+    InflateReader::new(rest)
+        .read_exact(&mut [0])
+        .map_or_else(|e| e.kind() == io::ErrorKind::UnexpectedEof, |()| true)
 }
 
-/// What a gzip header says of its content.
+/// Description of the content in a gzip header.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Header {
-    /// ISO-8859-1, as it stands there.
+pub(crate) struct GzipHeader {
+    /// In ISO-8859-1.
     pub name: Option<Vec<u8>>,
-    /// Seconds since 1970; 0 says nothing.
+    /// Seconds since 1970; 0 means unknown.
     pub mtime: u32,
 }
 
-impl Header {
-    /// **Errors**: of the input, or its end inside the header.
+impl GzipHeader {
+    /// **Errors**: of the input, or `UnexpectedEof` inside the header.
     pub fn read(input: &mut impl BufRead) -> io::Result<Self> {
         let mut fixed = [0; 10];
         input.read_exact(&mut fixed)?;
         let [a, b, c, flags, m0, m1, m2, m3, ..] = fixed;
         if [a, b, c] != MAGIC {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "no gzip header"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "not a gzip header",
+            ));
         }
         if flags & 4 != 0 {
             let mut len = [0; 2];
@@ -84,7 +88,7 @@ fn skip(input: &mut impl BufRead, len: u64) -> io::Result<()> {
     }
 }
 
-/// Text up to its NUL, kept as far as the bound goes and skipped beyond.
+/// Reads text up to its NUL. Bytes after [`NAME_BYTES_MAX`] are dropped.
 fn read_text(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     loop {
@@ -94,51 +98,51 @@ fn read_text(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
         }
         let end = memchr::memchr(0, available);
         let part = &available[..end.unwrap_or(available.len())];
-        let room = NAME_BYTES_MAX - text.len();
-        text.extend_from_slice(&part[..part.len().min(room)]);
-        let eaten = part.len() + usize::from(end.is_some());
-        input.consume(eaten);
+        let free = NAME_BYTES_MAX - text.len();
+        text.extend_from_slice(&part[..part.len().min(free)]);
+        let used = part.len() + usize::from(end.is_some());
+        input.consume(used);
         if end.is_some() {
             return Ok(text);
         }
     }
 }
 
-/// ISO-8859-1: every byte is the character of that number.
+/// Decodes ISO-8859-1: each byte is the character with its number.
 pub(crate) fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|&b| char::from(b)).collect()
 }
 
-/// The content of a gzip stream whose first header has been read.
-pub(crate) struct Gzip<R> {
-    inflate: Inflate<R>,
+/// The content of a gzip stream after its first header.
+pub(crate) struct GzipReader<R> {
+    inflate: InflateReader<R>,
     crc: Hasher,
-    made: u64,
+    /// Bytes of the current member.
+    member_bytes: u64,
     members: u64,
     ended: bool,
     problems: Vec<Problem>,
 }
 
-impl<R: BufRead> Gzip<R> {
+impl<R: BufRead> GzipReader<R> {
     pub fn new(input: R) -> Self {
         Self {
-            inflate: Inflate::new(input),
+            inflate: InflateReader::new(input),
             crc: Hasher::new(),
-            made: 0,
+            member_bytes: 0,
             members: 1,
             ended: false,
             problems: Vec::new(),
         }
     }
 
-    /// What the checks and the tail had to say, once the content was read.
+    /// Problems in the trailers and after the end, once the content is read.
     pub fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
 
-    fn complain(&mut self, kind: ProblemKind, message: String) {
-        // one of a kind is enough: a stream of a million bad members is one
-        // fact, not a million
+    /// Keeps one problem of each kind: a stream can have a million members.
+    fn report(&mut self, kind: ProblemKind, message: String) {
         if !self.problems.iter().any(|p| p.kind == kind) {
             self.problems.push(Problem::new(kind, message));
         }
@@ -148,61 +152,61 @@ impl<R: BufRead> Gzip<R> {
         let mut trailer = [0; 8];
         self.inflate.input().read_exact(&mut trailer).map_err(|e| {
             if e.kind() == io::ErrorKind::UnexpectedEof {
-                io::Error::new(e.kind(), "gzip ends before its checksum")
+                io::Error::new(e.kind(), "gzip stream ends before its checksum")
             } else {
                 e
             }
         })?;
         let [c0, c1, c2, c3, s0, s1, s2, s3] = trailer;
-        let (crc, size) = (
-            u32::from_le_bytes([c0, c1, c2, c3]),
-            u32::from_le_bytes([s0, s1, s2, s3]),
-        );
-        let found = std::mem::take(&mut self.crc).finalize();
-        if found != crc {
+        let stated_crc = u32::from_le_bytes([c0, c1, c2, c3]);
+        let stated_size = u32::from_le_bytes([s0, s1, s2, s3]);
+        let crc = std::mem::take(&mut self.crc).finalize();
+        if crc != stated_crc {
             let message = format!(
-                "gzip member {} has CRC {found:08x}, its trailer says {crc:08x}",
+                "gzip member {} has CRC {crc:08x}, its trailer states {stated_crc:08x}",
                 self.members
             );
-            self.complain(ProblemKind::ChecksumMismatch, message);
-        } else if self.made as u32 != size {
+            self.report(ProblemKind::ChecksumMismatch, message);
+        } else if self.member_bytes as u32 != stated_size {
             let message = format!(
-                "gzip member {} holds {} bytes, its trailer says {size} (mod 2^32)",
-                self.members, self.made
+                "gzip member {} contains {} bytes, its trailer states {stated_size} (mod 2^32)",
+                self.members, self.member_bytes
             );
-            self.complain(ProblemKind::Lying, message);
+            self.report(ProblemKind::Lying, message);
         }
-        self.made = 0;
+        self.member_bytes = 0;
         Ok(())
     }
 
-    /// After a trailer: another member, padding, or something else.
-    fn go_on(&mut self) -> io::Result<()> {
+    /// After a trailer: starts the next member, or ends at padding or other
+    /// data.
+    fn start_next_member(&mut self) -> io::Result<()> {
         let input = self.inflate.input();
-        let mut tail = 0;
+        let mut garbage = 0;
         if input.fill_buf()?.first() == Some(&MAGIC[0]) {
-            match Header::read(input) {
+            match GzipHeader::read(input) {
                 Ok(_) => {
                     self.inflate.restart();
                     self.members += 1;
                     return Ok(());
                 }
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => tail = HEADER_BYTES,
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => garbage = HEADER_BYTES,
                 Err(e) => return Err(e),
             }
         }
         self.ended = true;
-        tail += count_garbage(self.inflate.input(), tail > 0)?;
-        if tail > 0 {
-            let message = format!("{tail} bytes behind the end of the gzip stream are not read");
-            self.complain(ProblemKind::Damaged, message);
+        garbage += count_garbage(self.inflate.input(), garbage > 0)?;
+        if garbage > 0 {
+            let message = format!("{garbage} bytes after the end of the gzip stream are not read");
+            self.report(ProblemKind::Damaged, message);
         }
         Ok(())
     }
 }
 
-/// Bytes from the first one that is not padding.
-fn count_garbage(input: &mut impl BufRead, mut begun: bool) -> io::Result<u64> {
+/// Counts the bytes to the end of the input. NULs before the first other byte
+/// are padding and do not count, unless garbage `has_begun`.
+fn count_garbage(input: &mut impl BufRead, mut has_begun: bool) -> io::Result<u64> {
     let mut garbage = 0;
     loop {
         let available = input.fill_buf()?;
@@ -210,28 +214,28 @@ fn count_garbage(input: &mut impl BufRead, mut begun: bool) -> io::Result<u64> {
             return Ok(garbage);
         }
         let len = available.len();
-        let padding = if begun {
+        let padding = if has_begun {
             0
         } else {
             available.iter().take_while(|&&b| b == 0).count()
         };
-        begun |= padding < len;
+        has_begun |= padding < len;
         garbage += (len - padding) as u64;
         input.consume(len);
     }
 }
 
-impl<R: BufRead> Read for Gzip<R> {
+impl<R: BufRead> Read for GzipReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while !self.ended && !buf.is_empty() {
             let n = self.inflate.read(buf)?;
             if n > 0 {
                 self.crc.update(&buf[..n]);
-                self.made += n as u64;
+                self.member_bytes += n as u64;
                 return Ok(n);
             }
             self.check_trailer()?;
-            self.go_on()?;
+            self.start_next_member()?;
         }
         Ok(0)
     }

@@ -14,5 +14,7 @@
 //! ```
 
 mod bitset;
+mod spool;
 
 pub use bitset::{BitSet, ones, test_bit};
+pub use spool::{Scratch, ScratchFactory, Spool, SpoolError, SpoolLimits, Spooled};

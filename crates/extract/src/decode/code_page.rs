@@ -1,15 +1,15 @@
-//! Code pages: how text is read that is no Unicode.
+//! Code pages: decoding of text that is not Unicode.
 
 use std::fmt;
 
 use encoding_rs::Encoding;
 
-/// Upper half of CP437, consoles in the United States.
+/// Upper half of CP437: consoles in the United States.
 const CP437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
-/// Upper half of CP850, consoles in Western Europe.
+/// Upper half of CP850: consoles in Western Europe.
 const CP850: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜø£Ø×ƒáíóúñÑªº¿®¬½¼¡«»░▒▓│┤ÁÂÀ©╣║╗╝¢¥┐└┴┬├─┼ãÃ╚╔╩╦╠═╬¤ðÐÊËÈıÍÎÏ┘┌█▄¦Ì▀ÓßÔÒõÕµþÞÚÛÙýÝ¯´\u{ad}±‗¾¶§÷¸°¨·¹³²■\u{a0}";
 
-/// A Windows or console code page, by its number.
+/// A code page of Windows or its consoles, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CodePage(u16);
 
@@ -21,7 +21,7 @@ impl Default for CodePage {
 }
 
 impl CodePage {
-    /// `None` for a number this build has no table for.
+    /// `None` if the code page is not supported.
     pub fn from_number(number: u16) -> Option<Self> {
         let page = Self(number);
         (matches!(number, 437 | 850) || page.encoding().is_some()).then_some(page)
@@ -31,7 +31,7 @@ impl CodePage {
         self.0
     }
 
-    /// As encodings are usually called.
+    /// The usual name of the encoding.
     pub fn name(self) -> &'static str {
         match self.0 {
             437 => "ibm437",
@@ -54,7 +54,7 @@ impl CodePage {
         }
     }
 
-    /// `None` for the two that have a table here.
+    /// `None` for the two code pages with a table in this module.
     fn encoding(self) -> Option<&'static Encoding> {
         Some(match self.0 {
             866 => encoding_rs::IBM866,
@@ -76,14 +76,14 @@ impl CodePage {
         })
     }
 
-    /// The encoding of a page whose characters take more than one byte.
+    /// The encoding, if its characters have more than one byte.
     pub(crate) fn multi_byte(self) -> Option<&'static Encoding> {
         self.encoding().filter(|e| !e.is_single_byte())
     }
 
-    /// The characters of bytes 128 to 255. Bytes a page leaves open stand for
-    /// themselves, so that none is lost. A page of several bytes a character
-    /// has no such table; 1252's stands in.
+    /// The characters of bytes 128 to 255. A byte without a character yields
+    /// the character of its number, so that no byte is lost. A multi-byte code
+    /// page has no such table and yields that of 1252.
     pub(crate) fn upper_half(self) -> [char; 128] {
         let mut upper = ['\u{fffd}'; 128];
         for (i, slot) in upper.iter_mut().enumerate() {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_read_their_bytes() {
+    fn code_pages_decode_their_bytes() {
         assert_eq!(char_of(1252, 0xfc), 'ü');
         assert_eq!(char_of(1252, 0x80), '€');
         assert_eq!(char_of(1251, 0xcf), 'П');
@@ -134,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_a_page_leaves_open_is_not_lost() {
+    fn unassigned_byte_yields_the_character_of_its_number() {
         assert_eq!(char_of(1252, 0x81), '\u{81}');
         assert_eq!(char_of(1253, 0xd2), '\u{d2}');
     }
 
     #[test]
-    fn an_unknown_number_is_no_page() {
+    fn unknown_number_is_rejected() {
         assert_eq!(CodePage::from_number(37), None);
         assert_eq!(CodePage::from_number(932).unwrap().name(), "shift_jis");
     }

@@ -1,48 +1,45 @@
-//! Text that is of one width for the most part, and of the other in stretches
-//! that something appended.
+//! Text of one main width (single-byte or UTF-16) with runs of the other one,
+//! as programs produce that append to a log in another encoding.
 
 use crate::decode::code_page::CodePage;
-use crate::decode::single_byte::Narrow;
-use crate::decode::utf16::{Order, Wide};
-use crate::plain_text::Counts;
+use crate::decode::encoding::ByteOrder;
+use crate::decode::single_byte::SingleByteDecoder;
+use crate::decode::stats::DecodeStats;
+use crate::decode::utf16::Utf16Decoder;
 
-pub(crate) struct Mixed {
-    narrow: Narrow,
-    wide: Wide,
-    /// What the text is for the most part.
-    mostly_wide: bool,
-    /// What it is here.
+pub(crate) struct MixedDecoder {
+    single_byte: SingleByteDecoder,
+    utf16: Utf16Decoder,
+    /// The main width is UTF-16.
+    is_mainly_wide: bool,
+    /// The current run is UTF-16.
     is_wide: bool,
 }
 
-impl Mixed {
-    /// Bytes, with stretches of UTF-16.
-    pub fn narrow(narrow: Narrow) -> Self {
+impl MixedDecoder {
+    /// Single-byte text with runs of UTF-16.
+    pub fn mainly_single_byte(single_byte: SingleByteDecoder) -> Self {
         Self {
-            narrow,
-            wide: Wide::stretch(Order::Little),
-            mostly_wide: false,
+            single_byte,
+            utf16: Utf16Decoder::for_runs(ByteOrder::Little),
+            is_mainly_wide: false,
             is_wide: false,
         }
     }
 
-    /// UTF-16, with stretches of bytes.
-    pub fn wide(order: Order, page: CodePage) -> Self {
+    /// UTF-16 with runs of single-byte text.
+    pub fn mainly_utf16(order: ByteOrder, page: CodePage) -> Self {
         Self {
-            narrow: Narrow::between(order, page),
-            wide: Wide::new(order),
-            mostly_wide: true,
+            single_byte: SingleByteDecoder::for_runs(order, page),
+            utf16: Utf16Decoder::new(order),
+            is_mainly_wide: true,
             is_wide: true,
         }
     }
 
-    /// How the text is read that is of one byte a unit for the most part.
-    pub fn as_narrow(&self) -> Option<&Narrow> {
-        (!self.mostly_wide).then_some(&self.narrow)
-    }
-
-    pub fn order(&self) -> Order {
-        self.wide.order()
+    /// The decoder of the main width if that is single-byte.
+    pub fn as_single_byte(&self) -> Option<&SingleByteDecoder> {
+        (!self.is_mainly_wide).then_some(&self.single_byte)
     }
 
     pub fn decode(
@@ -50,22 +47,22 @@ impl Mixed {
         bytes: &[u8],
         last: bool,
         out: &mut String,
-        counts: &mut Counts,
+        stats: &mut DecodeStats,
     ) -> usize {
         let mut at = 0;
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
-            let (used, changes) = if self.is_wide {
-                self.wide.decode(rest, last, out, counts)
+            let (used, width_changes) = if self.is_wide {
+                self.utf16.decode(rest, last, out, stats)
             } else {
-                self.narrow.decode(rest, last, out, counts)
+                self.single_byte.decode(rest, last, out, stats)
             };
-            counts.see(&rest[..used], self.is_wide, out);
+            stats.add_decoded(&rest[..used], self.is_wide, out);
             at += used;
-            if !changes {
+            if !width_changes {
                 return at;
             }
-            counts.switches += u64::from(self.is_wide == self.mostly_wide);
+            stats.width_changes += u64::from(self.is_wide == self.is_mainly_wide);
             self.is_wide = !self.is_wide;
         }
     }

@@ -1,53 +1,55 @@
-//! Text of one byte a unit: UTF-8 where it fits, a code page where it does
-//! not, and stretches of UTF-16 that something appended to it.
+//! Single-byte text: UTF-8, with a code page for invalid UTF-8, up to the next
+//! run of UTF-16.
 
 use std::cell::OnceCell;
 
 use encoding_rs::Encoding;
 
 use crate::decode::code_page::CodePage;
-use crate::decode::utf16::{Order, WIDE_RUN_BYTES, begins_wide};
-use crate::plain_text::Counts;
+use crate::decode::encoding::ByteOrder;
+use crate::decode::stats::DecodeStats;
+use crate::decode::utf16::{UTF16_RUN_BYTES, starts_utf16_run};
 
-pub(crate) struct Narrow {
+pub(crate) struct SingleByteDecoder {
     page: CodePage,
-    /// The page's upper half, once a byte of it is met: few texts have one.
-    upper: OnceCell<Box<[char; 128]>>,
-    utf8: bool,
-    /// Byte order of stretches of UTF-16.
-    order: Order,
+    /// Characters of bytes 128 to 255. Computed on first use, because few
+    /// texts need them.
+    upper_half: OnceCell<Box<[char; 128]>>,
+    is_utf8: bool,
+    /// Byte order of the runs of UTF-16.
+    order: ByteOrder,
 }
 
-impl Narrow {
+impl SingleByteDecoder {
     pub fn utf8(page: CodePage) -> Self {
         Self {
             page,
-            upper: OnceCell::new(),
-            utf8: true,
-            order: Order::Little,
+            upper_half: OnceCell::new(),
+            is_utf8: true,
+            order: ByteOrder::Little,
         }
     }
 
-    /// What stands between stretches of UTF-16 in `order`.
-    pub fn between(order: Order, page: CodePage) -> Self {
+    /// Decodes the runs of single-byte text inside UTF-16 of `order`.
+    pub fn for_runs(order: ByteOrder, page: CodePage) -> Self {
         Self {
             order,
             ..Self::utf8(page)
         }
     }
 
-    pub fn page(page: CodePage) -> Self {
+    pub fn code_page(page: CodePage) -> Self {
         Self {
-            utf8: false,
+            is_utf8: false,
             ..Self::utf8(page)
         }
     }
 
     pub fn is_utf8(&self) -> bool {
-        self.utf8
+        self.is_utf8
     }
 
-    /// The page that bytes are read by which are no UTF-8.
+    /// Name of the code page for invalid UTF-8.
     pub fn page_name(&self) -> &'static str {
         if self.page.multi_byte().is_some() {
             CodePage::default().name()
@@ -56,46 +58,55 @@ impl Narrow {
         }
     }
 
-    /// Decodes up to the next stretch of UTF-16; whether there is one.
+    /// Decodes up to the next run of UTF-16. Returns how many bytes were
+    /// decoded, and whether a run follows.
     pub fn decode(
         &self,
         bytes: &[u8],
         last: bool,
         out: &mut String,
-        counts: &mut Counts,
+        stats: &mut DecodeStats,
     ) -> (usize, bool) {
         let mut from = 0;
         while let Some(nul) = find_nul(bytes, from) {
-            // the other byte of a stretch's first unit may stand before its NUL
-            let begin = match self.order {
-                Order::Little => nul.saturating_sub(1),
-                Order::Big => nul,
+            // In little-endian text, the first NUL of a run is the second byte
+            // of its unit.
+            let run_at = match self.order {
+                ByteOrder::Little => nul.saturating_sub(1),
+                ByteOrder::Big => nul,
             };
-            let ahead = bytes.get(begin..).unwrap_or_default();
-            if ahead.len() < WIDE_RUN_BYTES && !last {
-                let upto = before_mark(bytes, begin);
-                return (self.decode_run(&bytes[..upto], false, out, counts), false);
+            let ahead = bytes.get(run_at..).unwrap_or_default();
+            if ahead.len() < UTF16_RUN_BYTES && !last {
+                let end = without_mark(bytes, run_at);
+                return (self.decode_run(&bytes[..end], false, out, stats), false);
             }
-            if begins_wide(ahead, self.order) {
-                let upto = before_mark(bytes, begin);
-                self.decode_run(&bytes[..upto], true, out, counts);
-                return (begin, true);
+            if starts_utf16_run(ahead, self.order) {
+                let end = without_mark(bytes, run_at);
+                self.decode_run(&bytes[..end], true, out, stats);
+                return (run_at, true);
             }
-            // of many NULs only the last can begin a stretch
+            // Of consecutive NULs only the last one can belong to a run.
             let nuls = bytes[nul..].iter().take_while(|&&b| b == 0).count();
             from = (nul + 1).max(nul + nuls - 1);
         }
-        // the last bytes may be a stretch's mark and the byte before its NUL
-        let keep = if last { 0 } else { 3 };
-        let upto = bytes.len().saturating_sub(keep);
-        (self.decode_run(&bytes[..upto], last, out, counts), false)
+        // The last three bytes can be a byte order mark and the first byte of
+        // a run.
+        let kept = if last { 0 } else { 3 };
+        let end = bytes.len().saturating_sub(kept);
+        (self.decode_run(&bytes[..end], last, out, stats), false)
     }
 
-    /// Decodes bytes that hold no stretch; those of a cut character are left
-    /// unless the run `ends`.
-    fn decode_run(&self, bytes: &[u8], ends: bool, out: &mut String, counts: &mut Counts) -> usize {
-        if !self.utf8 {
-            self.decode_page(bytes, out, counts);
+    /// Decodes bytes without UTF-16. An incomplete character at the end is not
+    /// decoded unless the run `ends`. Returns how many bytes were decoded.
+    fn decode_run(
+        &self,
+        bytes: &[u8],
+        ends: bool,
+        out: &mut String,
+        stats: &mut DecodeStats,
+    ) -> usize {
+        if !self.is_utf8 {
+            self.decode_code_page(bytes, out, stats);
             return bytes.len();
         }
         let mut at = 0;
@@ -108,30 +119,32 @@ impl Narrow {
                 }
                 Err(error) => error,
             };
-            let (valid, bad) = rest.split_at(error.valid_up_to());
+            let (valid, after_valid) = rest.split_at(error.valid_up_to());
             out.push_str(std::str::from_utf8(valid).unwrap_or_default());
             at += valid.len();
-            let bad = match error.error_len() {
-                Some(len) => bad.get(..len).unwrap_or(bad),
-                None if ends => bad,
+            let invalid = match error.error_len() {
+                Some(len) => after_valid.get(..len).unwrap_or(after_valid),
+                None if ends => after_valid,
                 None => return at,
             };
-            self.decode_page(bad, out, counts);
-            at += bad.len();
+            self.decode_code_page(invalid, out, stats);
+            at += invalid.len();
         }
     }
 
-    fn decode_page(&self, mut bytes: &[u8], out: &mut String, counts: &mut Counts) {
+    fn decode_code_page(&self, mut bytes: &[u8], out: &mut String, stats: &mut DecodeStats) {
         while !bytes.is_empty() {
-            let (ascii, rest) = bytes.split_at(Encoding::ascii_valid_up_to(bytes));
+            let (ascii, after_ascii) = bytes.split_at(Encoding::ascii_valid_up_to(bytes));
             out.push_str(std::str::from_utf8(ascii).unwrap_or_default());
-            let upper = rest.iter().take_while(|&&b| b >= 0x80).count();
-            let (upper, rest) = rest.split_at(upper);
+            let upper_len = after_ascii.iter().take_while(|&&b| b >= 0x80).count();
+            let (upper, rest) = after_ascii.split_at(upper_len);
             if !upper.is_empty() {
-                let page = self.upper.get_or_init(|| Box::new(self.page.upper_half()));
-                out.extend(upper.iter().map(|&byte| page[usize::from(byte & 0x7f)]));
+                let table = self
+                    .upper_half
+                    .get_or_init(|| Box::new(self.page.upper_half()));
+                out.extend(upper.iter().map(|&byte| table[usize::from(byte & 0x7f)]));
             }
-            counts.by_page += upper.len() as u64;
+            stats.code_page_bytes += upper.len() as u64;
             bytes = rest;
         }
     }
@@ -141,12 +154,13 @@ fn find_nul(bytes: &[u8], from: usize) -> Option<usize> {
     memchr::memchr(0, bytes.get(from..)?).map(|at| from + at)
 }
 
-/// Leaves out the byte order mark that stands before a stretch.
-fn before_mark(bytes: &[u8], begin: usize) -> usize {
-    match bytes.get(..begin) {
+/// The end of the single-byte text before a run at `run_at`: without a byte
+/// order mark of the run.
+fn without_mark(bytes: &[u8], run_at: usize) -> usize {
+    match bytes.get(..run_at) {
         Some(before) if before.ends_with(&[0xff, 0xfe]) || before.ends_with(&[0xfe, 0xff]) => {
-            begin - 2
+            run_at - 2
         }
-        _ => begin,
+        _ => run_at,
     }
 }

@@ -1,137 +1,145 @@
-//! Words of one byte a letter that a decoding of wider units swallows: any two
-//! of their bytes can be a character. Which reading is right cannot be known,
-//! so these words stand beside the text.
+//! Single-byte words inside text that is decoded as UTF-16 or as a multi-byte
+//! code page. Two of their bytes can form a valid character, so the decoder may
+//! consume them. The correct reading cannot be determined; the words are
+//! therefore emitted as a second text of the member.
 
-/// Shorter ones are mostly chance: halves of ideographs are letters too.
+/// Shorter words are mostly chance: halves of ideographs are letters too.
 const WORD_BYTES_MIN: usize = 4;
 
-/// What is kept of the printable bytes before a word, for context.
-const BEFORE_BYTES_MAX: usize = 256;
+/// Printable bytes kept before a word, as its context.
+const CONTEXT_BYTES_MAX: usize = 256;
 
-/// What is kept in memory until the text is at its end. Random ideographs
-/// give 5 % of their length by chance, words of them less, other text nothing.
+/// Bytes of words kept in memory until the end of the text. Random ideographs
+/// yield 5 % of their length by chance, real ones less, other text nothing.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
-/// Sees all bytes of a text in their order, and how they were decoded.
+/// Collects the words. It gets all bytes of a text in order, and how they were
+/// decoded.
 #[derive(Debug, Default)]
-pub(crate) struct Hidden {
-    /// Printable bytes up to here.
+pub(crate) struct WordCollector {
+    /// The printable bytes before the current position.
     run: Vec<u8>,
-    /// One of them was decoded as part of a wider unit.
-    swallowed: bool,
-    /// They hold such a word: it is being kept.
-    open: bool,
-    /// The byte before begins a character of two, maybe.
-    leads: bool,
-    /// The unit before is a letter, so that a word of bytes behind it does not
-    /// stand alone.
-    letter: bool,
+    /// A byte of the run was decoded as part of a wider character.
+    is_consumed: bool,
+    /// The run contains such a word: its bytes are kept.
+    is_kept: bool,
+    /// The previous byte may be the first of a two-byte character.
+    is_lead: bool,
+    /// The previous wide character is a letter: single bytes directly after it
+    /// are not a separate word.
+    is_after_letter: bool,
     kept: String,
-    cut: u64,
+    dropped_bytes: u64,
 }
 
-/// What was kept, one run a line.
+/// The collected words, one run per line.
 #[derive(Debug, Default)]
-pub(crate) struct Beside {
-    pub words: String,
-    /// **Units**: bytes beyond [`Beside::MAX`].
-    pub cut: u64,
+pub(crate) struct SingleByteWords {
+    pub text: String,
+    /// **Units**: bytes above [`SingleByteWords::BYTES_MAX`].
+    pub dropped_bytes: u64,
 }
 
-impl Beside {
-    pub const MAX: usize = KEPT_BYTES_MAX;
+impl SingleByteWords {
+    pub const BYTES_MAX: usize = KEPT_BYTES_MAX;
 }
 
-impl Hidden {
-    /// Bytes that were decoded by units of two or four, `last` being the
-    /// character at their end.
-    pub fn wide(&mut self, bytes: &[u8], last: Option<char>) {
-        if let ([0, low, ..], true) = (bytes, self.ends_with_word())
+impl WordCollector {
+    /// Adds bytes decoded in units of two or four bytes, the last of which is
+    /// `last`.
+    pub fn add_wide(&mut self, bytes: &[u8], last: Option<char>) {
+        if let [0, low, ..] = bytes
+            && self.ends_with_word()
             && (low.is_ascii_alphanumeric() || *low >= 0xa0)
         {
-            // the text has nothing between this word and the next
+            // The decoded text has no separator between this word and the next.
             self.keep_run();
         }
         let mut rest = bytes;
         while let Some(&byte) = rest.first() {
-            let plain = rest.first_chunk().filter(|eight| is_plain(eight));
+            let plain = rest.first_chunk().filter(|eight| is_plain_utf16(eight));
             if let Some(eight) = plain
-                && (byte == 0 || self.run.is_empty() && !self.open)
+                && (byte == 0 || self.run.is_empty() && !self.is_kept)
             {
-                self.end();
-                self.push_swallowed(eight[7]);
+                self.end_run();
+                self.push_consumed(eight[7]);
                 rest = &rest[eight.len()..];
             } else {
-                self.push_swallowed(byte);
+                self.push_consumed(byte);
                 rest = &rest[1..];
             }
         }
         if !bytes.is_empty() {
-            self.letter = last.is_some_and(char::is_alphanumeric);
+            self.is_after_letter = last.is_some_and(char::is_alphanumeric);
         }
     }
 
-    /// Bytes each of which was decoded as itself.
-    pub fn narrow(&mut self, bytes: &[u8]) {
+    /// Adds bytes that were decoded one by one.
+    pub fn add_single(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
-        self.swallowed |= std::mem::take(&mut self.letter);
+        self.is_consumed |= std::mem::take(&mut self.is_after_letter);
         let mut rest = bytes;
-        if self.swallowed {
-            let goes_on = rest.iter().take_while(|&&b| is_word(b)).count();
-            let (word, behind) = rest.split_at(goes_on);
+        if self.is_consumed {
+            let word_len = rest.iter().take_while(|&&b| is_word(b)).count();
+            let (word, after) = rest.split_at(word_len);
             word.iter().for_each(|&byte| self.push(byte));
-            if behind.is_empty() {
+            if after.is_empty() {
                 return;
             }
-            self.end();
-            rest = behind;
+            self.end_run();
+            rest = after;
         }
-        let look = &rest[rest.len().saturating_sub(BEFORE_BYTES_MAX)..];
-        let tail = look.iter().rev().take_while(|&&b| is_printable(b)).count();
-        if tail < rest.len() {
+        let context = &rest[rest.len().saturating_sub(CONTEXT_BYTES_MAX)..];
+        let printable_len = context
+            .iter()
+            .rev()
+            .take_while(|&&b| is_printable(b))
+            .count();
+        if printable_len < rest.len() {
             self.run.clear();
         }
-        self.run.extend_from_slice(&look[look.len() - tail..]);
-        self.trim();
+        self.run
+            .extend_from_slice(&context[context.len() - printable_len..]);
+        self.trim_run();
     }
 
-    /// Bytes of a code page whose characters have one or two; the second one
-    /// may be a letter.
-    pub fn paired(&mut self, bytes: &[u8]) {
+    /// Adds bytes of a multi-byte code page, where the second byte of a
+    /// character may be a letter.
+    pub fn add_multi_byte(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            let follows = std::mem::replace(&mut self.leads, byte >= 0x80);
-            if follows {
-                self.push_swallowed(byte);
-            } else if self.swallowed && is_word(byte) {
+            let follows_lead = std::mem::replace(&mut self.is_lead, byte >= 0x80);
+            if follows_lead {
+                self.push_consumed(byte);
+            } else if self.is_consumed && is_word(byte) {
                 self.push(byte);
             } else {
-                self.end();
+                self.end_run();
             }
         }
     }
 
-    /// The text is at its end.
-    pub fn finish(&mut self) -> Beside {
-        self.end();
-        Beside {
-            words: std::mem::take(&mut self.kept),
-            cut: self.cut,
+    /// Ends the text and returns its words.
+    pub fn finish(&mut self) -> SingleByteWords {
+        self.end_run();
+        SingleByteWords {
+            text: std::mem::take(&mut self.kept),
+            dropped_bytes: self.dropped_bytes,
         }
     }
 
-    fn push_swallowed(&mut self, byte: u8) {
+    fn push_consumed(&mut self, byte: u8) {
         if is_printable(byte) {
-            self.swallowed = true;
+            self.is_consumed = true;
             self.push(byte);
         } else {
-            self.end();
+            self.end_run();
         }
     }
 
     fn push(&mut self, byte: u8) {
-        if self.open {
+        if self.is_kept {
             self.keep(byte);
             return;
         }
@@ -139,48 +147,50 @@ impl Hidden {
         if self.ends_with_word() {
             self.keep_run();
         }
-        self.trim();
+        self.trim_run();
     }
 
     fn ends_with_word(&self) -> bool {
-        let word = self.run.last_chunk::<WORD_BYTES_MIN>();
-        word.is_some_and(|word| word.iter().all(|&b| is_word(b)))
+        self.run
+            .last_chunk::<WORD_BYTES_MIN>()
+            .is_some_and(|word| word.iter().all(|&b| is_word(b)))
     }
 
     fn keep_run(&mut self) {
         let run = std::mem::take(&mut self.run);
-        let from = run.len().saturating_sub(BEFORE_BYTES_MAX);
+        let from = run.len().saturating_sub(CONTEXT_BYTES_MAX);
         run.iter().skip(from).for_each(|&byte| self.keep(byte));
-        self.open = true;
+        self.is_kept = true;
     }
 
     fn keep(&mut self, byte: u8) {
         if self.kept.len() < KEPT_BYTES_MAX {
             self.kept.push(char::from(byte));
         } else {
-            self.cut += 1;
+            self.dropped_bytes += 1;
         }
     }
 
-    /// Forgets what is too far back, now and then.
-    fn trim(&mut self) {
-        if self.run.len() > 2 * BEFORE_BYTES_MAX {
-            self.run.drain(..self.run.len() - BEFORE_BYTES_MAX);
+    /// Drops context that is too far from the current position. Waits until
+    /// there is twice as much, so that few bytes are moved.
+    fn trim_run(&mut self) {
+        if self.run.len() > 2 * CONTEXT_BYTES_MAX {
+            self.run.drain(..self.run.len() - CONTEXT_BYTES_MAX);
         }
     }
 
-    fn end(&mut self) {
-        if self.open {
+    fn end_run(&mut self) {
+        if self.is_kept {
             self.keep(b'\n');
         }
         self.run.clear();
-        self.open = false;
-        self.swallowed = false;
+        self.is_kept = false;
+        self.is_consumed = false;
     }
 }
 
-/// Every other byte is a NUL: nearly all there is in most UTF-16.
-fn is_plain(eight: &[u8; 8]) -> bool {
+/// Whether every other byte is a NUL, as in most UTF-16.
+fn is_plain_utf16(eight: &[u8; 8]) -> bool {
     const EVERY_OTHER: u64 = 0xff00_ff00_ff00_ff00;
     let bytes = u64::from_le_bytes(*eight);
     bytes & EVERY_OTHER == 0 || bytes & !EVERY_OTHER == 0
@@ -190,7 +200,7 @@ fn is_printable(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t')
 }
 
-/// What words, names, numbers, paths and addresses are made of.
+/// Whether a byte can be part of a word, name, number, path or address.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-:\\/@".contains(&byte)
 }

@@ -1,180 +1,194 @@
-//! UTF-16, and what is found inside of it: text of one byte a unit that
-//! something appended, and units out of step after an odd number of bytes.
+//! UTF-16, up to the next run of single-byte text, or up to units shifted by
+//! one byte after an odd number of single bytes.
 
-use crate::plain_text::Counts;
+use encoding_rs::DecoderResult;
 
-/// Byte order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Little,
-    Big,
+use crate::decode::encoding::ByteOrder;
+use crate::decode::stats::DecodeStats;
+
+/// Four consecutive characters below U+0100 start a run of UTF-16. Fewer occur
+/// by chance between NULs.
+pub(crate) const UTF16_RUN_BYTES: usize = 8;
+
+/// Consecutive ASCII bytes that end UTF-16, unless they can be UTF-16
+/// characters.
+const ASCII_RUN_BYTES: usize = 12;
+
+/// Bytes of an ASCII run inspected to decide this.
+const ASCII_LOOKAHEAD_BYTES: usize = 64;
+
+pub(crate) struct Utf16Decoder {
+    order: ByteOrder,
+    /// Decodes a run inside single-byte text, which ends at the first unit of
+    /// two ASCII bytes.
+    is_run: bool,
 }
 
-/// Four characters below U+0100 in a row begin a stretch of UTF-16: fewer
-/// happen by chance between NULs.
-pub(crate) const WIDE_RUN_BYTES: usize = 8;
-
-/// ASCII bytes in a row that end UTF-16, unless they can be its characters.
-const NARROW_RUN_BYTES: usize = 12;
-
-/// How far such a run is looked into to tell.
-const NARROW_LOOK_BYTES: usize = 64;
-
-pub(crate) struct Wide {
-    order: Order,
-    /// Part of a narrow text: left at the first unit of two ASCII bytes.
-    stretch: bool,
-}
-
-impl Wide {
-    pub fn new(order: Order) -> Self {
-        let stretch = false;
-        Self { order, stretch }
+impl Utf16Decoder {
+    /// Decodes text that is mainly UTF-16.
+    pub fn new(order: ByteOrder) -> Self {
+        Self {
+            order,
+            is_run: false,
+        }
     }
 
-    pub fn stretch(order: Order) -> Self {
-        let stretch = true;
-        Self { order, stretch }
+    /// Decodes the runs of UTF-16 inside single-byte text.
+    pub fn for_runs(order: ByteOrder) -> Self {
+        Self {
+            order,
+            is_run: true,
+        }
     }
 
-    pub fn order(&self) -> Order {
-        self.order
-    }
-
-    /// Decodes up to where UTF-16 ends; whether that is within `bytes`.
+    /// Decodes up to the end of the UTF-16. Returns how many bytes were
+    /// decoded, and whether other text follows.
     pub fn decode(
         &self,
         bytes: &[u8],
         last: bool,
         out: &mut String,
-        counts: &mut Counts,
+        stats: &mut DecodeStats,
     ) -> (usize, bool) {
-        let (upto, left) = self.find_end(bytes, last);
-        let mut units = bytes.get(..upto).unwrap_or_default();
-        if !left && !last && units.len() >= 2 && is_high_surrogate(last_unit(units, self.order)) {
+        let (end, is_followed) = self.find_end(bytes, last);
+        let mut units = bytes.get(..end).unwrap_or_default();
+        if !is_followed && !last && self.ends_with_high_surrogate(units) {
             units = &units[..units.len() - 2];
         }
-        decode_units(units, self.order, out, counts);
-        let mut used = units.len();
-        if last && !left && used < bytes.len() {
-            // half a unit at the very end
+        decode_units(units, self.order, out, stats);
+        let used = units.len();
+        if last && !is_followed && used < bytes.len() {
+            // The last byte is half a unit.
             out.push(char::REPLACEMENT_CHARACTER);
-            counts.replaced += 1;
-            used = bytes.len();
+            stats.replacements += 1;
+            return (bytes.len(), is_followed);
         }
-        (used, left)
+        (used, is_followed)
     }
 
-    /// Where the units end that can be decoded for certain, and whether
-    /// something else begins there.
+    /// The end of the units whose decoding does not depend on later bytes, and
+    /// whether other text starts there.
     fn find_end(&self, bytes: &[u8], last: bool) -> (usize, bool) {
-        let need = if last { 2 } else { NARROW_LOOK_BYTES };
+        let needed = if last { 2 } else { ASCII_LOOKAHEAD_BYTES };
         let mut at = 0;
-        while at + need <= bytes.len() {
+        while at + needed <= bytes.len() {
             let rest = &bytes[at..];
-            if self.is_plain(rest) {
+            if self.starts_with_plain_units(rest) {
                 at += 8;
                 continue;
             }
             let (low, high) = self.halves(rest[0], rest[1]);
-            // a unit of two ASCII bytes, or of a NUL in the wrong half
+            // Two ASCII bytes, or a NUL in the wrong half.
             if is_text(high) && (low == 0 || is_text(low)) && self.ends_before(rest) {
                 return (at, true);
             }
             at += 2;
         }
-        let odd_end = last && self.stretch && at < bytes.len();
-        (at, odd_end)
+        let is_run_cut = last && self.is_run && at < bytes.len();
+        (at, is_run_cut)
     }
 
-    /// Four units below U+0100 none of which is out of step: nearly all there
-    /// are in most files.
-    fn is_plain(&self, rest: &[u8]) -> bool {
+    /// Whether `rest` starts with four units below U+0100, as in most files.
+    fn starts_with_plain_units(&self, rest: &[u8]) -> bool {
         let Some(four) = rest.first_chunk::<8>() else {
             return false;
         };
-        let high = match self.order {
-            Order::Little => 0xff00_ff00_ff00_ff00,
-            Order::Big => 0x00ff_00ff_00ff_00ff,
+        let high_halves = match self.order {
+            ByteOrder::Little => 0xff00_ff00_ff00_ff00,
+            ByteOrder::Big => 0x00ff_00ff_00ff_00ff,
         };
-        u64::from_le_bytes(*four) & high == 0
+        u64::from_le_bytes(*four) & high_halves == 0
     }
 
+    /// Low and high half of a unit.
     fn halves(&self, first: u8, second: u8) -> (u8, u8) {
         match self.order {
-            Order::Little => (first, second),
-            Order::Big => (second, first),
+            ByteOrder::Little => (first, second),
+            ByteOrder::Big => (second, first),
         }
     }
 
     fn ends_before(&self, rest: &[u8]) -> bool {
-        let ascii = rest[0] != 0 && rest[1] != 0;
-        match (self.stretch, ascii) {
-            (true, true) => true,
-            (false, true) => self.is_narrow_run(rest),
-            (_, false) => self.is_out_of_step(rest),
+        let is_ascii = rest[0] != 0 && rest[1] != 0;
+        if !is_ascii {
+            self.is_shifted(rest)
+        } else {
+            self.is_run || self.is_ascii_run(rest)
         }
     }
 
-    /// ASCII that cannot be characters of UTF-16. A unit of two ASCII bytes is
-    /// an ideograph where its high half is 4E and more, kana at 30, an Indic
-    /// script at 9, A and D. Symbols share one of the other halves, while the
-    /// words of a log bring several, or blanks between them.
-    fn is_narrow_run(&self, rest: &[u8]) -> bool {
-        let look = rest.get(..NARROW_LOOK_BYTES).unwrap_or(rest);
-        let len = look.iter().take_while(|&&b| is_text(b)).count();
-        if self.begins_anew(rest, len) {
+    /// Whether `rest` starts with ASCII that cannot be UTF-16. A unit of two
+    /// ASCII bytes is an ideograph if its high half is 4E or more, kana if it
+    /// is 30, an Indic script if it is 9, A or D. The remaining high halves
+    /// are symbols, which rarely have different high halves, while the words
+    /// of a log do, and contain spaces.
+    fn is_ascii_run(&self, rest: &[u8]) -> bool {
+        let ahead = rest.get(..ASCII_LOOKAHEAD_BYTES).unwrap_or(rest);
+        let len = ahead.iter().take_while(|&&b| is_text(b)).count();
+        if self.is_followed_by_new_run(rest, len) {
             return true;
         }
-        if len < NARROW_RUN_BYTES {
+        if len < ASCII_RUN_BYTES {
             return false;
         }
-        let (mut first, mut blanks) = (None, 0);
-        for unit in look.get(..len).unwrap_or_default().chunks_exact(2) {
+        let (mut symbol_half, mut spaces) = (None, 0);
+        for unit in ahead.get(..len).unwrap_or_default().chunks_exact(2) {
             let (low, high) = self.halves(unit[0], unit[1]);
             if matches!((high, low), (0x20, 0x26 | 0x3b)) {
-                // an ellipsis, a reference mark: usual among ideographs
+                // An ellipsis or a reference mark is usual among ideographs.
                 continue;
             }
-            blanks += usize::from(low == b' ' || high == b' ');
-            let tells = (b' '..0x4e).contains(&high) && high != 0x30;
-            if blanks > 2 || tells && *first.get_or_insert(high) != high {
+            spaces += usize::from(low == b' ' || high == b' ');
+            let is_symbol = (b' '..0x4e).contains(&high) && high != 0x30;
+            if spaces > 2 || is_symbol && *symbol_half.get_or_insert(high) != high {
                 return true;
             }
         }
         false
     }
 
-    /// Whether units begin behind so many bytes that cannot go on from those
-    /// before: out of step with them, or with a mark of their own.
-    fn begins_anew(&self, rest: &[u8], len: usize) -> bool {
+    /// Whether a run of UTF-16 follows after `len` bytes that does not continue
+    /// the units before: it is shifted by one byte, or has a byte order mark.
+    fn is_followed_by_new_run(&self, rest: &[u8], len: usize) -> bool {
         let (at, order) = match rest.get(len..len + 2) {
-            Some([0xff, 0xfe]) => (len + 2, Order::Little),
-            Some([0xfe, 0xff]) => (len + 2, Order::Big),
-            // The odd one of the last and the one behind it.
+            Some([0xff, 0xfe]) => (len + 2, ByteOrder::Little),
+            Some([0xfe, 0xff]) => (len + 2, ByteOrder::Big),
+            // The odd offset nearest to the end of the ASCII bytes: the last
+            // of them can be the first byte of the run.
             _ => (len.saturating_sub(1) | 1, self.order),
         };
-        begins_wide(rest.get(at..).unwrap_or_default(), order)
+        starts_utf16_run(rest.get(at..).unwrap_or_default(), order)
     }
 
-    /// Four units with their NULs in the wrong half.
-    fn is_out_of_step(&self, rest: &[u8]) -> bool {
-        rest.get(..WIDE_RUN_BYTES).is_some_and(|run| {
+    /// Whether `rest` starts with four units that have their NUL in the wrong
+    /// half.
+    fn is_shifted(&self, rest: &[u8]) -> bool {
+        rest.get(..UTF16_RUN_BYTES).is_some_and(|run| {
             run.chunks_exact(2).all(|unit| {
                 let (low, high) = self.halves(unit[0], unit[1]);
                 low == 0 && is_text(high)
             })
         })
     }
+
+    fn ends_with_high_surrogate(&self, units: &[u8]) -> bool {
+        units.last_chunk::<2>().is_some_and(|unit| {
+            let unit = match self.order {
+                ByteOrder::Little => u16::from_le_bytes(*unit),
+                ByteOrder::Big => u16::from_be_bytes(*unit),
+            };
+            (0xd800..0xdc00).contains(&unit)
+        })
+    }
 }
 
-/// Whether a stretch of UTF-16 begins here.
-pub(crate) fn begins_wide(bytes: &[u8], order: Order) -> bool {
-    bytes.get(..WIDE_RUN_BYTES).is_some_and(|run| {
+/// Whether `bytes` start with a run of UTF-16.
+pub(crate) fn starts_utf16_run(bytes: &[u8], order: ByteOrder) -> bool {
+    bytes.get(..UTF16_RUN_BYTES).is_some_and(|run| {
         run.chunks_exact(2).all(|unit| {
             let (low, high) = match order {
-                Order::Little => (unit[0], unit[1]),
-                Order::Big => (unit[1], unit[0]),
+                ByteOrder::Little => (unit[0], unit[1]),
+                ByteOrder::Big => (unit[1], unit[0]),
             };
             high == 0 && (is_text(low) || low >= 0xa0)
         })
@@ -185,25 +199,10 @@ fn is_text(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n')
 }
 
-fn last_unit(units: &[u8], order: Order) -> u16 {
-    let Some(unit) = units.last_chunk::<2>() else {
-        return 0;
-    };
-    match order {
-        Order::Little => u16::from_le_bytes(*unit),
-        Order::Big => u16::from_be_bytes(*unit),
-    }
-}
-
-fn is_high_surrogate(unit: u16) -> bool {
-    (0xd800..0xdc00).contains(&unit)
-}
-
-fn decode_units(units: &[u8], order: Order, out: &mut String, counts: &mut Counts) {
-    use encoding_rs::DecoderResult;
+fn decode_units(units: &[u8], order: ByteOrder, out: &mut String, stats: &mut DecodeStats) {
     let encoding = match order {
-        Order::Little => encoding_rs::UTF_16LE,
-        Order::Big => encoding_rs::UTF_16BE,
+        ByteOrder::Little => encoding_rs::UTF_16LE,
+        ByteOrder::Big => encoding_rs::UTF_16BE,
     };
     let mut decoder = encoding.new_decoder_without_bom_handling();
     let mut at = 0;
@@ -219,7 +218,7 @@ fn decode_units(units: &[u8], order: Order, out: &mut String, counts: &mut Count
         match result {
             DecoderResult::Malformed(..) => {
                 out.push(char::REPLACEMENT_CHARACTER);
-                counts.replaced += 1;
+                stats.replacements += 1;
             }
             DecoderResult::OutputFull => {}
             DecoderResult::InputEmpty => return,

@@ -1,20 +1,14 @@
-//! No word vanishes, whatever the bytes around it are taken for.
+//! No word is lost, however the bytes around it are decoded.
 
 use crate::tests::*;
 
 fn texts(bytes: &[u8], page: CodePage, seed: u64) -> Vec<Document> {
-    let mut taken = Taken::default();
-    let hint = ContentHint {
-        name: None,
-        kind: ResultKind::File,
-    };
-    let settings = ExtractSettings { code_page: page };
-    let mut source = Chunked { bytes, seed };
-    extract_by(&mut source, hint, settings, &mut taken, 64).unwrap();
-    taken.documents
+    let splitting = Splitting { seed, step: 64 };
+    record_split(bytes, ResultKind::File, page, splitting).documents
 }
 
-/// Whether `word` stands in a text, on its own where it has to.
+/// Whether `text` contains `word`, and if `alone`, without letters or digits
+/// around it.
 fn has(text: &str, word: &str, alone: bool) -> bool {
     text.match_indices(word).any(|(at, _)| {
         let before = text[..at].chars().next_back();
@@ -28,7 +22,7 @@ fn has(text: &str, word: &str, alone: bool) -> bool {
 }
 
 #[test]
-fn a_word_between_units_of_two_bytes_is_found() {
+fn single_byte_word_between_utf16_units_is_found() {
     for bytes in [
         &b"a\0b\0c\0 evil\0"[..],
         b"\xff\xfea\0b\0c\0 evil\0",
@@ -38,28 +32,31 @@ fn a_word_between_units_of_two_bytes_is_found() {
         b"evil\0w\0o\0r\0k\0",
         b"\xff\xfe\0\0a\0\0\0b\0\0\0evil",
     ] {
-        let taken = file(bytes);
-        let found = taken.documents.iter().any(|d| has(&d.text, "evil", true));
-        assert!(found, "{bytes:?}: {taken:?}");
+        let recording = file(bytes);
+        let found = recording
+            .documents
+            .iter()
+            .any(|d| has(&d.text, "evil", true));
+        assert!(found, "{bytes:?}: {recording:?}");
     }
 }
 
 #[test]
-fn what_a_decoding_swallows_is_a_part_of_its_own() {
-    let taken = file(b"a\0b\0c\0 evil\0");
-    assert_eq!(taken.whole(), "abc\u{6520}\u{6976}l");
-    assert_eq!(taken.part(TextPart::Other), Some(" evil\n"));
-    assert_eq!(taken.documents[1].head.form, TextForm::Strings);
+fn consumed_words_are_written_to_part_other() {
+    let recording = file(b"a\0b\0c\0 evil\0");
+    assert_eq!(recording.whole(), "abc\u{6520}\u{6976}l");
+    assert_eq!(recording.part(TextPart::Other), Some(" evil\n"));
+    assert_eq!(recording.documents[1].head.form, TextForm::Strings);
     let transcript = utf16("{\"script_output\":\"abc\",\"exit_code\":0}", false);
     let mut bytes = transcript.clone();
     bytes.extend_from_slice(b"\0 evil\0");
-    let taken = take(&bytes, ResultKind::Transcript);
-    assert_eq!(taken.part(TextPart::Output), Some("abc"));
-    assert!(taken.part(TextPart::Other).unwrap().contains(" evil\n"));
+    let recording = record(&bytes, ResultKind::Transcript);
+    assert_eq!(recording.part(TextPart::Output), Some("abc"));
+    assert!(recording.part(TextPart::Other).unwrap().contains(" evil\n"));
 }
 
 #[test]
-fn what_is_plain_has_no_part_beside_it() {
+fn ordinary_text_has_no_part_other() {
     let wide = utf16(SENTENCE, false);
     let log = b"a line of a long log of bytes\r\n".repeat(200);
     let mixed = [&log, &wide[..], b"third line narrow\r\n"].concat();
@@ -75,27 +72,20 @@ fn what_is_plain_has_no_part_beside_it() {
 }
 
 #[test]
-fn what_is_kept_beside_a_text_is_bounded_and_the_rest_is_told() {
-    // every other word is swallowed: units of two letters behind NULs
+fn consumed_words_above_the_limit_are_reported() {
+    // Every other word is consumed: units of two letters after NULs.
     let bytes = [&b"\xff\xfe"[..], &b"a\0evil\0\0".repeat(400_000)].concat();
-    let mut taken = Taken::default();
-    let hint = ContentHint {
-        name: None,
-        kind: ResultKind::File,
-    };
-    extract(
-        &mut &bytes[..],
-        hint,
-        ExtractSettings::default(),
-        &mut taken,
-    )
-    .unwrap();
-    assert_eq!(taken.part(TextPart::Other).unwrap().len(), 1 << 20);
-    assert!(taken.has(ProblemKind::LimitReached), "{:?}", taken.problems);
+    let recording = record_with_page(&bytes, ResultKind::File, CodePage::default());
+    assert_eq!(recording.part(TextPart::Other).unwrap().len(), 1 << 20);
+    assert!(
+        recording.has(ProblemKind::LimitReached),
+        "{:?}",
+        recording.problems
+    );
 }
 
 #[test]
-fn any_word_in_any_bytes_is_found_in_one_of_the_parts() {
+fn word_in_arbitrary_bytes_is_found_in_one_of_the_parts() {
     let mut seed = 0x5eed_0001_u64;
     let marks: [&[u8]; 6] = [
         b"",

@@ -1,26 +1,26 @@
-//! The tolerant reader of one JSON object.
+//! Tolerant reader of one JSON object, a state machine over pieces of text.
 
 use std::ops::ControlFlow;
 
-use crate::Sink;
-use crate::transcript::values::{Target, Values};
+use crate::sink::Sink;
+use crate::transcript::values::{TranscriptValues, ValueTarget};
 use evidence::ProblemKind;
 
-/// How far behind a quote is looked to tell whether it ends its string. Valid
-/// JSON needs as much only for keys that long or that much white space, and
-/// is then believed.
-const LOOK_BYTES: usize = 512;
+/// Bytes inspected after a quote to decide whether it ends its string.
+/// Valid JSON needs more only for longer keys or longer white space; then the
+/// quote is taken as the end.
+const LOOKAHEAD_BYTES: usize = 512;
 
-/// Longest key; longer ones are cut. The known ones are short.
+/// Longest key kept. The known ones are shorter.
 const KEY_BYTES_MAX: usize = 1 << 10;
 
-/// `\ud83d\ude00`: the longest escape.
+/// Length of the longest escape, `\ud83d\ude00`.
 const ESCAPE_BYTES: usize = 12;
 
-/// The end of most lines, as it is written.
-const LINE_END: &[u8; 4] = br"\r\n";
+/// The most frequent escape: the end of a line.
+const ESCAPED_LINE_END: &[u8; 4] = br"\r\n";
 
-enum State {
+enum ReaderState {
     /// Before the object.
     Start,
     /// Before a key.
@@ -28,71 +28,97 @@ enum State {
     InKey,
     /// Between a key and its value.
     Colon,
+    /// Before a value.
     Value,
-    Text(Target),
-    Raw(Target, Raw),
-    /// Behind a value.
-    After,
-    /// Behind the object.
-    Tail,
+    InString(ValueTarget),
+    InOther(ValueTarget, OtherValue),
+    /// After a value.
+    AfterValue,
+    /// After the object.
+    End,
 }
 
-/// A value that is no string, kept as it stands.
+/// A value that is not a string. It is kept as it is written.
 #[derive(Clone, Copy, Default)]
-struct Raw {
+struct OtherValue {
     depth: u32,
     in_string: bool,
     escaped: bool,
 }
 
-/// What was wrong with the JSON.
+/// Defects of the JSON that were read over.
 #[derive(Default)]
-struct Repairs {
+struct JsonRepairs {
     encoding: bool,
     control: bool,
     escape: bool,
     surrogate: bool,
     quote: bool,
     syntax: bool,
-    tail: bool,
-    cut: Option<&'static str>,
+    data_after_end: bool,
+    /// The part in which the JSON ends too early.
+    truncated_in: Option<&'static str>,
 }
 
-pub(crate) struct Reader<'a> {
-    values: Values<'a>,
-    state: State,
-    /// Read and not yet understood.
+impl JsonRepairs {
+    fn descriptions(&self) -> Vec<&'static str> {
+        [
+            (
+                self.encoding,
+                "byte order mark or an encoding other than UTF-8",
+            ),
+            (self.control, "control characters in strings"),
+            (self.escape, "invalid escapes"),
+            (self.surrogate, "unpaired surrogates"),
+            (self.quote, "unescaped quotes in strings"),
+            (self.syntax, "unexpected characters between values"),
+            (self.data_after_end, "data after the end"),
+            (self.truncated_in.is_some(), "missing end"),
+        ]
+        .into_iter()
+        .filter_map(|(is_present, description)| is_present.then_some(description))
+        .collect()
+    }
+}
+
+pub(crate) struct TranscriptReader<'a> {
+    values: TranscriptValues<'a>,
+    state: ReaderState,
+    /// Text that needs more text to be read.
     pending: String,
     key: String,
-    /// Plain text of one step of the string that is read.
-    plain: String,
-    repairs: Repairs,
+    /// Buffer for the unescaped text of one step.
+    unescaped: String,
+    repairs: JsonRepairs,
 }
 
-/// Whether a step got on, or needs to see more.
-enum Step {
-    On(usize),
-    More(usize),
+/// The result of a step.
+enum ReadStep {
+    /// This many bytes were read.
+    Advance(usize),
+    /// This many bytes were read; the next ones need more text.
+    NeedMore(usize),
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TranscriptReader<'a> {
     pub fn new(sink: &'a mut dyn Sink, encoding: &'static str) -> Self {
         Self {
-            values: Values::new(sink, encoding),
-            state: State::Start,
+            values: TranscriptValues::new(sink, encoding),
+            state: ReaderState::Start,
             pending: String::new(),
             key: String::new(),
-            plain: String::new(),
-            repairs: Repairs::default(),
+            unescaped: String::new(),
+            repairs: JsonRepairs::default(),
         }
     }
 
-    /// The bytes were not plain UTF-8, as JSON is.
-    pub fn note_encoding(&mut self) {
+    /// Reports that the bytes were not UTF-8 without a mark, as JSON must be.
+    pub fn report_encoding(&mut self) {
         self.repairs.encoding = true;
     }
 
-    pub fn take(&mut self, piece: &str) -> ControlFlow<()> {
+    /// Reads the next piece of the transcript.
+    pub fn push(&mut self, piece: &str) -> ControlFlow<()> {
         if self.pending.is_empty() {
             let used = self.read(piece, false)?;
             self.pending.push_str(piece.get(used..).unwrap_or_default());
@@ -102,16 +128,16 @@ impl<'a> Reader<'a> {
         self.read_pending(false)
     }
 
-    /// Everything is read; `beside` are lines that stand beside it.
-    pub fn finish(&mut self, beside: &str) -> ControlFlow<()> {
+    /// Ends the transcript. `words` are added to the part `Other`.
+    pub fn finish(&mut self, words: &str) -> ControlFlow<()> {
         self.read_pending(true)?;
-        self.end_cut()?;
-        if !beside.is_empty() {
+        self.end_truncated()?;
+        if !words.is_empty() {
             self.values.push_other("\n");
-            self.values.push_other(beside);
+            self.values.push_other(words);
         }
         self.values.finish()?;
-        self.tell();
+        self.report_repairs();
         ControlFlow::Continue(())
     }
 
@@ -123,7 +149,7 @@ impl<'a> Reader<'a> {
         ControlFlow::Continue(())
     }
 
-    /// Reads as far as it is understood, and says how far that was.
+    /// Reads as much of `text` as possible, and returns how many bytes.
     fn read(&mut self, text: &str, last: bool) -> ControlFlow<(), usize> {
         let mut at = 0;
         loop {
@@ -132,57 +158,56 @@ impl<'a> Reader<'a> {
                 return ControlFlow::Continue(at);
             }
             match self.step(rest, last)? {
-                Step::On(used) => at += used,
-                Step::More(used) => return ControlFlow::Continue(at + used),
+                ReadStep::Advance(used) => at += used,
+                ReadStep::NeedMore(used) => return ControlFlow::Continue(at + used),
             }
         }
     }
 
-    fn step(&mut self, rest: &str, last: bool) -> ControlFlow<(), Step> {
+    fn step(&mut self, rest: &str, last: bool) -> ControlFlow<(), ReadStep> {
         match self.state {
-            State::Text(target) => return self.step_text(rest, last, Some(target)),
-            State::InKey => return self.step_text(rest, last, None),
-            State::Raw(target, raw) => return self.step_raw(rest, target, raw),
-            State::Tail => return self.step_tail(rest),
+            ReaderState::InString(target) => return self.step_string(rest, last, Some(target)),
+            ReaderState::InKey => return self.step_string(rest, last, None),
+            ReaderState::InOther(target, value) => return self.step_other(rest, target, value),
+            ReaderState::End => return self.step_end(rest),
             _ => {}
         }
         let skipped = rest.len() - rest.trim_start_matches(is_space).len();
         if skipped > 0 {
-            return ControlFlow::Continue(Step::On(skipped));
+            return ControlFlow::Continue(ReadStep::Advance(skipped));
         }
         let c = rest.chars().next().unwrap_or_default();
         self.step_syntax(rest, c)
     }
 
-    /// Between values, at something that is no white space.
-    fn step_syntax(&mut self, rest: &str, c: char) -> ControlFlow<(), Step> {
-        let one = ControlFlow::Continue(Step::On(c.len_utf8()));
+    /// Reads one character between values, which is not white space.
+    fn step_syntax(&mut self, rest: &str, c: char) -> ControlFlow<(), ReadStep> {
         match (&self.state, c) {
-            (State::Start, '{') => self.state = State::Key,
-            (State::Key, '"') => {
+            (ReaderState::Start, '{') => self.state = ReaderState::Key,
+            (ReaderState::Key, '"') => {
                 self.key.clear();
-                self.state = State::InKey;
+                self.state = ReaderState::InKey;
             }
-            (State::Key | State::After, '}') => self.state = State::Tail,
-            (State::Colon, ':') => self.state = State::Value,
-            (State::Value, '"') => {
+            (ReaderState::Key | ReaderState::AfterValue, '}') => self.state = ReaderState::End,
+            (ReaderState::Colon, ':') => self.state = ReaderState::Value,
+            (ReaderState::Value, '"') => {
                 let target = self.begin_value();
-                self.state = State::Text(target);
+                self.state = ReaderState::InString(target);
             }
-            (State::Value, ',' | '}') => {
-                // a key without a value
+            (ReaderState::Value, ',' | '}') => {
+                // A key without a value.
                 self.repairs.syntax = true;
                 let target = self.begin_value();
                 self.values.end(target, false)?;
-                self.state = State::After;
-                return ControlFlow::Continue(Step::On(0));
+                self.state = ReaderState::AfterValue;
+                return ControlFlow::Continue(ReadStep::Advance(0));
             }
-            (State::Value, _) => return self.begin_raw(rest),
-            (State::After, ',') => self.state = State::Key,
-            (State::After, '"') => {
+            (ReaderState::Value, _) => return self.begin_other(rest),
+            (ReaderState::AfterValue, ',') => self.state = ReaderState::Key,
+            (ReaderState::AfterValue, '"') => {
                 self.repairs.syntax = true;
-                self.state = State::Key;
-                return ControlFlow::Continue(Step::On(0));
+                self.state = ReaderState::Key;
+                return ControlFlow::Continue(ReadStep::Advance(0));
             }
             _ => {
                 self.repairs.syntax = true;
@@ -190,10 +215,10 @@ impl<'a> Reader<'a> {
                     .push_other(rest.get(..c.len_utf8()).unwrap_or_default());
             }
         }
-        one
+        ControlFlow::Continue(ReadStep::Advance(c.len_utf8()))
     }
 
-    fn begin_value(&mut self) -> Target {
+    fn begin_value(&mut self) -> ValueTarget {
         let target = self.values.target(&self.key);
         self.values.begin(&self.key, target);
         target
@@ -201,88 +226,92 @@ impl<'a> Reader<'a> {
 
     // ---- strings -------------------------------------------------------
 
-    /// Reads a string (a key where there is no target) as far as it goes.
-    fn step_text(
+    /// Reads the rest of a string, or of a key if there is no target.
+    fn step_string(
         &mut self,
         rest: &str,
         last: bool,
-        target: Option<Target>,
-    ) -> ControlFlow<(), Step> {
-        let mut plain = std::mem::take(&mut self.plain);
+        target: Option<ValueTarget>,
+    ) -> ControlFlow<(), ReadStep> {
+        let mut unescaped = std::mem::take(&mut self.unescaped);
         let mut at = 0;
-        let (more, ended) = loop {
+        let has_ended = loop {
             let ahead = rest.get(at..).unwrap_or_default();
-            let bytes = ahead.as_bytes();
-            let Some(found) = memchr::memchr2(b'"', b'\\', bytes) else {
-                self.push_plain(ahead, &mut plain);
+            let Some(plain_len) = memchr::memchr2(b'"', b'\\', ahead.as_bytes()) else {
+                self.push_plain(ahead, &mut unescaped);
                 at = rest.len();
-                break (true, false);
+                break false;
             };
-            self.push_plain(&ahead[..found], &mut plain);
-            at += found;
-            let ahead = &ahead[found..];
-            if ahead.starts_with('\\') {
-                if ahead.len() < ESCAPE_BYTES && !last {
-                    break (true, false);
+            self.push_plain(&ahead[..plain_len], &mut unescaped);
+            at += plain_len;
+            let special = &ahead[plain_len..];
+            if special.starts_with('\\') {
+                if special.len() < ESCAPE_BYTES && !last {
+                    break false;
                 }
-                at += self.unescape(ahead, &mut plain);
+                at += self.unescape(special, &mut unescaped);
                 continue;
             }
-            match closes(ahead.get(1..).unwrap_or_default(), last, target.is_none()) {
-                None => break (true, false),
-                Some(true) => {
-                    at += 1;
-                    break (false, true);
-                }
-                Some(false) => {
-                    self.repairs.quote = true;
-                    plain.push('"');
-                    at += 1;
-                }
+            let after = special.get(1..).unwrap_or_default();
+            let Some(is_end) = ends_string(after, last, target.is_none()) else {
+                break false;
+            };
+            at += 1;
+            if is_end {
+                break true;
             }
+            self.repairs.quote = true;
+            unescaped.push('"');
         };
-        let flow = self.give(&plain, target, ended);
-        plain.clear();
-        self.plain = plain;
+        let flow = self.push_unescaped(&unescaped, target, has_ended);
+        unescaped.clear();
+        self.unescaped = unescaped;
         flow?;
-        ControlFlow::Continue(if more { Step::More(at) } else { Step::On(at) })
+        ControlFlow::Continue(if has_ended {
+            ReadStep::Advance(at)
+        } else {
+            ReadStep::NeedMore(at)
+        })
     }
 
-    fn give(&mut self, plain: &str, target: Option<Target>, ended: bool) -> ControlFlow<()> {
-        match target {
-            Some(target) => {
-                self.values.push(target, plain)?;
-                if ended {
-                    self.values.end(target, true)?;
-                    self.state = State::After;
-                }
+    fn push_unescaped(
+        &mut self,
+        text: &str,
+        target: Option<ValueTarget>,
+        has_ended: bool,
+    ) -> ControlFlow<()> {
+        let Some(target) = target else {
+            let free = KEY_BYTES_MAX.saturating_sub(self.key.len());
+            self.key.extend(text.chars().take(free));
+            if has_ended {
+                self.state = ReaderState::Colon;
             }
-            None => {
-                let room = KEY_BYTES_MAX.saturating_sub(self.key.len());
-                self.key.extend(plain.chars().take(room));
-                if ended {
-                    self.state = State::Colon;
-                }
-            }
+            return ControlFlow::Continue(());
+        };
+        self.values.push(target, text)?;
+        if has_ended {
+            self.values.end(target, true)?;
+            self.state = ReaderState::AfterValue;
         }
         ControlFlow::Continue(())
     }
 
-    fn push_plain(&mut self, text: &str, plain: &mut String) {
+    fn push_plain(&mut self, text: &str, unescaped: &mut String) {
         if !self.repairs.control {
-            // without a way out, so that many bytes are compared at once
+            // A fold without an early exit compares many bytes at once.
             self.repairs.control = text.bytes().fold(false, |found, b| found | (b < b' '));
         }
-        plain.push_str(text);
+        unescaped.push_str(text);
     }
 
-    /// Reads one escape; an invalid one stands for itself.
-    fn unescape(&mut self, ahead: &str, plain: &mut String) -> usize {
-        if ahead.as_bytes().starts_with(LINE_END) {
-            plain.push_str("\r\n");
-            return LINE_END.len();
+    /// Reads one escape and returns its length. The backslash of an invalid
+    /// escape is kept as text.
+    fn unescape(&mut self, escape: &str, unescaped: &mut String) -> usize {
+        if escape.as_bytes().starts_with(ESCAPED_LINE_END) {
+            unescaped.push_str("\r\n");
+            return ESCAPED_LINE_END.len();
         }
-        let short = match ahead.as_bytes().get(1) {
+        let character = match escape.as_bytes().get(1) {
             Some(b'"') => '"',
             Some(b'\\') => '\\',
             Some(b'/') => '/',
@@ -291,212 +320,194 @@ impl<'a> Reader<'a> {
             Some(b't') => '\t',
             Some(b'b') => '\u{8}',
             Some(b'f') => '\u{c}',
-            Some(b'u') if hex4(ahead, 2).is_some() => return self.unescape_unit(ahead, plain),
+            Some(b'u') if hex4(escape, 2).is_some() => {
+                return self.unescape_unit(escape, unescaped);
+            }
             _ => {
                 self.repairs.escape = true;
-                plain.push('\\');
+                unescaped.push('\\');
                 return 1;
             }
         };
-        plain.push(short);
+        unescaped.push(character);
         2
     }
 
-    fn unescape_unit(&mut self, ahead: &str, plain: &mut String) -> usize {
-        let first = hex4(ahead, 2).unwrap_or_default();
-        let second = match ahead.get(6..8) {
-            Some("\\u") => hex4(ahead, 8),
-            _ => None,
-        };
+    fn unescape_unit(&mut self, escape: &str, unescaped: &mut String) -> usize {
+        let first = hex4(escape, 2).unwrap_or_default();
         if let Some(c) = char::from_u32(u32::from(first)) {
-            plain.push(c);
+            unescaped.push(c);
             return 6;
         }
+        let second = match escape.get(6..8) {
+            Some("\\u") => hex4(escape, 8),
+            _ => None,
+        };
         let pair = second.and_then(|second| char::decode_utf16([first, second]).next());
         if let Some(Ok(c)) = pair {
-            plain.push(c);
+            unescaped.push(c);
             return 12;
         }
         self.repairs.surrogate = true;
-        plain.push(char::REPLACEMENT_CHARACTER);
+        unescaped.push(char::REPLACEMENT_CHARACTER);
         6
     }
 
     // ---- other values --------------------------------------------------
 
-    fn begin_raw(&mut self, rest: &str) -> ControlFlow<(), Step> {
-        let target = self.values.target(&self.key);
-        // null is no text
-        let text = matches!(target, Target::Text(_));
-        let target = if text && rest.starts_with('n') {
-            Target::Other
-        } else {
-            target
+    fn begin_other(&mut self, rest: &str) -> ControlFlow<(), ReadStep> {
+        let target = match self.values.target(&self.key) {
+            // A null is not a text.
+            ValueTarget::Text(_) if rest.starts_with('n') => ValueTarget::Other,
+            target => target,
         };
         self.values.begin(&self.key, target);
-        self.state = State::Raw(target, Raw::default());
-        ControlFlow::Continue(Step::On(0))
+        self.state = ReaderState::InOther(target, OtherValue::default());
+        ControlFlow::Continue(ReadStep::Advance(0))
     }
 
-    fn step_raw(&mut self, rest: &str, target: Target, mut raw: Raw) -> ControlFlow<(), Step> {
+    fn step_other(
+        &mut self,
+        rest: &str,
+        target: ValueTarget,
+        mut value: OtherValue,
+    ) -> ControlFlow<(), ReadStep> {
         let mut end = None;
         for (i, byte) in rest.bytes().enumerate() {
-            if raw.in_string {
-                raw.in_string = raw.escaped || byte != b'"';
-                raw.escaped = !raw.escaped && byte == b'\\';
+            if value.in_string {
+                value.in_string = value.escaped || byte != b'"';
+                value.escaped = !value.escaped && byte == b'\\';
                 continue;
             }
             match byte {
-                b'"' => raw.in_string = true,
-                b'{' | b'[' => raw.depth = raw.depth.saturating_add(1),
-                b',' | b'}' | b']' if raw.depth == 0 => {
+                b'"' => value.in_string = true,
+                b'{' | b'[' => value.depth = value.depth.saturating_add(1),
+                b',' | b'}' | b']' if value.depth == 0 => {
                     end = Some(i);
                     break;
                 }
-                b'}' | b']' => raw.depth -= 1,
+                b'}' | b']' => value.depth -= 1,
                 _ => {}
             }
         }
-        let text = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-        self.values.push(
-            target,
-            text.trim_end_matches(if end.is_some() { is_space } else { no_char }),
-        )?;
-        self.state = State::Raw(target, raw);
-        if end.is_some() {
-            self.values.end(target, false)?;
-            self.state = State::After;
-        }
-        ControlFlow::Continue(Step::On(text.len()))
+        let Some(end) = end else {
+            self.values.push(target, rest)?;
+            self.state = ReaderState::InOther(target, value);
+            return ControlFlow::Continue(ReadStep::Advance(rest.len()));
+        };
+        let text = rest.get(..end).unwrap_or_default();
+        self.values.push(target, text.trim_end_matches(is_space))?;
+        self.values.end(target, false)?;
+        self.state = ReaderState::AfterValue;
+        ControlFlow::Continue(ReadStep::Advance(text.len()))
     }
 
-    fn step_tail(&mut self, rest: &str) -> ControlFlow<(), Step> {
+    fn step_end(&mut self, rest: &str) -> ControlFlow<(), ReadStep> {
         if !rest.chars().all(is_json_space) {
-            self.repairs.tail = true;
+            self.repairs.data_after_end = true;
             self.values.push_other(rest.trim_matches(is_space));
         }
-        ControlFlow::Continue(Step::On(rest.len()))
+        ControlFlow::Continue(ReadStep::Advance(rest.len()))
     }
 
     // ---- the end -------------------------------------------------------
 
-    /// Ends whatever the input broke off in.
-    fn end_cut(&mut self) -> ControlFlow<()> {
-        let cut = match self.state {
-            State::Tail => return ControlFlow::Continue(()),
-            State::Text(target) => {
+    /// Ends the value or key in which the input ended.
+    fn end_truncated(&mut self) -> ControlFlow<()> {
+        let truncated_in = match self.state {
+            ReaderState::End => return ControlFlow::Continue(()),
+            ReaderState::InString(target) => {
                 self.values.end(target, true)?;
                 "a value"
             }
-            State::Raw(target, _) => {
+            ReaderState::InOther(target, _) => {
                 self.values.end(target, false)?;
                 "a value"
             }
-            State::InKey | State::Colon | State::Value => {
+            ReaderState::InKey | ReaderState::Colon | ReaderState::Value => {
                 let key = std::mem::take(&mut self.key);
                 self.values.push_other(&key);
                 "a key"
             }
-            State::Start | State::Key | State::After => "the object",
+            ReaderState::Start | ReaderState::Key | ReaderState::AfterValue => "the object",
         };
-        self.repairs.cut = Some(cut);
+        self.repairs.truncated_in = Some(truncated_in);
         ControlFlow::Continue(())
     }
 
-    fn tell(&mut self) {
-        let repairs = &self.repairs;
-        let said: Vec<&str> = [
-            (
-                repairs.encoding,
-                "byte order mark or an encoding other than UTF-8",
-            ),
-            (repairs.control, "control characters inside strings"),
-            (repairs.escape, "escapes that are none"),
-            (repairs.surrogate, "halves of surrogate pairs"),
-            (repairs.quote, "quotes inside strings"),
-            (repairs.syntax, "something between the values"),
-            (repairs.tail, "something behind the end"),
-            (repairs.cut.is_some(), "no end"),
-        ]
-        .iter()
-        .filter_map(|(is, what)| is.then_some(*what))
-        .collect();
-        if let Some(cut) = repairs.cut {
+    fn report_repairs(&mut self) {
+        if let Some(part) = self.repairs.truncated_in {
             self.values.problem(
                 ProblemKind::Damaged,
-                format!("transcript breaks off inside {cut}: what is there is kept"),
+                format!("transcript is truncated inside {part}; the text before is kept"),
             );
         }
-        if !said.is_empty() {
+        let descriptions = self.repairs.descriptions();
+        if !descriptions.is_empty() {
             self.values.problem(
                 ProblemKind::Repaired,
                 format!(
-                    "transcript is no strict JSON and was read all the same: {}",
-                    said.join(", ")
+                    "transcript is not strict JSON but was read: {}",
+                    descriptions.join(", ")
                 ),
             );
         }
     }
 }
 
-/// Whether a string ends at a quote, going by what follows it. `None` where
-/// more has to be seen.
-fn closes(after: &str, last: bool, is_key: bool) -> Option<bool> {
-    let look = after.as_bytes();
-    let more = |is: bool| {
-        if last || look.len() >= LOOK_BYTES {
-            Some(is)
-        } else {
-            None
-        }
-    };
-    let next = skip_space(look, 0);
-    match look.get(next) {
-        None => more(true),
+/// Whether a quote ends its string, decided from the text `after` it. `None`
+/// means that more text is needed.
+fn ends_string(after: &str, last: bool, is_key: bool) -> Option<bool> {
+    let ahead = after.as_bytes();
+    // The answer if the text ends here.
+    let at_text_end = |answer: bool| (last || ahead.len() >= LOOKAHEAD_BYTES).then_some(answer);
+    let next = skip_space(ahead, 0);
+    match ahead.get(next) {
+        None => at_text_end(true),
         Some(b':') => Some(is_key),
         Some(_) if is_key => Some(false),
         Some(b'}') => {
-            let end = skip_space(look, next + 1);
-            let padded = look.get(next + 1..end).is_some_and(|gap| gap.contains(&0));
-            match look.get(end) {
-                None => more(true),
+            let end = skip_space(ahead, next + 1);
+            let has_nul = ahead.get(next + 1..end).is_some_and(|gap| gap.contains(&0));
+            match ahead.get(end) {
+                None => at_text_end(true),
                 Some(b'{') => Some(true),
-                Some(_) => Some(padded || end >= LOOK_BYTES),
+                Some(_) => Some(has_nul || end >= LOOKAHEAD_BYTES),
             }
         }
         Some(b',') => {
-            let key = skip_space(look, next + 1);
-            match look.get(key) {
-                None => more(true),
-                Some(b'"') => is_key_ahead(look, key + 1, || more(true)),
+            let key = skip_space(ahead, next + 1);
+            match ahead.get(key) {
+                None => at_text_end(true),
+                Some(b'"') => is_key_at(ahead, key + 1, || at_text_end(true)),
                 Some(b'}') => Some(true),
                 Some(_) => Some(false),
             }
         }
-        // a comma left out
-        Some(b'"') => is_key_ahead(look, next + 1, || more(false)),
+        // The comma may be missing.
+        Some(b'"') => is_key_at(ahead, next + 1, || at_text_end(false)),
         Some(_) => Some(false),
     }
 }
 
-/// Whether a key and its colon stand at `at`.
-fn is_key_ahead(look: &[u8], mut at: usize, undecided: impl Fn() -> Option<bool>) -> Option<bool> {
+/// Whether the string that starts at `at` is followed by a colon.
+fn is_key_at(ahead: &[u8], mut at: usize, at_text_end: impl Fn() -> Option<bool>) -> Option<bool> {
     loop {
-        match look.get(at) {
-            None => return undecided(),
+        match ahead.get(at) {
+            None => return at_text_end(),
             Some(b'\\') => at += 2,
             Some(b'"') => break,
             Some(_) => at += 1,
         }
     }
-    match look.get(skip_space(look, at + 1)) {
-        None => undecided(),
+    match ahead.get(skip_space(ahead, at + 1)) {
+        None => at_text_end(),
         Some(byte) => Some(*byte == b':'),
     }
 }
 
-fn skip_space(look: &[u8], from: usize) -> usize {
-    let rest = look.get(from..).unwrap_or_default();
+fn skip_space(ahead: &[u8], from: usize) -> usize {
+    let rest = ahead.get(from..).unwrap_or_default();
     from + rest
         .iter()
         .take_while(|&&b| is_space(char::from(b)))
@@ -507,13 +518,9 @@ fn is_json_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
-/// White space, and the NULs that some tails are made of.
+/// White space, and NULs, with which some transcripts are padded.
 fn is_space(c: char) -> bool {
     is_json_space(c) || c == '\0'
-}
-
-fn no_char(_: char) -> bool {
-    false
 }
 
 fn hex4(text: &str, at: usize) -> Option<u16> {

@@ -1,102 +1,102 @@
-//! Where the values of a transcript go.
+//! Distributes the values of a transcript: texts to the sink, name and exit
+//! code to the metadata, everything else to the part `Other`.
 
 use std::ops::ControlFlow;
 
-use crate::transcript::{ERROR_KEYS, EXIT_KEYS, NAME_KEYS, OUTPUT_KEYS};
-use crate::{DocumentHead, Sink, TextForm, TextPart, TranscriptFacts};
+use crate::sink::{DocumentHead, PIECE_BYTES, Sink, TextForm, TextPart, TranscriptFacts};
+use crate::transcript::keys::{ERROR_KEYS, EXIT_KEYS, NAME_KEYS, OUTPUT_KEYS};
 use evidence::{Problem, ProblemKind};
 
-/// Text is handed on in pieces of about this size.
-const PIECE_BYTES: usize = 64 << 10;
-
-/// Longest script name kept; paths on Windows end far below.
+/// Longest script name kept. Paths on Windows are shorter.
 const NAME_BYTES_MAX: usize = 4 << 10;
 
-/// What is kept of keys this build does not know. Held in memory, for they
-/// stand between the documents; the known documents have no such limit.
+/// Longest text of unknown keys. It is held in memory, because unknown keys
+/// occur between the documents; the documents have no limit.
 const OTHER_BYTES_MAX: usize = 4 << 20;
 
-/// The first line holds a path with the GUID; beyond that it says nothing.
+/// Longest part of the first line searched for the GUID.
 const FIRST_LINE_BYTES_MAX: usize = 4 << 10;
 
-/// What a value is for.
+/// The destination of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum ValueTarget {
     Name,
-    Exit,
+    ExitCode,
     Text(TextPart),
     Other,
 }
 
-pub(crate) struct Values<'a> {
+pub(crate) struct TranscriptValues<'a> {
     sink: &'a mut dyn Sink,
     encoding: &'static str,
     facts: TranscriptFacts,
-    /// Parts that have had their value.
-    had: Vec<TextPart>,
-    /// The document that is open.
-    begun: Option<TextPart>,
+    /// Parts that already have their value.
+    complete_parts: Vec<TextPart>,
+    open_part: Option<TextPart>,
     piece: String,
-    small: String,
+    /// The current name or exit code.
+    short_value: String,
     first_line: Option<String>,
     other: String,
-    other_cut: u64,
-    written: bool,
+    other_dropped_bytes: u64,
+    has_document: bool,
 }
 
-impl<'a> Values<'a> {
+impl<'a> TranscriptValues<'a> {
     pub fn new(sink: &'a mut dyn Sink, encoding: &'static str) -> Self {
         Self {
             sink,
             encoding,
             facts: TranscriptFacts::default(),
-            had: Vec::new(),
-            begun: None,
+            complete_parts: Vec::new(),
+            open_part: None,
             piece: String::with_capacity(PIECE_BYTES + PIECE_BYTES / 4),
-            small: String::new(),
+            short_value: String::new(),
             first_line: Some(String::new()),
             other: String::new(),
-            other_cut: 0,
-            written: false,
+            other_dropped_bytes: 0,
+            has_document: false,
         }
     }
 
-    /// What the value of `key` is for. A second value of a kind goes where
-    /// nothing is lost.
-    pub fn target(&mut self, key: &str) -> Target {
+    /// The destination of the value of `key`. The second value of a part goes
+    /// to `Other`.
+    pub fn target(&mut self, key: &str) -> ValueTarget {
         let part = if OUTPUT_KEYS.contains(&key) {
             TextPart::Output
         } else if ERROR_KEYS.contains(&key) {
             TextPart::Errors
         } else if NAME_KEYS.contains(&key) && self.facts.script_name.is_none() {
-            return Target::Name;
+            return ValueTarget::Name;
         } else if EXIT_KEYS.contains(&key) && self.facts.exit_code.is_none() {
-            return Target::Exit;
+            return ValueTarget::ExitCode;
         } else {
-            return Target::Other;
+            return ValueTarget::Other;
         };
-        if self.had.contains(&part) {
-            Target::Other
+        if self.complete_parts.contains(&part) {
+            ValueTarget::Other
         } else {
-            Target::Text(part)
+            ValueTarget::Text(part)
         }
     }
 
     /// Begins a value.
-    pub fn begin(&mut self, key: &str, target: Target) {
-        self.small.clear();
-        if target == Target::Other {
+    pub fn begin(&mut self, key: &str, target: ValueTarget) {
+        self.short_value.clear();
+        if target == ValueTarget::Other {
             self.push_other(key);
             self.push_other(": ");
         }
     }
 
-    /// The next piece of the value.
-    pub fn push(&mut self, target: Target, text: &str) -> ControlFlow<()> {
+    /// Adds the next piece of the value.
+    pub fn push(&mut self, target: ValueTarget, text: &str) -> ControlFlow<()> {
         match target {
-            Target::Other => self.push_other(text),
-            Target::Name | Target::Exit => push_bounded(&mut self.small, text, NAME_BYTES_MAX),
-            Target::Text(part) => return self.push_text(part, text),
+            ValueTarget::Other => self.push_other(text),
+            ValueTarget::Name | ValueTarget::ExitCode => {
+                push_bounded(&mut self.short_value, text, NAME_BYTES_MAX);
+            }
+            ValueTarget::Text(part) => return self.push_text(part, text),
         }
         ControlFlow::Continue(())
     }
@@ -117,12 +117,12 @@ impl<'a> Values<'a> {
     }
 
     fn open(&mut self, part: TextPart) -> ControlFlow<()> {
-        if self.begun == Some(part) {
+        if self.open_part == Some(part) {
             return ControlFlow::Continue(());
         }
-        self.begun = Some(part);
-        self.had.push(part);
-        self.written = true;
+        self.open_part = Some(part);
+        self.complete_parts.push(part);
+        self.has_document = true;
         self.sink.document(DocumentHead {
             part,
             encoding: self.encoding,
@@ -150,80 +150,80 @@ impl<'a> Values<'a> {
             FIRST_LINE_BYTES_MAX,
         );
         if end.is_some() || line.len() >= FIRST_LINE_BYTES_MAX {
-            self.settle_first_line();
+            self.finish_first_line();
         }
     }
 
-    fn settle_first_line(&mut self) {
+    fn finish_first_line(&mut self) {
         if let Some(line) = self.first_line.take() {
             self.facts.transcript_id = find_transcript_id(&line);
         }
     }
 
-    /// Text outside of every value.
+    /// Adds text to the part `Other`.
     pub fn push_other(&mut self, text: &str) {
-        let before = self.other.len();
+        let len_before = self.other.len();
         push_bounded(&mut self.other, text, OTHER_BYTES_MAX);
-        self.other_cut += (text.len() - (self.other.len() - before)) as u64;
+        self.other_dropped_bytes += (text.len() - (self.other.len() - len_before)) as u64;
     }
 
-    /// Ends a value; `is_text` tells a string from a number or a structure.
-    pub fn end(&mut self, target: Target, is_text: bool) -> ControlFlow<()> {
+    /// Ends a value, which is a string or another JSON value.
+    pub fn end(&mut self, target: ValueTarget, is_string: bool) -> ControlFlow<()> {
         match target {
-            Target::Name if is_text => self.facts.script_name = Some(self.small.clone()),
-            Target::Exit => match self.small.trim().parse() {
+            ValueTarget::Name if is_string => {
+                self.facts.script_name = Some(self.short_value.clone());
+            }
+            ValueTarget::ExitCode => match self.short_value.trim().parse() {
                 Ok(code) => self.facts.exit_code = Some(code),
-                Err(_) => self.keep_odd("exit_code"),
+                Err(_) => self.keep_as_other("exit_code"),
             },
-            Target::Name => self.keep_odd("script_name"),
-            Target::Text(part) => {
+            ValueTarget::Name => self.keep_as_other("script_name"),
+            ValueTarget::Text(part) => {
                 self.flush()?;
                 if part == TextPart::Output {
-                    self.settle_first_line();
+                    self.finish_first_line();
                 }
-                if !self.had.contains(&part) {
-                    self.had.push(part);
+                if !self.complete_parts.contains(&part) {
+                    self.complete_parts.push(part);
                 }
-                self.begun = None;
+                self.open_part = None;
             }
-            Target::Other => self.push_other("\n"),
+            ValueTarget::Other => self.push_other("\n"),
         }
         ControlFlow::Continue(())
     }
 
-    /// A value of the wrong type is searchable all the same.
-    fn keep_odd(&mut self, key: &str) {
-        if self.small.trim() != "null" {
-            let line = format!("{key}: {}\n", self.small);
+    /// Keeps a value of the wrong type searchable.
+    fn keep_as_other(&mut self, key: &str) {
+        if self.short_value.trim() != "null" {
+            let line = format!("{key}: {}\n", self.short_value);
             self.push_other(&line);
         }
     }
 
-    /// Everything is read.
+    /// Ends the transcript.
     pub fn finish(&mut self) -> ControlFlow<()> {
         self.flush()?;
-        self.settle_first_line();
-        if !self
-            .other
-            .trim_matches(|c: char| c.is_whitespace() || c == '\0')
-            .is_empty()
-        {
+        self.finish_first_line();
+        let is_blank = |c: char| c.is_whitespace() || c == '\0';
+        if !self.other.chars().all(is_blank) {
             let other = std::mem::take(&mut self.other);
             self.open(TextPart::Other)?;
             self.sink.text(&other)?;
         }
-        if !self.written {
-            // a result always has a document, if an empty one
+        if !self.has_document {
+            // Every result has a document; this one is empty.
             self.open(TextPart::Output)?;
         }
-        if self.other_cut > 0 {
-            self.sink.problem(Problem::new(
+        if self.other_dropped_bytes > 0 {
+            self.problem(
                 ProblemKind::LimitReached,
                 format!(
-                    "{} bytes of unknown keys beyond {OTHER_BYTES_MAX} (limit) are not read",
-                    self.other_cut
+                    "{} bytes of unknown keys not read, limit of {} MiB reached",
+                    self.other_dropped_bytes,
+                    OTHER_BYTES_MAX >> 20
                 ),
-            ));
+            );
         }
         self.sink.transcript(&self.facts);
         ControlFlow::Continue(())
@@ -234,27 +234,23 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Appends what fits, cut between characters.
+/// Appends `text` up to a length of `max`, cut between characters.
 fn push_bounded(to: &mut String, text: &str, max: usize) {
-    let mut room = max.saturating_sub(to.len()).min(text.len());
-    while !text.is_char_boundary(room) {
-        room -= 1;
-    }
-    to.push_str(&text[..room]);
+    let end = text.floor_char_boundary(max.saturating_sub(to.len()));
+    to.push_str(&text[..end]);
 }
 
-/// The GUID in `…\PSScript_Transcript_{GUID}.txt`. The sentence around it is
-/// in the device's language, the file's name is not.
+/// The GUID in `…\PSScript_Transcript_{GUID}.txt`. The sentence around the path
+/// is in the language of the device.
 fn find_transcript_id(line: &str) -> Option<String> {
-    const BEFORE: &str = "PSScript_Transcript_";
-    let rest = &line[line.find(BEFORE)? + BEFORE.len()..];
-    let rest = rest.strip_prefix('{').unwrap_or(rest);
-    let id = rest.get(..36)?;
-    let fits = id.bytes().enumerate().all(|(i, b)| match i {
+    const PREFIX: &str = "PSScript_Transcript_";
+    let rest = &line[line.find(PREFIX)? + PREFIX.len()..];
+    let id = rest.strip_prefix('{').unwrap_or(rest).get(..36)?;
+    let is_guid = id.bytes().enumerate().all(|(i, b)| match i {
         8 | 13 | 18 | 23 => b == b'-',
         _ => b.is_ascii_hexdigit(),
     });
-    fits.then(|| id.to_ascii_lowercase())
+    is_guid.then(|| id.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -262,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_guid_is_found_in_any_language() {
+    fn transcript_id_is_found_in_any_language() {
         let id = Some("0f0f0f0f-1234-5678-9abc-def012345678".to_string());
         for line in [
             r"Transcript started, output file is C:\T\PSScript_Transcript_{0F0F0F0F-1234-5678-9abc-def012345678}.txt",

@@ -1,48 +1,31 @@
-//! What is known of a member besides its labels, and where its name comes
-//! from.
+//! The description of a member without its labels, and the name of the result.
+
+use percent_encoding::percent_decode_str;
 
 use crate::gzip;
-use crate::zip::Entry;
+use crate::zip::ZipEntry;
 use crate::{Member, Modified};
 use evidence::Layer;
 
-/// The file name in a Content-Disposition header, or the header's text where
-/// it is only that.
+/// The file name in a Content-Disposition header. A header that has no
+/// `filename` parameter is the name.
 pub(crate) fn file_name(header: &str) -> String {
-    let lower = header.to_ascii_lowercase();
-    let value = match lower.find("filename") {
-        Some(at) if header[at..].contains('=') => {
-            let value = header[at..].split_once('=').map_or("", |(_, value)| value);
-            let value = value.split(';').next().unwrap_or_default();
-            value.rsplit_once("''").map_or(value, |(_, value)| value)
-        }
-        _ => header,
-    };
-    percent_decoded(value.trim().trim_matches('"'))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok());
-        match hex.and_then(|h| u8::from_str_radix(h, 16).ok()) {
-            Some(byte) if first == b'%' => {
-                bytes.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
+    let name = file_name_parameter(header).unwrap_or(header);
+    let bytes: Vec<u8> = percent_decode_str(name.trim().trim_matches('"')).collect();
     String::from_utf8(bytes).unwrap_or_else(|e| gzip::latin1(e.as_bytes()))
 }
 
-/// What a container says of a member, apart from its labels.
+/// The value of `filename=` or `filename*=`, without a charset (`UTF-8''`).
+fn file_name_parameter(header: &str) -> Option<&str> {
+    let at = header.to_ascii_lowercase().find("filename")?;
+    let (_, after) = header[at..].split_once('=')?;
+    let value = after.split(';').next()?;
+    Some(value.rsplit_once("''").map_or(value, |(_, name)| name))
+}
+
+/// A member as its container describes it, without the labels.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct MemberFacts {
     pub raw_name: Vec<u8>,
     pub name: String,
     pub size_declared: Option<u64>,
@@ -51,8 +34,8 @@ pub(crate) struct Facts {
     pub symlink: bool,
 }
 
-impl Facts {
-    pub fn of_entry(entry: &Entry, name: String) -> Self {
+impl MemberFacts {
+    pub fn of_entry(entry: &ZipEntry, name: String) -> Self {
         Self {
             raw_name: entry.raw_name.clone(),
             name,
@@ -72,6 +55,25 @@ impl Facts {
             modified: self.modified,
             encrypted: self.encrypted,
             symlink: self.symlink,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_read_from_content_disposition() {
+        for (header, name) in [
+            ("plain.log", "plain.log"),
+            ("attachment; filename=\"a b.zip\"; size=3", "a b.zip"),
+            ("attachment; filename*=UTF-8''a%C3%BC.log", "aü.log"),
+            ("attachment; FILENAME=Case%207.zip", "Case 7.zip"),
+            ("100%.txt", "100%.txt"),
+            ("%fc.txt", "ü.txt"),
+        ] {
+            assert_eq!(file_name(header), name);
         }
     }
 }

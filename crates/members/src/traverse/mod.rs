@@ -1,35 +1,35 @@
-//! The walk: from the result inwards, each wrapping peeled in turn.
+//! The traversal: opens the result and every container inside it, recursively.
 
 mod member_facts;
 mod passwords;
 mod zip_members;
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, SeekFrom};
 use std::ops::ControlFlow;
 
-use crate::checked_reader::{End, Guard};
+use crate::checked_reader::{CheckedReader, StreamEnd};
 use crate::gzip;
-use crate::gzip::{Gzip, Header};
-use crate::limits::READ_BYTES;
+use crate::gzip::{GzipHeader, GzipReader};
+use crate::limits::{READ_BYTES, print_size};
 use crate::source;
-use crate::source::{Peeked, Shared, Window};
-use crate::spool;
-use crate::spool::{Spool, SpoolError};
-use crate::traverse::member_facts::{Facts, file_name};
+use crate::source::{PeekReader, RangeReader, TraverseContext};
+use crate::traverse::member_facts::{MemberFacts, file_name};
 use crate::zip;
 use crate::{
     ContainerFormat, Member, MembersError, Modified, ReadSeek, ResultHint, ScratchFactory,
-    TraverseSettings, TraverseSummary, Visitor, written,
+    TraverseSettings, TraverseSummary, Visitor, print_layers,
 };
 use evidence::{Layer, Problem, ProblemKind};
+use util::{Spool, SpoolError, SpoolLimits};
 
-/// Walks through everything inside `source`, whatever wraps it.
+/// Visits every member of `source` and of the containers inside it.
 ///
-/// **Errors**: only failures of the world: of `source`, of a scratch file.
-/// **Cost**: every byte of every wrapping is inflated once, encrypted members
-/// up to twice; one scratch file per level of nested archives that do not fit
+/// **Errors**: only failures of the environment: `source` or a scratch file
+/// could not be read or written.
+/// **Cost**: each container is decompressed once, an encrypted member up to
+/// twice. One scratch file for each level of nested archives that do not fit
 /// in memory.
-pub fn walk(
+pub fn traverse(
     source: &mut dyn ReadSeek,
     hint: ResultHint<'_>,
     settings: &TraverseSettings,
@@ -39,53 +39,54 @@ pub fn walk(
     run(source, hint, settings, scratch, visitor, None)
 }
 
-/// The road back: hands the bytes at `layers` to `take` (a wrapping there is
-/// handed over as it is), and returns what was wrong with them.
+/// Calls `read` with the member at `layers`, and returns the problems of the
+/// member and of the containers around it. A container at `layers` is not
+/// opened.
 ///
-/// **Errors**: those of [`walk`], and where nothing is there or nothing of it
-/// can be read.
-/// **Cost**: wrappings on the way are inflated as far as needed.
+/// **Errors**: those of [`traverse`]; `NoSuchMember` or `Unreadable` if there
+/// is no such member or none of it can be read.
+/// **Cost**: containers on the path are decompressed up to the member.
 pub fn open(
     source: &mut dyn ReadSeek,
     hint: ResultHint<'_>,
     layers: &[Layer],
     settings: &TraverseSettings,
     scratch: &mut ScratchFactory<'_>,
-    take: &mut dyn FnMut(&Member<'_>, &mut dyn Read),
+    read: &mut dyn FnMut(&Member<'_>, &mut dyn Read),
 ) -> Result<Vec<Problem>, MembersError> {
-    let mut one = One {
+    let mut visitor = SingleMember {
         layers,
-        take,
-        taken: false,
+        read,
+        is_found: false,
         problems: Vec::new(),
     };
-    run(source, hint, settings, scratch, &mut one, Some(layers))?;
-    if one.taken {
-        return Ok(one.problems);
+    run(source, hint, settings, scratch, &mut visitor, Some(layers))?;
+    if visitor.is_found {
+        return Ok(visitor.problems);
     }
-    let what = written(layers);
-    Err(match one.problems.first() {
+    let member = print_layers(layers);
+    Err(match visitor.problems.first() {
         Some(problem) => MembersError::Unreadable {
-            what,
-            why: problem.message.clone(),
+            member,
+            reason: problem.message.clone(),
         },
-        None => MembersError::NoSuchMember { what },
+        None => MembersError::NoSuchMember { member },
     })
 }
 
-/// Takes the one member that was asked for.
-struct One<'a> {
+/// Visits the member at `layers` only.
+struct SingleMember<'a> {
     layers: &'a [Layer],
-    take: &'a mut dyn FnMut(&Member<'_>, &mut dyn Read),
-    taken: bool,
+    read: &'a mut dyn FnMut(&Member<'_>, &mut dyn Read),
+    is_found: bool,
     problems: Vec<Problem>,
 }
 
-impl Visitor for One<'_> {
+impl Visitor for SingleMember<'_> {
     fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
         if member.layers == self.layers {
-            self.taken = true;
-            (self.take)(member, bytes);
+            self.is_found = true;
+            (self.read)(member, bytes);
         }
         ControlFlow::Continue(())
     }
@@ -105,303 +106,338 @@ fn run(
     visitor: &mut dyn Visitor,
     target: Option<&[Layer]>,
 ) -> Result<TraverseSummary, MembersError> {
-    let len = source
-        .seek(io::SeekFrom::End(0))
-        .map_err(|source| failed(&[], source))?;
+    let source_bytes = source
+        .seek(SeekFrom::End(0))
+        .map_err(|source| source_error(&[], source))?;
+    let span = tracing::debug_span!(
+        target: "members",
+        "traverse",
+        source_bytes,
+        is_single = target.is_some()
+    );
+    let _entered = span.enter();
     let limits = &settings.limits;
-    let shared = Shared::new(limits.work(len), limits.member(len));
-    let mut walk = Walk {
+    let context = TraverseContext::new(limits.total(source_bytes), limits.member(source_bytes));
+    let mut traversal = Traversal {
         settings,
-        shared: &shared,
+        context: &context,
         scratch,
         visitor,
         target,
         layers: Vec::new(),
         depth: 0,
         entries: 0,
-        likely: 0,
+        last_password: 0,
         summary: TraverseSummary::default(),
     };
-    let mut facts = Facts::default();
-    if let Some(name) = hint.name {
-        facts.name = file_name(name);
-        facts.raw_name = name.as_bytes().to_vec();
+    let result = traversal.unpack_source(source, &facts_of_result(hint));
+    let mut summary = traversal.summary;
+    summary.inflated_bytes = context.inflated.get();
+    match result {
+        Ok(()) | Err(TraverseStop::TargetRead) => {}
+        Err(TraverseStop::Visitor) => summary.stopped = true,
+        Err(TraverseStop::LimitReached) => summary.cut = true,
+        Err(TraverseStop::Failed(error)) => return Err(error),
     }
-    let ended = walk.peel_seekable(source, &facts);
-    let mut summary = walk.summary;
-    summary.inflated_bytes = shared.inflated.get();
-    match ended {
-        Ok(()) | Err(Stop::Found) => Ok(summary),
-        Err(Stop::Visitor) => {
-            summary.stopped = true;
-            Ok(summary)
-        }
-        Err(Stop::Cut) => {
-            summary.cut = true;
-            Ok(summary)
-        }
-        Err(Stop::World(error)) => Err(error),
+    tracing::debug!(
+        target: "members",
+        members = summary.members,
+        containers = summary.containers,
+        inflated_bytes = summary.inflated_bytes,
+        problems = summary.problems,
+        locked = summary.locked,
+        cut = summary.cut,
+        "traversal finished"
+    );
+    Ok(summary)
+}
+
+fn facts_of_result(hint: ResultHint<'_>) -> MemberFacts {
+    match hint.name {
+        Some(name) => MemberFacts {
+            name: file_name(name),
+            raw_name: name.as_bytes().to_vec(),
+            ..MemberFacts::default()
+        },
+        None => MemberFacts::default(),
     }
 }
 
-fn failed(layers: &[Layer], source: io::Error) -> MembersError {
+fn source_error(layers: &[Layer], source: io::Error) -> MembersError {
     MembersError::Source {
-        what: written(layers),
+        member: print_layers(layers),
         source,
     }
 }
 
-/// Why a walk ends early.
-enum Stop {
+/// Why a traversal ends early.
+enum TraverseStop {
     Visitor,
-    /// A limit of the whole walk; the problem has been told.
-    Cut,
-    /// The member that was looked for has been handed over.
-    Found,
-    World(MembersError),
+    /// A limit of the whole traversal; the problem has been reported.
+    LimitReached,
+    /// The member to open has been read.
+    TargetRead,
+    Failed(MembersError),
 }
 
-type Flow = Result<(), Stop>;
+type TraverseResult = Result<(), TraverseStop>;
 
+/// The format of a member, detected from its first bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum DetectedFormat {
     Gzip,
     Zip,
-    Leaf,
+    /// Not a container, or one that is not opened.
+    File,
 }
 
-struct Walk<'w> {
+struct Traversal<'w> {
     settings: &'w TraverseSettings,
-    shared: &'w Shared,
+    context: &'w TraverseContext,
     scratch: &'w mut ScratchFactory<'w>,
     visitor: &'w mut dyn Visitor,
+    /// The only member to read.
     target: Option<&'w [Layer]>,
     layers: Vec<Layer>,
     depth: u32,
     entries: u64,
-    /// The password that opened the member before: it will open the next.
-    likely: usize,
+    /// Index of the password that opened the previous member.
+    last_password: usize,
     summary: TraverseSummary,
 }
 
-impl Walk<'_> {
-    fn peel_seekable(&mut self, source: &mut dyn ReadSeek, facts: &Facts) -> Flow {
-        let mut head = [0; source::PEEK_BYTES];
-        let got = self.world(source::read_at(source, self.shared, 0, &mut head))?;
-        let head = head.get(..got).unwrap_or_default();
-        match self.kind(head)? {
-            Kind::Gzip => {
-                let window = self.world(Window::new(source, self.shared, 0, u64::MAX))?;
-                self.peel_gzip(BufReader::with_capacity(READ_BYTES, window), facts)
+impl Traversal<'_> {
+    fn unpack_source(&mut self, source: &mut dyn ReadSeek, facts: &MemberFacts) -> TraverseResult {
+        let mut buffer = [0; source::PEEK_BYTES];
+        let got = self.check_source(source::read_at(source, self.context, 0, &mut buffer))?;
+        let head = buffer.get(..got).unwrap_or_default();
+        match self.detect(head)? {
+            DetectedFormat::Gzip => {
+                let reader =
+                    self.check_source(RangeReader::new(source, self.context, 0, u64::MAX))?;
+                self.unpack_gzip(BufReader::with_capacity(READ_BYTES, reader), facts)
             }
-            Kind::Zip => self.peel_zip(source, facts, 0),
-            Kind::Leaf => {
+            DetectedFormat::Zip => self.unpack_zip(source, facts, 0),
+            DetectedFormat::File => {
                 let appended = self.find_appended(source, head)?;
-                self.leaf_of(source, facts)?;
+                self.file_of_source(source, facts)?;
                 match appended {
-                    Some(before) => self.peel_zip(source, facts, before),
+                    Some(bytes_before) => self.unpack_zip(source, facts, bytes_before),
                     None => Ok(()),
                 }
             }
         }
     }
 
-    /// All of a source as it is.
-    fn leaf_of(&mut self, source: &mut dyn ReadSeek, facts: &Facts) -> Flow {
-        let shared = self.shared;
-        let mut window = self.world(Window::new(source, shared, 0, u64::MAX))?;
-        let mut guard = Guard::new(&mut window, shared);
-        self.leaf(&mut guard, facts)?;
-        self.settle(guard.end(), guard.made())
+    /// Visits all of `source` as one file.
+    fn file_of_source(&mut self, source: &mut dyn ReadSeek, facts: &MemberFacts) -> TraverseResult {
+        let mut range = self.check_source(RangeReader::new(source, self.context, 0, u64::MAX))?;
+        let mut reader = CheckedReader::new(&mut range, self.context);
+        self.file(&mut reader, facts)?;
+        self.finish_member(reader.end(), reader.bytes_read())
     }
 
-    /// An archive hung onto something else. JSON is spared the look: it is
-    /// what most results are.
+    /// Searches for an archive appended to other data. JSON is not searched:
+    /// most results are JSON.
     fn find_appended(
         &mut self,
         source: &mut dyn ReadSeek,
         head: &[u8],
-    ) -> Result<Option<u64>, Stop> {
-        let deep = self.depth >= self.settings.limits.depth_max;
-        if deep || self.is_target() || head.starts_with(b"{") {
+    ) -> Result<Option<u64>, TraverseStop> {
+        let is_too_deep = self.depth >= self.settings.limits.depth_max;
+        if is_too_deep || self.is_target() || head.starts_with(b"{") {
             return Ok(None);
         }
-        self.world(zip::find_appended(source, self.shared))
+        self.check_source(zip::find_appended(source, self.context))
     }
 
-    fn peel_stream(&mut self, guard: &mut Guard<'_>, facts: &Facts) -> Flow {
-        let peeked = Peeked::new(guard);
-        let mut peeked = self.world(peeked)?;
-        match self.kind(peeked.head())? {
-            Kind::Leaf => self.leaf(&mut peeked, facts),
-            Kind::Gzip => self.peel_gzip(BufReader::with_capacity(READ_BYTES, peeked), facts),
-            Kind::Zip => {
-                let mut spool = self.spool(&mut peeked)?;
-                self.peel_zip(&mut spool, facts, 0)
+    fn unpack_stream(
+        &mut self,
+        reader: &mut CheckedReader<'_>,
+        facts: &MemberFacts,
+    ) -> TraverseResult {
+        let mut stream = self.check_source(PeekReader::new(reader))?;
+        match self.detect(stream.head())? {
+            DetectedFormat::File => self.file(&mut stream, facts),
+            DetectedFormat::Gzip => {
+                self.unpack_gzip(BufReader::with_capacity(READ_BYTES, stream), facts)
+            }
+            DetectedFormat::Zip => {
+                let mut spool = self.spool(&mut stream)?;
+                self.unpack_zip(&mut spool, facts, 0)
             }
         }
     }
 
-    /// What begins with `head`, at the depth and for the target at hand.
-    fn kind(&mut self, head: &[u8]) -> Result<Kind, Stop> {
-        let kind = if gzip::is_gzip(head) && gzip::is_plausible(head) {
-            Kind::Gzip
+    /// Detects the format of what starts with `head`. The member to open and
+    /// containers beyond the depth limit are files.
+    fn detect(&mut self, head: &[u8]) -> Result<DetectedFormat, TraverseStop> {
+        let format = if gzip::is_gzip(head) && gzip::is_plausible(head) {
+            DetectedFormat::Gzip
         } else if zip::is_zip(head) {
-            Kind::Zip
+            DetectedFormat::Zip
         } else {
-            Kind::Leaf
+            DetectedFormat::File
         };
-        if kind == Kind::Leaf || self.is_target() {
-            return Ok(Kind::Leaf);
+        if format == DetectedFormat::File || self.is_target() {
+            return Ok(DetectedFormat::File);
         }
         let depth_max = self.settings.limits.depth_max;
         if self.depth >= depth_max {
-            self.problem(
-                ProblemKind::LimitReached,
-                format!("wrapped {depth_max} times and more (limit {depth_max}): kept as it is"),
+            self.report_limit(
+                "depth",
+                format!(
+                    "nested more than {depth_max} levels deep (limit): not opened further, \
+                     searched as it is"
+                ),
             );
-            return Ok(Kind::Leaf);
+            return Ok(DetectedFormat::File);
         }
-        Ok(kind)
+        Ok(format)
     }
 
-    fn leaf(&mut self, bytes: &mut dyn Read, facts: &Facts) -> Flow {
+    /// Visits a member that is not a container.
+    fn file(&mut self, bytes: &mut dyn Read, facts: &MemberFacts) -> TraverseResult {
         if self.target.is_some_and(|target| target != self.layers) {
             return Ok(());
         }
         self.summary.members += 1;
         let flow = self.visitor.member(&facts.member(&self.layers), bytes);
-        self.no_fault()?;
+        self.check_failure()?;
         match flow {
-            ControlFlow::Break(()) => Err(Stop::Visitor),
+            ControlFlow::Break(()) => Err(TraverseStop::Visitor),
             ControlFlow::Continue(()) => Ok(()),
         }
     }
 
-    /// Tells how a member's bytes ended, and ends the walk where that was a
-    /// limit of the whole.
-    fn settle(&mut self, end: Option<&End>, made: u64) -> Flow {
+    /// Reports an early end of a member. A limit of the whole traversal ends
+    /// the traversal.
+    fn finish_member(&mut self, end: Option<&StreamEnd>, bytes_read: u64) -> TraverseResult {
         match end {
-            Some(End::Damaged(why)) => self.problem(
+            Some(StreamEnd::Damaged(reason)) => self.problem(
                 ProblemKind::Damaged,
-                format!("breaks off: {why}; {made} bytes kept"),
+                format!("damaged: {reason}; {bytes_read} bytes kept"),
             ),
-            Some(End::MemberLimit) => self.problem(
-                ProblemKind::LimitReached,
-                format!(
-                    "member is cut after {made} bytes: limit of {}",
-                    self.shared.member.why
-                ),
-            ),
-            Some(End::WorkLimit) => {
-                let why = &self.shared.work.why;
-                self.problem(
-                    ProblemKind::LimitReached,
-                    format!("cut after {made} bytes, and everything behind it: limit of {why}"),
+            Some(StreamEnd::MemberLimit) => {
+                let limit = &self.context.member_limit.description;
+                self.report_limit(
+                    "member bytes",
+                    format!("member cut after {bytes_read} bytes: limit of {limit} reached"),
                 );
-                return Err(Stop::Cut);
             }
-            Some(End::Whole | End::Fault) | None => {}
+            Some(StreamEnd::TotalLimit) => {
+                let limit = &self.context.total_limit.description;
+                self.report_limit(
+                    "inflated bytes",
+                    format!(
+                        "stopped after {bytes_read} bytes and did not read the rest of the \
+                         result: limit of {limit} reached"
+                    ),
+                );
+                return Err(TraverseStop::LimitReached);
+            }
+            Some(StreamEnd::Complete | StreamEnd::SourceFailure) | None => {}
         }
-        if self.target == Some(self.layers.as_slice()) {
-            return Err(Stop::Found);
+        if self.is_target() {
+            return Err(TraverseStop::TargetRead);
         }
         Ok(())
     }
 
-    fn peel_gzip<R: io::BufRead>(&mut self, mut input: R, facts: &Facts) -> Flow {
-        self.announce(facts, ContainerFormat::Gzip)?;
-        let header = match Header::read(&mut input) {
+    fn unpack_gzip<R: io::BufRead>(&mut self, mut input: R, facts: &MemberFacts) -> TraverseResult {
+        self.report_container(facts, ContainerFormat::Gzip)?;
+        let header = match GzipHeader::read(&mut input) {
             Ok(header) => header,
             Err(error) => {
-                self.no_fault()?;
+                self.check_failure()?;
                 self.problem(
                     ProblemKind::Damaged,
-                    format!("gzip header breaks off: {error}"),
+                    format!("could not read the gzip header: {error}"),
                 );
                 return Ok(());
             }
         };
         let inner = self.gzip_facts(&header, facts);
-        let named = Layer::named(&inner.name, 0);
-        if !self.is_wanted(&named) {
+        let label = Layer::named(&inner.name, 0);
+        if !self.leads_to_target(&label) {
             return Ok(());
         }
-        self.enter(named);
-        let flow = self.gzip_content(input, &inner);
+        self.enter(label);
+        let result = self.gzip_content(input, &inner);
         self.leave();
-        flow
+        result
     }
 
-    fn gzip_content<R: io::BufRead>(&mut self, input: R, facts: &Facts) -> Flow {
-        let shared = self.shared;
-        let mut gzip = Gzip::new(input);
-        let mut guard = Guard::new(&mut gzip, shared);
-        let flow = self.peel_stream(&mut guard, facts);
-        let (end, made) = (guard.end().cloned(), guard.made());
+    fn gzip_content<R: io::BufRead>(&mut self, input: R, facts: &MemberFacts) -> TraverseResult {
+        let mut gzip = GzipReader::new(input);
+        let mut reader = CheckedReader::new(&mut gzip, self.context);
+        let result = self.unpack_stream(&mut reader, facts);
+        let (end, bytes_read) = (reader.end().cloned(), reader.bytes_read());
         for problem in gzip.into_problems() {
             self.problem(problem.kind, problem.message);
         }
-        flow?;
-        self.settle(end.as_ref(), made)
+        result?;
+        self.finish_member(end.as_ref(), bytes_read)
     }
 
-    /// A gzip layer is called what it says itself; the outermost one may be
-    /// called by the name the result came under.
-    fn gzip_facts(&self, header: &Header, outer: &Facts) -> Facts {
-        let own = header.name.as_ref().filter(|name| !name.is_empty());
-        let (raw_name, name) = match own {
+    /// The content of a gzip. Its name is the one in the header; without it,
+    /// the outermost gzip has the name of the result without `.gz`.
+    fn gzip_facts(&self, header: &GzipHeader, outer: &MemberFacts) -> MemberFacts {
+        let header_name = header.name.as_ref().filter(|name| !name.is_empty());
+        let (raw_name, name) = match header_name {
             Some(raw) => (raw.clone(), gzip::latin1(raw)),
             None if self.layers.is_empty() => {
-                let name = outer.name.as_str();
-                let cut = name.len().saturating_sub(3);
-                let name = match name.get(cut..) {
-                    Some(end) if end.eq_ignore_ascii_case(".gz") => &name[..cut],
-                    _ => name,
-                };
+                let name = without_gz(&outer.name);
                 (name.as_bytes().to_vec(), name.to_string())
             }
             None => Default::default(),
         };
-        Facts {
+        MemberFacts {
             raw_name,
             name,
             modified: (header.mtime != 0).then(|| Modified::Unix(i64::from(header.mtime))),
-            ..Facts::default()
+            ..MemberFacts::default()
         }
     }
 
-    fn spool(&mut self, bytes: &mut dyn Read) -> Result<Spool, Stop> {
-        let limits = &self.settings.limits;
-        match spool::spool(bytes, limits, self.shared, self.scratch) {
+    /// Spools a nested archive, which is read with seeking.
+    fn spool(&mut self, stream: &mut dyn Read) -> Result<Spool, TraverseStop> {
+        let limits = SpoolLimits {
+            memory_bytes_max: self.settings.limits.memory_bytes_max,
+            bytes_max: self.settings.limits.scratch_bytes_max,
+        };
+        match Spool::fill(stream, limits, self.scratch) {
             Ok(spooled) => {
-                if spooled.cut {
-                    let max = limits.scratch_bytes_max;
-                    self.problem(
-                        ProblemKind::LimitReached,
-                        format!("nested archive is longer than {max} bytes (limit): cut there"),
+                if spooled.is_cut {
+                    let max = print_size(limits.bytes_max);
+                    self.report_limit(
+                        "scratch bytes",
+                        format!(
+                            "nested archive is longer than {max} (limit): the rest is not read"
+                        ),
                     );
                 }
                 Ok(spooled.spool)
             }
-            Err(SpoolError::Read(error)) => Err(self.broken(error)),
-            Err(SpoolError::Scratch(source)) => Err(Stop::World(MembersError::Scratch {
-                what: written(&self.layers),
-                source,
-            })),
+            Err(SpoolError::Read(error)) => Err(self.stop_at_failure(error)),
+            Err(SpoolError::Scratch(source)) => {
+                self.context.record_failure(&source);
+                Err(TraverseStop::Failed(MembersError::Scratch {
+                    archive: print_layers(&self.layers),
+                    source,
+                }))
+            }
         }
     }
 
-    fn announce(&mut self, facts: &Facts, wrapping: ContainerFormat) -> Flow {
+    fn report_container(&mut self, facts: &MemberFacts, format: ContainerFormat) -> TraverseResult {
         self.summary.containers += 1;
+        tracing::debug!(target: "members", ?format, depth = self.depth, "container opened");
         if self.target.is_some() {
             return Ok(());
         }
-        match self
-            .visitor
-            .container(&facts.member(&self.layers), wrapping)
-        {
-            ControlFlow::Break(()) => Err(Stop::Visitor),
+        match self.visitor.container(&facts.member(&self.layers), format) {
+            ControlFlow::Break(()) => Err(TraverseStop::Visitor),
             ControlFlow::Continue(()) => Ok(()),
         }
     }
@@ -420,9 +456,9 @@ impl Walk<'_> {
         self.target == Some(self.layers.as_slice())
     }
 
-    /// Whether the walk goes on under `label`: always, unless it looks for one
-    /// member.
-    fn is_wanted(&self, label: &Layer) -> bool {
+    /// Whether to read the member `label` of the current container: all of
+    /// them, or the one on the path to the target.
+    fn leads_to_target(&self, label: &Layer) -> bool {
         self.target
             .is_none_or(|target| target.get(self.layers.len()) == Some(label))
     }
@@ -433,32 +469,47 @@ impl Walk<'_> {
             .problem(&self.layers, Problem::new(kind, message));
     }
 
-    /// Reads from below; what fails there is the world's.
-    fn world<T>(&mut self, read: io::Result<T>) -> Result<T, Stop> {
-        read.map_err(|error| self.broken(error))
+    fn report_limit(&mut self, limit: &'static str, message: String) {
+        tracing::info!(target: "members", limit, depth = self.depth, "limit reached");
+        self.problem(ProblemKind::LimitReached, message);
     }
 
-    fn no_fault(&mut self) -> Flow {
-        match self.shared.take_fault() {
-            Some(error) => Err(self.broken(error)),
+    /// Turns an error of the source into the end of the traversal.
+    fn check_source<T>(&mut self, read: io::Result<T>) -> Result<T, TraverseStop> {
+        read.map_err(|error| self.stop_at_failure(error))
+    }
+
+    /// Ends the traversal if a decoder met a failure of the source.
+    fn check_failure(&mut self) -> TraverseResult {
+        match self.context.take_failure() {
+            Some(error) => Err(self.stop_at_failure(error)),
             None => Ok(()),
         }
     }
 
-    /// Below something fails, or was read too often.
-    fn broken(&mut self, error: io::Error) -> Stop {
-        if self.shared.is_read_out() {
-            let max = self.shared.reads_max();
-            self.problem(
-                ProblemKind::LimitReached,
+    /// The source failed, or the limit of reads is reached.
+    fn stop_at_failure(&mut self, error: io::Error) -> TraverseStop {
+        if self.context.is_read_limit_reached() {
+            let max = print_size(self.context.read_bytes_max());
+            self.report_limit(
+                "read bytes",
                 format!(
-                    "sends its readers in circles: more than {max} bytes read (limit), so that \
-                     everything from here on is left out"
+                    "archive refers to the same bytes too often: stopped after reading {max} \
+                     (limit), the rest of the result is not read"
                 ),
             );
-            return Stop::Cut;
+            return TraverseStop::LimitReached;
         }
-        let error = self.shared.take_fault().unwrap_or(error);
-        Stop::World(failed(&self.layers, error))
+        let error = self.context.take_failure().unwrap_or(error);
+        TraverseStop::Failed(source_error(&self.layers, error))
+    }
+}
+
+/// `name` without the extension `.gz`.
+fn without_gz(name: &str) -> &str {
+    let stem_len = name.len().saturating_sub(3);
+    match name.get(stem_len..) {
+        Some(extension) if extension.eq_ignore_ascii_case(".gz") => &name[..stem_len],
+        _ => name,
     }
 }

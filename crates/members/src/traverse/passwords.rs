@@ -1,134 +1,145 @@
-//! Encrypted members: which password opens one, and what is said where none
-//! does.
+//! Encrypted zip members: finds the password, or reports that there is none.
 
 use std::io;
 
 use crate::ReadSeek;
 use crate::decode;
-use crate::decode::{Check, UnlockError};
-use crate::source::Window;
-use crate::traverse::member_facts::Facts;
-use crate::traverse::zip_members::Stretch;
-use crate::traverse::{Flow, Stop, Walk};
-use crate::zip::Entry;
+use crate::decode::{PasswordCheck, UnlockError};
+use crate::source::RangeReader;
+use crate::traverse::member_facts::MemberFacts;
+use crate::traverse::zip_members::PackedRange;
+use crate::traverse::{Traversal, TraverseResult, TraverseStop};
+use crate::zip::ZipEntry;
 use evidence::ProblemKind;
 
-enum Attempt {
+/// The result of one password with one check.
+enum PasswordAttempt {
     Opens,
+    /// The check accepts the password, but the decrypted data is invalid.
     PassesCheckOnly,
-    Refused,
+    Rejected,
     Damaged(String),
 }
 
-impl Walk<'_> {
-    pub(crate) fn locked_member(
+impl Traversal<'_> {
+    pub(crate) fn encrypted_member(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        facts: &Facts,
-        stretch: Stretch,
-    ) -> Flow {
-        let Some((check, password)) = self.find_password(source, entry, stretch)? else {
+        entry: &ZipEntry,
+        facts: &MemberFacts,
+        range: PackedRange,
+    ) -> TraverseResult {
+        let Some((check, password)) = self.find_password(source, entry, range)? else {
             return Ok(());
         };
-        if check == Check::None {
-            self.problem(ProblemKind::Lying, "says it is encrypted and is not".into());
-            return self.plain_member(source, &entry.unencrypted(), facts, stretch);
+        if check == PasswordCheck::None {
+            self.problem(
+                ProblemKind::Lying,
+                "header states that the member is encrypted, but it is not".into(),
+            );
+            return self.plain_member(source, &entry.unencrypted(), facts, range);
         }
         let settings = self.settings;
         let Some(password) = settings.passwords.get(password) else {
             return Ok(());
         };
-        let mut window = self.world(Window::new(source, self.shared, stretch.at, stretch.len))?;
-        let shared = self.shared;
-        let unlocked = decode::unlock(entry, check, password, &mut window, |plain| {
-            decode::inflate(shared, entry, plain, |bytes| {
-                self.content(bytes, entry, facts)
+        let context = self.context;
+        let mut packed =
+            self.check_source(RangeReader::new(source, context, range.at, range.len))?;
+        let unlocked = decode::unlock(entry, check, password, &mut packed, |plain| {
+            decode::inflate(context, entry, plain, |bytes| {
+                self.zip_content(bytes, entry, facts)
             })
         });
         match unlocked {
-            Ok(opened) => self.settle_opened(opened),
+            Ok(decoded) => self.finish_decoding(decoded),
             Err(UnlockError::WrongPassword) => Ok(()),
-            Err(UnlockError::Damaged(why)) => self.settle_opened(Err(io::Error::other(why))),
+            Err(UnlockError::Damaged(reason)) => {
+                self.finish_decoding(Err(io::Error::other(reason)))
+            }
         }
     }
 
-    /// The check and password that open a member; where there is none, that
-    /// is told.
+    /// The check and the index of the password that open a member. If there
+    /// are none, a problem is reported.
     fn find_password(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        stretch: Stretch,
-    ) -> Result<Option<(Check, usize)>, Stop> {
+        entry: &ZipEntry,
+        range: PackedRange,
+    ) -> Result<Option<(PasswordCheck, usize)>, TraverseStop> {
         let settings = self.settings;
         let count = settings.passwords.len();
-        let mut passed_check = 0;
+        let mut passed_checks = 0;
         for turn in 0..count {
-            // the likely one first, then all in order
+            // The password of the previous member first, then all in order.
             let index = match turn {
-                0 => self.likely,
-                t if t <= self.likely => t - 1,
-                t => t,
+                0 => self.last_password,
+                turn if turn <= self.last_password => turn - 1,
+                turn => turn,
             };
             let Some(password) = settings.passwords.get(index) else {
                 continue;
             };
-            for check in decode::checks(entry) {
-                match self.try_password(source, entry, stretch, check, password)? {
-                    Attempt::Opens => {
-                        self.likely = index;
+            for check in decode::password_checks(entry) {
+                match self.try_password(source, entry, range, check, password)? {
+                    PasswordAttempt::Opens => {
+                        self.last_password = index;
                         return Ok(Some((check, index)));
                     }
-                    Attempt::PassesCheckOnly => passed_check += 1,
-                    Attempt::Refused => {}
-                    Attempt::Damaged(why) => {
-                        self.problem(
-                            ProblemKind::Damaged,
-                            format!("encrypted bytes break off: {why}"),
-                        );
+                    PasswordAttempt::PassesCheckOnly => passed_checks += 1,
+                    PasswordAttempt::Rejected => {}
+                    PasswordAttempt::Damaged(reason) => {
+                        self.problem(ProblemKind::Damaged, format!("could not decrypt: {reason}"));
                         return Ok(None);
                     }
                 }
             }
         }
         let plain = entry.unencrypted();
-        if entry.aes().is_none()
-            && entry.crc().is_some()
-            && self.makes_sense(source, &plain, stretch)?
-        {
-            return Ok(Some((Check::None, 0)));
+        if entry.aes().is_none() && entry.crc().is_some() && self.is_valid(source, &plain, range)? {
+            return Ok(Some((PasswordCheck::None, 0)));
         }
+        self.report_locked(count, passed_checks);
+        Ok(None)
+    }
+
+    fn report_locked(&mut self, passwords: usize, passed_checks: u64) {
         self.summary.locked += 1;
-        let mut message = format!("none of {count} passwords opens it");
-        if passed_check > 0 {
+        let mut message = format!("encrypted, none of {passwords} passwords works");
+        if passed_checks > 0 {
             message.push_str(&format!(
-                " ({passed_check} passed the first check, but the bytes made no sense)"
+                " ({passed_checks} passed the header check but decrypts to invalid data)"
             ));
         }
         self.problem(ProblemKind::Encrypted, message);
-        Ok(None)
     }
 
     fn try_password(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        stretch: Stretch,
-        check: Check,
+        entry: &ZipEntry,
+        range: PackedRange,
+        check: PasswordCheck,
         password: &str,
-    ) -> Result<Attempt, Stop> {
-        let mut window = self.world(Window::new(source, self.shared, stretch.at, stretch.len))?;
-        let shared = self.shared;
-        let proven = decode::unlock(entry, check, password, &mut window, |plain| {
-            decode::proves(shared, entry, check, plain)
+    ) -> Result<PasswordAttempt, TraverseStop> {
+        let context = self.context;
+        let mut packed =
+            self.check_source(RangeReader::new(source, context, range.at, range.len))?;
+        let proven = decode::unlock(entry, check, password, &mut packed, |plain| {
+            decode::is_decrypted(context, entry, check, plain)
         });
-        self.no_fault()?;
+        self.check_failure()?;
         Ok(match proven {
-            Ok(true) => Attempt::Opens,
-            Ok(false) => Attempt::PassesCheckOnly,
-            Err(UnlockError::WrongPassword) => Attempt::Refused,
-            Err(UnlockError::Damaged(why)) => Attempt::Damaged(why),
+            Ok(is_decrypted) => {
+                if is_decrypted {
+                    PasswordAttempt::Opens
+                } else {
+                    PasswordAttempt::PassesCheckOnly
+                }
+            }
+            Err(UnlockError::WrongPassword) => PasswordAttempt::Rejected,
+            Err(UnlockError::Damaged(reason)) => PasswordAttempt::Damaged(reason),
         })
     }
 }

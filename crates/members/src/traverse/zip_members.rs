@@ -1,339 +1,374 @@
-//! The members of a zip, one after the other: which headers are believed, and
-//! whether the bytes are what was promised.
+//! The members of a zip in order: which header is used if two differ, and
+//! whether the content is as described.
 
 use std::io::{self, BufReader, Read};
 
-use crate::checked_reader::{End, Guard};
+use crate::checked_reader::{CheckedReader, StreamEnd};
 use crate::decode;
 use crate::limits::READ_BYTES;
 use crate::source;
-use crate::source::{Part, Window};
-use crate::traverse::member_facts::Facts;
-use crate::traverse::{Flow, Kind, Stop, Walk};
+use crate::source::{RangeReader, SourceSlice};
+use crate::traverse::member_facts::MemberFacts;
+use crate::traverse::{DetectedFormat, Traversal, TraverseResult, TraverseStop};
 use crate::zip;
-use crate::zip::{Catalog, Complaints, Entry, Local, Slot};
+use crate::zip::{LocalHeader, ProblemBudget, ZipDirectory, ZipEntry, ZipMemberRef};
 use crate::{ContainerFormat, ReadSeek};
 use evidence::{Layer, ProblemKind};
 
-/// Where a member's packed bytes stand.
+/// The location of a member's compressed data.
 #[derive(Clone, Copy)]
-pub(crate) struct Stretch {
+pub(crate) struct PackedRange {
     pub at: u64,
     pub len: u64,
 }
 
-impl<'w> Walk<'w> {
-    /// The bytes of a stretch, from its start.
-    fn packed<'s>(
+impl<'w> Traversal<'w> {
+    fn packed_reader<'s>(
         &mut self,
         source: &'s mut dyn ReadSeek,
-        stretch: Stretch,
-    ) -> Result<BufReader<Window<'s>>, Stop>
+        range: PackedRange,
+    ) -> Result<BufReader<RangeReader<'s>>, TraverseStop>
     where
         'w: 's,
     {
-        let window = self.world(Window::new(source, self.shared, stretch.at, stretch.len))?;
-        let len = buffer_len(stretch.len);
-        Ok(BufReader::with_capacity(len, window))
+        let reader =
+            self.check_source(RangeReader::new(source, self.context, range.at, range.len))?;
+        Ok(BufReader::with_capacity(buffer_len(range.len), reader))
     }
 
-    pub(crate) fn peel_zip(
+    /// Unpacks the archive that ends `source`, after `bytes_before` bytes of
+    /// other data.
+    pub(crate) fn unpack_zip(
         &mut self,
         source: &mut dyn ReadSeek,
-        facts: &Facts,
-        before: u64,
-    ) -> Flow {
-        let room = self.settings.limits.entries_left(self.entries);
-        let mut catalog = self.world(Catalog::read(source, self.shared, room))?;
-        // While this directory is open, those of archives inside have less.
-        let listed = catalog.slots.len();
+        facts: &MemberFacts,
+        bytes_before: u64,
+    ) -> TraverseResult {
+        let entries_max = self.settings.limits.entries_left(self.entries);
+        let mut directory =
+            self.check_source(ZipDirectory::read(source, self.context, entries_max))?;
+        // Entries of this directory count against the limit of the archives
+        // inside, which are read while it is open.
+        let listed = directory.members.len();
         self.entries += listed as u64;
-        if catalog.is_doubtful {
+        if directory.is_doubtful {
             self.problem(
                 ProblemKind::Damaged,
-                "begins like a zip archive and holds no member: kept as it is".into(),
+                "starts like a zip archive but has no members: read as a file".into(),
             );
-            return self.leaf_of(source, facts);
+            return self.file_of_source(source, facts);
         }
-        self.announce(facts, ContainerFormat::Zip)?;
-        if before > 0 {
+        self.report_container(facts, ContainerFormat::Zip)?;
+        if bytes_before > 0 {
             self.problem(
                 ProblemKind::Lying,
                 format!(
-                    "a zip archive stands behind {before} bytes of something else: both are read"
+                    "zip archive starts after {bytes_before} bytes of other data: both are read"
                 ),
             );
         }
-        let mut complaints = Complaints::default();
-        self.zip_entries(source, &mut catalog, 0, &mut complaints)?;
-        if complaints.missing > 0 || self.target.is_some() {
-            self.world(catalog.recover_rest(source, self.shared, room))?;
-            self.entries += (catalog.slots.len() - listed) as u64;
-            self.zip_entries(source, &mut catalog, listed, &mut complaints)?;
+        let mut budget = ProblemBudget::default();
+        self.zip_entries(source, &mut directory, 0, &mut budget)?;
+        if budget.missing > 0 || self.target.is_some() {
+            self.check_source(directory.recover_rest(source, self.context, entries_max))?;
+            self.entries += (directory.members.len() - listed) as u64;
+            self.zip_entries(source, &mut directory, listed, &mut budget)?;
         }
-        self.end_zip(&catalog, &complaints)
+        self.finish_zip(&directory, &budget)
     }
 
-    /// Goes through the members from `first` on.
+    /// Reads the members from index `first` on.
     fn zip_entries(
         &mut self,
         source: &mut dyn ReadSeek,
-        catalog: &mut Catalog,
+        directory: &mut ZipDirectory,
         first: usize,
-        complaints: &mut Complaints,
-    ) -> Flow {
-        for problem in std::mem::take(&mut catalog.problems) {
+        budget: &mut ProblemBudget,
+    ) -> TraverseResult {
+        for problem in std::mem::take(&mut directory.problems) {
             self.problem(problem.kind, problem.message);
         }
-        for ordinal in first..catalog.slots.len() {
-            let Some(slot) = catalog.slots.get(ordinal).copied() else {
+        for ordinal in first..directory.members.len() {
+            let Some(member) = directory.members.get(ordinal).copied() else {
                 break;
             };
-            let entry = self.world(catalog.entry(source, self.shared, &slot))?;
-            if let Some(entry) = entry {
-                self.zip_entry(source, &entry, &slot, ordinal as u32, complaints)?;
+            if let Some(entry) =
+                self.check_source(directory.entry(source, self.context, &member))?
+            {
+                self.zip_entry(source, &entry, &member, ordinal as u32, budget)?;
             }
         }
         Ok(())
     }
 
-    fn end_zip(&mut self, catalog: &Catalog, complaints: &Complaints) -> Flow {
-        if complaints.swallowed() > 0 {
+    fn finish_zip(&mut self, directory: &ZipDirectory, budget: &ProblemBudget) -> TraverseResult {
+        tracing::debug!(
+            target: "members",
+            depth = self.depth,
+            members = directory.members.len(),
+            unreported_problems = budget.unreported(),
+            "zip archive read"
+        );
+        if budget.unreported() > 0 {
             self.problem(
                 ProblemKind::Lying,
-                format!("{} more headers that disagree", complaints.swallowed()),
+                format!("{} more header problems not listed", budget.unreported()),
             );
         }
-        if !catalog.cut {
+        if !directory.cut {
             return Ok(());
         }
         let members_max = self.settings.limits.members_max;
-        self.problem(
-            ProblemKind::LimitReached,
+        self.report_limit(
+            "members",
             format!("more than {members_max} members (limit): the rest is not read"),
         );
-        Err(Stop::Cut)
+        Err(TraverseStop::LimitReached)
     }
 
     fn zip_entry(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        slot: &Slot,
+        entry: &ZipEntry,
+        member: &ZipMemberRef,
         ordinal: u32,
-        complaints: &mut Complaints,
-    ) -> Flow {
+        budget: &mut ProblemBudget,
+    ) -> TraverseResult {
         if entry.is_directory() {
             self.summary.directories += 1;
             return Ok(());
         }
         let name = entry.name();
-        let label = if slot.repeats {
+        let label = if member.name_repeats {
             Layer::numbered(ordinal)
         } else {
             Layer::named(&name, ordinal)
         };
-        if !self.is_wanted(&label) {
+        if !self.leads_to_target(&label) {
             return Ok(());
         }
         self.enter(label);
-        let flow = self.zip_member(source, entry, name, slot.overlaps, complaints);
+        let result = self.zip_member(source, entry, name, member.overlaps, budget);
         self.leave();
-        flow
+        result
     }
 
     fn zip_member(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
+        entry: &ZipEntry,
         name: String,
         overlaps: bool,
-        complaints: &mut Complaints,
-    ) -> Flow {
-        let Some(local) = self.world(zip::read_local(source, self.shared, entry))? else {
-            complaints.missing += 1;
-            if complaints.allow() {
+        budget: &mut ProblemBudget,
+    ) -> TraverseResult {
+        let Some(local) = self.check_source(zip::read_local(source, self.context, entry))? else {
+            budget.missing += 1;
+            if budget.allow() {
+                let at = entry.header_at;
                 self.problem(
                     ProblemKind::Damaged,
-                    format!(
-                        "no member at offset {}, where the directory has one",
-                        entry.header_at
-                    ),
+                    format!("directory refers to offset {at}, where there is no member"),
                 );
             }
             return Ok(());
         };
-        if !local.differs.is_empty() && complaints.allow() {
-            let what = local.differs.join(", ");
-            self.problem(
-                ProblemKind::Lying,
-                format!("local header differs from the directory: {what}"),
-            );
-        }
-        if overlaps && complaints.allow() {
-            self.problem(
-                ProblemKind::Lying,
-                "shares its bytes with another member".into(),
-            );
-        }
-        let facts = Facts::of_entry(entry, name);
+        self.report_header_problems(&local, overlaps, budget);
+        let facts = MemberFacts::of_entry(entry, name);
         if entry.is_strongly_encrypted() && entry.is_encrypted() {
             self.problem(
                 ProblemKind::Unsupported,
-                "locked with PKWARE strong encryption, which this build cannot read".into(),
+                "encrypted with PKWARE strong encryption, which is not supported".into(),
             );
             return Ok(());
         }
-        let stretch = Stretch {
+        let stated = PackedRange {
             at: local.data_at,
             len: entry.compressed,
         };
-        let (entry, stretch) = self.settle_headers(source, entry, &local, stretch)?;
-        let entry = &entry;
+        let (entry, range) = self.resolve_headers(source, entry, &local, stated)?;
         let method = entry.inner_method();
         if !decode::is_supported(method) {
             self.problem(
                 ProblemKind::Unsupported,
                 format!(
-                    "packed with {}, which this build cannot read",
+                    "compressed with {}, which is not supported",
                     decode::method_name(method)
                 ),
             );
             return Ok(());
         }
         if entry.is_encrypted() {
-            self.locked_member(source, entry, &facts, stretch)
-        } else if decode::is_stored(entry) {
-            self.stored_member(source, entry, &facts, stretch)
+            self.encrypted_member(source, &entry, &facts, range)
+        } else if decode::is_stored(&entry) {
+            self.stored_member(source, &entry, &facts, range)
         } else {
-            self.plain_member(source, entry, &facts, stretch)
+            self.plain_member(source, &entry, &facts, range)
         }
     }
 
-    /// Where the two headers disagree, the directory is believed unless its
-    /// method makes no sense of the bytes and the other one does; of two sizes
-    /// the longer is taken where the stream finds its own end.
-    fn settle_headers(
+    fn report_header_problems(
+        &mut self,
+        local: &LocalHeader,
+        overlaps: bool,
+        budget: &mut ProblemBudget,
+    ) {
+        if !local.differs.is_empty() && budget.allow() {
+            self.problem(
+                ProblemKind::Lying,
+                format!(
+                    "local header differs from the directory: {}",
+                    local.differs.join(", ")
+                ),
+            );
+        }
+        if overlaps && budget.allow() {
+            self.problem(
+                ProblemKind::Lying,
+                "shares its bytes with another member".into(),
+            );
+        }
+    }
+
+    /// Chooses between the two headers of a member. The directory is used,
+    /// unless the data is invalid with its method and valid with the other
+    /// one. Of two sizes, the larger one is used if the stream has an end mark.
+    fn resolve_headers(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        local: &Local,
-        mut stretch: Stretch,
-    ) -> Result<(Entry, Stretch), Stop> {
-        let mut settled = entry.clone();
+        entry: &ZipEntry,
+        local: &LocalHeader,
+        mut range: PackedRange,
+    ) -> Result<(ZipEntry, PackedRange), TraverseStop> {
+        let mut resolved = entry.clone();
         if entry.is_encrypted() || local.differs.is_empty() {
-            return Ok((settled, stretch));
+            return Ok((resolved, range));
         }
         if local.method != entry.method && decode::is_supported(local.method) {
             let other = entry.with_method(local.method);
-            if !self.makes_sense(source, entry, stretch)?
-                && self.makes_sense(source, &other, stretch)?
-            {
-                settled = other;
+            if !self.is_valid(source, entry, range)? && self.is_valid(source, &other, range)? {
+                resolved = other;
             }
         }
-        if decode::ends_by_itself(settled.method) {
-            stretch.len = stretch.len.max(local.compressed.unwrap_or(0));
+        if decode::has_stream_end(resolved.method) {
+            range.len = range.len.max(local.compressed.unwrap_or(0));
         }
-        Ok((settled, stretch))
+        Ok((resolved, range))
     }
 
-    pub(crate) fn makes_sense(
+    /// Whether the beginning of the data decompresses as the entry describes.
+    pub(crate) fn is_valid(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        stretch: Stretch,
-    ) -> Result<bool, Stop> {
+        entry: &ZipEntry,
+        range: PackedRange,
+    ) -> Result<bool, TraverseStop> {
         if !decode::is_supported(entry.inner_method()) {
             return Ok(false);
         }
-        let mut input = self.packed(source, stretch)?;
-        let makes_sense = decode::makes_sense(self.shared, entry, &mut input);
-        self.no_fault()?;
-        Ok(makes_sense)
+        let mut packed = self.packed_reader(source, range)?;
+        let is_valid = decode::is_valid(self.context, entry, &mut packed);
+        self.check_failure()?;
+        Ok(is_valid)
     }
 
-    /// A stored archive needs no scratch file: it is read where it stands.
-    /// Its own members have checksums, so its checksum is not computed.
+    /// A stored archive is read in place, without a scratch file. Its CRC is
+    /// not computed, because each of its members has one.
     fn stored_member(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        facts: &Facts,
-        stretch: Stretch,
-    ) -> Flow {
-        let mut head = [0; source::PEEK_BYTES];
-        let len = usize::try_from(stretch.len)
+        entry: &ZipEntry,
+        facts: &MemberFacts,
+        range: PackedRange,
+    ) -> TraverseResult {
+        let mut buffer = [0; source::PEEK_BYTES];
+        let len = usize::try_from(range.len)
             .unwrap_or(usize::MAX)
-            .min(head.len());
-        let got = source::read_at(source, self.shared, stretch.at, &mut head[..len]);
-        let got = self.world(got)?;
-        let head = head.get(..got).unwrap_or_default();
-        if !zip::is_zip(head) || self.kind(head)? != Kind::Zip {
-            return self.plain_member(source, entry, facts, stretch);
+            .min(buffer.len());
+        let got = self.check_source(source::read_at(
+            source,
+            self.context,
+            range.at,
+            &mut buffer[..len],
+        ))?;
+        let head = buffer.get(..got).unwrap_or_default();
+        if !zip::is_zip(head) || self.detect(head)? != DetectedFormat::Zip {
+            return self.plain_member(source, entry, facts, range);
         }
-        let mut part = self.world(Part::new(source, self.shared, stretch.at, stretch.len))?;
-        self.peel_zip(&mut part, facts, 0)
+        let mut slice =
+            self.check_source(SourceSlice::new(source, self.context, range.at, range.len))?;
+        self.unpack_zip(&mut slice, facts, 0)
     }
 
     pub(crate) fn plain_member(
         &mut self,
         source: &mut dyn ReadSeek,
-        entry: &Entry,
-        facts: &Facts,
-        stretch: Stretch,
-    ) -> Flow {
-        let mut input = self.packed(source, stretch)?;
-        let shared = self.shared;
-        let opened = decode::inflate(shared, entry, &mut input, |bytes| {
-            self.content(bytes, entry, facts)
+        entry: &ZipEntry,
+        facts: &MemberFacts,
+        range: PackedRange,
+    ) -> TraverseResult {
+        let mut packed = self.packed_reader(source, range)?;
+        let context = self.context;
+        let decoded = decode::inflate(context, entry, &mut packed, |bytes| {
+            self.zip_content(bytes, entry, facts)
         });
-        self.settle_opened(opened)
+        self.finish_decoding(decoded)
     }
 
-    /// A decoder that would not even begin leaves an empty member behind.
-    pub(crate) fn settle_opened(&mut self, opened: io::Result<Flow>) -> Flow {
-        match opened {
-            Ok(flow) => flow,
+    /// Reports an error if the decoder could not be created; the member is
+    /// then missing.
+    pub(crate) fn finish_decoding(
+        &mut self,
+        decoded: io::Result<TraverseResult>,
+    ) -> TraverseResult {
+        match decoded {
+            Ok(result) => result,
             Err(error) => {
-                self.no_fault()?;
-                self.problem(ProblemKind::Damaged, format!("cannot be unpacked: {error}"));
+                self.check_failure()?;
+                self.problem(
+                    ProblemKind::Damaged,
+                    format!("could not decompress: {error}"),
+                );
                 Ok(())
             }
         }
     }
 
-    /// The plain bytes of a zip member: what they are, and whether they are
-    /// what was promised.
-    pub(crate) fn content(&mut self, bytes: &mut dyn Read, entry: &Entry, facts: &Facts) -> Flow {
-        let shared = self.shared;
-        let mut guard = Guard::new(bytes, shared);
-        self.peel_stream(&mut guard, facts)?;
-        if guard.end() == Some(&End::Whole) {
-            let (made, crc) = (guard.made(), guard.crc());
-            self.compare(entry, made, crc);
+    /// Reads the content of a zip member, and compares it with its entry.
+    pub(crate) fn zip_content(
+        &mut self,
+        bytes: &mut dyn Read,
+        entry: &ZipEntry,
+        facts: &MemberFacts,
+    ) -> TraverseResult {
+        let mut reader = CheckedReader::new(bytes, self.context);
+        self.unpack_stream(&mut reader, facts)?;
+        if reader.end() == Some(&StreamEnd::Complete) {
+            self.compare_content(entry, reader.bytes_read(), reader.crc());
         }
-        self.settle(guard.end(), guard.made())
+        self.finish_member(reader.end(), reader.bytes_read())
     }
 
-    fn compare(&mut self, entry: &Entry, made: u64, crc: u32) {
-        let size_differs = entry.size().filter(|size| *size != made);
-        if let Some(size) = size_differs {
+    fn compare_content(&mut self, entry: &ZipEntry, size: u64, crc: u32) {
+        if let Some(stated) = entry.size()
+            && stated != size
+        {
             self.problem(
                 ProblemKind::Lying,
-                format!("holds {made} bytes, its header says {size}"),
+                format!("contains {size} bytes, its header states {stated}"),
             );
         }
-        if let Some(said) = entry.crc().filter(|said| *said != crc) {
+        if let Some(stated) = entry.crc()
+            && stated != crc
+        {
             self.problem(
                 ProblemKind::ChecksumMismatch,
-                format!("has CRC {crc:08x} over {made} bytes, its header says {said:08x}"),
+                format!("has CRC {crc:08x} over {size} bytes, its header states {stated:08x}"),
             );
         }
     }
 }
 
-/// Small members are many: no more buffer than they fill.
+/// Size of the read buffer: small members are frequent and need less.
 fn buffer_len(len: u64) -> usize {
     usize::try_from(len)
         .unwrap_or(READ_BYTES)

@@ -1,178 +1,171 @@
-//! Which members an archive has, in the order of its directory: where each is
-//! described, whether its name repeats, whether its bytes are also another's.
+//! The members of an archive in directory order: the location of each header,
+//! whether its name repeats, and whether its bytes overlap with another
+//! member's.
 //!
-//! The directory is read twice: once here for what only the whole can tell,
-//! 64 bytes a member, and once a member at a time while they are read.
+//! The directory is read twice: here, for the facts that need the whole
+//! directory, with 64 bytes of memory per member; and again, entry by entry,
+//! while the members are read.
 
 use std::io;
 
-use crate::limits::{READ_BYTES, TraverseLimits};
-use crate::source::{Shared, length, read_at};
-use crate::zip::entry::{CENTRAL_BYTES, Entry};
+use crate::ReadSeek;
+use crate::limits::{PROBLEMS_LISTED_MAX, READ_BYTES};
+use crate::source::{TraverseContext, length, read_at};
+use crate::zip::entry::{CENTRAL_BYTES, ZipEntry};
 use crate::zip::local_headers;
-use crate::zip::local_headers::Found;
-use crate::zip::{CENTRAL, END, END64, LOCATOR64, u16_at, u32_at, u64_at};
-use crate::{ReadSeek, limits};
+use crate::zip::local_headers::LocalHeaderRange;
+use crate::zip::{CENTRAL, DIGITAL_SIGNATURE, END, END64, LOCATOR64, u16_at, u32_at, u64_at};
 use evidence::{Problem, ProblemKind};
 
 const END_BYTES: usize = 22;
 const END64_BYTES: usize = 56;
 const LOCATOR64_BYTES: u64 = 20;
-/// The end record's comment has 16 bits for its length.
+/// The comment of the end record has a 16-bit length.
 const COMMENT_BYTES_MAX: usize = u16::MAX as usize;
-/// Names, extras and comments have 16 bits each for their length.
+/// Name, extra fields and comment have 16-bit lengths.
 const ENTRY_BYTES_MAX: usize = CENTRAL_BYTES + 3 * (u16::MAX as usize);
 
-/// One member, by where it is described.
+/// One member, by the location of its header.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slot {
-    place: Place,
+pub(crate) struct ZipMemberRef {
+    location: HeaderLocation,
     start: u64,
     end: u64,
-    name: [u8; 16],
-    pub repeats: bool,
+    name_hash: [u8; 16],
+    pub name_repeats: bool,
     pub overlaps: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum HeaderLocation {
+    /// A directory entry at this offset.
     Central(u64),
-    Local(Found),
+    /// A local header that the directory does not refer to.
+    Local(LocalHeaderRange),
 }
 
 /// All members of an archive.
 #[derive(Debug, Default)]
-pub(crate) struct Catalog {
-    pub slots: Vec<Slot>,
-    /// Members that are more than the limit; left out.
+pub(crate) struct ZipDirectory {
+    pub members: Vec<ZipMemberRef>,
+    /// There are more members than the limit.
     pub cut: bool,
     pub problems: Vec<Problem>,
-    /// Nothing says that this is an archive but its first bytes.
+    /// Only the first bytes are those of an archive.
     pub is_doubtful: bool,
-    /// Offsets in the archive count from here.
+    /// Added to every offset in the archive.
     shift: u64,
-    /// Where the members end at the latest.
+    /// Upper bound of the members' end.
     end: u64,
     recovered: bool,
     window: Vec<u8>,
     window_at: u64,
 }
 
-/// The end record and what follows from it.
+/// The location of a directory, derived from an end record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ending {
-    at: u64,
+struct DirectoryLocation {
+    end_record_at: u64,
     directory_at: u64,
     shift: u64,
     count: u64,
-    /// `count` is known only modulo 65,536.
-    narrow: bool,
-    disks: bool,
+    /// `count` is the number of members modulo 65,536.
+    count_is_16_bit: bool,
+    is_multi_disk: bool,
     comment_fits: bool,
 }
 
-impl Catalog {
-    /// Reads the directory, and looks for local headers where it is missing
-    /// or breaks off.
-    pub fn read(source: &mut dyn ReadSeek, shared: &Shared, entries_max: u64) -> io::Result<Self> {
-        let len = length(source, shared)?;
-        let mut catalog = Self::default();
-        match find_ending(source, shared, len)? {
-            Some(ending) => {
-                catalog.end = ending.at;
-                catalog.read_directory(source, shared, ending, entries_max)?;
+impl ZipDirectory {
+    /// Reads the directory. If it is missing or truncated, searches for local
+    /// headers.
+    pub fn read(
+        source: &mut dyn ReadSeek,
+        context: &TraverseContext,
+        entries_max: u64,
+    ) -> io::Result<Self> {
+        let len = length(source, context)?;
+        let mut directory = Self::default();
+        match locate_directory(source, context, len)? {
+            Some(location) => {
+                directory.end = location.end_record_at;
+                directory.read_entries(source, context, location, entries_max)?;
             }
             None => {
-                catalog.end = len;
-                catalog.complain(
+                directory.end = len;
+                directory.report(
                     ProblemKind::Damaged,
                     "no directory at the end of the archive",
                 );
-                catalog.recover(source, shared, entries_max)?;
-                catalog.is_doubtful = catalog.slots.is_empty();
+                directory.recover(source, context, entries_max)?;
+                directory.is_doubtful = directory.members.is_empty();
             }
         }
-        catalog.mark_repeats();
-        catalog.mark_overlaps();
-        Ok(catalog)
+        directory.find_repeated_names();
+        directory.find_overlaps();
+        Ok(directory)
     }
 
-    fn complain(&mut self, kind: ProblemKind, message: impl Into<String>) {
+    fn report(&mut self, kind: ProblemKind, message: impl Into<String>) {
         self.problems.push(Problem::new(kind, message));
     }
 
-    fn read_directory(
+    fn read_entries(
         &mut self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
-        ending: Ending,
+        context: &TraverseContext,
+        location: DirectoryLocation,
         entries_max: u64,
     ) -> io::Result<()> {
-        self.shift = ending.shift;
-        if ending.disks {
-            self.complain(
+        self.shift = location.shift;
+        if location.is_multi_disk {
+            self.report(
                 ProblemKind::Lying,
-                "archive says it is one disk of a set: read as a whole",
+                "header states that the archive is one disk of a set: read as a whole archive",
             );
         }
-        let mut at = ending.directory_at;
-        while at < ending.at {
-            let Some((entry, len)) = self.central_at(source, shared, at)? else {
+        let mut at = location.directory_at;
+        while at < location.end_record_at {
+            let Some((entry, len)) = self.central_at(source, context, at)? else {
                 break;
             };
-            if self.slots.len() as u64 >= entries_max {
+            if self.members.len() as u64 >= entries_max {
                 self.cut = true;
                 return Ok(());
             }
-            self.push(Place::Central(at), &entry);
+            self.push(HeaderLocation::Central(at), &entry);
             at = at.saturating_add(len);
         }
-        let found = self.slots.len() as u64;
-        let counted = if ending.narrow { found & 0xffff } else { found };
-        if counted == ending.count {
+        let listed = self.members.len() as u64;
+        let counted = if location.count_is_16_bit {
+            listed & 0xffff
+        } else {
+            listed
+        };
+        if counted == location.count {
             return Ok(());
         }
-        let breaks_off = !self.ends_at(source, shared, at, ending.at)?;
-        if !breaks_off {
-            let message = format!("directory says {} members and lists {found}", ending.count);
-            self.complain(ProblemKind::Lying, message);
+        let stated = location.count;
+        if is_directory_end(source, context, at, location.end_record_at)? {
+            let message = format!("directory states {stated} members but lists {listed}");
+            self.report(ProblemKind::Lying, message);
             return Ok(());
         }
-        let message = format!(
-            "directory breaks off after {found} of {} members",
-            ending.count
-        );
-        self.complain(ProblemKind::Damaged, message);
-        self.recover(source, shared, entries_max)
+        let message = format!("directory is truncated after {listed} of {stated} members");
+        self.report(ProblemKind::Damaged, message);
+        self.recover(source, context, entries_max)
     }
 
-    /// Whether what stands at `at` may follow a whole directory.
-    fn ends_at(
-        &self,
-        source: &mut dyn ReadSeek,
-        shared: &Shared,
-        at: u64,
-        end: u64,
-    ) -> io::Result<bool> {
-        if at >= end {
-            return Ok(true);
-        }
-        let mut signature = [0; 4];
-        let got = read_at(source, shared, at, &mut signature)?;
-        Ok(got == 4 && (signature == END64 || signature == *b"PK\x05\x05"))
-    }
-
-    /// Adds the members that local headers tell of and the directory does
-    /// not, once.
+    /// Adds the members that have a local header but no directory entry.
+    /// Further calls do nothing.
     pub fn recover_rest(
         &mut self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
+        context: &TraverseContext,
         entries_max: u64,
     ) -> io::Result<()> {
         if !self.recovered {
-            self.recover(source, shared, entries_max)?;
-            self.mark_repeats();
+            self.recover(source, context, entries_max)?;
+            self.find_repeated_names();
         }
         Ok(())
     }
@@ -180,113 +173,120 @@ impl Catalog {
     fn recover(
         &mut self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
+        context: &TraverseContext,
         entries_max: u64,
     ) -> io::Result<()> {
         self.recovered = true;
-        let mut known: Vec<u64> = self.slots.iter().map(|slot| slot.start).collect();
+        let mut known: Vec<u64> = self.members.iter().map(|member| member.start).collect();
         known.sort_unstable();
-        let room = entries_max.saturating_sub(self.slots.len() as u64);
-        let found = local_headers::scan(source, shared, self.end, &known, room)?;
-        self.cut |= found.cut;
-        for place in &found.headers {
-            if let Some(entry) = local_headers::entry(source, shared, place)? {
-                self.push(Place::Local(*place), &entry);
+        let headers_max = entries_max.saturating_sub(self.members.len() as u64);
+        let scan = local_headers::scan(source, context, self.end, &known, headers_max)?;
+        self.cut |= scan.cut;
+        for range in &scan.headers {
+            if let Some(entry) = local_headers::entry(source, context, range)? {
+                self.push(HeaderLocation::Local(*range), &entry);
             }
         }
-        if !found.headers.is_empty() {
+        if !scan.headers.is_empty() {
             let message = format!(
                 "{} members recovered from local headers",
-                found.headers.len()
+                scan.headers.len()
             );
-            self.complain(ProblemKind::Repaired, message);
+            self.report(ProblemKind::Repaired, message);
         }
         Ok(())
     }
 
-    fn push(&mut self, place: Place, entry: &Entry) {
-        let mut name = [0; 16];
-        // a hash that nobody can make collide: a label must not depend on luck
-        if !entry.is_directory() {
+    fn push(&mut self, location: HeaderLocation, entry: &ZipEntry) {
+        let is_directory = entry.is_directory();
+        let mut name_hash = [0; 16];
+        if !is_directory {
+            // A cryptographic hash: labels depend on it, so an attacker must
+            // not be able to make names collide.
             let hash = blake3::hash(entry.name().as_bytes());
-            name.copy_from_slice(&hash.as_bytes()[..16]);
+            name_hash.copy_from_slice(&hash.as_bytes()[..16]);
         }
-        let end = if entry.is_directory() {
-            entry.header_at
-        } else {
-            entry.end_at_least()
-        };
-        self.slots.push(Slot {
-            place,
+        self.members.push(ZipMemberRef {
+            location,
             start: entry.header_at,
-            end,
-            name,
-            repeats: false,
+            end: if is_directory {
+                entry.header_at
+            } else {
+                entry.end_at_least()
+            },
+            name_hash,
+            name_repeats: false,
             overlaps: false,
         });
     }
 
-    fn mark_repeats(&mut self) {
-        let mut order: Vec<u32> = (0..self.slots.len() as u32).collect();
-        order.sort_unstable_by_key(|&i| self.slots[i as usize].name);
+    fn find_repeated_names(&mut self) {
+        let members = &mut self.members;
+        let mut order: Vec<u32> = (0..members.len() as u32).collect();
+        order.sort_unstable_by_key(|&i| members[i as usize].name_hash);
         for pair in order.windows(2) {
             let (a, b) = (pair[0] as usize, pair[1] as usize);
-            if self.slots[a].name == self.slots[b].name {
-                self.slots[a].repeats = true;
-                self.slots[b].repeats = true;
+            if members[a].name_hash == members[b].name_hash {
+                members[a].name_repeats = true;
+                members[b].name_repeats = true;
             }
         }
     }
 
-    fn mark_overlaps(&mut self) {
-        let mut order: Vec<u32> = (0..self.slots.len() as u32).collect();
-        order.sort_unstable_by_key(|&i| (self.slots[i as usize].start, i));
-        let mut reached = 0;
+    fn find_overlaps(&mut self) {
+        let members = &mut self.members;
+        let mut order: Vec<u32> = (0..members.len() as u32).collect();
+        order.sort_unstable_by_key(|&i| (members[i as usize].start, i));
+        let mut end = 0;
         for i in order {
-            let slot = &mut self.slots[i as usize];
-            slot.overlaps = slot.start < reached;
-            reached = reached.max(slot.end);
+            let member = &mut members[i as usize];
+            member.overlaps = member.start < end;
+            end = end.max(member.end);
         }
     }
 
-    /// What is said of a member. `None` where the source no longer says so.
+    /// Reads the entry of a member; `None` if the source has changed.
     pub fn entry(
         &mut self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
-        slot: &Slot,
-    ) -> io::Result<Option<Entry>> {
-        match slot.place {
-            Place::Central(at) => Ok(self.central_at(source, shared, at)?.map(|(entry, _)| entry)),
-            Place::Local(found) => local_headers::entry(source, shared, &found),
+        context: &TraverseContext,
+        member: &ZipMemberRef,
+    ) -> io::Result<Option<ZipEntry>> {
+        match member.location {
+            HeaderLocation::Central(at) => {
+                let found = self.central_at(source, context, at)?;
+                Ok(found.map(|(entry, _)| entry))
+            }
+            HeaderLocation::Local(range) => local_headers::entry(source, context, &range),
         }
     }
 
-    /// The directory entry at `at` and its length, through a window that
-    /// moves along.
+    /// The directory entry at `at` and its length, read through a window that
+    /// moves forward.
     fn central_at(
         &mut self,
         source: &mut dyn ReadSeek,
-        shared: &Shared,
+        context: &TraverseContext,
         at: u64,
-    ) -> io::Result<Option<(Entry, u64)>> {
+    ) -> io::Result<Option<(ZipEntry, u64)>> {
+        // First the window as it is, then a new one, then one for the longest
+        // entry.
         for wanted in [0, READ_BYTES, ENTRY_BYTES_MAX] {
             if wanted > 0 {
                 self.window.resize(wanted, 0);
-                let got = read_at(source, shared, at, &mut self.window)?;
+                let got = read_at(source, context, at, &mut self.window)?;
                 self.window.truncate(got);
                 self.window_at = at;
             }
             let parsed = at
                 .checked_sub(self.window_at)
                 .and_then(|skip| self.window.get(usize::try_from(skip).ok()?..))
-                .and_then(Entry::from_central);
+                .and_then(ZipEntry::from_central);
             if let Some((mut entry, len)) = parsed {
                 entry.header_at = entry.header_at.saturating_add(self.shift);
                 return Ok(Some((entry, len as u64)));
             }
-            let unsigned = wanted > 0 && !self.window.starts_with(&CENTRAL);
-            if unsigned {
+            if wanted > 0 && !self.window.starts_with(&CENTRAL) {
                 break;
             }
         }
@@ -294,190 +294,201 @@ impl Catalog {
     }
 }
 
-/// Finds the end record: the last one that a directory fits.
-fn find_ending(source: &mut dyn ReadSeek, shared: &Shared, len: u64) -> io::Result<Option<Ending>> {
+/// Whether a complete directory can end at `at`.
+fn is_directory_end(
+    source: &mut dyn ReadSeek,
+    context: &TraverseContext,
+    at: u64,
+    end_record_at: u64,
+) -> io::Result<bool> {
+    if at >= end_record_at {
+        return Ok(true);
+    }
+    let mut signature = [0; 4];
+    let got = read_at(source, context, at, &mut signature)?;
+    Ok(got == 4 && (signature == END64 || signature == DIGITAL_SIGNATURE))
+}
+
+/// Searches for the last end record that has a directory, and prefers one
+/// whose comment ends at the end of the source.
+fn locate_directory(
+    source: &mut dyn ReadSeek,
+    context: &TraverseContext,
+    len: u64,
+) -> io::Result<Option<DirectoryLocation>> {
     let tail_len = (END_BYTES + COMMENT_BYTES_MAX).min(usize::try_from(len).unwrap_or(usize::MAX));
     let mut tail = vec![0; tail_len];
     let tail_at = len - tail_len as u64;
-    let got = read_at(source, shared, tail_at, &mut tail)?;
+    let got = read_at(source, context, tail_at, &mut tail)?;
     tail.truncate(got);
     let mut fallback = None;
-    for at in memchr::memmem::rfind_iter(&tail, &END) {
-        let Some(ending) = read_ending(source, shared, &tail, at, tail_at)? else {
+    for offset in memchr::memmem::rfind_iter(&tail, &END) {
+        let record = tail.get(offset..).unwrap_or_default();
+        let Some(end_record) = EndRecord::parse(record, tail_at + offset as u64) else {
             continue;
         };
-        if ending.comment_fits {
-            return Ok(Some(ending));
+        let Some(location) = end_record.locate_directory(source, context)? else {
+            continue;
+        };
+        if location.comment_fits {
+            return Ok(Some(location));
         }
-        fallback = fallback.or(Some(ending));
+        fallback = fallback.or(Some(location));
     }
     Ok(fallback)
 }
 
-fn read_ending(
-    source: &mut dyn ReadSeek,
-    shared: &Shared,
-    tail: &[u8],
-    at: usize,
-    tail_at: u64,
-) -> io::Result<Option<Ending>> {
-    let record = tail.get(at..).unwrap_or_default();
-    let fields = (
-        u16_at(record, 4),
-        u16_at(record, 10),
-        u32_at(record, 12),
-        u32_at(record, 16),
-        u16_at(record, 20),
-    );
-    let (Some(disk), Some(count), Some(size), Some(offset), Some(comment)) = fields else {
-        return Ok(None);
-    };
-    let ending_at = tail_at + at as u64;
-    let narrow = Narrow {
-        at: ending_at,
-        count: u64::from(count),
-        size: u64::from(size),
-        offset: u64::from(offset),
-        disks: disk != 0 && disk != u16::MAX,
-        comment_fits: record.len() == END_BYTES + usize::from(comment),
-    };
-    if let Some(ending) = read_wide(source, shared, &narrow)? {
-        return Ok(Some(ending));
-    }
-    place_directory(source, shared, &narrow, ending_at)
-}
-
-/// What the end record says before its directory was looked at.
-struct Narrow {
+/// The fields of an end record, or of a Zip64 end record.
+struct EndRecord {
     at: u64,
     count: u64,
     size: u64,
     offset: u64,
-    disks: bool,
+    is_multi_disk: bool,
     comment_fits: bool,
 }
 
-/// The Zip64 end record, where a locator before the end record leads to one.
-fn read_wide(
-    source: &mut dyn ReadSeek,
-    shared: &Shared,
-    narrow: &Narrow,
-) -> io::Result<Option<Ending>> {
-    let Some(locator_at) = narrow.at.checked_sub(LOCATOR64_BYTES) else {
-        return Ok(None);
-    };
-    let mut locator = [0; LOCATOR64_BYTES as usize];
-    read_at(source, shared, locator_at, &mut locator)?;
-    if !locator.starts_with(&LOCATOR64) {
-        return Ok(None);
+impl EndRecord {
+    /// Parses the record at `at`. `bytes` continue to the end of the source.
+    fn parse(bytes: &[u8], at: u64) -> Option<Self> {
+        let disk = u16_at(bytes, 4)?;
+        let comment_len = usize::from(u16_at(bytes, 20)?);
+        Some(Self {
+            at,
+            count: u64::from(u16_at(bytes, 10)?),
+            size: u64::from(u32_at(bytes, 12)?),
+            offset: u64::from(u32_at(bytes, 16)?),
+            is_multi_disk: disk != 0 && disk != u16::MAX,
+            comment_fits: bytes.len() == END_BYTES + comment_len,
+        })
     }
-    let stated = u64_at(&locator, 8).unwrap_or(u64::MAX);
-    // where bytes were put before the archive, the record stands right before
-    // its locator instead
-    for at in [stated, locator_at.saturating_sub(END64_BYTES as u64)] {
-        let mut record = [0; END64_BYTES];
-        let got = if at < locator_at {
-            read_at(source, shared, at, &mut record)?
-        } else {
-            0
-        };
-        if got < END64_BYTES || !record.starts_with(&END64) {
-            continue;
+
+    fn locate_directory(
+        &self,
+        source: &mut dyn ReadSeek,
+        context: &TraverseContext,
+    ) -> io::Result<Option<DirectoryLocation>> {
+        if let Some(location) = self.locate_zip64_directory(source, context)? {
+            return Ok(Some(location));
         }
-        let wide = Narrow {
-            count: u64_at(&record, 32).unwrap_or(0),
-            size: u64_at(&record, 40).unwrap_or(0),
-            offset: u64_at(&record, 48).unwrap_or(0),
-            ..*narrow
-        };
-        if let Some(ending) = place_directory(source, shared, &wide, at)? {
-            return Ok(Some(Ending {
-                narrow: false,
-                ..ending
-            }));
-        }
+        self.find_directory_before(source, context, self.at)
     }
-    Ok(None)
+
+    /// Follows the Zip64 locator before this record, if there is one.
+    fn locate_zip64_directory(
+        &self,
+        source: &mut dyn ReadSeek,
+        context: &TraverseContext,
+    ) -> io::Result<Option<DirectoryLocation>> {
+        let Some(locator_at) = self.at.checked_sub(LOCATOR64_BYTES) else {
+            return Ok(None);
+        };
+        let mut locator = [0; LOCATOR64_BYTES as usize];
+        read_at(source, context, locator_at, &mut locator)?;
+        if !locator.starts_with(&LOCATOR64) {
+            return Ok(None);
+        }
+        let stated = u64_at(&locator, 8).unwrap_or(u64::MAX);
+        // If other data precedes the archive, the stated offset is wrong and
+        // the record is directly before its locator.
+        for at in [stated, locator_at.saturating_sub(END64_BYTES as u64)] {
+            if at >= locator_at {
+                continue;
+            }
+            let mut record = [0; END64_BYTES];
+            let got = read_at(source, context, at, &mut record)?;
+            if got < END64_BYTES || !record.starts_with(&END64) {
+                continue;
+            }
+            let zip64 = Self {
+                count: u64_at(&record, 32).unwrap_or(0),
+                size: u64_at(&record, 40).unwrap_or(0),
+                offset: u64_at(&record, 48).unwrap_or(0),
+                ..*self
+            };
+            if let Some(location) = zip64.find_directory_before(source, context, at)? {
+                return Ok(Some(DirectoryLocation {
+                    count_is_16_bit: false,
+                    ..location
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds the directory: directly before `end`, even if other data precedes
+    /// the archive, or else at the stated offset.
+    fn find_directory_before(
+        &self,
+        source: &mut dyn ReadSeek,
+        context: &TraverseContext,
+        end: u64,
+    ) -> io::Result<Option<DirectoryLocation>> {
+        let location = |directory_at: u64, shift: u64| DirectoryLocation {
+            end_record_at: end,
+            directory_at,
+            shift,
+            count: self.count,
+            count_is_16_bit: true,
+            is_multi_disk: self.is_multi_disk,
+            comment_fits: self.comment_fits,
+        };
+        if self.count == 0 && self.size == 0 {
+            return Ok(Some(location(end, 0)));
+        }
+        let adjacent = end.checked_sub(self.size);
+        let shift = adjacent.and_then(|at| at.checked_sub(self.offset));
+        for (at, shift) in [(adjacent, shift), (Some(self.offset), Some(0))] {
+            let Some(at) = at.filter(|at| *at < end) else {
+                continue;
+            };
+            let mut signature = [0; 4];
+            if read_at(source, context, at, &mut signature)? == 4 && signature == CENTRAL {
+                return Ok(Some(location(at, shift.unwrap_or(0))));
+            }
+        }
+        Ok(None)
+    }
 }
 
-/// Where the directory stands: right before `end`, as archives with something
-/// put before them have it, else where it is said to be.
-fn place_directory(
+/// If the source ends with an archive, returns the number of bytes before the
+/// archive: a self-extractor, or a file of another kind.
+pub(crate) fn find_appended(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
-    narrow: &Narrow,
-    end: u64,
-) -> io::Result<Option<Ending>> {
-    let ending = |directory_at: u64, shift: u64| Ending {
-        at: end,
-        directory_at,
-        shift,
-        count: narrow.count,
-        narrow: true,
-        disks: narrow.disks,
-        comment_fits: narrow.comment_fits,
-    };
-    if narrow.count == 0 && narrow.size == 0 {
-        return Ok(Some(ending(end, 0)));
-    }
-    let abutting = end.checked_sub(narrow.size);
-    let shift = abutting.and_then(|at| at.checked_sub(narrow.offset));
-    for (at, shift) in [(abutting, shift), (Some(narrow.offset), Some(0))] {
-        let Some(at) = at.filter(|at| *at < end) else {
-            continue;
-        };
-        let mut signature = [0; 4];
-        if read_at(source, shared, at, &mut signature)? == 4 && signature == CENTRAL {
-            return Ok(Some(ending(at, shift.unwrap_or(0))));
-        }
-    }
-    Ok(None)
-}
-
-/// Bytes before an archive that ends the source, where there are any: a
-/// self-extractor, or a file of another kind with an archive hung on.
-pub(crate) fn find_appended(source: &mut dyn ReadSeek, shared: &Shared) -> io::Result<Option<u64>> {
-    let len = length(source, shared)?;
-    let Some(ending) = find_ending(source, shared, len)? else {
+    context: &TraverseContext,
+) -> io::Result<Option<u64>> {
+    let len = length(source, context)?;
+    let Some(location) = locate_directory(source, context, len)? else {
         return Ok(None);
     };
-    let mut catalog = Catalog {
-        shift: ending.shift,
-        ..Catalog::default()
-    };
-    if !ending.comment_fits || ending.directory_at >= ending.at {
+    if !location.comment_fits || location.directory_at >= location.end_record_at {
         return Ok(None);
     }
-    let first = catalog.central_at(source, shared, ending.directory_at)?;
+    let mut directory = ZipDirectory {
+        shift: location.shift,
+        ..ZipDirectory::default()
+    };
+    let first = directory.central_at(source, context, location.directory_at)?;
     Ok(first.map(|(entry, _)| entry.header_at))
 }
 
-impl TraverseLimits {
-    /// Entries that may still be listed.
-    pub(crate) fn entries_left(&self, seen: u64) -> u64 {
-        // ordinals are 32 bits wide
-        self.members_max
-            .saturating_sub(seen)
-            .min(u64::from(u32::MAX))
-    }
-}
-
-/// Complaints about one archive's members, up to a number of them.
+/// Counts the header problems of an archive and limits how many are reported.
 #[derive(Debug, Default)]
-pub(crate) struct Complaints {
-    made: u64,
-    /// Members that are not where the directory has them.
+pub(crate) struct ProblemBudget {
+    counted: u64,
+    /// Members without a local header at the offset in the directory.
     pub missing: u64,
 }
 
-impl Complaints {
-    /// Whether one more may be made.
+impl ProblemBudget {
+    /// Counts a problem; returns whether to report it.
     pub fn allow(&mut self) -> bool {
-        self.made += 1;
-        self.made <= limits::PROBLEMS_LISTED_MAX
+        self.counted += 1;
+        self.counted <= PROBLEMS_LISTED_MAX
     }
 
-    pub fn swallowed(&self) -> u64 {
-        self.made.saturating_sub(limits::PROBLEMS_LISTED_MAX)
+    /// Problems that were counted but not reported.
+    pub fn unreported(&self) -> u64 {
+        self.counted.saturating_sub(PROBLEMS_LISTED_MAX)
     }
 }

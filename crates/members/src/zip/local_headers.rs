@@ -1,121 +1,135 @@
-//! Members found by their local headers, where the directory is of no help.
+//! Recovery: finds members by their local headers if the directory is missing
+//! or truncated.
 
 use std::io;
 
 use crate::ReadSeek;
-use crate::source::{Shared, read_at};
-use crate::zip::entry::{Entry, LOCAL_BYTES};
+use crate::source::{TraverseContext, read_at};
+use crate::zip::entry::{LOCAL_BYTES, ZipEntry};
 use crate::zip::{CENTRAL, DESCRIPTOR, LOCAL, u16_at, u32_at};
 
-/// Bytes looked through at once.
+/// Bytes read and searched at once.
 const SCAN_BYTES: usize = 256 << 10;
-/// Longest name and extra fields of a local header.
+/// Longest local header: its name and extra fields have 16-bit lengths.
 const HEADER_BYTES_MAX: usize = LOCAL_BYTES + 2 * (u16::MAX as usize);
+/// Bytes of a data descriptor with its signature.
+const DESCRIPTOR_BYTES: usize = 16;
 
-/// A local header and where its data ends.
+/// A local header, from its start to the end of its member's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct LocalHeaderRange {
     pub at: u64,
     pub data_end: u64,
 }
 
-pub(crate) struct Scan {
-    pub headers: Vec<Found>,
+pub(crate) struct LocalHeaderScan {
+    pub headers: Vec<LocalHeaderRange>,
+    /// There are more headers than the limit.
     pub cut: bool,
 }
 
-/// Looks for local headers up to `end`, leaving out the `known` ones (sorted).
+/// Searches for local headers up to `end`, except the `known` ones (sorted).
 ///
-/// **Cost**: reads what is between the headers once.
+/// **Cost**: reads the bytes between the headers once.
 pub(crate) fn scan(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
+    context: &TraverseContext,
     end: u64,
     known: &[u64],
     headers_max: u64,
-) -> io::Result<Scan> {
-    let mut headers: Vec<Found> = Vec::new();
+) -> io::Result<LocalHeaderScan> {
+    let mut headers: Vec<LocalHeaderRange> = Vec::new();
     let mut cut = false;
-    let mut marks = Marks::new(end);
-    while let Some(mark) = marks.next(source, shared)? {
-        close(&mut headers, mark.at);
-        let header = mark
-            .is_local
-            .then(|| header_at(source, shared, mark.at, end))
-            .transpose()?;
-        let Some(Some((entry, header_len))) = header else {
+    let mut scanner = SignatureScanner::new(end);
+    while let Some(signature) = scanner.next(source, context)? {
+        set_open_end(&mut headers, signature.at);
+        if !signature.is_local {
+            continue;
+        }
+        let Some((entry, header_len)) = header_at(source, context, signature.at, end)? else {
             continue;
         };
-        let data_at = mark.at.saturating_add(header_len);
-        let said = entry.compressed > 0 || !entry.has_descriptor();
-        let said_end = data_at.saturating_add(entry.compressed);
-        let sized = said && may_end(source, shared, said_end, end)?;
-        let data_end = if sized { said_end } else { OPEN };
-        marks.go_to(if sized { said_end } else { data_at });
-        if known.binary_search(&mark.at).is_ok() {
+        let data_at = signature.at.saturating_add(header_len);
+        let stated_end = data_at.saturating_add(entry.compressed);
+        let has_size = entry.compressed > 0 || !entry.has_descriptor();
+        let data_end = if has_size && may_end_at(source, context, stated_end, end)? {
+            scanner.skip_to(stated_end);
+            stated_end
+        } else {
+            scanner.skip_to(data_at);
+            UNKNOWN_END
+        };
+        if known.binary_search(&signature.at).is_ok() {
             continue;
         }
         if headers.len() as u64 >= headers_max {
             cut = true;
             break;
         }
-        headers.push(Found {
-            at: mark.at,
+        headers.push(LocalHeaderRange {
+            at: signature.at,
             data_end,
         });
     }
-    close(&mut headers, end);
-    Ok(Scan { headers, cut })
+    set_open_end(&mut headers, end);
+    Ok(LocalHeaderScan { headers, cut })
 }
 
-/// Whether a member may end at `at`: something of the archive follows, or
-/// nothing at all. A size that leads elsewhere is a lie.
-fn may_end(source: &mut dyn ReadSeek, shared: &Shared, at: u64, end: u64) -> io::Result<bool> {
+/// Whether a member can end at `at`: a signature or the end follows. Otherwise
+/// the stated size is wrong.
+fn may_end_at(
+    source: &mut dyn ReadSeek,
+    context: &TraverseContext,
+    at: u64,
+    end: u64,
+) -> io::Result<bool> {
     if at >= end {
         return Ok(at == end);
     }
     let mut signature = [0; 2];
-    let got = read_at(source, shared, at, &mut signature)?;
+    let got = read_at(source, context, at, &mut signature)?;
     Ok(got < 2 || signature == *b"PK")
 }
 
-/// Stands for an end that is not known yet.
-const OPEN: u64 = u64::MAX;
+/// End of data that is not known yet.
+const UNKNOWN_END: u64 = u64::MAX;
 
-/// The last header's data ends where the next thing begins, where nothing
-/// better is known: decoders find their own end before it.
-fn close(headers: &mut [Found], at: u64) {
-    if let Some(last) = headers.last_mut().filter(|last| last.data_end == OPEN) {
+/// Ends the data of the last header at the next signature if its end is
+/// unknown. Decoders stop at the end of their stream before it.
+fn set_open_end(headers: &mut [LocalHeaderRange], at: u64) {
+    if let Some(last) = headers.last_mut()
+        && last.data_end == UNKNOWN_END
+    {
         last.data_end = at;
     }
 }
 
-/// The entry a found header describes.
+/// Reads the entry of a recovered header.
 pub(crate) fn entry(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
-    found: &Found,
-) -> io::Result<Option<Entry>> {
-    let header = header_at(source, shared, found.at, found.data_end)?;
+    context: &TraverseContext,
+    range: &LocalHeaderRange,
+) -> io::Result<Option<ZipEntry>> {
+    let header = header_at(source, context, range.at, range.data_end)?;
     Ok(header.map(|(mut entry, header_len)| {
-        let data_at = found.at.saturating_add(header_len);
-        entry.compressed = found.data_end.saturating_sub(data_at);
+        let data_at = range.at.saturating_add(header_len);
+        entry.compressed = range.data_end.saturating_sub(data_at);
         entry
     }))
 }
 
+/// The local header at `at` and its length, if it ends before `end`.
 fn header_at(
     source: &mut dyn ReadSeek,
-    shared: &Shared,
+    context: &TraverseContext,
     at: u64,
     end: u64,
-) -> io::Result<Option<(Entry, u64)>> {
+) -> io::Result<Option<(ZipEntry, u64)>> {
     let mut fixed = [0; LOCAL_BYTES];
-    if read_at(source, shared, at, &mut fixed)? < LOCAL_BYTES || !fixed.starts_with(&LOCAL) {
+    if read_at(source, context, at, &mut fixed)? < LOCAL_BYTES || !fixed.starts_with(&LOCAL) {
         return Ok(None);
     }
-    let lens = u16_at(&fixed, 26).zip(u16_at(&fixed, 28));
-    let Some((name_len, extra_len)) = lens else {
+    let Some((name_len, extra_len)) = u16_at(&fixed, 26).zip(u16_at(&fixed, 28)) else {
         return Ok(None);
     };
     let len = LOCAL_BYTES + usize::from(name_len) + usize::from(extra_len);
@@ -123,28 +137,28 @@ fn header_at(
         return Ok(None);
     }
     let mut bytes = vec![0; len.min(HEADER_BYTES_MAX)];
-    let got = read_at(source, shared, at, &mut bytes)?;
+    let got = read_at(source, context, at, &mut bytes)?;
     bytes.truncate(got);
-    Ok(Entry::from_local(&bytes, at).map(|(entry, len)| (entry, len as u64)))
+    Ok(ZipEntry::from_local(&bytes, at).map(|(entry, len)| (entry, len as u64)))
 }
 
-/// Something that ends a member without a size.
-struct Mark {
+/// A signature that ends the data before it.
+struct ZipSignature {
     at: u64,
     is_local: bool,
 }
 
-/// Walks along the signatures of a stretch.
-struct Marks {
+/// Finds the signatures of a source in order.
+struct SignatureScanner {
     buf: Vec<u8>,
     buf_at: u64,
     at: u64,
     end: u64,
-    /// Where the data of the header before began, for its descriptor.
+    /// Start of the data after the previous header, to check a descriptor.
     data_at: u64,
 }
 
-impl Marks {
+impl SignatureScanner {
     fn new(end: u64) -> Self {
         Self {
             buf: Vec::new(),
@@ -155,68 +169,73 @@ impl Marks {
         }
     }
 
-    fn go_to(&mut self, at: u64) {
+    fn skip_to(&mut self, at: u64) {
         self.at = self.at.max(at);
         self.data_at = self.at;
     }
 
-    fn next(&mut self, source: &mut dyn ReadSeek, shared: &Shared) -> io::Result<Option<Mark>> {
+    fn next(
+        &mut self,
+        source: &mut dyn ReadSeek,
+        context: &TraverseContext,
+    ) -> io::Result<Option<ZipSignature>> {
         while self.at < self.end {
-            let skip = self
+            let rest = self
                 .at
                 .checked_sub(self.buf_at)
-                .and_then(|s| usize::try_from(s).ok());
-            let rest = skip
+                .and_then(|skip| usize::try_from(skip).ok())
                 .and_then(|skip| self.buf.get(skip..))
                 .unwrap_or_default();
-            // a descriptor is looked at whole
-            if rest.len() < 16 && self.buf_at + (self.buf.len() as u64) < self.end
-                || self.buf.is_empty()
-            {
-                self.fill(source, shared)?;
+            // Keep a whole descriptor in the buffer.
+            if rest.len() < DESCRIPTOR_BYTES && self.has_more() || self.buf.is_empty() {
+                self.fill(source, context)?;
                 if self.buf.is_empty() {
                     return Ok(None);
                 }
                 continue;
             }
-            let Some(found) = memchr::memmem::find(rest, b"PK") else {
-                // the last byte may begin a signature
-                let seen = rest.len().saturating_sub(1).max(1) as u64;
-                self.at += seen;
+            let Some(offset) = memchr::memmem::find(rest, b"PK") else {
+                // The last byte may be the first of a signature.
+                self.at += rest.len().saturating_sub(1).max(1) as u64;
                 if self.at + 1 >= self.end {
                     return Ok(None);
                 }
                 continue;
             };
-            let at = self.at + found as u64;
-            let here = rest.get(found..).unwrap_or_default();
-            let more = self.buf_at + (self.buf.len() as u64) < self.end;
-            if here.len() < 16 && more {
+            let at = self.at + offset as u64;
+            let candidate = rest.get(offset..).unwrap_or_default();
+            if candidate.len() < DESCRIPTOR_BYTES && self.has_more() {
                 self.at = at;
-                self.fill(source, shared)?;
+                self.fill(source, context)?;
                 continue;
             }
+            let is_local = candidate.starts_with(&LOCAL);
+            let ends_data =
+                is_local || candidate.starts_with(&CENTRAL) || self.is_descriptor(candidate, at);
             self.at = at + 2;
-            let is_local = here.starts_with(&LOCAL);
-            let ends = is_local || here.starts_with(&CENTRAL) || self.is_descriptor(here, at);
-            if ends {
-                return Ok(Some(Mark { at, is_local }));
+            if ends_data {
+                return Ok(Some(ZipSignature { at, is_local }));
             }
         }
         Ok(None)
     }
 
-    /// A descriptor counts where its size fits: its signature alone may be
-    /// chance.
-    fn is_descriptor(&self, here: &[u8], at: u64) -> bool {
-        here.starts_with(&DESCRIPTOR)
-            && u32_at(here, 8).map(u64::from) == at.checked_sub(self.data_at)
+    /// Whether the source continues after the buffer.
+    fn has_more(&self) -> bool {
+        self.buf_at + (self.buf.len() as u64) < self.end
     }
 
-    fn fill(&mut self, source: &mut dyn ReadSeek, shared: &Shared) -> io::Result<()> {
+    /// Whether `candidate` is a descriptor with the right size. The signature
+    /// alone can occur in compressed data by chance.
+    fn is_descriptor(&self, candidate: &[u8], at: u64) -> bool {
+        candidate.starts_with(&DESCRIPTOR)
+            && u32_at(candidate, 8).map(u64::from) == at.checked_sub(self.data_at)
+    }
+
+    fn fill(&mut self, source: &mut dyn ReadSeek, context: &TraverseContext) -> io::Result<()> {
         let len = SCAN_BYTES.min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
         self.buf.resize(len, 0);
-        let got = read_at(source, shared, self.at, &mut self.buf)?;
+        let got = read_at(source, context, self.at, &mut self.buf)?;
         self.buf.truncate(got);
         self.buf_at = self.at;
         if got < len {

@@ -1,17 +1,18 @@
-//! The zip format as far as finding members goes: directory, headers, names,
-//! and what they lie about. Decoding is `decode`'s.
+//! The zip format, as far as it is needed to find members: directory, local
+//! headers and names, and the contradictions between them. `crate::decode`
+//! decodes the members.
 //!
 //! **Source**: PKWARE APPNOTE 6.3.10 and the Info-ZIP extra fields. The
-//! directory is read here and not by a ready-made archive type because that
-//! one keys entries by name: repeated names vanish from it.
+//! directory is not read with the `zip` crate's archive type, which has one
+//! entry per name: repeated names would be lost.
 
 mod directory;
 mod entry;
 mod local_headers;
 mod name;
 
-pub(crate) use crate::zip::directory::{Catalog, Complaints, Slot, find_appended};
-pub(crate) use crate::zip::entry::{Aes, Entry, Local, read_local};
+pub(crate) use crate::zip::directory::{ProblemBudget, ZipDirectory, ZipMemberRef, find_appended};
+pub(crate) use crate::zip::entry::{AesParameters, LocalHeader, ZipEntry, read_local};
 
 pub(crate) const LOCAL: [u8; 4] = *b"PK\x03\x04";
 const CENTRAL: [u8; 4] = *b"PK\x01\x02";
@@ -19,9 +20,10 @@ const END: [u8; 4] = *b"PK\x05\x06";
 const END64: [u8; 4] = *b"PK\x06\x06";
 const LOCATOR64: [u8; 4] = *b"PK\x06\x07";
 const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
+const DIGITAL_SIGNATURE: [u8; 4] = *b"PK\x05\x05";
 
-/// Whether `head` starts an archive: a member, an end, or the mark of a
-/// spanned archive before the first member.
+/// Whether `head` is the start of an archive: a member, an end record, or the
+/// signature of a spanned archive before the first member.
 pub(crate) fn is_zip(head: &[u8]) -> bool {
     head.starts_with(&LOCAL)
         || head.starts_with(&END)
@@ -30,16 +32,13 @@ pub(crate) fn is_zip(head: &[u8]) -> bool {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let bytes = bytes.get(at..at.checked_add(2)?)?;
-    Some(u16::from_le_bytes(bytes.try_into().ok()?))
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..at.checked_add(8)?)?;
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

@@ -1,5 +1,5 @@
-//! Names: UTF-8 where that is said or fits, else the code page zips were
-//! born with.
+//! Names of members: UTF-8 if they are valid UTF-8, otherwise CP437, the code
+//! page of the original format.
 
 /// Upper half of CP437.
 const CP437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_decode_as_utf8_or_as_the_old_code_page() {
+    fn names_decode_as_utf8_or_as_cp437() {
         assert_eq!(decode("ключ.log".as_bytes()), "ключ.log");
         assert_eq!(decode(b"Gr\x81\xe1e.txt"), "Grüße.txt");
         assert_eq!(decode(b"\xff"), "\u{a0}");

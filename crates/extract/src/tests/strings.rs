@@ -1,7 +1,8 @@
-//! What is said by bytes that are no text.
+//! Strings of binary data.
 
 use crate::tests::*;
 
+/// Bytes that are not text and contain no strings.
 pub(crate) fn binary() -> Vec<u8> {
     let mut bytes = b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xff\xff".to_vec();
     bytes.extend((0..600u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 & 0x9f | 0x80));
@@ -9,14 +10,14 @@ pub(crate) fn binary() -> Vec<u8> {
 }
 
 #[test]
-fn a_program_gives_its_strings_in_both_widths() {
+fn binary_data_yields_ascii_and_utf16_strings() {
     let mut bytes = binary();
     bytes.extend_from_slice(b"\x01!This program cannot be run\0abc\xff\xff");
     bytes.extend_from_slice(&utf16("CompanyName\0Größe Служба\0ab\0", false));
     bytes.push(0xff);
     bytes.extend_from_slice(&utf16("odd offset", false));
-    let taken = file(&bytes);
-    let lines: Vec<&str> = taken.whole().lines().collect();
+    let recording = file(&bytes);
+    let lines: Vec<&str> = recording.whole().lines().collect();
     assert_eq!(
         lines,
         [
@@ -26,26 +27,24 @@ fn a_program_gives_its_strings_in_both_widths() {
             "odd offset"
         ]
     );
-    assert_eq!(taken.documents[0].head.form, TextForm::Strings);
-    assert_eq!(taken.problems, []);
+    assert_eq!(recording.documents[0].head.form, TextForm::Strings);
+    assert_eq!(recording.problems, []);
 }
 
 #[test]
-fn a_string_longer_than_every_window_stays_one_line() {
+fn string_longer_than_the_window_is_one_line() {
     let mut bytes = binary();
     bytes.extend(std::iter::repeat_n(b'A', 200_000));
     bytes.push(0);
     bytes.extend_from_slice(&utf16(&"B".repeat(100_000), false));
-    let taken = file(&bytes);
-    let lengths: Vec<usize> = taken.whole().lines().map(str::len).collect();
+    let recording = file(&bytes);
+    let lengths: Vec<usize> = recording.whole().lines().map(str::len).collect();
     assert_eq!(lengths, [200_000, 100_000]);
 }
 
 #[test]
-fn emptiness_gives_nothing() {
-    let taken = file(&[0; 300_000]);
-    assert_eq!(taken.whole(), "");
-    assert_eq!(taken.documents[0].head.form, TextForm::Strings);
+fn nuls_yield_no_strings() {
+    let recording = file(&[0; 300_000]);
+    assert_eq!(recording.whole(), "");
+    assert_eq!(recording.documents[0].head.form, TextForm::Strings);
 }
-
-// ---- transcripts -------------------------------------------------------

@@ -1,42 +1,44 @@
-//! What a walk gave, written down.
+//! A visitor that records everything, and helpers that traverse bytes with it.
 #![allow(dead_code)]
 
 use std::cell::Cell;
-use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Read};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use afteraction_members::{
     ContainerFormat, Member, MembersError, ResultHint, Scratch, TraverseSettings, TraverseSummary,
-    Visitor, open, walk,
+    Visitor, open, traverse,
 };
 use evidence::{Layer, Problem, ProblemKind};
 
+/// Everything that a traversal yields.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct Recording {
     pub members: Vec<(Vec<Layer>, Vec<u8>)>,
     pub names: Vec<String>,
     pub containers: Vec<(String, ContainerFormat)>,
     pub problems: Vec<(String, Problem)>,
     pub summary: TraverseSummary,
-    pub scratches: u64,
+    pub scratch_files: u64,
 }
 
+/// Labels in the notation of a reference.
 pub fn path(layers: &[Layer]) -> String {
     layers.iter().map(|layer| format!("!{layer}")).collect()
 }
 
-impl Visitor for Seen {
+impl Visitor for Recording {
     fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
-        let mut all = Vec::new();
-        bytes.read_to_end(&mut all).unwrap();
-        self.members.push((member.layers.to_vec(), all));
+        let mut content = Vec::new();
+        bytes.read_to_end(&mut content).unwrap();
+        self.members.push((member.layers.to_vec(), content));
         self.names.push(member.name.to_string());
         ControlFlow::Continue(())
     }
 
-    fn container(&mut self, member: &Member<'_>, wrapping: ContainerFormat) -> ControlFlow<()> {
-        self.containers.push((path(member.layers), wrapping));
+    fn container(&mut self, member: &Member<'_>, format: ContainerFormat) -> ControlFlow<()> {
+        self.containers.push((path(member.layers), format));
         ControlFlow::Continue(())
     }
 
@@ -45,7 +47,7 @@ impl Visitor for Seen {
     }
 }
 
-impl Seen {
+impl Recording {
     pub fn paths(&self) -> Vec<String> {
         self.members
             .iter()
@@ -53,14 +55,13 @@ impl Seen {
             .collect()
     }
 
+    /// The content of the member at `wanted`.
     pub fn bytes(&self, wanted: &str) -> &[u8] {
-        let found = self
-            .members
+        self.members
             .iter()
-            .find(|(layers, _)| path(layers) == wanted);
-        &found
+            .find(|(layers, _)| path(layers) == wanted)
+            .map(|(_, content)| content)
             .unwrap_or_else(|| panic!("no {wanted} in {:?}", self.paths()))
-            .1
     }
 
     pub fn kinds(&self) -> Vec<ProblemKind> {
@@ -73,67 +74,50 @@ impl Seen {
     pub fn has(&self, kind: ProblemKind) -> bool {
         self.kinds().contains(&kind)
     }
-}
 
-/// A scratch file in memory that counts how many were asked for.
-pub struct MemoryScratch(Cursor<Vec<u8>>);
-
-impl Read for MemoryScratch {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf)
+    /// The message of the first problem.
+    pub fn message(&self) -> &str {
+        &self.problems.first().expect("a problem").1.message
     }
 }
 
-impl Write for MemoryScratch {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.write(buf)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for MemoryScratch {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.0.seek(to)
-    }
-}
-
+/// Creates scratch files in memory, and counts them.
 pub fn scratch(count: Rc<Cell<u64>>) -> impl FnMut() -> io::Result<Box<dyn Scratch>> {
     move || {
         count.set(count.get() + 1);
-        Ok(Box::new(MemoryScratch(Cursor::new(Vec::new()))) as Box<dyn Scratch>)
+        Ok(Box::new(Cursor::new(Vec::new())) as Box<dyn Scratch>)
     }
 }
 
-pub fn see(bytes: &[u8], hint: ResultHint<'_>, settings: &TraverseSettings) -> Seen {
-    let mut seen = Seen::default();
+pub fn record_with(bytes: &[u8], hint: ResultHint<'_>, settings: &TraverseSettings) -> Recording {
+    let mut recording = Recording::default();
     let count = Rc::new(Cell::new(0));
     let mut factory = scratch(count.clone());
-    let summary = walk(
+    let summary = traverse(
         &mut Cursor::new(bytes),
         hint,
         settings,
         &mut factory,
-        &mut seen,
+        &mut recording,
     )
     .unwrap();
-    seen.summary = summary;
-    seen.scratches = count.get();
-    seen
+    recording.summary = summary;
+    recording.scratch_files = count.get();
+    recording
 }
 
-pub fn look(bytes: &[u8]) -> Seen {
-    see(bytes, ResultHint::default(), &TraverseSettings::default())
+pub fn record(bytes: &[u8]) -> Recording {
+    record_with(bytes, ResultHint::default(), &TraverseSettings::default())
 }
 
+/// The bytes that `open` reads at `layers`.
 pub fn open_at(
     bytes: &[u8],
     hint: ResultHint<'_>,
     layers: &[Layer],
     settings: &TraverseSettings,
 ) -> Result<Vec<u8>, MembersError> {
-    let mut all = Vec::new();
+    let mut content = Vec::new();
     let mut factory = scratch(Rc::default());
     open(
         &mut Cursor::new(bytes),
@@ -142,16 +126,35 @@ pub fn open_at(
         settings,
         &mut factory,
         &mut |_, bytes| {
-            bytes.read_to_end(&mut all).unwrap();
+            bytes.read_to_end(&mut content).unwrap();
         },
     )?;
-    Ok(all)
+    Ok(content)
 }
 
-/// Every member that was walked opens by its labels to the same bytes.
-pub fn assert_opens(bytes: &[u8], hint: ResultHint<'_>, settings: &TraverseSettings, seen: &Seen) {
-    for (layers, walked) in &seen.members {
+/// Asserts that `open` reads the same content of every recorded member.
+pub fn assert_opens(
+    bytes: &[u8],
+    hint: ResultHint<'_>,
+    settings: &TraverseSettings,
+    recording: &Recording,
+) {
+    for (layers, content) in &recording.members {
         let opened = open_at(bytes, hint, layers, settings).unwrap();
-        assert!(opened == *walked, "{} opens to other bytes", path(layers));
+        assert!(
+            opened == *content,
+            "{} opens with other content",
+            path(layers)
+        );
     }
+}
+
+/// [`assert_opens`] with default settings.
+pub fn assert_opens_by_default(bytes: &[u8], recording: &Recording) {
+    assert_opens(
+        bytes,
+        ResultHint::default(),
+        &TraverseSettings::default(),
+        recording,
+    );
 }
