@@ -19,7 +19,7 @@ use index::{IndexStats, SCHEMA, Searcher};
 use store::Catalogue;
 
 use crate::app::custody;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::list::missing;
 use crate::app::missing_times::each_undated;
 use crate::app::search::{Explained, Search, SearchSummary, Verdict};
@@ -229,7 +229,7 @@ impl Search<'_> {
     pub fn certify(&self, file: &Path, counted_by: Option<&str>) -> Result<(), Failure> {
         let unwritable = |e: io::Error| {
             let what = format!("could not write the certificate {}", file.display());
-            Failure::caused(Kind::World, what, e)
+            Failure::caused(FailureKind::Environment, what, e)
         };
         if let Some(searcher) = &self.searcher {
             searcher.verify()?;

@@ -18,7 +18,7 @@ use store;
 use store::{ResponseHeaders, Sealing, Store, StoreError};
 
 use crate::app::custody;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 
 /// What a run came to, with what the archive had to say on opening.
 #[derive(Debug, Serialize)]
@@ -95,7 +95,13 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .worker_threads(NETWORK_THREADS)
         .enable_all()
         .build()
-        .map_err(|e| Failure::caused(Kind::World, "could not start the network threads", e))
+        .map_err(|e| {
+            Failure::caused(
+                FailureKind::Environment,
+                "could not start the network threads",
+                e,
+            )
+        })
 }
 
 /// Runs something that ends by itself, or soon after Ctrl-C. A second Ctrl-C,
@@ -163,7 +169,7 @@ impl From<collect::CollectError> for Failure {
     }
 }
 
-fn kind_of(error: &collect::CollectError) -> Kind {
+fn kind_of(error: &collect::CollectError) -> FailureKind {
     use collect::CollectError as E;
     match error {
         E::Setting { .. }
@@ -172,14 +178,14 @@ fn kind_of(error: &collect::CollectError) -> Kind {
         | E::Upload { .. }
         | E::CaFile { .. }
         | E::PlainHttp { .. }
-        | E::Playbook { .. } => Kind::Asked,
-        E::CallLog { .. } | E::Worker(_) | E::Sink { .. } => Kind::World,
-        _ => Kind::Refused,
+        | E::Playbook { .. } => FailureKind::Usage,
+        E::CallLog { .. } | E::Worker(_) | E::Sink { .. } => FailureKind::Environment,
+        _ => FailureKind::Refused,
     }
 }
 
 /// What the archive itself would have said, where it stopped the collecting.
-fn kept_from(error: &collect::CollectError) -> Option<(Kind, Option<&'static str>)> {
+fn kept_from(error: &collect::CollectError) -> Option<(FailureKind, Option<&'static str>)> {
     let collect::CollectError::Sink { source, .. } = error else {
         return None;
     };

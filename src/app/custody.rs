@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use evidence::Time;
 use store::{Catalogue, CustodyEvent, OpenOptions, Store, StoreError};
 
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
@@ -21,12 +21,12 @@ impl From<StoreError> for Failure {
     }
 }
 
-pub(super) fn kind_of(error: &StoreError) -> Kind {
+pub(super) fn kind_of(error: &StoreError) -> FailureKind {
     match error {
-        StoreError::NoArchive { .. } | StoreError::Unknown { .. } => Kind::NotThere,
-        StoreError::Locked { .. } | StoreError::Busy { .. } => Kind::Busy,
-        StoreError::Damaged { .. } => Kind::Damaged,
-        _ => Kind::World,
+        StoreError::NoArchive { .. } | StoreError::Unknown { .. } => FailureKind::NotFound,
+        StoreError::Locked { .. } | StoreError::Busy { .. } => FailureKind::Busy,
+        StoreError::Damaged { .. } => FailureKind::Damaged,
+        _ => FailureKind::Environment,
     }
 }
 

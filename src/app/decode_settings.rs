@@ -12,7 +12,7 @@ use members::MembersError;
 use store::{Catalogue, Scratch, StoreError};
 
 use crate::app::custody;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::index_lock::IndexLock;
 use crate::app::index_update::{identity_of, index_dir, index_settings, open_searcher};
 use crate::app::indexer::Indexer;
@@ -28,8 +28,10 @@ const PASSWORDS_MAX: usize = 1_000;
 impl From<MembersError> for Failure {
     fn from(error: MembersError) -> Self {
         let kind = match &error {
-            MembersError::NoSuchMember { .. } | MembersError::Unreadable { .. } => Kind::NotThere,
-            _ => Kind::World,
+            MembersError::NoSuchMember { .. } | MembersError::Unreadable { .. } => {
+                FailureKind::NotFound
+            }
+            _ => FailureKind::Environment,
         };
         Self::caused(kind, String::new(), error)
     }
@@ -66,7 +68,7 @@ fn noted_code_page(catalogue: &Catalogue) -> Result<Option<CodePage>, Failure> {
 /// is answered from text that was decoded otherwise.
 pub fn set_code_page(archive: &Path, number: u16) -> Result<bool, Failure> {
     let page = CodePage::from_number(number).ok_or_else(|| {
-        Failure::asked(format!("{number} is no code page this build reads"))
+        Failure::usage(format!("{number} is no code page this build reads"))
             .hint("one of 437, 850, 866, 874, 932, 936, 949, 950, 1250 to 1258")
     })?;
     let catalogue = custody::open_to_read(archive)?;
@@ -104,7 +106,11 @@ fn noted_passwords(catalogue: &Catalogue) -> Result<Vec<String>, Failure> {
 /// killed may have noted them and read nothing.
 pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
     let text = std::fs::read_to_string(file).map_err(|e| {
-        Failure::caused(Kind::World, format!("could not read {}", file.display()), e)
+        Failure::caused(
+            FailureKind::Environment,
+            format!("could not read {}", file.display()),
+            e,
+        )
     })?;
     let catalogue = custody::open_to_read(archive)?;
     let mut passwords = noted_passwords(&catalogue)?;
@@ -119,7 +125,7 @@ pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
         }
     }
     if passwords.len() > PASSWORDS_MAX {
-        return Err(Failure::asked(format!(
+        return Err(Failure::usage(format!(
             "{} passwords are more than the {PASSWORDS_MAX} an archive tries",
             passwords.len()
         )));

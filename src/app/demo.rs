@@ -10,7 +10,7 @@ use emulator::{EmulatedFleet, Emulator};
 use generate;
 use generate::{QUESTIONS, Question};
 
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::rows::{GapRow, HitRow};
 use crate::app::{
     Caught, CollectReport, CompareRequest, CompareSummary, Search, SearchRequest, SearchSummary,
@@ -44,7 +44,7 @@ const TIME_SCALE: f64 = 100.0;
 pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
     if !is_for_demos(archive) {
         let what = format!("{} is not empty, and no demo's archive", archive.display());
-        return Err(Failure::asked(what)
+        return Err(Failure::usage(what)
             .hint("name a new folder, as in --archive demo.archive, or add --discard"));
     }
     let sample = Sample::open()?;
@@ -63,10 +63,11 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
         return Err(failure);
     }
     if collected.report.stopped {
-        return Err(
-            Failure::new(Kind::World, "stopped before the story was told")
-                .hint("demo goes on from here when it is run again"),
-        );
+        return Err(Failure::new(
+            FailureKind::Environment,
+            "stopped before the story was told",
+        )
+        .hint("demo goes on from here when it is run again"));
     }
     let mut shown = None;
     for question in &QUESTIONS {
@@ -140,7 +141,11 @@ fn command(question: &Question) -> String {
 }
 
 fn no_emulator(error: emulator::Error) -> Failure {
-    Failure::caused(Kind::World, "could not start the emulator", error)
+    Failure::caused(
+        FailureKind::Environment,
+        "could not start the emulator",
+        error,
+    )
 }
 
 /// The call log of a demo stays in its archive: it is nobody's budget.
@@ -175,8 +180,13 @@ impl Sample {
         }
         let dir = std::env::temp_dir().join(format!("afteraction-sample-{}", std::process::id()));
         let made = Made(dir);
-        generate::sample(&generate::DirectorySink(made.0.clone()))
-            .map_err(|e| Failure::caused(Kind::World, "could not write the sample incident", e))?;
+        generate::sample(&generate::DirectorySink(made.0.clone())).map_err(|e| {
+            Failure::caused(
+                FailureKind::Environment,
+                "could not write the sample incident",
+                e,
+            )
+        })?;
         Ok(Self::Made(made))
     }
 

@@ -16,7 +16,7 @@ use evidence::{
 use store::{Catalogue, PendingCommit, ResponseHeaders, SMALL_MAX, Sealing, Store, StoreError};
 
 use crate::app::custody;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::import_plan;
 use crate::app::import_plan::{Found, Keyed, LeftOut, Plan};
 
@@ -35,7 +35,7 @@ pub enum DeviceFrom {
 impl DeviceFrom {
     pub fn pattern(pattern: &str) -> Result<Self, Failure> {
         Regex::new(pattern).map(Self::Pattern).map_err(|e| {
-            Failure::asked(format!(
+            Failure::usage(format!(
                 "`{pattern}` is not a pattern for device names: {e}"
             ))
             .hint("an example: 'hosts/(?<device>[^/]+)/'")
@@ -126,8 +126,10 @@ pub fn import(
     let left_out = std::mem::take(&mut plan.left_out);
     let unreadable = left_out.iter().any(|left| left.unreadable);
     if plan.results.is_empty() && plan.actions.is_empty() && !unreadable {
-        return Err(Failure::new(Kind::NotThere, "found no file to import")
-            .hint("name a folder of results, or files"));
+        return Err(
+            Failure::new(FailureKind::NotFound, "found no file to import")
+                .hint("name a folder of results, or files"),
+        );
     }
     let store = custody::open_to_write(archive, "import")?;
     custody::note(&store, &format!("import {}", names(paths)))?;

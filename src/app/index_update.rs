@@ -11,7 +11,7 @@ use index::{IndexError, IndexId, IndexSettings, IndexWriter, Searcher};
 use store::{Catalogue, StoreError};
 
 use crate::app::custody;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::index_lock::IndexLock;
 use crate::app::indexer::Indexer;
 
@@ -55,7 +55,7 @@ pub(super) fn identity_of(catalogue: &Catalogue) -> IndexId {
 impl From<IndexError> for Failure {
     fn from(error: IndexError) -> Self {
         let hint = error.hint().map(str::to_string);
-        let failure = Self::caused(Kind::World, String::new(), error);
+        let failure = Self::caused(FailureKind::Environment, String::new(), error);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,

@@ -42,7 +42,7 @@ pub use crate::app::compare::{
 pub use crate::app::decode_settings::{add_passwords, set_code_page};
 #[cfg(feature = "emulator")]
 pub use crate::app::demo::{DemoView, demo};
-pub use crate::app::error::{Failure, Kind};
+pub use crate::app::error::{Failure, FailureKind};
 pub use crate::app::fleet::{
     Cell, CellState, CoverageRequest, Covered, FleetEnded, FleetRow, Ordered, RunRow, coverage,
     fleet_runs, fleet_status, in_seconds, order_fleet, plan_fleet, plan_missing, read_config,

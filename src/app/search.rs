@@ -357,7 +357,7 @@ fn fields(query: &Query) -> Vec<&Query> {
 fn parse_field(word: &str) -> Result<Field, Failure> {
     Field::from_word(word).ok_or_else(|| {
         let known: Vec<_> = Field::ALL.iter().map(|f| f.as_str()).collect();
-        Failure::asked(format!("`{word}` is no field to count by"))
+        Failure::usage(format!("`{word}` is no field to count by"))
             .hint(format!("one of {}", known.join(", ")))
     })
 }

@@ -166,14 +166,14 @@ impl SearchRequest {
 }
 
 fn empty() -> Failure {
-    Failure::asked("the query is empty").hint(
+    Failure::usage("the query is empty").hint(
         "write a word, a field as in device:pc17, or * for everything; `afteraction help query` tells more",
     )
 }
 
 fn unreadable(error: SyntaxError, text: &str) -> Failure {
     let place = error.at + 1;
-    let failure = Failure::asked(format!(
+    let failure = Failure::usage(format!(
         "could not read the query: {}, at character {place}",
         error.message
     ))

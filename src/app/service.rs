@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::app::collect::{CollectReport, collect_into, runtime, runtime_until_interrupted};
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use collect;
 use collect::{CollectSettings, Events, LibraryClient, LibraryFile, LibraryUpload};
 use evidence::{Action, ActionId};
@@ -98,6 +98,11 @@ pub fn finish_package(
 /// What a command prints as the client secret.
 pub fn secret_from_command(line: &str) -> Result<collect::Secret, Failure> {
     let printed = runtime()?.block_on(collect::secret_from_command(line));
-    printed
-        .map_err(|error| Failure::caused(Kind::Refused, "could not get the client secret", error))
+    printed.map_err(|error| {
+        Failure::caused(
+            FailureKind::Refused,
+            "could not get the client secret",
+            error,
+        )
+    })
 }

@@ -13,7 +13,7 @@ use store::Catalogue;
 
 use crate::app::custody;
 use crate::app::decode_settings::{Reading, layer_of, reading, record_of, scratch_factory};
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::list::missing;
 
 /// A member in a listing.
@@ -86,7 +86,7 @@ fn why_missing(catalogue: &Catalogue, reference: &Locator) -> Option<Failure> {
         (Some(reason), None) => format!("{reference} is a gap: {reason}"),
         _ => format!("{reference} is pending: it was not collected yet"),
     };
-    Some(Failure::new(Kind::NotThere, what))
+    Some(Failure::new(FailureKind::NotFound, what))
 }
 
 impl<'a> Shown<'a> {
@@ -274,7 +274,7 @@ impl<'a> Shown<'a> {
         loop {
             let n = source.read(&mut buffer).map_err(|e| {
                 Failure::caused(
-                    Kind::Damaged,
+                    FailureKind::Damaged,
                     format!("could not read {}", self.record.id),
                     e,
                 )
@@ -290,7 +290,7 @@ impl<'a> Shown<'a> {
             return Ok(());
         }
         Err(Failure::new(
-            Kind::Damaged,
+            FailureKind::Damaged,
             format!(
                 "evidence {} is damaged: it hashes to {found}, the record says {}",
                 self.record.id, self.record.sha256

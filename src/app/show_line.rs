@@ -13,7 +13,7 @@ use extract::{DocumentHead, Sink, TranscriptFacts};
 use index::TEXT_MAX;
 
 use crate::app::decode_settings::layer_of;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::show::Shown;
 
 /// Which line of a text.
@@ -170,7 +170,7 @@ impl<'v> Seeker<'v> {
         match self.failed.take() {
             Some(error) => Err(error.into()),
             None if self.state != State::Seeking => Ok(()),
-            None if self.parts => Err(Failure::asked(format!(
+            None if self.parts => Err(Failure::usage(format!(
                 "{reference} is a transcript with several texts"
             ))
             .hint(format!(
@@ -188,7 +188,7 @@ impl<'v> Seeker<'v> {
         let lines = self.line - u64::from(self.next == self.start);
         let (bytes, s) = (self.next, if lines == 1 { "" } else { "s" });
         Failure::new(
-            Kind::NotThere,
+            FailureKind::NotFound,
             format!(
                 "{reference} has no {place}: its text ends after {lines} line{s}, {bytes} bytes"
             ),

@@ -106,7 +106,7 @@ pub fn settings(typed: &Connect) -> Result<CollectSettings, Failure> {
     let state = match &typed.state_dir {
         Some(dir) => dir.clone(),
         None => state_dir(|name| std::env::var_os(name)).ok_or_else(|| {
-            Failure::asked("no folder is known for the call log")
+            Failure::usage("no folder is known for the call log")
                 .hint("name one with --state-dir DIR, or set HOME")
         })?,
     };
@@ -163,7 +163,7 @@ fn regional_base(typed: &Connect) -> Result<Option<String>, Failure> {
         (Some(region), Cloud::Commercial) => {
             Ok(Some(format!("https://{region}.api.security.microsoft.com")))
         }
-        (Some(_), _) => Err(Failure::asked("only the commercial cloud has regions")),
+        (Some(_), _) => Err(Failure::usage("only the commercial cloud has regions")),
     }
 }
 
@@ -171,7 +171,7 @@ fn regional_base(typed: &Connect) -> Result<Option<String>, Failure> {
 fn identity(typed: &Connect, proof: &str) -> Result<(String, String), Failure> {
     match (&typed.tenant, &typed.client_id) {
         (Some(tenant), Some(client_id)) => Ok((tenant.clone(), client_id.clone())),
-        _ => Err(Failure::asked(format!(
+        _ => Err(Failure::usage(format!(
             "a {proof} needs --tenant and --client-id"
         ))),
     }
@@ -208,7 +208,7 @@ fn sign_in(typed: &Connect) -> Result<SignIn, Failure> {
     }
     match environment("AFTERACTION_TOKEN") {
         Some(token) => Ok(SignIn::Token(TokenSource::Ready(Secret::new(token)))),
-        None => Err(Failure::asked("nothing to sign in with").hint(
+        None => Err(Failure::usage("nothing to sign in with").hint(
             "set AFTERACTION_CLIENT_SECRET (with --tenant and --client-id) or AFTERACTION_TOKEN, or use --certificate, --keyring, --token-command or --profile",
         )),
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 #[cfg(feature = "emulator")]
 use crate::app;
-use crate::app::{Failure, Kind};
+use crate::app::{Failure, FailureKind};
 
 #[cfg(feature = "emulator")]
 use crate::cli::args;
@@ -46,7 +46,7 @@ pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> 
     use emulator::{Emulator, EmulatorSettings, Faults, Latency, ServiceLimits};
 
     if !typed.listen.ip().is_loopback() && !typed.allow_remote {
-        return Err(Failure::asked(format!(
+        return Err(Failure::usage(format!(
             "{} can be reached by other machines, and the emulator guards nothing",
             typed.listen
         ))
@@ -54,7 +54,7 @@ pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> 
     }
     let failed = |e: emulator::Error| {
         let hint = e.hint();
-        let failure = Failure::caused(Kind::World, "could not start the emulator", e);
+        let failure = Failure::caused(FailureKind::Environment, "could not start the emulator", e);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
@@ -135,12 +135,12 @@ pub fn generate(
         .read_dir()
         .is_ok_and(|mut entries| entries.next().is_some());
     if filled {
-        return Err(Failure::asked(format!("{} is not empty", dir.display()))
+        return Err(Failure::usage(format!("{} is not empty", dir.display()))
             .hint("name a folder that does not exist yet"));
     }
     let shape: ::generate::Shape = shape
         .parse()
-        .map_err(|e: ::generate::UnknownShape| Failure::asked(e.to_string()))?;
+        .map_err(|e: ::generate::UnknownShape| Failure::usage(e.to_string()))?;
     let settings = ::generate::GenerateSettings {
         seed,
         ..::generate::GenerateSettings::new(shape, u64::from(devices), megabytes * 1_000_000)
@@ -148,7 +148,7 @@ pub fn generate(
     let summary = ::generate::generate(&settings, &::generate::DirectorySink(dir.to_path_buf()))
         .map_err(|e| {
             Failure::caused(
-                Kind::World,
+                FailureKind::Environment,
                 format!("could not make a collection in {}", dir.display()),
                 e,
             )

@@ -35,7 +35,7 @@ fn command(client_id: Option<&str>) -> Result<String, Failure> {
     };
     let Some(id) = client_id.filter(plain) else {
         return Err(
-            Failure::asked("the keyring is asked by client id, and that is not a GUID").hint(
+            Failure::usage("the keyring is asked by client id, and that is not a GUID").hint(
                 "name it with --client-id, AFTERACTION_CLIENT_ID or client_id in the profile",
             ),
         );

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::app::{Failure, Kind};
+use crate::app::{Failure, FailureKind};
 use crate::cli::args::{Cli, Command, Global};
 
 /// How a command ended, as the shell sees it.
@@ -74,7 +74,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => {
             complain(&failure);
             match failure.kind {
-                Kind::Damaged => Exit::Damaged,
+                FailureKind::Damaged => Exit::Damaged,
                 _ => Exit::Error,
             }
             .into()
@@ -104,7 +104,7 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
         #[cfg(feature = "emulator")]
         Command::Demo(typed) => crate::cli::emulate::demo(global, &typed),
         #[cfg(not(feature = "emulator"))]
-        Command::Demo(_) => Err(Failure::asked("this build has no emulator, so no demo")
+        Command::Demo(_) => Err(Failure::usage("this build has no emulator, so no demo")
             .hint("build with the default features")),
         Command::Collect(typed) => crate::cli::collect::collect(global, &typed),
         Command::Run(typed) => crate::cli::fleet::run::run(global, &typed),
@@ -170,7 +170,7 @@ fn complain(failure: &Failure) {
 /// The archive that was named.
 fn archive(global: &Global) -> Result<PathBuf, Failure> {
     global.archive.clone().ok_or_else(|| {
-        Failure::asked("no archive was named").hint("add --archive DIR, or set AFTERACTION_ARCHIVE")
+        Failure::usage("no archive was named").hint("add --archive DIR, or set AFTERACTION_ARCHIVE")
     })
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::app::{Failure, Kind};
+use crate::app::{Failure, FailureKind};
 use crate::cli::args;
 
 /// The form of an answer.
@@ -168,7 +168,7 @@ fn is_folder(path: &Path) -> io::Result<()> {
 pub fn check_place(path: &Path) -> Result<(), Failure> {
     if is_stdout(path) {
         return Err(
-            Failure::asked("`-` is no file, and the answer goes to stdout")
+            Failure::usage("`-` is no file, and the answer goes to stdout")
                 .hint("name a file; ./- is one called `-`"),
         );
     }
@@ -177,7 +177,7 @@ pub fn check_place(path: &Path) -> Result<(), Failure> {
 
 pub fn unwritable(path: &Path, error: io::Error) -> Failure {
     let what = format!("could not write {}", path.display());
-    Failure::caused(Kind::World, what, error)
+    Failure::caused(FailureKind::Environment, what, error)
 }
 
 impl Write for Output {

@@ -21,7 +21,7 @@ use store::JournalTail;
 
 use crate::app::compare::scope::{CompareRequest, CompareSummary, Scope};
 use crate::app::custody;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::system::sync_folder;
 use crate::app::wait_for_index::Waiting;
 
@@ -98,7 +98,7 @@ pub fn learn_baseline(
     let scope = Scope::open(archive, &request.compare, on_wait)?;
     let Some(selection) = scope.select()?.filter(|selection| !selection.is_empty()) else {
         return Err(
-            Failure::new(Kind::NotThere, "nothing is selected to learn from")
+            Failure::new(FailureKind::NotFound, "nothing is selected to learn from")
                 .hint("ask as in `search`; `index` brings the index up to date"),
         );
     };
@@ -129,7 +129,7 @@ pub fn learn_baseline(
         members += facts.members;
         from.push(format!("added to {}@{}", facts.name, facts.version));
         if facts.rules != rules {
-            return Err(Failure::asked(format!(
+            return Err(Failure::usage(format!(
                 "{} was learned with other rules for volatile parts",
                 request.name
             ))
@@ -213,7 +213,7 @@ pub fn import_baseline(
 ) -> Result<BaselineRow, Failure> {
     let unreadable = |e| {
         let what = format!("could not read {}", file.display());
-        Failure::caused(Kind::World, what, e)
+        Failure::caused(FailureKind::Environment, what, e)
     };
     let mut page = Vec::new();
     let opened = File::open(file).map_err(unreadable)?;
@@ -274,7 +274,7 @@ pub(super) fn load(archive: &Path, name: &str) -> Result<Baseline, Failure> {
     let called = format!("{name}@{version}");
     Baseline::read(&page).map_err(|e| {
         Failure::caused(
-            Kind::World,
+            FailureKind::Environment,
             format!("could not use the baseline {called}"),
             e,
         )
@@ -282,7 +282,10 @@ pub(super) fn load(archive: &Path, name: &str) -> Result<Baseline, Failure> {
 }
 
 fn missing(archive: &Path, name: &str) -> Failure {
-    let failure = Failure::new(Kind::NotThere, format!("there is no baseline {name}"));
+    let failure = Failure::new(
+        FailureKind::NotFound,
+        format!("there is no baseline {name}"),
+    );
     let known = versions(archive).unwrap_or_default();
     let mut known: Vec<String> = known.into_iter().map(|(name, _)| name).collect();
     known.dedup();
@@ -297,7 +300,7 @@ fn parse(name: &str) -> Result<(String, Option<u32>), Failure> {
         return Ok((name.to_string(), None));
     };
     let version = version.parse().map_err(|_| {
-        Failure::asked(format!("`{version}` is no version of a baseline"))
+        Failure::usage(format!("`{version}` is no version of a baseline"))
             .hint("write NAME, or NAME@2 for its second version")
     })?;
     Ok((name.to_string(), Some(version)))
@@ -310,7 +313,7 @@ fn check_name(name: &str) -> Result<(), Failure> {
     if fits && name.chars().all(is_plain) && !name.starts_with('.') {
         return Ok(());
     }
-    Err(Failure::asked(format!("`{name}` cannot name a baseline"))
+    Err(Failure::usage(format!("`{name}` cannot name a baseline"))
         .hint("use small letters, digits, `-`, `_` and `.`, up to 64 of them"))
 }
 
@@ -350,12 +353,12 @@ fn open(archive: &Path, name: &str, version: u32) -> Result<impl Read + use<>, F
 
 fn unreadable(name: &str) -> impl FnOnce(io::Error) -> Failure {
     let what = format!("could not read the baseline {name}");
-    move |error| Failure::caused(Kind::World, what, error)
+    move |error| Failure::caused(FailureKind::Environment, what, error)
 }
 
 fn unwritable(name: &str) -> impl FnOnce(io::Error) -> Failure {
     let what = format!("could not write the baseline {name}");
-    move |error| Failure::caused(Kind::World, what, error)
+    move |error| Failure::caused(FailureKind::Environment, what, error)
 }
 
 fn note(archive: &Path, what: &str) {

@@ -10,7 +10,7 @@ use index::{Field, MemberSet, Query, ResultMetadata, SelectedDevice};
 use crate::app::compare::aggregate::Side;
 use crate::app::compare::rows::{DiffKind, DiffRow, SideRow};
 use crate::app::compare::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::parse_args::parse_time;
 use crate::app::wait_for_index::Waiting;
 
@@ -102,7 +102,7 @@ pub fn diff(
             groups = Some(pass);
             Ok(())
         }
-        false => Err(Failure::asked(GROUPS_TOO_MANY).hint("compare one --script at a time")),
+        false => Err(Failure::usage(GROUPS_TOO_MANY).hint("compare one --script at a time")),
     })?;
     let groups = groups.unwrap_or_else(|| Groups::new(0, 0..=0));
     let Differing {
@@ -204,7 +204,7 @@ fn specs(sides: &Sides, scope: &Scope<'_>) -> Result<Vec<Spec>, Failure> {
 fn name_of_device<'n>(name: &'n String, option: &str) -> Result<&'n String, Failure> {
     match name.parse::<Locator>() {
         Err(_) => Ok(name),
-        Ok(_) => Err(Failure::asked(format!(
+        Ok(_) => Err(Failure::usage(format!(
             "{name} is a result, and {option} compares a device"
         ))
         .hint("name its device, or a second result")),
@@ -245,7 +245,7 @@ fn of_action(at: &Locator) -> Query {
 /// The part of texts that both sides name.
 fn part_of(specs: &[Spec]) -> Result<Option<Layer>, Failure> {
     match specs {
-        [a, b] if a.part() != b.part() => Err(Failure::asked(format!(
+        [a, b] if a.part() != b.part() => Err(Failure::usage(format!(
             "{} and {} are not the same part of a text",
             a.said(),
             b.said()
@@ -508,14 +508,14 @@ fn check(
             continue;
         }
         if picking.overlaps() {
-            return Err(Failure::asked(format!(
+            return Err(Failure::usage(format!(
                 "{} and {} are the same: there is nothing to compare",
                 name(0),
                 name(1)
             )));
         }
         return Err(Failure::new(
-            Kind::NotThere,
+            FailureKind::NotFound,
             format!("there is nothing of {said} to compare"),
         )
         .hint("`list` shows what there is; --script, --since and the query narrow it"));
@@ -546,7 +546,7 @@ fn check_one(request: &DiffRequest, selection: &MemberSet<'_>) -> Result<(), Fai
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    Err(Failure::asked(format!(
+    Err(Failure::usage(format!(
         "{name} names {} machines: {}{more}",
         machines.len(),
         called.collect::<Vec<_>>().join(", ")
@@ -583,7 +583,7 @@ fn short_of(name: &str) -> String {
 /// What is not indexed yet may be what is missing.
 fn unless_late(failure: Failure, unindexed: u64) -> Failure {
     let (are, them) = match unindexed {
-        _ if failure.kind != Kind::NotThere => return failure,
+        _ if failure.kind != FailureKind::NotFound => return failure,
         0 => return failure,
         1 => ("result is", "it"),
         _ => ("results are", "them"),
@@ -619,7 +619,7 @@ impl Telling<'_> {
         let held = self.groups.held(number, side);
         let first = held
             .first
-            .ok_or_else(|| Failure::asked("a side holds no such line"))?;
+            .ok_or_else(|| Failure::usage("a side holds no such line"))?;
         Ok(SideRow {
             value: cut(self.groups.text(number).to_string()),
             devices: u64::from(held.devices.len()),

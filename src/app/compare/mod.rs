@@ -30,14 +30,14 @@ pub use crate::app::compare::stack::{By, StackRequest, stack};
 
 use analyze::AnalyzeError;
 
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 
 pub use analyze::{ANALYZERS, RULES, RuleSet, VARIANTS_COUNTED};
 
 impl From<AnalyzeError> for Failure {
     fn from(error: AnalyzeError) -> Self {
         let hint = error.hint();
-        let failure = Self::caused(Kind::Asked, String::new(), error);
+        let failure = Self::caused(FailureKind::Usage, String::new(), error);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,

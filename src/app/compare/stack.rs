@@ -80,7 +80,7 @@ pub fn stack(
     let knows_lines = matches!(request.by, By::Line | By::Error);
     if !knows_lines && !request.compare.search.exclude_baseline.is_empty() {
         return Err(
-            Failure::asked("a baseline knows lines, and no files or codes")
+            Failure::usage("a baseline knows lines, and no files or codes")
                 .hint("leave --exclude-baseline away, or stack by line or error"),
         );
     }

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::app::collect::runtime;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use collect::CollectSettings;
 use collect::fleet;
 use collect::fleet::{FleetPlan, FleetRequest, PLAYBOOK_BYTES_MAX, Playbook, Wrong};
@@ -26,7 +26,7 @@ pub fn read_playbook(path: &Path) -> Result<Playbook, Failure> {
     let text = read_text(path, PLAYBOOK_BYTES_MAX)?;
     let read = Playbook::read(&text);
     read.map_err(|error| {
-        Failure::caused(Kind::Asked, format!("{}", path.display()), error)
+        Failure::caused(FailureKind::Usage, format!("{}", path.display()), error)
             .hint("`help run` shows a whole playbook; write paths in 'single quotes'")
     })
 }
@@ -58,13 +58,14 @@ pub fn read_config(path: &Path) -> Result<String, Failure> {
 
 fn read_text(path: &Path, max: u64) -> Result<String, Failure> {
     let doing = || format!("could not read {}", path.display());
-    let file = std::fs::File::open(path).map_err(|e| Failure::caused(Kind::Asked, doing(), e))?;
+    let file =
+        std::fs::File::open(path).map_err(|e| Failure::caused(FailureKind::Usage, doing(), e))?;
     let mut text = String::new();
     file.take(max + 1)
         .read_to_string(&mut text)
-        .map_err(|e| Failure::caused(Kind::Asked, doing(), e))?;
+        .map_err(|e| Failure::caused(FailureKind::Usage, doing(), e))?;
     if text.len() as u64 > max {
-        return Err(Failure::asked(format!(
+        return Err(Failure::usage(format!(
             "{}: longer than {max} bytes",
             doing()
         )));

@@ -80,7 +80,7 @@ pub fn resume_fleet(
     drop(catalogue);
     let host = settings.api_base.host_str().unwrap_or("?");
     if host != state.run.host {
-        return Err(Failure::asked(format!(
+        return Err(Failure::usage(format!(
             "run {} is on {}, not on {host}",
             state.run.id, state.run.host
         ))
@@ -168,7 +168,7 @@ pub fn order_fleet(
     // Going on fetches what is still missing of a run whose sessions are over.
     let goes_on = matches!(order, FleetOrder::Resume | FleetOrder::Repost);
     if state.run.over.is_some() && !goes_on {
-        return Err(Failure::asked(format!("run {id} is over"))
+        return Err(Failure::usage(format!("run {id} is over"))
             .hint("`fleet resume` fetches what is still missing"));
     }
     let is_paused = is_pause && state.run.is_paused;
@@ -212,14 +212,14 @@ fn by_id(state: &RunState, order: FleetOrder) -> Result<FleetOrder, Failure> {
         [device] => Ok(FleetOrder::CancelDevice(device.machine_id.clone())),
         [] => {
             let message = format!("run {} has no device {name}", state.run.id);
-            Err(Failure::asked(message).hint("`fleet status` lists them"))
+            Err(Failure::usage(message).hint("`fleet status` lists them"))
         }
         many => {
             let shown = many.iter().take(SHOWN_MAX);
             let shown = shown.map(|device| format!("{} ({})", device.name, device.machine_id));
             let shown = shown.collect::<Vec<_>>().join(", ");
             let message = format!("{} devices are called {name}: {shown}", many.len());
-            Err(Failure::asked(message).hint("name the one that is meant by its id"))
+            Err(Failure::usage(message).hint("name the one that is meant by its id"))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The fleet runs of an archive, as their records tell. One that cannot be
 //! read says why, and hides no other.
 
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use collect::fleet::{RunId, RunRecord, RunState};
 use store::{Catalogue, FleetNote};
 
@@ -24,22 +24,22 @@ pub(super) fn find_run(catalogue: &Catalogue, typed: Option<&str>) -> Result<Run
     match (fit.as_slice(), lost, typed) {
         ([id], (None, _), _) | ([.., id], _, None) => read_run(catalogue, *id),
         ([], (None, _), None) => Err(Failure::new(
-            Kind::NotThere,
+            FailureKind::NotFound,
             "the archive holds no fleet run",
         )
         .hint("`run --devices … --script …` makes one")),
         ([], (None, _), Some(typed)) => Err(Failure::new(
-            Kind::NotThere,
+            FailureKind::NotFound,
             format!("no fleet run is called {typed}"),
         )
         .hint("`fleet status --all` lists them")),
         ([], (Some(lost), 0), _) | ([], (Some(lost), _), None) => {
-            Err(Failure::new(Kind::Damaged, lost.why.clone()))
+            Err(Failure::new(FailureKind::Damaged, lost.why.clone()))
         }
         (many, (lost, more), Some(typed)) => {
             let many = many.len() + usize::from(lost.is_some()) + more;
             let message = format!("{many} fleet runs begin with {typed}");
-            Err(Failure::asked(message).hint("type more of its id"))
+            Err(Failure::usage(message).hint("type more of its id"))
         }
     }
 }
@@ -86,7 +86,8 @@ fn read_head(note: FleetNote) -> Result<RunRecord, Unreadable> {
 fn read_run(catalogue: &Catalogue, id: RunId) -> Result<RunState, Failure> {
     let notes = catalogue.fleet(*id.as_bytes())?;
     let notes = notes.into_iter().map(|note| (note.place, note.value));
-    RunState::read(notes.collect()).map_err(|why| Failure::new(Kind::Damaged, unread(id, &why)))
+    RunState::read(notes.collect())
+        .map_err(|why| Failure::new(FailureKind::Damaged, unread(id, &why)))
 }
 
 fn unread(run: RunId, why: &str) -> String {

@@ -178,7 +178,7 @@ pub fn baseline(global: &Global, typed: &Baseline) -> Result<Exit, Failure> {
         Baseline::Export { name, output } => {
             if output.is_none() && std::io::stdout().is_terminal() {
                 return Err(
-                    Failure::asked("an export holds evidence, raw: no terminal takes it")
+                    Failure::usage("an export holds evidence, raw: no terminal takes it")
                         .hint("give it a file (-o FILE), or see it with `baseline show`"),
                 );
             }

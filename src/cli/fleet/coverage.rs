@@ -119,7 +119,7 @@ fn comment(global: &Global, typed: &Coverage) -> Result<String, Failure> {
         (Some(comment), _) => Ok(comment.clone()),
         (None, Some(run)) => Ok(app::fleet_status(&archive(global)?, Some(run))?.0.comment),
         (None, None) => Err(
-            Failure::asked("the service wants a comment with every session")
+            Failure::usage("the service wants a comment with every session")
                 .hint("add --comment CASE-42, or name the run: --run RUN"),
         ),
     }

@@ -198,7 +198,7 @@ fn request(typed: &What) -> Result<FleetRequest, Failure> {
 fn steps(typed: &What) -> Result<Vec<Step>, Failure> {
     let alone = typed.script.len() == 1 && typed.args.len() <= 1;
     if !alone && !typed.args.is_empty() && typed.args.len() != typed.script.len() {
-        return Err(Failure::asked(format!(
+        return Err(Failure::usage(format!(
             "{} have {}",
             counted(typed.script.len() as u64, "script"),
             counted(typed.args.len() as u64, "--args")
