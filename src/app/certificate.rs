@@ -15,15 +15,16 @@ use serde::{Serialize, Serializer};
 
 use evidence::{GapReason, Locator, ProblemKind, Seq, Sha256, Sha256Sum, Time};
 use extract::EXTRACTOR_VERSION;
-use index::{IndexStats, SCHEMA, Searcher};
+use index::{IndexStats, SCHEMA};
 use store::Catalogue;
 
 use crate::app::custody;
 use crate::app::error::{Failure, FailureKind};
-use crate::app::list::missing;
+use crate::app::gaps::missing_results;
 use crate::app::missing_times::each_undated;
 use crate::app::search::{Explained, Search, SearchSummary, Verdict};
 use crate::app::search_request::{SearchRequest, understood};
+use crate::app::session::ArchiveSession;
 use crate::app::system::sync_folder;
 
 /// Changes whenever a name in the document does.
@@ -191,7 +192,7 @@ impl Serialize for Undated<'_> {
             device: Option<&'a str>,
         }
         let mut rows = serializer.serialize_seq(None)?;
-        let search = self.0.and_then(|s| Some((s, s.searcher.as_ref()?)));
+        let search = self.0.and_then(|s| Some((s, s.searcher.as_deref()?)));
         let Some((search, searcher)) = search else {
             return rows.end();
         };
@@ -226,7 +227,12 @@ impl Search<'_> {
     /// the custody of the archive.
     ///
     /// **Errors**: then there is no file, or the one that was there before.
-    pub fn certify(&self, file: &Path, counted_by: Option<&str>) -> Result<(), Failure> {
+    pub fn certify(
+        &self,
+        session: &ArchiveSession,
+        file: &Path,
+        counted_by: Option<&str>,
+    ) -> Result<(), Failure> {
         let unwritable = |e: io::Error| {
             let what = format!("could not write the certificate {}", file.display());
             Failure::caused(FailureKind::Environment, what, e)
@@ -235,7 +241,7 @@ impl Search<'_> {
             searcher.verify()?;
         }
         let lost: Cell<Option<Failure>> = Cell::new(None);
-        let catalogue = custody::open_to_read(&self.archive)?;
+        let catalogue = session.catalogue()?;
         let certificate = self.certificate(&catalogue, counted_by, &lost)?;
         let fresh = Fresh::beside(file).map_err(unwritable)?;
         let mut out = Hashing {
@@ -273,7 +279,7 @@ impl Search<'_> {
             members_without_a_time: summary.undated,
             texts_searched_by_windows: summary.cut,
         };
-        let stats = self.searcher.as_ref().map(Searcher::stats);
+        let stats = self.searcher.as_ref().map(|searcher| searcher.stats());
         let watermark = self.watermark();
         Ok(Certificate {
             certificate: "of a search",
@@ -338,7 +344,7 @@ impl Search<'_> {
     fn watermark(&self) -> Seq {
         self.searcher
             .as_ref()
-            .map_or(Seq::ZERO, Searcher::watermark)
+            .map_or(Seq::ZERO, |searcher| searcher.watermark())
     }
 
     /// Results sealed when the search began.
@@ -392,7 +398,10 @@ impl Search<'_> {
     }
 
     fn hiding(&self) -> Box<dyn Iterator<Item = HidingRow> + '_> {
-        let problems = self.searcher.iter().flat_map(Searcher::problems);
+        let problems = self
+            .searcher
+            .iter()
+            .flat_map(|searcher| searcher.problems());
         let hiding = problems.filter(|placed| placed.problem.kind.hides_text());
         Box::new(hiding.map(|placed| {
             let at = Locator {
@@ -412,7 +421,7 @@ impl Search<'_> {
         &self,
         catalogue: &Catalogue,
     ) -> Result<(Vec<MissingRow>, Vec<MissingRow>), Failure> {
-        let rows = missing(catalogue)?
+        let rows = missing_results(catalogue)?
             .into_iter()
             .map(|(key, missing)| MissingRow {
                 reference: key.to_string(),

@@ -193,7 +193,7 @@ fn kept_from(error: &collect::CollectError) -> Option<(FailureKind, Option<&'sta
         return None;
     };
     let error = inner.downcast_ref::<StoreError>()?;
-    Some((custody::kind_of(error), error.hint()))
+    Some((custody::failure_kind(error), error.hint()))
 }
 
 /// The store as the collector sees it.

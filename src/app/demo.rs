@@ -13,14 +13,14 @@ use generate::{QUESTIONS, Question};
 use crate::app::error::{Failure, FailureKind};
 use crate::app::rows::{GapRow, HitRow};
 use crate::app::{
-    Caught, CollectReport, CompareRequest, CompareSummary, Search, SearchRequest, SearchSummary,
-    StackRequest, StackRow, catch_up, collect_into, gaps, stack,
+    ArchiveSession, CollectReport, CompareRequest, CompareSummary, IndexReport, Search,
+    SearchRequest, SearchSummary, StackRequest, StackRow, collect_into, gaps, stack, update_index,
 };
 
 /// Where the story goes.
 pub trait DemoView {
     fn begin(&mut self, folder: &Path, api_base: &str) -> io::Result<()>;
-    fn collected(&mut self, collected: &CollectReport, caught: &Caught) -> io::Result<()>;
+    fn collected(&mut self, collected: &CollectReport, indexed: &IndexReport) -> io::Result<()>;
     /// What the next answer tells, and the command that asks for it.
     fn question(&mut self, tells: &str, command: &str) -> io::Result<()>;
     fn hit(&mut self, hit: &HitRow) -> io::Result<()>;
@@ -57,8 +57,8 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
     view.begin(sample.path(), &emulator.api_base())?;
     let silent: Events = std::sync::Arc::new(|_| {});
     let collected = collect_into(archive, settings(&emulator, archive)?, silent)?;
-    let caught = catch_up(archive, false, &mut |_, _| {})?;
-    view.collected(&collected, &caught)?;
+    let indexed = update_index(archive, false, &mut |_, _| {})?;
+    view.collected(&collected, &indexed)?;
     if let Some(failure) = collected.failed {
         return Err(failure);
     }
@@ -69,19 +69,20 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
         )
         .hint("demo goes on from here when it is run again"));
     }
+    let session = ArchiveSession::new(archive);
     let mut shown = None;
     for question in &QUESTIONS {
         view.question(question.tells, &command(question))?;
         let request = request(question);
-        let mut search = Search::open(archive, &request, &mut |_, _, _| {})?;
+        let mut search = Search::open(&session, &request, &mut |_, _, _| {})?;
         search.hits(&mut |hit| {
             shown.get_or_insert_with(|| hit.member.place.reference.clone());
             Ok(view.hit(&hit)?)
         })?;
         view.answered(search.summary())?;
     }
-    show_rare(archive, view)?;
-    gaps(archive, &mut |gap| Ok(view.missing(&gap)?))?;
+    show_rare(&session, view)?;
+    gaps(&session, &mut |gap| Ok(view.missing(&gap)?))?;
     view.end(archive, shown.as_deref().unwrap_or("REF"))?;
     emulator.shutdown();
     Ok(())
@@ -98,7 +99,7 @@ fn is_for_demos(archive: &Path) -> bool {
 /// The script whose output is stacked, and rows of it.
 const STACKED: (&str, u64) = ("Get-Persistence.ps1", 3);
 
-fn show_rare(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
+fn show_rare(session: &ArchiveSession, view: &mut dyn DemoView) -> Result<(), Failure> {
     let (script, rows) = STACKED;
     view.rare(&format!(
         "afteraction stack --script {script} --limit {rows}"
@@ -112,7 +113,7 @@ fn show_rare(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
         ..StackRequest::default()
     };
     let summary = stack(
-        archive,
+        session,
         &request,
         &mut |_, _, _| {},
         &mut |_, _| {},

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,16 +13,15 @@ use evidence::{Locator, Seq};
 use index::{
     Field, Hit, HitMember, Query, SearchOptions, SearchStats, Searcher, TextPlan, device_key,
 };
-use store::JournalTail;
 
-use crate::app::compare::Known;
+use crate::app::baseline_filter::BaselineFilter;
 use crate::app::custody;
 use crate::app::error::Failure;
-use crate::app::index_update::{identity, open_searcher_of, results_since};
 use crate::app::missing_times::{MemberId, member_of, undated};
-use crate::app::rows::{CountRow, HitRow, MemberRow, Place};
+use crate::app::rows::{CountRow, HitRow, MemberRow, ResultPlace};
 use crate::app::search_request::{SearchRequest, Sort, understood};
-use crate::app::wait_for_index::{Waiting, await_index};
+use crate::app::session::{ArchiveSession, JournalReader};
+use crate::app::wait_for_index::{IndexWait, wait_for_index};
 
 /// What a search went through.
 #[derive(Clone, Debug, Default)]
@@ -127,8 +126,8 @@ pub struct Search<'a> {
     /// The journal's end when the search began.
     pub(super) sealed: Seq,
     pub(super) archive: PathBuf,
-    tail: JournalTail,
-    pub(super) searcher: Option<Searcher>,
+    journal: JournalReader,
+    pub(super) searcher: Option<Arc<Searcher>>,
     pub(super) summary: SearchSummary,
 }
 
@@ -138,27 +137,25 @@ impl<'a> Search<'a> {
     ///
     /// **Errors**: a query that cannot be read; an index that is damaged.
     pub fn open(
-        archive: &Path,
+        session: &ArchiveSession,
         request: &'a SearchRequest,
-        on_wait: &mut dyn FnMut(Waiting, u64, u64),
+        on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     ) -> Result<Self, Failure> {
         let began = Timestamp::now();
         let query = request.query(began)?;
-        let tail = JournalTail::open(archive)?;
-        let sealed = tail.last_seq();
         if request.wait {
-            await_index(archive, &custody::open_to_read(archive)?, on_wait)?;
+            session.refresh()?;
         }
-        let identity = identity(tail.archive_id(), tail.generation());
-        let searcher = open_searcher_of(archive, &identity)?;
-        let indexed = searcher.as_ref().map_or(Seq::ZERO, Searcher::watermark);
-        let unindexed = match tail.results_since(indexed) {
-            Some(results) => results.len() as u64,
-            None => results_since(&custody::open_to_read(archive)?, indexed).0,
-        };
+        let journal = session.journal()?;
+        let sealed = journal.last_seq();
+        if request.wait {
+            wait_for_index(session, on_wait)?;
+        }
+        let searcher = session.index()?;
+        let unindexed = session.not_indexed(&journal, searcher.as_deref())?;
         let summary = SearchSummary {
             unindexed,
-            unreadable: searcher.as_ref().map_or(0, hiding_problems),
+            unreadable: searcher.as_deref().map_or(0, hiding_problems),
             seeming_fields: request.seeming_fields(&query),
             ..SearchSummary::default()
         };
@@ -167,8 +164,8 @@ impl<'a> Search<'a> {
             query,
             began,
             sealed,
-            archive: archive.to_path_buf(),
-            tail,
+            archive: session.archive().to_path_buf(),
+            journal,
             searcher,
             summary,
         })
@@ -179,7 +176,7 @@ impl<'a> Search<'a> {
     }
 
     pub(super) fn archive_id(&self) -> [u8; 16] {
-        self.tail.archive_id()
+        self.journal.archive_id()
     }
 
     /// Asks for more that must hold.
@@ -197,10 +194,11 @@ impl<'a> Search<'a> {
         let Some(searcher) = &self.searcher else {
             return self.in_nothing("");
         };
-        let known = Known::open(&self.archive, request, searcher)?;
+        let mut filter = BaselineFilter::load(&self.archive, &request.exclude_baseline, searcher)?;
+        let is_filtered = filter.is_some();
         let options = SearchOptions {
-            // What is hidden does not count.
-            limit: request.limit.filter(|_| known.is_none()),
+            // Hidden hits do not count towards the limit.
+            limit: request.limit.filter(|_| !is_filtered),
             context: request.context as usize,
             order: request.sort.into(),
             plain: request.plain,
@@ -210,11 +208,11 @@ impl<'a> Search<'a> {
         let (mut failed, mut hidden, mut given) = (None, 0, 0);
         let mut found = searcher
             .search(query, &options, &mut |hit| {
-                if known.as_ref().is_some_and(|known| known.knows(&hit)) {
+                if filter.as_mut().is_some_and(|filter| filter.hides(&hit)) {
                     hidden += 1;
                     return ControlFlow::Continue(());
                 }
-                if known.is_some() && request.limit == Some(given) {
+                if is_filtered && request.limit == Some(given) {
                     return ControlFlow::Break(());
                 }
                 given += 1;
@@ -251,17 +249,18 @@ impl<'a> Search<'a> {
             self.in_nothing("--count ")?;
             return Ok(Vec::new());
         };
-        let known = Known::open(&self.archive, request, searcher)?;
+        let mut filter = BaselineFilter::load(&self.archive, &request.exclude_baseline, searcher)?;
         let mut hidden = 0;
-        let mut is_new = |hit: &Hit| {
-            let knows = known.as_ref().is_some_and(|known| known.knows(hit));
-            hidden += u64::from(knows);
-            !knows
-        };
-        let keep: Option<&mut dyn FnMut(&Hit) -> bool> = match known {
-            Some(_) => Some(&mut is_new),
-            None => None,
-        };
+        let mut is_new = filter.as_mut().map(|filter| {
+            |hit: &Hit| {
+                let hides = filter.hides(hit);
+                hidden += u64::from(hides);
+                !hides
+            }
+        });
+        let keep = is_new
+            .as_mut()
+            .map(|is_new| is_new as &mut dyn FnMut(&Hit) -> bool);
         let (counts, found) = searcher
             .count(query, by, false, keep)
             .map_err(|error| request.refused(error, query))?;
@@ -313,7 +312,7 @@ impl<'a> Search<'a> {
     /// The same under another command's name.
     pub(super) fn note_as(&self, command: &str) {
         let what = format!("{command}{}", self.request.said());
-        let _ = self.tail.note(&custody::event(&what));
+        let _ = self.journal.note(&custody::event(&what));
     }
 }
 
@@ -476,7 +475,7 @@ fn member_row(member: &HitMember) -> MemberRow {
         (path, _) => path.to_string(),
     };
     MemberRow {
-        place: Place::of(&at, member.device.clone(), member.machine_id.clone()),
+        place: ResultPlace::of(&at, member.device.clone(), member.machine_id.clone()),
         script: member.script.clone(),
         time: member.time.clone(),
         member: path,

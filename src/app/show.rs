@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use evidence::{Layer, Locator, Problem, Record, ResultKind, Sha256Sum};
 use extract;
@@ -11,10 +12,10 @@ use members;
 use members::{ContainerFormat, Member, MembersError, ResultHint, Visitor};
 use store::Catalogue;
 
-use crate::app::custody;
-use crate::app::decode_settings::{Reading, layer_of, reading, record_of, scratch_factory};
+use crate::app::decode_settings::{DecodeSettings, layer_of, record_of, scratch_factory};
 use crate::app::error::{Failure, FailureKind};
-use crate::app::list::missing;
+use crate::app::gaps::missing_results;
+use crate::app::session::ArchiveSession;
 
 /// A member in a listing.
 #[derive(Clone, Debug)]
@@ -40,8 +41,12 @@ pub trait View {
 
 /// Shows a result or a member for a person: a transcript readable, members
 /// listed, text as text.
-pub fn show(archive: &Path, reference: &Locator, view: &mut dyn View) -> Result<(), Failure> {
-    let shown = Shown::open(archive, reference)?;
+pub fn show(
+    session: &ArchiveSession,
+    reference: &Locator,
+    view: &mut dyn View,
+) -> Result<(), Failure> {
+    let shown = Shown::open(session, reference)?;
     if reference.layers.is_empty() {
         shown.facts(view)?;
         shown.whole(view)?;
@@ -57,12 +62,12 @@ pub fn show(archive: &Path, reference: &Locator, view: &mut dyn View) -> Result<
 /// **Errors**: `Damaged` where the whole result does not match its hash; what
 /// was written until then is not evidence.
 pub fn show_raw(
-    archive: &Path,
+    session: &ArchiveSession,
     reference: &Locator,
     out: &mut dyn Write,
     tell: &mut dyn FnMut(&str, &str),
 ) -> Result<(), Failure> {
-    let shown = Shown::open(archive, reference)?;
+    let shown = Shown::open(session, reference)?;
     if reference.layers.is_empty() {
         return shown.raw_result(out);
     }
@@ -73,14 +78,14 @@ pub fn show_raw(
 pub(super) struct Shown<'a> {
     archive: &'a Path,
     reference: &'a Locator,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     record: Record,
-    pub(super) reading: Reading,
+    pub(super) settings: DecodeSettings,
 }
 
 /// What is known of a result that is not here.
 fn why_missing(catalogue: &Catalogue, reference: &Locator) -> Option<Failure> {
-    let missing = missing(catalogue).ok()?.remove(&reference.id.key)?;
+    let missing = missing_results(catalogue).ok()?.remove(&reference.id.key)?;
     let what = match (missing.reason, missing.detail) {
         (Some(reason), Some(detail)) => format!("{reference} is a gap: {reason}, {detail}"),
         (Some(reason), None) => format!("{reference} is a gap: {reason}"),
@@ -90,17 +95,20 @@ fn why_missing(catalogue: &Catalogue, reference: &Locator) -> Option<Failure> {
 }
 
 impl<'a> Shown<'a> {
-    pub(super) fn open(archive: &'a Path, reference: &'a Locator) -> Result<Self, Failure> {
-        let catalogue = custody::open_to_read(archive)?;
+    pub(super) fn open(
+        session: &'a ArchiveSession,
+        reference: &'a Locator,
+    ) -> Result<Self, Failure> {
+        let catalogue = session.catalogue()?;
         let record = record_of(&catalogue, reference.id)
             .map_err(|failure| why_missing(&catalogue, reference).unwrap_or(failure))
             .map_err(|failure| {
                 failure.hint("`list` shows what there is, `gaps` what is missing and why")
             })?;
         Ok(Self {
-            archive,
+            archive: session.archive(),
             reference,
-            reading: reading(&catalogue)?,
+            settings: DecodeSettings::read(&catalogue)?,
             catalogue,
             record,
         })
@@ -157,7 +165,7 @@ impl<'a> Shown<'a> {
         members::walk(
             &mut source,
             self.hint(),
-            &self.reading.members,
+            &self.settings.members,
             &mut scratch,
             &mut lister,
         )?;
@@ -196,7 +204,7 @@ impl<'a> Shown<'a> {
                 let mut bytes = head.as_slice().chain(bytes);
                 let mut printer = Printer::new(view, self.reference, part.clone());
                 let kind = self.record.facts.kind;
-                printed = printer.print(&mut bytes, member.name, kind, &self.reading);
+                printed = printer.print(&mut bytes, member.name, kind, &self.settings);
             }
         })?;
         printed?;
@@ -232,7 +240,7 @@ impl<'a> Shown<'a> {
     fn has_member(&self, layers: &[Layer]) -> Result<bool, Failure> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
-        let settings = &self.reading.members;
+        let settings = &self.settings.members;
         let found = members::open(
             &mut source,
             self.hint(),
@@ -255,7 +263,7 @@ impl<'a> Shown<'a> {
     ) -> Result<Vec<Problem>, Failure> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
-        let settings = &self.reading.members;
+        let settings = &self.settings.members;
         members::open(
             &mut source,
             self.hint(),
@@ -307,7 +315,7 @@ impl<'a> Shown<'a> {
                 None => io::copy(bytes, raw.out).map(|_| ()).map_err(Failure::from),
                 Some(_) => {
                     let mut printer = Printer::new(raw, self.reference, part.clone());
-                    printer.print(bytes, member.name, self.record.facts.kind, &self.reading)
+                    printer.print(bytes, member.name, self.record.facts.kind, &self.settings)
                 }
             };
         })?;
@@ -379,7 +387,7 @@ impl Visitor for Lister<'_, '_> {
         let done = if member.layers.is_empty() || kind == ResultKind::Transcript {
             let place = self.reference(member.layers);
             let mut printer = Printer::new(self.view, &place, None);
-            printer.print(bytes, member.name, kind, &self.shown.reading)
+            printer.print(bytes, member.name, kind, &self.shown.settings)
         } else {
             self.list(member, false)
         };
@@ -434,13 +442,13 @@ impl<'v> Printer<'v> {
         bytes: &mut dyn Read,
         name: &str,
         kind: ResultKind,
-        reading: &Reading,
+        settings: &DecodeSettings,
     ) -> Result<(), Failure> {
         let hint = extract::ContentHint {
             name: Some(name),
             kind,
         };
-        extract::extract(bytes, hint, reading.extract, self)?;
+        extract::extract(bytes, hint, settings.extract, self)?;
         match self.failed.take() {
             Some(error) => Err(error.into()),
             None => Ok(()),

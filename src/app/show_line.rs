@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use evidence::{Layer, Locator, Problem};
 use extract;
@@ -14,6 +13,7 @@ use index::TEXT_MAX;
 
 use crate::app::decode_settings::layer_of;
 use crate::app::error::{Failure, FailureKind};
+use crate::app::session::ArchiveSession;
 use crate::app::show::Shown;
 
 /// Which line of a text.
@@ -53,13 +53,13 @@ const AFTER_BYTES: u64 = 48 << 10;
 /// **Errors**: `NotThere` where the text ends before the place.
 /// **Memory**: 64 KiB for each line of context.
 pub fn show_at(
-    archive: &Path,
+    session: &ArchiveSession,
     reference: &Locator,
     at: At,
     context: u32,
     lines: &mut dyn Lines,
 ) -> Result<(), Failure> {
-    let shown = Shown::open(archive, reference)?;
+    let shown = Shown::open(session, reference)?;
     let (layers, part) = shown.split_part()?;
     let mut seeker = Seeker::new(at, context as usize, part, lines);
     let mut read = Ok(());
@@ -68,7 +68,7 @@ pub fn show_at(
             name: Some(member.name),
             kind: shown.kind(),
         };
-        read = extract::extract(bytes, hint, shown.reading.extract, &mut seeker);
+        read = extract::extract(bytes, hint, shown.settings.extract, &mut seeker);
     })?;
     read?;
     seeker.end(reference)?;

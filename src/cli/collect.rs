@@ -288,7 +288,7 @@ impl Indexer {
                 if sealed == indexed {
                     continue;
                 }
-                match app::catch_up_unless_busy(&dir) {
+                match app::update_index_unless_busy(&dir) {
                     Ok(Some(_)) => indexed = sealed,
                     // Somebody else is at it; the rest is for the next look.
                     Ok(None) => {}

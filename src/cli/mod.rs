@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::app::{Failure, FailureKind};
+use crate::app::{ArchiveSession, Failure, FailureKind};
 use crate::cli::args::{Cli, Command, Global};
 
 /// How a command ended, as the shell sees it.
@@ -172,6 +172,11 @@ fn archive(global: &Global) -> Result<PathBuf, Failure> {
     global.archive.clone().ok_or_else(|| {
         Failure::usage("no archive was named").hint("add --archive DIR, or set AFTERACTION_ARCHIVE")
     })
+}
+
+/// A session on the archive that was named.
+fn session(global: &Global) -> Result<ArchiveSession, Failure> {
+    Ok(ArchiveSession::new(archive(global)?))
 }
 
 /// What is worth saying to a person, on stderr, unless told to be quiet.

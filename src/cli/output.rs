@@ -35,7 +35,7 @@ impl From<&args::Form> for Form {
 /// Keys of a row's object in their order, in groups: the CSV header.
 pub type Columns = &'static [&'static [&'static str]];
 
-/// Those of a [`Place`](crate::app::Place), which most rows begin with.
+/// Those of a [`Place`](crate::app::ResultPlace), which most rows begin with.
 pub const PLACE: [&str; 6] = [
     "ref",
     "action_id",

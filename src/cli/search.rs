@@ -1,19 +1,19 @@
 use crate::app;
-use crate::app::{Failure, Search, SearchRequest, Verdict, Waiting};
+use crate::app::{ArchiveSession, Failure, IndexWait, Search, SearchRequest, Verdict};
 
 use crate::cli::args;
 use crate::cli::args::Global;
 use crate::cli::output::{Form, Output, check_place, counted};
 use crate::cli::progress::Progress;
-use crate::cli::{Exit, archive, render, say, say_unheld};
+use crate::cli::{Exit, render, say, say_unheld, session};
 
 pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
     let request = request(typed);
-    let dir = archive(global)?;
+    let session = session(global)?;
     let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
     typed.certificate.as_deref().map_or(Ok(()), check_place)?;
     let form = Form::from(&typed.form);
-    let mut search = open(global, &dir, &request)?;
+    let mut search = open(global, &session, &request)?;
     answer(typed, form, out, &mut search).inspect_err(|failure| {
         if typed.certificate.is_some() && failure.is_broken_pipe() {
             eprintln!("note: no certificate: the output was closed before the search had ended");
@@ -21,7 +21,7 @@ pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
     })?;
     if let Some(file) = &typed.certificate {
         let by = typed.count.then(|| typed.by.as_deref().unwrap_or(""));
-        search.certify(file, by)?;
+        search.certify(&session, file, by)?;
     }
     tell(global, form, search.summary());
     if typed.explain {
@@ -62,15 +62,15 @@ fn request(typed: &args::Search) -> SearchRequest {
 /// Opens the search; with --wait says what is waited for, once.
 fn open<'a>(
     global: &Global,
-    dir: &std::path::Path,
+    session: &ArchiveSession,
     request: &'a SearchRequest,
 ) -> Result<Search<'a>, Failure> {
-    let mut progress: Option<(Waiting, Progress)> = None;
-    Search::open(dir, request, &mut |waiting, done, total| {
+    let mut progress: Option<(IndexWait, Progress)> = None;
+    Search::open(session, request, &mut |waiting, done, total| {
         if progress.as_ref().is_none_or(|(was, _)| *was != waiting) {
             let what = match waiting {
-                Waiting::ForAnother => "waiting for another process to index",
-                Waiting::Indexing => "indexing",
+                IndexWait::OtherProcess => "waiting for another process to index",
+                IndexWait::ThisProcess => "indexing",
             };
             drop(progress.take());
             let bar = Progress::of_bytes(global.quiet, what);

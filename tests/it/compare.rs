@@ -423,7 +423,7 @@ fn a_baseline_is_learned_used_exported_imported_and_deleted() {
     let ran = case.run(&["stack", "--exclude-baseline", "golden"]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.stderr.contains("there is no baseline golden"),
+        ran.stderr.contains("no baseline named `golden`"),
         "{}",
         ran.stderr
     );
@@ -567,7 +567,7 @@ fn rules_are_listed_tried_and_taken_from_the_config_file() {
     );
     let ran = case.run(&["search", "x", "--exclude-baseline", "nosuch"]);
     assert!(
-        ran.code == 2 && ran.stderr.contains("no baseline nosuch"),
+        ran.code == 2 && ran.stderr.contains("no baseline named `nosuch`"),
         "{}",
         ran.stderr
     );

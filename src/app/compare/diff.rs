@@ -1,7 +1,6 @@
 //! Diff: the same commands on two sides, order-free.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use analyze::{Change, Differing, Groups, Pairing, differing};
 use evidence::{Layer, Locator, ResultId, ResultKind};
@@ -12,7 +11,8 @@ use crate::app::compare::rows::{DiffKind, DiffRow, SideRow};
 use crate::app::compare::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
 use crate::app::error::{Failure, FailureKind};
 use crate::app::parse_args::parse_time;
-use crate::app::wait_for_index::Waiting;
+use crate::app::session::ArchiveSession;
+use crate::app::wait_for_index::IndexWait;
 
 /// What is compared with what.
 #[derive(Clone, Debug)]
@@ -66,13 +66,13 @@ const GROUPS_TOO_MANY: &str = "the sides hold more different lines than one diff
 ///
 /// **Memory**: the groups of both sides, at most 128 MiB.
 pub fn diff(
-    archive: &Path,
+    session: &ArchiveSession,
     request: &DiffRequest,
-    on_wait: &mut dyn FnMut(Waiting, u64, u64),
+    on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     on_progress: &mut dyn FnMut(u64, u64),
     take: &mut dyn FnMut(DiffRow) -> Result<(), Failure>,
 ) -> Result<CompareSummary, Failure> {
-    let mut scope = Scope::open(archive, &request.compare, on_wait)?;
+    let mut scope = Scope::open(session, &request.compare, on_wait)?;
     let specs = specs(&request.sides, &scope)?;
     let part = part_of(&specs)?;
     if !matches!(request.sides, Sides::Rest(_)) {

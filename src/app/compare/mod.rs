@@ -3,7 +3,6 @@
 
 mod aggregate;
 mod baseline;
-mod baseline_filter;
 mod diff;
 mod line_templates;
 mod normalizer;
@@ -16,10 +15,9 @@ mod template_cache;
 mod tests;
 
 pub use crate::app::compare::baseline::{
-    BaselineRow, LearnRequest, baseline_page, baseline_templates, delete_baseline, import_baseline,
-    learn_baseline, list_baselines,
+    BaselineRow, LearnRequest, delete_baseline, export_baseline, import_baseline, learn_baseline,
+    list_baselines, show_baseline,
 };
-pub(super) use crate::app::compare::baseline_filter::Known;
 pub use crate::app::compare::diff::{DiffRequest, Sides, diff};
 pub use crate::app::compare::outliers::{TwinsRequest, twins};
 pub use crate::app::compare::rows::{

@@ -2,7 +2,6 @@
 //! it one.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use analyze::{First, Groups, Sketches};
 use index::{Field, MemberSet, Query, SelectedDevice};
@@ -12,7 +11,8 @@ use crate::app::compare::normalizer::Lens;
 use crate::app::compare::rows::{TwinLine, TwinRow};
 use crate::app::compare::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
 use crate::app::error::Failure;
-use crate::app::wait_for_index::Waiting;
+use crate::app::session::ArchiveSession;
+use crate::app::wait_for_index::IndexWait;
 
 #[derive(Clone, Debug)]
 pub struct TwinsRequest {
@@ -27,13 +27,13 @@ pub struct TwinsRequest {
 /// **Memory**: the groups of a pass (128 MiB), 1 KiB a device, and the lines
 /// that are told.
 pub fn twins(
-    archive: &Path,
+    session: &ArchiveSession,
     request: &TwinsRequest,
-    on_wait: &mut dyn FnMut(Waiting, u64, u64),
+    on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     on_progress: &mut dyn FnMut(u64, u64),
     take: &mut dyn FnMut(TwinRow) -> Result<(), Failure>,
 ) -> Result<CompareSummary, Failure> {
-    let scope = Scope::open(archive, &request.compare, on_wait)?;
+    let scope = Scope::open(session, &request.compare, on_wait)?;
     let Some(selection) = scope.select()? else {
         return scope.summary(None);
     };

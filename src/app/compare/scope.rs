@@ -1,21 +1,20 @@
 //! What a comparison is asked of, and what it went through.
 
-use std::path::Path;
-
 use analyze::{First, RuleSet};
 use evidence::{Locator, Time};
 use index::{Field, LinePosition, LinePositions, LocatedLine, MemberSet, Query, TEXT_MAX};
 
+use crate::app::baseline_store::BaselineStore;
 use crate::app::compare::aggregate::Sweep;
-use crate::app::compare::baseline::load;
 use crate::app::compare::normalizer::Lens;
 use crate::app::compare::rows::Example;
 use crate::app::error::Failure;
 use crate::app::missing_times::undated;
-use crate::app::rows::Place;
+use crate::app::rows::ResultPlace;
 use crate::app::search::{Search, Verdict, unheld_fields};
 use crate::app::search_request::SearchRequest;
-use crate::app::wait_for_index::Waiting;
+use crate::app::session::ArchiveSession;
+use crate::app::wait_for_index::IndexWait;
 
 /// Which members are compared, and how their lines are looked at.
 #[derive(Clone, Debug, Default)]
@@ -94,18 +93,18 @@ pub(super) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(super) fn open(
-        archive: &Path,
+        session: &ArchiveSession,
         request: &'a CompareRequest,
-        on_wait: &mut dyn FnMut(Waiting, u64, u64),
+        on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     ) -> Result<Self, Failure> {
-        let mut search = Search::open(archive, &request.search, on_wait)?;
+        let mut search = Search::open(session, &request.search, on_wait)?;
         if let Some(script) = &request.script {
             search.narrow(Query::Field(Field::Script, script.clone()));
         }
         Ok(Self {
             search,
             request,
-            archive: archive.to_path_buf(),
+            archive: session.archive().to_path_buf(),
         })
     }
 
@@ -145,8 +144,9 @@ impl<'a> Scope<'a> {
     }
 
     pub(super) fn lens(&self, selection: &MemberSet<'_>) -> Result<Lens, Failure> {
-        let baselines = self.request.search.exclude_baseline.iter();
-        let baselines = baselines.map(|name| load(&self.archive, name));
+        let store = BaselineStore::new(&self.archive);
+        let excluded = self.request.search.exclude_baseline.iter();
+        let baselines = excluded.map(|name| store.load(name));
         let names = selection.devices().iter();
         let names: Vec<String> = names.filter_map(|device| device.name.clone()).collect();
         let baselines = baselines.collect::<Result<_, _>>()?;
@@ -273,7 +273,7 @@ impl<'s> Places<'s> {
         };
         at.layers.extend(found.and_then(|found| found.part.clone()));
         Ok(Example {
-            place: Place::of(&at, result.device, result.machine_id),
+            place: ResultPlace::of(&at, result.device, result.machine_id),
             script: result.script.or(occurrence.script),
             member: occurrence.member,
             ..Example::default_of()

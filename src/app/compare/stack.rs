@@ -1,7 +1,5 @@
 //! Stack: texts by the number of devices they stand on, rare first.
 
-use std::path::Path;
-
 use rustc_hash::FxHashMap;
 
 use analyze::{Devices, First, Groups, Holding, Novelty, RankRecord};
@@ -13,7 +11,8 @@ use crate::app::compare::normalizer::Lens;
 use crate::app::compare::rows::{Example, RawRow, StackRow};
 use crate::app::compare::scope::{CompareRequest, CompareSummary, Places, Scope, cut, value_at};
 use crate::app::error::Failure;
-use crate::app::wait_for_index::Waiting;
+use crate::app::session::ArchiveSession;
+use crate::app::wait_for_index::IndexWait;
 
 /// What is stacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,9 +70,9 @@ const WORDS: usize = 8;
 /// **Memory**: the groups of a pass (128 MiB), 48 MiB of how rare words are,
 /// and about 90 bytes a row with a bit for each device where many have it.
 pub fn stack(
-    archive: &Path,
+    session: &ArchiveSession,
     request: &StackRequest,
-    on_wait: &mut dyn FnMut(Waiting, u64, u64),
+    on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     on_progress: &mut dyn FnMut(u64, u64),
     take: &mut dyn FnMut(StackRow) -> Result<(), Failure>,
 ) -> Result<CompareSummary, Failure> {
@@ -84,7 +83,7 @@ pub fn stack(
                 .hint("leave --exclude-baseline away, or stack by line or error"),
         );
     }
-    let scope = Scope::open(archive, &request.compare, on_wait)?;
+    let scope = Scope::open(session, &request.compare, on_wait)?;
     let Some(selection) = scope.select()? else {
         return scope.summary(None);
     };

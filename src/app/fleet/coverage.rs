@@ -2,16 +2,15 @@
 //! whole archive. Its holes can be made into a new run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::collect::runtime;
-use crate::app::custody;
 use crate::app::error::Failure;
 use crate::app::fleet::cell::{Brought, Cell, CellState, brought, judge};
 use crate::app::fleet::runs::{every_run, find_run};
 use crate::app::fleet::status::{RunRow, run_cells};
+use crate::app::session::ArchiveSession;
 use collect::CollectSettings;
 use collect::fleet;
 use collect::fleet::{FleetPlan, Step, Wrong};
@@ -36,8 +35,8 @@ pub struct Covered {
     pub unreadable: Vec<RunRow>,
 }
 
-pub fn coverage(archive: &Path, request: &CoverageRequest) -> Result<Covered, Failure> {
-    let catalogue = custody::open_to_read(archive)?;
+pub fn coverage(session: &ArchiveSession, request: &CoverageRequest) -> Result<Covered, Failure> {
+    let catalogue = session.catalogue()?;
     let mut covered = match &request.run {
         Some(run) => {
             let state = find_run(&catalogue, Some(run))?;

@@ -7,7 +7,7 @@ use crate::app;
 use crate::app::{Cell, CellState, CoverageRequest, Covered, Failure};
 use crate::cli::args::Global;
 use crate::cli::output::{Form, Output, counted, human_count, unwritable};
-use crate::cli::{Exit, archive, connect, say};
+use crate::cli::{Exit, connect, say, session};
 
 use crate::cli::fleet::args::Coverage;
 use crate::cli::fleet::grid::{Column, Devices, Grid};
@@ -16,14 +16,13 @@ use crate::cli::fleet::run::Launch;
 use crate::cli::fleet::status::tell_unreadable;
 
 pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
-    let dir = archive(global)?;
     let request = CoverageRequest {
         run: typed.run.clone(),
         older_than: typed
             .older_than
             .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
     };
-    let Covered { cells, unreadable } = app::coverage(&dir, &request)?;
+    let Covered { cells, unreadable } = app::coverage(&session(global)?, &request)?;
     for run in &unreadable {
         tell_unreadable(global, run);
     }
@@ -117,7 +116,7 @@ fn nothing_missing(global: &Global, cells: &[Cell]) -> Exit {
 fn comment(global: &Global, typed: &Coverage) -> Result<String, Failure> {
     match (&typed.comment, &typed.run) {
         (Some(comment), _) => Ok(comment.clone()),
-        (None, Some(run)) => Ok(app::fleet_status(&archive(global)?, Some(run))?.0.comment),
+        (None, Some(run)) => Ok(app::fleet_status(&session(global)?, Some(run))?.0.comment),
         (None, None) => Err(
             Failure::usage("the service wants a comment with every session")
                 .hint("add --comment CASE-42, or name the run: --run RUN"),

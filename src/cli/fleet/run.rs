@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::app;
-use crate::app::{Failure, FleetEnded};
+use crate::app::{ArchiveSession, Failure, FleetEnded};
 use crate::cli::args::{Connect, Global};
 use crate::cli::import::{index_these, print_json};
 use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
@@ -117,7 +117,7 @@ pub fn finish(
 
 /// Brings the index up to date; returns the problems in the run's results.
 fn index_run(global: &Global, dir: &Path, run: &str) -> Result<u64, Failure> {
-    let (_, rows) = app::fleet_status(dir, Some(run))?;
+    let (_, rows) = app::fleet_status(&ArchiveSession::new(dir), Some(run))?;
     let of = rows.iter().filter_map(|row| row.cell.action_id).collect();
     index_these(global, dir, &of)
 }

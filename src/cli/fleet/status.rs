@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use crate::app;
-use crate::app::{Failure, Ordered, RunRow, in_seconds};
+use crate::app::{ArchiveSession, Failure, Ordered, RunRow, in_seconds};
 use crate::cli::args::Global;
 use crate::cli::output::{Form, Output, counted, human_count, visible};
-use crate::cli::{Exit, archive, connect, say};
+use crate::cli::{Exit, archive, connect, say, session};
 use ::collect::fleet::FleetOrder;
 
 use crate::cli::fleet::args;
@@ -27,7 +27,7 @@ fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
     let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
     if typed.all {
         let mut rows = out.rows(Form::from(&typed.form));
-        for run in app::fleet_runs(&archive(global)?)? {
+        for run in app::fleet_runs(&session(global)?)? {
             rows.write(&run)?;
         }
         if rows.finish()? == 0 {
@@ -35,7 +35,7 @@ fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Done);
     }
-    let (run, commands) = app::fleet_status(&archive(global)?, typed.named.run.as_deref())?;
+    let (run, commands) = app::fleet_status(&session(global)?, typed.named.run.as_deref())?;
     let mut rows = out.rows(Form::from(&typed.form));
     for row in commands {
         if !typed.open || !row.cell.state.is_end() {
@@ -45,7 +45,7 @@ fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
     rows.finish()?;
     tell(global, &run);
     if typed.named.run.is_none() {
-        for lost in app::unreadable_runs(&archive(global)?)? {
+        for lost in app::unreadable_runs(&session(global)?)? {
             tell_unreadable(global, &lost);
         }
     }
@@ -136,7 +136,7 @@ fn go_on(global: &Global, typed: &args::Going, order: FleetOrder) -> Result<Exit
         return Ok(Exit::Done);
     }
     let settings = watched(connect::settings(&typed.connect)?, &typed.watch);
-    let (run, _) = app::fleet_status(&dir, run)?;
+    let (run, _) = app::fleet_status(&ArchiveSession::new(&dir), run)?;
     let view = View::new(global, u64::from(run.devices));
     let id = run.run.to_string();
     let events = view.clone().events();
