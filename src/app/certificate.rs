@@ -181,7 +181,7 @@ impl<I: Iterator<Item: Serialize>> Serialize for Streamed<I> {
 }
 
 /// Members that match but for the time asked for.
-struct Undated<'a>(Option<&'a Search<'a>>);
+struct Undated<'a>(Option<&'a Search>);
 
 impl Serialize for Undated<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -222,7 +222,7 @@ impl Verdict {
     }
 }
 
-impl Search<'_> {
+impl Search {
     /// Writes the certificate of the search that was done. Its hash goes into
     /// the custody of the archive.
     ///
@@ -294,7 +294,7 @@ impl Search<'_> {
             who: event.who,
             host: event.host,
             query: Asked {
-                typed: self.request,
+                typed: &self.request,
                 counted_by,
                 understood: understood(&self.query),
             },

@@ -75,9 +75,9 @@ pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
         view.question(question.tells, &command(question))?;
         let request = request(question);
         let mut search = Search::open(&session, &request, &mut |_, _, _| {})?;
-        search.hits(&mut |hit| {
+        search.hits(|hit| {
             shown.get_or_insert_with(|| hit.member.place.reference.clone());
-            Ok(view.hit(&hit)?)
+            view.hit(&hit).map_err(Failure::from)
         })?;
         view.answered(search.summary())?;
     }

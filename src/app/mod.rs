@@ -9,6 +9,7 @@ mod baseline_store;
 mod certificate;
 mod collect;
 mod compare;
+mod cursor;
 mod custody;
 mod decode_settings;
 #[cfg(feature = "emulator")]
@@ -38,6 +39,7 @@ mod status;
 mod system;
 mod text_sink;
 mod verify;
+mod visit;
 mod wait_for_index;
 
 pub use crate::app::collect::{CollectReport, check_collect, collect_into, until_interrupted};
@@ -47,6 +49,7 @@ pub use crate::app::compare::{
     TwinRow, TwinsRequest, VARIANTS_COUNTED, delete_baseline, diff, export_baseline,
     import_baseline, learn_baseline, list_baselines, show_baseline, stack, template_of, twins,
 };
+pub use crate::app::cursor::HitCursor;
 #[cfg(feature = "emulator")]
 pub use crate::app::demo::{DemoView, demo};
 pub use crate::app::error::{Failure, FailureKind};

@@ -151,6 +151,12 @@ pub struct HitRow {
 }
 
 impl HitRow {
+    /// **Units**: bytes of the lines it shows.
+    pub(super) fn text_bytes(&self) -> usize {
+        let context = self.before.iter().chain(&self.after);
+        self.shown.text.len() + context.map(String::len).sum::<usize>()
+    }
+
     /// The same object as by `Serialize`. Most of it is the same for all hits
     /// of a member, and millions are listed: that part is written once, and so
     /// is a line that comes again.

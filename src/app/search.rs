@@ -15,12 +15,14 @@ use index::{
 };
 
 use crate::app::baseline_filter::BaselineFilter;
+use crate::app::cursor::HitCursor;
 use crate::app::custody;
 use crate::app::error::Failure;
 use crate::app::missing_times::{MemberId, member_of, undated};
 use crate::app::rows::{CountRow, HitRow, MemberRow, ResultPlace};
 use crate::app::search_request::{SearchRequest, Sort, understood};
 use crate::app::session::{ArchiveSession, JournalReader};
+use crate::app::visit::until_error;
 use crate::app::wait_for_index::{IndexWait, wait_for_index};
 
 /// What a search went through.
@@ -119,8 +121,8 @@ pub struct TextWay {
 }
 
 /// A search over the archive as it is when it is opened.
-pub struct Search<'a> {
-    pub(super) request: &'a SearchRequest,
+pub struct Search {
+    pub(super) request: SearchRequest,
     pub(super) query: Query,
     pub(super) began: Timestamp,
     /// The journal's end when the search began.
@@ -131,14 +133,14 @@ pub struct Search<'a> {
     pub(super) summary: SearchSummary,
 }
 
-impl<'a> Search<'a> {
+impl Search {
     /// Reads the query, then opens archive and index, and waits for the index
     /// where that is asked for.
     ///
     /// **Errors**: a query that cannot be read; an index that is damaged.
     pub fn open(
         session: &ArchiveSession,
-        request: &'a SearchRequest,
+        request: &SearchRequest,
         on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     ) -> Result<Self, Failure> {
         let began = Timestamp::now();
@@ -160,7 +162,7 @@ impl<'a> Search<'a> {
             ..SearchSummary::default()
         };
         Ok(Self {
-            request,
+            request: request.clone(),
             query,
             began,
             sealed,
@@ -185,16 +187,21 @@ impl<'a> Search<'a> {
         self.query = query.and(more);
     }
 
-    /// Hands out every hit, in order.
-    pub fn hits(
+    /// Starts the search on a background thread.
+    pub fn into_cursor(self) -> Result<HitCursor, Failure> {
+        HitCursor::start(self)
+    }
+
+    /// Calls `each` for every hit, in order, until it returns an error.
+    pub fn hits<E: From<Failure>>(
         &mut self,
-        take: &mut dyn FnMut(HitRow) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let (request, query) = (self.request, &self.query);
-        let Some(searcher) = &self.searcher else {
-            return self.in_nothing("");
+        mut each: impl FnMut(HitRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(searcher) = self.searcher.clone() else {
+            return Ok(self.in_nothing("")?);
         };
-        let mut filter = BaselineFilter::load(&self.archive, &request.exclude_baseline, searcher)?;
+        let (request, query) = (&self.request, &self.query);
+        let mut filter = BaselineFilter::load(&self.archive, &request.exclude_baseline, &searcher)?;
         let is_filtered = filter.is_some();
         let options = SearchOptions {
             // Hidden hits do not count towards the limit.
@@ -205,38 +212,34 @@ impl<'a> Search<'a> {
             ..SearchOptions::default()
         };
         let mut rows = Rows::new(request.sort);
-        let (mut failed, mut hidden, mut given) = (None, 0, 0);
-        let mut found = searcher
-            .search(query, &options, &mut |hit| {
+        let (mut hidden, mut given) = (0, 0);
+        let ran = until_error(
+            |visit| searcher.search(query, &options, visit),
+            |hit| {
                 if filter.as_mut().is_some_and(|filter| filter.hides(&hit)) {
                     hidden += 1;
-                    return ControlFlow::Continue(());
+                    return Ok(ControlFlow::Continue(()));
                 }
                 if is_filtered && request.limit == Some(given) {
-                    return ControlFlow::Break(());
+                    return Ok(ControlFlow::Break(()));
                 }
                 given += 1;
-                match rows.row(hit).and_then(&mut *take) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(failure) => {
-                        failed = Some(failure);
-                        ControlFlow::Break(())
-                    }
-                }
-            })
-            .map_err(|error| request.refused(error, query))?;
+                each(rows.row(hit)?)?;
+                Ok::<_, E>(ControlFlow::Continue(()))
+            },
+        )?;
+        let mut found = ran.map_err(|error| request.refused(error, query))?;
         found.hits = given;
+        let undated = undated(&searcher, query, None).map_err(Failure::from)?;
+        let limit = request.limit;
+        let unheld = unheld_fields(&searcher, query, found.hits)?;
         self.summary.hidden = hidden;
-        if let Some(failure) = failed {
-            return Err(failure);
-        }
-        let undated = undated(searcher, query, None)?;
         self.summary.hits = found.hits;
         self.summary.members_hit = rows.members;
         self.summary.devices_hit = Some(rows.devices.len() as u64);
         self.summary.undated = undated.values().sum();
-        self.summary.note(&found, request.limit);
-        self.summary.unheld_fields = unheld_fields(searcher, query, found.hits)?;
+        self.summary.note(&found, limit);
+        self.summary.unheld_fields = unheld;
         self.note_custody("");
         Ok(())
     }
@@ -244,7 +247,7 @@ impl<'a> Search<'a> {
     /// How many hits, for each value of a field where one is named.
     pub fn count(&mut self, by: Option<&str>) -> Result<Vec<CountRow>, Failure> {
         let by = by.map(parse_field).transpose()?;
-        let (request, query) = (self.request, &self.query);
+        let (request, query) = (&self.request, &self.query);
         let Some(searcher) = &self.searcher else {
             self.in_nothing("--count ")?;
             return Ok(Vec::new());

@@ -272,9 +272,9 @@ mod tests {
         let mut search = Search::open(session, &request, &mut |_, _, _| {}).unwrap();
         let mut hits = 0;
         search
-            .hits(&mut |_| {
+            .hits(|_| {
                 hits += 1;
-                Ok(())
+                Ok::<_, Failure>(())
             })
             .unwrap();
         hits

@@ -60,11 +60,11 @@ fn request(typed: &args::Search) -> SearchRequest {
 }
 
 /// Opens the search; with --wait says what is waited for, once.
-fn open<'a>(
+fn open(
     global: &Global,
     session: &ArchiveSession,
-    request: &'a SearchRequest,
-) -> Result<Search<'a>, Failure> {
+    request: &SearchRequest,
+) -> Result<Search, Failure> {
     let mut progress: Option<(IndexWait, Progress)> = None;
     Search::open(session, request, &mut |waiting, done, total| {
         if progress.as_ref().is_none_or(|(was, _)| *was != waiting) {
@@ -89,7 +89,7 @@ fn answer(
     typed: &args::Search,
     form: Form,
     out: Output,
-    search: &mut Search<'_>,
+    search: &mut Search,
 ) -> Result<(), Failure> {
     if typed.count {
         let mut rows = out.rows(form);
@@ -98,7 +98,7 @@ fn answer(
         rows.finish()?;
     } else {
         let mut rows = out.rows(form);
-        search.hits(&mut |row| Ok(rows.write(&row)?))?;
+        search.hits(|row| rows.write(&row).map_err(Failure::from))?;
         rows.finish()?;
     }
     Ok(())

@@ -86,7 +86,7 @@ impl CompareSummary {
 
 /// An archive opened to compare in it.
 pub(super) struct Scope<'a> {
-    pub(super) search: Search<'a>,
+    pub(super) search: Search,
     request: &'a CompareRequest,
     archive: std::path::PathBuf,
 }
