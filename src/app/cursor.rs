@@ -203,6 +203,7 @@ mod tests {
     use super::*;
     use crate::app::import::{DeviceFrom, import};
     use crate::app::index_update::update_index;
+    use crate::app::notes::Note;
     use crate::app::search_request::SearchRequest;
     use crate::app::session::ArchiveSession;
 
@@ -268,7 +269,8 @@ mod tests {
         assert_eq!(lines(&page), (31..=40).collect::<Vec<_>>());
         assert_eq!(cursor.skip_hits(100).unwrap(), 10);
         assert!(cursor.next_page(10).unwrap().is_empty());
-        assert!(cursor.finish().unwrap().summary().stopped);
+        let search = cursor.finish().unwrap();
+        assert!(search.summary().notes.contains(&Note::StoppedAtLimit));
     }
 
     #[test]

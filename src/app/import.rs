@@ -19,6 +19,7 @@ use crate::app::custody;
 use crate::app::error::{Failure, FailureKind};
 use crate::app::import_plan;
 use crate::app::import_plan::{Found, Keyed, LeftOut, Plan};
+use crate::app::notes::{Note, NoteList};
 
 /// Where the device of an imported result comes from.
 #[derive(Debug)]
@@ -93,6 +94,15 @@ pub struct ImportReport {
 }
 
 impl ImportReport {
+    /// What qualifies the report.
+    pub fn notes(&self) -> Vec<Note> {
+        let mut notes = NoteList::default();
+        notes.count(self.without_device, |files| Note::FilesWithoutDevice {
+            files,
+        });
+        notes.into_notes()
+    }
+
     /// Nothing of what was named is missing, and all of it could be read.
     pub fn is_complete(&self) -> bool {
         self.gaps == 0

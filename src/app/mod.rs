@@ -17,6 +17,7 @@ mod demo;
 mod error;
 mod fleet;
 mod gaps;
+mod hit_rows;
 mod import;
 mod import_plan;
 mod index_files;
@@ -26,6 +27,7 @@ mod index_update;
 mod indexer;
 mod list;
 mod missing_times;
+mod notes;
 mod parse_args;
 mod problems;
 mod rows;
@@ -44,10 +46,11 @@ mod wait_for_index;
 
 pub use crate::app::collect::{CollectReport, check_collect, collect_into, until_interrupted};
 pub use crate::app::compare::{
-    ANALYZERS, BaselineRow, By, CompareRequest, CompareSummary, DiffKind, DiffRequest, DiffRow,
-    LearnRequest, RULES, RawRow, RuleSet, SideRow, Sides, StackRequest, StackRow, TwinLine,
-    TwinRow, TwinsRequest, VARIANTS_COUNTED, delete_baseline, diff, export_baseline,
-    import_baseline, learn_baseline, list_baselines, show_baseline, stack, template_of, twins,
+    ANALYZERS, BaselineList, BaselineRow, By, CompareRequest, CompareSummary, DiffKind,
+    DiffRequest, DiffRow, LearnRequest, RULES, RawRow, RuleSet, SideRow, Sides, StackRequest,
+    StackRow, TwinLine, TwinRow, TwinsRequest, VARIANTS_COUNTED, delete_baseline, diff,
+    export_baseline, import_baseline, learn_baseline, list_baselines, show_baseline, stack,
+    template_of, twins,
 };
 pub use crate::app::cursor::HitCursor;
 #[cfg(feature = "emulator")]
@@ -65,12 +68,13 @@ pub use crate::app::index_options::{add_passwords, set_code_page};
 pub use crate::app::index_update::{update_index, update_index_unless_busy};
 pub use crate::app::indexer::IndexReport;
 pub use crate::app::list::{ListFilter, list};
+pub use crate::app::notes::{Note, Verdict};
 pub use crate::app::parse_args::{parse_action, parse_reference, parse_time};
 pub use crate::app::problems::{count_problems, problems};
 pub use crate::app::rows::{
     CountRow, GapRow, HitRow, ListRow, MemberRow, ProblemRow, ResultPlace, ResultState,
 };
-pub use crate::app::search::{Explained, Search, SearchSummary, TextWay, Verdict};
+pub use crate::app::search::{Search, SearchExplanation, SearchSummary, TextAccess};
 pub use crate::app::search_request::{SearchRequest, Sort};
 pub use crate::app::service::{
     PackageEnded, action_as_sent, delete_from_library, finish_package, list_library,

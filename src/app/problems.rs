@@ -6,18 +6,19 @@ use std::collections::HashSet;
 use evidence::{ActionId, Locator};
 
 use crate::app::error::Failure;
+use crate::app::notes::{Note, NoteList};
 use crate::app::rows::{ProblemRow, ResultPlace};
 use crate::app::session::ArchiveSession;
 
-/// Calls `each` for every problem in indexed results. Returns the number of
-/// results that are not indexed, whose problems are not known yet.
+/// Calls `each` for every problem in indexed results. Returns a note if there
+/// are results that are not indexed, whose problems are not known yet.
 pub fn problems(
     session: &ArchiveSession,
     each: &mut dyn FnMut(ProblemRow) -> Result<(), Failure>,
-) -> Result<u64, Failure> {
+) -> Result<Vec<Note>, Failure> {
     let catalogue = session.catalogue()?;
     let Some(searcher) = session.index()? else {
-        return Ok(catalogue.record_count() as u64);
+        return Ok(not_indexed(catalogue.record_count()));
     };
     for placed in searcher.problems() {
         let facts = catalogue.record(placed.id)?.map(|record| record.facts);
@@ -35,7 +36,14 @@ pub fn problems(
             message: placed.problem.message,
         })?;
     }
-    Ok(catalogue.results_since(searcher.watermark()).len() as u64)
+    let late = catalogue.results_since(searcher.watermark());
+    Ok(not_indexed(late.len()))
+}
+
+fn not_indexed(results: usize) -> Vec<Note> {
+    let mut notes = NoteList::default();
+    notes.count(results as u64, |results| Note::NotIndexed { results });
+    notes.into_notes()
 }
 
 /// Number of problems in the indexed results of some actions.

@@ -7,6 +7,7 @@ use evidence::ActionId;
 
 use crate::cli::args;
 use crate::cli::args::Global;
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, archive, say};
@@ -42,15 +43,7 @@ pub fn import(global: &Global, typed: args::Import) -> Result<Exit, Failure> {
     if report.gaps > 0 {
         say(global, "`gaps` says why");
     }
-    if report.without_device > 0 {
-        let files = counted(report.without_device, "file");
-        say(
-            global,
-            &format!(
-                "note: {files} of no device: no path below what was named has one; comparisons leave them out"
-            ),
-        );
-    }
+    print_notes(global, Qualified::Listing, &report.notes());
     if !typed.no_index {
         report.problems = Some(index_these(global, &dir, &report.of)?);
     }

@@ -12,6 +12,7 @@ mod fleet;
 mod import;
 mod keyring;
 mod library;
+mod notes;
 mod output;
 mod profile;
 mod progress;
@@ -183,14 +184,6 @@ fn session(global: &Global) -> Result<ArchiveSession, Failure> {
 fn say(global: &Global, text: &str) {
     if !global.quiet {
         eprintln!("{text}");
-    }
-}
-
-/// Names that no member has: what is not found by them proves nothing.
-fn say_unheld(global: &Global, fields: &[String]) {
-    for field in fields {
-        let hint = "`list` shows devices and scripts, `help query` how values are written";
-        say(global, &format!("note: no member is of {field}; {hint}"));
     }
 }
 

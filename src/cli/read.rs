@@ -7,6 +7,7 @@ use crate::app::{Failure, ListFilter};
 
 use crate::cli::args;
 use crate::cli::args::Global;
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, counted, human_bytes};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, say, session};
@@ -39,19 +40,11 @@ pub fn gaps(global: &Global, typed: &args::Gaps) -> Result<Exit, Failure> {
 pub fn problems(global: &Global, typed: &args::Problems) -> Result<Exit, Failure> {
     let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
     let mut rows = out.rows(Form::from(&typed.form));
-    let unindexed = app::problems(&session(global)?, &mut |row| Ok(rows.write(&row)?))?;
-    if rows.finish()? == 0 && unindexed == 0 {
+    let notes = app::problems(&session(global)?, &mut |row| Ok(rows.write(&row)?))?;
+    if rows.finish()? == 0 && notes.is_empty() {
         say(global, "no problems");
     }
-    if unindexed > 0 {
-        say(
-            global,
-            &format!(
-                "note: {} not indexed yet and its problems not known; run `index`",
-                counted(unindexed, "result")
-            ),
-        );
-    }
+    print_notes(global, Qualified::Listing, &notes);
     Ok(Exit::Done)
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::app::{
-    ArchiveStatus, CountRow, Explained, GapRow, HitRow, Lines, ListRow, ProblemRow, ResultState,
-    TextWay, View, ViewMember,
+    ArchiveStatus, CountRow, GapRow, HitRow, Lines, ListRow, ProblemRow, ResultState,
+    SearchExplanation, TextAccess, View, ViewMember,
 };
 use evidence::Time;
 
@@ -383,7 +383,7 @@ impl Lines for LineView<'_> {
 }
 
 /// How a search came to its answer, on lines of their own.
-pub fn explained(explained: &Explained) -> String {
+pub fn explained(explained: &SearchExplanation) -> String {
     let mut told = String::from("explain: how each text was looked for\n");
     for text in &explained.texts {
         told += &format!("  {}\n      {}\n", visible(&text.text), way(text));
@@ -405,7 +405,7 @@ pub fn explained(explained: &Explained) -> String {
     told
 }
 
-fn way(text: &TextWay) -> String {
+fn way(text: &TextAccess) -> String {
     let mut ways = Vec::new();
     if text.candidate_lines_by_words > 0 {
         let lines = counted(text.candidate_lines_by_words, "candidate line");

@@ -1,11 +1,12 @@
 use crate::app;
-use crate::app::{ArchiveSession, Failure, IndexWait, Search, SearchRequest, Verdict};
+use crate::app::{ArchiveSession, Failure, IndexWait, Note, Search, SearchRequest, Verdict};
 
 use crate::cli::args;
 use crate::cli::args::Global;
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, check_place, counted};
 use crate::cli::progress::Progress;
-use crate::cli::{Exit, render, say, say_unheld, session};
+use crate::cli::{Exit, render, say, session};
 
 pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
     let request = request(typed);
@@ -106,79 +107,12 @@ fn answer(
 
 /// What a person must know to trust the answer.
 fn tell(global: &Global, form: Form, summary: &app::SearchSummary) {
-    if summary.unindexed > 0 {
-        say(
-            global,
-            &format!(
-                "note: {} not indexed yet and not searched; run `index`, or search with --wait",
-                counted(summary.unindexed, "result")
-            ),
-        );
-    }
-    if summary.unreadable > 0 && (summary.hits == 0 || global.verbose) {
-        say(
-            global,
-            &format!(
-                "note: text is hidden by {}; `problems` names them",
-                counted(summary.unreadable, "problem")
-            ),
-        );
-    }
-    if summary.undated > 0 {
-        say(
-            global,
-            &format!(
-                "note: left out {} that would match but have no time; search without since and until to see them",
-                counted(summary.undated, "member")
-            ),
-        );
-    }
-    if summary.cut > 0 {
-        let cut = counted(summary.cut, "line or text");
-        say(
-            global,
-            &format!(
-                "note: searched {cut} window by window, being too long for this pattern; a match longer than a window may be missed (`help query`)"
-            ),
-        );
-    }
-    if summary.hidden > 0 {
-        let hidden = counted(summary.hidden, "hit");
-        say(
-            global,
-            &format!("note: left out {hidden} that the baseline knows"),
-        );
-    }
-    if let Some(lines) = summary.scanned_lines {
-        let lines = counted(lines, "distinct line");
-        say(
-            global,
-            &format!(
-                "note: read {lines} one by one: neither words nor 4-grams of the query narrow them down"
-            ),
-        );
-    }
-    say_unheld(global, &summary.unheld_fields);
-    if summary.members + summary.undated + summary.unindexed == 0 {
-        say(global, "note: nothing is in this archive to search");
-    }
-    if summary.built_texts {
-        say(
-            global,
-            "note: built every text again, since the pattern may match over line ends",
-        );
-    }
-    for name in summary.seeming_fields.iter().filter(|_| summary.hits == 0) {
-        say(
-            global,
-            &format!(
-                "note: there is no field {name}:, searched as text; `help query` lists the fields"
-            ),
-        );
-    }
-    if summary.stopped {
-        say(global, "note: stopped at --limit; there are more");
-    }
+    let is_shown = |note: &&Note| match note {
+        Note::TextUnreadable { .. } => summary.hits == 0 || global.verbose,
+        _ => true,
+    };
+    let notes = summary.notes.iter().filter(is_shown);
+    print_notes(global, Qualified::Search, notes);
     if form == Form::People {
         let devices = summary
             .devices_hit

@@ -17,6 +17,7 @@ use crate::app::baseline_store::{BaselineStore, check_name};
 use crate::app::compare::scope::{CompareRequest, CompareSummary, Scope};
 use crate::app::custody;
 use crate::app::error::{Failure, FailureKind};
+use crate::app::notes::Note;
 use crate::app::session::ArchiveSession;
 use crate::app::wait_for_index::IndexWait;
 
@@ -137,35 +138,42 @@ pub fn learn_baseline(
         members,
         rules,
     };
-    let mut summary = scope.summary(Some(&selection))?;
-    summary.hidden = sweep.hidden();
+    let mut counts = scope.counts(&selection)?;
+    counts.hidden = sweep.hidden();
     let baseline = learner.learned(facts)?;
     baselines.write(&baseline)?;
     let row = BaselineRow::of(baseline.facts(), baseline.lines());
-    summary.rows = row.lines;
+    counts.rows = row.lines;
     note(
         session,
         &format!("baseline learn {} {}", row.full_name(), row.learned_from),
     );
-    Ok((row, summary))
+    Ok((row, scope.summary(counts)))
 }
 
-/// Every version of every baseline, ordered by name. `unusable` is called for
-/// each version that cannot be read.
-pub fn list_baselines(
-    session: &ArchiveSession,
-    unusable: &mut dyn FnMut(&str, Failure),
-) -> Result<Vec<BaselineRow>, Failure> {
+/// The baselines of an archive.
+#[derive(Clone, Debug, Default)]
+pub struct BaselineList {
+    /// Every version, ordered by name.
+    pub rows: Vec<BaselineRow>,
+    pub notes: Vec<Note>,
+}
+
+/// Lists the baselines. A version that cannot be read becomes a note.
+pub fn list_baselines(session: &ArchiveSession) -> Result<BaselineList, Failure> {
     session.journal()?;
     let baselines = BaselineStore::new(session.archive());
-    let mut rows = Vec::new();
+    let mut list = BaselineList::default();
     for (name, version) in baselines.versions()? {
         match baselines.facts(&name, version) {
-            Ok((facts, lines)) => rows.push(BaselineRow::of(&facts, lines)),
-            Err(failure) => unusable(&format!("{name}@{version}"), failure),
+            Ok((facts, lines)) => list.rows.push(BaselineRow::of(&facts, lines)),
+            Err(failure) => list.notes.push(Note::UnusableBaseline {
+                name: format!("{name}@{version}"),
+                why: failure.chain(),
+            }),
         }
     }
-    Ok(rows)
+    Ok(list)
 }
 
 /// The export of a baseline: text, which `import_baseline` reads.

@@ -8,7 +8,9 @@ use index::{Field, MemberSet, Query, ResultMetadata, SelectedDevice};
 
 use crate::app::compare::aggregate::Side;
 use crate::app::compare::rows::{DiffKind, DiffRow, SideRow};
-use crate::app::compare::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
+use crate::app::compare::scope::{
+    CompareCounts, CompareRequest, CompareSummary, Places, Scope, cut,
+};
 use crate::app::error::{Failure, FailureKind};
 use crate::app::parse_args::parse_time;
 use crate::app::session::ArchiveSession;
@@ -77,21 +79,21 @@ pub fn diff(
     let part = part_of(&specs)?;
     if !matches!(request.sides, Sides::Rest(_)) {
         let either = specs.iter().map(Spec::query).collect();
-        scope.search.narrow(Query::Or(either));
+        scope.search.restrict(Query::Or(either));
     }
     let Some(selection) = scope.select()? else {
-        return scope.summary(None);
+        return Ok(scope.summary(CompareCounts::default()));
     };
-    let mut summary = scope.summary(Some(&selection))?;
+    let mut counts = scope.counts(&selection)?;
     check_one(request, &selection)?;
     let picking = Picking::new(&scope, &selection, &specs)?;
     let Picked { sides, left_out } = picking.sides(request)?;
     let asked = Asked::of(&scope, request, &specs)?;
     let checked = check(&sides, &specs, request, &picking, &asked);
-    checked.map_err(|failure| unless_late(failure, summary.unindexed))?;
-    summary.older = left_out.older;
-    summary.undated += left_out.undated;
-    summary.deviceless = left_out.deviceless;
+    checked.map_err(|failure| unless_late(failure, scope.search.not_indexed))?;
+    counts.older = left_out.older;
+    counts.without_time += left_out.undated;
+    counts.without_device = left_out.deviceless;
     let lens = scope.lens(&selection)?;
     let pairing = pairing(request, &asked);
     let sweep = scope.sweep(&selection, &lens).of_part(part);
@@ -110,12 +112,12 @@ pub fn diff(
         same,
         unpaired,
     } = differing(&groups, &pairing);
-    summary.unpaired = unpaired;
-    summary.hidden = sweep.hidden();
-    summary.texts = groups.numbers().count() as u64;
-    summary.same = same;
+    counts.unpaired = unpaired;
+    counts.hidden = sweep.hidden();
+    counts.texts = groups.numbers().count() as u64;
+    counts.same = same;
     if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
-        summary.left_out = changes.len().saturating_sub(limit) as u64;
+        counts.left_out = changes.len().saturating_sub(limit) as u64;
         changes.truncate(limit);
     }
     let mut telling = Telling {
@@ -125,11 +127,11 @@ pub fn diff(
     };
     for change in changes {
         let row = telling.row(change)?;
-        summary.rows += 1;
+        counts.rows += 1;
         take(row)?;
     }
     scope.note(&format!("diff {}", request.said()));
-    Ok(summary)
+    Ok(scope.summary(counts))
 }
 
 /// Against the rest: devices that were asked, whether or not they have the

@@ -15,8 +15,8 @@ mod template_cache;
 mod tests;
 
 pub use crate::app::compare::baseline::{
-    BaselineRow, LearnRequest, delete_baseline, export_baseline, import_baseline, learn_baseline,
-    list_baselines, show_baseline,
+    BaselineList, BaselineRow, LearnRequest, delete_baseline, export_baseline, import_baseline,
+    learn_baseline, list_baselines, show_baseline,
 };
 pub use crate::app::compare::diff::{DiffRequest, Sides, diff};
 pub use crate::app::compare::outliers::{TwinsRequest, twins};

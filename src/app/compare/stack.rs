@@ -9,7 +9,9 @@ use index::{MemberSet, Occurrence, ResultMetadata};
 use crate::app::compare::aggregate::Sweep;
 use crate::app::compare::normalizer::Lens;
 use crate::app::compare::rows::{Example, RawRow, StackRow};
-use crate::app::compare::scope::{CompareRequest, CompareSummary, Places, Scope, cut, value_at};
+use crate::app::compare::scope::{
+    CompareCounts, CompareRequest, CompareSummary, Places, Scope, cut, value_at,
+};
 use crate::app::error::Failure;
 use crate::app::session::ArchiveSession;
 use crate::app::wait_for_index::IndexWait;
@@ -85,17 +87,17 @@ pub fn stack(
     }
     let scope = Scope::open(session, &request.compare, on_wait)?;
     let Some(selection) = scope.select()? else {
-        return scope.summary(None);
+        return Ok(scope.summary(CompareCounts::default()));
     };
-    let mut summary = scope.summary(Some(&selection))?;
+    let mut counts = scope.counts(&selection)?;
     let lens = scope.lens(&selection)?;
     let stacking = Stacking::new(request, &scope, &selection, &lens)?;
     let (mut records, novelty, texts) = stacking.records(on_progress)?;
-    summary.hidden = stacking.sweep.hidden();
-    summary.texts = texts;
+    counts.hidden = stacking.sweep.hidden();
+    counts.texts = texts;
     records.sort_unstable_by_key(RankRecord::turn);
     if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
-        summary.left_out = records.len().saturating_sub(limit) as u64;
+        counts.left_out = records.len().saturating_sub(limit) as u64;
         records.truncate(limit);
     }
     let mut raw = stacking.raw_of(&scope, &records)?;
@@ -106,12 +108,12 @@ pub fn stack(
             row.raw_left_out = left_out;
             row.raw = stacking.raw_rows(&lines, &mut places)?;
         }
-        summary.rows += 1;
+        counts.rows += 1;
         take(row)?;
     }
-    summary.unheld_fields = scope.unheld_fields(summary.rows)?;
+    counts.unknown_values = scope.unknown_values(counts.rows)?;
     scope.note(&request.said());
-    Ok(summary)
+    Ok(scope.summary(counts))
 }
 
 /// Raw lines of a row, and how many were left out.

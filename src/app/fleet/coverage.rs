@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::app::collect::runtime;
 use crate::app::error::Failure;
 use crate::app::fleet::cell::{Brought, Cell, CellState, brought, judge};
-use crate::app::fleet::runs::{every_run, find_run};
-use crate::app::fleet::status::{RunRow, run_cells};
+use crate::app::fleet::runs::{UnreadableRecord, every_run, find_run};
+use crate::app::fleet::status::run_cells;
+use crate::app::notes::Note;
 use crate::app::session::ArchiveSession;
 use collect::CollectSettings;
 use collect::fleet;
@@ -31,8 +32,8 @@ pub struct CoverageRequest {
 pub struct Covered {
     /// Every command on every device, ordered by device and command.
     pub cells: Vec<Cell>,
-    /// Runs that cannot be read: what they planned is not among the cells.
-    pub unreadable: Vec<RunRow>,
+    /// Runs that cannot be read, whose planned commands are not among the cells.
+    pub notes: Vec<Note>,
 }
 
 pub fn coverage(session: &ArchiveSession, request: &CoverageRequest) -> Result<Covered, Failure> {
@@ -43,7 +44,7 @@ pub fn coverage(session: &ArchiveSession, request: &CoverageRequest) -> Result<C
             let devices = run_cells(&catalogue, &state)?.into_iter();
             Covered {
                 cells: devices.flat_map(|device| device.cells).collect(),
-                unreadable: Vec::new(),
+                notes: Vec::new(),
             }
         }
         None => archive_cells(&catalogue)?,
@@ -104,7 +105,7 @@ fn archive_cells(catalogue: &Catalogue) -> Result<Covered, Failure> {
     }
     Ok(Covered {
         cells: with_never_run(latest),
-        unreadable: unreadable.into_iter().map(RunRow::of).collect(),
+        notes: unreadable.iter().map(UnreadableRecord::note).collect(),
     })
 }
 

@@ -2,13 +2,23 @@
 //! read says why, and hides no other.
 
 use crate::app::error::{Failure, FailureKind};
+use crate::app::notes::Note;
 use collect::fleet::{RunId, RunRecord, RunState};
 use store::{Catalogue, FleetNote};
 
 /// A run whose record cannot be read.
-pub(super) struct Unreadable {
+pub(super) struct UnreadableRecord {
     pub run: RunId,
     pub why: String,
+}
+
+impl UnreadableRecord {
+    pub(super) fn note(&self) -> Note {
+        Note::UnreadableRun {
+            run: self.run.to_string(),
+            why: self.why.clone(),
+        }
+    }
 }
 
 /// Finds a run by the beginning of its id; the newest that can be read where
@@ -47,13 +57,13 @@ pub(super) fn find_run(catalogue: &Catalogue, typed: Option<&str>) -> Result<Run
 /// Every run that can be read, oldest first, and the others.
 pub(super) fn every_run(
     catalogue: &Catalogue,
-) -> Result<(Vec<RunState>, Vec<Unreadable>), Failure> {
+) -> Result<(Vec<RunState>, Vec<UnreadableRecord>), Failure> {
     let (heads, mut unreadable) = heads(catalogue)?;
     let mut runs = Vec::new();
     for head in heads {
         match read_run(catalogue, head.id) {
             Ok(run) => runs.push(run),
-            Err(failure) => unreadable.push(Unreadable {
+            Err(failure) => unreadable.push(UnreadableRecord {
                 run: head.id,
                 why: failure.chain(),
             }),
@@ -63,7 +73,9 @@ pub(super) fn every_run(
 }
 
 /// Oldest first, and those that cannot be read.
-pub(super) fn heads(catalogue: &Catalogue) -> Result<(Vec<RunRecord>, Vec<Unreadable>), Failure> {
+pub(super) fn heads(
+    catalogue: &Catalogue,
+) -> Result<(Vec<RunRecord>, Vec<UnreadableRecord>), Failure> {
     let (mut heads, mut unreadable) = (Vec::new(), Vec::new());
     for note in catalogue.fleet_runs()? {
         match read_head(note) {
@@ -75,9 +87,9 @@ pub(super) fn heads(catalogue: &Catalogue) -> Result<(Vec<RunRecord>, Vec<Unread
     Ok((heads, unreadable))
 }
 
-fn read_head(note: FleetNote) -> Result<RunRecord, Unreadable> {
+fn read_head(note: FleetNote) -> Result<RunRecord, UnreadableRecord> {
     let run = RunId::from_bytes(note.run);
-    serde_json::from_value(note.value).map_err(|error| Unreadable {
+    serde_json::from_value(note.value).map_err(|error| UnreadableRecord {
         run,
         why: unread(run, &format!("its head: {error}")),
     })

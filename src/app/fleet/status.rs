@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::app::error::Failure;
 use crate::app::fleet::cell::{Brought, Cell};
 use crate::app::fleet::run::is_at_run;
-use crate::app::fleet::runs::{Unreadable, every_run, find_run, heads};
+use crate::app::fleet::runs::{UnreadableRecord, every_run, find_run, heads};
+use crate::app::notes::Note;
 use crate::app::session::ArchiveSession;
 use collect::fleet::{Bound, DeviceRecord, DeviceState, Needs, RunId, RunState, SESSION_USUAL};
 use evidence::{Action, Time};
@@ -69,17 +70,17 @@ pub fn fleet_runs(session: &ArchiveSession) -> Result<Vec<RunRow>, Failure> {
     rows.chain(lost).collect()
 }
 
-/// Runs of which nothing can be read, not even how old they are.
+/// A note for each run whose record cannot be read at all.
 ///
 /// **Cost**: a read a run.
-pub fn unreadable_runs(session: &ArchiveSession) -> Result<Vec<RunRow>, Failure> {
+pub fn unreadable_runs(session: &ArchiveSession) -> Result<Vec<Note>, Failure> {
     let catalogue = session.catalogue()?;
     let (_, unreadable) = heads(&catalogue)?;
-    Ok(unreadable.into_iter().map(RunRow::of).collect())
+    Ok(unreadable.iter().map(UnreadableRecord::note).collect())
 }
 
 impl RunRow {
-    pub(super) fn of(lost: Unreadable) -> Self {
+    pub(super) fn of(lost: UnreadableRecord) -> Self {
         Self {
             run: lost.run,
             comment: String::new(),

@@ -14,10 +14,11 @@ use crate::app::{
 
 use crate::cli::args::Global;
 use crate::cli::compare::args::{Baseline, By, Diff, Learn, Select, Stack, Templates, Twins};
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, Row, counted, visible, write_visible};
 use crate::cli::profile;
 use crate::cli::progress::Progress;
-use crate::cli::{Exit, say, say_unheld, session};
+use crate::cli::{Exit, say, session};
 
 pub fn stack(global: &Global, typed: &Stack) -> Result<Exit, Failure> {
     let request = StackRequest {
@@ -147,22 +148,17 @@ pub fn baseline(global: &Global, typed: &Baseline) -> Result<Exit, Failure> {
         Baseline::List { form } => {
             let out = Output::open(form.output.as_deref(), global.no_color)?;
             let mut rows = out.rows(Form::from(form));
-            let mut broken = 0u64;
-            let listed = app::list_baselines(&session, &mut |name, failure| {
-                broken += 1;
-                // A file beside the baselines may have any name.
-                let said = format!("{name} cannot be used: {failure}");
-                eprintln!("warning: {}", visible(&said));
-            })?;
-            for row in listed {
-                rows.write(&row)?;
+            let listed = app::list_baselines(&session)?;
+            print_notes(global, Qualified::Listing, &listed.notes);
+            for row in &listed.rows {
+                rows.write(row)?;
             }
-            if rows.finish()? == 0 && broken == 0 {
+            if rows.finish()? == 0 && listed.notes.is_empty() {
                 say(global, "no baselines");
             }
-            Ok(match broken {
-                0 => Exit::Done,
-                _ => Exit::Incomplete,
+            Ok(match listed.notes.is_empty() {
+                true => Exit::Done,
+                false => Exit::Incomplete,
             })
         }
         Baseline::Show { name } => {
@@ -329,62 +325,7 @@ impl<'a> Watched<'a> {
 
 /// What a person must know to trust the answer.
 fn tell(global: &Global, form: Form, summary: &CompareSummary, whole: &str) {
-    let notes = [
-        (
-            summary.unindexed,
-            "result",
-            "not indexed yet and not compared; run `index`, or add --wait",
-        ),
-        (
-            summary.undated,
-            "member",
-            "left out for want of a time; leave --since and --until away to see them",
-        ),
-        (
-            summary.deviceless,
-            "member",
-            "left out, since their device is not known",
-        ),
-        (
-            summary.older,
-            "older result",
-            "of a command that was run again left out; --all compares them",
-        ),
-        (
-            summary.unreadable,
-            "problem",
-            "that hide text: what is told of devices may be wrong for theirs; `problems` names them",
-        ),
-        (
-            summary.cut,
-            "line or text",
-            "searched window by window, being too long for this pattern; a longer match may be missed",
-        ),
-        (summary.left_out, "row", "more behind --limit"),
-    ];
-    // Nobody asks for quiet about what was kept from him.
-    if summary.hidden > 0 {
-        let hidden = counted(summary.hidden, "line");
-        eprintln!("note: {hidden} left out that the baseline knows");
-    }
-    for (count, thing, what) in notes.iter().filter(|(count, ..)| *count > 0) {
-        say(global, &format!("note: {} {what}", counted(*count, thing)));
-    }
-    if summary.unpaired {
-        say(
-            global,
-            "note: too many differences to tell which are one line changed: each stands alone",
-        );
-    }
-    say_unheld(global, &summary.unheld_fields);
-    for name in summary.seeming_fields.iter().filter(|_| summary.rows == 0) {
-        say(
-            global,
-            &format!(
-                "note: there is no field {name}:, searched as text; `help query` lists the fields"
-            ),
-        );
-    }
+    print_notes(global, Qualified::Comparison, &summary.notes);
     if form == Form::People {
         say(global, whole);
     }

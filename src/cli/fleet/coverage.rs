@@ -4,8 +4,9 @@ use std::io::Write;
 use jiff::SignedDuration;
 
 use crate::app;
-use crate::app::{Cell, CellState, CoverageRequest, Covered, Failure};
+use crate::app::{Cell, CellState, CoverageRequest, Covered, Failure, Note};
 use crate::cli::args::Global;
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, counted, human_count, unwritable};
 use crate::cli::{Exit, connect, say, session};
 
@@ -13,7 +14,6 @@ use crate::cli::fleet::args::Coverage;
 use crate::cli::fleet::grid::{Column, Devices, Grid};
 use crate::cli::fleet::run;
 use crate::cli::fleet::run::Launch;
-use crate::cli::fleet::status::tell_unreadable;
 
 pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
     let request = CoverageRequest {
@@ -22,10 +22,8 @@ pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
             .older_than
             .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
     };
-    let Covered { cells, unreadable } = app::coverage(&session(global)?, &request)?;
-    for run in &unreadable {
-        tell_unreadable(global, run);
-    }
+    let Covered { cells, notes } = app::coverage(&session(global)?, &request)?;
+    print_notes(global, Qualified::Listing, &notes);
     if typed.retry_missing {
         return retry(global, typed, &cells);
     }
@@ -48,7 +46,7 @@ pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
     }
     tell(global, &cells);
     let holes = cells.iter().any(|cell| cell.state != CellState::Done);
-    Ok(if holes || !unreadable.is_empty() {
+    Ok(if holes || notes.iter().any(Note::affects_completeness) {
         Exit::Incomplete
     } else {
         Exit::Done

@@ -3,6 +3,7 @@ use std::time::Duration;
 use crate::app;
 use crate::app::{ArchiveSession, Failure, Ordered, RunRow, in_seconds};
 use crate::cli::args::Global;
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, counted, human_count, visible};
 use crate::cli::{Exit, archive, connect, say, session};
 use ::collect::fleet::FleetOrder;
@@ -45,17 +46,10 @@ fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
     rows.finish()?;
     tell(global, &run);
     if typed.named.run.is_none() {
-        for lost in app::unreadable_runs(&session(global)?)? {
-            tell_unreadable(global, &lost);
-        }
+        let notes = app::unreadable_runs(&session(global)?)?;
+        print_notes(global, Qualified::Listing, &notes);
     }
     Ok(Exit::Done)
-}
-
-/// A run that cannot be read hides nothing by that.
-pub fn tell_unreadable(global: &Global, run: &RunRow) {
-    let why = run.why.as_deref().unwrap_or_default();
-    say(global, &format!("note: {}", visible(why)));
 }
 
 fn tell(global: &Global, run: &RunRow) {
