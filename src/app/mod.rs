@@ -8,15 +8,19 @@ mod baseline_filter;
 mod baseline_store;
 mod certificate;
 mod collect;
+mod collect_events;
 mod compare;
 mod cursor;
 mod custody;
 mod decode_settings;
 #[cfg(feature = "emulator")]
 mod demo;
+#[cfg(feature = "emulator")]
+mod emulate;
 mod error;
 mod fleet;
 mod gaps;
+mod generate;
 mod hit_rows;
 mod import;
 mod import_plan;
@@ -34,6 +38,7 @@ mod rows;
 mod search;
 mod search_request;
 mod service;
+mod service_settings;
 mod session;
 mod show;
 mod show_line;
@@ -44,7 +49,10 @@ mod verify;
 mod visit;
 mod wait_for_index;
 
-pub use crate::app::collect::{CollectReport, check_collect, collect_into, until_interrupted};
+pub use crate::app::collect::{CollectReport, check_collect, collect};
+pub use crate::app::collect_events::{
+    CollectEvent, CollectEvents, FleetCounts, RunControl, StopSignal,
+};
 pub use crate::app::compare::{
     ANALYZERS, BaselineList, BaselineRow, By, CompareRequest, CompareSummary, DiffKind,
     DiffRequest, DiffRow, LearnRequest, RULES, RawRow, RuleSet, SideRow, Sides, StackRequest,
@@ -54,14 +62,21 @@ pub use crate::app::compare::{
 };
 pub use crate::app::cursor::HitCursor;
 #[cfg(feature = "emulator")]
-pub use crate::app::demo::{DemoView, demo};
+pub use crate::app::demo::{DemoRun, DemoView};
+#[cfg(feature = "emulator")]
+pub use crate::app::emulate::{
+    EmulateRequest, FAULT_SYNTAX, MadeUpFleet, RunningEmulator, emulate, fault_names,
+};
 pub use crate::app::error::{Failure, FailureKind};
 pub use crate::app::fleet::{
-    Cell, CellState, CoverageRequest, Covered, FleetEnded, FleetRow, Ordered, RunRow, coverage,
-    fleet_runs, fleet_status, in_seconds, order_fleet, plan_fleet, plan_missing, read_config,
-    read_devices, read_playbook, resume_fleet, start_fleet, unreadable_runs,
+    Cell, CellState, CoverageRequest, Covered, FleetEnded, FleetOrder, FleetPlan, FleetRequest,
+    FleetRow, FleetRules, FleetStep, Ordered, PlanDiagnostic, PlannedCall, Playbook, RunRow,
+    SESSION_USUAL, coverage, describe_config_error, fleet_runs, fleet_status, in_seconds,
+    order_fleet, plan_fleet, plan_missing, read_config, read_devices, read_playbook, resume_fleet,
+    start_fleet, unreadable_runs,
 };
 pub use crate::app::gaps::gaps;
+pub use crate::app::generate::{GenerateReport, GenerateRequest, generate};
 pub use crate::app::import::{DeviceFrom, ImportReport, import};
 pub use crate::app::import_plan::LeftOut;
 pub use crate::app::index_options::{add_passwords, set_code_page};
@@ -77,8 +92,11 @@ pub use crate::app::rows::{
 pub use crate::app::search::{Search, SearchExplanation, SearchSummary, TextAccess};
 pub use crate::app::search_request::{SearchRequest, Sort};
 pub use crate::app::service::{
-    PackageEnded, action_as_sent, delete_from_library, finish_package, list_library,
-    secret_from_command, start_package, upload_to_library,
+    LibraryRow, PackageReport, UploadOptions, action_as_sent, collect_package, delete_from_library,
+    list_library, secret_from_command, start_package, upload_to_library,
+};
+pub use crate::app::service_settings::{
+    CollectPolling, CollectRequest, ServiceSettings, default_state_dir,
 };
 pub use crate::app::session::{ArchivePosition, ArchiveSession};
 pub use crate::app::show::{View, ViewMember, show, show_raw};
@@ -86,3 +104,7 @@ pub use crate::app::show_line::{At, Lines, show_at};
 pub use crate::app::status::{ArchiveStatus, IndexLag, IndexPartSize, IndexStatus, status};
 pub use crate::app::verify::{DamageRow, VerifyReport, verify};
 pub use crate::app::wait_for_index::IndexWait;
+
+/// Plain values of the connection: who signs in and where, and the lines of a
+/// check. `Secret` never prints its text.
+pub use ::collect::{CheckLine, CheckState, Cloud, Secret, SignIn, TokenSource};

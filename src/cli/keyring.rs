@@ -4,8 +4,8 @@
 //! A secret is kept there under the client id of its application.
 
 use crate::app;
-use crate::app::Failure;
-use ::collect::Secret;
+use crate::app::{Failure, Secret};
+use crate::cli::runtime;
 
 /// How a person puts it there.
 const STORE: &str = if cfg!(target_os = "macos") {
@@ -18,7 +18,8 @@ const STORE: &str = if cfg!(target_os = "macos") {
 
 /// The client secret kept for an application.
 pub fn secret(client_id: Option<&str>) -> Result<Secret, Failure> {
-    app::secret_from_command(&command(client_id)?).map_err(|failure| {
+    let command = command(client_id)?;
+    runtime::run(app::secret_from_command(&command))?.map_err(|failure| {
         failure.hint(format!(
             "`{STORE}` puts it there; its tool must be installed"
         ))

@@ -19,6 +19,7 @@ mod progress;
 mod query;
 mod read;
 mod render;
+mod runtime;
 mod search;
 
 use std::ffi::OsString;
@@ -91,10 +92,10 @@ fn grammar() -> clap::Command {
     }
     #[cfg(feature = "emulator")]
     let command = command.mut_subcommand("emulate", |emulate| {
-        let faults: String = emulator::Faults::names()
+        let faults: String = crate::app::fault_names()
             .map(|(name, what)| format!("  {name:<16} {what}\n"))
             .collect();
-        let syntax = emulator::Faults::SYNTAX;
+        let syntax = crate::app::FAULT_SYNTAX;
         emulate.after_help(format!("Faults: {syntax}\n{faults}"))
     });
     command

@@ -2,17 +2,17 @@
 //! whole archive. Its holes can be made into a new run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::app::collect::runtime;
 use crate::app::error::Failure;
 use crate::app::fleet::cell::{Brought, Cell, CellState, brought, judge};
 use crate::app::fleet::runs::{UnreadableRecord, every_run, find_run};
 use crate::app::fleet::status::run_cells;
 use crate::app::notes::Note;
+use crate::app::service_settings::ServiceSettings;
 use crate::app::session::ArchiveSession;
-use collect::CollectSettings;
 use collect::fleet;
 use collect::fleet::{FleetPlan, Step, Wrong};
 use evidence::{Action, Command, CommandIndex, CommandKind, GapReason, ResultKey, Time};
@@ -244,12 +244,12 @@ fn in_order(latest: Latest) -> Vec<Cell> {
 
 /// A run of what is missing: of each device with holes those commands, and the
 /// files put before them. Changes nothing.
-pub fn plan_missing(
-    settings: &CollectSettings,
+pub async fn plan_missing(
+    service: &ServiceSettings,
     cells: &[Cell],
     comment: &str,
 ) -> Result<Result<FleetPlan, Vec<Wrong>>, Failure> {
-    let survey = runtime()?.block_on(fleet::survey(settings, std::sync::Arc::new(|_| ())))?;
+    let survey = fleet::survey(&service.to_collect()?, Arc::new(|_| ())).await?;
     Ok(FleetPlan::of_steps(comment, &missing_steps(cells), &survey))
 }
 

@@ -8,7 +8,7 @@ use crate::app::{Cell, CellState, CoverageRequest, Covered, Failure, Note};
 use crate::cli::args::Global;
 use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, counted, human_count, unwritable};
-use crate::cli::{Exit, connect, say, session};
+use crate::cli::{Exit, connect, runtime, say, session};
 
 use crate::cli::fleet::args::Coverage;
 use crate::cli::fleet::grid::{Column, Devices, Grid};
@@ -74,15 +74,15 @@ fn retry(global: &Global, typed: &Coverage, cells: &[Cell]) -> Result<Exit, Fail
         return Ok(nothing_missing(global, cells));
     }
     let comment = comment(global, typed)?;
-    let settings = connect::settings(&typed.connect)?;
-    let plan = app::plan_missing(&settings, cells, &comment)?;
+    let service = connect::settings(&typed.connect)?;
+    let plan = runtime::run(app::plan_missing(&service, cells, &comment))??;
     let launch = Launch {
         connect: &typed.connect,
         how: &typed.how,
         dry_run: typed.dry_run,
         json: typed.form.json,
     };
-    run::launch(global, settings, plan, &launch)
+    run::launch(global, &service, plan, &launch)
 }
 
 /// Worth another run.

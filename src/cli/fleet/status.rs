@@ -1,16 +1,15 @@
 use std::time::Duration;
 
 use crate::app;
-use crate::app::{ArchiveSession, Failure, Ordered, RunRow, in_seconds};
+use crate::app::{ArchiveSession, Failure, FleetOrder, Ordered, RunControl, RunRow, in_seconds};
 use crate::cli::args::Global;
 use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, counted, human_count, visible};
-use crate::cli::{Exit, archive, connect, say, session};
-use ::collect::fleet::FleetOrder;
+use crate::cli::{Exit, archive, connect, runtime, say, session};
 
 use crate::cli::fleet::args;
 use crate::cli::fleet::args::Fleet;
-use crate::cli::fleet::run::{finish, human_time, watched};
+use crate::cli::fleet::run::{finish, human_time, polling};
 use crate::cli::fleet::view::View;
 
 const TOLD: &str = "told the process that is at it, which obeys within seconds";
@@ -129,12 +128,16 @@ fn go_on(global: &Global, typed: &args::Going, order: FleetOrder) -> Result<Exit
         say(global, TOLD);
         return Ok(Exit::Done);
     }
-    let settings = watched(connect::settings(&typed.connect)?, &typed.watch);
+    let service = connect::settings(&typed.connect)?;
+    let polling = polling(&typed.watch);
     let (run, _) = app::fleet_status(&ArchiveSession::new(&dir), run)?;
     let view = View::new(global, u64::from(run.devices));
     let id = run.run.to_string();
     let events = view.clone().events();
-    let ended = app::resume_fleet(&dir, settings, Some(&id), order, events);
+    let ended = runtime::run_until_interrupted(|stop| {
+        let control = RunControl { events, stop };
+        app::resume_fleet(&dir, &service, polling, Some(&id), order, control)
+    });
     view.end();
-    finish(global, &dir, ended?, &typed.watch, typed.json)
+    finish(global, &dir, ended??, &typed.watch, typed.json)
 }
