@@ -15,15 +15,17 @@ use serde::{Serialize, Serializer};
 
 use evidence::{GapReason, Locator, ProblemKind, Seq, Sha256, Sha256Sum, Time};
 use extract::EXTRACTOR_VERSION;
-use index::{IndexStats, SCHEMA, Searcher};
+use index::{IndexStats, SCHEMA};
 use store::Catalogue;
 
 use crate::app::custody;
-use crate::app::error::{Failure, Kind};
-use crate::app::list::missing;
-use crate::app::missing_times::each_undated;
-use crate::app::search::{Explained, Search, SearchSummary, Verdict};
-use crate::app::search_request::{SearchRequest, understood};
+use crate::app::error::{Failure, FailureKind};
+use crate::app::gaps::missing_results;
+use crate::app::missing_times::each_without_time;
+use crate::app::notes::{Note, Verdict};
+use crate::app::search::{Search, SearchExplanation};
+use crate::app::search_request::{SearchRequest, describe_query};
+use crate::app::session::ArchiveSession;
 use crate::app::system::sync_folder;
 
 /// Changes whenever a name in the document does.
@@ -53,7 +55,7 @@ struct Certificate<'a> {
     index: Option<IndexState>,
     searched: Searched,
     found: Found,
-    explained: Option<&'a Explained>,
+    explained: Option<&'a SearchExplanation>,
     not_searched: NotSearched<'a>,
 }
 
@@ -180,7 +182,7 @@ impl<I: Iterator<Item: Serialize>> Serialize for Streamed<I> {
 }
 
 /// Members that match but for the time asked for.
-struct Undated<'a>(Option<&'a Search<'a>>);
+struct Undated<'a>(Option<&'a Search>);
 
 impl Serialize for Undated<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -191,12 +193,12 @@ impl Serialize for Undated<'_> {
             device: Option<&'a str>,
         }
         let mut rows = serializer.serialize_seq(None)?;
-        let search = self.0.and_then(|s| Some((s, s.searcher.as_ref()?)));
+        let search = self.0.and_then(|s| Some((s, s.searcher.as_deref()?)));
         let Some((search, searcher)) = search else {
             return rows.end();
         };
         let mut written = Ok(());
-        each_undated(searcher, &search.query, &mut |member, reference| {
+        each_without_time(searcher, &search.query, &mut |member, reference| {
             let device = member.device.as_deref();
             written = rows.serialize_element(&Row { reference, device });
             match written {
@@ -210,32 +212,26 @@ impl Serialize for Undated<'_> {
     }
 }
 
-impl Verdict {
-    /// As the program exits with it.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Found => 0,
-            Self::Nothing => 1,
-            Self::Incomplete => 3,
-        }
-    }
-}
-
-impl Search<'_> {
+impl Search {
     /// Writes the certificate of the search that was done. Its hash goes into
     /// the custody of the archive.
     ///
     /// **Errors**: then there is no file, or the one that was there before.
-    pub fn certify(&self, file: &Path, counted_by: Option<&str>) -> Result<(), Failure> {
+    pub fn certify(
+        &self,
+        session: &ArchiveSession,
+        file: &Path,
+        counted_by: Option<&str>,
+    ) -> Result<(), Failure> {
         let unwritable = |e: io::Error| {
             let what = format!("could not write the certificate {}", file.display());
-            Failure::caused(Kind::World, what, e)
+            Failure::caused(FailureKind::Environment, what, e)
         };
         if let Some(searcher) = &self.searcher {
             searcher.verify()?;
         }
         let lost: Cell<Option<Failure>> = Cell::new(None);
-        let catalogue = custody::open_to_read(&self.archive)?;
+        let catalogue = session.catalogue()?;
         let certificate = self.certificate(&catalogue, counted_by, &lost)?;
         let fresh = Fresh::beside(file).map_err(unwritable)?;
         let mut out = Hashing {
@@ -265,22 +261,36 @@ impl Search<'_> {
         let summary = &self.summary;
         let event = custody::event("");
         let (gaps, pending) = self.missing(catalogue)?;
+        let mut notes = summary.notes.clone();
+        notes.push(Note::Gaps {
+            results: gaps.len() as u64,
+        });
+        notes.push(Note::Pending {
+            results: pending.len() as u64,
+        });
         let counts = NotSearchedCounts {
-            results_not_indexed: summary.unindexed,
-            problems_that_hide_text: summary.unreadable,
+            results_not_indexed: self.not_indexed,
+            problems_that_hide_text: self.unreadable,
             gaps: gaps.len() as u64,
             pending: pending.len() as u64,
-            members_without_a_time: summary.undated,
-            texts_searched_by_windows: summary.cut,
+            members_without_a_time: sum_of(&notes, |note| match note {
+                Note::WithoutTime { members } => *members,
+                _ => 0,
+            }),
+            texts_searched_by_windows: sum_of(&notes, |note| match note {
+                Note::LongerThanWindow { texts } => *texts,
+                _ => 0,
+            }),
         };
-        let stats = self.searcher.as_ref().map(Searcher::stats);
+        let has_undated = counts.members_without_a_time > 0;
+        let stats = self.searcher.as_ref().map(|searcher| searcher.stats());
         let watermark = self.watermark();
         Ok(Certificate {
             certificate: "of a search",
             format: FORMAT,
             verdict: self.said_verdict(),
             exit_code: summary.verdict().code(),
-            caveats: caveats(&counts, summary),
+            caveats: caveats(&notes),
             began_at: Time::from_instant(self.began),
             finished_at: Time::from_instant(Timestamp::now()),
             program: env!("CARGO_PKG_NAME"),
@@ -288,9 +298,9 @@ impl Search<'_> {
             who: event.who,
             host: event.host,
             query: Asked {
-                typed: self.request,
+                typed: &self.request,
                 counted_by,
-                understood: understood(&self.query),
+                understood: describe_query(&self.query),
             },
             archive: ArchiveState {
                 id: hex(&catalogue.archive_id()),
@@ -313,7 +323,7 @@ impl Search<'_> {
                 hits: summary.hits,
                 members: summary.members_hit,
                 devices: summary.devices_hit,
-                stopped_at_limit: summary.stopped,
+                stopped_at_limit: notes.contains(&Note::StoppedAtLimit),
             },
             explained: summary.explained.as_ref(),
             not_searched: NotSearched {
@@ -322,7 +332,7 @@ impl Search<'_> {
                 problems_that_hide_text: Streamed(RefCell::new(self.hiding())),
                 gaps,
                 pending,
-                left_out_for_want_of_a_time: Undated((summary.undated > 0).then_some(self)),
+                left_out_for_want_of_a_time: Undated(has_undated.then_some(self)),
             },
         })
     }
@@ -338,7 +348,7 @@ impl Search<'_> {
     fn watermark(&self) -> Seq {
         self.searcher
             .as_ref()
-            .map_or(Seq::ZERO, Searcher::watermark)
+            .map_or(Seq::ZERO, |searcher| searcher.watermark())
     }
 
     /// Results sealed when the search began.
@@ -374,7 +384,7 @@ impl Search<'_> {
         catalogue: &'a Catalogue,
         lost: &'a Cell<Option<Failure>>,
     ) -> Box<dyn Iterator<Item = ResultRow> + 'a> {
-        if self.summary.unindexed == 0 {
+        if self.not_indexed == 0 {
             return Box::new(std::iter::empty());
         }
         let behind = self.watermark();
@@ -392,7 +402,10 @@ impl Search<'_> {
     }
 
     fn hiding(&self) -> Box<dyn Iterator<Item = HidingRow> + '_> {
-        let problems = self.searcher.iter().flat_map(Searcher::problems);
+        let problems = self
+            .searcher
+            .iter()
+            .flat_map(|searcher| searcher.problems());
         let hiding = problems.filter(|placed| placed.problem.kind.hides_text());
         Box::new(hiding.map(|placed| {
             let at = Locator {
@@ -412,7 +425,7 @@ impl Search<'_> {
         &self,
         catalogue: &Catalogue,
     ) -> Result<(Vec<MissingRow>, Vec<MissingRow>), Failure> {
-        let rows = missing(catalogue)?
+        let rows = missing_results(catalogue)?
             .into_iter()
             .map(|(key, missing)| MissingRow {
                 reference: key.to_string(),
@@ -437,42 +450,57 @@ fn searched(stats: IndexStats, members: u64) -> Searched {
     }
 }
 
-fn caveats(counts: &NotSearchedCounts, summary: &SearchSummary) -> Vec<String> {
-    let unheld = summary.unheld_fields.iter();
-    let mut caveats: Vec<String> = unheld
-        .map(|field| format!("no member is of {field}"))
-        .collect();
-    let mut say = |count: u64, what: &str| {
-        if count > 0 {
-            caveats.push(format!("{what}: {count}"));
-        }
-    };
-    say(
-        counts.results_not_indexed,
-        "results sealed and not indexed, so not searched",
-    );
-    say(
-        counts.problems_that_hide_text,
-        "problems in the evidence that hide text from any search",
-    );
-    say(
-        counts.members_without_a_time,
-        "members that match but for the time asked for, and have none",
-    );
-    say(
-        counts.texts_searched_by_windows,
-        "lines or texts so long that they were searched window by window, so that a match \
-         longer than a window may be missed",
-    );
-    say(
-        counts.gaps,
-        "results that are not in the archive, with the reason (gaps)",
-    );
-    say(counts.pending, "results that may still come (pending)");
-    if summary.stopped {
-        caveats.push("the listing stopped at the limit; there are more hits".into());
+/// The notes that qualify the verdict, as text.
+fn caveats(notes: &[Note]) -> Vec<String> {
+    let mut caveats: Vec<_> = notes.iter().filter_map(caveat).collect();
+    caveats.sort_by_key(|(order, _)| *order);
+    caveats.into_iter().map(|(_, text)| text).collect()
+}
+
+/// The place of a caveat among the others, and its text.
+fn caveat(note: &Note) -> Option<(u8, String)> {
+    let count =
+        |order, count: u64, what: &str| (count > 0).then(|| (order, format!("{what}: {count}")));
+    match note {
+        Note::UnknownValue { field } => Some((0, format!("no member is of {field}"))),
+        Note::NotIndexed { results } => count(
+            1,
+            *results,
+            "results sealed and not indexed, so not searched",
+        ),
+        Note::TextUnreadable { problems } => count(
+            2,
+            *problems,
+            "problems in the evidence that hide text from any search",
+        ),
+        Note::WithoutTime { members } => count(
+            3,
+            *members,
+            "members that match but for the time asked for, and have none",
+        ),
+        Note::LongerThanWindow { texts } => count(
+            4,
+            *texts,
+            "lines or texts so long that they were searched window by window, so that a match \
+             longer than a window may be missed",
+        ),
+        Note::Gaps { results } => count(
+            5,
+            *results,
+            "results that are not in the archive, with the reason (gaps)",
+        ),
+        Note::Pending { results } => count(6, *results, "results that may still come (pending)"),
+        Note::StoppedAtLimit => Some((
+            7,
+            "the listing stopped at the limit; there are more hits".into(),
+        )),
+        _ => None,
     }
-    caveats
+}
+
+/// The sum of one number over all notes.
+fn sum_of(notes: &[Note], number: impl Fn(&Note) -> u64) -> u64 {
+    notes.iter().map(number).sum()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,160 +1,146 @@
-//! Pump 1: the collector's view of the archive, and what a run came to.
+//! Collects results from the service into an archive.
+//!
+//! The functions are futures without a runtime and without a signal handler;
+//! the caller provides both. Work that blocks runs on threads for it.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use tokio::sync::watch;
 
-use collect;
 use collect::{
-    BodySink, CheckLine, CollectSettings, Events, Report, ResultSink, Sealed, SeenAction,
-    SinkError, StoredState,
+    BodySink, CheckLine, CollectError, Report, ResultSink, Sealed, SeenAction, SinkError,
+    StoredState,
 };
 use evidence::{ActionId, Facts, Gap, ResultKey, Time};
-use store;
-use store::{ResponseHeaders, SealReceipt, Store, StoreError};
+use store::{IncomingBody, ResponseHeaders, SealReceipt, Store, StoreError};
 
+use crate::app::collect_events::{RunControl, to_collector};
 use crate::app::custody;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
+use crate::app::service_settings::{CollectRequest, ServiceSettings};
 
-/// What a run came to, with what the archive had to say on opening.
+/// Result of a collection.
 #[derive(Debug, Serialize)]
 pub struct CollectReport {
     #[serde(flatten)]
     pub report: Report,
-    /// What was found amiss on opening the archive.
+    /// Anomalies found when the archive was opened.
     #[serde(rename = "archive_notices")]
     pub notices: Vec<String>,
-    /// Inside the results of the actions that were meant, new and old; `None`
-    /// where that is not known.
+    /// Problems in the results of the requested actions, new and old; `None` if
+    /// they are not known.
     pub problems: Option<u64>,
-    /// The actions that were meant.
+    /// The requested actions.
     #[serde(skip)]
-    pub of: HashSet<ActionId>,
-    /// What ended the run before its end; what was sealed until then is kept.
+    pub actions: HashSet<ActionId>,
+    /// The failure that ended the run early. What was sealed is kept.
     #[serde(skip)]
     pub failed: Option<Failure>,
 }
 
 impl CollectReport {
-    /// Nothing is missing, nothing is to come, all of it could be read.
+    /// Whether nothing is missing or pending, and everything could be read.
     pub fn is_complete(&self) -> bool {
         self.report.is_complete() && self.problems.unwrap_or(0) == 0
     }
 }
 
-/// Collects into the archive until everything is taken, or until Ctrl-C.
+/// Collects into an archive until everything is downloaded, or until stopped.
 ///
-/// **Errors**: where the archive cannot be opened or closed.
-pub fn collect_into(
+/// **Errors**: the archive could not be opened or closed. A failure of the
+/// service ends the run, and is part of the report.
+pub async fn collect(
     archive: &Path,
-    settings: CollectSettings,
-    events: Events,
+    service: &ServiceSettings,
+    request: &CollectRequest,
+    control: RunControl,
 ) -> Result<CollectReport, Failure> {
-    let store = Arc::new(custody::open_to_write(archive, "collect")?);
-    let notices = store.notices().to_vec();
+    let settings = service.to_collecting(request)?;
     let host = settings.api_base.host_str().unwrap_or("?").to_string();
-    custody::note(&store, &format!("collect from {host}"))?;
-    let vault = Arc::new(StoreVault::new(store.clone(), archive));
-    let seen = vault.clone();
-    let (report, error) =
-        runtime_until_interrupted(|stopped| collect::collect(settings, vault, events, stopped))?;
-    store.close()?;
-    let of = std::mem::take(&mut *seen.lock_of());
+    let store = open_to_write(archive, "collect", format!("collect from {host}")).await?;
+    let notices = store.notices().to_vec();
+    let sink = Arc::new(ArchiveSink::new(store.clone(), archive));
+    let (report, error) = collect::collect(
+        settings,
+        sink.clone(),
+        to_collector(control.events),
+        control.stop,
+    )
+    .await;
+    close(store).await?;
+    let actions = std::mem::take(&mut *sink.lock_actions());
     Ok(CollectReport {
         report,
         notices,
         problems: None,
-        of,
+        actions,
         failed: error.map(Failure::from),
     })
 }
 
-/// Tries what a run needs, and says what is wrong.
-pub fn check_collect(archive: &Path, settings: CollectSettings) -> Result<Vec<CheckLine>, Failure> {
-    let room = store::free_bytes(nearest_folder(archive)).ok();
-    Ok(runtime()?.block_on(collect::check(&settings, room)))
+/// Tests what a collection needs, sign-in, permissions, host, clock and disk,
+/// and downloads nothing.
+pub async fn check_collect(
+    archive: &Path,
+    service: &ServiceSettings,
+    request: &CollectRequest,
+) -> Result<Vec<CheckLine>, Failure> {
+    let settings = service.to_collecting(request)?;
+    let free_bytes = store::free_bytes(existing_dir(archive)).ok();
+    Ok(collect::check(&settings, free_bytes).await)
 }
 
-/// The archive's folder, or where it would be made.
-fn nearest_folder(archive: &Path) -> &Path {
+/// The directory of an archive, or the one it would be created in.
+fn existing_dir(archive: &Path) -> &Path {
     archive
         .ancestors()
         .find(|dir| dir.is_dir())
         .unwrap_or(Path::new("."))
 }
 
-/// Threads for the network; the blocking work has its own.
-const NETWORK_THREADS: usize = 2;
-
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(NETWORK_THREADS)
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::caused(Kind::World, "could not start the network threads", e))
-}
-
-/// Runs something that ends by itself, or soon after Ctrl-C. A second Ctrl-C,
-/// and one that comes when nothing hears it any more, ends the process: every
-/// step outlives a kill.
-pub(super) fn runtime_until_interrupted<F: Future>(
-    run: impl FnOnce(watch::Receiver<bool>) -> F,
-) -> Result<F::Output, Failure> {
-    let stop = interrupts();
-    stop.send_replace(false);
-    let runtime = runtime()?;
-    UNDER_WAY.store(true, Ordering::SeqCst);
-    let ended = runtime.block_on(run(stop.subscribe()));
-    UNDER_WAY.store(false, Ordering::SeqCst);
-    Ok(ended)
-}
-
-/// Something runs that a first Ctrl-C asks to stop.
-static UNDER_WAY: AtomicBool = AtomicBool::new(false);
-/// As shells report a process that Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
-
-/// Hears Ctrl-C from the first call on, for as long as the process lives: once
-/// somebody listens the system's own answer to it does not come back.
-fn interrupts() -> &'static watch::Sender<bool> {
-    static STOP: OnceLock<watch::Sender<bool>> = OnceLock::new();
-    STOP.get_or_init(|| {
-        let stop = watch::Sender::new(false);
-        let heard = stop.clone();
-        // Where there is no thread to hear it, Ctrl-C ends the process.
-        let _ = std::thread::Builder::new()
-            .name("interrupts".into())
-            .spawn(move || hear(&heard));
-        stop
+/// Opens an archive for writing, and records `custody_event`.
+pub(super) async fn open_to_write(
+    archive: &Path,
+    command: &str,
+    custody_event: String,
+) -> Result<Arc<Store>, Failure> {
+    let (archive, command) = (archive.to_path_buf(), command.to_string());
+    blocking(move || {
+        let store = custody::open_to_write(&archive, &command)?;
+        custody::note(&store, &custody_event)?;
+        Ok(Arc::new(store))
     })
+    .await
 }
 
-fn hear(stop: &watch::Sender<bool>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return;
-    };
-    runtime.block_on(async {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            if *stop.borrow() || !UNDER_WAY.load(Ordering::SeqCst) {
-                std::process::exit(INTERRUPTED);
-            }
-            stop.send_replace(true);
-        }
-    });
+pub(super) async fn close(store: Arc<Store>) -> Result<(), Failure> {
+    blocking(move || Ok(store.close()?)).await
 }
 
-impl From<collect::CollectError> for Failure {
-    fn from(error: collect::CollectError) -> Self {
-        let kept = kept_from(&error);
-        let kind = kept.map_or_else(|| kind_of(&error), |(kind, _)| kind);
-        let hint = error.hint().or(kept.and_then(|(_, hint)| hint));
+/// Runs work that blocks on a thread for it.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Failure::caused(
+                FailureKind::Environment,
+                "could not run a task",
+                error,
+            )),
+        },
+    }
+}
+
+impl From<CollectError> for Failure {
+    fn from(error: CollectError) -> Self {
+        let of_store = store_error(&error);
+        let kind = of_store.map_or_else(|| failure_kind(&error), custody::failure_kind);
+        let hint = error.hint().or(of_store.and_then(StoreError::hint));
         let failure = Self::caused(kind, String::new(), error);
         match hint {
             Some(hint) => failure.hint(hint),
@@ -163,8 +149,8 @@ impl From<collect::CollectError> for Failure {
     }
 }
 
-fn kind_of(error: &collect::CollectError) -> Kind {
-    use collect::CollectError as E;
+fn failure_kind(error: &CollectError) -> FailureKind {
+    use CollectError as E;
     match error {
         E::Setting { .. }
         | E::SecretFile { .. }
@@ -172,49 +158,48 @@ fn kind_of(error: &collect::CollectError) -> Kind {
         | E::Upload { .. }
         | E::CaFile { .. }
         | E::PlainHttp { .. }
-        | E::Playbook { .. } => Kind::Asked,
-        E::CallLog { .. } | E::Worker(_) | E::Sink { .. } => Kind::World,
-        _ => Kind::Refused,
+        | E::Playbook { .. } => FailureKind::Usage,
+        E::CallLog { .. } | E::Worker(_) | E::Sink { .. } => FailureKind::Environment,
+        _ => FailureKind::Refused,
     }
 }
 
-/// What the archive itself would have said, where it stopped the collecting.
-fn kept_from(error: &collect::CollectError) -> Option<(Kind, Option<&'static str>)> {
-    let collect::CollectError::Sink { source, .. } = error else {
+/// The error of the archive that stopped the collector, if one did.
+fn store_error(error: &CollectError) -> Option<&StoreError> {
+    let CollectError::Sink { source, .. } = error else {
         return None;
     };
     let SinkError::Failed(inner) = source.as_ref() else {
         return None;
     };
-    let error = inner.downcast_ref::<StoreError>()?;
-    Some((custody::kind_of(error), error.hint()))
+    inner.downcast_ref()
 }
 
-/// The store as the collector sees it.
-pub(super) struct StoreVault {
+/// An archive as the collector uses it.
+pub(super) struct ArchiveSink {
     store: Arc<Store>,
     dir: PathBuf,
-    /// Actions that were noted: those that were meant.
-    of: Mutex<HashSet<ActionId>>,
+    /// The requested actions: all that were noted.
+    actions: Mutex<HashSet<ActionId>>,
 }
 
-impl StoreVault {
+impl ArchiveSink {
     pub(super) fn new(store: Arc<Store>, dir: &Path) -> Self {
         Self {
             store,
             dir: dir.to_path_buf(),
-            of: Mutex::default(),
+            actions: Mutex::default(),
         }
     }
 
-    fn lock_of(&self) -> MutexGuard<'_, HashSet<ActionId>> {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_actions(&self) -> MutexGuard<'_, HashSet<ActionId>> {
+        self.actions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl ResultSink for StoreVault {
+impl ResultSink for ArchiveSink {
     fn standing(&self, key: ResultKey) -> Result<StoredState, SinkError> {
-        if let Some(latest) = self.store.latest(key).map_err(refused)? {
+        if let Some(latest) = self.store.latest(key).map_err(sink_error)? {
             return Ok(StoredState::Sealed {
                 version: latest.version,
                 sha256: latest.sha256,
@@ -223,30 +208,30 @@ impl ResultSink for StoreVault {
         match self.store.gap(key) {
             Ok(Some(gap)) => Ok(StoredState::Gap(gap.reason)),
             Ok(None) => Ok(StoredState::Absent),
-            // A note of what is missing that rotted must not keep the result
-            // from being asked for; `verify` names it.
+            // A damaged gap record must not prevent the download; `verify`
+            // reports it.
             Err(error) if error.is_unreadable() => Ok(StoredState::Absent),
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(sink_error(error)),
         }
     }
 
     fn note_actions(&self, actions: &[SeenAction]) -> Result<(), SinkError> {
-        self.lock_of()
+        self.lock_actions()
             .extend(actions.iter().map(|seen| seen.action.id));
         let pages: Vec<_> = actions
             .iter()
             .map(|seen| (&*seen.action, &*seen.json))
             .collect();
-        self.store.note_actions(&pages).map_err(refused)
+        self.store.note_actions(&pages).map_err(sink_error)
     }
 
     fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
-        self.store.note_gaps(gaps).map_err(refused)
+        self.store.note_gaps(gaps).map_err(sink_error)
     }
 
     fn download(&self, key: ResultKey, _facts: Facts) -> Result<Box<dyn BodySink>, SinkError> {
-        let download = self.store.download(key).map_err(refused)?;
-        Ok(Box::new(StoreDownload(download)))
+        let body = self.store.download(key).map_err(sink_error)?;
+        Ok(Box::new(ArchiveBody(body)))
     }
 
     fn room(&self) -> Result<Option<u64>, SinkError> {
@@ -254,9 +239,9 @@ impl ResultSink for StoreVault {
     }
 }
 
-struct StoreDownload(store::IncomingBody);
+struct ArchiveBody(IncomingBody);
 
-impl BodySink for StoreDownload {
+impl BodySink for ArchiveBody {
     fn offset(&self) -> u64 {
         self.0.offset()
     }
@@ -266,21 +251,21 @@ impl BodySink for StoreDownload {
     }
 
     fn begin(&mut self, etag: Option<&str>, total: Option<u64>) -> Result<(), SinkError> {
-        let announced = ResponseHeaders {
+        let headers = ResponseHeaders {
             etag: etag.map(str::to_string),
             last_modified: None,
             total,
             md5: true,
         };
-        self.0.begin(announced).map_err(refused)
+        self.0.begin(headers).map_err(sink_error)
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
-        self.0.append(bytes).map_err(refused)
+        self.0.append(bytes).map_err(sink_error)
     }
 
     fn restart(&mut self) -> Result<(), SinkError> {
-        self.0.restart().map_err(refused)
+        self.0.restart().map_err(sink_error)
     }
 
     fn md5(&self) -> Option<[u8; 16]> {
@@ -288,7 +273,7 @@ impl BodySink for StoreDownload {
     }
 
     fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<Sealed, SinkError> {
-        let sealing = self.0.seal(&facts, &collected_at).map_err(refused)?;
+        let sealing = self.0.seal(&facts, &collected_at).map_err(sink_error)?;
         let already_there = matches!(sealing, SealReceipt::AlreadySealed(_));
         let record = sealing.into_record();
         Ok(Sealed {
@@ -300,7 +285,7 @@ impl BodySink for StoreDownload {
     }
 }
 
-pub(super) fn refused(error: StoreError) -> SinkError {
+pub(super) fn sink_error(error: StoreError) -> SinkError {
     if error.is_disk_full() {
         SinkError::DiskFull
     } else {
@@ -308,18 +293,10 @@ pub(super) fn refused(error: StoreError) -> SinkError {
     }
 }
 
-/// Waits for Ctrl-C.
-pub fn until_interrupted() -> Result<(), Failure> {
-    runtime_until_interrupted(|mut stopped| async move {
-        // The sender lives as long as the process.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evidence::{CommandIndex, Facts, Gap, GapReason, Origin, Time};
+    use evidence::{CommandIndex, GapReason, Origin, ResultKind};
 
     fn gap(index: u32) -> Gap {
         let action = ActionId::from_bytes([7; 16]);
@@ -328,27 +305,27 @@ mod tests {
             reason: GapReason::Expired,
             detail: "410".into(),
             noted_at: Time::from_instant(jiff::Timestamp::UNIX_EPOCH),
-            facts: Facts::new(evidence::ResultKind::File, Origin::Api { host: "h".into() }),
+            facts: Facts::new(ResultKind::File, Origin::Api { host: "h".into() }),
         }
     }
 
     #[test]
-    fn a_note_of_a_gap_that_rotted_lets_its_result_be_asked_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = custody::open_to_write(folder.path(), "test").unwrap();
-        let (rotten, sound) = (gap(0), gap(1));
-        store.note_gap(&rotten).unwrap();
-        store.note_gap(&sound).unwrap();
+    fn damaged_gap_record_allows_the_download() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = custody::open_to_write(dir.path(), "test").unwrap();
+        let (damaged, intact) = (gap(0), gap(1));
+        store.note_gap(&damaged).unwrap();
+        store.note_gap(&intact).unwrap();
         store.close().unwrap();
-        let pack = folder.path().join("packs/00000001.pack");
+        let pack = dir.path().join("packs/00000001.pack");
         let mut bytes = std::fs::read(&pack).unwrap();
         bytes[76 + 40] ^= 1;
         std::fs::write(&pack, bytes).unwrap();
-        let store = custody::open_to_write(folder.path(), "test").unwrap();
-        assert!(store.gap(rotten.key).is_err());
-        let vault = StoreVault::new(Arc::new(store), folder.path());
-        assert_eq!(vault.standing(rotten.key).unwrap(), StoredState::Absent);
+        let store = custody::open_to_write(dir.path(), "test").unwrap();
+        assert!(store.gap(damaged.key).is_err());
+        let sink = ArchiveSink::new(Arc::new(store), dir.path());
+        assert_eq!(sink.standing(damaged.key).unwrap(), StoredState::Absent);
         let known = StoredState::Gap(GapReason::Expired);
-        assert_eq!(vault.standing(sound.key).unwrap(), known);
+        assert_eq!(sink.standing(intact.key).unwrap(), known);
     }
 }

@@ -1,4 +1,4 @@
-//! Opening the archive, and the note of who did so.
+//! Opening an archive, and the custody events that record who used it.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use evidence::Time;
 use store::{Catalogue, CustodyEvent, OpenOptions, Store, StoreError};
 
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let kind = kind_of(&error);
+        let kind = failure_kind(&error);
         let hint = error.hint();
         let failure = Self::caused(kind, String::new(), error);
         match hint {
@@ -21,40 +21,38 @@ impl From<StoreError> for Failure {
     }
 }
 
-pub(super) fn kind_of(error: &StoreError) -> Kind {
+pub(super) fn failure_kind(error: &StoreError) -> FailureKind {
     match error {
-        StoreError::NoArchive { .. } | StoreError::Unknown { .. } => Kind::NotThere,
-        StoreError::Locked { .. } | StoreError::Busy { .. } => Kind::Busy,
-        StoreError::Damaged { .. } => Kind::Damaged,
-        _ => Kind::World,
+        StoreError::NoArchive { .. } | StoreError::Unknown { .. } => FailureKind::NotFound,
+        StoreError::Locked { .. } | StoreError::Busy { .. } => FailureKind::Busy,
+        StoreError::Damaged { .. } => FailureKind::Damaged,
+        _ => FailureKind::Environment,
     }
 }
 
-/// Opens the archive to write, creating it where there is none.
-pub fn open_to_write(archive: &Path, command: &str) -> Result<Store, Failure> {
-    Ok(Store::open(
-        archive,
-        OpenOptions {
-            create: true,
-            command: command.to_string(),
-        },
-    )?)
+/// Opens an archive for writing, and creates it if it does not exist.
+pub(super) fn open_to_write(archive: &Path, command: &str) -> Result<Store, Failure> {
+    let options = OpenOptions {
+        create: true,
+        command: command.to_string(),
+    };
+    Ok(Store::open(archive, options)?)
 }
 
-/// Opens the archive to read: no lock, no write.
-pub fn open_to_read(archive: &Path) -> Result<Catalogue, Failure> {
+/// Opens an archive for reading: takes no lock and writes nothing.
+pub(super) fn open_to_read(archive: &Path) -> Result<Catalogue, Failure> {
     Ok(Catalogue::open(archive)?)
 }
 
-/// Notes what this process does with the archive.
-pub fn note(store: &Store, what: &str) -> Result<(), Failure> {
+/// Records a use of the archive in its custody log.
+pub(super) fn note(store: &Store, what: &str) -> Result<(), Failure> {
     store.note_custody(&event(what))?;
     Ok(())
 }
 
-/// Who does what, where, with which version, when.
-pub fn event(what: &str) -> CustodyEvent {
-    let from = |names: &[&str]| {
+/// A custody event: this user and host, this version, now.
+pub(super) fn event(what: &str) -> CustodyEvent {
+    let variable = |names: &[&str]| {
         names
             .iter()
             .filter_map(|name| std::env::var(name).ok())
@@ -62,17 +60,17 @@ pub fn event(what: &str) -> CustodyEvent {
             .unwrap_or_else(|| "unknown".into())
     };
     CustodyEvent {
-        who: from(&["USER", "USERNAME", "LOGNAME"]),
-        host: host_name().unwrap_or_else(|| from(&["HOSTNAME", "COMPUTERNAME"])),
+        who: variable(&["USER", "USERNAME", "LOGNAME"]),
+        host: host_name().unwrap_or_else(|| variable(&["HOSTNAME", "COMPUTERNAME"])),
         version: env!("CARGO_PKG_VERSION").into(),
         at: Time::from_instant(Timestamp::now()),
         what: what.to_string(),
     }
 }
 
-/// Where the kernel says so in a file; elsewhere the environment does.
+/// The host name as Linux reports it; `None` on other systems.
 fn host_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    let name = name.trim();
+    let file = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = file.trim();
     (!name.is_empty()).then(|| name.to_string())
 }

@@ -1,186 +1,83 @@
-//! How evidence is read: what decides it, and the passwords that open it.
+//! Settings that decide how evidence is decoded, and helpers shared by
+//! everything that decodes it.
+//!
+//! Passwords and code page are facts of the archive: decoding the same result
+//! again, for a rebuild or for `show`, gives the same text.
 
 use std::io;
 use std::path::Path;
 
-use evidence::{Layer, Record, ResultId, Seq};
-use extract;
-use extract::{CodePage, TextPart};
-use index::IndexWriter;
-use members;
-use members::MembersError;
+use evidence::{Layer, Record, ResultId};
+use extract::{CodePage, ExtractSettings, TextPart};
+use members::{MembersError, TraverseLimits, TraverseSettings};
 use store::{Catalogue, Scratch, StoreError};
 
-use crate::app::custody;
-use crate::app::error::{Failure, Kind};
-use crate::app::index_lock::IndexLock;
-use crate::app::index_update::{identity_of, index_dir, index_settings, open_searcher};
-use crate::app::indexer::Indexer;
-use crate::app::list::locked_results;
+use crate::app::error::{Failure, FailureKind};
 
-/// Setting of the archive: passwords to try on locked members.
-const PASSWORDS: &str = "passwords";
-/// Setting of the archive: how text that is no Unicode is read.
-const CODE_PAGE: &str = "code_page";
-/// More passwords than this would make every locked member a brute force.
-const PASSWORDS_MAX: usize = 1_000;
+/// Name of the setting with the passwords to try on encrypted members.
+pub(super) const PASSWORDS: &str = "passwords";
+/// Name of the setting with the code page of text that is not Unicode.
+pub(super) const CODE_PAGE: &str = "code_page";
 
 impl From<MembersError> for Failure {
     fn from(error: MembersError) -> Self {
         let kind = match &error {
-            MembersError::NoSuchMember { .. } | MembersError::Unreadable { .. } => Kind::NotThere,
-            _ => Kind::World,
+            MembersError::NoSuchMember { .. } | MembersError::Unreadable { .. } => {
+                FailureKind::NotFound
+            }
+            _ => FailureKind::Environment,
         };
         Self::caused(kind, String::new(), error)
     }
 }
 
-/// What decides how evidence is read: facts of the archive, so that reading it
-/// again gives the same.
+/// How containers are opened and text is decoded.
 #[derive(Clone, Default)]
-pub(super) struct Reading {
-    pub members: members::TraverseSettings,
-    pub extract: extract::ExtractSettings,
+pub(super) struct DecodeSettings {
+    pub(super) members: TraverseSettings,
+    pub(super) extract: ExtractSettings,
 }
 
-pub(super) fn reading(catalogue: &Catalogue) -> Result<Reading, Failure> {
-    let mut reading = Reading::default();
-    reading
-        .members
-        .passwords
-        .extend(noted_passwords(catalogue)?);
-    if let Some(page) = noted_code_page(catalogue)? {
-        reading.extract.code_page = page;
+impl DecodeSettings {
+    /// The settings of an archive.
+    pub(super) fn read(catalogue: &Catalogue) -> Result<Self, Failure> {
+        let mut settings = Self::default();
+        settings
+            .members
+            .passwords
+            .extend(stored_passwords(catalogue)?);
+        if let Some(page) = stored_code_page(catalogue)? {
+            settings.extract.code_page = page;
+        }
+        Ok(settings)
     }
-    Ok(reading)
 }
 
-fn noted_code_page(catalogue: &Catalogue) -> Result<Option<CodePage>, Failure> {
-    let noted = catalogue.settings()?.remove(CODE_PAGE);
-    let number = noted.and_then(|value| u16::try_from(value.as_u64()?).ok());
+pub(super) fn stored_code_page(catalogue: &Catalogue) -> Result<Option<CodePage>, Failure> {
+    let stored = catalogue.settings()?.remove(CODE_PAGE);
+    let number = stored.and_then(|value| u16::try_from(value.as_u64()?).ok());
     Ok(number.and_then(CodePage::from_number))
 }
 
-/// Sets how text that is no Unicode is read. Returns whether that is new, so
-/// that the index must be built anew: it is emptied before, so that no search
-/// is answered from text that was decoded otherwise.
-pub fn set_code_page(archive: &Path, number: u16) -> Result<bool, Failure> {
-    let page = CodePage::from_number(number).ok_or_else(|| {
-        Failure::asked(format!("{number} is no code page this build reads"))
-            .hint("one of 437, 850, 866, 874, 932, 936, 949, 950, 1250 to 1258")
-    })?;
-    let catalogue = custody::open_to_read(archive)?;
-    if noted_code_page(&catalogue)? == Some(page) {
-        return Ok(false);
-    }
-    let store = custody::open_to_write(archive, "index --code-page")?;
-    empty_index(archive, &catalogue)?;
-    custody::note(
-        &store,
-        &format!("read text that is no Unicode as code page {number}"),
-    )?;
-    store.note_setting(CODE_PAGE, serde_json::json!(number))?;
-    store.close()?;
-    Ok(true)
-}
-
-/// The index answers from nothing until it is caught up with.
-fn empty_index(archive: &Path, catalogue: &Catalogue) -> Result<(), Failure> {
-    let _lock = IndexLock::acquire(archive)?;
-    let (identity, settings) = (identity_of(catalogue), index_settings(catalogue));
-    let mut writer = IndexWriter::rebuild(&index_dir(archive), identity, settings)?;
-    Ok(writer.publish(Seq::ZERO)?)
-}
-
-fn noted_passwords(catalogue: &Catalogue) -> Result<Vec<String>, Failure> {
-    let noted = catalogue.settings()?.remove(PASSWORDS);
-    Ok(noted
+pub(super) fn stored_passwords(catalogue: &Catalogue) -> Result<Vec<String>, Failure> {
+    let stored = catalogue.settings()?.remove(PASSWORDS);
+    Ok(stored
         .and_then(|value| serde_json::from_value(value).ok())
         .unwrap_or_default())
 }
 
-/// Adds the passwords in `file`, one a line, to those that are tried. Results
-/// with locked members are read again, new passwords or not: a run that was
-/// killed may have noted them and read nothing.
-pub fn add_passwords(archive: &Path, file: &Path) -> Result<u64, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| {
-        Failure::caused(Kind::World, format!("could not read {}", file.display()), e)
-    })?;
-    let catalogue = custody::open_to_read(archive)?;
-    let mut passwords = noted_passwords(&catalogue)?;
-    let before = passwords.len();
-    for word in text
-        .lines()
-        .map(|l| l.trim_end_matches('\r'))
-        .filter(|l| !l.is_empty())
-    {
-        if word != members::DEFAULT_PASSWORD && !passwords.iter().any(|p| p == word) {
-            passwords.push(word.to_string());
-        }
-    }
-    if passwords.len() > PASSWORDS_MAX {
-        return Err(Failure::asked(format!(
-            "{} passwords are more than the {PASSWORDS_MAX} an archive tries",
-            passwords.len()
-        )));
-    }
-    let added = passwords.len() - before;
-    if added > 0 {
-        note_passwords(archive, &passwords, added)?;
-    }
-    read_locked_again(archive)?;
-    Ok(added as u64)
-}
-
-fn note_passwords(archive: &Path, passwords: &[String], added: usize) -> Result<(), Failure> {
-    let store = custody::open_to_write(archive, "index --passwords")?;
-    custody::note(
-        &store,
-        &format!("add {added} passwords to try on locked members"),
-    )?;
-    store.note_setting(PASSWORDS, serde_json::json!(passwords))?;
-    Ok(store.close()?)
-}
-
-/// Reads anew the results that have locked members.
-fn read_locked_again(archive: &Path) -> Result<(), Failure> {
-    // What another process publishes meanwhile is read with its own list.
-    let _lock = IndexLock::acquire(archive)?;
-    let catalogue = custody::open_to_read(archive)?;
-    let Some(searcher) = open_searcher(archive, &catalogue)? else {
-        return Ok(());
-    };
-    let locked = locked_results(&searcher);
-    drop(searcher);
-    if locked.is_empty() {
-        return Ok(());
-    }
-    let (identity, settings) = (identity_of(&catalogue), index_settings(&catalogue));
-    let mut writer = IndexWriter::open(&index_dir(archive), identity, settings)?;
-    let watermark = writer.watermark();
-    let mut indexer = Indexer::new(archive, &catalogue, &mut writer)?;
-    for id in locked {
-        indexer.writer.forget(id);
-        indexer.read(&record_of(&catalogue, id)?)?;
-    }
-    Ok(writer.publish(watermark)?)
-}
-
-/// Scratch files stand inside the archive, which is where there is room for
-/// evidence; a system's temp may be memory.
+/// Creates scratch files inside the archive: its disk has space for evidence,
+/// and the temporary directory of the system may be memory.
 pub(super) fn scratch_factory(
     archive: &Path,
 ) -> impl FnMut() -> io::Result<Box<dyn members::Scratch>> + '_ {
     move || {
-        let scratch = Scratch::create(
-            archive,
-            members::TraverseLimits::default().scratch_bytes_max,
-        )?;
+        let scratch = Scratch::create(archive, TraverseLimits::default().scratch_bytes_max)?;
         Ok(Box::new(scratch) as Box<dyn members::Scratch>)
     }
 }
 
-/// The layer a part of a content is printed with.
+/// The locator layer of a part of a content; `None` for the content as a whole.
 pub(super) fn layer_of(part: TextPart) -> Option<Layer> {
     match part {
         TextPart::Whole => None,
@@ -190,7 +87,9 @@ pub(super) fn layer_of(part: TextPart) -> Option<Layer> {
     }
 }
 
-/// A result that was asked for by its identity.
+/// The record of a result.
+///
+/// **Errors**: `NotFound` if the archive does not have the result.
 pub(super) fn record_of(catalogue: &Catalogue, id: ResultId) -> Result<Record, Failure> {
     Ok(catalogue.record(id)?.ok_or(StoreError::Unknown { id })?)
 }

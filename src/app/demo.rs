@@ -1,31 +1,37 @@
-//! The whole road on a made-up incident: the emulator on loopback, every
-//! result collected over real HTTP, archived, indexed, searched.
+//! The demo: collects a made-up incident from the emulator over HTTP, then
+//! indexes it and searches it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use collect::{Cloud, CollectSettings, Events, Secret, SignIn};
-use emulator;
-use emulator::{EmulatedFleet, Emulator};
-use generate;
-use generate::{QUESTIONS, Question};
+use collect::{Cloud, Secret, SignIn};
+use emulator::{EmulatedFleet, Emulator, EmulatorSettings};
+use generate::{DirectorySink, QUESTIONS, Question};
 
-use crate::app::error::{Failure, Kind};
+use crate::app::collect::{CollectReport, collect};
+use crate::app::collect_events::{RunControl, StopSignal};
+use crate::app::compare::{CompareRequest, CompareSummary, StackRequest, StackRow, stack};
+use crate::app::emulate::emulator_failure;
+use crate::app::error::{Failure, FailureKind};
+use crate::app::gaps::gaps;
+use crate::app::index_update::update_index;
+use crate::app::indexer::IndexReport;
 use crate::app::rows::{GapRow, HitRow};
-use crate::app::{
-    Caught, CollectReport, CompareRequest, CompareSummary, Search, SearchRequest, SearchSummary,
-    StackRequest, StackRow, catch_up, collect_into, gaps, stack,
-};
+use crate::app::search::{Search, SearchSummary};
+use crate::app::search_request::SearchRequest;
+use crate::app::service_settings::{CollectRequest, ServiceSettings};
+use crate::app::session::ArchiveSession;
 
-/// Where the story goes.
+/// Output of the demo, step by step.
 pub trait DemoView {
     fn begin(&mut self, folder: &Path, api_base: &str) -> io::Result<()>;
-    fn collected(&mut self, collected: &CollectReport, caught: &Caught) -> io::Result<()>;
-    /// What the next answer tells, and the command that asks for it.
-    fn question(&mut self, tells: &str, command: &str) -> io::Result<()>;
+    fn collected(&mut self, collected: &CollectReport, indexed: &IndexReport) -> io::Result<()>;
+    /// A question, and the command that answers it.
+    fn question(&mut self, question: &str, command: &str) -> io::Result<()>;
     fn hit(&mut self, hit: &HitRow) -> io::Result<()>;
     fn answered(&mut self, summary: &SearchSummary) -> io::Result<()>;
-    /// What is rare, and the command that asks for it.
+    /// The command that lists rare lines.
     fn rare(&mut self, command: &str) -> io::Result<()>;
     fn stacked(&mut self, row: &StackRow) -> io::Result<()>;
     fn compared(&mut self, summary: &CompareSummary) -> io::Result<()>;
@@ -33,71 +39,138 @@ pub trait DemoView {
     fn end(&mut self, archive: &Path, shown: &str) -> io::Result<()>;
 }
 
-/// A result that the service lost is asked for again some minutes later; here
+/// The service provides a lost result again after some minutes; at this scale
 /// minutes pass in seconds.
 const TIME_SCALE: f64 = 100.0;
 
-/// Runs the demo into `archive`.
-///
-/// **Errors**: a folder that holds anything else: what is made up must not
-/// stand among evidence.
-pub fn demo(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
-    if !is_for_demos(archive) {
-        let what = format!("{} is not empty, and no demo's archive", archive.display());
-        return Err(Failure::asked(what)
-            .hint("name a new folder, as in --archive demo.archive, or add --discard"));
-    }
-    let sample = Sample::open()?;
-    let fleet = EmulatedFleet::from_folder(sample.path()).map_err(no_emulator)?;
-    let emulator = Emulator::start_blocking(emulator::EmulatorSettings {
-        time_scale: TIME_SCALE,
-        ..emulator::EmulatorSettings::serving(fleet)
-    })
-    .map_err(no_emulator)?;
-    view.begin(sample.path(), &emulator.api_base())?;
-    let silent: Events = std::sync::Arc::new(|_| {});
-    let collected = collect_into(archive, settings(&emulator, archive)?, silent)?;
-    let caught = catch_up(archive, false, &mut |_, _| {})?;
-    view.collected(&collected, &caught)?;
-    if let Some(failure) = collected.failed {
-        return Err(failure);
-    }
-    if collected.report.stopped {
-        return Err(
-            Failure::new(Kind::World, "stopped before the story was told")
-                .hint("demo goes on from here when it is run again"),
-        );
-    }
-    let mut shown = None;
-    for question in &QUESTIONS {
-        view.question(question.answer, &command(question))?;
-        let request = request(question);
-        let mut search = Search::open(archive, &request, &mut |_, _, _| {})?;
-        search.hits(&mut |hit| {
-            shown.get_or_insert_with(|| hit.member.place.reference.clone());
-            Ok(view.hit(&hit)?)
-        })?;
-        view.answered(search.summary())?;
-    }
-    show_rare(archive, view)?;
-    gaps(archive, &mut |gap| Ok(view.missing(&gap)?))?;
-    view.end(archive, shown.as_deref().unwrap_or("REF"))?;
-    emulator.shutdown();
-    Ok(())
+/// The call log of a demo. It is inside the archive, and marks the archive of
+/// a demo: calls to an emulator count towards no rate limit of a tenant.
+const CALL_LOG: &str = "demo-calls";
+
+/// A demo whose emulator is running.
+pub struct DemoRun {
+    archive: PathBuf,
+    sample: SampleFolder,
+    emulator: Emulator,
 }
 
-/// Where the call log of a demo stands; the mark of its archive too.
-const CALLS: &str = "demo-calls";
+impl DemoRun {
+    /// Starts the emulator.
+    ///
+    /// **Errors**: `archive` contains anything but a demo: made-up results must
+    /// not be mixed with evidence.
+    pub fn start(archive: &Path) -> Result<Self, Failure> {
+        if !is_for_demos(archive) {
+            let message = format!(
+                "could not use {} for a demo: it is not empty, and not the archive of a demo",
+                archive.display()
+            );
+            return Err(Failure::usage(message)
+                .hint("name a new directory, as in --archive demo.archive, or pass --discard"));
+        }
+        let sample = SampleFolder::open()?;
+        let fleet = EmulatedFleet::from_folder(sample.path()).map_err(emulator_failure)?;
+        let emulator = Emulator::start_blocking(EmulatorSettings {
+            time_scale: TIME_SCALE,
+            ..EmulatorSettings::serving(fleet)
+        })
+        .map_err(emulator_failure)?;
+        Ok(Self {
+            archive: archive.to_path_buf(),
+            sample,
+            emulator,
+        })
+    }
+
+    /// Collects the incident.
+    pub async fn collect(
+        &self,
+        view: &mut dyn DemoView,
+        stop: StopSignal,
+    ) -> Result<CollectReport, Failure> {
+        view.begin(self.sample.path(), &self.emulator.api_base())?;
+        let request = CollectRequest::default();
+        let control = RunControl {
+            events: Arc::new(|_| {}),
+            stop,
+        };
+        collect(&self.archive, &self.service(), &request, control).await
+    }
+
+    /// Indexes what was collected, and answers the questions about it.
+    pub fn answer(
+        self,
+        mut collected: CollectReport,
+        view: &mut dyn DemoView,
+    ) -> Result<(), Failure> {
+        let indexed = update_index(&self.archive, false, &mut |_, _| {})?;
+        view.collected(&collected, &indexed)?;
+        if let Some(failure) = collected.failed.take() {
+            return Err(failure);
+        }
+        if collected.report.stopped {
+            return Err(Failure::new(
+                FailureKind::Environment,
+                "the demo was stopped before its end",
+            )
+            .hint("run demo again to continue"));
+        }
+        let session = ArchiveSession::new(&self.archive);
+        let shown = answer_questions(&session, view)?;
+        show_rare(&session, view)?;
+        gaps(&session, &mut |gap| Ok(view.missing(&gap)?))?;
+        view.end(&self.archive, shown.as_deref().unwrap_or("REF"))?;
+        self.emulator.shutdown();
+        Ok(())
+    }
+
+    fn service(&self) -> ServiceSettings {
+        ServiceSettings {
+            cloud: Cloud::Commercial,
+            region: None,
+            api_base: Some(self.emulator.api_base()),
+            login_base: Some(self.emulator.login_base()),
+            scope: None,
+            sign_in: SignIn::Client {
+                tenant: self.emulator.tenant().into(),
+                client_id: self.emulator.client_id().into(),
+                secret: Secret::new(self.emulator.client_secret()),
+            },
+            state_dir: self.archive.join(CALL_LOG),
+            ca_file: None,
+            time_scale: TIME_SCALE,
+            limits_lifted: false,
+        }
+    }
+}
 
 fn is_for_demos(archive: &Path) -> bool {
     let is_empty = std::fs::read_dir(archive).map_or(true, |mut names| names.next().is_none());
-    is_empty || archive.join(CALLS).exists()
+    is_empty || archive.join(CALL_LOG).exists()
 }
 
-/// The script whose output is stacked, and rows of it.
+/// Returns the reference of the first hit.
+fn answer_questions(
+    session: &ArchiveSession,
+    view: &mut dyn DemoView,
+) -> Result<Option<String>, Failure> {
+    let mut shown = None;
+    for question in &QUESTIONS {
+        view.question(question.answer, &command(question))?;
+        let mut search = Search::open(session, &request(question), &mut |_, _, _| {})?;
+        search.hits(|hit| {
+            shown.get_or_insert_with(|| hit.member.place.reference.clone());
+            view.hit(&hit).map_err(Failure::from)
+        })?;
+        view.answered(search.summary())?;
+    }
+    Ok(shown)
+}
+
+/// The script whose output is stacked, and how many rows are shown.
 const STACKED: (&str, u64) = ("Get-Persistence.ps1", 3);
 
-fn show_rare(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
+fn show_rare(session: &ArchiveSession, view: &mut dyn DemoView) -> Result<(), Failure> {
     let (script, rows) = STACKED;
     view.rare(&format!(
         "afteraction stack --script {script} --limit {rows}"
@@ -111,7 +184,7 @@ fn show_rare(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
         ..StackRequest::default()
     };
     let summary = stack(
-        archive,
+        session,
         &request,
         &mut |_, _, _| {},
         &mut |_, _| {},
@@ -122,76 +195,58 @@ fn show_rare(archive: &Path, view: &mut dyn DemoView) -> Result<(), Failure> {
 
 fn request(question: &Question) -> SearchRequest {
     let text = Some(question.query.to_string());
-    match question.regex {
-        true => SearchRequest {
+    if question.regex {
+        SearchRequest {
             regex: text,
             ..SearchRequest::default()
-        },
-        false => SearchRequest {
+        }
+    } else {
+        SearchRequest {
             query: text,
             ..SearchRequest::default()
-        },
+        }
     }
 }
 
 fn command(question: &Question) -> String {
-    let how = if question.regex { "--regex " } else { "" };
-    format!("afteraction search {how}'{}'", question.query)
+    let option = if question.regex { "--regex " } else { "" };
+    format!("afteraction search {option}'{}'", question.query)
 }
 
-fn no_emulator(error: emulator::Error) -> Failure {
-    Failure::caused(Kind::World, "could not start the emulator", error)
-}
-
-/// The call log of a demo stays in its archive: it is nobody's budget.
-fn settings(emulator: &Emulator, archive: &Path) -> Result<CollectSettings, Failure> {
-    let mut settings = CollectSettings::new(
-        Cloud::Commercial,
-        Some(&emulator.api_base()),
-        Some(&emulator.login_base()),
-        SignIn::Client {
-            tenant: emulator.tenant().into(),
-            client_id: emulator.client_id().into(),
-            secret: Secret::new(emulator.client_secret()),
-        },
-        archive.join(CALLS),
-    )?;
-    settings.pace.time_scale = TIME_SCALE;
-    Ok(settings)
-}
-
-/// The sample incident: the folder of the checkout where there is one, else
-/// made anew, so that an installed program can show it too.
-enum Sample {
+/// The files of the incident: those of a checkout if the program runs in one,
+/// else written to a temporary directory.
+enum SampleFolder {
     Checkout(&'static Path),
-    Made(Made),
+    Temporary(TemporarySample),
 }
 
-impl Sample {
+impl SampleFolder {
     fn open() -> Result<Self, Failure> {
         let checkout = Path::new("sample-data");
         if checkout.join("machines.json").is_file() {
             return Ok(Self::Checkout(checkout));
         }
-        let dir = std::env::temp_dir().join(format!("afteraction-sample-{}", std::process::id()));
-        let made = Made(dir);
-        generate::sample(&generate::DirectorySink(made.0.clone()))
-            .map_err(|e| Failure::caused(Kind::World, "could not write the sample incident", e))?;
-        Ok(Self::Made(made))
+        let name = format!("afteraction-sample-{}", std::process::id());
+        let sample = TemporarySample(std::env::temp_dir().join(name));
+        generate::sample(&DirectorySink(sample.0.clone())).map_err(|e| {
+            let attempt = "could not write the sample incident";
+            Failure::caused(FailureKind::Environment, attempt, e)
+        })?;
+        Ok(Self::Temporary(sample))
     }
 
     fn path(&self) -> &Path {
         match self {
             Self::Checkout(path) => path,
-            Self::Made(made) => &made.0,
+            Self::Temporary(sample) => &sample.0,
         }
     }
 }
 
-/// Goes away with the demo.
-struct Made(std::path::PathBuf);
+/// Deletes its directory when it is dropped.
+struct TemporarySample(PathBuf);
 
-impl Drop for Made {
+impl Drop for TemporarySample {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }

@@ -1,56 +1,69 @@
-//! What a use case says when it cannot do what was asked: one of few kinds,
-//! which decide exit code, HTTP status and whether trying again can help; a
-//! chain of causes; and what to do next.
+//! The error of every use case: its kind, a message with a chain of causes, and
+//! a hint.
+//!
+//! The kind decides the exit code and the HTTP status, and whether a retry can
+//! help. This is the only error type of this layer; errors of the crates are
+//! converted where the crate is used.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 
-/// The kinds a caller must tell apart.
+/// The kinds of failure a caller distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// What was asked makes no sense: a malformed reference, query or time.
-    Asked,
-    /// The archive, result or member is not there.
-    NotThere,
-    /// Another writer holds the archive.
+pub enum FailureKind {
+    /// The request is invalid: a malformed reference, query, time or option.
+    Usage,
+    /// The archive, result or member does not exist.
+    NotFound,
+    /// Another process writes the archive.
     Busy,
-    /// Bytes on disk differ from what was recorded.
+    /// Bytes on disk differ from the record.
     Damaged,
-    /// The service refused, or sign-in failed.
+    /// The service refused the request, or sign-in failed.
     Refused,
     /// Disk, network or operating system.
-    World,
+    Environment,
 }
 
 /// A failed use case.
 #[derive(Debug)]
 pub struct Failure {
-    pub kind: Kind,
+    pub kind: FailureKind,
     message: String,
     hint: Option<String>,
-    place: Option<(String, usize)>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    fault: Option<Fault>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The character of a request at which it is wrong.
+#[derive(Debug)]
+struct Fault {
+    text: String,
+    /// **Units**: characters before it.
+    at: usize,
 }
 
 impl Failure {
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
             hint: None,
-            place: None,
+            fault: None,
             source: None,
         }
     }
 
-    pub fn asked(message: impl Into<String>) -> Self {
-        Self::new(Kind::Asked, message)
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Usage, message)
     }
 
-    /// What was attempted, and the error that stopped it.
+    /// A failed attempt, and the error that caused it.
     pub fn caused(
-        kind: Kind,
+        kind: FailureKind,
         message: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
         Self {
             source: Some(source.into()),
@@ -58,45 +71,51 @@ impl Failure {
         }
     }
 
+    /// Adds what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The place in a typed text that is at fault.
+    /// Adds the character of `text` at which it is wrong.
     ///
     /// **Units**: characters before it.
     #[must_use]
     pub fn pointing(mut self, text: impl Into<String>, at: usize) -> Self {
-        self.place = Some((text.into(), at));
+        let text = text.into();
+        self.fault = Some(Fault { text, at });
         self
     }
 
+    /// See [`pointing`](Self::pointing).
     pub fn points_at(&self) -> Option<(&str, usize)> {
-        self.place.as_ref().map(|(text, at)| (text.as_str(), *at))
+        let fault = self.fault.as_ref()?;
+        Some((&fault.text, fault.at))
     }
 
+    /// See [`hint`](Self::hint).
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Whether a reader of our output went away (`| head`).
+    /// Whether the reader of the output closed it (`| head`).
     pub fn is_broken_pipe(&self) -> bool {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        let mut cause: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            if let Some(io) = error.downcast_ref::<std::io::Error>() {
-                return io.kind() == std::io::ErrorKind::BrokenPipe;
+            if let Some(io) = error.downcast_ref::<io::Error>() {
+                return io.kind() == io::ErrorKind::BrokenPipe;
             }
             cause = error.source();
         }
         false
     }
 
-    /// The message and every cause that adds to it, joined by colons.
+    /// The message and its causes, joined by colons. A cause that the text
+    /// contains already is left out.
     pub fn chain(&self) -> String {
         let mut text = self.message.clone();
-        let mut cause = std::error::Error::source(self);
+        let mut cause = self.source();
         while let Some(error) = cause {
             let more = error.to_string();
             if !text.contains(&more) {
@@ -117,15 +136,15 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|e| e as _)
     }
 }
 
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self::caused(Kind::World, String::new(), error)
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::caused(FailureKind::Environment, String::new(), error)
     }
 }
 
@@ -134,11 +153,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_chain_names_each_cause_once() {
-        let inner = std::io::Error::other("disk on fire");
-        let failure = Failure::caused(Kind::World, "could not seal 1/0: disk on fire", inner);
-        assert_eq!(failure.chain(), "could not seal 1/0: disk on fire");
-        let pipe: Failure = std::io::Error::from(std::io::ErrorKind::BrokenPipe).into();
+    fn chain_contains_each_cause_once() {
+        let inner = io::Error::other("disk on fire");
+        let message = "could not seal 1/0: disk on fire";
+        let failure = Failure::caused(FailureKind::Environment, message, inner);
+        assert_eq!(failure.chain(), message);
+        let pipe: Failure = io::Error::from(io::ErrorKind::BrokenPipe).into();
         assert!(pipe.is_broken_pipe());
     }
 }

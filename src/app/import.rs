@@ -16,9 +16,10 @@ use evidence::{
 use store::{Catalogue, PendingCommit, ResponseHeaders, SMALL_MAX, SealReceipt, Store, StoreError};
 
 use crate::app::custody;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::import_plan;
 use crate::app::import_plan::{Found, Keyed, LeftOut, Plan};
+use crate::app::notes::{Note, NoteList};
 
 /// Where the device of an imported result comes from.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub enum DeviceFrom {
 impl DeviceFrom {
     pub fn pattern(pattern: &str) -> Result<Self, Failure> {
         Regex::new(pattern).map(Self::Pattern).map_err(|e| {
-            Failure::asked(format!(
+            Failure::usage(format!(
                 "`{pattern}` is not a pattern for device names: {e}"
             ))
             .hint("an example: 'hosts/(?<device>[^/]+)/'")
@@ -93,6 +94,15 @@ pub struct ImportReport {
 }
 
 impl ImportReport {
+    /// What qualifies the report.
+    pub fn notes(&self) -> Vec<Note> {
+        let mut notes = NoteList::default();
+        notes.count(self.without_device, |files| Note::FilesWithoutDevice {
+            files,
+        });
+        notes.into_notes()
+    }
+
     /// Nothing of what was named is missing, and all of it could be read.
     pub fn is_complete(&self) -> bool {
         self.gaps == 0
@@ -126,8 +136,10 @@ pub fn import(
     let left_out = std::mem::take(&mut plan.left_out);
     let unreadable = left_out.iter().any(|left| left.unreadable);
     if plan.results.is_empty() && plan.actions.is_empty() && !unreadable {
-        return Err(Failure::new(Kind::NotThere, "found no file to import")
-            .hint("name a folder of results, or files"));
+        return Err(
+            Failure::new(FailureKind::NotFound, "found no file to import")
+                .hint("name a folder of results, or files"),
+        );
     }
     let store = custody::open_to_write(archive, "import")?;
     custody::note(&store, &format!("import {}", names(paths)))?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use evidence::{Action, ActionId, CommandIndex, ResultKey};
 use store;
 
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 
 /// Largest JSON file read to see whether it describes actions. A list of the
 /// 10,000 actions that one page may hold is some 20 MB.
@@ -208,7 +208,7 @@ impl Plan {
 /// A path that was named and cannot be read.
 pub(super) fn unreadable(path: &Path, error: io::Error) -> Failure {
     let what = format!("could not read {}", path.display());
-    Failure::caused(Kind::NotThere, what, error)
+    Failure::caused(FailureKind::NotFound, what, error)
         .hint("name files or folders that exist and that you may read")
 }
 

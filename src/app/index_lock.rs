@@ -5,7 +5,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 
 /// Beside the index and not in it: its writer removes what it does not know.
 const NAME: &str = "index.lock";
@@ -48,7 +48,7 @@ fn open(archive: &Path) -> Result<File, Failure> {
 fn failed(archive: &Path, error: std::io::Error) -> Failure {
     let path = archive.join(NAME);
     let what = format!("could not lock the index by {}", path.display());
-    Failure::caused(Kind::World, what, error)
+    Failure::caused(FailureKind::Environment, what, error)
 }
 
 #[cfg(test)]

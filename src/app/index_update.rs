@@ -1,112 +1,77 @@
-//! Pump 2: what is sealed and not indexed yet is read into the index. The
-//! same code builds an index anew.
+//! Index update: reads the results that are sealed and not indexed yet into the
+//! index. A rebuild is an update from the beginning, with the same code.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Serialize;
-
-use evidence::Seq;
-use extract::EXTRACTOR_VERSION;
-use index::{IndexError, IndexId, IndexSettings, IndexWriter, Searcher};
+use index::{IndexError, IndexId, IndexWriter};
 use store::{Catalogue, StoreError};
 
 use crate::app::custody;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::Failure;
+use crate::app::index_files::{index_dir, index_id, index_settings, open_strictly};
 use crate::app::index_lock::IndexLock;
-use crate::app::indexer::Indexer;
+use crate::app::indexer::{IndexReport, Indexer};
 
-/// What catching up came to.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Caught {
-    pub results: u64,
-    pub members: u64,
-    /// **Units**: bytes of decoded text, of contents not known before.
-    pub text_bytes: u64,
-    pub problems: u64,
-    /// Why the index was built anew.
-    pub rebuilt: Option<String>,
-}
+/// **Units**: bytes of text between two commits: the work that a crash can
+/// lose, and about one segment.
+const COMMIT_BYTES: u64 = 256 << 20;
+/// Rows of metadata between two commits, about 300 bytes each: content that is
+/// indexed already adds a row for each occurrence, and no text.
+const COMMIT_ROWS: u64 = 200_000;
 
-/// Text taken between publishings: what a crash may make us read again, and
-/// about one segment.
-const PUBLISH_BYTES: u64 = 256 << 20;
-/// Rows noted between publishings where they hold little text, about 300
-/// bytes each: known content adds a row for each of its places and no text.
-const PUBLISH_ROWS: u64 = 200_000;
-
-/// Where an archive keeps its index.
-pub(super) fn index_dir(archive: &Path) -> PathBuf {
-    archive.join("index")
-}
-
-/// What an index of this archive is made from.
-pub(super) fn identity(archive: [u8; 16], generation: u64) -> IndexId {
-    IndexId {
-        archive,
-        generation,
-        extractor_version: EXTRACTOR_VERSION,
-    }
-}
-
-pub(super) fn identity_of(catalogue: &Catalogue) -> IndexId {
-    identity(catalogue.archive_id(), catalogue.generation())
-}
-
-impl From<IndexError> for Failure {
-    fn from(error: IndexError) -> Self {
-        let hint = error.hint().map(str::to_string);
-        let failure = Self::caused(Kind::World, String::new(), error);
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    }
-}
-
-/// Brings the index up to the journal's end. Where another process is at it,
-/// that is waited for, and the rest is done.
+/// Indexes everything that is sealed. If another process updates the index,
+/// waits for it and indexes what it left.
 ///
-/// **Errors**: what was published until then stays; catching up again goes on.
-pub fn catch_up(
+/// **Errors**: the index keeps what was committed; the next update continues
+/// from there.
+///
+/// **Units** of `on_progress`: bytes of results, done and in total.
+pub fn update_index(
     archive: &Path,
     rebuild: bool,
     on_progress: &mut dyn FnMut(u64, u64),
-) -> Result<Caught, Failure> {
+) -> Result<IndexReport, Failure> {
     let catalogue = custody::open_to_read(archive)?;
     let lock = IndexLock::acquire(archive)?;
     catalogue.refresh()?;
-    catch_up_holding(&lock, archive, &catalogue, rebuild, on_progress)
+    update_locked(&lock, archive, &catalogue, rebuild, on_progress)
 }
 
-/// The same, but where another process is at it: then `None`, at once.
-pub fn catch_up_unless_busy(archive: &Path) -> Result<Option<Caught>, Failure> {
+/// As [`update_index`], but returns `None` at once if another process updates
+/// the index.
+pub fn update_index_unless_busy(archive: &Path) -> Result<Option<IndexReport>, Failure> {
     let catalogue = custody::open_to_read(archive)?;
     let Some(lock) = IndexLock::try_acquire(archive)? else {
         return Ok(None);
     };
     catalogue.refresh()?;
-    catch_up_holding(&lock, archive, &catalogue, false, &mut |_, _| {}).map(Some)
+    update_locked(&lock, archive, &catalogue, false, &mut |_, _| {}).map(Some)
 }
 
-/// The same up to where `catalogue` ends, for whoever holds the lock. A result
-/// whose copy is damaged becomes a problem of its own and stops no other.
-pub(super) fn catch_up_holding(
+/// Indexes everything that `catalogue` contains. A result whose copy in the
+/// archive is damaged becomes a problem and does not stop the update.
+pub(super) fn update_locked(
     _lock: &IndexLock,
     archive: &Path,
     catalogue: &Catalogue,
     rebuild: bool,
     on_progress: &mut dyn FnMut(u64, u64),
-) -> Result<Caught, Failure> {
+) -> Result<IndexReport, Failure> {
     let dir = index_dir(archive);
-    let (identity, settings) = (identity_of(catalogue), index_settings(catalogue));
-    let rebuilt = (!rebuild).then(|| foreign(&dir, catalogue)).flatten();
-    let mut writer = if rebuild {
-        IndexWriter::rebuild(&dir, identity, settings)?
+    let id = index_id(catalogue);
+    let settings = index_settings(&id);
+    let replaced = if rebuild {
+        None
     } else {
-        IndexWriter::open(&dir, identity, settings)?
+        reason_to_replace(archive, &id)
     };
-    let from = writer.watermark();
-    let results = catalogue.results_since(from);
+    let mut writer = if rebuild {
+        IndexWriter::rebuild(&dir, id, settings)?
+    } else {
+        IndexWriter::open(&dir, id, settings)?
+    };
+    let watermark = writer.watermark();
+    let results = catalogue.results_since(watermark);
     let total = results.iter().map(|result| result.bytes).sum();
     let mut indexer = Indexer::new(archive, catalogue, &mut writer)?;
     let mut done = 0;
@@ -120,79 +85,26 @@ pub(super) fn catch_up_holding(
         }
         done += result.bytes;
         let writer = &mut indexer.writer;
-        if writer.unpublished_bytes() >= PUBLISH_BYTES || writer.unpublished_rows() >= PUBLISH_ROWS
-        {
+        if writer.unpublished_bytes() >= COMMIT_BYTES || writer.unpublished_rows() >= COMMIT_ROWS {
             writer.publish(result.seq)?;
         }
     }
-    let mut caught = indexer.caught;
-    let seen = catalogue.last_seq().max(from);
-    if seen > from || rebuilt.is_some() || rebuild {
-        writer.publish(seen)?;
+    let mut report = indexer.report;
+    let read_to = catalogue.last_seq().max(watermark);
+    if read_to > watermark || replaced.is_some() || rebuild {
+        writer.publish(read_to)?;
     }
-    // On media that cannot be written the next search reads all lists.
-    let _ = catalogue.write_checkpoint(seen);
+    // Fails on read-only media; then the next search reads all pack indexes.
+    let _ = catalogue.write_checkpoint(read_to);
     on_progress(total, total);
-    caught.rebuilt = rebuilt;
-    Ok(caught)
+    report.rebuilt = replaced;
+    Ok(report)
 }
 
-/// Why the index that is there cannot be gone on with.
-fn foreign(dir: &Path, catalogue: &Catalogue) -> Option<String> {
-    let identity = identity_of(catalogue);
-    match Searcher::open(dir, Some(&identity), Some(text_key(&identity))) {
+/// Why the writer cannot continue the existing index and replaces it.
+fn reason_to_replace(archive: &Path, id: &IndexId) -> Option<String> {
+    match open_strictly(archive, id) {
         Ok(_) | Err(IndexError::Missing { .. }) => None,
         Err(error) => Some(error.to_string()),
-    }
-}
-
-/// Count and bytes of the results sealed behind `from`.
-pub(super) fn results_since(catalogue: &Catalogue, from: Seq) -> (u64, u64) {
-    let results = catalogue.results_since(from);
-    let bytes = results.iter().map(|result| result.bytes).sum();
-    (results.len() as u64, bytes)
-}
-
-/// Opens the index to search; `None` where there is none of this archive yet.
-pub(super) fn open_searcher(
-    archive: &Path,
-    catalogue: &Catalogue,
-) -> Result<Option<Searcher>, Failure> {
-    open_searcher_of(archive, &identity_of(catalogue))
-}
-
-pub(super) fn open_searcher_of(
-    archive: &Path,
-    identity: &IndexId,
-) -> Result<Option<Searcher>, Failure> {
-    Ok(open_index(archive, identity)?)
-}
-
-pub(super) fn open_index(
-    archive: &Path,
-    identity: &IndexId,
-) -> Result<Option<Searcher>, IndexError> {
-    let opened = Searcher::open(
-        &index_dir(archive),
-        Some(identity),
-        Some(text_key(identity)),
-    );
-    match opened {
-        Ok(searcher) => Ok(Some(searcher)),
-        Err(IndexError::Missing { .. } | IndexError::Foreign { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Masks the text in the index, so that an antivirus does not take it for what
-/// it tells about. No secret: whoever has the archive has the key.
-fn text_key(identity: &IndexId) -> [u8; 32] {
-    blake3::derive_key("afteraction 2026 index text", &identity.archive)
-}
-
-pub(super) fn index_settings(catalogue: &Catalogue) -> IndexSettings {
-    IndexSettings {
-        key: Some(text_key(&identity_of(catalogue))),
-        ..IndexSettings::default()
     }
 }

@@ -7,6 +7,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use serde::Serialize;
+
 use evidence::{Layer, Problem, ProblemKind, Record, ResultKind, Sha256, Sha256Sum};
 use extract::TranscriptFacts;
 use index::{IndexWriter, Occurrence, PlacedProblem, ResultMetadata};
@@ -14,9 +16,8 @@ use members;
 use members::{Member, ResultHint, Visitor};
 use store::{Catalogue, SealedResult, StoreError};
 
-use crate::app::decode_settings::{Reading, reading, scratch_factory};
+use crate::app::decode_settings::{DecodeSettings, scratch_factory};
 use crate::app::error::Failure;
-use crate::app::index_update::Caught;
 use crate::app::text_sink::{Found, TextSink};
 
 /// Members up to this size are hashed before they are read as text, so that
@@ -28,13 +29,25 @@ const KNOWN_FIRST_BYTES_MAX: usize = 8 << 20;
 /// hostile archive of a million members may give each a name of 64 KiB.
 const NAME_CHARS_MAX: usize = 1024;
 
+/// Result of an index update.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct IndexReport {
+    pub results: u64,
+    pub members: u64,
+    /// **Units**: bytes of decoded text, of contents that were not indexed yet.
+    pub text_bytes: u64,
+    pub problems: u64,
+    /// Why the index was replaced, if it was.
+    pub rebuilt: Option<String>,
+}
+
 /// Reads results into the index, one after the other.
 pub(super) struct Indexer<'a> {
     archive: &'a Path,
     catalogue: &'a Catalogue,
     pub(super) writer: &'a mut IndexWriter,
-    reading: Reading,
-    pub(super) caught: Caught,
+    settings: DecodeSettings,
+    pub(super) report: IndexReport,
     /// The member at hand; goes round, so that it is not allocated for each.
     head: Vec<u8>,
 }
@@ -49,8 +62,8 @@ impl<'a> Indexer<'a> {
             archive,
             catalogue,
             writer,
-            reading: reading(catalogue)?,
-            caught: Caught::default(),
+            settings: DecodeSettings::read(catalogue)?,
+            report: IndexReport::default(),
             head: Vec::new(),
         })
     }
@@ -58,7 +71,7 @@ impl<'a> Indexer<'a> {
     /// Reads one result. Where the archive's own copy of it is damaged, what
     /// can be read is kept, and the rest is a problem of this result.
     pub(super) fn read(&mut self, record: &Record) -> Result<(), Failure> {
-        let (archive, settings) = (self.archive, self.reading.members.clone());
+        let (archive, settings) = (self.archive, self.settings.members.clone());
         let hint = ResultHint {
             name: record.facts.header("content-disposition"),
         };
@@ -96,10 +109,10 @@ impl<'a> Indexer<'a> {
         let ResultReader {
             facts, text_bytes, ..
         } = result;
-        self.caught.results += 1;
-        self.caught.members += facts.members;
-        self.caught.problems += facts.problems;
-        self.caught.text_bytes += text_bytes;
+        self.report.results += 1;
+        self.report.members += facts.members;
+        self.report.problems += facts.problems;
+        self.report.text_bytes += text_bytes;
         self.writer.result(facts);
         Ok(())
     }
@@ -117,8 +130,8 @@ impl<'a> Indexer<'a> {
             problems: 1,
             ..ResultMetadata::new(sealed.id, sealed.seq, ResultKind::File)
         });
-        self.caught.results += 1;
-        self.caught.problems += 1;
+        self.report.results += 1;
+        self.report.problems += 1;
     }
 }
 
@@ -304,7 +317,7 @@ impl ResultReader<'_, '_> {
             bytes,
             &met.name,
             self.record.facts.kind,
-            self.indexer.reading.extract,
+            self.indexer.settings.extract,
         )?;
         sink.end(content)?;
         let found = sink.into_found();
@@ -326,7 +339,7 @@ impl ResultReader<'_, '_> {
             &mut hashed,
             member.name,
             self.record.facts.kind,
-            self.indexer.reading.extract,
+            self.indexer.settings.extract,
         )?;
         let (content, len) = hashed.finish()?;
         let again = sink.has_more_parts;
@@ -349,7 +362,7 @@ impl ResultReader<'_, '_> {
             archive,
             catalogue,
             writer,
-            reading,
+            settings,
             ..
         } = &mut *self.indexer;
         let open = |take: &mut dyn FnMut(&mut dyn Read) -> Result<(), Failure>| {
@@ -363,7 +376,7 @@ impl ResultReader<'_, '_> {
                 &mut source,
                 hint,
                 &met.layers,
-                &reading.members,
+                &settings.members,
                 &mut scratch,
                 &mut |_: &Member<'_>, bytes: &mut dyn Read| taken = take(bytes),
             )?;
@@ -381,7 +394,7 @@ impl ResultReader<'_, '_> {
         let mut found = None;
         open(&mut |bytes| {
             let mut sink = TextSink::new(writer, Some(content), known);
-            sink.read(archive, bytes, &met.name, kind, reading.extract)?;
+            sink.read(archive, bytes, &met.name, kind, settings.extract)?;
             sink.end(content)?;
             found = Some(sink.into_found());
             Ok(())

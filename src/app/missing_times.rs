@@ -1,4 +1,4 @@
-//! What a search leaves out only because it has no time.
+//! Members that a query excludes only because they have no time.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
@@ -6,70 +6,66 @@ use std::ops::ControlFlow;
 use evidence::{Layer, Locator, ResultId};
 use index::{Field, HitMember, IndexError, Query, ResultMetadata, SearchOptions, Searcher};
 
-/// How many members a query leaves out only because they have no time, by the
-/// values of a field where one is given.
-pub(super) fn undated(
+/// Counts these members, by the values of a field if one is given.
+pub(super) fn count_without_time(
     searcher: &Searcher,
     query: &Query,
     by: Option<Field>,
 ) -> Result<BTreeMap<String, u64>, IndexError> {
-    let mut undated = BTreeMap::new();
-    let timeless = timeless(query);
+    let mut excluded = BTreeMap::new();
+    let any_time = without_time_clauses(query);
     let has_time = |result: ResultMetadata| result.time.is_some_and(|t| t.instant().is_some());
-    if timeless == *query || searcher.results().all(has_time) {
-        return Ok(undated);
+    if any_time == *query || searcher.results().all(has_time) {
+        return Ok(excluded);
     }
-    for count in searcher.count(&timeless.and(no_time()), by, false, None)?.0 {
-        undated.insert(count.value, count.members);
+    for count in searcher.count(&any_time.and(no_time()), by, false, None)?.0 {
+        excluded.insert(count.value, count.members);
     }
-    // A time beside an OR leaves out less.
-    for count in searcher
-        .count(&query.clone().and(no_time()), by, false, None)?
-        .0
-    {
-        if let Some(members) = undated.get_mut(&count.value) {
+    // A time clause in an OR does not exclude all of them.
+    let found = query.clone().and(no_time());
+    for count in searcher.count(&found, by, false, None)?.0 {
+        if let Some(members) = excluded.get_mut(&count.value) {
             *members = members.saturating_sub(count.members);
         }
     }
-    undated.retain(|_, members| *members > 0);
-    Ok(undated)
+    excluded.retain(|_, members| *members > 0);
+    Ok(excluded)
 }
 
-/// Hands out those members, each by its place.
+/// Calls `each` for every one of these members, with its locator.
 ///
-/// **Memory**: about 100 bytes for each member without a time that the query
-/// finds all the same.
-pub(super) fn each_undated(
+/// **Memory**: about 100 bytes for each member without a time that matches the
+/// query.
+pub(super) fn each_without_time(
     searcher: &Searcher,
     query: &Query,
-    take: &mut dyn FnMut(&HitMember, Locator) -> ControlFlow<()>,
+    each: &mut dyn FnMut(&HitMember, Locator) -> ControlFlow<()>,
 ) -> Result<(), IndexError> {
     let mut found = HashSet::new();
     each_member(searcher, &query.clone().and(no_time()), &mut |_, member| {
         found.insert(member);
         ControlFlow::Continue(())
     })?;
-    let all = timeless(query).and(no_time());
-    each_member(searcher, &all, &mut |row, member| {
+    let all = without_time_clauses(query).and(no_time());
+    each_member(searcher, &all, &mut |hit_member, member| {
         if found.contains(&member) {
             return ControlFlow::Continue(());
         }
         let (id, layers) = member;
-        take(
-            row,
-            Locator {
-                layers,
-                ..Locator::of_result(id)
-            },
-        )
+        let locator = Locator {
+            layers,
+            ..Locator::of_result(id)
+        };
+        each(hit_member, locator)
     })
 }
 
-/// Members that a query finds. The hits of one follow each other.
+/// Calls `each` for every member that matches. The hits of a member are
+/// consecutive.
 fn each_member(
     searcher: &Searcher,
     query: &Query,
-    take: &mut dyn FnMut(&HitMember, MemberId) -> ControlFlow<()>,
+    each: &mut dyn FnMut(&HitMember, MemberId) -> ControlFlow<()>,
 ) -> Result<(), IndexError> {
     let mut last = None;
     searcher.search(query, &SearchOptions::default(), &mut |hit| {
@@ -78,14 +74,15 @@ fn each_member(
             return ControlFlow::Continue(());
         }
         last = Some(member.clone());
-        take(&hit.member, member)
+        each(&hit.member, member)
     })?;
     Ok(())
 }
 
 pub(super) type MemberId = (ResultId, Vec<Layer>);
 
-/// The member a hit stands in: the output and the errors of a transcript are one.
+/// The member of a hit. The parts of a transcript, output and errors, are one
+/// member.
 pub(super) fn member_of(member: &HitMember) -> MemberId {
     let mut layers = member.layers.clone();
     let is_part = |layer: &Layer| {
@@ -102,18 +99,18 @@ fn no_time() -> Query {
     Query::Not(Box::new(Query::Time { since, until }))
 }
 
-/// The same query where any time will do. What stands in a NOT stays: there,
-/// what has no time is not left out.
-fn timeless(query: &Query) -> Query {
-    let all = |queries: &[Query]| queries.iter().map(timeless).collect();
+/// The query without its time clauses. Clauses in a NOT are kept: they do not
+/// exclude members without a time.
+fn without_time_clauses(query: &Query) -> Query {
+    let each = |queries: &[Query]| queries.iter().map(without_time_clauses).collect();
     match query {
         Query::Time { .. }
         | Query::Field(Field::Day, _)
         | Query::Range {
             field: Field::Day, ..
         } => Query::All,
-        Query::And(queries) => Query::And(all(queries)),
-        Query::Or(queries) => Query::Or(all(queries)),
+        Query::And(queries) => Query::And(each(queries)),
+        Query::Or(queries) => Query::Or(each(queries)),
         other => other.clone(),
     }
 }

@@ -9,12 +9,12 @@ use crate::app::error::Failure;
 
 pub fn parse_action(text: &str) -> Result<ActionId, Failure> {
     text.parse()
-        .map_err(|e: evidence::MalformedId| Failure::asked(e.to_string()))
+        .map_err(|e: evidence::MalformedId| Failure::usage(e.to_string()))
 }
 
 pub fn parse_reference(text: &str) -> Result<Locator, Failure> {
     text.parse().map_err(|e: evidence::MalformedRef| {
-        Failure::asked(e.to_string()).hint(
+        Failure::usage(e.to_string()).hint(
             "copy the first column of `list` or `search`, in single quotes where it holds `!`",
         )
     })
@@ -25,7 +25,7 @@ pub fn parse_reference(text: &str) -> Result<Locator, Failure> {
 /// long ago: `90s`, `30m`, `2h`, `3d`, `1w`. A day given as an end counts whole.
 pub fn parse_time(text: &str, now: Timestamp, is_end: bool) -> Result<Timestamp, Failure> {
     read_time(text, now, is_end).ok_or_else(|| {
-        Failure::asked(format!("`{text}` is not a time"))
+        Failure::usage(format!("`{text}` is not a time"))
             .hint("write 2026-02-01, 2026-02-01T08:00Z, or how long ago: 30m, 2h, 3d")
     })
 }

@@ -14,7 +14,7 @@ use index::Snippet;
 
 /// Which result or member a row is about, in the same words in every answer.
 #[derive(Clone, Debug, Serialize)]
-pub struct Place {
+pub struct ResultPlace {
     /// The printed form, which `show` takes.
     #[serde(rename = "ref")]
     pub reference: String,
@@ -26,7 +26,7 @@ pub struct Place {
     pub machine_id: Option<String>,
 }
 
-impl Place {
+impl ResultPlace {
     pub fn of(at: &Locator, device: Option<String>, machine_id: Option<String>) -> Self {
         Self {
             reference: at.to_string(),
@@ -51,7 +51,7 @@ impl Place {
 /// Where a result stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum ResultState {
     /// In the archive, whole.
     Sealed,
     /// Not there, and it is known why.
@@ -60,7 +60,7 @@ pub enum State {
     Pending,
 }
 
-impl State {
+impl ResultState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sealed => "sealed",
@@ -74,7 +74,7 @@ impl State {
 #[derive(Clone, Debug, Serialize)]
 pub struct ListRow {
     #[serde(flatten)]
-    pub place: Place,
+    pub place: ResultPlace,
     pub kind: ResultKind,
     pub script: Option<String>,
     pub path: Option<String>,
@@ -85,14 +85,14 @@ pub struct ListRow {
     pub requestor: Option<String>,
     pub comment: Option<String>,
     pub collected_at: Option<Time>,
-    pub state: State,
+    pub state: ResultState,
     /// Why it is not there.
     pub reason: Option<GapReason>,
     /// **Units**: bytes as downloaded.
     pub bytes: Option<u64>,
     /// Of the bytes as downloaded.
     pub sha256: Option<Sha256>,
-    /// Place in the journal.
+    /// ResultPlace in the journal.
     pub seq: Option<Seq>,
 }
 
@@ -100,7 +100,7 @@ pub struct ListRow {
 #[derive(Clone, Debug, Serialize)]
 pub struct GapRow {
     #[serde(flatten)]
-    pub place: Place,
+    pub place: ResultPlace,
     pub kind: ResultKind,
     pub script: Option<String>,
     pub path: Option<String>,
@@ -117,7 +117,7 @@ pub struct GapRow {
 #[derive(Clone, Debug, Serialize)]
 pub struct ProblemRow {
     #[serde(flatten)]
-    pub place: Place,
+    pub place: ResultPlace,
     pub kind: ProblemKind,
     pub message: String,
     /// Whether a search may have missed something because of it.
@@ -128,7 +128,7 @@ pub struct ProblemRow {
 #[derive(Clone, Debug, Serialize)]
 pub struct MemberRow {
     #[serde(flatten)]
-    pub place: Place,
+    pub place: ResultPlace,
     pub script: Option<String>,
     pub time: Option<Time>,
     pub member: String,
@@ -151,6 +151,12 @@ pub struct HitRow {
 }
 
 impl HitRow {
+    /// **Units**: bytes of the lines it shows.
+    pub(super) fn text_bytes(&self) -> usize {
+        let context = self.before.iter().chain(&self.after);
+        self.shown.text.len() + context.map(String::len).sum::<usize>()
+    }
+
     /// The same object as by `Serialize`. Most of it is the same for all hits
     /// of a member, and millions are listed: that part is written once, and so
     /// is a line that comes again.
@@ -262,7 +268,7 @@ mod tests {
             version: Version(2),
         };
         let member = MemberRow {
-            place: Place::of(&Locator::of_result(id), Some("pc\"1".into()), None),
+            place: ResultPlace::of(&Locator::of_result(id), Some("pc\"1".into()), None),
             script: None,
             time: None,
             member: "a\\b".into(),

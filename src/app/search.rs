@@ -1,176 +1,147 @@
-//! Search: one query, hits become rows, and what could not be searched is
-//! said.
+//! Search: evaluates a query, and returns hits or counts with the notes that
+//! qualify them.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use evidence::{Locator, Seq};
-use index::{
-    Field, Hit, HitMember, Query, SearchOptions, SearchStats, Searcher, TextPlan, device_key,
-};
-use store::JournalTail;
+use evidence::Seq;
+use index::{Field, Hit, Query, SearchOptions, SearchStats, Searcher, TextPlan};
 
-use crate::app::compare::Known;
+use crate::app::baseline_filter::BaselineFilter;
+use crate::app::cursor::HitCursor;
 use crate::app::custody;
 use crate::app::error::Failure;
-use crate::app::index_update::{identity, open_searcher_of, results_since};
-use crate::app::missing_times::{MemberId, member_of, undated};
-use crate::app::rows::{CountRow, HitRow, MemberRow, Place};
-use crate::app::search_request::{SearchRequest, Sort, understood};
-use crate::app::wait_for_index::{Waiting, await_index};
+use crate::app::hit_rows::HitRowBuilder;
+use crate::app::missing_times::count_without_time;
+use crate::app::notes::{Note, NoteList, Verdict};
+use crate::app::rows::{CountRow, HitRow};
+use crate::app::search_request::{SearchRequest, describe_query};
+use crate::app::session::{ArchiveSession, JournalReader};
+use crate::app::visit::until_error;
+use crate::app::wait_for_index::{IndexWait, wait_for_index};
 
-/// What a search went through.
+/// Result of a search, besides its rows.
 #[derive(Clone, Debug, Default)]
 pub struct SearchSummary {
     pub hits: u64,
+    /// Members with hits.
     pub members_hit: u64,
-    /// `None` where devices were not counted.
+    /// Devices with hits; `None` if devices were not counted.
     pub devices_hit: Option<u64>,
     /// Members that were searched.
     pub members: u64,
-    /// Members that match but for the time asked for, and have none.
-    pub undated: u64,
-    /// Results sealed and not indexed yet.
-    pub unindexed: u64,
-    /// Problems that hide text.
-    pub unreadable: u64,
-    /// Lines and texts so long that a pattern which knows no bound was looked
-    /// for in them window by window: a match longer than one may be missed.
-    pub cut: u64,
-    /// Hits that a baseline knows, and that were left out.
-    pub hidden: u64,
-    /// Distinct lines that were read one by one, since neither words nor
-    /// 4-grams of the query narrow them down.
-    pub scanned_lines: Option<u64>,
-    /// Every text was built again: a pattern may match over line ends.
-    pub built_texts: bool,
-    /// The limit was reached, and there are more.
-    pub stopped: bool,
-    /// Words of the query that look like a field (`bogus:1`) and are text.
-    pub seeming_fields: Vec<String>,
-    /// Fields of the query that no member has, as they were understood. Looked
-    /// for where nothing was found.
-    pub unheld_fields: Vec<String>,
-    /// `None` where there is no index.
-    pub explained: Option<Explained>,
+    pub notes: Vec<Note>,
+    /// `None` if there is no index.
+    pub explained: Option<SearchExplanation>,
 }
 
 impl SearchSummary {
-    /// Everything there is was searched.
-    pub fn is_whole(&self) -> bool {
-        self.unindexed == 0 && self.unreadable == 0 && self.undated == 0 && self.cut == 0
-    }
-
     pub fn verdict(&self) -> Verdict {
-        match (self.hits, self.is_whole()) {
-            (1.., _) => Verdict::Found,
-            (0, true) if self.hidden == 0 => Verdict::Nothing,
-            (0, _) => Verdict::Incomplete,
-        }
+        Verdict::of(self.hits, &self.notes)
     }
 }
 
-/// What a search came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Found,
-    /// Not found in everything there is.
-    Nothing,
-    /// Not found, but not everything could be searched, or what was found is
-    /// hidden by a baseline.
-    Incomplete,
-}
-
-/// How the answer came about.
+/// How a search was evaluated.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Explained {
-    pub texts: Vec<TextWay>,
-    /// Frames of distinct text inflated to verify candidates.
+pub struct SearchExplanation {
+    pub texts: Vec<TextAccess>,
+    /// Frames of distinct text that were decompressed to verify candidates.
     pub frames: u64,
-    /// **Units**: bytes of those, inflated.
+    /// **Units**: decompressed bytes of these frames.
     pub frame_bytes: u64,
-    /// Finding lines, and judging members by them.
+    /// Time to find the lines, and the members that match.
     pub finding_us: u64,
-    /// Listing or counting the hits.
+    /// Time to list or count the hits.
     pub listing_us: u64,
 }
 
-/// How one text of a query was looked for.
+/// Access paths that were used for one text clause of a query.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct TextWay {
+pub struct TextAccess {
     pub text: String,
-    /// Candidates by the words it holds: distinct lines.
+    /// Distinct lines that contain the terms of the text.
     pub candidate_lines_by_words: u64,
-    /// Candidates by its 4-grams: groups of about 4 KiB of distinct lines.
+    /// Groups of distinct lines, about 4 KiB each, with its 4-grams.
     pub candidate_groups_by_4grams: u64,
-    /// Candidates in the members that can match at all, by a rarer text or by
-    /// fields: distinct lines.
+    /// Distinct lines of the members that a rarer text or the fields allow.
     pub candidate_lines_in_members: u64,
-    /// Distinct lines read one by one.
+    /// Distinct lines that were scanned.
     pub lines_read: u64,
-    /// Every text was built again and searched as a whole.
+    /// Every text was rebuilt and searched as a whole.
     pub texts_built: bool,
     /// Distinct lines that match.
     pub lines_matching: u64,
 }
 
-/// A search over the archive as it is when it is opened.
-pub struct Search<'a> {
-    pub(super) request: &'a SearchRequest,
+/// A search over an archive, in the state at the time of [`open`](Self::open).
+pub struct Search {
+    pub(super) request: SearchRequest,
     pub(super) query: Query,
     pub(super) began: Timestamp,
-    /// The journal's end when the search began.
+    /// End of the journal when the search began.
     pub(super) sealed: Seq,
     pub(super) archive: PathBuf,
-    tail: JournalTail,
-    pub(super) searcher: Option<Searcher>,
+    journal: JournalReader,
+    pub(super) searcher: Option<Arc<Searcher>>,
+    /// Sealed results that are not indexed.
+    pub(super) not_indexed: u64,
+    /// Problems that hide text.
+    pub(super) unreadable: u64,
+    pub(super) unknown_fields: Vec<String>,
     pub(super) summary: SearchSummary,
 }
 
-impl<'a> Search<'a> {
-    /// Reads the query, then opens archive and index, and waits for the index
-    /// where that is asked for.
+/// Numbers of one evaluation that become notes.
+#[derive(Default)]
+struct EvaluationCounts {
+    hits: u64,
+    members: u64,
+    without_time: u64,
+    longer_than_window: u64,
+    hidden: u64,
+    scanned_lines: u64,
+    full_text: bool,
+    stopped: bool,
+    unknown_values: Vec<String>,
+}
+
+impl Search {
+    /// Parses the query, then opens archive and index, and waits for the index
+    /// if the request says so.
     ///
-    /// **Errors**: a query that cannot be read; an index that is damaged.
+    /// **Errors**: an invalid query; a missing archive; a damaged index.
     pub fn open(
-        archive: &Path,
-        request: &'a SearchRequest,
-        on_wait: &mut dyn FnMut(Waiting, u64, u64),
+        session: &ArchiveSession,
+        request: &SearchRequest,
+        on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     ) -> Result<Self, Failure> {
         let began = Timestamp::now();
-        let query = request.query(began)?;
-        let tail = JournalTail::open(archive)?;
-        let sealed = tail.last_seq();
+        let query = request.parse(began)?;
         if request.wait {
-            await_index(archive, &custody::open_to_read(archive)?, on_wait)?;
+            session.refresh()?;
         }
-        let identity = identity(tail.archive_id(), tail.generation());
-        let searcher = open_searcher_of(archive, &identity)?;
-        let indexed = searcher.as_ref().map_or(Seq::ZERO, Searcher::watermark);
-        let unindexed = match tail.results_since(indexed) {
-            Some(results) => results.len() as u64,
-            None => results_since(&custody::open_to_read(archive)?, indexed).0,
-        };
-        let summary = SearchSummary {
-            unindexed,
-            unreadable: searcher.as_ref().map_or(0, hiding_problems),
-            seeming_fields: request.seeming_fields(&query),
-            ..SearchSummary::default()
-        };
+        let journal = session.journal()?;
+        let sealed = journal.last_seq();
+        if request.wait {
+            wait_for_index(session, on_wait)?;
+        }
+        let searcher = session.index()?;
         Ok(Self {
-            request,
+            request: request.clone(),
+            unknown_fields: request.unknown_fields(&query),
             query,
             began,
             sealed,
-            archive: archive.to_path_buf(),
-            tail,
+            archive: session.archive().to_path_buf(),
+            not_indexed: session.not_indexed(&journal, searcher.as_deref())?,
+            journal,
+            unreadable: searcher.as_deref().map_or(0, problems_that_hide_text),
             searcher,
-            summary,
+            summary: SearchSummary::default(),
         })
     }
 
@@ -179,112 +150,106 @@ impl<'a> Search<'a> {
     }
 
     pub(super) fn archive_id(&self) -> [u8; 16] {
-        self.tail.archive_id()
+        self.journal.archive_id()
     }
 
-    /// Asks for more that must hold.
-    pub(super) fn narrow(&mut self, more: Query) {
+    /// Adds a clause that must match.
+    pub(super) fn restrict(&mut self, clause: Query) {
         let query = std::mem::replace(&mut self.query, Query::All);
-        self.query = query.and(more);
+        self.query = query.and(clause);
     }
 
-    /// Hands out every hit, in order.
-    pub fn hits(
+    /// Starts the search on a background thread.
+    pub fn into_cursor(self) -> Result<HitCursor, Failure> {
+        HitCursor::start(self)
+    }
+
+    /// Calls `each` for every hit, in order, until it returns an error.
+    pub fn hits<E: From<Failure>>(
         &mut self,
-        take: &mut dyn FnMut(HitRow) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let (request, query) = (self.request, &self.query);
-        let Some(searcher) = &self.searcher else {
-            return self.in_nothing("");
+        mut each: impl FnMut(HitRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(searcher) = self.searcher.clone() else {
+            return Ok(self.finish_without_index("")?);
         };
-        let known = Known::open(&self.archive, request, searcher)?;
+        let (request, query) = (&self.request, &self.query);
+        let mut filter = BaselineFilter::load(&self.archive, &request.exclude_baseline, &searcher)?;
+        let is_filtered = filter.is_some();
         let options = SearchOptions {
-            // What is hidden does not count.
-            limit: request.limit.filter(|_| known.is_none()),
+            // Hidden hits do not count towards the limit.
+            limit: request.limit.filter(|_| !is_filtered),
             context: request.context as usize,
             order: request.sort.into(),
             plain: request.plain,
             ..SearchOptions::default()
         };
-        let mut rows = Rows::new(request.sort);
-        let (mut failed, mut hidden, mut given) = (None, 0, 0);
-        let mut found = searcher
-            .search(query, &options, &mut |hit| {
-                if known.as_ref().is_some_and(|known| known.knows(&hit)) {
+        let mut rows = HitRowBuilder::new(request.sort);
+        let (mut hidden, mut listed) = (0, 0);
+        let evaluated = until_error(
+            |visit| searcher.search(query, &options, visit),
+            |hit| {
+                if filter.as_mut().is_some_and(|filter| filter.hides(&hit)) {
                     hidden += 1;
-                    return ControlFlow::Continue(());
+                    return Ok(ControlFlow::Continue(()));
                 }
-                if known.is_some() && request.limit == Some(given) {
-                    return ControlFlow::Break(());
+                if is_filtered && request.limit == Some(listed) {
+                    return Ok(ControlFlow::Break(()));
                 }
-                given += 1;
-                match rows.row(hit).and_then(&mut *take) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(failure) => {
-                        failed = Some(failure);
-                        ControlFlow::Break(())
-                    }
-                }
-            })
-            .map_err(|error| request.refused(error, query))?;
-        found.hits = given;
-        self.summary.hidden = hidden;
-        if let Some(failure) = failed {
-            return Err(failure);
-        }
-        let undated = undated(searcher, query, None)?;
-        self.summary.hits = found.hits;
-        self.summary.members_hit = rows.members;
-        self.summary.devices_hit = Some(rows.devices.len() as u64);
-        self.summary.undated = undated.values().sum();
-        self.summary.note(&found, request.limit);
-        self.summary.unheld_fields = unheld_fields(searcher, query, found.hits)?;
+                listed += 1;
+                each(rows.row(hit)?)?;
+                Ok::<_, E>(ControlFlow::Continue(()))
+            },
+        )?;
+        let stats = evaluated.map_err(|error| request.query_failure(error, query))?;
+        let without_time = count_without_time(&searcher, query, None).map_err(Failure::from)?;
+        self.summary.hits = listed;
+        self.summary.members_hit = rows.members();
+        self.summary.devices_hit = Some(rows.devices());
+        self.finish(&searcher, &stats, without_time.values().sum(), hidden)?;
         self.note_custody("");
         Ok(())
     }
 
-    /// How many hits, for each value of a field where one is named.
+    /// Counts the hits, for each value of a field if one is named.
     pub fn count(&mut self, by: Option<&str>) -> Result<Vec<CountRow>, Failure> {
         let by = by.map(parse_field).transpose()?;
-        let (request, query) = (self.request, &self.query);
-        let Some(searcher) = &self.searcher else {
-            self.in_nothing("--count ")?;
+        let Some(searcher) = self.searcher.clone() else {
+            self.finish_without_index("--count ")?;
             return Ok(Vec::new());
         };
-        let known = Known::open(&self.archive, request, searcher)?;
+        let (request, query) = (&self.request, &self.query);
+        let mut filter = BaselineFilter::load(&self.archive, &request.exclude_baseline, &searcher)?;
         let mut hidden = 0;
-        let mut is_new = |hit: &Hit| {
-            let knows = known.as_ref().is_some_and(|known| known.knows(hit));
-            hidden += u64::from(knows);
-            !knows
-        };
-        let keep: Option<&mut dyn FnMut(&Hit) -> bool> = match known {
-            Some(_) => Some(&mut is_new),
-            None => None,
-        };
-        let (counts, found) = searcher
+        let mut is_counted = filter.as_mut().map(|filter| {
+            |hit: &Hit| {
+                let hides = filter.hides(hit);
+                hidden += u64::from(hides);
+                !hides
+            }
+        });
+        let keep = is_counted
+            .as_mut()
+            .map(|is_counted| is_counted as &mut dyn FnMut(&Hit) -> bool);
+        let (counts, stats) = searcher
             .count(query, by, false, keep)
-            .map_err(|error| request.refused(error, query))?;
-        self.summary.hidden = hidden;
-        let mut undated = undated(searcher, query, by)?;
-        self.summary.hits = found.hits;
-        self.summary.members_hit = found.members;
-        self.summary.devices_hit = found.devices;
-        self.summary.undated = undated.values().sum();
-        self.summary.note(&found, request.limit);
-        self.summary.unheld_fields = unheld_fields(searcher, query, found.hits)?;
+            .map_err(|error| request.query_failure(error, query))?;
+        let mut without_time = count_without_time(&searcher, query, by)?;
+        self.summary.hits = stats.hits;
+        self.summary.members_hit = stats.members;
+        self.summary.devices_hit = stats.devices;
+        self.finish(&searcher, &stats, without_time.values().sum(), hidden)?;
         self.note_custody("--count ");
         let mut rows: Vec<_> = counts
             .into_iter()
             .map(|count| CountRow {
                 by_field: by.is_some(),
-                undated: undated.remove(&count.value).unwrap_or(0),
+                undated: without_time.remove(&count.value).unwrap_or(0),
                 value: count.value,
                 hits: count.hits,
                 members: count.members,
             })
             .collect();
-        rows.extend(undated.into_iter().map(|(value, undated)| CountRow {
+        rows.extend(without_time.into_iter().map(|(value, undated)| CountRow {
             value,
             by_field: by.is_some(),
             undated,
@@ -296,96 +261,146 @@ impl<'a> Search<'a> {
         Ok(rows)
     }
 
-    /// A search where nothing is indexed: its query must be one all the same.
-    fn in_nothing(&self, more: &str) -> Result<(), Failure> {
-        let checked = self.query.check();
-        checked.map_err(|error| self.request.refused(error, &self.query))?;
-        self.note_custody(more);
+    /// Adds the rest of the summary.
+    fn finish(
+        &mut self,
+        searcher: &Searcher,
+        stats: &SearchStats,
+        without_time: u64,
+        hidden: u64,
+    ) -> Result<(), Failure> {
+        let hits = self.summary.hits;
+        let counts = EvaluationCounts {
+            hits,
+            members: stats.searched_members.saturating_sub(without_time),
+            without_time,
+            longer_than_window: stats.cut_lines + stats.cut_texts,
+            hidden,
+            scanned_lines: stats
+                .texts
+                .iter()
+                .map(|text| text.scanned_lines)
+                .max()
+                .unwrap_or(0),
+            full_text: stats.texts.iter().any(|text| text.is_whole),
+            stopped: stats.stopped && self.request.limit.is_some(),
+            unknown_values: unknown_values(searcher, &self.query, hits)?,
+        };
+        self.summary.members = counts.members;
+        self.summary.explained = Some(explanation(stats));
+        self.summary.notes = self.notes(counts);
         Ok(())
     }
 
-    /// The search itself is part of the custody. Where the archive cannot be
-    /// written (read-only media) nothing depends on it.
-    pub(super) fn note_custody(&self, more: &str) {
-        self.note_as(&format!("search {more}"));
+    /// Ends a search of an archive that has no index. The query is checked all
+    /// the same.
+    fn finish_without_index(&mut self, options: &str) -> Result<(), Failure> {
+        self.query
+            .check()
+            .map_err(|error| self.request.query_failure(error, &self.query))?;
+        self.summary.notes = self.notes(EvaluationCounts::default());
+        self.note_custody(options);
+        Ok(())
     }
 
-    /// The same under another command's name.
-    pub(super) fn note_as(&self, command: &str) {
-        let what = format!("{command}{}", self.request.said());
-        let _ = self.tail.note(&custody::event(&what));
+    fn notes(&self, counts: EvaluationCounts) -> Vec<Note> {
+        let mut notes = NoteList::default();
+        notes.count(self.not_indexed, |results| Note::NotIndexed { results });
+        notes.count(self.unreadable, |problems| Note::TextUnreadable {
+            problems,
+        });
+        notes.count(counts.without_time, |members| Note::WithoutTime { members });
+        notes.count(counts.longer_than_window, |texts| Note::LongerThanWindow {
+            texts,
+        });
+        notes.count(counts.hidden, |hits| Note::HiddenByBaseline { hits });
+        notes.count(counts.scanned_lines, |lines| Note::FullScan { lines });
+        for field in counts.unknown_values {
+            notes.push(Note::UnknownValue { field });
+        }
+        let is_empty = counts.members + counts.without_time + self.not_indexed == 0;
+        notes.push_if(is_empty, Note::EmptyArchive);
+        notes.push_if(counts.full_text, Note::FullTextRead);
+        for name in self.unknown_fields.iter().filter(|_| counts.hits == 0) {
+            let name = name.clone();
+            notes.push(Note::UnknownField { name });
+        }
+        notes.push_if(counts.stopped, Note::StoppedAtLimit);
+        notes.into_notes()
+    }
+
+    /// Records the search in the custody log.
+    pub(super) fn note_custody(&self, options: &str) {
+        self.note_command(&format!("search {options}"));
+    }
+
+    /// Records the search in the custody log as another command. On read-only
+    /// media nothing is recorded, and no answer depends on it.
+    pub(super) fn note_command(&self, command: &str) {
+        let what = format!("{command}{}", self.request.command_text());
+        let _ = self.journal.note(&custody::event(&what));
     }
 }
 
-fn hiding_problems(searcher: &Searcher) -> u64 {
-    searcher
+fn problems_that_hide_text(searcher: &Searcher) -> u64 {
+    let hide_text = searcher
         .problems()
-        .filter(|placed| placed.problem.kind.hides_text())
-        .count() as u64
+        .filter(|placed| placed.problem.kind.hides_text());
+    hide_text.count() as u64
 }
 
-/// Names are mistyped at night, and nothing found by a wrong name proves
-/// nothing.
-pub(super) fn unheld_fields(
+/// The field clauses of a query that no member matches, if there are no hits:
+/// a mistyped name proves nothing.
+pub(super) fn unknown_values(
     searcher: &Searcher,
     query: &Query,
     hits: u64,
 ) -> Result<Vec<String>, Failure> {
-    let mut unheld = Vec::new();
+    let mut unknown = Vec::new();
     if hits == 0 {
-        for field in fields(query) {
-            let (_, found) = searcher.count(field, None, false, None)?;
-            if found.members == 0 {
-                unheld.push(understood(field));
+        for clause in field_clauses(query) {
+            let (_, stats) = searcher.count(clause, None, false, None)?;
+            if stats.members == 0 {
+                unknown.push(describe_query(clause));
             }
         }
-        unheld.sort();
-        unheld.dedup();
+        unknown.sort();
+        unknown.dedup();
     }
-    Ok(unheld)
+    Ok(unknown)
 }
 
-/// The named values that a match must have, or one of which; `*` is none.
-fn fields(query: &Query) -> Vec<&Query> {
+/// The field clauses of a query that are not negated; `*` matches any value.
+fn field_clauses(query: &Query) -> Vec<&Query> {
     match query {
         Query::Field(_, value) if value != "*" => vec![query],
-        Query::And(queries) | Query::Or(queries) => queries.iter().flat_map(fields).collect(),
+        Query::And(queries) | Query::Or(queries) => {
+            queries.iter().flat_map(field_clauses).collect()
+        }
         _ => Vec::new(),
     }
 }
 
 fn parse_field(word: &str) -> Result<Field, Failure> {
     Field::from_word(word).ok_or_else(|| {
-        let known: Vec<_> = Field::ALL.iter().map(|f| f.as_str()).collect();
-        Failure::asked(format!("`{word}` is no field to count by"))
-            .hint(format!("one of {}", known.join(", ")))
+        let fields: Vec<_> = Field::ALL.iter().map(|field| field.as_str()).collect();
+        Failure::usage(format!("could not count by `{word}`: not a field"))
+            .hint(format!("fields: {}", fields.join(", ")))
     })
 }
 
-impl SearchSummary {
-    fn note(&mut self, found: &SearchStats, limit: Option<u64>) {
-        self.members = found.searched_members.saturating_sub(self.undated);
-        self.cut = found.cut_lines + found.cut_texts;
-        self.built_texts = found.texts.iter().any(|text| text.is_whole);
-        self.scanned_lines = found
-            .texts
-            .iter()
-            .map(|text| text.scanned_lines)
-            .max()
-            .filter(|n| *n > 0);
-        self.stopped = found.stopped && limit.is_some();
-        self.explained = Some(Explained {
-            texts: found.texts.iter().map(way).collect(),
-            frames: found.frames,
-            frame_bytes: found.frame_bytes,
-            finding_us: found.finding.as_micros() as u64,
-            listing_us: found.listing.as_micros() as u64,
-        });
+fn explanation(stats: &SearchStats) -> SearchExplanation {
+    SearchExplanation {
+        texts: stats.texts.iter().map(text_access).collect(),
+        frames: stats.frames,
+        frame_bytes: stats.frame_bytes,
+        finding_us: stats.finding.as_micros() as u64,
+        listing_us: stats.listing.as_micros() as u64,
     }
 }
 
-fn way(plan: &TextPlan) -> TextWay {
-    TextWay {
+fn text_access(plan: &TextPlan) -> TextAccess {
+    TextAccess {
         text: plan.text.clone(),
         candidate_lines_by_words: plan.term_lines,
         candidate_groups_by_4grams: plan.gram_groups,
@@ -393,93 +408,5 @@ fn way(plan: &TextPlan) -> TextWay {
         lines_read: plan.scanned_lines,
         texts_built: plan.is_whole,
         lines_matching: plan.lines,
-    }
-}
-
-/// Makes rows of hits. Those of one member follow each other, but for hits in
-/// the order of rarity.
-struct Rows {
-    last: Option<(Arc<HitMember>, Arc<MemberRow>, Arc<str>)>,
-    /// The last member seen: the output and the errors of a transcript are one.
-    member: Option<MemberId>,
-    members: u64,
-    /// All members seen, where they do not follow each other.
-    met: Option<HashSet<MemberId>>,
-    devices: HashSet<String>,
-}
-
-impl Rows {
-    fn new(sort: Sort) -> Self {
-        Self {
-            last: None,
-            member: None,
-            members: 0,
-            met: (sort == Sort::Rarity).then(HashSet::new),
-            devices: HashSet::new(),
-        }
-    }
-
-    fn count(&mut self, member: &HitMember) {
-        let whole = member_of(member);
-        if self.member.as_ref() == Some(&whole) {
-            return;
-        }
-        let is_new = |met: &mut HashSet<MemberId>| met.insert(whole.clone());
-        if self.met.as_mut().is_none_or(is_new) {
-            self.members += 1;
-            let (id, name) = (&member.machine_id, &member.device);
-            let device = device_key(id.as_deref(), name.as_deref());
-            self.devices.extend(device);
-        }
-        self.member = Some(whole);
-    }
-
-    fn row(&mut self, hit: Hit) -> Result<HitRow, Failure> {
-        let known = self
-            .last
-            .as_ref()
-            .filter(|l| Arc::ptr_eq(&l.0, &hit.member));
-        let (member, member_json) = match known {
-            Some((_, row, json)) => (Arc::clone(row), Arc::clone(json)),
-            None => self.enter(&hit.member)?,
-        };
-        Ok(HitRow {
-            member,
-            line: hit.line,
-            offset: hit.offset,
-            shown: hit.shown,
-            before: hit.before,
-            after: hit.after,
-            member_json,
-        })
-    }
-
-    fn enter(&mut self, member: &Arc<HitMember>) -> Result<(Arc<MemberRow>, Arc<str>), Failure> {
-        self.count(member);
-        let row = Arc::new(member_row(member));
-        let json: Arc<str> = serde_json::to_string(&*row)
-            .map_err(std::io::Error::from)?
-            .into();
-        self.last = Some((Arc::clone(member), Arc::clone(&row), Arc::clone(&json)));
-        Ok((row, json))
-    }
-}
-
-fn member_row(member: &HitMember) -> MemberRow {
-    let at = Locator {
-        layers: member.layers.clone(),
-        ..Locator::of_result(member.id)
-    };
-    // A loose file is its own member, and the path of it says which.
-    let path = match (member.path.as_str(), &member.result_path) {
-        ("", Some(path)) => path.clone(),
-        (path, _) => path.to_string(),
-    };
-    MemberRow {
-        place: Place::of(&at, member.device.clone(), member.machine_id.clone()),
-        script: member.script.clone(),
-        time: member.time.clone(),
-        member: path,
-        member_sha256: member.content,
     }
 }

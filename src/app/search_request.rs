@@ -55,7 +55,7 @@ impl SearchRequest {
     /// What was typed as one query: everything given must hold.
     ///
     /// **Errors**: those that need no index, each with its place.
-    pub(super) fn query(&self, now: Timestamp) -> Result<Query, Failure> {
+    pub(super) fn parse(&self, now: Timestamp) -> Result<Query, Failure> {
         let mut query = match &self.query {
             Some(text) if text.trim().is_empty() => return Err(empty()),
             Some(text) => Query::parse(text, now).map_err(|error| unreadable(error, text))?,
@@ -91,7 +91,7 @@ impl SearchRequest {
 
     /// What the index could not do, with the place where that is the query's
     /// fault.
-    pub(super) fn refused(&self, error: IndexError, query: &Query) -> Failure {
+    pub(super) fn query_failure(&self, error: IndexError, query: &Query) -> Failure {
         let IndexError::Query(error) = error else {
             return error.into();
         };
@@ -121,7 +121,7 @@ impl SearchRequest {
     }
 
     /// Words with a colon that look like a field and are text.
-    pub(super) fn seeming_fields(&self, query: &Query) -> Vec<String> {
+    pub(super) fn unknown_fields(&self, query: &Query) -> Vec<String> {
         let typed = self.query.as_deref().unwrap_or("");
         let mut names: Vec<String> = texts(query)
             .into_iter()
@@ -139,7 +139,7 @@ impl SearchRequest {
     }
 
     /// For the custody log.
-    pub(super) fn said(&self) -> String {
+    pub(super) fn command_text(&self) -> String {
         let flag =
             |name: &str, text: &Option<String>| text.as_ref().map(|t| format!("{name}'{t}'"));
         let switch = |name: &str, on: bool| on.then(|| name.to_string());
@@ -166,14 +166,14 @@ impl SearchRequest {
 }
 
 fn empty() -> Failure {
-    Failure::asked("the query is empty").hint(
+    Failure::usage("the query is empty").hint(
         "write a word, a field as in device:pc17, or * for everything; `afteraction help query` tells more",
     )
 }
 
 fn unreadable(error: SyntaxError, text: &str) -> Failure {
     let place = error.at + 1;
-    let failure = Failure::asked(format!(
+    let failure = Failure::usage(format!(
         "could not read the query: {}, at character {place}",
         error.message
     ))
@@ -226,10 +226,10 @@ fn field_like(word: &str) -> Option<&str> {
     (is_name && is_value).then_some(name)
 }
 
-/// A query as it was understood, in the words it is typed with.
-pub(super) fn understood(query: &Query) -> String {
+/// A query as it was describe_query, in the words it is typed with.
+pub(super) fn describe_query(query: &Query) -> String {
     let all = |queries: &[Query], word: &str| {
-        let parts: Vec<_> = queries.iter().map(understood).collect();
+        let parts: Vec<_> = queries.iter().map(describe_query).collect();
         format!("({})", parts.join(word))
     };
     let end = |end: &Option<(String, bool)>| match end {
@@ -253,7 +253,7 @@ pub(super) fn understood(query: &Query) -> String {
         }
         Query::And(queries) => all(queries, " AND "),
         Query::Or(queries) => all(queries, " OR "),
-        Query::Not(query) => format!("NOT {}", understood(query)),
+        Query::Not(query) => format!("NOT {}", describe_query(query)),
     }
 }
 
@@ -299,7 +299,7 @@ mod tests {
     }
 
     fn place(request: &SearchRequest) -> (String, usize) {
-        let failure = request.query(now()).unwrap_err();
+        let failure = request.parse(now()).unwrap_err();
         let (text, at) = failure.points_at().unwrap();
         (text.into(), at)
     }
@@ -331,8 +331,8 @@ mod tests {
         ] {
             assert_eq!(field_like(word), field, "{word}");
         }
-        let query = typed("a bogus:1 \"other:2\"").query(now()).unwrap();
-        let seeming = typed("a bogus:1 \"other:2\"").seeming_fields(&query);
+        let query = typed("a bogus:1 \"other:2\"").parse(now()).unwrap();
+        let seeming = typed("a bogus:1 \"other:2\"").unknown_fields(&query);
         assert_eq!(seeming, ["bogus"]);
     }
 
@@ -344,7 +344,7 @@ mod tests {
             ..typed("a OR NOT \"b c\" exit:>0")
         };
         assert_eq!(
-            understood(&request.query(now()).unwrap()),
+            describe_query(&request.parse(now()).unwrap()),
             "((\"a\" OR (NOT \"b c\" AND exit:{\"0\" TO *])) AND device:\"pc*\" \
              AND time:[2026-02-10T10:00:00Z TO *})"
         );

@@ -1,103 +1,146 @@
-//! The library and single actions of the service.
+//! Single calls of the service: its library, one action, an investigation
+//! package.
 
 use std::path::Path;
 
-use crate::app::collect::{CollectReport, collect_into, runtime, runtime_until_interrupted};
-use crate::app::error::{Failure, Kind};
-use collect;
-use collect::{CollectSettings, Events, LibraryClient, LibraryFile, LibraryUpload};
+use serde::Serialize;
+
+use collect::{LibraryClient, LibraryFile, LibraryUpload, Secret};
 use evidence::{Action, ActionId};
 
-pub fn list_library(settings: &CollectSettings) -> Result<Vec<LibraryFile>, Failure> {
-    Ok(runtime()?.block_on(async { LibraryClient::open(settings).await?.list().await })?)
+use crate::app::collect::{CollectReport, collect};
+use crate::app::collect_events::{RunControl, to_collector};
+use crate::app::error::{Failure, FailureKind};
+use crate::app::service_settings::{CollectPolling, CollectRequest, ServiceSettings};
+
+/// A file of the library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LibraryRow {
+    pub name: String,
+    pub sha256: Option<String>,
+    pub description: String,
+    pub created_by: String,
+    pub updated: String,
 }
 
-/// Puts a file into the library, checked by its hash.
-pub fn upload_to_library(
-    settings: &CollectSettings,
-    path: &Path,
-    description: &str,
-    parameters: &str,
-    replace: bool,
-) -> Result<LibraryFile, Failure> {
+impl From<LibraryFile> for LibraryRow {
+    fn from(file: LibraryFile) -> Self {
+        Self {
+            name: file.name,
+            sha256: file.sha256,
+            description: file.description,
+            created_by: file.created_by,
+            updated: file.updated,
+        }
+    }
+}
+
+/// How a file is added to the library.
+#[derive(Clone, Debug, Default)]
+pub struct UploadOptions {
+    pub description: String,
+    /// Description of the parameters of a script; empty if it has none.
+    pub parameters: String,
+    /// Replace a file with the same name.
+    pub replace: bool,
+}
+
+/// Lists the library.
+pub async fn list_library(service: &ServiceSettings) -> Result<Vec<LibraryRow>, Failure> {
+    let client = LibraryClient::open(&service.to_collect()?).await?;
+    let files = client.list().await?;
+    Ok(files.into_iter().map(LibraryRow::from).collect())
+}
+
+/// Adds a file to the library, and checks its hash there.
+pub async fn upload_to_library(
+    service: &ServiceSettings,
+    file: &Path,
+    options: &UploadOptions,
+) -> Result<LibraryRow, Failure> {
     let upload = LibraryUpload {
-        description: description.to_string(),
-        parameters: parameters.to_string(),
-        replace,
-        ..LibraryUpload::from_file(path)?
+        description: options.description.clone(),
+        parameters: options.parameters.clone(),
+        replace: options.replace,
+        ..LibraryUpload::from_file(file)?
     };
-    Ok(
-        runtime()?
-            .block_on(async { LibraryClient::open(settings).await?.upload(&upload).await })?,
-    )
+    let client = LibraryClient::open(&service.to_collect()?).await?;
+    Ok(client.upload(&upload).await?.into())
 }
 
-pub fn delete_from_library(settings: &CollectSettings, name: &str) -> Result<(), Failure> {
-    Ok(runtime()?.block_on(async { LibraryClient::open(settings).await?.delete(name).await })?)
+/// Deletes a file from the library.
+pub async fn delete_from_library(service: &ServiceSettings, name: &str) -> Result<(), Failure> {
+    let client = LibraryClient::open(&service.to_collect()?).await?;
+    Ok(client.delete(name).await?)
 }
 
-/// An action's JSON as the service sends it, cancelled first where a comment
-/// says why.
-pub fn action_as_sent(
-    settings: &CollectSettings,
+/// The JSON of an action as the service sends it. With `cancel`, the action is
+/// cancelled with this comment before.
+pub async fn action_as_sent(
+    service: &ServiceSettings,
     id: ActionId,
     cancel: Option<&str>,
 ) -> Result<Vec<u8>, Failure> {
-    let runtime = runtime()?;
+    let settings = service.to_collect()?;
     Ok(match cancel {
-        Some(comment) => runtime.block_on(collect::cancel_action(settings, id, comment))?,
-        None => runtime.block_on(collect::look_at_action(settings, id))?,
+        Some(comment) => collect::cancel_action(&settings, id, comment).await?,
+        None => collect::look_at_action(&settings, id).await?,
     })
 }
 
-/// Has an investigation package collected on a device, by id, full or short
-/// name.
-pub fn start_package(
-    settings: &CollectSettings,
+/// Starts the collection of an investigation package on a device, given by
+/// machine id, full or short name.
+pub async fn start_package(
+    service: &ServiceSettings,
     device: &str,
     comment: &str,
 ) -> Result<ActionId, Failure> {
-    Ok(runtime()?.block_on(collect::start_package(settings, device, comment))?)
+    Ok(collect::start_package(&service.to_collect()?, device, comment).await?)
 }
 
-/// What became of a package.
+/// An investigation package that the service has completed.
 #[derive(Debug)]
-pub struct PackageEnded {
+pub struct PackageReport {
     pub collected: CollectReport,
-    /// As the service ended it.
+    /// In its final state.
     pub action: Action,
 }
 
-/// Waits until a package is over and archives it. `None` where a person
-/// stopped the waiting.
-pub fn finish_package(
+/// Waits until a package is complete and collects it. `None` if it was
+/// stopped before.
+pub async fn collect_package(
     archive: &Path,
-    mut settings: CollectSettings,
+    service: &ServiceSettings,
     id: ActionId,
-    events: Events,
-) -> Result<Option<PackageEnded>, Failure> {
-    let waited = runtime_until_interrupted(|mut stopped| {
-        let (settings, events) = (settings.clone(), events.clone());
-        async move {
-            tokio::select! {
-                waited = collect::await_package(&settings, id, events) => Some(waited),
-                _ = stopped.wait_for(|stopped| *stopped) => None,
-            }
-        }
-    })?;
-    let Some(waited) = waited else {
-        return Ok(None);
+    control: RunControl,
+) -> Result<Option<PackageReport>, Failure> {
+    let settings = service.to_collect()?;
+    let events = to_collector(control.events.clone());
+    let mut stop = control.stop.clone();
+    let completed = tokio::select! {
+        completed = collect::await_package(&settings, id, events) => completed,
+        _ = stop.wait_for(|stopped| *stopped) => return Ok(None),
     };
-    let action = waited?;
-    settings.filter.packages = true;
-    settings.filter.actions = vec![id];
-    let collected = collect_into(archive, settings, events)?;
-    Ok(Some(PackageEnded { collected, action }))
+    let action = completed?;
+    let request = CollectRequest {
+        packages: true,
+        actions: vec![id],
+        polling: CollectPolling::default(),
+        ..CollectRequest::default()
+    };
+    let collected = collect(archive, service, &request, control).await?;
+    Ok(Some(PackageReport { collected, action }))
 }
 
-/// What a command prints as the client secret.
-pub fn secret_from_command(line: &str) -> Result<collect::Secret, Failure> {
-    let printed = runtime()?.block_on(collect::secret_from_command(line));
-    printed
-        .map_err(|error| Failure::caused(Kind::Refused, "could not get the client secret", error))
+/// Runs a command that prints the client secret.
+pub async fn secret_from_command(command: &str) -> Result<Secret, Failure> {
+    collect::secret_from_command(command)
+        .await
+        .map_err(|error| {
+            Failure::caused(
+                FailureKind::Refused,
+                "could not get the client secret",
+                error,
+            )
+        })
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use evidence::{Layer, Locator, Problem, Record, ResultKind, Sha256Sum};
 use extract;
@@ -11,10 +12,10 @@ use members;
 use members::{ContainerFormat, Member, MembersError, ResultHint, Visitor};
 use store::Catalogue;
 
-use crate::app::custody;
-use crate::app::decode_settings::{Reading, layer_of, reading, record_of, scratch_factory};
-use crate::app::error::{Failure, Kind};
-use crate::app::list::missing;
+use crate::app::decode_settings::{DecodeSettings, layer_of, record_of, scratch_factory};
+use crate::app::error::{Failure, FailureKind};
+use crate::app::gaps::missing_results;
+use crate::app::session::ArchiveSession;
 use crate::app::text_sink::extract_text;
 
 /// A member in a listing.
@@ -41,8 +42,12 @@ pub trait View {
 
 /// Shows a result or a member for a person: a transcript readable, members
 /// listed, text as text.
-pub fn show(archive: &Path, reference: &Locator, view: &mut dyn View) -> Result<(), Failure> {
-    let shown = Shown::open(archive, reference)?;
+pub fn show(
+    session: &ArchiveSession,
+    reference: &Locator,
+    view: &mut dyn View,
+) -> Result<(), Failure> {
+    let shown = Shown::open(session, reference)?;
     if reference.layers.is_empty() {
         shown.facts(view)?;
         shown.whole(view)?;
@@ -58,12 +63,12 @@ pub fn show(archive: &Path, reference: &Locator, view: &mut dyn View) -> Result<
 /// **Errors**: `Damaged` where the whole result does not match its hash; what
 /// was written until then is not evidence.
 pub fn show_raw(
-    archive: &Path,
+    session: &ArchiveSession,
     reference: &Locator,
     out: &mut dyn Write,
     tell: &mut dyn FnMut(&str, &str),
 ) -> Result<(), Failure> {
-    let shown = Shown::open(archive, reference)?;
+    let shown = Shown::open(session, reference)?;
     if reference.layers.is_empty() {
         return shown.raw_result(out);
     }
@@ -74,34 +79,37 @@ pub fn show_raw(
 pub(super) struct Shown<'a> {
     pub(super) archive: &'a Path,
     reference: &'a Locator,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     record: Record,
-    pub(super) reading: Reading,
+    pub(super) settings: DecodeSettings,
 }
 
 /// What is known of a result that is not here.
 fn why_missing(catalogue: &Catalogue, reference: &Locator) -> Option<Failure> {
-    let missing = missing(catalogue).ok()?.remove(&reference.id.key)?;
+    let missing = missing_results(catalogue).ok()?.remove(&reference.id.key)?;
     let what = match (missing.reason, missing.detail) {
         (Some(reason), Some(detail)) => format!("{reference} is a gap: {reason}, {detail}"),
         (Some(reason), None) => format!("{reference} is a gap: {reason}"),
         _ => format!("{reference} is pending: it was not collected yet"),
     };
-    Some(Failure::new(Kind::NotThere, what))
+    Some(Failure::new(FailureKind::NotFound, what))
 }
 
 impl<'a> Shown<'a> {
-    pub(super) fn open(archive: &'a Path, reference: &'a Locator) -> Result<Self, Failure> {
-        let catalogue = custody::open_to_read(archive)?;
+    pub(super) fn open(
+        session: &'a ArchiveSession,
+        reference: &'a Locator,
+    ) -> Result<Self, Failure> {
+        let catalogue = session.catalogue()?;
         let record = record_of(&catalogue, reference.id)
             .map_err(|failure| why_missing(&catalogue, reference).unwrap_or(failure))
             .map_err(|failure| {
                 failure.hint("`list` shows what there is, `gaps` what is missing and why")
             })?;
         Ok(Self {
-            archive,
+            archive: session.archive(),
             reference,
-            reading: reading(&catalogue)?,
+            settings: DecodeSettings::read(&catalogue)?,
             catalogue,
             record,
         })
@@ -158,7 +166,7 @@ impl<'a> Shown<'a> {
         members::traverse(
             &mut source,
             self.hint(),
-            &self.reading.members,
+            &self.settings.members,
             &mut scratch,
             &mut lister,
         )?;
@@ -197,7 +205,8 @@ impl<'a> Shown<'a> {
                 let mut bytes = head.as_slice().chain(bytes);
                 let mut printer = Printer::new(view, self.reference, part.clone());
                 let kind = self.record.facts.kind;
-                printed = printer.print(self.archive, &mut bytes, member.name, kind, &self.reading);
+                printed =
+                    printer.print(self.archive, &mut bytes, member.name, kind, &self.settings);
             }
         })?;
         printed?;
@@ -233,7 +242,7 @@ impl<'a> Shown<'a> {
     fn has_member(&self, layers: &[Layer]) -> Result<bool, Failure> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
-        let settings = &self.reading.members;
+        let settings = &self.settings.members;
         let found = members::open(
             &mut source,
             self.hint(),
@@ -256,7 +265,7 @@ impl<'a> Shown<'a> {
     ) -> Result<Vec<Problem>, Failure> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
-        let settings = &self.reading.members;
+        let settings = &self.settings.members;
         members::open(
             &mut source,
             self.hint(),
@@ -275,7 +284,7 @@ impl<'a> Shown<'a> {
         loop {
             let n = source.read(&mut buffer).map_err(|e| {
                 Failure::caused(
-                    Kind::Damaged,
+                    FailureKind::Damaged,
                     format!("could not read {}", self.record.id),
                     e,
                 )
@@ -291,7 +300,7 @@ impl<'a> Shown<'a> {
             return Ok(());
         }
         Err(Failure::new(
-            Kind::Damaged,
+            FailureKind::Damaged,
             format!(
                 "evidence {} is damaged: it hashes to {found}, the record says {}",
                 self.record.id, self.record.sha256
@@ -313,7 +322,7 @@ impl<'a> Shown<'a> {
                         bytes,
                         member.name,
                         self.record.facts.kind,
-                        &self.reading,
+                        &self.settings,
                     )
                 }
             };
@@ -391,7 +400,7 @@ impl Visitor for Lister<'_, '_> {
                 bytes,
                 member.name,
                 kind,
-                &self.shown.reading,
+                &self.shown.settings,
             )
         } else {
             self.list(member, false)
@@ -448,13 +457,13 @@ impl<'v> Printer<'v> {
         bytes: &mut dyn Read,
         name: &str,
         kind: ResultKind,
-        reading: &Reading,
+        settings: &DecodeSettings,
     ) -> Result<(), Failure> {
         let hint = extract::ContentHint {
             name: Some(name),
             kind,
         };
-        extract_text(archive, bytes, hint, reading.extract, self)?;
+        extract_text(archive, bytes, hint, settings.extract, self)?;
         match self.failed.take() {
             Some(error) => Err(error.into()),
             None => Ok(()),

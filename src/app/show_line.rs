@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use evidence::{Layer, Locator, Problem};
 use extract;
@@ -13,7 +12,8 @@ use extract::{DocumentHead, Sink, TranscriptFacts};
 use index::TEXT_MAX;
 
 use crate::app::decode_settings::layer_of;
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
+use crate::app::session::ArchiveSession;
 use crate::app::show::Shown;
 use crate::app::text_sink::extract_text;
 
@@ -54,13 +54,13 @@ const AFTER_BYTES: u64 = 48 << 10;
 /// **Errors**: `NotThere` where the text ends before the place.
 /// **Memory**: 64 KiB for each line of context.
 pub fn show_at(
-    archive: &Path,
+    session: &ArchiveSession,
     reference: &Locator,
     at: At,
     context: u32,
     lines: &mut dyn Lines,
 ) -> Result<(), Failure> {
-    let shown = Shown::open(archive, reference)?;
+    let shown = Shown::open(session, reference)?;
     let (layers, part) = shown.split_part()?;
     let mut seeker = Seeker::new(at, context as usize, part, lines);
     let mut read = Ok(());
@@ -73,7 +73,7 @@ pub fn show_at(
             shown.archive,
             bytes,
             hint,
-            shown.reading.extract,
+            shown.settings.extract,
             &mut seeker,
         );
     })?;
@@ -177,7 +177,7 @@ impl<'v> Seeker<'v> {
         match self.failed.take() {
             Some(error) => Err(error.into()),
             None if self.state != State::Seeking => Ok(()),
-            None if self.parts => Err(Failure::asked(format!(
+            None if self.parts => Err(Failure::usage(format!(
                 "{reference} is a transcript with several texts"
             ))
             .hint(format!(
@@ -195,7 +195,7 @@ impl<'v> Seeker<'v> {
         let lines = self.line - u64::from(self.next == self.start);
         let (bytes, s) = (self.next, if lines == 1 { "" } else { "s" });
         Failure::new(
-            Kind::NotThere,
+            FailureKind::NotFound,
             format!(
                 "{reference} has no {place}: its text ends after {lines} line{s}, {bytes} bytes"
             ),

@@ -1,53 +1,67 @@
-use std::path::Path;
+//! Reads every byte of an archive back and compares it with its hash.
 
 use serde::Serialize;
 
 use index::IndexError;
 use store::Catalogue;
 
-use crate::app::custody;
 use crate::app::error::Failure;
-use crate::app::index_update::{identity_of, open_index};
+use crate::app::index_files::{index_id, open_index};
+use crate::app::session::ArchiveSession;
 
-/// What reading everything back came to.
+/// Result of a verification.
 #[derive(Debug, Serialize)]
 pub struct VerifyReport {
     pub results: u64,
-    /// **Units**: bytes of bodies: results, and the actions kept beside them.
+    /// **Units**: bytes of results and of the actions stored with them.
     pub bytes: u64,
     pub damage: Vec<DamageRow>,
 }
 
-/// Something on disk that is not what was recorded.
+/// Something on disk that differs from the record.
 #[derive(Debug, Serialize)]
 pub struct DamageRow {
     pub message: String,
 }
 
-/// Reads every byte back and compares it with its hash; the index too.
+/// Verifies the archive and its index.
+///
+/// **Units** of `on_progress`: bytes, done and in total.
 pub fn verify(
-    archive: &Path,
+    session: &ArchiveSession,
     on_progress: &mut dyn FnMut(u64, u64),
 ) -> Result<VerifyReport, Failure> {
-    let catalogue = custody::open_to_read(archive)?;
+    let catalogue = session.catalogue()?;
     let checked = catalogue.verify(|progress| on_progress(progress.bytes, progress.bytes_total))?;
-    let damage = checked.damage.iter().map(|damage| damage.to_string());
-    let damage = damage.chain(index_damage(archive, &catalogue)?);
+    let damage = checked
+        .damage
+        .iter()
+        .map(|damage| damage.to_string())
+        .chain(index_damage(session, &catalogue)?)
+        .map(|message| DamageRow { message })
+        .collect();
     Ok(VerifyReport {
         results: checked.progress.results,
         bytes: checked.progress.bytes,
-        damage: damage.map(|message| DamageRow { message }).collect(),
+        damage,
     })
 }
 
-/// What is wrong with the index. One that is of another build or archive is
-/// none: it is built anew when it is needed.
-fn index_damage(archive: &Path, catalogue: &Catalogue) -> Result<Option<String>, Failure> {
-    let searcher = open_index(archive, &identity_of(catalogue));
-    let checked = searcher.and_then(|searcher| searcher.map_or(Ok(()), |index| index.verify()));
+/// Damage of the index. An index of another build or another archive is not
+/// damage: the next update replaces it.
+fn index_damage(
+    session: &ArchiveSession,
+    catalogue: &Catalogue,
+) -> Result<Option<String>, Failure> {
+    // Opened here: all checksums are read from disk.
+    let checked = match open_index(session.archive(), &index_id(catalogue)) {
+        Ok(Some(searcher)) => searcher.verify(),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
     match checked {
         Err(error @ IndexError::Damaged { .. }) => {
-            Ok(Some(format!("{error}; `index --rebuild` builds it anew")))
+            Ok(Some(format!("{error}; rebuild it with `index --rebuild`")))
         }
         Ok(()) | Err(IndexError::Schema { .. }) => Ok(None),
         Err(error) => Err(error.into()),

@@ -1,55 +1,58 @@
-//! Waiting until the index holds what was sealed when the waiting began.
+//! Waits until everything that is sealed now is indexed.
 
-use std::path::Path;
 use std::time::Duration;
 
 use evidence::Seq;
 use index::Searcher;
-use store::Catalogue;
 
 use crate::app::error::Failure;
 use crate::app::index_lock::IndexLock;
-use crate::app::index_update::{catch_up_holding, open_searcher, results_since};
+use crate::app::index_update::update_locked;
+use crate::app::session::ArchiveSession;
 
-/// What is waited for.
+/// Who updates the index during the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// Another process writes the index.
-    ForAnother,
-    /// Nobody does, so this one catches up.
-    Indexing,
+pub enum IndexWait {
+    /// Another process.
+    OtherProcess,
+    /// This process.
+    ThisProcess,
 }
 
-/// Between two looks at another's work: soon enough for a person, and a look
-/// costs some milliseconds.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Interval between two looks at the index: short for a person, and long
+/// compared with a look, which takes a few milliseconds.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Returns once everything in `catalogue`, as it was opened, is indexed: by
-/// another process where one is at it, else by this one. Killed at any moment
-/// it leaves nothing half done.
+/// Returns once everything sealed at the time of the call is indexed: by
+/// another process if one updates the index, else by this one. It may be killed
+/// at any time.
 ///
-/// **Units** of what `on_wait` is told: bytes of results, done and in all.
-pub(super) fn await_index(
-    archive: &Path,
-    catalogue: &Catalogue,
-    on_wait: &mut dyn FnMut(Waiting, u64, u64),
+/// **Units** of `on_wait`: bytes of results, done and in total.
+pub(super) fn wait_for_index(
+    session: &ArchiveSession,
+    on_wait: &mut dyn FnMut(IndexWait, u64, u64),
 ) -> Result<(), Failure> {
+    let archive = session.archive();
+    let catalogue = session.catalogue()?;
     let mut total = None;
     loop {
-        let searcher = open_searcher(archive, catalogue)?;
-        let from = searcher.as_ref().map_or(Seq::ZERO, Searcher::watermark);
-        drop(searcher);
-        let (results, bytes) = results_since(catalogue, from);
-        if results == 0 {
+        session.refresh_index();
+        let watermark = session
+            .index()?
+            .map_or(Seq::ZERO, |searcher| Searcher::watermark(&searcher));
+        let results = catalogue.results_since(watermark);
+        if results.is_empty() {
             return Ok(());
         }
-        let total = *total.get_or_insert(bytes);
+        let left: u64 = results.iter().map(|result| result.bytes).sum();
+        let total = *total.get_or_insert(left);
         if let Some(lock) = IndexLock::try_acquire(archive)? {
-            let mut progress = |done, total| on_wait(Waiting::Indexing, done, total);
-            catch_up_holding(&lock, archive, catalogue, false, &mut progress)?;
+            let mut progress = |done, total| on_wait(IndexWait::ThisProcess, done, total);
+            update_locked(&lock, archive, &catalogue, false, &mut progress)?;
+            session.refresh_index();
             return Ok(());
         }
-        on_wait(Waiting::ForAnother, total.saturating_sub(bytes), total);
-        std::thread::sleep(LOOK_EVERY);
+        on_wait(IndexWait::OtherProcess, total.saturating_sub(left), total);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::app;
-use crate::app::{CollectReport, Failure};
-use ::collect::{ActionFilter, CheckState, CollectProgress as Step, CollectSettings, Events};
+use crate::app::{
+    CheckState, CollectEvent, CollectEvents, CollectPolling, CollectReport, CollectRequest,
+    Failure, RunControl, ServiceSettings,
+};
 
 use crate::cli::args;
 use crate::cli::args::Global;
@@ -16,25 +18,29 @@ use crate::cli::connect;
 use crate::cli::import::{index_these, print_json};
 use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
 use crate::cli::progress::Progress;
+use crate::cli::runtime;
 use crate::cli::{Exit, archive, say};
 
 pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> {
-    let settings = settings(typed)?;
+    let (service, request) = settings(typed)?;
     let dir = archive(global)?;
     if typed.check {
-        return check(global, &dir, settings);
+        return check(global, &dir, &service, &request);
     }
     let seen = Seen::new(global);
     let indexer =
         (typed.watch && !typed.no_index).then(|| Indexer::start(dir.clone(), seen.clone()));
-    let collected = app::collect_into(&dir, settings, seen.clone().events());
+    let events = seen.clone().events();
+    let collected = runtime::run_until_interrupted(|stop| {
+        app::collect(&dir, &service, &request, RunControl { events, stop })
+    });
     drop(indexer);
     seen.end();
-    let mut collected = collected?;
+    let mut collected = collected??;
     tell(global, &collected);
     let indexed = match typed.no_index {
         true => Ok(None),
-        false => index_these(global, &dir, &collected.of).map(Some),
+        false => index_these(global, &dir, &collected.actions).map(Some),
     };
     if let Ok(problems) = &indexed {
         collected.problems = *problems;
@@ -54,17 +60,14 @@ pub fn collect(global: &Global, typed: &args::Collect) -> Result<Exit, Failure> 
     })
 }
 
-fn settings(typed: &args::Collect) -> Result<CollectSettings, Failure> {
+fn settings(typed: &args::Collect) -> Result<(ServiceSettings, CollectRequest), Failure> {
     let now = Timestamp::now();
     let time = |text: &Option<String>, is_end| {
         let text = text.as_deref();
         text.map(|t| app::parse_time(t, now, is_end)).transpose()
     };
-    let mut settings = connect::settings(&typed.connect)?;
-    settings.slots = usize::from(typed.slots);
-    settings.again = typed.again;
-    settings.watch = typed.watch.then(|| Duration::from_secs(typed.interval));
-    settings.filter = ActionFilter {
+    let service = connect::settings(&typed.connect)?;
+    let request = CollectRequest {
         since: time(&typed.since, false)?,
         until: time(&typed.until, true)?,
         devices: typed.device.clone(),
@@ -76,12 +79,22 @@ fn settings(typed: &args::Collect) -> Result<CollectSettings, Failure> {
         indexes: typed.index.clone(),
         comment: typed.comment.clone(),
         packages: typed.packages,
+        again: typed.again,
+        polling: CollectPolling {
+            interval: typed.watch.then(|| Duration::from_secs(typed.interval)),
+            downloads: Some(usize::from(typed.slots)),
+        },
     };
-    Ok(settings)
+    Ok((service, request))
 }
 
-fn check(global: &Global, dir: &Path, settings: CollectSettings) -> Result<Exit, Failure> {
-    let lines = app::check_collect(dir, settings)?;
+fn check(
+    global: &Global,
+    dir: &Path,
+    service: &ServiceSettings,
+    request: &CollectRequest,
+) -> Result<Exit, Failure> {
+    let lines = runtime::run(app::check_collect(dir, service, request))??;
     let mut out = Output::open(None, global.no_color)?;
     let paint = out.paint;
     let mut failed = false;
@@ -185,43 +198,43 @@ impl Seen {
         })
     }
 
-    fn events(self: Arc<Self>) -> Events {
+    fn events(self: Arc<Self>) -> CollectEvents {
         Arc::new(move |step| self.hear(step))
     }
 
-    fn hear(&self, step: Step) {
+    fn hear(&self, step: CollectEvent) {
         match step {
-            Step::Planned { results, .. } => {
+            CollectEvent::Planned { results, .. } => {
                 self.planned.fetch_add(results, Ordering::Relaxed);
                 self.draw();
             }
-            Step::Bytes { bytes, .. } => {
+            CollectEvent::Received { bytes, .. } => {
                 self.bytes.fetch_add(bytes, Ordering::Relaxed);
             }
-            Step::Sealed { .. } => {
+            CollectEvent::Sealed { .. } => {
                 self.sealed.fetch_add(1, Ordering::Relaxed);
                 self.done.fetch_add(1, Ordering::Relaxed);
                 self.draw();
             }
-            Step::Gap { .. } => {
+            CollectEvent::Gap { .. } => {
                 self.done.fetch_add(1, Ordering::Relaxed);
                 self.draw();
             }
-            Step::Waiting { until, .. } => {
+            CollectEvent::RateLimited { until, .. } => {
                 if let Ok(mut waiting) = self.waiting.lock() {
                     *waiting = Some(until);
                 }
                 self.draw();
             }
-            Step::NextPoll { at } => self.message(&format!("next poll {at:.0}")),
-            Step::DiskFull { needed } => self.line(&format!(
+            CollectEvent::NextPoll { at } => self.message(&format!("next poll {at:.0}")),
+            CollectEvent::DiskFull { needed } => self.line(&format!(
                 "the disk is full: make room for {}; collecting goes on by itself",
                 human_bytes(needed)
             )),
-            Step::RoomAgain => self.line("room again, collecting goes on"),
-            Step::Notice(text) if self.verbose => self.line(&visible(&text)),
-            Step::Notice(text) => self.message(&visible(&text)),
-            Step::Listed { .. } | Step::Fleet(_) => {}
+            CollectEvent::DiskSpaceAvailable => self.line("room again, collecting goes on"),
+            CollectEvent::Notice { text } if self.verbose => self.line(&visible(&text)),
+            CollectEvent::Notice { text } => self.message(&visible(&text)),
+            CollectEvent::Listed { .. } | CollectEvent::Fleet(_) => {}
         }
     }
 
@@ -288,7 +301,7 @@ impl Indexer {
                 if sealed == indexed {
                     continue;
                 }
-                match app::catch_up_unless_busy(&dir) {
+                match app::update_index_unless_busy(&dir) {
                     Ok(Some(_)) => indexed = sealed,
                     // Somebody else is at it; the rest is for the next look.
                     Ok(None) => {}

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::app;
-use crate::app::Failure;
-use crate::cli::{keyring, profile};
-use ::collect::{CollectSettings, Pace, Secret, SignIn, TokenSource, state_dir};
+use crate::app::{Failure, Secret, ServiceSettings, SignIn, TokenSource, default_state_dir};
+use crate::cli::{keyring, profile, runtime};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -117,35 +116,33 @@ pub struct Connect {
 }
 
 /// What was typed and what the environment says → what is meant.
-pub fn settings(typed: &Connect) -> Result<CollectSettings, Failure> {
+pub fn settings(typed: &Connect) -> Result<ServiceSettings, Failure> {
     let typed = &with_environment(profile::merged(typed)?, environment);
-    let state = match &typed.state_dir {
+    let state_dir = match &typed.state_dir {
         Some(dir) => dir.clone(),
-        None => state_dir(|name| std::env::var_os(name)).ok_or_else(|| {
-            Failure::asked("no folder is known for the call log")
+        None => default_state_dir(|name| std::env::var_os(name)).ok_or_else(|| {
+            Failure::usage("no folder is known for the call log")
                 .hint("name one with --state-dir DIR, or set HOME")
         })?,
     };
-    let cloud = match typed.cloud.unwrap_or(Cloud::Commercial) {
-        Cloud::Commercial => ::collect::Cloud::Commercial,
-        Cloud::Gcc => ::collect::Cloud::Gcc,
-        Cloud::GccHigh => ::collect::Cloud::GccHigh,
-        Cloud::Dod => ::collect::Cloud::Dod,
-    };
-    let regional = regional_base(typed)?;
-    let mut settings = CollectSettings::new(
-        cloud,
-        regional.as_deref().or(typed.api_base.as_deref()),
-        typed.login_base.as_deref(),
-        sign_in(typed)?,
-        state,
-    )?;
-    settings.scope.clone_from(&typed.scope);
-    settings.pace = Pace {
+    let settings = ServiceSettings {
+        cloud: match typed.cloud.unwrap_or(Cloud::Commercial) {
+            Cloud::Commercial => app::Cloud::Commercial,
+            Cloud::Gcc => app::Cloud::Gcc,
+            Cloud::GccHigh => app::Cloud::GccHigh,
+            Cloud::Dod => app::Cloud::Dod,
+        },
+        region: typed.region.clone(),
+        api_base: typed.api_base.clone(),
+        login_base: typed.login_base.clone(),
+        scope: typed.scope.clone(),
+        sign_in: sign_in(typed)?,
+        state_dir,
+        ca_file: typed.ca_file.clone(),
         time_scale: typed.time_scale,
         limits_lifted: typed.no_limits,
     };
-    settings.ca_file.clone_from(&typed.ca_file);
+    settings.check()?;
     Ok(settings)
 }
 
@@ -173,21 +170,11 @@ fn with_environment(mut typed: Connect, variable: impl Fn(&str) -> Option<String
     typed
 }
 
-fn regional_base(typed: &Connect) -> Result<Option<String>, Failure> {
-    match (&typed.region, typed.cloud.unwrap_or(Cloud::Commercial)) {
-        (None, _) => Ok(None),
-        (Some(region), Cloud::Commercial) => {
-            Ok(Some(format!("https://{region}.api.security.microsoft.com")))
-        }
-        (Some(_), _) => Err(Failure::asked("only the commercial cloud has regions")),
-    }
-}
-
 /// What a secret or certificate belongs to.
 fn identity(typed: &Connect, proof: &str) -> Result<(String, String), Failure> {
     match (&typed.tenant, &typed.client_id) {
         (Some(tenant), Some(client_id)) => Ok((tenant.clone(), client_id.clone())),
-        _ => Err(Failure::asked(format!(
+        _ => Err(Failure::usage(format!(
             "a {proof} needs --tenant and --client-id"
         ))),
     }
@@ -210,7 +197,7 @@ fn sign_in(typed: &Connect) -> Result<SignIn, Failure> {
     }
     let secret = match (&typed.client_secret_file, &typed.client_secret_command) {
         (Some(file), _) => Some(Secret::from_file(file)?),
-        (None, Some(command)) => Some(app::secret_from_command(command)?),
+        (None, Some(command)) => Some(runtime::run(app::secret_from_command(command))??),
         (None, None) if typed.keyring => Some(keyring::secret(typed.client_id.as_deref())?),
         (None, None) => environment("AFTERACTION_CLIENT_SECRET").map(Secret::new),
     };
@@ -224,7 +211,7 @@ fn sign_in(typed: &Connect) -> Result<SignIn, Failure> {
     }
     match environment("AFTERACTION_TOKEN") {
         Some(token) => Ok(SignIn::Token(TokenSource::Ready(Secret::new(token)))),
-        None => Err(Failure::asked("nothing to sign in with").hint(
+        None => Err(Failure::usage("nothing to sign in with").hint(
             "set AFTERACTION_CLIENT_SECRET (with --tenant and --client-id) or AFTERACTION_TOKEN, or use --certificate, --keyring, --token-command or --profile",
         )),
     }
@@ -249,36 +236,16 @@ mod tests {
 
     #[test]
     fn clouds_and_regions_are_known_by_name() {
-        for (words, api, login) in [
-            (
-                &["--cloud", "commercial"][..],
-                "api.securitycenter.microsoft.com",
-                "login.microsoftonline.com",
-            ),
-            (
-                &["--region", "eu"],
-                "eu.api.security.microsoft.com",
-                "login.microsoftonline.com",
-            ),
-            (
-                &["--cloud", "gcc"],
-                "api-gcc.securitycenter.microsoft.us",
-                "login.microsoftonline.com",
-            ),
-            (
-                &["--cloud", "gcc-high"],
-                "api-gov.securitycenter.microsoft.us",
-                "login.microsoftonline.us",
-            ),
-            (
-                &["--cloud", "dod"],
-                "api-gov.securitycenter.microsoft.us",
-                "login.microsoftonline.us",
-            ),
+        for (words, cloud, region) in [
+            (&[][..], app::Cloud::Commercial, None),
+            (&["--region", "eu"], app::Cloud::Commercial, Some("eu")),
+            (&["--cloud", "gcc"], app::Cloud::Gcc, None),
+            (&["--cloud", "gcc-high"], app::Cloud::GccHigh, None),
+            (&["--cloud", "dod"], app::Cloud::Dod, None),
         ] {
             let settings = settings(&typed(words)).unwrap();
-            assert_eq!(settings.api_base.host_str(), Some(api), "{words:?}");
-            assert_eq!(settings.login_base.host_str(), Some(login), "{words:?}");
+            assert_eq!(settings.cloud, cloud, "{words:?}");
+            assert_eq!(settings.region.as_deref(), region, "{words:?}");
         }
         let odd = settings(&typed(&["--cloud", "dod", "--region", "eu"])).unwrap_err();
         assert!(odd.chain().contains("only the commercial cloud"));

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::app::{
-    Caught, CollectReport, CompareSummary, DemoView, GapRow, HitRow, SearchSummary, StackRow,
+    CollectReport, CompareSummary, DemoView, GapRow, HitRow, IndexReport, SearchSummary, StackRow,
 };
 
 use crate::cli::output::{Output, Paint, Row, counted, human_bytes, human_count};
@@ -46,7 +46,7 @@ impl DemoView for Story {
         self.out.flush()
     }
 
-    fn collected(&mut self, collected: &CollectReport, caught: &Caught) -> io::Result<()> {
+    fn collected(&mut self, collected: &CollectReport, caught: &IndexReport) -> io::Result<()> {
         let report = &collected.report;
         let missing: u64 = report.gaps.values().sum();
         writeln!(

@@ -63,7 +63,7 @@ pub fn print(mut root: clap::Command, words: &[String]) -> Result<(), Failure> {
 
 fn unknown(word: &str) -> Failure {
     let names: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
-    Failure::asked(format!("no command or topic named `{word}`"))
+    Failure::usage(format!("no command or topic named `{word}`"))
         .hint(format!("topics: {}", names.join(", ")))
 }
 

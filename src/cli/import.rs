@@ -2,11 +2,12 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use crate::app;
-use crate::app::{Caught, DeviceFrom, Failure};
+use crate::app::{ArchiveSession, DeviceFrom, Failure, IndexReport};
 use evidence::ActionId;
 
 use crate::cli::args;
 use crate::cli::args::Global;
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, archive, say};
@@ -42,15 +43,7 @@ pub fn import(global: &Global, typed: args::Import) -> Result<Exit, Failure> {
     if report.gaps > 0 {
         say(global, "`gaps` says why");
     }
-    if report.without_device > 0 {
-        let files = counted(report.without_device, "file");
-        say(
-            global,
-            &format!(
-                "note: {files} of no device: no path below what was named has one; comparisons leave them out"
-            ),
-        );
-    }
+    print_notes(global, Qualified::Listing, &report.notes());
     if !typed.no_index {
         report.problems = Some(index_these(global, &dir, &report.of)?);
     }
@@ -67,8 +60,8 @@ pub fn import(global: &Global, typed: args::Import) -> Result<Exit, Failure> {
 /// Brings the index up to date and counts the problems inside the results of
 /// these actions, old ones too: what was wrong yesterday still is.
 pub fn index_these(global: &Global, dir: &Path, of: &HashSet<ActionId>) -> Result<u64, Failure> {
-    catch_up(global, dir, false)?;
-    let problems = app::standing_problems(dir, of)?;
+    update_index(global, dir, false)?;
+    let problems = app::count_problems(&ArchiveSession::new(dir), of)?;
     if problems > 0 {
         let counted = counted(problems, "problem");
         say(global, &format!("{counted} inside; `problems` says which"));
@@ -89,7 +82,7 @@ pub fn index(global: &Global, typed: &args::Index) -> Result<Exit, Failure> {
     if let Some(number) = typed.code_page {
         rebuild |= app::set_code_page(&dir, number)?;
     }
-    let caught = catch_up(global, &dir, rebuild)?;
+    let caught = update_index(global, &dir, rebuild)?;
     Ok(if caught.problems > 0 {
         Exit::Incomplete
     } else {
@@ -98,9 +91,9 @@ pub fn index(global: &Global, typed: &args::Index) -> Result<Exit, Failure> {
 }
 
 /// Brings the index up to date and says what came of it.
-fn catch_up(global: &Global, dir: &Path, rebuild: bool) -> Result<Caught, Failure> {
+fn update_index(global: &Global, dir: &Path, rebuild: bool) -> Result<IndexReport, Failure> {
     let progress = Progress::of_bytes(global.quiet, "indexing");
-    let caught = app::catch_up(dir, rebuild, &mut |done, total| progress.set(done, total))?;
+    let caught = app::update_index(dir, rebuild, &mut |done, total| progress.set(done, total))?;
     drop(progress);
     if let Some(why) = &caught.rebuilt {
         say(global, &format!("index built anew: {why}"));

@@ -3,8 +3,7 @@
 //! The secret is stored under the service `afteraction` and the client id of
 //! the application.
 
-use crate::app::Failure;
-use ::collect::Secret;
+use crate::app::{Failure, Secret};
 
 /// Service name of the entries.
 #[cfg(feature = "keyring")]
@@ -22,7 +21,7 @@ const STORE: &str = if cfg!(target_os = "macos") {
 /// The client secret stored for an application.
 pub fn secret(client_id: Option<&str>) -> Result<Secret, Failure> {
     let id = client_id.filter(|id| !id.is_empty()).ok_or_else(|| {
-        Failure::asked("could not read the keyring: no client id given")
+        Failure::usage("could not read the keyring: no client id given")
             .hint("pass --client-id, or set AFTERACTION_CLIENT_ID or client_id in the profile")
     })?;
     read(id).map_err(|failure| failure.hint(format!("store the secret with `{STORE}`")))
@@ -33,7 +32,7 @@ fn read(id: &str) -> Result<Secret, Failure> {
     let entry = keyring::Entry::new(SERVICE, id);
     let secret = entry.and_then(|entry| entry.get_password());
     secret.map(Secret::new).map_err(|error| {
-        Failure::asked(format!(
+        Failure::usage(format!(
             "could not read the client secret of {id} from the keyring: {}",
             cause(&error)
         ))
@@ -53,7 +52,7 @@ fn cause(error: &keyring::Error) -> String {
 
 #[cfg(not(feature = "keyring"))]
 fn read(_: &str) -> Result<Secret, Failure> {
-    Err(Failure::asked("this build cannot read the keyring")
+    Err(Failure::usage("this build cannot read the keyring")
         .hint("build with the feature `keyring`, or use --client-secret-command"))
 }
 

@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::app;
-use crate::app::{Failure, PackageEnded};
+use crate::app::{
+    CollectEvent, CollectEvents, Failure, LibraryRow, PackageReport, RunControl, UploadOptions,
+};
 use crate::cli::args::{Form as TypedForm, Global};
 use crate::cli::connect;
 use crate::cli::connect::Connect;
 use crate::cli::output::{
     Columns, Form, Output, Paint, Row, counted, human_bytes, visible, write_visible,
 };
+use crate::cli::runtime;
 use crate::cli::{Exit, archive, say};
-use ::collect::{CollectProgress as Step, LibraryFile};
 
 /// Scripts and tools that sessions put and run.
 #[derive(Debug, Subcommand)]
@@ -84,13 +86,13 @@ pub struct Package {
 }
 
 pub fn package(global: &Global, typed: &Package) -> Result<Exit, Failure> {
-    let settings = connect::settings(&typed.connect)?;
+    let service = connect::settings(&typed.connect)?;
     let dir = archive(global)?;
     let id = match (&typed.action, &typed.device) {
         (Some(id), _) => app::parse_action(id)?,
         (None, device) => {
             let device = device.as_deref().unwrap_or_default();
-            let id = app::start_package(&settings, device, &typed.comment)?;
+            let id = runtime::run(app::start_package(&service, device, &typed.comment))??;
             say(global, &format!("package {id} was started"));
             id
         }
@@ -99,11 +101,14 @@ pub fn package(global: &Global, typed: &Package) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let quiet = global.quiet;
-    let events = std::sync::Arc::new(move |step| match step {
-        Step::Notice(text) if !quiet => eprintln!("{}", visible(&text)),
+    let events: CollectEvents = std::sync::Arc::new(move |event| match event {
+        CollectEvent::Notice { text } if !quiet => eprintln!("{}", visible(&text)),
         _ => {}
     });
-    let Some(mut ended) = app::finish_package(&dir, settings, id, events)? else {
+    let collected = runtime::run_until_interrupted(|stop| {
+        app::collect_package(&dir, &service, id, RunControl { events, stop })
+    })?;
+    let Some(mut ended) = collected? else {
         say(
             global,
             &format!("stopped waiting; `package --action {id}` archives it later"),
@@ -122,7 +127,7 @@ pub fn package(global: &Global, typed: &Package) -> Result<Exit, Failure> {
 }
 
 /// What became of the package, and what can be done about it.
-fn told(ended: &PackageEnded) -> String {
+fn told(ended: &PackageReport) -> String {
     let (report, action) = (&ended.collected.report, &ended.action);
     if report.sealed > 0 {
         return format!(
@@ -147,7 +152,8 @@ pub fn library(global: &Global, typed: &Library) -> Result<Exit, Failure> {
         Library::List { connect, form } => {
             let out = Output::open(form.output.as_deref(), global.no_color)?;
             let mut rows = out.rows(Form::from(form));
-            for file in app::list_library(&connect::settings(connect)?)? {
+            let service = connect::settings(connect)?;
+            for file in runtime::run(app::list_library(&service))?? {
                 rows.write(&file)?;
             }
             if rows.finish()? == 0 {
@@ -161,9 +167,14 @@ pub fn library(global: &Global, typed: &Library) -> Result<Exit, Failure> {
             replace,
             connect,
         } => {
-            let settings = connect::settings(connect)?;
-            let held = app::upload_to_library(&settings, file, description, parameters, *replace);
-            let held = held.map_err(|failure| match (replace, failure.advice()) {
+            let service = connect::settings(connect)?;
+            let options = UploadOptions {
+                description: description.clone(),
+                parameters: parameters.clone(),
+                replace: *replace,
+            };
+            let uploaded = runtime::run(app::upload_to_library(&service, file, &options))?;
+            let held = uploaded.map_err(|failure| match (replace, failure.advice()) {
                 (false, None) if file.is_file() => {
                     failure.hint("--replace replaces a file of that name")
                 }
@@ -176,7 +187,8 @@ pub fn library(global: &Global, typed: &Library) -> Result<Exit, Failure> {
             say(global, &visible(&format!("{} is there: {hash}", held.name)));
         }
         Library::Delete { name, connect } => {
-            app::delete_from_library(&connect::settings(connect)?, name)?;
+            let service = connect::settings(connect)?;
+            runtime::run(app::delete_from_library(&service, name))??;
             say(global, &visible(&format!("{name} is gone")));
         }
     }
@@ -185,8 +197,8 @@ pub fn library(global: &Global, typed: &Library) -> Result<Exit, Failure> {
 
 pub fn action(global: &Global, typed: &Action) -> Result<Exit, Failure> {
     let id = app::parse_action(&typed.id)?;
-    let settings = connect::settings(&typed.connect)?;
-    let json = app::action_as_sent(&settings, id, typed.cancel.as_deref())?;
+    let service = connect::settings(&typed.connect)?;
+    let json = runtime::run(app::action_as_sent(&service, id, typed.cancel.as_deref()))??;
     let mut out = Output::open(None, global.no_color)?;
     write_visible(&mut out, &String::from_utf8_lossy(&json))?;
     writeln!(out)?;
@@ -194,7 +206,7 @@ pub fn action(global: &Global, typed: &Action) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-impl Row for LibraryFile {
+impl Row for LibraryRow {
     const COLUMNS: Columns = &[&["name", "sha256", "description", "created_by", "updated"]];
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {

@@ -14,11 +14,13 @@ mod import;
 mod keyring;
 mod library;
 mod log;
+mod notes;
 mod output;
 mod profile;
 mod progress;
 mod read;
 mod render;
+mod runtime;
 mod search;
 
 use std::ffi::OsString;
@@ -28,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::app::{Failure, Kind};
+use crate::app::{ArchiveSession, Failure, FailureKind};
 use crate::cli::args::{Cli, Command, Global};
 
 /// How a command ended, as the shell sees it.
@@ -78,7 +80,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => {
             complain(&failure);
             match failure.kind {
-                Kind::Damaged => Exit::Damaged,
+                FailureKind::Damaged => Exit::Damaged,
                 _ => Exit::Error,
             }
             .into()
@@ -91,10 +93,10 @@ fn grammar() -> clap::Command {
     let command = Cli::command();
     #[cfg(feature = "emulator")]
     let command = command.mut_subcommand("emulate", |emulate| {
-        let faults: String = emulator::Faults::names()
+        let faults: String = crate::app::fault_names()
             .map(|(name, what)| format!("  {name:<16} {what}\n"))
             .collect();
-        let syntax = emulator::Faults::SYNTAX;
+        let syntax = crate::app::FAULT_SYNTAX;
         emulate.after_help(format!("Faults: {syntax}\n{faults}"))
     });
     command
@@ -105,7 +107,7 @@ fn obey(global: &Global, command: Command) -> Result<Exit, Failure> {
         #[cfg(feature = "emulator")]
         Command::Demo(typed) => crate::cli::emulate::demo(global, &typed),
         #[cfg(not(feature = "emulator"))]
-        Command::Demo(_) => Err(Failure::asked("this build has no emulator, so no demo")
+        Command::Demo(_) => Err(Failure::usage("this build has no emulator, so no demo")
             .hint("build with the default features")),
         Command::Collect(typed) => crate::cli::collect::collect(global, &typed),
         Command::Run(typed) => crate::cli::fleet::run::run(global, &typed),
@@ -171,22 +173,19 @@ fn complain(failure: &Failure) {
 /// The archive that was named.
 fn archive(global: &Global) -> Result<PathBuf, Failure> {
     global.archive.clone().ok_or_else(|| {
-        Failure::asked("no archive was named").hint("add --archive DIR, or set AFTERACTION_ARCHIVE")
+        Failure::usage("no archive was named").hint("add --archive DIR, or set AFTERACTION_ARCHIVE")
     })
+}
+
+/// A session on the archive that was named.
+fn session(global: &Global) -> Result<ArchiveSession, Failure> {
+    Ok(ArchiveSession::new(archive(global)?))
 }
 
 /// What is worth saying to a person, on stderr, unless told to be quiet.
 fn say(global: &Global, text: &str) {
     if !global.quiet {
         eprintln!("{text}");
-    }
-}
-
-/// Names that no member has: what is not found by them proves nothing.
-fn say_unheld(global: &Global, fields: &[String]) {
-    for field in fields {
-        let hint = "`list` shows devices and scripts, `help query` how values are written";
-        say(global, &format!("note: no member is of {field}; {hint}"));
     }
 }
 

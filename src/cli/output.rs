@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::app::{Failure, Kind};
+use crate::app::{Failure, FailureKind};
 use crate::cli::args;
 
 /// The form of an answer.
@@ -35,7 +35,7 @@ impl From<&args::Form> for Form {
 /// Keys of a row's object in their order, in groups: the CSV header.
 pub type Columns = &'static [&'static [&'static str]];
 
-/// Those of a [`Place`](crate::app::Place), which most rows begin with.
+/// Those of a [`Place`](crate::app::ResultPlace), which most rows begin with.
 pub const PLACE: [&str; 6] = [
     "ref",
     "action_id",
@@ -168,7 +168,7 @@ fn is_folder(path: &Path) -> io::Result<()> {
 pub fn check_place(path: &Path) -> Result<(), Failure> {
     if is_stdout(path) {
         return Err(
-            Failure::asked("`-` is no file, and the answer goes to stdout")
+            Failure::usage("`-` is no file, and the answer goes to stdout")
                 .hint("name a file; ./- is one called `-`"),
         );
     }
@@ -177,7 +177,7 @@ pub fn check_place(path: &Path) -> Result<(), Failure> {
 
 pub fn unwritable(path: &Path, error: io::Error) -> Failure {
     let what = format!("could not write {}", path.display());
-    Failure::caused(Kind::World, what, error)
+    Failure::caused(FailureKind::Environment, what, error)
 }
 
 impl Write for Output {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::app;
-use crate::app::{Failure, Kind, RuleSet};
+use crate::app::{Failure, FailureKind, RuleSet};
 use crate::cli::connect::{Cloud, Connect};
 
 #[derive(Deserialize)]
@@ -117,7 +117,7 @@ fn place(typed: &Connect) -> Result<PathBuf, Failure> {
         .clone()
         .or_else(|| config_file(variable))
         .ok_or_else(|| {
-            Failure::asked("no config file is known").hint("name one with --config FILE")
+            Failure::usage("no config file is known").hint("name one with --config FILE")
         })
 }
 
@@ -136,11 +136,11 @@ fn config_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
 
 fn read_config(path: &Path, what: &str) -> Result<Config, Failure> {
     let doing = || format!("could not read {what} in {}", path.display());
-    let text =
-        app::read_config(path).map_err(|error| Failure::caused(Kind::Asked, doing(), error))?;
+    let text = app::read_config(path)
+        .map_err(|error| Failure::caused(FailureKind::Usage, doing(), error))?;
     toml::from_str(&text).map_err(|error| {
-        let why = without_values(&::collect::fleet::toml_fault(&text, &error));
-        Failure::asked(format!("{}: {why}", doing()))
+        let why = without_values(&app::describe_config_error(&text, &error));
+        Failure::usage(format!("{}: {why}", doing()))
             .hint("secrets stand in no config file: name a file, a command or the keyring")
     })
 }
@@ -150,7 +150,7 @@ fn read(path: &Path, name: &str) -> Result<Profile, Failure> {
     config.profile.get(name).cloned().ok_or_else(|| {
         let known: Vec<_> = config.profile.keys().map(String::as_str).collect();
         let message = format!("{} has no [profile.{name}]", path.display());
-        Failure::asked(message).hint(format!("it has: {}", known.join(", ")))
+        Failure::usage(message).hint(format!("it has: {}", known.join(", ")))
     })
 }
 

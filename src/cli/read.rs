@@ -7,9 +7,10 @@ use crate::app::{Failure, ListFilter};
 
 use crate::cli::args;
 use crate::cli::args::Global;
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, counted, human_bytes};
 use crate::cli::progress::Progress;
-use crate::cli::{Exit, archive, say};
+use crate::cli::{Exit, say, session};
 
 pub fn list(global: &Global, typed: &args::List) -> Result<Exit, Failure> {
     let filter = ListFilter {
@@ -19,7 +20,7 @@ pub fn list(global: &Global, typed: &args::List) -> Result<Exit, Failure> {
     };
     let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
     let mut rows = out.rows(Form::from(&typed.form));
-    app::list(&archive(global)?, &filter, &mut |row| Ok(rows.write(&row)?))?;
+    app::list(&session(global)?, &filter, &mut |row| Ok(rows.write(&row)?))?;
     if rows.finish()? == 0 {
         say(global, "no results");
     }
@@ -29,7 +30,7 @@ pub fn list(global: &Global, typed: &args::List) -> Result<Exit, Failure> {
 pub fn gaps(global: &Global, typed: &args::Gaps) -> Result<Exit, Failure> {
     let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
     let mut rows = out.rows(Form::from(&typed.form));
-    app::gaps(&archive(global)?, &mut |row| Ok(rows.write(&row)?))?;
+    app::gaps(&session(global)?, &mut |row| Ok(rows.write(&row)?))?;
     if rows.finish()? == 0 {
         say(global, "no gaps");
     }
@@ -39,19 +40,11 @@ pub fn gaps(global: &Global, typed: &args::Gaps) -> Result<Exit, Failure> {
 pub fn problems(global: &Global, typed: &args::Problems) -> Result<Exit, Failure> {
     let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
     let mut rows = out.rows(Form::from(&typed.form));
-    let unindexed = app::problems(&archive(global)?, &mut |row| Ok(rows.write(&row)?))?;
-    if rows.finish()? == 0 && unindexed == 0 {
+    let notes = app::problems(&session(global)?, &mut |row| Ok(rows.write(&row)?))?;
+    if rows.finish()? == 0 && notes.is_empty() {
         say(global, "no problems");
     }
-    if unindexed > 0 {
-        say(
-            global,
-            &format!(
-                "note: {} not indexed yet and its problems not known; run `index`",
-                counted(unindexed, "result")
-            ),
-        );
-    }
+    print_notes(global, Qualified::Listing, &notes);
     Ok(Exit::Done)
 }
 
@@ -64,21 +57,21 @@ pub fn show(global: &Global, typed: &args::Show) -> Result<Exit, Failure> {
         let paint = out.paint;
         let mut view =
             crate::cli::render::LineView::new(&mut out, paint, &typed.reference, typed.raw);
-        app::show_at(&archive(global)?, &reference, at, context, &mut view)?;
+        app::show_at(&session(global)?, &reference, at, context, &mut view)?;
     } else if typed.raw {
         let tell = &mut crate::cli::render::say_problem;
-        app::show_raw(&archive(global)?, &reference, &mut out, tell)?;
+        app::show_raw(&session(global)?, &reference, &mut out, tell)?;
     } else {
         let paint = out.paint;
         let mut view = crate::cli::render::ShowView::new(&mut out, paint);
-        app::show(&archive(global)?, &reference, &mut view)?;
+        app::show(&session(global)?, &reference, &mut view)?;
     }
     out.flush()?;
     Ok(Exit::Done)
 }
 
 pub fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
-    let status = app::status(&archive(global)?)?;
+    let status = app::status(&session(global)?)?;
     let mut out = Output::open(None, global.no_color)?;
     if typed.json {
         serde_json::to_writer_pretty(&mut out, &status).map_err(std::io::Error::from)?;
@@ -95,7 +88,7 @@ pub fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
 
 pub fn verify(global: &Global, typed: &args::Verify) -> Result<Exit, Failure> {
     let progress = Progress::of_bytes(global.quiet, "verifying");
-    let report = app::verify(&archive(global)?, &mut |done, total| {
+    let report = app::verify(&session(global)?, &mut |done, total| {
         progress.set(done, total)
     })?;
     drop(progress);

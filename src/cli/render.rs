@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::app::{
-    CountRow, Explained, GapRow, HitRow, Lines, ListRow, ProblemRow, State, Status, TextWay, View,
-    ViewMember,
+    ArchiveStatus, CountRow, GapRow, HitRow, Lines, ListRow, ProblemRow, ResultState,
+    SearchExplanation, TextAccess, View, ViewMember,
 };
 use evidence::Time;
 
@@ -43,9 +43,9 @@ impl Row for ListRow {
 
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         let state = match self.state {
-            State::Sealed => human_bytes(self.bytes.unwrap_or(0)),
-            State::Gap => paint.red(self.reason.map_or("gap", |r| r.as_str())),
-            State::Pending => paint.yellow("pending"),
+            ResultState::Sealed => human_bytes(self.bytes.unwrap_or(0)),
+            ResultState::Gap => paint.red(self.reason.map_or("gap", |r| r.as_str())),
+            ResultState::Pending => paint.yellow("pending"),
         };
         let what = self.script.as_deref().or(self.path.as_deref());
         writeln!(
@@ -383,7 +383,7 @@ impl Lines for LineView<'_> {
 }
 
 /// How a search came to its answer, on lines of their own.
-pub fn explained(explained: &Explained) -> String {
+pub fn explained(explained: &SearchExplanation) -> String {
     let mut told = String::from("explain: how each text was looked for\n");
     for text in &explained.texts {
         told += &format!("  {}\n      {}\n", visible(&text.text), way(text));
@@ -405,7 +405,7 @@ pub fn explained(explained: &Explained) -> String {
     told
 }
 
-fn way(text: &TextWay) -> String {
+fn way(text: &TextAccess) -> String {
     let mut ways = Vec::new();
     if text.candidate_lines_by_words > 0 {
         let lines = counted(text.candidate_lines_by_words, "candidate line");
@@ -439,7 +439,7 @@ fn way(text: &TextWay) -> String {
 }
 
 /// What `status --index` adds.
-pub fn index_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
+pub fn index_status(out: &mut dyn Write, status: &ArchiveStatus) -> io::Result<()> {
     let Some(index) = &status.index else {
         return writeln!(out, "\nindex: there is none yet; run `index`");
     };
@@ -495,7 +495,7 @@ pub fn index_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     }
 }
 
-pub fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
+pub fn status(out: &mut dyn Write, status: &ArchiveStatus) -> io::Result<()> {
     writeln!(
         out,
         "results   {} sealed ({}), {}, {} pending, of {} on {}",

@@ -1,19 +1,20 @@
 use crate::app;
-use crate::app::{Failure, Search, SearchRequest, Verdict, Waiting};
+use crate::app::{ArchiveSession, Failure, IndexWait, Note, Search, SearchRequest, Verdict};
 
 use crate::cli::args;
 use crate::cli::args::Global;
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, check_place, counted};
 use crate::cli::progress::Progress;
-use crate::cli::{Exit, archive, render, say, say_unheld};
+use crate::cli::{Exit, render, say, session};
 
 pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
     let request = request(typed);
-    let dir = archive(global)?;
+    let session = session(global)?;
     let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
     typed.certificate.as_deref().map_or(Ok(()), check_place)?;
     let form = Form::from(&typed.form);
-    let mut search = open(global, &dir, &request)?;
+    let mut search = open(global, &session, &request)?;
     answer(typed, form, out, &mut search).inspect_err(|failure| {
         if typed.certificate.is_some() && failure.is_broken_pipe() {
             eprintln!("note: no certificate: the output was closed before the search had ended");
@@ -21,7 +22,7 @@ pub fn search(global: &Global, typed: &args::Search) -> Result<Exit, Failure> {
     })?;
     if let Some(file) = &typed.certificate {
         let by = typed.count.then(|| typed.by.as_deref().unwrap_or(""));
-        search.certify(file, by)?;
+        search.certify(&session, file, by)?;
     }
     tell(global, form, search.summary());
     if typed.explain {
@@ -60,17 +61,17 @@ fn request(typed: &args::Search) -> SearchRequest {
 }
 
 /// Opens the search; with --wait says what is waited for, once.
-fn open<'a>(
+fn open(
     global: &Global,
-    dir: &std::path::Path,
-    request: &'a SearchRequest,
-) -> Result<Search<'a>, Failure> {
-    let mut progress: Option<(Waiting, Progress)> = None;
-    Search::open(dir, request, &mut |waiting, done, total| {
+    session: &ArchiveSession,
+    request: &SearchRequest,
+) -> Result<Search, Failure> {
+    let mut progress: Option<(IndexWait, Progress)> = None;
+    Search::open(session, request, &mut |waiting, done, total| {
         if progress.as_ref().is_none_or(|(was, _)| *was != waiting) {
             let what = match waiting {
-                Waiting::ForAnother => "waiting for another process to index",
-                Waiting::Indexing => "indexing",
+                IndexWait::OtherProcess => "waiting for another process to index",
+                IndexWait::ThisProcess => "indexing",
             };
             drop(progress.take());
             let bar = Progress::of_bytes(global.quiet, what);
@@ -89,7 +90,7 @@ fn answer(
     typed: &args::Search,
     form: Form,
     out: Output,
-    search: &mut Search<'_>,
+    search: &mut Search,
 ) -> Result<(), Failure> {
     if typed.count {
         let mut rows = out.rows(form);
@@ -98,7 +99,7 @@ fn answer(
         rows.finish()?;
     } else {
         let mut rows = out.rows(form);
-        search.hits(&mut |row| Ok(rows.write(&row)?))?;
+        search.hits(|row| rows.write(&row).map_err(Failure::from))?;
         rows.finish()?;
     }
     Ok(())
@@ -106,79 +107,12 @@ fn answer(
 
 /// What a person must know to trust the answer.
 fn tell(global: &Global, form: Form, summary: &app::SearchSummary) {
-    if summary.unindexed > 0 {
-        say(
-            global,
-            &format!(
-                "note: {} not indexed yet and not searched; run `index`, or search with --wait",
-                counted(summary.unindexed, "result")
-            ),
-        );
-    }
-    if summary.unreadable > 0 && (summary.hits == 0 || global.verbose) {
-        say(
-            global,
-            &format!(
-                "note: text is hidden by {}; `problems` names them",
-                counted(summary.unreadable, "problem")
-            ),
-        );
-    }
-    if summary.undated > 0 {
-        say(
-            global,
-            &format!(
-                "note: left out {} that would match but have no time; search without since and until to see them",
-                counted(summary.undated, "member")
-            ),
-        );
-    }
-    if summary.cut > 0 {
-        let cut = counted(summary.cut, "line or text");
-        say(
-            global,
-            &format!(
-                "note: searched {cut} window by window, being too long for this pattern; a match longer than a window may be missed (`help query`)"
-            ),
-        );
-    }
-    if summary.hidden > 0 {
-        let hidden = counted(summary.hidden, "hit");
-        say(
-            global,
-            &format!("note: left out {hidden} that the baseline knows"),
-        );
-    }
-    if let Some(lines) = summary.scanned_lines {
-        let lines = counted(lines, "distinct line");
-        say(
-            global,
-            &format!(
-                "note: read {lines} one by one: neither words nor 4-grams of the query narrow them down"
-            ),
-        );
-    }
-    say_unheld(global, &summary.unheld_fields);
-    if summary.members + summary.undated + summary.unindexed == 0 {
-        say(global, "note: nothing is in this archive to search");
-    }
-    if summary.built_texts {
-        say(
-            global,
-            "note: built every text again, since the pattern may match over line ends",
-        );
-    }
-    for name in summary.seeming_fields.iter().filter(|_| summary.hits == 0) {
-        say(
-            global,
-            &format!(
-                "note: there is no field {name}:, searched as text; `help query` lists the fields"
-            ),
-        );
-    }
-    if summary.stopped {
-        say(global, "note: stopped at --limit; there are more");
-    }
+    let is_shown = |note: &&Note| match note {
+        Note::TextUnreadable { .. } => summary.hits == 0 || global.verbose,
+        _ => true,
+    };
+    let notes = summary.notes.iter().filter(is_shown);
+    print_notes(global, Qualified::Search, notes);
     if form == Form::People {
         let devices = summary
             .devices_hit

@@ -67,7 +67,7 @@ fn collecting_twice_downloads_new_results_only() {
     let refused = case.run(&["demo"]);
     assert_eq!(refused.code, 2);
     assert!(
-        refused.stderr.contains("no demo's archive"),
+        refused.stderr.contains("not the archive of a demo"),
         "{}",
         refused.stderr
     );

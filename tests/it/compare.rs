@@ -416,7 +416,7 @@ fn baseline_is_learned_used_exported_imported_and_deleted() {
     let ran = case.run(&["stack", "--exclude-baseline", "golden"]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.stderr.contains("there is no baseline golden"),
+        ran.stderr.contains("no baseline named `golden`"),
         "{}",
         ran.stderr
     );
@@ -560,7 +560,7 @@ fn rules_are_listed_tried_and_read_from_the_config_file() {
     );
     let ran = case.run(&["search", "x", "--exclude-baseline", "nosuch"]);
     assert!(
-        ran.code == 2 && ran.stderr.contains("no baseline nosuch"),
+        ran.code == 2 && ran.stderr.contains("no baseline named `nosuch`"),
         "{}",
         ran.stderr
     );

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use afteraction::app::{self, At, Lines};
+use afteraction::app::{self, ArchiveSession, At, Lines};
 use serde_json::Value;
 
 use super::support::{Case, real_data, sample_data};
@@ -41,6 +41,7 @@ impl Lines for Line {
 
 /// Shows every hit again, by its line and by its offset.
 fn check(case: &Case, hits: &[Value]) {
+    let session = ArchiveSession::new(case.archive());
     for hit in hits {
         let reference = app::parse_reference(hit["ref"].as_str().unwrap()).unwrap();
         let (number, offset) = (
@@ -51,7 +52,7 @@ fn check(case: &Case, hits: &[Value]) {
         let is_cut = hit.get("text_truncated").is_some();
         for at in [At::Line(number), At::Offset(offset)] {
             let mut line = Line::default();
-            app::show_at(&case.archive(), &reference, at, 0, &mut line)
+            app::show_at(&session, &reference, at, 0, &mut line)
                 .unwrap_or_else(|e| panic!("{at:?} of {hit}: {e}"));
             let hit = format!("{:.500}", hit.to_string());
             assert_eq!(line.number, number, "{at:?} of {hit}");

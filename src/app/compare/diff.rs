@@ -1,7 +1,6 @@
 //! Diff: the same commands on two sides, order-free.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use analyze::{Change, Differing, Groups, Pairing, differing};
 use evidence::{Layer, Locator, ResultId, ResultKind};
@@ -9,10 +8,13 @@ use index::{Field, MemberSet, Query, ResultMetadata, SelectedDevice};
 
 use crate::app::compare::aggregate::Side;
 use crate::app::compare::rows::{DiffKind, DiffRow, SideRow};
-use crate::app::compare::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
-use crate::app::error::{Failure, Kind};
+use crate::app::compare::scope::{
+    CompareCounts, CompareRequest, CompareSummary, Places, Scope, cut,
+};
+use crate::app::error::{Failure, FailureKind};
 use crate::app::parse_args::parse_time;
-use crate::app::wait_for_index::Waiting;
+use crate::app::session::ArchiveSession;
+use crate::app::wait_for_index::IndexWait;
 
 /// What is compared with what.
 #[derive(Clone, Debug)]
@@ -66,32 +68,32 @@ const GROUPS_TOO_MANY: &str = "the sides hold more different lines than one diff
 ///
 /// **Memory**: the groups of both sides, at most 128 MiB.
 pub fn diff(
-    archive: &Path,
+    session: &ArchiveSession,
     request: &DiffRequest,
-    on_wait: &mut dyn FnMut(Waiting, u64, u64),
+    on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     on_progress: &mut dyn FnMut(u64, u64),
     take: &mut dyn FnMut(DiffRow) -> Result<(), Failure>,
 ) -> Result<CompareSummary, Failure> {
-    let mut scope = Scope::open(archive, &request.compare, on_wait)?;
+    let mut scope = Scope::open(session, &request.compare, on_wait)?;
     let specs = specs(&request.sides, &scope)?;
     let part = part_of(&specs)?;
     if !matches!(request.sides, Sides::Rest(_)) {
         let either = specs.iter().map(Spec::query).collect();
-        scope.search.narrow(Query::Or(either));
+        scope.search.restrict(Query::Or(either));
     }
     let Some(selection) = scope.select()? else {
-        return scope.summary(None);
+        return Ok(scope.summary(CompareCounts::default()));
     };
-    let mut summary = scope.summary(Some(&selection))?;
+    let mut counts = scope.counts(&selection)?;
     check_one(request, &selection)?;
     let picking = Picking::new(&scope, &selection, &specs)?;
     let Picked { sides, left_out } = picking.sides(request)?;
     let asked = Asked::of(&scope, request, &specs)?;
     let checked = check(&sides, &specs, request, &picking, &asked);
-    checked.map_err(|failure| unless_late(failure, summary.unindexed))?;
-    summary.older = left_out.older;
-    summary.undated += left_out.undated;
-    summary.deviceless = left_out.deviceless;
+    checked.map_err(|failure| unless_late(failure, scope.search.not_indexed))?;
+    counts.older = left_out.older;
+    counts.without_time += left_out.undated;
+    counts.without_device = left_out.deviceless;
     let lens = scope.lens(&selection)?;
     let pairing = pairing(request, &asked);
     let sweep = scope.sweep(&selection, &lens).of_part(part);
@@ -102,7 +104,7 @@ pub fn diff(
             groups = Some(pass);
             Ok(())
         }
-        false => Err(Failure::asked(GROUPS_TOO_MANY).hint("compare one --script at a time")),
+        false => Err(Failure::usage(GROUPS_TOO_MANY).hint("compare one --script at a time")),
     })?;
     let groups = groups.unwrap_or_else(|| Groups::new(0, 0..=0));
     let Differing {
@@ -110,12 +112,12 @@ pub fn diff(
         same,
         unpaired,
     } = differing(&groups, &pairing);
-    summary.unpaired = unpaired;
-    summary.hidden = sweep.hidden();
-    summary.texts = groups.numbers().count() as u64;
-    summary.same = same;
+    counts.unpaired = unpaired;
+    counts.hidden = sweep.hidden();
+    counts.texts = groups.numbers().count() as u64;
+    counts.same = same;
     if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
-        summary.left_out = changes.len().saturating_sub(limit) as u64;
+        counts.left_out = changes.len().saturating_sub(limit) as u64;
         changes.truncate(limit);
     }
     let mut telling = Telling {
@@ -125,11 +127,11 @@ pub fn diff(
     };
     for change in changes {
         let row = telling.row(change)?;
-        summary.rows += 1;
+        counts.rows += 1;
         take(row)?;
     }
     scope.note(&format!("diff {}", request.said()));
-    Ok(summary)
+    Ok(scope.summary(counts))
 }
 
 /// Against the rest: devices that were asked, whether or not they have the
@@ -204,7 +206,7 @@ fn specs(sides: &Sides, scope: &Scope<'_>) -> Result<Vec<Spec>, Failure> {
 fn name_of_device<'n>(name: &'n String, option: &str) -> Result<&'n String, Failure> {
     match name.parse::<Locator>() {
         Err(_) => Ok(name),
-        Ok(_) => Err(Failure::asked(format!(
+        Ok(_) => Err(Failure::usage(format!(
             "{name} is a result, and {option} compares a device"
         ))
         .hint("name its device, or a second result")),
@@ -245,7 +247,7 @@ fn of_action(at: &Locator) -> Query {
 /// The part of texts that both sides name.
 fn part_of(specs: &[Spec]) -> Result<Option<Layer>, Failure> {
     match specs {
-        [a, b] if a.part() != b.part() => Err(Failure::asked(format!(
+        [a, b] if a.part() != b.part() => Err(Failure::usage(format!(
             "{} and {} are not the same part of a text",
             a.said(),
             b.said()
@@ -508,14 +510,14 @@ fn check(
             continue;
         }
         if picking.overlaps() {
-            return Err(Failure::asked(format!(
+            return Err(Failure::usage(format!(
                 "{} and {} are the same: there is nothing to compare",
                 name(0),
                 name(1)
             )));
         }
         return Err(Failure::new(
-            Kind::NotThere,
+            FailureKind::NotFound,
             format!("there is nothing of {said} to compare"),
         )
         .hint("`list` shows what there is; --script, --since and the query narrow it"));
@@ -546,7 +548,7 @@ fn check_one(request: &DiffRequest, selection: &MemberSet<'_>) -> Result<(), Fai
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    Err(Failure::asked(format!(
+    Err(Failure::usage(format!(
         "{name} names {} machines: {}{more}",
         machines.len(),
         called.collect::<Vec<_>>().join(", ")
@@ -583,7 +585,7 @@ fn short_of(name: &str) -> String {
 /// What is not indexed yet may be what is missing.
 fn unless_late(failure: Failure, unindexed: u64) -> Failure {
     let (are, them) = match unindexed {
-        _ if failure.kind != Kind::NotThere => return failure,
+        _ if failure.kind != FailureKind::NotFound => return failure,
         0 => return failure,
         1 => ("result is", "it"),
         _ => ("results are", "them"),
@@ -619,7 +621,7 @@ impl Telling<'_> {
         let held = self.groups.held(number, side);
         let first = held
             .first
-            .ok_or_else(|| Failure::asked("a side holds no such line"))?;
+            .ok_or_else(|| Failure::usage("a side holds no such line"))?;
         Ok(SideRow {
             value: cut(self.groups.text(number).to_string()),
             devices: u64::from(held.devices.len()),

@@ -3,7 +3,6 @@
 
 mod aggregate;
 mod baseline;
-mod baseline_filter;
 mod diff;
 mod line_templates;
 mod normalizer;
@@ -16,10 +15,9 @@ mod template_cache;
 mod tests;
 
 pub use crate::app::compare::baseline::{
-    BaselineRow, LearnRequest, baseline_page, baseline_templates, delete_baseline, import_baseline,
-    learn_baseline, list_baselines,
+    BaselineList, BaselineRow, LearnRequest, delete_baseline, export_baseline, import_baseline,
+    learn_baseline, list_baselines, show_baseline,
 };
-pub(super) use crate::app::compare::baseline_filter::Known;
 pub use crate::app::compare::diff::{DiffRequest, Sides, diff};
 pub use crate::app::compare::outliers::{TwinsRequest, twins};
 pub use crate::app::compare::rows::{
@@ -30,14 +28,14 @@ pub use crate::app::compare::stack::{By, StackRequest, stack};
 
 use analyze::AnalyzeError;
 
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 
 pub use analyze::{ANALYZERS, RULES, RuleSet, VARIANTS_COUNTED};
 
 impl From<AnalyzeError> for Failure {
     fn from(error: AnalyzeError) -> Self {
         let hint = error.hint();
-        let failure = Self::caused(Kind::Asked, String::new(), error);
+        let failure = Self::caused(FailureKind::Usage, String::new(), error);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,

@@ -2,7 +2,6 @@
 //! it one.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use analyze::{First, Groups, Sketches};
 use index::{Field, MemberSet, Query, SelectedDevice};
@@ -10,9 +9,12 @@ use index::{Field, MemberSet, Query, SelectedDevice};
 use crate::app::compare::aggregate::{Side, Sweep};
 use crate::app::compare::normalizer::Lens;
 use crate::app::compare::rows::{TwinLine, TwinRow};
-use crate::app::compare::scope::{CompareRequest, CompareSummary, Places, Scope, cut};
+use crate::app::compare::scope::{
+    CompareCounts, CompareRequest, CompareSummary, Places, Scope, cut,
+};
 use crate::app::error::Failure;
-use crate::app::wait_for_index::Waiting;
+use crate::app::session::ArchiveSession;
+use crate::app::wait_for_index::IndexWait;
 
 #[derive(Clone, Debug)]
 pub struct TwinsRequest {
@@ -27,40 +29,40 @@ pub struct TwinsRequest {
 /// **Memory**: the groups of a pass (128 MiB), 1 KiB a device, and the lines
 /// that are told.
 pub fn twins(
-    archive: &Path,
+    session: &ArchiveSession,
     request: &TwinsRequest,
-    on_wait: &mut dyn FnMut(Waiting, u64, u64),
+    on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     on_progress: &mut dyn FnMut(u64, u64),
     take: &mut dyn FnMut(TwinRow) -> Result<(), Failure>,
 ) -> Result<CompareSummary, Failure> {
-    let scope = Scope::open(archive, &request.compare, on_wait)?;
+    let scope = Scope::open(session, &request.compare, on_wait)?;
     let Some(selection) = scope.select()? else {
-        return scope.summary(None);
+        return Ok(scope.summary(CompareCounts::default()));
     };
-    let mut summary = scope.summary(Some(&selection))?;
+    let mut counts = scope.counts(&selection)?;
     let lens = scope.lens(&selection)?;
     let sweep = scope.sweep(&selection, &lens);
     let fleet = selection.devices().len();
-    summary.deviceless = selection.ranks().filter(Option::is_none).count() as u64;
+    counts.without_device = selection.ranks().filter(Option::is_none).count() as u64;
     let mut sketches = Sketches::new(fleet);
     let mut rarest = Rarest::new(fleet, request.lines as usize);
     sweep.each(on_progress, &mut |groups| {
         sketches.add(&groups);
         rarest.add(&groups);
-        summary.texts += groups.numbers().count() as u64;
+        counts.texts += groups.numbers().count() as u64;
         Ok(())
     })?;
-    summary.hidden = sweep.hidden();
+    counts.hidden = sweep.hidden();
     let mut ranked = sketches.rank(sweep.threads);
     if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
-        summary.left_out = ranked.len().saturating_sub(limit) as u64;
+        counts.left_out = ranked.len().saturating_sub(limit) as u64;
         ranked.truncate(limit);
     }
     let places = Places::new(&selection);
     for twin in ranked {
         let device = selection.devices()[twin.device as usize].clone();
         let wanted = std::mem::take(&mut rarest.lines[twin.device as usize]);
-        summary.rows += 1;
+        counts.rows += 1;
         take(TwinRow {
             lines: lines_of(&scope, &lens, &device, wanted)?,
             device: device.name,
@@ -71,9 +73,9 @@ pub fn twins(
             texts: u64::from(twin.texts),
         })?;
     }
-    summary.unheld_fields = scope.unheld_fields(summary.rows)?;
+    counts.unknown_values = scope.unknown_values(counts.rows)?;
     scope.note("twins ");
-    Ok(summary)
+    Ok(scope.summary(counts))
 }
 
 /// Sketches say no more than this.

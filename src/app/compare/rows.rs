@@ -3,7 +3,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::app::rows::Place;
+use crate::app::rows::ResultPlace;
 use evidence::{ActionId, CommandIndex, ResultKey, Time};
 use index::TEXT_MAX;
 
@@ -13,7 +13,7 @@ use crate::app::compare::scope::cut;
 #[derive(Clone, Debug, Serialize)]
 pub struct Example {
     #[serde(flatten)]
-    pub place: Place,
+    pub place: ResultPlace,
     pub script: Option<String>,
     pub member: String,
     /// From 1, in the decoded text; null where the member itself is meant.
@@ -42,7 +42,7 @@ impl Example {
     pub(super) fn default_of() -> Self {
         let nowhere = ResultKey::new(ActionId::from_bytes([0; 16]), CommandIndex(0));
         Self {
-            place: Place::missing(nowhere, None, None),
+            place: ResultPlace::missing(nowhere, None, None),
             script: None,
             member: String::new(),
             line: None,

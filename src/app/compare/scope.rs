@@ -1,21 +1,21 @@
 //! What a comparison is asked of, and what it went through.
 
-use std::path::Path;
-
 use analyze::{First, RuleSet};
 use evidence::{Locator, Time};
 use index::{Field, LinePosition, LinePositions, LocatedLine, MemberSet, Query, TEXT_MAX};
 
+use crate::app::baseline_store::BaselineStore;
 use crate::app::compare::aggregate::Sweep;
-use crate::app::compare::baseline::load;
 use crate::app::compare::normalizer::Lens;
 use crate::app::compare::rows::Example;
 use crate::app::error::Failure;
-use crate::app::missing_times::undated;
-use crate::app::rows::Place;
-use crate::app::search::{Search, Verdict, unheld_fields};
+use crate::app::missing_times::count_without_time;
+use crate::app::notes::{Note, NoteList, Verdict};
+use crate::app::rows::ResultPlace;
+use crate::app::search::{Search, unknown_values};
 use crate::app::search_request::SearchRequest;
-use crate::app::wait_for_index::Waiting;
+use crate::app::session::ArchiveSession;
+use crate::app::wait_for_index::IndexWait;
 
 /// Which members are compared, and how their lines are looked at.
 #[derive(Clone, Debug, Default)]
@@ -28,84 +28,71 @@ pub struct CompareRequest {
     pub rules: RuleSet,
 }
 
-/// What a comparison went through.
+/// Result of a comparison, besides its rows.
 #[derive(Clone, Debug, Default)]
 pub struct CompareSummary {
-    /// Rows handed out.
+    /// Rows that were listed.
     pub rows: u64,
-    /// Different texts that were compared.
+    /// Distinct texts that were compared.
     pub texts: u64,
     pub members: u64,
     pub devices: u64,
-    /// Texts that a limit left out.
-    pub left_out: u64,
-    /// Lines that baselines hide, each time one stands somewhere.
-    pub hidden: u64,
-    /// Results sealed and not indexed yet.
-    pub unindexed: u64,
-    /// Problems that hide text.
-    pub unreadable: u64,
-    /// Members left out since they have no time.
-    pub undated: u64,
-    /// Members left out since their device is not known, where devices are
-    /// compared.
-    pub deviceless: u64,
-    /// Results of a diff left out, since their command was run again later.
-    pub older: u64,
-    /// There were too many differences of a diff to pair those that are one
-    /// line changed.
-    pub unpaired: bool,
-    /// Lines and texts too long for a pattern without bound: as in a search.
-    pub cut: u64,
-    /// Words of the query that look like a field and are text.
-    pub seeming_fields: Vec<String>,
-    /// Fields of the query that no member has. Looked for where there are no
-    /// rows.
-    pub unheld_fields: Vec<String>,
-    /// Texts that both sides of a diff have.
+    /// Texts on both sides of a diff.
     pub same: u64,
+    pub notes: Vec<Note>,
 }
 
 impl CompareSummary {
     pub fn verdict(&self) -> Verdict {
-        let left_out = [
-            self.unindexed,
-            self.unreadable,
-            self.undated,
-            self.deviceless,
-            self.cut,
-            self.hidden,
-        ];
-        let is_whole = left_out.iter().all(|count| *count == 0);
-        match (self.rows, is_whole) {
-            (1.., _) => Verdict::Found,
-            (0, true) => Verdict::Nothing,
-            (0, false) => Verdict::Incomplete,
-        }
+        Verdict::of(self.rows, &self.notes)
     }
+}
+
+/// Numbers of a comparison, from which its summary is made.
+#[derive(Default)]
+pub(super) struct CompareCounts {
+    pub(super) rows: u64,
+    pub(super) texts: u64,
+    pub(super) members: u64,
+    pub(super) devices: u64,
+    pub(super) same: u64,
+    /// Rows beyond the limit.
+    pub(super) left_out: u64,
+    /// Lines that baselines contain, at each of their places.
+    pub(super) hidden: u64,
+    /// Members excluded because they have no time.
+    pub(super) without_time: u64,
+    /// Members excluded because their device is not known.
+    pub(super) without_device: u64,
+    /// Results of a diff excluded because their command was run again.
+    pub(super) older: u64,
+    /// Too many differences of a diff to pair changed lines.
+    pub(super) unpaired: bool,
+    pub(super) longer_than_window: u64,
+    pub(super) unknown_values: Vec<String>,
 }
 
 /// An archive opened to compare in it.
 pub(super) struct Scope<'a> {
-    pub(super) search: Search<'a>,
+    pub(super) search: Search,
     request: &'a CompareRequest,
     archive: std::path::PathBuf,
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn open(
-        archive: &Path,
+        session: &ArchiveSession,
         request: &'a CompareRequest,
-        on_wait: &mut dyn FnMut(Waiting, u64, u64),
+        on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     ) -> Result<Self, Failure> {
-        let mut search = Search::open(archive, &request.search, on_wait)?;
+        let mut search = Search::open(session, &request.search, on_wait)?;
         if let Some(script) = &request.script {
-            search.narrow(Query::Field(Field::Script, script.clone()));
+            search.restrict(Query::Field(Field::Script, script.clone()));
         }
         Ok(Self {
             search,
             request,
-            archive: archive.to_path_buf(),
+            archive: session.archive().to_path_buf(),
         })
     }
 
@@ -116,7 +103,7 @@ impl<'a> Scope<'a> {
         };
         let query = &self.search.query;
         let selected = searcher.select(query);
-        let selection = selected.map_err(|e| self.request.search.refused(e, query))?;
+        let selection = selected.map_err(|e| self.request.search.query_failure(e, query))?;
         Ok(Some(selection))
     }
 
@@ -145,8 +132,9 @@ impl<'a> Scope<'a> {
     }
 
     pub(super) fn lens(&self, selection: &MemberSet<'_>) -> Result<Lens, Failure> {
-        let baselines = self.request.search.exclude_baseline.iter();
-        let baselines = baselines.map(|name| load(&self.archive, name));
+        let store = BaselineStore::new(&self.archive);
+        let excluded = self.request.search.exclude_baseline.iter();
+        let baselines = excluded.map(|name| store.load(name));
         let names = selection.devices().iter();
         let names: Vec<String> = names.filter_map(|device| device.name.clone()).collect();
         let baselines = baselines.collect::<Result<_, _>>()?;
@@ -163,38 +151,67 @@ impl<'a> Scope<'a> {
         Sweep::new(selection, lens).kept_in(&self.archive)
     }
 
-    pub(super) fn summary(
-        &self,
-        selection: Option<&MemberSet<'_>>,
-    ) -> Result<CompareSummary, Failure> {
-        let known = self.search.summary();
-        let mut summary = CompareSummary {
-            unindexed: known.unindexed,
-            unreadable: known.unreadable,
-            seeming_fields: known.seeming_fields.clone(),
-            ..CompareSummary::default()
+    /// The numbers that are known before the comparison.
+    pub(super) fn counts(&self, selection: &MemberSet<'_>) -> Result<CompareCounts, Failure> {
+        let mut counts = CompareCounts {
+            members: selection.len() as u64,
+            devices: selection.devices().len() as u64,
+            longer_than_window: selection.cut(),
+            ..CompareCounts::default()
         };
-        if let (Some(selection), Some(searcher)) = (selection, &self.search.searcher) {
-            summary.members = selection.len() as u64;
-            summary.devices = selection.devices().len() as u64;
-            summary.cut = selection.cut();
-            let undated = undated(searcher, &self.search.query, None)?;
-            summary.undated = undated.values().sum();
+        if let Some(searcher) = &self.search.searcher {
+            let without_time = count_without_time(searcher, &self.search.query, None)?;
+            counts.without_time = without_time.values().sum();
         }
-        Ok(summary)
+        Ok(counts)
+    }
+
+    pub(super) fn summary(&self, counts: CompareCounts) -> CompareSummary {
+        let mut notes = NoteList::default();
+        let search = &self.search;
+        notes.count(counts.hidden, |hits| Note::HiddenByBaseline { hits });
+        notes.count(search.not_indexed, |results| Note::NotIndexed { results });
+        notes.count(counts.without_time, |members| Note::WithoutTime { members });
+        notes.count(counts.without_device, |members| Note::WithoutDevice {
+            members,
+        });
+        notes.count(counts.older, |results| Note::OlderResults { results });
+        notes.count(search.unreadable, |problems| Note::TextUnreadable {
+            problems,
+        });
+        notes.count(counts.longer_than_window, |texts| Note::LongerThanWindow {
+            texts,
+        });
+        notes.count(counts.left_out, |rows| Note::RowsBeyondLimit { rows });
+        notes.push_if(counts.unpaired, Note::UnpairedChanges);
+        for field in counts.unknown_values {
+            notes.push(Note::UnknownValue { field });
+        }
+        for name in search.unknown_fields.iter().filter(|_| counts.rows == 0) {
+            let name = name.clone();
+            notes.push(Note::UnknownField { name });
+        }
+        CompareSummary {
+            rows: counts.rows,
+            texts: counts.texts,
+            members: counts.members,
+            devices: counts.devices,
+            same: counts.same,
+            notes: notes.into_notes(),
+        }
     }
 
     /// Fields of the query that no member has, where there are no rows.
-    pub(super) fn unheld_fields(&self, rows: u64) -> Result<Vec<String>, Failure> {
+    pub(super) fn unknown_values(&self, rows: u64) -> Result<Vec<String>, Failure> {
         match &self.search.searcher {
-            Some(searcher) => unheld_fields(searcher, &self.search.query, rows),
+            Some(searcher) => unknown_values(searcher, &self.search.query, rows),
             None => Ok(Vec::new()),
         }
     }
 
     /// What was asked for, as it was typed.
     pub(super) fn said(&self) -> String {
-        format!("{}{}", self.script(), self.request.search.said())
+        format!("{}{}", self.script(), self.request.search.command_text())
             .trim_end()
             .to_string()
     }
@@ -204,7 +221,7 @@ impl<'a> Scope<'a> {
         let rules = self.request.rules.off.iter();
         let kept: String = rules.map(|rule| format!("--keep {rule} ")).collect();
         self.search
-            .note_as(&format!("{command}{kept}{}", self.script()));
+            .note_command(&format!("{command}{kept}{}", self.script()));
     }
 
     fn script(&self) -> String {
@@ -273,7 +290,7 @@ impl<'s> Places<'s> {
         };
         at.layers.extend(found.and_then(|found| found.part.clone()));
         Ok(Example {
-            place: Place::of(&at, result.device, result.machine_id),
+            place: ResultPlace::of(&at, result.device, result.machine_id),
             script: result.script.or(occurrence.script),
             member: occurrence.member,
             ..Example::default_of()

@@ -1,7 +1,5 @@
 //! Stack: texts by the number of devices they stand on, rare first.
 
-use std::path::Path;
-
 use rustc_hash::FxHashMap;
 
 use analyze::{Devices, First, Groups, Holding, Novelty, RankRecord};
@@ -11,9 +9,12 @@ use index::{MemberSet, Occurrence, ResultMetadata};
 use crate::app::compare::aggregate::Sweep;
 use crate::app::compare::normalizer::Lens;
 use crate::app::compare::rows::{Example, RawRow, StackRow};
-use crate::app::compare::scope::{CompareRequest, CompareSummary, Places, Scope, cut, value_at};
+use crate::app::compare::scope::{
+    CompareCounts, CompareRequest, CompareSummary, Places, Scope, cut, value_at,
+};
 use crate::app::error::Failure;
-use crate::app::wait_for_index::Waiting;
+use crate::app::session::ArchiveSession;
+use crate::app::wait_for_index::IndexWait;
 
 /// What is stacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,32 +72,32 @@ const WORDS: usize = 8;
 /// **Memory**: the groups of a pass (128 MiB), 48 MiB of how rare words are,
 /// and about 90 bytes a row with a bit for each device where many have it.
 pub fn stack(
-    archive: &Path,
+    session: &ArchiveSession,
     request: &StackRequest,
-    on_wait: &mut dyn FnMut(Waiting, u64, u64),
+    on_wait: &mut dyn FnMut(IndexWait, u64, u64),
     on_progress: &mut dyn FnMut(u64, u64),
     take: &mut dyn FnMut(StackRow) -> Result<(), Failure>,
 ) -> Result<CompareSummary, Failure> {
     let knows_lines = matches!(request.by, By::Line | By::Error);
     if !knows_lines && !request.compare.search.exclude_baseline.is_empty() {
         return Err(
-            Failure::asked("a baseline knows lines, and no files or codes")
+            Failure::usage("a baseline knows lines, and no files or codes")
                 .hint("leave --exclude-baseline away, or stack by line or error"),
         );
     }
-    let scope = Scope::open(archive, &request.compare, on_wait)?;
+    let scope = Scope::open(session, &request.compare, on_wait)?;
     let Some(selection) = scope.select()? else {
-        return scope.summary(None);
+        return Ok(scope.summary(CompareCounts::default()));
     };
-    let mut summary = scope.summary(Some(&selection))?;
+    let mut counts = scope.counts(&selection)?;
     let lens = scope.lens(&selection)?;
     let stacking = Stacking::new(request, &scope, &selection, &lens)?;
     let (mut records, novelty, texts) = stacking.records(on_progress)?;
-    summary.hidden = stacking.sweep.hidden();
-    summary.texts = texts;
+    counts.hidden = stacking.sweep.hidden();
+    counts.texts = texts;
     records.sort_unstable_by_key(RankRecord::sort_key);
     if let Some(limit) = request.limit.and_then(|limit| usize::try_from(limit).ok()) {
-        summary.left_out = records.len().saturating_sub(limit) as u64;
+        counts.left_out = records.len().saturating_sub(limit) as u64;
         records.truncate(limit);
     }
     let mut raw = stacking.raw_of(&scope, &records)?;
@@ -107,12 +108,12 @@ pub fn stack(
             row.raw_left_out = left_out;
             row.raw = stacking.raw_rows(&lines, &mut places)?;
         }
-        summary.rows += 1;
+        counts.rows += 1;
         take(row)?;
     }
-    summary.unheld_fields = scope.unheld_fields(summary.rows)?;
+    counts.unknown_values = scope.unknown_values(counts.rows)?;
     scope.note(&request.said());
-    Ok(summary)
+    Ok(scope.summary(counts))
 }
 
 /// Raw lines of a row, and how many were left out.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
 use collect::fleet::{FleetOrder, RunId};
 
 const NAME: &str = "fleet.orders";
@@ -28,12 +28,18 @@ struct Line {
 ///
 /// **Errors**: also where whoever is at the run hears none any more.
 pub(super) fn leave(archive: &Path, run: RunId, order: FleetOrder) -> Result<(), Failure> {
-    let world = |e| Failure::caused(Kind::World, "could not leave an order for the run", e);
+    let world = |e| {
+        Failure::caused(
+            FailureKind::Environment,
+            "could not leave an order for the run",
+            e,
+        )
+    };
     let mut held = Held::open(archive).map_err(world)?;
     if held.lines.iter().any(|line| line.is_end(run)) {
         let message =
             format!("run {run} starts nothing more: the process at it collects what is left");
-        return Err(Failure::asked(message).hint(
+        return Err(Failure::usage(message).hint(
             "`fleet resume` goes on when that is done; Ctrl-C there ends it now and loses nothing",
         ));
     }

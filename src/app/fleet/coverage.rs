@@ -2,17 +2,17 @@
 //! whole archive. Its holes can be made into a new run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::app::collect::runtime;
-use crate::app::custody;
 use crate::app::error::Failure;
 use crate::app::fleet::cell::{Brought, Cell, CellState, brought, judge};
-use crate::app::fleet::runs::{every_run, find_run};
-use crate::app::fleet::status::{RunRow, run_cells};
-use collect::CollectSettings;
+use crate::app::fleet::runs::{UnreadableRecord, every_run, find_run};
+use crate::app::fleet::status::run_cells;
+use crate::app::notes::Note;
+use crate::app::service_settings::ServiceSettings;
+use crate::app::session::ArchiveSession;
 use collect::fleet;
 use collect::fleet::{FleetPlan, Step, Wrong};
 use evidence::{Action, Command, CommandIndex, CommandKind, GapReason, ResultKey, Time};
@@ -32,19 +32,19 @@ pub struct CoverageRequest {
 pub struct Covered {
     /// Every command on every device, ordered by device and command.
     pub cells: Vec<Cell>,
-    /// Runs that cannot be read: what they planned is not among the cells.
-    pub unreadable: Vec<RunRow>,
+    /// Runs that cannot be read, whose planned commands are not among the cells.
+    pub notes: Vec<Note>,
 }
 
-pub fn coverage(archive: &Path, request: &CoverageRequest) -> Result<Covered, Failure> {
-    let catalogue = custody::open_to_read(archive)?;
+pub fn coverage(session: &ArchiveSession, request: &CoverageRequest) -> Result<Covered, Failure> {
+    let catalogue = session.catalogue()?;
     let mut covered = match &request.run {
         Some(run) => {
             let state = find_run(&catalogue, Some(run))?;
             let devices = run_cells(&catalogue, &state)?.into_iter();
             Covered {
                 cells: devices.flat_map(|device| device.cells).collect(),
-                unreadable: Vec::new(),
+                notes: Vec::new(),
             }
         }
         None => archive_cells(&catalogue)?,
@@ -105,7 +105,7 @@ fn archive_cells(catalogue: &Catalogue) -> Result<Covered, Failure> {
     }
     Ok(Covered {
         cells: with_never_run(latest),
-        unreadable: unreadable.into_iter().map(RunRow::of).collect(),
+        notes: unreadable.iter().map(UnreadableRecord::note).collect(),
     })
 }
 
@@ -244,12 +244,12 @@ fn in_order(latest: Latest) -> Vec<Cell> {
 
 /// A run of what is missing: of each device with holes those commands, and the
 /// files put before them. Changes nothing.
-pub fn plan_missing(
-    settings: &CollectSettings,
+pub async fn plan_missing(
+    service: &ServiceSettings,
     cells: &[Cell],
     comment: &str,
 ) -> Result<Result<FleetPlan, Vec<Wrong>>, Failure> {
-    let survey = runtime()?.block_on(fleet::survey(settings, std::sync::Arc::new(|_| ())))?;
+    let survey = fleet::survey(&service.to_collect()?, Arc::new(|_| ())).await?;
     Ok(FleetPlan::of_steps(comment, &missing_steps(cells), &survey))
 }
 

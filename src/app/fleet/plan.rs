@@ -1,72 +1,85 @@
+//! Plans a fleet run from a playbook and a selection of devices.
+
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::app::collect::runtime;
-use crate::app::error::{Failure, Kind};
-use collect::CollectSettings;
 use collect::fleet;
 use collect::fleet::{FleetPlan, FleetRequest, PLAYBOOK_BYTES_MAX, Playbook, Wrong};
 
-/// Names of some hundred thousand devices; a longer file is a mistaken path.
+use crate::app::error::{Failure, FailureKind};
+use crate::app::service_settings::ServiceSettings;
+
+/// A file with the names of some hundred thousand devices; a longer one is a
+/// mistyped path.
 const DEVICES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Looks at machines, library and permissions and makes the plan, or says all
-/// that is wrong. Changes nothing.
-pub fn plan_fleet(
-    settings: &CollectSettings,
+/// Reads machines, library and permissions from the service and makes a plan.
+/// Changes nothing.
+///
+/// The inner error contains everything that is wrong with the request.
+pub async fn plan_fleet(
+    service: &ServiceSettings,
     request: &FleetRequest,
 ) -> Result<Result<FleetPlan, Vec<Wrong>>, Failure> {
-    let survey = runtime()?.block_on(fleet::survey(settings, Arc::new(|_| ())))?;
+    let survey = fleet::survey(&service.to_collect()?, Arc::new(|_| ())).await?;
     Ok(FleetPlan::new(request, &survey))
 }
 
 /// Reads a playbook.
 pub fn read_playbook(path: &Path) -> Result<Playbook, Failure> {
     let text = read_text(path, PLAYBOOK_BYTES_MAX)?;
-    let read = Playbook::read(&text);
-    read.map_err(|error| {
-        Failure::caused(Kind::Asked, format!("{}", path.display()), error)
-            .hint("`help run` shows a whole playbook; write paths in 'single quotes'")
+    Playbook::read(&text).map_err(|error| {
+        Failure::caused(FailureKind::Usage, path.display().to_string(), error)
+            .hint("see `help run` for a playbook; write paths in 'single quotes'")
     })
 }
 
-/// Devices as typed: a word that is a file stands for the lines in it, blank
-/// ones and those after `#` left out.
-pub fn read_devices(typed: &[String]) -> Result<Vec<String>, Failure> {
+/// Reads a list of devices. A word that names a file stands for the lines of
+/// the file, without empty lines and text after `#`.
+pub fn read_devices(words: &[String]) -> Result<Vec<String>, Failure> {
     let mut devices = Vec::new();
-    for word in typed {
+    for word in words {
         let path = Path::new(word);
         if !path.is_file() {
             devices.push(word.clone());
             continue;
         }
         let text = read_text(path, DEVICES_BYTES_MAX)?;
-        let lines = text
+        let names = text
             .lines()
-            .map(|line| line.split('#').next().unwrap_or(""));
-        let named = lines.map(str::trim).filter(|name| !name.is_empty());
-        devices.extend(named.map(str::to_string));
+            .map(|line| line.split('#').next().unwrap_or("").trim())
+            .filter(|name| !name.is_empty());
+        devices.extend(names.map(str::to_string));
     }
     Ok(devices)
 }
 
-/// A config file's text.
+/// Reads a configuration file.
 pub fn read_config(path: &Path) -> Result<String, Failure> {
     read_text(path, PLAYBOOK_BYTES_MAX)
 }
 
+/// Describes an error in a configuration file by its line, without a quote of
+/// the line, which may contain a secret.
+pub fn describe_config_error(text: &str, error: &toml::de::Error) -> String {
+    fleet::toml_fault(text, error)
+}
+
 fn read_text(path: &Path, max: u64) -> Result<String, Failure> {
-    let doing = || format!("could not read {}", path.display());
-    let file = std::fs::File::open(path).map_err(|e| Failure::caused(Kind::Asked, doing(), e))?;
+    let attempt = || format!("could not read {}", path.display());
+    let failed = |e| Failure::caused(FailureKind::Usage, attempt(), e);
     let mut text = String::new();
-    file.take(max + 1)
+    File::open(path)
+        .map_err(failed)?
+        .take(max + 1)
         .read_to_string(&mut text)
-        .map_err(|e| Failure::caused(Kind::Asked, doing(), e))?;
+        .map_err(failed)?;
     if text.len() as u64 > max {
-        return Err(Failure::asked(format!(
+        return Err(Failure::usage(format!(
             "{}: longer than {max} bytes",
-            doing()
+            attempt()
         )));
     }
     Ok(text.trim_start_matches('\u{feff}').to_string())
@@ -77,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_stands_for_the_devices_in_it() {
+    fn file_stands_for_the_devices_in_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("devices.txt");
         std::fs::write(
@@ -85,12 +98,12 @@ mod tests {
             "\u{feff}ws-1\r\n\n# all of them\nws-2  # the other\n",
         )
         .unwrap();
-        let typed = ["srv-1".to_string(), path.display().to_string()];
-        assert_eq!(read_devices(&typed).unwrap(), ["srv-1", "ws-1", "ws-2"]);
+        let words = ["srv-1".to_string(), path.display().to_string()];
+        assert_eq!(read_devices(&words).unwrap(), ["srv-1", "ws-1", "ws-2"]);
     }
 
     #[test]
-    fn a_playbook_that_cannot_be_read_says_where() {
+    fn error_in_a_playbook_names_the_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p.toml");
         std::fs::write(&path, "[[step]]\nget = \"C:\\Temp\"").unwrap();

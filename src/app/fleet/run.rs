@@ -6,16 +6,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::app::collect::{StoreVault, runtime_until_interrupted};
+use crate::app::collect::{ArchiveSink, blocking, close, open_to_write};
+use crate::app::collect_events::{RunControl, to_collector};
 use crate::app::custody;
 use crate::app::error::Failure;
 use crate::app::fleet::commands;
 use crate::app::fleet::runs::find_run;
+use crate::app::service_settings::{CollectPolling, ServiceSettings};
 use collect::fleet;
 use collect::fleet::{
     FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRules, RunId, RunState,
 };
-use collect::{CollectSettings, Events, SinkError};
+use collect::{CollectSettings, SinkError};
 use evidence::{Action, ActionId, Time};
 use store::{FleetNote, Store, StoreError};
 
@@ -34,91 +36,112 @@ pub struct FleetEnded {
     pub failed: Option<Failure>,
 }
 
-/// Starts a planned run and stays with it until it is over, paused or left
-/// with Ctrl-C.
-pub fn start_fleet(
+/// Starts a planned run and stays with it until it is over, paused or stopped.
+pub async fn start_fleet(
     archive: &Path,
-    settings: CollectSettings,
+    service: &ServiceSettings,
+    polling: CollectPolling,
     plan: FleetPlan,
     rules: FleetRules,
-    events: Events,
+    control: RunControl,
 ) -> Result<FleetEnded, Failure> {
-    let store = Arc::new(custody::open_to_write(
-        archive,
-        &at_run("fleet run", plan.id),
-    )?);
-    let host = settings.api_base.host_str().unwrap_or("?").to_string();
+    let settings = service.to_polling(polling)?;
+    let host = host_of(&settings);
     let what = format!(
         "fleet run {} on {} devices at {host}: {}",
         plan.id,
         plan.devices.len(),
         plan.comment
     );
-    custody::note(&store, &what)?;
+    let store = open_to_write(archive, &at_run("fleet run", plan.id), what).await?;
     let state = RunState::new(plan, rules, host, Time::from_instant(Timestamp::now()));
     let record = StoreRecord::new(&store, archive);
-    record.write(state.run.id, &state.notes())?;
-    go_on(store, settings, state, record, events)
+    let (id, notes) = (state.run.id, state.notes());
+    let record = blocking(move || {
+        record.write(id, &notes)?;
+        Ok(record)
+    })
+    .await?;
+    go_on(store, settings, state, record, control).await
 }
 
-/// Goes on with a run where its record stands; `order` is obeyed first.
-pub fn resume_fleet(
+/// Continues a run from its record; `order` is executed first.
+pub async fn resume_fleet(
     archive: &Path,
-    settings: CollectSettings,
+    service: &ServiceSettings,
+    polling: CollectPolling,
     run: Option<&str>,
     order: FleetOrder,
-    events: Events,
+    control: RunControl,
 ) -> Result<FleetEnded, Failure> {
+    let settings = service.to_polling(polling)?;
+    let (path, host) = (archive.to_path_buf(), host_of(&settings));
+    let run = run.map(str::to_string);
+    let (store, state, record) =
+        blocking(move || reopen(&path, run.as_deref(), &host, order)).await?;
+    go_on(store, settings, state, record, control).await
+}
+
+/// Opens the archive to continue a run, and executes `order`.
+fn reopen(
+    archive: &Path,
+    run: Option<&str>,
+    host: &str,
+    order: FleetOrder,
+) -> Result<(Arc<Store>, RunState, StoreRecord), Failure> {
     let id = find_run(&custody::open_to_read(archive)?, run)?.run.id;
     let store = Arc::new(custody::open_to_write(
         archive,
         &at_run("fleet resume", id),
     )?);
-    // Read again: nobody else writes from here on.
+    // Read again: no other process writes from here on.
     let catalogue = custody::open_to_read(archive)?;
     let mut state = find_run(&catalogue, Some(&id.to_string()))?;
     drop(catalogue);
-    let host = settings.api_base.host_str().unwrap_or("?");
     if host != state.run.host {
-        return Err(Failure::asked(format!(
-            "run {} is on {}, not on {host}",
+        return Err(Failure::usage(format!(
+            "could not resume run {}: it was started on {}, not on {host}",
             state.run.id, state.run.host
         ))
-        .hint("one host of the service does not show what another started; name the same one"));
+        .hint("use the host the run was started on; other hosts do not list its sessions"));
     }
     let order = by_id(&state, order)?;
     custody::note(&store, &format!("fleet resume {}", state.run.id))?;
     match &order {
         FleetOrder::Cancel => state.run.is_cancelled = true,
-        // To leave one device out is no word to start the others.
+        // Cancelling one device does not start the others.
         FleetOrder::CancelDevice(_) => state.run.is_paused = true,
         _ => state.run.is_paused = false,
     }
     let record = StoreRecord::new(&store, archive);
     record.write(id, &[state.head()])?;
     commands::hear(archive, id, true)?;
-    // What else was left by a process that ended before it was heard stands.
+    // Other orders that an earlier process did not execute stay.
     commands::overrule(archive, id)?;
     if order != FleetOrder::Resume {
         commands::leave(archive, id, order)?;
     }
-    go_on(store, settings, state, record, events)
+    Ok((store, state, record))
 }
 
-fn go_on(
+fn host_of(settings: &CollectSettings) -> String {
+    settings.api_base.host_str().unwrap_or("?").to_string()
+}
+
+async fn go_on(
     store: Arc<Store>,
     settings: CollectSettings,
     state: RunState,
     record: StoreRecord,
-    events: Events,
+    control: RunControl,
 ) -> Result<FleetEnded, Failure> {
     let archive_notices = store.notices().to_vec();
-    let vault = Arc::new(StoreVault::new(store.clone(), &record.dir));
+    let sink = Arc::new(ArchiveSink::new(store.clone(), &record.dir));
     let record = Arc::new(record);
-    let (report, error) = runtime_until_interrupted(|stopped| {
-        fleet::run_fleet(settings, state, vault, record, events, stopped)
-    })?;
-    store.close()?;
+    let events = to_collector(control.events);
+    let (report, error) =
+        fleet::run_fleet(settings, state, sink, record, events, control.stop).await;
+    close(store).await?;
     Ok(FleetEnded {
         report,
         archive_notices,
@@ -168,7 +191,7 @@ pub fn order_fleet(
     // Going on fetches what is still missing of a run whose sessions are over.
     let goes_on = matches!(order, FleetOrder::Resume | FleetOrder::Repost);
     if state.run.over.is_some() && !goes_on {
-        return Err(Failure::asked(format!("run {id} is over"))
+        return Err(Failure::usage(format!("run {id} is over"))
             .hint("`fleet resume` fetches what is still missing"));
     }
     let is_paused = is_pause && state.run.is_paused;
@@ -212,14 +235,14 @@ fn by_id(state: &RunState, order: FleetOrder) -> Result<FleetOrder, Failure> {
         [device] => Ok(FleetOrder::CancelDevice(device.machine_id.clone())),
         [] => {
             let message = format!("run {} has no device {name}", state.run.id);
-            Err(Failure::asked(message).hint("`fleet status` lists them"))
+            Err(Failure::usage(message).hint("`fleet status` lists them"))
         }
         many => {
             let shown = many.iter().take(SHOWN_MAX);
             let shown = shown.map(|device| format!("{} ({})", device.name, device.machine_id));
             let shown = shown.collect::<Vec<_>>().join(", ");
             let message = format!("{} devices are called {name}: {shown}", many.len());
-            Err(Failure::asked(message).hint("name the one that is meant by its id"))
+            Err(Failure::usage(message).hint("name the one that is meant by its id"))
         }
     }
 }
@@ -257,7 +280,7 @@ impl FleetRecord for StoreRecord {
         let notes: Vec<_> = notes.iter().map(|note| fleet_note(run, note)).collect();
         self.store
             .note_fleet(&notes)
-            .map_err(crate::app::collect::refused)
+            .map_err(crate::app::collect::sink_error)
     }
 
     fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, SinkError> {
@@ -276,7 +299,7 @@ impl FleetRecord for StoreRecord {
         match self.store.action(id) {
             // The service's list shows it again; `verify` names the damage.
             Err(error) if error.is_unreadable() => Ok(None),
-            action => action.map_err(crate::app::collect::refused),
+            action => action.map_err(crate::app::collect::sink_error),
         }
     }
 }

@@ -1,14 +1,24 @@
 //! The fleet runs of an archive, as their records tell. One that cannot be
 //! read says why, and hides no other.
 
-use crate::app::error::{Failure, Kind};
+use crate::app::error::{Failure, FailureKind};
+use crate::app::notes::Note;
 use collect::fleet::{RunId, RunRecord, RunState};
 use store::{Catalogue, FleetNote};
 
 /// A run whose record cannot be read.
-pub(super) struct Unreadable {
+pub(super) struct UnreadableRecord {
     pub run: RunId,
     pub why: String,
+}
+
+impl UnreadableRecord {
+    pub(super) fn note(&self) -> Note {
+        Note::UnreadableRun {
+            run: self.run.to_string(),
+            why: self.why.clone(),
+        }
+    }
 }
 
 /// Finds a run by the beginning of its id; the newest that can be read where
@@ -24,22 +34,22 @@ pub(super) fn find_run(catalogue: &Catalogue, typed: Option<&str>) -> Result<Run
     match (fit.as_slice(), lost, typed) {
         ([id], (None, _), _) | ([.., id], _, None) => read_run(catalogue, *id),
         ([], (None, _), None) => Err(Failure::new(
-            Kind::NotThere,
+            FailureKind::NotFound,
             "the archive holds no fleet run",
         )
         .hint("`run --devices … --script …` makes one")),
         ([], (None, _), Some(typed)) => Err(Failure::new(
-            Kind::NotThere,
+            FailureKind::NotFound,
             format!("no fleet run is called {typed}"),
         )
         .hint("`fleet status --all` lists them")),
         ([], (Some(lost), 0), _) | ([], (Some(lost), _), None) => {
-            Err(Failure::new(Kind::Damaged, lost.why.clone()))
+            Err(Failure::new(FailureKind::Damaged, lost.why.clone()))
         }
         (many, (lost, more), Some(typed)) => {
             let many = many.len() + usize::from(lost.is_some()) + more;
             let message = format!("{many} fleet runs begin with {typed}");
-            Err(Failure::asked(message).hint("type more of its id"))
+            Err(Failure::usage(message).hint("type more of its id"))
         }
     }
 }
@@ -47,13 +57,13 @@ pub(super) fn find_run(catalogue: &Catalogue, typed: Option<&str>) -> Result<Run
 /// Every run that can be read, oldest first, and the others.
 pub(super) fn every_run(
     catalogue: &Catalogue,
-) -> Result<(Vec<RunState>, Vec<Unreadable>), Failure> {
+) -> Result<(Vec<RunState>, Vec<UnreadableRecord>), Failure> {
     let (heads, mut unreadable) = heads(catalogue)?;
     let mut runs = Vec::new();
     for head in heads {
         match read_run(catalogue, head.id) {
             Ok(run) => runs.push(run),
-            Err(failure) => unreadable.push(Unreadable {
+            Err(failure) => unreadable.push(UnreadableRecord {
                 run: head.id,
                 why: failure.chain(),
             }),
@@ -63,7 +73,9 @@ pub(super) fn every_run(
 }
 
 /// Oldest first, and those that cannot be read.
-pub(super) fn heads(catalogue: &Catalogue) -> Result<(Vec<RunRecord>, Vec<Unreadable>), Failure> {
+pub(super) fn heads(
+    catalogue: &Catalogue,
+) -> Result<(Vec<RunRecord>, Vec<UnreadableRecord>), Failure> {
     let (mut heads, mut unreadable) = (Vec::new(), Vec::new());
     for note in catalogue.fleet_runs()? {
         match read_head(note) {
@@ -75,9 +87,9 @@ pub(super) fn heads(catalogue: &Catalogue) -> Result<(Vec<RunRecord>, Vec<Unread
     Ok((heads, unreadable))
 }
 
-fn read_head(note: FleetNote) -> Result<RunRecord, Unreadable> {
+fn read_head(note: FleetNote) -> Result<RunRecord, UnreadableRecord> {
     let run = RunId::from_bytes(note.run);
-    serde_json::from_value(note.value).map_err(|error| Unreadable {
+    serde_json::from_value(note.value).map_err(|error| UnreadableRecord {
         run,
         why: unread(run, &format!("its head: {error}")),
     })
@@ -86,7 +98,8 @@ fn read_head(note: FleetNote) -> Result<RunRecord, Unreadable> {
 fn read_run(catalogue: &Catalogue, id: RunId) -> Result<RunState, Failure> {
     let notes = catalogue.fleet(*id.as_bytes())?;
     let notes = notes.into_iter().map(|note| (note.place, note.value));
-    RunState::read(notes.collect()).map_err(|why| Failure::new(Kind::Damaged, unread(id, &why)))
+    RunState::read(notes.collect())
+        .map_err(|why| Failure::new(FailureKind::Damaged, unread(id, &why)))
 }
 
 fn unread(run: RunId, why: &str) -> String {

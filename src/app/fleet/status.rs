@@ -1,17 +1,17 @@
 //! Where runs stand, read from their records beside whatever is at them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::app::custody;
 use crate::app::error::Failure;
 use crate::app::fleet::cell::{Brought, Cell};
 use crate::app::fleet::run::is_at_run;
-use crate::app::fleet::runs::{Unreadable, every_run, find_run, heads};
+use crate::app::fleet::runs::{UnreadableRecord, every_run, find_run, heads};
+use crate::app::notes::Note;
+use crate::app::session::ArchiveSession;
 use collect::fleet::{Bound, DeviceRecord, DeviceState, Needs, RunId, RunState, SESSION_USUAL};
 use evidence::{Action, Time};
 use store::{Catalogue, writer_command};
@@ -59,9 +59,9 @@ pub struct FleetRow {
 
 /// Every run of the archive, oldest first; those that cannot be read behind
 /// them, saying why.
-pub fn fleet_runs(archive: &Path) -> Result<Vec<RunRow>, Failure> {
-    let attended = Attended::look(archive);
-    let catalogue = custody::open_to_read(archive)?;
+pub fn fleet_runs(session: &ArchiveSession) -> Result<Vec<RunRow>, Failure> {
+    let attended = Attended::look(session.archive());
+    let catalogue = session.catalogue()?;
     let (runs, unreadable) = every_run(&catalogue)?;
     let rows = runs
         .iter()
@@ -70,16 +70,17 @@ pub fn fleet_runs(archive: &Path) -> Result<Vec<RunRow>, Failure> {
     rows.chain(lost).collect()
 }
 
-/// Runs of which nothing can be read, not even how old they are.
+/// A note for each run whose record cannot be read at all.
 ///
 /// **Cost**: a read a run.
-pub fn unreadable_runs(archive: &Path) -> Result<Vec<RunRow>, Failure> {
-    let (_, unreadable) = heads(&custody::open_to_read(archive)?)?;
-    Ok(unreadable.into_iter().map(RunRow::of).collect())
+pub fn unreadable_runs(session: &ArchiveSession) -> Result<Vec<Note>, Failure> {
+    let catalogue = session.catalogue()?;
+    let (_, unreadable) = heads(&catalogue)?;
+    Ok(unreadable.iter().map(UnreadableRecord::note).collect())
 }
 
 impl RunRow {
-    pub(super) fn of(lost: Unreadable) -> Self {
+    pub(super) fn of(lost: UnreadableRecord) -> Self {
         Self {
             run: lost.run,
             comment: String::new(),
@@ -98,9 +99,12 @@ impl RunRow {
 }
 
 /// A run and each command on each of its devices.
-pub fn fleet_status(archive: &Path, run: Option<&str>) -> Result<(RunRow, Vec<FleetRow>), Failure> {
-    let attended = Attended::look(archive);
-    let catalogue = custody::open_to_read(archive)?;
+pub fn fleet_status(
+    session: &ArchiveSession,
+    run: Option<&str>,
+) -> Result<(RunRow, Vec<FleetRow>), Failure> {
+    let attended = Attended::look(session.archive());
+    let catalogue = session.catalogue()?;
     let state = find_run(&catalogue, run)?;
     status_of(&catalogue, &state, &attended)
 }
@@ -110,7 +114,7 @@ pub fn fleet_status(archive: &Path, run: Option<&str>) -> Result<(RunRow, Vec<Fl
 struct Attended(Option<String>);
 
 impl Attended {
-    fn look(archive: &Path) -> Self {
+    fn look(archive: &std::path::Path) -> Self {
         Self(writer_command(archive))
     }
 

@@ -8,16 +8,17 @@ use std::path::Path;
 
 use crate::app;
 use crate::app::{
-    CompareRequest, CompareSummary, DiffRequest, Failure, LearnRequest, RULES, RuleSet,
-    SearchRequest, Sides, StackRequest, TwinsRequest, Verdict, Waiting,
+    ArchiveSession, CompareRequest, CompareSummary, DiffRequest, Failure, IndexWait, LearnRequest,
+    RULES, RuleSet, SearchRequest, Sides, StackRequest, TwinsRequest, Verdict,
 };
 
 use crate::cli::args::Global;
 use crate::cli::compare::args::{Baseline, By, Diff, Learn, Select, Stack, Templates, Twins};
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, Row, counted, visible, write_visible};
 use crate::cli::profile;
 use crate::cli::progress::Progress;
-use crate::cli::{Exit, archive, say, say_unheld};
+use crate::cli::{Exit, say, session};
 
 pub fn stack(global: &Global, typed: &Stack) -> Result<Exit, Failure> {
     let request = StackRequest {
@@ -49,9 +50,9 @@ pub fn stack(global: &Global, typed: &Stack) -> Result<Exit, Failure> {
             counted(summary.members, "member")
         )
     };
-    compare(global, &typed.form, &compared, |dir, watched, take| {
+    compare(global, &typed.form, &compared, |session, watched, take| {
         app::stack(
-            dir,
+            session,
             &request,
             &mut watched.waits(),
             &mut watched.reads(),
@@ -83,9 +84,9 @@ pub fn diff(global: &Global, typed: &Diff) -> Result<Exit, Failure> {
             counted(summary.same, "line")
         )
     };
-    compare(global, &typed.form, &compared, |dir, watched, take| {
+    compare(global, &typed.form, &compared, |session, watched, take| {
         app::diff(
-            dir,
+            session,
             &request,
             &mut watched.waits(),
             &mut watched.reads(),
@@ -108,9 +109,9 @@ pub fn twins(global: &Global, typed: &Twins) -> Result<Exit, Failure> {
             counted(summary.texts, "different text")
         )
     };
-    compare(global, &typed.form, &compared, |dir, watched, take| {
+    compare(global, &typed.form, &compared, |session, watched, take| {
         app::twins(
-            dir,
+            session,
             &request,
             &mut watched.waits(),
             &mut watched.reads(),
@@ -127,13 +128,13 @@ fn compare<R: Row>(
     global: &Global,
     typed: &crate::cli::args::Form,
     compared: &dyn Fn(&CompareSummary) -> String,
-    run: impl FnOnce(&Path, &Watched<'_>, Take<'_, R>) -> Result<CompareSummary, Failure>,
+    run: impl FnOnce(&ArchiveSession, &Watched<'_>, Take<'_, R>) -> Result<CompareSummary, Failure>,
 ) -> Result<Exit, Failure> {
-    let dir = archive(global)?;
+    let session = session(global)?;
     let form = Form::from(typed);
     let mut rows = Output::open(typed.output.as_deref(), global.no_color)?.rows(form);
     let watched = Watched::new(global);
-    let summary = run(&dir, &watched, &mut |row| Ok(rows.write(&row)?))?;
+    let summary = run(&session, &watched, &mut |row| Ok(rows.write(&row)?))?;
     drop(watched);
     rows.finish()?;
     tell(global, form, &summary, &compared(&summary));
@@ -141,33 +142,28 @@ fn compare<R: Row>(
 }
 
 pub fn baseline(global: &Global, typed: &Baseline) -> Result<Exit, Failure> {
-    let dir = archive(global)?;
+    let session = session(global)?;
     match typed {
-        Baseline::Learn(typed) => learn(global, &dir, typed),
+        Baseline::Learn(typed) => learn(global, &session, typed),
         Baseline::List { form } => {
             let out = Output::open(form.output.as_deref(), global.no_color)?;
             let mut rows = out.rows(Form::from(form));
-            let mut broken = 0u64;
-            let listed = app::list_baselines(&dir, &mut |name, failure| {
-                broken += 1;
-                // A file beside the baselines may have any name.
-                let said = format!("{name} cannot be used: {failure}");
-                eprintln!("warning: {}", visible(&said));
-            })?;
-            for row in listed {
-                rows.write(&row)?;
+            let listed = app::list_baselines(&session)?;
+            print_notes(global, Qualified::Listing, &listed.notes);
+            for row in &listed.rows {
+                rows.write(row)?;
             }
-            if rows.finish()? == 0 && broken == 0 {
+            if rows.finish()? == 0 && listed.notes.is_empty() {
                 say(global, "no baselines");
             }
-            Ok(match broken {
-                0 => Exit::Done,
-                _ => Exit::Incomplete,
+            Ok(match listed.notes.is_empty() {
+                true => Exit::Done,
+                false => Exit::Incomplete,
             })
         }
         Baseline::Show { name } => {
             let mut out = Output::open(None, global.no_color)?;
-            let row = app::baseline_templates(&dir, name, &mut |template| {
+            let row = app::show_baseline(&session, name, &mut |template| {
                 write_visible(&mut out, template)?;
                 Ok(writeln!(out)?)
             })?;
@@ -178,30 +174,30 @@ pub fn baseline(global: &Global, typed: &Baseline) -> Result<Exit, Failure> {
         Baseline::Export { name, output } => {
             if output.is_none() && std::io::stdout().is_terminal() {
                 return Err(
-                    Failure::asked("an export holds evidence, raw: no terminal takes it")
+                    Failure::usage("an export holds evidence, raw: no terminal takes it")
                         .hint("give it a file (-o FILE), or see it with `baseline show`"),
                 );
             }
-            let page = app::baseline_page(&dir, name)?;
+            let page = app::export_baseline(&session, name)?;
             let mut out = Output::open(output.as_deref(), global.no_color)?;
             out.write_all(&page)?;
             out.flush()?;
             Ok(Exit::Done)
         }
         Baseline::Import { file, name } => {
-            let row = app::import_baseline(&dir, file, name.as_deref())?;
+            let row = app::import_baseline(&session, file, name.as_deref())?;
             say(global, &crate::cli::compare::render::baseline(&row));
             Ok(Exit::Done)
         }
         Baseline::Delete { name } => {
-            let deleted = app::delete_baseline(&dir, name)?;
+            let deleted = app::delete_baseline(&session, name)?;
             say(global, &format!("deleted {}", counted(deleted, "version")));
             Ok(Exit::Done)
         }
     }
 }
 
-fn learn(global: &Global, dir: &Path, typed: &Learn) -> Result<Exit, Failure> {
+fn learn(global: &Global, session: &ArchiveSession, typed: &Learn) -> Result<Exit, Failure> {
     let request = LearnRequest {
         compare: request(&typed.select, &typed.query, &typed.device)?,
         name: typed.name.clone(),
@@ -209,8 +205,12 @@ fn learn(global: &Global, dir: &Path, typed: &Learn) -> Result<Exit, Failure> {
         more: typed.add,
     };
     let watched = Watched::new(global);
-    let (row, summary) =
-        app::learn_baseline(dir, &request, &mut watched.waits(), &mut watched.reads())?;
+    let (row, summary) = app::learn_baseline(
+        session,
+        &request,
+        &mut watched.waits(),
+        &mut watched.reads(),
+    )?;
     drop(watched);
     tell(global, Form::Json, &summary, "");
     match typed.json {
@@ -298,7 +298,7 @@ impl<'a> Watched<'a> {
         }
     }
 
-    fn waits(&self) -> impl FnMut(Waiting, u64, u64) + '_ {
+    fn waits(&self) -> impl FnMut(IndexWait, u64, u64) + '_ {
         |waiting, done, total| self.wait(waiting, done, total)
     }
 
@@ -306,10 +306,10 @@ impl<'a> Watched<'a> {
         |done, total| self.read(done, total)
     }
 
-    fn wait(&self, waiting: Waiting, done: u64, total: u64) {
+    fn wait(&self, waiting: IndexWait, done: u64, total: u64) {
         let what = match waiting {
-            Waiting::ForAnother => "waiting for another process to index",
-            Waiting::Indexing => "indexing",
+            IndexWait::OtherProcess => "waiting for another process to index",
+            IndexWait::ThisProcess => "indexing",
         };
         let mut bar = self.waiting.borrow_mut();
         let bar = bar.get_or_insert_with(|| Progress::of_bytes(self.global.quiet, what));
@@ -325,62 +325,7 @@ impl<'a> Watched<'a> {
 
 /// What a person must know to trust the answer.
 fn tell(global: &Global, form: Form, summary: &CompareSummary, whole: &str) {
-    let notes = [
-        (
-            summary.unindexed,
-            "result",
-            "not indexed yet and not compared; run `index`, or add --wait",
-        ),
-        (
-            summary.undated,
-            "member",
-            "left out for want of a time; leave --since and --until away to see them",
-        ),
-        (
-            summary.deviceless,
-            "member",
-            "left out, since their device is not known",
-        ),
-        (
-            summary.older,
-            "older result",
-            "of a command that was run again left out; --all compares them",
-        ),
-        (
-            summary.unreadable,
-            "problem",
-            "that hide text: what is told of devices may be wrong for theirs; `problems` names them",
-        ),
-        (
-            summary.cut,
-            "line or text",
-            "searched window by window, being too long for this pattern; a longer match may be missed",
-        ),
-        (summary.left_out, "row", "more behind --limit"),
-    ];
-    // Nobody asks for quiet about what was kept from him.
-    if summary.hidden > 0 {
-        let hidden = counted(summary.hidden, "line");
-        eprintln!("note: {hidden} left out that the baseline knows");
-    }
-    for (count, thing, what) in notes.iter().filter(|(count, ..)| *count > 0) {
-        say(global, &format!("note: {} {what}", counted(*count, thing)));
-    }
-    if summary.unpaired {
-        say(
-            global,
-            "note: too many differences to tell which are one line changed: each stands alone",
-        );
-    }
-    say_unheld(global, &summary.unheld_fields);
-    for name in summary.seeming_fields.iter().filter(|_| summary.rows == 0) {
-        say(
-            global,
-            &format!(
-                "note: there is no field {name}:, searched as text; `help query` lists the fields"
-            ),
-        );
-    }
+    print_notes(global, Qualified::Comparison, &summary.notes);
     if form == Form::People {
         say(global, whole);
     }

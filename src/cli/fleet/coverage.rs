@@ -4,29 +4,26 @@ use std::io::Write;
 use jiff::SignedDuration;
 
 use crate::app;
-use crate::app::{Cell, CellState, CoverageRequest, Covered, Failure};
+use crate::app::{Cell, CellState, CoverageRequest, Covered, Failure, Note};
 use crate::cli::args::Global;
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, counted, human_count, unwritable};
-use crate::cli::{Exit, archive, connect, say};
+use crate::cli::{Exit, connect, runtime, say, session};
 
 use crate::cli::fleet::args::Coverage;
 use crate::cli::fleet::grid::{Column, Devices, Grid};
 use crate::cli::fleet::run;
 use crate::cli::fleet::run::Launch;
-use crate::cli::fleet::status::tell_unreadable;
 
 pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
-    let dir = archive(global)?;
     let request = CoverageRequest {
         run: typed.run.clone(),
         older_than: typed
             .older_than
             .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
     };
-    let Covered { cells, unreadable } = app::coverage(&dir, &request)?;
-    for run in &unreadable {
-        tell_unreadable(global, run);
-    }
+    let Covered { cells, notes } = app::coverage(&session(global)?, &request)?;
+    print_notes(global, Qualified::Listing, &notes);
     if typed.retry_missing {
         return retry(global, typed, &cells);
     }
@@ -49,7 +46,7 @@ pub fn coverage(global: &Global, typed: &Coverage) -> Result<Exit, Failure> {
     }
     tell(global, &cells);
     let holes = cells.iter().any(|cell| cell.state != CellState::Done);
-    Ok(if holes || !unreadable.is_empty() {
+    Ok(if holes || notes.iter().any(Note::affects_completeness) {
         Exit::Incomplete
     } else {
         Exit::Done
@@ -77,15 +74,15 @@ fn retry(global: &Global, typed: &Coverage, cells: &[Cell]) -> Result<Exit, Fail
         return Ok(nothing_missing(global, cells));
     }
     let comment = comment(global, typed)?;
-    let settings = connect::settings(&typed.connect)?;
-    let plan = app::plan_missing(&settings, cells, &comment)?;
+    let service = connect::settings(&typed.connect)?;
+    let plan = runtime::run(app::plan_missing(&service, cells, &comment))??;
     let launch = Launch {
         connect: &typed.connect,
         how: &typed.how,
         dry_run: typed.dry_run,
         json: typed.form.json,
     };
-    run::launch(global, settings, plan, &launch)
+    run::launch(global, &service, plan, &launch)
 }
 
 /// Worth another run.
@@ -117,9 +114,9 @@ fn nothing_missing(global: &Global, cells: &[Cell]) -> Exit {
 fn comment(global: &Global, typed: &Coverage) -> Result<String, Failure> {
     match (&typed.comment, &typed.run) {
         (Some(comment), _) => Ok(comment.clone()),
-        (None, Some(run)) => Ok(app::fleet_status(&archive(global)?, Some(run))?.0.comment),
+        (None, Some(run)) => Ok(app::fleet_status(&session(global)?, Some(run))?.0.comment),
         (None, None) => Err(
-            Failure::asked("the service wants a comment with every session")
+            Failure::usage("the service wants a comment with every session")
                 .hint("add --comment CASE-42, or name the run: --run RUN"),
         ),
     }

@@ -5,28 +5,29 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::app;
-use crate::app::{Failure, FleetEnded};
+use crate::app::{
+    ArchiveSession, CollectPolling, Failure, FleetEnded, FleetPlan, FleetRequest, FleetRules,
+    FleetStep, PlanDiagnostic, PlannedCall, Playbook, RunControl, SESSION_USUAL, ServiceSettings,
+};
 use crate::cli::args::{Connect, Global};
 use crate::cli::import::{index_these, print_json};
 use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
-use crate::cli::{Exit, archive, connect, say};
-use ::collect::CollectSettings;
-use ::collect::fleet::{FleetPlan, FleetRequest, FleetRules, Playbook, Step, Wrong};
+use crate::cli::{Exit, archive, connect, runtime, say};
 
 use crate::cli::fleet::args::{How, Run, Watching, What};
 use crate::cli::fleet::view::View;
 
 pub fn run(global: &Global, typed: &Run) -> Result<Exit, Failure> {
     let request = request(&typed.what)?;
-    let settings = connect::settings(&typed.connect)?;
-    let plan = app::plan_fleet(&settings, &request)?;
+    let service = connect::settings(&typed.connect)?;
+    let plan = runtime::run(app::plan_fleet(&service, &request))??;
     let launch = Launch {
         connect: &typed.connect,
         how: &typed.how,
         dry_run: typed.dry_run,
         json: typed.json,
     };
-    crate::cli::fleet::run::launch(global, settings, plan, &launch)
+    crate::cli::fleet::run::launch(global, &service, plan, &launch)
 }
 
 /// How a plan is started, or only shown.
@@ -39,8 +40,8 @@ pub struct Launch<'a> {
 
 pub fn launch(
     global: &Global,
-    settings: CollectSettings,
-    plan: Result<FleetPlan, Vec<Wrong>>,
+    service: &ServiceSettings,
+    plan: Result<FleetPlan, Vec<PlanDiagnostic>>,
     typed: &Launch<'_>,
 ) -> Result<Exit, Failure> {
     let plan = match plan {
@@ -52,7 +53,7 @@ pub fn launch(
         return dry_run(global, typed, &plan);
     }
     let dir = archive(global)?;
-    let settings = watched(settings, &typed.how.watch);
+    let polling = polling(&typed.how.watch);
     let rules = rules(typed.how);
     say(
         global,
@@ -65,16 +66,27 @@ pub fn launch(
         ),
     );
     let view = View::new(global, plan.devices.len() as u64);
-    let ended = app::start_fleet(&dir, settings, plan, rules, view.clone().events());
+    let events = view.clone().events();
+    let ended = runtime::run_until_interrupted(|stop| {
+        app::start_fleet(
+            &dir,
+            service,
+            polling,
+            plan,
+            rules,
+            RunControl { events, stop },
+        )
+    });
     view.end();
-    finish(global, &dir, ended?, &typed.how.watch, typed.json)
+    finish(global, &dir, ended??, &typed.how.watch, typed.json)
 }
 
-/// The settings of the collecting beside the run.
-pub fn watched(mut settings: CollectSettings, typed: &Watching) -> CollectSettings {
-    settings.slots = usize::from(typed.slots);
-    settings.watch = Some(Duration::from_secs(typed.interval));
-    settings
+/// How the service is polled during a run.
+pub fn polling(typed: &Watching) -> CollectPolling {
+    CollectPolling {
+        interval: Some(Duration::from_secs(typed.interval)),
+        downloads: Some(usize::from(typed.slots)),
+    }
 }
 
 fn rules(typed: &How) -> FleetRules {
@@ -117,7 +129,7 @@ pub fn finish(
 
 /// Brings the index up to date; returns the problems in the run's results.
 fn index_run(global: &Global, dir: &Path, run: &str) -> Result<u64, Failure> {
-    let (_, rows) = app::fleet_status(dir, Some(run))?;
+    let (_, rows) = app::fleet_status(&ArchiveSession::new(dir), Some(run))?;
     let of = rows.iter().filter_map(|row| row.cell.action_id).collect();
     index_these(global, dir, &of)
 }
@@ -195,10 +207,10 @@ fn request(typed: &What) -> Result<FleetRequest, Failure> {
 }
 
 /// In the service's order, whatever the order on the command line.
-fn steps(typed: &What) -> Result<Vec<Step>, Failure> {
+fn steps(typed: &What) -> Result<Vec<FleetStep>, Failure> {
     let alone = typed.script.len() == 1 && typed.args.len() <= 1;
     if !alone && !typed.args.is_empty() && typed.args.len() != typed.script.len() {
-        return Err(Failure::asked(format!(
+        return Err(Failure::usage(format!(
             "{} have {}",
             counted(typed.script.len() as u64, "script"),
             counted(typed.args.len() as u64, "--args")
@@ -208,24 +220,24 @@ fn steps(typed: &What) -> Result<Vec<Step>, Failure> {
     let puts = typed
         .put
         .iter()
-        .map(|file| Step::Put { file: file.clone() });
+        .map(|file| FleetStep::Put { file: file.clone() });
     let runs = typed
         .script
         .iter()
         .enumerate()
-        .map(|(n, script)| Step::Run {
+        .map(|(n, script)| FleetStep::Run {
             script: script.clone(),
             args: typed.args.get(n).filter(|args| !args.is_empty()).cloned(),
         });
     let gets = typed
         .get
         .iter()
-        .map(|path| Step::Get { path: path.clone() });
+        .map(|path| FleetStep::Get { path: path.clone() });
     Ok(puts.chain(runs).chain(gets).collect())
 }
 
 /// Everything at once, each with what to do about it.
-fn refuse(wrong: &[Wrong]) -> Exit {
+fn refuse(wrong: &[PlanDiagnostic]) -> Exit {
     for wrong in wrong {
         let word = if wrong.is_warning { "note" } else { "error" };
         eprintln!("{word}: {}", visible(&wrong.to_string()));
@@ -237,7 +249,7 @@ fn refuse(wrong: &[Wrong]) -> Exit {
     Exit::Error
 }
 
-fn tell_warnings(global: &Global, warnings: &[Wrong]) {
+fn tell_warnings(global: &Global, warnings: &[PlanDiagnostic]) {
     for warning in warnings {
         say(global, &format!("note: {}", visible(&warning.to_string())));
         if let Some(hint) = &warning.hint {
@@ -257,8 +269,8 @@ struct DryRun<'a> {
     starts_s: f64,
     sessions_s: f64,
     earliest_finish: String,
-    warnings: &'a [Wrong],
-    requests: Vec<::collect::fleet::PlannedCall>,
+    warnings: &'a [PlanDiagnostic],
+    requests: Vec<PlannedCall>,
 }
 
 fn dry_run(global: &Global, typed: &Launch<'_>, plan: &FleetPlan) -> Result<Exit, Failure> {
@@ -309,7 +321,7 @@ fn dry_run(global: &Global, typed: &Launch<'_>, plan: &FleetPlan) -> Result<Exit
             human_time(plan.bound.links),
             human_time(plan.bound.starts),
             human_time(plan.bound.sessions),
-            human_time(::collect::fleet::SESSION_USUAL),
+            human_time(SESSION_USUAL),
         ),
     );
     Ok(Exit::Done)

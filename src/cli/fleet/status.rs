@@ -1,15 +1,15 @@
 use std::time::Duration;
 
 use crate::app;
-use crate::app::{Failure, Ordered, RunRow, in_seconds};
+use crate::app::{ArchiveSession, Failure, FleetOrder, Ordered, RunControl, RunRow, in_seconds};
 use crate::cli::args::Global;
+use crate::cli::notes::{Qualified, print_notes};
 use crate::cli::output::{Form, Output, counted, human_count, visible};
-use crate::cli::{Exit, archive, connect, say};
-use ::collect::fleet::FleetOrder;
+use crate::cli::{Exit, archive, connect, runtime, say, session};
 
 use crate::cli::fleet::args;
 use crate::cli::fleet::args::Fleet;
-use crate::cli::fleet::run::{finish, human_time, watched};
+use crate::cli::fleet::run::{finish, human_time, polling};
 use crate::cli::fleet::view::View;
 
 const TOLD: &str = "told the process that is at it, which obeys within seconds";
@@ -27,7 +27,7 @@ fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
     let out = Output::open(typed.form.output.as_deref(), global.no_color)?;
     if typed.all {
         let mut rows = out.rows(Form::from(&typed.form));
-        for run in app::fleet_runs(&archive(global)?)? {
+        for run in app::fleet_runs(&session(global)?)? {
             rows.write(&run)?;
         }
         if rows.finish()? == 0 {
@@ -35,7 +35,7 @@ fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Done);
     }
-    let (run, commands) = app::fleet_status(&archive(global)?, typed.named.run.as_deref())?;
+    let (run, commands) = app::fleet_status(&session(global)?, typed.named.run.as_deref())?;
     let mut rows = out.rows(Form::from(&typed.form));
     for row in commands {
         if !typed.open || !row.cell.state.is_end() {
@@ -45,17 +45,10 @@ fn status(global: &Global, typed: &args::Status) -> Result<Exit, Failure> {
     rows.finish()?;
     tell(global, &run);
     if typed.named.run.is_none() {
-        for lost in app::unreadable_runs(&archive(global)?)? {
-            tell_unreadable(global, &lost);
-        }
+        let notes = app::unreadable_runs(&session(global)?)?;
+        print_notes(global, Qualified::Listing, &notes);
     }
     Ok(Exit::Done)
-}
-
-/// A run that cannot be read hides nothing by that.
-pub fn tell_unreadable(global: &Global, run: &RunRow) {
-    let why = run.why.as_deref().unwrap_or_default();
-    say(global, &format!("note: {}", visible(why)));
 }
 
 fn tell(global: &Global, run: &RunRow) {
@@ -135,12 +128,16 @@ fn go_on(global: &Global, typed: &args::Going, order: FleetOrder) -> Result<Exit
         say(global, TOLD);
         return Ok(Exit::Done);
     }
-    let settings = watched(connect::settings(&typed.connect)?, &typed.watch);
-    let (run, _) = app::fleet_status(&dir, run)?;
+    let service = connect::settings(&typed.connect)?;
+    let polling = polling(&typed.watch);
+    let (run, _) = app::fleet_status(&ArchiveSession::new(&dir), run)?;
     let view = View::new(global, u64::from(run.devices));
     let id = run.run.to_string();
     let events = view.clone().events();
-    let ended = app::resume_fleet(&dir, settings, Some(&id), order, events);
+    let ended = runtime::run_until_interrupted(|stop| {
+        let control = RunControl { events, stop };
+        app::resume_fleet(&dir, &service, polling, Some(&id), order, control)
+    });
     view.end();
-    finish(global, &dir, ended?, &typed.watch, typed.json)
+    finish(global, &dir, ended??, &typed.watch, typed.json)
 }

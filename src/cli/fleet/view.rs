@@ -4,11 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::app::{CollectEvent, CollectEvents, FleetCounts};
 use crate::cli::args::Global;
 use crate::cli::output::{human_bytes, visible};
 use crate::cli::progress::Progress;
-use ::collect::fleet::Counts;
-use ::collect::{ApiCall, CollectProgress as Step, Events};
 
 /// A wait longer than a minute's budget: said where nobody sees a bar, too.
 const LONG_WAIT: SignedDuration = SignedDuration::from_secs(120);
@@ -24,10 +23,10 @@ pub struct View {
 /// What a person sees of a run.
 #[derive(Default)]
 struct Shown {
-    counts: Counts,
+    counts: FleetCounts,
     sealed: u64,
     /// What a budget holds back, and until when.
-    waiting: Option<(ApiCall, Timestamp)>,
+    waiting: Option<(&'static str, Timestamp)>,
 }
 
 impl Shown {
@@ -43,11 +42,8 @@ impl Shown {
     }
 }
 
-fn held_back(call: ApiCall, until: Timestamp) -> String {
-    format!(
-        "waiting for the budget to {} until {until:.0}",
-        call.doing()
-    )
+fn held_back(call: &str, until: Timestamp) -> String {
+    format!("waiting for the budget to {call} until {until:.0}")
 }
 
 impl View {
@@ -61,27 +57,27 @@ impl View {
         })
     }
 
-    pub fn events(self: Arc<Self>) -> Events {
+    pub fn events(self: Arc<Self>) -> CollectEvents {
         Arc::new(move |step| self.hear(step))
     }
 
-    fn hear(&self, step: Step) {
+    fn hear(&self, step: CollectEvent) {
         match step {
-            Step::Fleet(counts) => self.show(|shown| shown.counts = counts),
-            Step::Sealed { .. } => self.show(|shown| shown.sealed += 1),
-            Step::Waiting { call, until } => self.wait(call, until),
-            Step::DiskFull { needed } => self.line(&format!(
+            CollectEvent::Fleet(counts) => self.show(|shown| shown.counts = counts),
+            CollectEvent::Sealed { .. } => self.show(|shown| shown.sealed += 1),
+            CollectEvent::RateLimited { call, until } => self.wait(call, until),
+            CollectEvent::DiskFull { needed } => self.line(&format!(
                 "the disk is full: make room for {}; the run goes on by itself",
                 human_bytes(needed)
             )),
-            Step::RoomAgain => self.line("room again, the run goes on"),
-            Step::Notice(text) if self.verbose => self.line(&visible(&text)),
-            Step::Notice(text) => self.with_bar(|bar| bar.say(visible(&text))),
+            CollectEvent::DiskSpaceAvailable => self.line("room again, the run goes on"),
+            CollectEvent::Notice { text } if self.verbose => self.line(&visible(&text)),
+            CollectEvent::Notice { text } => self.with_bar(|bar| bar.say(visible(&text))),
             _ => {}
         }
     }
 
-    fn wait(&self, call: ApiCall, until: Timestamp) {
+    fn wait(&self, call: &'static str, until: Timestamp) {
         let wait = until.duration_since(Timestamp::now());
         if wait > LONG_WAIT && !self.quiet {
             self.line(&held_back(call, until));
@@ -125,7 +121,7 @@ mod tests {
     fn a_run_that_stands_still_says_what_it_waits_for() {
         let until: Timestamp = "2026-02-04T12:30:00Z".parse().unwrap();
         let shown = Shown {
-            waiting: Some((ApiCall::Link, until)),
+            waiting: Some(("ask for a result's link", until)),
             ..Shown::default()
         };
         let before = shown.line(until - SignedDuration::from_mins(30));
