@@ -20,6 +20,7 @@ mod clock;
 mod error;
 mod fetch;
 pub mod fleet;
+mod investigation_package;
 mod service;
 mod settings;
 mod system;
@@ -28,13 +29,13 @@ pub use crate::error::{CollectError, ServiceError};
 pub use crate::fetch::collector::collect;
 pub use crate::fetch::report::{CollectProgress, Events, Report};
 pub use crate::fetch::sink::{BodySink, ResultSink, Sealed, SeenAction, SinkError, StoredState};
+pub use crate::investigation_package::start_package;
 pub use crate::service::action::{await_package, cancel_action, look_at_action};
 pub use crate::service::auth::secret::Secret;
 pub use crate::service::auth::sign_in::secret_from_command;
 pub use crate::service::library::{
     LIBRARY_FILE_BYTES_MAX, LibraryClient, LibraryFile, LibraryUpload,
 };
-pub use crate::service::package::start_package;
 pub use crate::service::preflight::{CheckLine, CheckState, check};
 pub use crate::service::rate_limit::ApiCall;
 pub use crate::settings::{

@@ -25,7 +25,7 @@ pub use crate::fleet::device::{Attempt, Cancelling, DeviceRecord, DeviceState, O
 pub use crate::fleet::plan::device_selector::Wanted;
 pub use crate::fleet::plan::diagnostic::Wrong;
 pub use crate::fleet::plan::inventory::survey;
-pub(crate) use crate::fleet::plan::inventory::{entities, resolve_one};
+pub(crate) use crate::fleet::plan::inventory::resolve_machine_id;
 pub use crate::fleet::plan::lower_bound::{Bound, Needs, SESSION_USUAL};
 pub use crate::fleet::plan::machine::Machine;
 pub use crate::fleet::plan::playbook::{PLAYBOOK_BYTES_MAX, Playbook, toml_fault};

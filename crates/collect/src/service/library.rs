@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::fetch::counters::Tally;
 use crate::fetch::retry::Tries;
-use crate::fleet::entities;
 use crate::service::api::{Api, Ask, CallError, Payload};
+use crate::service::entity_list::read_entities;
 use crate::{ApiCall, CollectError, CollectSettings};
 use evidence::Sha256;
 
@@ -125,7 +125,7 @@ impl LibraryClient {
 
     pub async fn list(&self) -> Result<Vec<LibraryFile>, CollectError> {
         let url = self.api.url("libraryfiles");
-        let (values, _) = entities(&self.api, ApiCall::Library, url).await?;
+        let (values, _) = read_entities(&self.api, ApiCall::Library, url).await?;
         Ok(values.iter().filter_map(read_file).collect())
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod api;
 pub(crate) mod auth;
 pub(crate) mod blob;
 pub(crate) mod call_log;
+pub(crate) mod entity_list;
 pub(crate) mod http;
 pub(crate) mod library;
 pub(crate) mod links;

@@ -11,6 +11,7 @@ use crate::fleet::plan::inventory;
 use crate::fleet::runner::Fleet;
 use crate::fleet::schedule::Look;
 use crate::service::api::{Ask, CallError};
+use crate::service::entity_list::read_entities;
 use crate::service::list::{IDS_PER_QUERY, quoted};
 use crate::{ApiCall, CollectError};
 use evidence::Action;
@@ -56,7 +57,7 @@ pub async fn look_for_parked(run: &Run, fleet: &Arc<Fleet>) -> Moment {
     };
     for filter in filters {
         // What fails is looked at again next time.
-        if let Ok((machines, _)) = inventory::machines(&run.api, filter.as_deref()).await {
+        if let Ok((machines, _)) = inventory::list_machines(&run.api, filter.as_deref()).await {
             fleet.lock().saw_machines(&machines);
         }
     }
@@ -101,7 +102,7 @@ async fn show_created_on(run: &Run, fleet: &Fleet, look: &Look) -> Result<(), Co
     }
     let mut url = run.api.url("machineactions");
     url.set_query(Some(&format!("$filter={filter}")));
-    let (values, _) = inventory::entities(&run.api, ApiCall::List, url).await?;
+    let (values, _) = read_entities(&run.api, ApiCall::List, url).await?;
     for value in values {
         let Ok(action) = Action::from_value(&value) else {
             continue;

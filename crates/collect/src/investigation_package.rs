@@ -1,0 +1,77 @@
+//! Starts the collection of an investigation package on one device.
+//!
+//! The device is selected as in a fleet plan; the rest of a package's life is
+//! in `service::package` (its command) and `service::action` (waiting for it).
+
+use crate::error::clean;
+use crate::fetch::retry::{Tries, Trouble};
+use crate::fleet::{RunId, resolve_machine_id};
+use crate::service::action::open;
+use crate::service::api::{Api, Ask, CallError};
+use crate::service::entity_list::read_entities;
+use crate::service::list::quoted;
+use crate::settings::PACKAGE_TYPE;
+use crate::{ApiCall, CollectError, CollectSettings};
+use evidence::{Action, ActionId};
+
+/// Starts the collection of a package on a device; returns the action.
+///
+/// If the response to the start is lost, the action is searched by its comment,
+/// which contains a random id.
+///
+/// **Errors**: no single device has that name, or the service rejects the
+/// start. Nothing was started then.
+pub async fn start_package(
+    settings: &CollectSettings,
+    device: &str,
+    comment: &str,
+) -> Result<ActionId, CollectError> {
+    let api = open(settings).await?;
+    let machine = resolve_machine_id(&api, device).await?;
+    let comment = format!("{comment} [afteraction {}]", RunId::random()?);
+    let path = format!("machines/{machine}/collectInvestigationPackage");
+    let body = serde_json::json!({"Comment": comment}).to_string();
+    let ask = Ask::post(ApiCall::Package, api.url(&path), body.into_bytes());
+    let fatal = |error: CallError| error.into_fatal(ApiCall::Package, &api.host);
+    let error = match api.call_once(&ask).await {
+        Ok(answer) => match Action::from_json(&answer.body) {
+            Ok(action) => return Ok(action.id),
+            Err(error) => CallError::Odd(clean(&error.to_string())),
+        },
+        Err(error) => error,
+    };
+    let may_have_begun = error.may_pass().is_some_and(|trouble| !trouble.is_undone());
+    if may_have_begun && let Some(id) = find_package(&api, &machine, &comment).await? {
+        return Ok(id);
+    }
+    Err(fatal(error))
+}
+
+/// Searches the package with exactly this comment, for as long as a new action
+/// can be missing from lists.
+async fn find_package(
+    api: &Api,
+    machine: &str,
+    comment: &str,
+) -> Result<Option<ActionId>, CollectError> {
+    let mut url = api.url("machineactions");
+    url.set_query(Some(&format!(
+        "$filter=type eq '{PACKAGE_TYPE}' and machineId eq {}",
+        quoted(machine)
+    )));
+    let mut tries = Tries::default();
+    loop {
+        let (values, _) = read_entities(api, ApiCall::List, url.clone()).await?;
+        let ours = values
+            .iter()
+            .filter_map(|value| Action::from_value(value).ok())
+            .find(|action| action.comment.as_deref() == Some(comment));
+        if let Some(action) = ours {
+            return Ok(Some(action.id));
+        }
+        match tries.next(Trouble::NotFound) {
+            Some(wait) => api.clock.sleep(wait).await,
+            None => return Ok(None),
+        }
+    }
+}
