@@ -139,7 +139,7 @@ fn read_config(path: &Path, what: &str) -> Result<Config, Failure> {
     let text =
         app::read_config(path).map_err(|error| Failure::caused(Kind::Asked, doing(), error))?;
     toml::from_str(&text).map_err(|error| {
-        let why = without_values(&::collect::fleet::toml_fault(&text, &error));
+        let why = without_values(&::collect::fleet::describe_toml_error(&text, &error));
         Failure::asked(format!("{}: {why}", doing()))
             .hint("secrets stand in no config file: name a file, a command or the keyring")
     })

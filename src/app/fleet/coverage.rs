@@ -14,7 +14,7 @@ use crate::app::fleet::runs::{every_run, find_run};
 use crate::app::fleet::status::{RunRow, run_cells};
 use collect::CollectSettings;
 use collect::fleet;
-use collect::fleet::{FleetPlan, Step, Wrong};
+use collect::fleet::{Diagnostic, FleetPlan, SessionStep};
 use evidence::{Action, Command, CommandIndex, CommandKind, GapReason, ResultKey, Time};
 use store::Catalogue;
 
@@ -66,7 +66,7 @@ fn mark_old(cell: &mut Cell, before: Timestamp) {
 
 /// A device by its id, else its name; what was run on it, and for the how
 /// manieth time in its session.
-type Place = (String, Step, u32);
+type Place = (String, SessionStep, u32);
 
 /// Where a command stands among those of its device: sessions in the order of
 /// their creation, what is planned behind them, and each in its own order.
@@ -142,7 +142,7 @@ fn cells_of(
     gaps: &BTreeMap<ResultKey, GapReason>,
     catalogue: &Catalogue,
 ) -> Vec<Cell> {
-    let mut met: BTreeMap<Step, u32> = BTreeMap::new();
+    let mut met: BTreeMap<SessionStep, u32> = BTreeMap::new();
     let cells = action.commands.iter().filter_map(|command| {
         let mut cell = cell_of(action, command, gaps, catalogue)?;
         let met = met.entry(cell.step.clone()).or_default();
@@ -179,16 +179,16 @@ fn cell_of(
     })
 }
 
-fn step_of(command: &Command) -> Option<Step> {
+fn step_of(command: &Command) -> Option<SessionStep> {
     Some(match command.kind {
-        CommandKind::PutFile => Step::Put {
+        CommandKind::PutFile => SessionStep::Put {
             file: command.param("FileName")?,
         },
-        CommandKind::RunScript => Step::Run {
+        CommandKind::RunScript => SessionStep::Run {
             script: command.param("ScriptName")?,
             args: command.param("Args").filter(|args| !args.is_empty()),
         },
-        CommandKind::GetFile => Step::Get {
+        CommandKind::GetFile => SessionStep::Get {
             path: command.param("Path")?,
         },
         CommandKind::Other(_) => return None,
@@ -203,7 +203,7 @@ fn with_never_run(mut latest: Latest) -> Vec<Cell> {
         .values()
         .map(|(_, cell)| (cell.machine_id.clone(), cell.device.clone()))
         .collect();
-    let mut shared: BTreeMap<(Step, u32), u32> = BTreeMap::new();
+    let mut shared: BTreeMap<(SessionStep, u32), u32> = BTreeMap::new();
     for (_, step, repeats) in latest.keys() {
         *shared.entry((step.clone(), *repeats)).or_default() += 1;
     }
@@ -248,13 +248,14 @@ pub fn plan_missing(
     settings: &CollectSettings,
     cells: &[Cell],
     comment: &str,
-) -> Result<Result<FleetPlan, Vec<Wrong>>, Failure> {
-    let survey = runtime()?.block_on(fleet::survey(settings, std::sync::Arc::new(|_| ())))?;
+) -> Result<Result<FleetPlan, Vec<Diagnostic>>, Failure> {
+    let survey =
+        runtime()?.block_on(fleet::read_inventory(settings, std::sync::Arc::new(|_| ())))?;
     Ok(FleetPlan::of_steps(comment, &missing_steps(cells), &survey))
 }
 
 /// By machine, in the order the service wants.
-fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
+fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<SessionStep>)> {
     let mut by_device: BTreeMap<&str, Vec<&Cell>> = BTreeMap::new();
     for cell in cells {
         by_device.entry(&cell.machine_id).or_default().push(cell);
@@ -272,12 +273,12 @@ fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
             let is_put = is_put && actions.contains(&cell.action_id);
             is_hole(cell) || is_put
         };
-        let mut steps: Vec<Step> = cells
+        let mut steps: Vec<SessionStep> = cells
             .into_iter()
             .filter(is_needed)
             .map(|cell| cell.step.clone())
             .collect();
-        steps.sort_by_key(Step::rank);
+        steps.sort_by_key(SessionStep::rank);
         steps
     };
     with_holes
@@ -289,7 +290,7 @@ fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
 mod tests {
     use super::*;
 
-    fn cell(machine: &str, step: Step, state: CellState) -> Cell {
+    fn cell(machine: &str, step: SessionStep, state: CellState) -> Cell {
         Cell {
             device: format!("{machine}.example"),
             machine_id: machine.into(),
@@ -306,12 +307,12 @@ mod tests {
         }
     }
 
-    fn get(path: &str) -> Step {
-        Step::Get { path: path.into() }
+    fn get(path: &str) -> SessionStep {
+        SessionStep::Get { path: path.into() }
     }
 
-    fn put() -> Step {
-        Step::Put { file: "k".into() }
+    fn put() -> SessionStep {
+        SessionStep::Put { file: "k".into() }
     }
 
     #[test]
@@ -355,7 +356,11 @@ mod tests {
 
     #[test]
     fn files_of_other_sessions_and_what_is_unresolved_are_not_sent_again() {
-        let mut old = cell("a", Step::Put { file: "old".into() }, CellState::Done);
+        let mut old = cell(
+            "a",
+            SessionStep::Put { file: "old".into() },
+            CellState::Done,
+        );
         old.action_id = Some(evidence::ActionId::from_bytes([1; 16]));
         let cells = [
             old,
@@ -370,7 +375,7 @@ mod tests {
     /// Not in the alphabet's order, and one of them twice.
     #[test]
     fn what_is_missing_is_run_again_in_the_order_of_its_sessions() {
-        let run = |script: &str| Step::Run {
+        let run = |script: &str| SessionStep::Run {
             script: script.into(),
             args: None,
         };

@@ -6,7 +6,7 @@ use crate::app::collect::runtime;
 use crate::app::error::{Failure, Kind};
 use collect::CollectSettings;
 use collect::fleet;
-use collect::fleet::{FleetPlan, FleetRequest, PLAYBOOK_BYTES_MAX, Playbook, Wrong};
+use collect::fleet::{Diagnostic, FleetPlan, FleetRequest, PLAYBOOK_BYTES_MAX, Playbook};
 
 /// Names of some hundred thousand devices; a longer file is a mistaken path.
 const DEVICES_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -16,8 +16,8 @@ const DEVICES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub fn plan_fleet(
     settings: &CollectSettings,
     request: &FleetRequest,
-) -> Result<Result<FleetPlan, Vec<Wrong>>, Failure> {
-    let survey = runtime()?.block_on(fleet::survey(settings, Arc::new(|_| ())))?;
+) -> Result<Result<FleetPlan, Vec<Diagnostic>>, Failure> {
+    let survey = runtime()?.block_on(fleet::read_inventory(settings, Arc::new(|_| ())))?;
     Ok(FleetPlan::new(request, &survey))
 }
 

@@ -298,7 +298,7 @@ mod tests {
             id: RunId::from_bytes([1; 8]),
             comment: "c".into(),
             devices: names.iter().map(planned).collect(),
-            bound: fleet::Bound::of(fleet::Needs::default()),
+            bound: fleet::LowerBound::new(fleet::Workload::default()),
             warnings: Vec::new(),
         };
         let created = Time::from_text("2026-02-04T12:00:00Z");

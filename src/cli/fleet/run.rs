@@ -11,7 +11,7 @@ use crate::cli::import::{index_these, print_json};
 use crate::cli::output::{Output, counted, human_bytes, human_count, visible};
 use crate::cli::{Exit, archive, connect, say};
 use ::collect::CollectSettings;
-use ::collect::fleet::{FleetPlan, FleetRequest, FleetRules, Playbook, Step, Wrong};
+use ::collect::fleet::{Diagnostic, FleetPlan, FleetRequest, FleetRules, Playbook, SessionStep};
 
 use crate::cli::fleet::args::{How, Run, Watching, What};
 use crate::cli::fleet::view::View;
@@ -40,7 +40,7 @@ pub struct Launch<'a> {
 pub fn launch(
     global: &Global,
     settings: CollectSettings,
-    plan: Result<FleetPlan, Vec<Wrong>>,
+    plan: Result<FleetPlan, Vec<Diagnostic>>,
     typed: &Launch<'_>,
 ) -> Result<Exit, Failure> {
     let plan = match plan {
@@ -195,7 +195,7 @@ fn request(typed: &What) -> Result<FleetRequest, Failure> {
 }
 
 /// In the service's order, whatever the order on the command line.
-fn steps(typed: &What) -> Result<Vec<Step>, Failure> {
+fn steps(typed: &What) -> Result<Vec<SessionStep>, Failure> {
     let alone = typed.script.len() == 1 && typed.args.len() <= 1;
     if !alone && !typed.args.is_empty() && typed.args.len() != typed.script.len() {
         return Err(Failure::asked(format!(
@@ -208,24 +208,24 @@ fn steps(typed: &What) -> Result<Vec<Step>, Failure> {
     let puts = typed
         .put
         .iter()
-        .map(|file| Step::Put { file: file.clone() });
+        .map(|file| SessionStep::Put { file: file.clone() });
     let runs = typed
         .script
         .iter()
         .enumerate()
-        .map(|(n, script)| Step::Run {
+        .map(|(n, script)| SessionStep::Run {
             script: script.clone(),
             args: typed.args.get(n).filter(|args| !args.is_empty()).cloned(),
         });
     let gets = typed
         .get
         .iter()
-        .map(|path| Step::Get { path: path.clone() });
+        .map(|path| SessionStep::Get { path: path.clone() });
     Ok(puts.chain(runs).chain(gets).collect())
 }
 
 /// Everything at once, each with what to do about it.
-fn refuse(wrong: &[Wrong]) -> Exit {
+fn refuse(wrong: &[Diagnostic]) -> Exit {
     for wrong in wrong {
         let word = if wrong.is_warning { "note" } else { "error" };
         eprintln!("{word}: {}", visible(&wrong.to_string()));
@@ -237,7 +237,7 @@ fn refuse(wrong: &[Wrong]) -> Exit {
     Exit::Error
 }
 
-fn tell_warnings(global: &Global, warnings: &[Wrong]) {
+fn tell_warnings(global: &Global, warnings: &[Diagnostic]) {
     for warning in warnings {
         say(global, &format!("note: {}", visible(&warning.to_string())));
         if let Some(hint) = &warning.hint {
@@ -257,7 +257,7 @@ struct DryRun<'a> {
     starts_s: f64,
     sessions_s: f64,
     earliest_finish: String,
-    warnings: &'a [Wrong],
+    warnings: &'a [Diagnostic],
     requests: Vec<::collect::fleet::PlannedCall>,
 }
 
@@ -309,7 +309,7 @@ fn dry_run(global: &Global, typed: &Launch<'_>, plan: &FleetPlan) -> Result<Exit
             human_time(plan.bound.links),
             human_time(plan.bound.starts),
             human_time(plan.bound.sessions),
-            human_time(::collect::fleet::SESSION_USUAL),
+            human_time(::collect::fleet::TYPICAL_SESSION_TIME),
         ),
     );
     Ok(Exit::Done)

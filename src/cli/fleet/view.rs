@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cli::args::Global;
 use crate::cli::output::{human_bytes, visible};
 use crate::cli::progress::Progress;
-use ::collect::fleet::Counts;
+use ::collect::fleet::FleetCounts;
 use ::collect::{ApiCall, CollectProgress as Step, Events};
 
 /// A wait longer than a minute's budget: said where nobody sees a bar, too.
@@ -24,7 +24,7 @@ pub struct View {
 /// What a person sees of a run.
 #[derive(Default)]
 struct Shown {
-    counts: Counts,
+    counts: FleetCounts,
     sealed: u64,
     /// What a budget holds back, and until when.
     waiting: Option<(ApiCall, Timestamp)>,

@@ -18,7 +18,7 @@ use crate::fetch::queue::{Queue, Want};
 use crate::fetch::retry::Trouble;
 use crate::fetch::writer::End;
 use crate::fleet;
-use crate::fleet::Fleet;
+use crate::fleet::FleetRunner;
 use crate::service::api::{Api, LOOK_FOR_ROOM};
 use crate::{
     ApiCall, CollectError, CollectProgress, CollectSettings, Events, Report, ResultSink, SinkError,
@@ -50,7 +50,7 @@ pub(crate) struct Run {
     pub alive: mpsc::Sender<()>,
     pub queue: Queue,
     /// The fleet run whose results these are.
-    pub fleet: Option<Arc<Fleet>>,
+    pub fleet: Option<Arc<FleetRunner>>,
     sealing: Arc<Semaphore>,
     halt: watch::Sender<bool>,
     failure: Mutex<Option<CollectError>>,
@@ -79,7 +79,7 @@ pub(crate) async fn pump(
     vault: Arc<dyn ResultSink>,
     events: Events,
     stop: watch::Receiver<bool>,
-    fleet: Option<Arc<Fleet>>,
+    fleet: Option<Arc<FleetRunner>>,
 ) -> (Report, Option<CollectError>) {
     let started = Instant::now();
     let tally = Arc::new(Tally::new(events));
@@ -133,7 +133,7 @@ async fn prepare(
     vault: Arc<dyn ResultSink>,
     tally: Arc<Tally>,
     alive: mpsc::Sender<()>,
-    fleet: Option<Arc<Fleet>>,
+    fleet: Option<Arc<FleetRunner>>,
 ) -> Result<Run, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);

@@ -52,7 +52,7 @@ pub enum CollectProgress {
         at: Timestamp,
     },
     /// Where the devices of a fleet run stand.
-    Fleet(crate::fleet::Counts),
+    Fleet(crate::fleet::FleetCounts),
     /// For a person.
     Notice(String),
 }

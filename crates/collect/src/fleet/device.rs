@@ -17,12 +17,12 @@ pub struct DeviceRecord {
     pub state: DeviceState,
     /// Every start that may have reached the service, the last one current.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<StartAttempt>,
 }
 
 /// One start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
+pub struct StartAttempt {
     /// From 1 on; part of the mark in the comment.
     pub number: u32,
     /// Just before it was sent.
@@ -36,14 +36,14 @@ pub struct Attempt {
     pub created: Option<Time>,
     /// Why it was to be cancelled: stands here before that is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cancelling: Option<Cancelling>,
+    pub cancelling: Option<CancelReason>,
     /// It is in doubt, and a person wants the device started again, should no
     /// list show it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub repost: bool,
 }
 
-impl Attempt {
+impl StartAttempt {
     pub(crate) fn new(number: u32, sent: Moment) -> Self {
         Self {
             number,
@@ -63,11 +63,12 @@ fn is_false(told: &bool) -> bool {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Cancelling {
+pub enum CancelReason {
     /// Its device is away; it is queued again.
     Parked,
     /// A person said so.
-    Asked,
+    #[serde(rename = "asked")]
+    Requested,
 }
 
 /// Where a device stands.
@@ -75,23 +76,27 @@ pub enum Cancelling {
 #[serde(rename_all = "lowercase", tag = "state")]
 pub enum DeviceState {
     /// For its turn, or for that time.
-    Waiting {
+    #[serde(rename = "waiting")]
+    Queued {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Moment>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
     /// Parked until the service sees it again.
-    Away {
+    #[serde(rename = "away")]
+    Parked {
         since: Moment,
         /// As the service said when it was first looked at while parked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last_seen: Option<Time>,
     },
     /// The intention to start a session is in the record; the answer is not.
-    Sending,
+    #[serde(rename = "sending")]
+    Starting,
     /// The answer was lost: looked for.
-    Lost { since: Moment },
+    #[serde(rename = "lost")]
+    InDoubt { since: Moment },
     /// A session the service knows.
     Open { since: Moment },
     /// Nothing will follow.
@@ -119,7 +124,8 @@ pub enum Outcome {
     Away,
     /// The answer to its start was lost and no list has shown the session: it
     /// may have run. A person decides whether it is started again.
-    Unresolved,
+    #[serde(rename = "unresolved")]
+    InDoubt,
 }
 
 impl Outcome {
@@ -131,7 +137,7 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
             Self::Away => "away",
-            Self::Unresolved => "unresolved",
+            Self::InDoubt => "unresolved",
         }
     }
 }
@@ -146,7 +152,7 @@ impl DeviceRecord {
     pub fn new(planned: PlannedDevice) -> Self {
         Self {
             planned,
-            state: DeviceState::Waiting {
+            state: DeviceState::Queued {
                 not_before: None,
                 why: None,
             },
@@ -159,8 +165,8 @@ impl DeviceRecord {
     }
 
     /// The answer to its last start was lost, and looking has not found it.
-    pub fn is_unresolved(&self) -> bool {
-        let unresolved = Outcome::Unresolved;
+    pub fn is_in_doubt(&self) -> bool {
+        let unresolved = Outcome::InDoubt;
         matches!(&self.state, DeviceState::Settled { outcome, .. } if *outcome == unresolved)
     }
 
@@ -168,7 +174,7 @@ impl DeviceRecord {
     pub fn is_open(&self) -> bool {
         matches!(
             self.state,
-            DeviceState::Sending | DeviceState::Lost { .. } | DeviceState::Open { .. }
+            DeviceState::Starting | DeviceState::InDoubt { .. } | DeviceState::Open { .. }
         )
     }
 

@@ -21,22 +21,22 @@ mod runner;
 mod schedule;
 mod sessions;
 
-pub use crate::fleet::device::{Attempt, Cancelling, DeviceRecord, DeviceState, Outcome};
-pub use crate::fleet::plan::device_selector::Wanted;
-pub use crate::fleet::plan::diagnostic::Wrong;
-pub use crate::fleet::plan::inventory::survey;
+pub use crate::fleet::device::{CancelReason, DeviceRecord, DeviceState, Outcome, StartAttempt};
+pub use crate::fleet::plan::device_selector::DeviceSelector;
+pub use crate::fleet::plan::diagnostic::Diagnostic;
+pub use crate::fleet::plan::inventory::read_inventory;
 pub(crate) use crate::fleet::plan::inventory::resolve_machine_id;
-pub use crate::fleet::plan::lower_bound::{Bound, Needs, SESSION_USUAL};
-pub use crate::fleet::plan::machine::Machine;
-pub use crate::fleet::plan::playbook::{PLAYBOOK_BYTES_MAX, Playbook, toml_fault};
+pub use crate::fleet::plan::lower_bound::{LowerBound, TYPICAL_SESSION_TIME, Workload};
+pub use crate::fleet::plan::machine::MachineInfo;
+pub use crate::fleet::plan::playbook::{PLAYBOOK_BYTES_MAX, Playbook, describe_toml_error};
 pub use crate::fleet::plan::request::{
-    FleetPlan, FleetRequest, PlannedCall, PlannedDevice, Survey,
+    FleetInventory, FleetPlan, FleetRequest, PlannedCall, PlannedDevice,
 };
-pub use crate::fleet::plan::step::Step;
+pub use crate::fleet::plan::step::SessionStep;
 pub use crate::fleet::plan::variables::Variables;
 pub use crate::fleet::record::{FleetOrder, FleetRecord, RunRecord, RunState};
 pub use crate::fleet::report::FleetReport;
 pub use crate::fleet::run_id::RunId;
 pub use crate::fleet::runner::run_fleet;
-pub(crate) use crate::fleet::runner::{Fleet, start_all, tend};
-pub use crate::fleet::schedule::{Counts, FleetRules};
+pub(crate) use crate::fleet::runner::{FleetRunner, start_all, tend};
+pub use crate::fleet::schedule::{FleetCounts, FleetRules};

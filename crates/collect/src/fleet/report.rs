@@ -6,7 +6,9 @@ use serde::Serialize;
 use crate::Report;
 use crate::clock::{Clock, Moment};
 use crate::fleet::schedule::Schedule;
-use crate::fleet::{Bound, Counts, DeviceRecord, DeviceState, Needs, Outcome, RunId, RunRecord};
+use crate::fleet::{
+    DeviceRecord, DeviceState, FleetCounts, LowerBound, Outcome, RunId, RunRecord, Workload,
+};
 
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]
@@ -15,13 +17,13 @@ pub struct FleetReport {
     pub devices: u64,
     pub outcomes: BTreeMap<Outcome, u64>,
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: FleetCounts,
     pub is_over: bool,
     pub is_paused: bool,
     /// Sessions started, those that were parked counted.
     pub starts: u64,
     /// The least time this work could have taken.
-    pub bound: Bound,
+    pub bound: LowerBound,
     /// From the first start to the last result, or to the last device settled
     /// where no result came after it.
     ///
@@ -66,7 +68,7 @@ fn measured(
     devices: &[&DeviceRecord],
     collected_until: Option<Moment>,
     clock: Clock,
-) -> (Bound, Duration) {
+) -> (LowerBound, Duration) {
     let mut session_time = Duration::ZERO;
     let (mut first, mut last) = (None, collected_until);
     let (mut starts, mut links) = (0, 0);
@@ -87,7 +89,7 @@ fn measured(
                 .count() as u64;
         }
     }
-    let bound = Bound::of(Needs {
+    let bound = LowerBound::new(Workload {
         starts,
         links,
         session_time,

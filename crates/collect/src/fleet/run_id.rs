@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for RunId {
 /// One try to start a session on one device of a run: what an action is
 /// recognised by when the answer to its start was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Mark {
+pub(crate) struct AttemptMark {
     pub run: RunId,
     /// From 1 on, as in the record.
     pub place: u32,
@@ -89,7 +89,7 @@ pub(crate) struct Mark {
     pub attempt: u32,
 }
 
-impl Mark {
+impl AttemptMark {
     /// The comment that is sent: a person's, then ours.
     pub fn comment(&self, comment: &str) -> String {
         format!(
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_found_again_in_its_comment() {
-        let mark = Mark {
+        let mark = AttemptMark {
             run: RunId([0x1f, 2, 3, 4, 5, 6, 7, 8]),
             place: 17,
             attempt: 2,
@@ -129,14 +129,14 @@ mod tests {
             "CASE-42 [afteraction x] [afteraction 1f02030405060708-17.2]"
         );
         assert!(comment.contains(&mark.run.mark()));
-        assert_eq!(Mark::find(&comment), Some(mark));
+        assert_eq!(AttemptMark::find(&comment), Some(mark));
         for other in [
             "",
             "CASE-42",
             "[afteraction 1f-1.1]",
             "[afteraction 1f02030405060708-1.1",
         ] {
-            assert_eq!(Mark::find(other), None, "{other}");
+            assert_eq!(AttemptMark::find(other), None, "{other}");
         }
     }
 

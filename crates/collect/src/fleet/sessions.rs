@@ -8,7 +8,7 @@ use crate::fleet::plan::lower_bound::SESSIONS_MAX;
 
 /// What is believed of the room for sessions.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sessions {
+pub(crate) struct SessionLimit {
     /// Sessions that are known to fit, [`SESSIONS_MAX`] until told otherwise.
     fit: usize,
     /// When one more is tried.
@@ -16,7 +16,7 @@ pub(crate) struct Sessions {
     try_more_after: Duration,
 }
 
-impl Sessions {
+impl SessionLimit {
     pub fn new(try_more_after: Duration) -> Self {
         Self {
             fit: SESSIONS_MAX,
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_refusal_below_the_limit_is_believed_and_tried_again_later() {
-        let mut sessions = Sessions::new(Duration::from_secs(60));
+        let mut sessions = SessionLimit::new(Duration::from_secs(60));
         let at = |s: u64| Moment(s * 1_000_000);
         assert!(sessions.has_room(24, at(0)) && !sessions.has_room(25, at(0)));
         assert!(sessions.refused(10, at(0)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use afteraction_collect::fleet::{
     DeviceState, FleetOrder, FleetPlan, FleetRecord, FleetReport, FleetRequest, FleetRules,
-    Outcome, Playbook, RunId, RunState, run_fleet, survey,
+    Outcome, Playbook, RunId, RunState, read_inventory, run_fleet,
 };
 use afteraction_collect::{CollectError, CollectSettings, SinkError};
 use emulator::{self, EmulatedFleet, Emulator, Faults, SyntheticFleet};
@@ -138,7 +138,7 @@ async fn planned(settings: &CollectSettings, rules: FleetRules) -> RunState {
         playbook: Playbook::read(PAGE).unwrap(),
         ..FleetRequest::default()
     };
-    let mut survey = survey(settings, Arc::new(|_| ())).await.unwrap();
+    let mut survey = read_inventory(settings, Arc::new(|_| ())).await.unwrap();
     // A fleet without anyone away has nobody to name.
     survey.machines.sort_by(|a, b| a.id.cmp(&b.id));
     let mut request = request;
@@ -210,7 +210,7 @@ async fn survive_on(
         assert!(failure.is_none(), "{faults}: {failure:?}");
         assert!(report.is_over, "{faults}: {report:?}");
         judged(&emulator, &vault, &report);
-        if !report.outcomes.contains_key(&Outcome::Unresolved) {
+        if !report.outcomes.contains_key(&Outcome::InDoubt) {
             return (report, emulator);
         }
         record.order(FleetOrder::Repost);
@@ -369,7 +369,7 @@ async fn a_start_that_had_not_left_when_the_run_was_stopped_is_in_no_doubt() {
     assert_eq!(emulator.ran(), []);
     assert_eq!(report.starts, 0, "{report:?}");
     let states = record.state().devices.into_iter().map(|d| d.state);
-    let in_doubt = states.filter(|s| !matches!(s, DeviceState::Waiting { .. }));
+    let in_doubt = states.filter(|s| !matches!(s, DeviceState::Queued { .. }));
     assert_eq!(in_doubt.count(), 0, "what was written last counts");
 }
 
@@ -472,7 +472,7 @@ fn killed_at_random_moments_a_run_is_gone_on_with_to_the_same_end() {
         match killed {
             Ok((report, failure)) => {
                 assert!(failure.is_none(), "{failure:?}");
-                if !report.outcomes.contains_key(&Outcome::Unresolved) {
+                if !report.outcomes.contains_key(&Outcome::InDoubt) {
                     break report;
                 }
                 // Killed between intention and request: for a person to decide.

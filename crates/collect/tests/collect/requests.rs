@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use afteraction_collect::fleet::survey;
+use afteraction_collect::fleet::read_inventory;
 use afteraction_collect::{
     CollectError, LibraryClient, LibraryUpload, look_at_action, start_package,
 };
@@ -70,7 +70,7 @@ async fn a_list_that_leads_back_to_its_own_page_is_not_taken_for_whole() {
         Reply::new(200, list.to_string())
     });
     let settings = settings(&stub, state.path());
-    let surveyed = survey(&settings, Arc::new(|_| ())).await;
+    let surveyed = read_inventory(&settings, Arc::new(|_| ())).await;
     let error = format!("{:?}", surveyed.unwrap_err());
     assert!(error.contains("does not end"), "{error}");
 }

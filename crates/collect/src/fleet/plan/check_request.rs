@@ -4,7 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::fleet::plan::variables::has_any;
-use crate::fleet::{FleetRequest, PlannedDevice, Playbook, Step, Survey, Wrong};
+use crate::fleet::{
+    Diagnostic, FleetInventory, FleetRequest, PlannedDevice, Playbook, SessionStep,
+};
 
 pub(crate) fn comment(request: &FleetRequest) -> &str {
     let own = request.comment.as_deref();
@@ -13,17 +15,17 @@ pub(crate) fn comment(request: &FleetRequest) -> &str {
         .trim()
 }
 
-pub(crate) fn check_comment(request: &FleetRequest) -> Vec<Wrong> {
+pub(crate) fn check_comment(request: &FleetRequest) -> Vec<Diagnostic> {
     let comment = comment(request);
     let mut wrong = Vec::new();
     if comment.is_empty() {
         wrong.push(
-            Wrong::new("comment", "the service wants one with every session")
+            Diagnostic::new("comment", "the service wants one with every session")
                 .hint("add --comment CASE-42"),
         );
     }
     if comment.chars().any(char::is_control) {
-        wrong.push(Wrong::new("comment", "holds a control character"));
+        wrong.push(Diagnostic::new("comment", "holds a control character"));
     }
     wrong
 }
@@ -31,9 +33,9 @@ pub(crate) fn check_comment(request: &FleetRequest) -> Vec<Wrong> {
 /// Variables given to a device that takes no part are a misspelled name.
 pub(crate) fn check_variables_names(
     playbook: &Playbook,
-    survey: &Survey,
+    survey: &FleetInventory,
     places: &[usize],
-) -> Vec<Wrong> {
+) -> Vec<Diagnostic> {
     let taking_part: HashSet<String> = places
         .iter()
         .filter_map(|place| survey.machines.get(*place))
@@ -49,7 +51,7 @@ pub(crate) fn check_variables_names(
     names
         .filter(|name| !taking_part.contains(*name))
         .map(|name| {
-            Wrong::new(
+            Diagnostic::new(
                 format!("[device.{name}]"),
                 "has variables and takes no part in the run",
             )
@@ -61,11 +63,11 @@ pub(crate) fn check_variables_names(
 pub(crate) fn check_library(
     devices: &[PlannedDevice],
     request: &FleetRequest,
-    survey: &Survey,
-) -> Vec<Wrong> {
+    survey: &FleetInventory,
+) -> Vec<Diagnostic> {
     let Some(library) = &survey.library else {
         return vec![
-            Wrong::new(
+            Diagnostic::new(
                 "library",
                 "could not be looked at, so its files are not checked",
             )
@@ -78,7 +80,7 @@ pub(crate) fn check_library(
     // Where no device is known, as written.
     let written = request.playbook.steps.iter().filter(|_| devices.is_empty());
     let mut missing: HashMap<&str, usize> = HashMap::new();
-    for name in planned.chain(written).filter_map(Step::library_file) {
+    for name in planned.chain(written).filter_map(SessionStep::library_file) {
         if !name.trim().is_empty() && !has_any(name) && !held.contains(&name.to_lowercase()) {
             *missing.entry(name).or_default() += 1;
         }
@@ -86,16 +88,16 @@ pub(crate) fn check_library(
     let mut missing: Vec<&str> = missing.into_keys().collect();
     missing.sort_unstable();
     let wrong = missing.into_iter().map(|name| {
-        Wrong::new("library", format!("holds no file {name}"))
+        Diagnostic::new("library", format!("holds no file {name}"))
             .hint("`library upload FILE` puts it there")
     });
     wrong.collect()
 }
 
-pub(crate) fn check_permissions(survey: &Survey) -> Option<Wrong> {
+pub(crate) fn check_permissions(survey: &FleetInventory) -> Option<Diagnostic> {
     let missing = &survey.missing_permissions;
     (!missing.is_empty()).then(|| {
-        Wrong::new(
+        Diagnostic::new(
             "permissions",
             format!("the token does not seem to hold {}", missing.join(", ")),
         )

@@ -4,17 +4,17 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::fleet::{Step, Wrong};
+use crate::fleet::{Diagnostic, SessionStep};
 
 /// **Source**: the run live response page: arguments must not hold these.
 const FORBIDDEN: [char; 5] = [';', '&', '|', '!', '$'];
 
 /// Everything wrong with the steps of one session.
-pub(crate) fn check_steps(steps: &[Step]) -> Vec<Wrong> {
+pub(crate) fn check_steps(steps: &[SessionStep]) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     if steps.is_empty() {
         wrong.push(
-            Wrong::new("steps", "there is nothing to run")
+            Diagnostic::new("steps", "there is nothing to run")
                 .hint("add --put FILE, --script NAME or --get PATH, or a playbook with [[step]]"),
         );
     }
@@ -23,7 +23,7 @@ pub(crate) fn check_steps(steps: &[Step]) -> Vec<Wrong> {
         let place = format!("step {} ({})", n + 1, step.kind());
         if step.rank() < before {
             wrong.push(
-                Wrong::new(
+                Diagnostic::new(
                     &place,
                     "the service runs PutFile, then RunScript, then GetFile",
                 )
@@ -36,12 +36,12 @@ pub(crate) fn check_steps(steps: &[Step]) -> Vec<Wrong> {
     wrong
 }
 
-fn check_step(place: &str, step: &Step) -> Vec<Wrong> {
+fn check_step(place: &str, step: &SessionStep) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     for (parameter, text) in step.clone().texts_mut() {
         let place = format!("{place} {parameter}");
         if text.trim().is_empty() {
-            wrong.push(Wrong::new(&place, "is empty"));
+            wrong.push(Diagnostic::new(&place, "is empty"));
         }
         wrong.extend(check_characters(&place, text));
         wrong.extend(match parameter {
@@ -53,22 +53,22 @@ fn check_step(place: &str, step: &Step) -> Vec<Wrong> {
     wrong
 }
 
-fn check_characters(place: &str, text: &str) -> Option<Wrong> {
+fn check_characters(place: &str, text: &str) -> Option<Diagnostic> {
     let control = text.chars().find(|c| c.is_control())?;
     Some(
-        Wrong::new(place, format!("holds a control character ({control:?})"))
+        Diagnostic::new(place, format!("holds a control character ({control:?})"))
             .hint("in TOML write paths in 'single quotes', where \\t is no tab"),
     )
 }
 
-fn check_args(place: &str, args: &str) -> Option<Wrong> {
+fn check_args(place: &str, args: &str) -> Option<Diagnostic> {
     let found: Vec<String> = FORBIDDEN
         .iter()
         .filter(|c| args.contains(**c))
         .map(|c| format!("`{c}`"))
         .collect();
     (!found.is_empty()).then(|| {
-        Wrong::new(
+        Diagnostic::new(
             place,
             format!("the service refuses arguments that hold {}", found.join(" ")),
         )
@@ -78,13 +78,13 @@ fn check_args(place: &str, args: &str) -> Option<Wrong> {
     })
 }
 
-fn check_path(place: &str, path: &str) -> Vec<Wrong> {
+fn check_path(place: &str, path: &str) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     // A share begins with two of them.
     let behind = path.get(2..).unwrap_or("");
     if behind.contains("\\\\") {
         wrong.push(
-            Wrong::new(place, format!("`{path}` holds doubled backslashes"))
+            Diagnostic::new(place, format!("`{path}` holds doubled backslashes"))
                 .hint("write each once: they are escaped on the way"),
         );
     }
@@ -95,16 +95,16 @@ fn check_path(place: &str, path: &str) -> Vec<Wrong> {
         || (bytes.get(1) == Some(&b':') && matches!(bytes.get(2), Some(b'\\' | b'/')));
     if !is_absolute && !path.trim().is_empty() {
         wrong.push(
-            Wrong::new(place, format!("`{path}` does not say where it begins"))
+            Diagnostic::new(place, format!("`{path}` does not say where it begins"))
                 .hint("write the whole path, such as 'C:\\Temp\\out.zip' or /tmp/out.zip"),
         );
     }
     wrong
 }
 
-fn check_library_name(place: &str, name: &str) -> Option<Wrong> {
+fn check_library_name(place: &str, name: &str) -> Option<Diagnostic> {
     name.contains(['/', '\\']).then(|| {
-        Wrong::new(place, format!("`{name}` is a path"))
+        Diagnostic::new(place, format!("`{name}` is a path"))
             .hint("name a file of the library; `library upload FILE` puts one there")
     })
 }
@@ -119,18 +119,18 @@ pub(crate) fn encoded(args: &str) -> String {
 mod tests {
     use super::*;
 
-    fn run(script: &str, args: &str) -> Step {
-        Step::Run {
+    fn run(script: &str, args: &str) -> SessionStep {
+        SessionStep::Run {
             script: script.into(),
             args: Some(args.into()),
         }
     }
 
-    fn get(path: &str) -> Step {
-        Step::Get { path: path.into() }
+    fn get(path: &str) -> SessionStep {
+        SessionStep::Get { path: path.into() }
     }
 
-    fn wrongs(steps: &[Step]) -> Vec<String> {
+    fn wrongs(steps: &[SessionStep]) -> Vec<String> {
         let found = check_steps(steps);
         found.iter().map(ToString::to_string).collect()
     }
@@ -155,7 +155,7 @@ mod tests {
             get("C:\\\\Temp\\\\a"),
             run("dir\\a.ps1", "-A 1; whoami | more"),
             get("C:\temp"),
-            Step::Put { file: " ".into() },
+            SessionStep::Put { file: " ".into() },
         ];
         let found = wrongs(&steps);
         for (n, part) in [

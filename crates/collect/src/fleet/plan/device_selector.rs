@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::fleet::{Machine, Wrong};
+use crate::fleet::{Diagnostic, MachineInfo};
 
 /// Machines named when a name fits several, and values when none is the one.
 const SHOWN_MAX: usize = 5;
 
 /// A word that means devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum DeviceSelector {
     /// Machine id, full or short name.
     Named(String),
     Tagged(String),
@@ -17,7 +17,7 @@ pub enum Wanted {
     Health(String),
 }
 
-impl Wanted {
+impl DeviceSelector {
     pub fn read(text: &str) -> Self {
         let text = text.trim();
         match text.split_once(':') {
@@ -45,7 +45,7 @@ impl Wanted {
     }
 
     /// What a machine has in that field.
-    fn values<'a>(&self, machine: &'a Machine) -> Vec<&'a str> {
+    fn values<'a>(&self, machine: &'a MachineInfo) -> Vec<&'a str> {
         match self {
             Self::Named(_) => Vec::new(),
             Self::Tagged(_) => machine.tags.iter().map(String::as_str).collect(),
@@ -54,7 +54,7 @@ impl Wanted {
         }
     }
 
-    fn takes(&self, machine: &Machine) -> bool {
+    fn takes(&self, machine: &MachineInfo) -> bool {
         let (_, wanted) = self.field();
         let mut values = self.values(machine).into_iter();
         values.any(|value| value.eq_ignore_ascii_case(wanted))
@@ -63,12 +63,12 @@ impl Wanted {
 
 /// Machines by everything they can be called.
 struct Names<'a> {
-    machines: &'a [Machine],
+    machines: &'a [MachineInfo],
     by_name: HashMap<String, Vec<usize>>,
 }
 
 impl<'a> Names<'a> {
-    fn new(machines: &'a [Machine]) -> Self {
+    fn new(machines: &'a [MachineInfo]) -> Self {
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         for (place, machine) in machines.iter().enumerate() {
             let names: BTreeSet<String> = [machine.id.as_str(), machine.label(), machine.short()]
@@ -82,16 +82,16 @@ impl<'a> Names<'a> {
         Self { machines, by_name }
     }
 
-    fn find(&self, name: &str) -> Result<usize, Wrong> {
+    fn find(&self, name: &str) -> Result<usize, Diagnostic> {
         let places = self.by_name.get(&name.to_lowercase());
         match places.map_or(&[][..], Vec::as_slice) {
             [place] => Ok(*place),
-            [] => Err(Wrong::new(
+            [] => Err(Diagnostic::new(
                 format!("device {name}"),
                 "the service knows no such machine",
             )
             .hint("by id, full or short name, or tag:T, group:G, health:H")),
-            places => Err(Wrong::new(
+            places => Err(Diagnostic::new(
                 format!("device {name}"),
                 format!(
                     "{} machines are called that: {}",
@@ -120,12 +120,12 @@ impl<'a> Names<'a> {
 /// The places of the machines that are meant, each once, in the order they
 /// were named; and every word that means none, or more than one where one was
 /// meant.
-pub(crate) fn resolve(typed: &[String], machines: &[Machine]) -> (Vec<usize>, Vec<Wrong>) {
+pub(crate) fn resolve(typed: &[String], machines: &[MachineInfo]) -> (Vec<usize>, Vec<Diagnostic>) {
     let names = Names::new(machines);
     let (mut meant, mut wrong) = (Vec::new(), Vec::new());
     let mut taken = BTreeSet::new();
     for text in typed {
-        match find(&names, &Wanted::read(text)) {
+        match find(&names, &DeviceSelector::read(text)) {
             Ok(places) => meant.extend(places.into_iter().filter(|place| taken.insert(*place))),
             Err(why) => wrong.push(why),
         }
@@ -133,15 +133,15 @@ pub(crate) fn resolve(typed: &[String], machines: &[Machine]) -> (Vec<usize>, Ve
     (meant, wrong)
 }
 
-fn find(names: &Names<'_>, wanted: &Wanted) -> Result<Vec<usize>, Wrong> {
-    if let Wanted::Named(name) = wanted {
+fn find(names: &Names<'_>, wanted: &DeviceSelector) -> Result<Vec<usize>, Diagnostic> {
+    if let DeviceSelector::Named(name) = wanted {
         return names.find(name).map(|place| vec![place]);
     }
     let (field, value) = wanted.field();
     if value.is_empty() {
         // A variable of the shell that is not set must not mean all machines
         // that have no group.
-        return Err(Wrong::new(
+        return Err(Diagnostic::new(
             format!("devices {field}:"),
             format!("names no {field}"),
         ));
@@ -152,7 +152,7 @@ fn find(names: &Names<'_>, wanted: &Wanted) -> Result<Vec<usize>, Wrong> {
         .map(|(place, _)| place)
         .collect();
     if places.is_empty() {
-        return Err(Wrong::new(
+        return Err(Diagnostic::new(
             format!("devices {field}:{value}"),
             format!("no machine has that {field}"),
         )
@@ -162,7 +162,7 @@ fn find(names: &Names<'_>, wanted: &Wanted) -> Result<Vec<usize>, Wrong> {
 }
 
 /// What stands there instead.
-fn there_are(machines: &[Machine], wanted: &Wanted) -> String {
+fn there_are(machines: &[MachineInfo], wanted: &DeviceSelector) -> String {
     let values: BTreeSet<&str> = machines
         .iter()
         .flat_map(|machine| wanted.values(machine))
@@ -183,13 +183,13 @@ fn there_are(machines: &[Machine], wanted: &Wanted) -> String {
 mod tests {
     use super::*;
 
-    fn machine(id: &str, name: &str, tag: &str) -> Machine {
+    fn machine(id: &str, name: &str, tag: &str) -> MachineInfo {
         let json = serde_json::json!({"id": id, "computerDnsName": name, "machineTags": [tag],
             "healthStatus": "Active", "rbacGroupName": "Servers"});
-        Machine::from_value(&json).unwrap()
+        MachineInfo::from_value(&json).unwrap()
     }
 
-    fn fleet() -> Vec<Machine> {
+    fn fleet() -> Vec<MachineInfo> {
         vec![
             machine("aa", "ws-1.contoso.example", "vip"),
             machine("bb", "ws-2.contoso.example", "vip"),

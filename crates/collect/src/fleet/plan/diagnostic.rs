@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// Something that keeps a run from starting, found before its first call.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Wrong {
+pub struct Diagnostic {
     /// `step 2 (RunScript)`, `device ws-1`, `library`, `permissions`.
     pub place: String,
     pub message: String,
@@ -13,7 +13,7 @@ pub struct Wrong {
     pub is_warning: bool,
 }
 
-impl Wrong {
+impl Diagnostic {
     pub(crate) fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             place: place.into(),
@@ -34,7 +34,7 @@ impl Wrong {
     }
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.message)
     }

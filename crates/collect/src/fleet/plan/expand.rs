@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use crate::fleet::plan::check_steps::{check_steps, encoded};
 use crate::fleet::plan::variables::{fill, has_any};
-use crate::fleet::{FleetRequest, Machine, Playbook, Step, Wrong};
+use crate::fleet::{Diagnostic, FleetRequest, MachineInfo, Playbook, SessionStep};
 
 /// Steps with their variables filled in, and what was wrong with them.
 #[derive(Default)]
 pub(crate) struct Filled {
     /// Of steps without variables: the same for all.
-    shared: Option<Vec<Step>>,
+    shared: Option<Vec<SessionStep>>,
     /// What is wrong, on how many devices, and the first of them.
-    wrong: BTreeMap<Wrong, (usize, String)>,
+    wrong: BTreeMap<Diagnostic, (usize, String)>,
 }
 
 impl Filled {
-    pub fn steps_of(&mut self, machine: &Machine, request: &FleetRequest) -> Vec<Step> {
+    pub fn steps_of(&mut self, machine: &MachineInfo, request: &FleetRequest) -> Vec<SessionStep> {
         if let Some(shared) = &self.shared {
             return shared.clone();
         }
@@ -29,7 +29,7 @@ impl Filled {
                     Ok(filled) => *text = filled,
                     Err(why) => {
                         let place = format!("step {} {parameter}", n + 1);
-                        self.note(Wrong::new(place, why), machine);
+                        self.note(Diagnostic::new(place, why), machine);
                     }
                 }
                 if parameter == "Args" && request.encode_args {
@@ -46,12 +46,12 @@ impl Filled {
         steps
     }
 
-    fn note(&mut self, wrong: Wrong, machine: &Machine) {
+    fn note(&mut self, wrong: Diagnostic, machine: &MachineInfo) {
         let met = self.wrong.entry(wrong);
         met.or_insert_with(|| (0, machine.label().to_string())).0 += 1;
     }
 
-    pub fn wrong(self) -> Vec<Wrong> {
+    pub fn wrong(self) -> Vec<Diagnostic> {
         let is_shared = self.shared.is_some();
         let said = self.wrong.into_iter().map(|(mut wrong, (count, first))| {
             if !is_shared {
@@ -69,7 +69,7 @@ impl Filled {
 
 /// A variable's value on a device: what every device has, then its own, then
 /// the playbook's.
-fn value<'a>(machine: &'a Machine, playbook: &'a Playbook, name: &str) -> Option<&'a str> {
+fn value<'a>(machine: &'a MachineInfo, playbook: &'a Playbook, name: &str) -> Option<&'a str> {
     match name {
         "device" => Some(machine.label()),
         "short" => Some(machine.short()),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::fetch::counters::Tally;
 use crate::fleet::plan::device_selector;
-use crate::fleet::{Machine, Survey};
+use crate::fleet::{FleetInventory, MachineInfo};
 use crate::service::api::Api;
 use crate::service::auth::jwt;
 use crate::service::auth::jwt::TO_LIST;
@@ -22,16 +22,19 @@ const NEEDED: [&[&str]; 3] = [&["Machine.LiveResponse"], TO_LIST, &["Library.Man
 /// Reads the inventory of the tenant.
 ///
 /// **Errors**: the sign-in or a list failed. A library that the service refuses
-/// to show is no error: [`Survey::library`] is `None` then.
+/// to show is no error: [`FleetInventory::library`] is `None` then.
 ///
 /// **Cost**: one list of all machines and one of the library.
-pub async fn survey(settings: &CollectSettings, events: Events) -> Result<Survey, CollectError> {
+pub async fn read_inventory(
+    settings: &CollectSettings,
+    events: Events,
+) -> Result<FleetInventory, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
     let api = Api::open(settings, clock, Arc::new(Tally::new(events))).await?;
     let missing_permissions = missing_permissions(&api).await?;
     let (machines, now) = list_machines(&api, None).await?;
-    Ok(Survey {
+    Ok(FleetInventory {
         machines,
         library: library_names(&api).await?,
         missing_permissions,
@@ -56,14 +59,14 @@ async fn missing_permissions(api: &Api) -> Result<Vec<String>, CollectError> {
 pub(crate) async fn list_machines(
     api: &Api,
     filter: Option<&str>,
-) -> Result<(Vec<Machine>, Option<Timestamp>), CollectError> {
+) -> Result<(Vec<MachineInfo>, Option<Timestamp>), CollectError> {
     let mut url = api.url("machines");
     if let Some(filter) = filter {
         url.set_query(Some(&format!("$filter={filter}")));
     }
     let (mut machines, mut seen) = (Vec::new(), HashSet::new());
     let date = for_each_entity(api, ApiCall::Machines, url, |value| {
-        let machine = Machine::from_value(&value);
+        let machine = MachineInfo::from_value(&value);
         machines.extend(machine.filter(|m| seen.insert(m.id.clone())));
     })
     .await?;

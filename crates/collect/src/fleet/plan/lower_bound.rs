@@ -14,11 +14,11 @@ const LINKS_PER_MINUTE: u64 = rate_limit::CALLS_PER_MINUTE as u64;
 const LINKS_PER_HOUR: u64 = rate_limit::CALLS_PER_HOUR as u64;
 /// Two minutes in the queue, some seconds of work, 37 s until the service says
 /// so: as seen on a tenant.
-pub const SESSION_USUAL: Duration = Duration::from_secs(160);
+pub const TYPICAL_SESSION_TIME: Duration = Duration::from_secs(160);
 
 /// What a run needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Needs {
+pub struct Workload {
     pub starts: u64,
     pub links: u64,
     /// All sessions one after the other.
@@ -29,7 +29,7 @@ pub struct Needs {
 ///
 /// **Units**: service time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Bound {
+pub struct LowerBound {
     /// 100 links a minute and 1,500 an hour.
     pub links: Duration,
     /// 10 starts a minute.
@@ -38,8 +38,8 @@ pub struct Bound {
     pub sessions: Duration,
 }
 
-impl Bound {
-    pub fn of(needs: Needs) -> Self {
+impl LowerBound {
+    pub fn new(needs: Workload) -> Self {
         Self {
             links: of_links(needs.links),
             starts: Duration::from_secs(60 * (needs.starts.saturating_sub(1) / STARTS_PER_MINUTE)),
@@ -75,8 +75,8 @@ fn of_links(n: u64) -> Duration {
 mod tests {
     use super::*;
 
-    fn bound(starts: u64, links: u64, session_s: u64) -> Bound {
-        Bound::of(Needs {
+    fn bound(starts: u64, links: u64, session_s: u64) -> LowerBound {
+        LowerBound::new(Workload {
             starts,
             links,
             session_time: Duration::from_secs(session_s),

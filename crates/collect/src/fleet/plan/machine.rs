@@ -7,7 +7,7 @@ use evidence::Time;
 
 /// A device that could be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
+pub struct MachineInfo {
     pub id: String,
     /// Full name, where the service knows one.
     pub name: Option<String>,
@@ -24,7 +24,7 @@ pub struct Machine {
 /// reports fully once a day.
 const SILENT_SECONDS: i64 = 26 * 3_600;
 
-impl Machine {
+impl MachineInfo {
     /// `None` where there is no id: nothing could be run on it.
     pub(crate) fn from_value(value: &Value) -> Option<Self> {
         let text = |name: &str| value[name].as_str().unwrap_or_default().to_string();
@@ -74,7 +74,7 @@ mod tests {
         let machine = |health: &str, seen: &str| {
             let json = serde_json::json!({"id": "f1", "computerDnsName": "ws-1.contoso.example",
                 "healthStatus": health, "lastSeen": seen, "machineTags": ["a", 7]});
-            Machine::from_value(&json).unwrap()
+            MachineInfo::from_value(&json).unwrap()
         };
         let now = "2026-02-04T12:00:00Z".parse().ok();
         let well = machine("Active", "2026-02-04T11:00:00.1234567Z");
@@ -83,6 +83,9 @@ mod tests {
         assert!(machine("Inactive", "2026-02-04T11:00:00Z").is_likely_away(now));
         assert!(machine("Active", "2026-02-01T11:00:00Z").is_likely_away(now));
         assert!(!machine("", "").is_likely_away(now));
-        assert_eq!(Machine::from_value(&serde_json::json!({"id": null})), None);
+        assert_eq!(
+            MachineInfo::from_value(&serde_json::json!({"id": null})),
+            None
+        );
     }
 }

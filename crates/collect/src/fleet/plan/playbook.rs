@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::CollectError;
-use crate::fleet::Step;
+use crate::fleet::SessionStep;
 use crate::fleet::plan::variables::Variables;
 
 /// A playbook is a page; a longer file is a mistaken path.
@@ -36,9 +36,9 @@ pub const PLAYBOOK_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Playbook {
     pub comment: Option<String>,
-    /// Devices it names itself; see [`super::Wanted`].
+    /// Devices it names itself; see [`super::DeviceSelector`].
     pub devices: Vec<String>,
-    pub steps: Vec<Step>,
+    pub steps: Vec<SessionStep>,
     pub variables: Variables,
     /// By the name or id a person wrote, in lower case.
     pub by_device: BTreeMap<String, Variables>,
@@ -73,7 +73,8 @@ impl Playbook {
     /// **Errors**: what TOML or the playbook does not allow, with its place.
     pub fn read(text: &str) -> Result<Self, CollectError> {
         let refuse = |why: String| CollectError::Playbook { why };
-        let written: Written = toml::from_str(text).map_err(|e| refuse(toml_fault(text, &e)))?;
+        let written: Written =
+            toml::from_str(text).map_err(|e| refuse(describe_toml_error(text, &e)))?;
         let steps = written
             .step
             .into_iter()
@@ -110,7 +111,7 @@ impl Playbook {
 
 /// What is wrong in a page of TOML and in which line, without quoting it: a
 /// line may hold a secret.
-pub fn toml_fault(text: &str, error: &toml::de::Error) -> String {
+pub fn describe_toml_error(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().replace('\n', ", ");
     let before = error.span().and_then(|span| text.get(..span.start));
     match before {
@@ -120,11 +121,11 @@ pub fn toml_fault(text: &str, error: &toml::de::Error) -> String {
 }
 
 impl WrittenStep {
-    fn read(self) -> Result<Step, String> {
+    fn read(self) -> Result<SessionStep, String> {
         match (self.put, self.run, self.get, self.args) {
-            (Some(file), None, None, None) => Ok(Step::Put { file }),
-            (None, Some(script), None, args) => Ok(Step::Run { script, args }),
-            (None, None, Some(path), None) => Ok(Step::Get { path }),
+            (Some(file), None, None, None) => Ok(SessionStep::Put { file }),
+            (None, Some(script), None, args) => Ok(SessionStep::Run { script, args }),
+            (None, None, Some(path), None) => Ok(SessionStep::Get { path }),
             (_, None, _, Some(_)) => Err("`args` belong to a `run`".into()),
             _ => Err("expected one of `put`, `run` and `get`".into()),
         }
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn a_playbook_reads_with_steps_in_order_and_variables_by_device() {
         let playbook = Playbook::read(PAGE).unwrap();
-        let kinds: Vec<_> = playbook.steps.iter().map(Step::kind).collect();
+        let kinds: Vec<_> = playbook.steps.iter().map(SessionStep::kind).collect();
         assert_eq!(kinds, ["PutFile", "RunScript", "GetFile"]);
         assert_eq!(playbook.value(&["x", "ws-1"], "out"), Some("D:\\Temp"));
         assert_eq!(playbook.value(&["ws-2"], "out"), Some("C:\\Temp"));

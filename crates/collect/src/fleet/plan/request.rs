@@ -13,10 +13,10 @@ use crate::fleet::plan::check_request::{
 use crate::fleet::plan::check_steps::check_steps;
 use crate::fleet::plan::device_selector;
 use crate::fleet::plan::expand::Filled;
-use crate::fleet::plan::lower_bound::{Bound, Needs, SESSION_USUAL};
+use crate::fleet::plan::lower_bound::{LowerBound, TYPICAL_SESSION_TIME, Workload};
 use crate::fleet::plan::step::{body, start_path};
-use crate::fleet::run_id::Mark;
-use crate::fleet::{Machine, Playbook, RunId, Step, Wrong};
+use crate::fleet::run_id::AttemptMark;
+use crate::fleet::{Diagnostic, MachineInfo, Playbook, RunId, SessionStep};
 use evidence::Time;
 
 /// What a person asks for.
@@ -33,8 +33,8 @@ pub struct FleetRequest {
 
 /// What the service said before the plan was made.
 #[derive(Clone, Debug, Default)]
-pub struct Survey {
-    pub machines: Vec<Machine>,
+pub struct FleetInventory {
+    pub machines: Vec<MachineInfo>,
     /// Names in the library; `None` where it could not be looked at.
     pub library: Option<Vec<String>>,
     /// What the token does not seem to hold.
@@ -48,7 +48,7 @@ pub struct Survey {
 pub struct PlannedDevice {
     pub machine_id: String,
     pub name: String,
-    pub steps: Vec<Step>,
+    pub steps: Vec<SessionStep>,
     pub likely_away: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Time>,
@@ -70,9 +70,9 @@ pub struct FleetPlan {
     pub id: RunId,
     pub comment: String,
     pub devices: Vec<PlannedDevice>,
-    pub bound: Bound,
+    pub bound: LowerBound,
     /// Said, and no reason not to start.
-    pub warnings: Vec<Wrong>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// A request as it will be sent.
@@ -88,7 +88,7 @@ impl FleetPlan {
     /// **Errors**: all that is wrong, at once.
     ///
     /// **Cost**: well under a second for 20,000 devices.
-    pub fn new(request: &FleetRequest, survey: &Survey) -> Result<Self, Vec<Wrong>> {
+    pub fn new(request: &FleetRequest, survey: &FleetInventory) -> Result<Self, Vec<Diagnostic>> {
         let mut wrong = check_comment(request);
         let devices = plan_devices(request, survey, &mut wrong);
         wrong.extend(check_library(&devices, request, survey));
@@ -101,15 +101,15 @@ impl FleetPlan {
     /// **Errors**: all that is wrong, at once.
     pub fn of_steps(
         comment: &str,
-        steps: &[(String, Vec<Step>)],
-        survey: &Survey,
-    ) -> Result<Self, Vec<Wrong>> {
+        steps: &[(String, Vec<SessionStep>)],
+        survey: &FleetInventory,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let request = FleetRequest {
             comment: Some(comment.to_string()),
             ..FleetRequest::default()
         };
         let mut wrong = check_comment(&request);
-        let known: HashMap<String, &Machine> = survey
+        let known: HashMap<String, &MachineInfo> = survey
             .machines
             .iter()
             .map(|machine| (machine.id.to_lowercase(), machine))
@@ -120,7 +120,7 @@ impl FleetPlan {
             of_steps.extend(check_steps(steps));
             match known.get(&id.to_lowercase()) {
                 Some(machine) => devices.push(planned(machine, steps.clone(), survey)),
-                None => wrong.push(Wrong::new(
+                None => wrong.push(Diagnostic::new(
                     format!("device {id}"),
                     "the service knows no such machine",
                 )),
@@ -135,10 +135,10 @@ impl FleetPlan {
     fn checked(
         comment: &str,
         devices: Vec<PlannedDevice>,
-        mut wrong: Vec<Wrong>,
-    ) -> Result<Self, Vec<Wrong>> {
+        mut wrong: Vec<Diagnostic>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let id = RunId::random().unwrap_or_else(|error| {
-            wrong.push(Wrong::new("run", error.to_string()));
+            wrong.push(Diagnostic::new("run", error.to_string()));
             RunId::from_bytes([0; 8])
         });
         let (warnings, wrong): (Vec<_>, Vec<_>) = wrong.into_iter().partition(|w| w.is_warning);
@@ -148,7 +148,7 @@ impl FleetPlan {
         Ok(Self {
             id,
             comment: comment.trim().to_string(),
-            bound: Bound::of(needs(&devices)),
+            bound: LowerBound::new(needs(&devices)),
             devices,
             warnings,
         })
@@ -157,7 +157,7 @@ impl FleetPlan {
     /// Every request of the first attempts, in the order of the devices.
     pub fn calls(&self) -> impl Iterator<Item = PlannedCall> + '_ {
         self.devices.iter().zip(1..).map(|(device, place)| {
-            let mark = Mark {
+            let mark = AttemptMark {
                 run: self.id,
                 place,
                 attempt: 1,
@@ -173,24 +173,25 @@ impl FleetPlan {
 }
 
 /// What a run of these devices needs at least.
-pub(crate) fn needs(devices: &[PlannedDevice]) -> Needs {
+pub(crate) fn needs(devices: &[PlannedDevice]) -> Workload {
     let links = devices
         .iter()
         .flat_map(|device| &device.steps)
         .filter(|step| step.has_result())
         .count();
     let starts = devices.len() as u64;
-    Needs {
+    Workload {
         starts,
         links: links as u64,
-        session_time: SESSION_USUAL.saturating_mul(u32::try_from(starts).unwrap_or(u32::MAX)),
+        session_time: TYPICAL_SESSION_TIME
+            .saturating_mul(u32::try_from(starts).unwrap_or(u32::MAX)),
     }
 }
 
 fn plan_devices(
     request: &FleetRequest,
-    survey: &Survey,
-    wrong: &mut Vec<Wrong>,
+    survey: &FleetInventory,
+    wrong: &mut Vec<Diagnostic>,
 ) -> Vec<PlannedDevice> {
     let playbook = &request.playbook;
     let typed: Vec<String> = playbook
@@ -201,7 +202,7 @@ fn plan_devices(
         .collect();
     if typed.is_empty() {
         wrong.push(
-            Wrong::new("devices", "none was named")
+            Diagnostic::new("devices", "none was named")
                 .hint("add --devices NAME, a file of names, or tag:T, group:G, health:H"),
         );
     }
@@ -221,7 +222,11 @@ fn plan_devices(
     devices
 }
 
-fn planned(machine: &Machine, steps: Vec<Step>, survey: &Survey) -> PlannedDevice {
+fn planned(
+    machine: &MachineInfo,
+    steps: Vec<SessionStep>,
+    survey: &FleetInventory,
+) -> PlannedDevice {
     PlannedDevice {
         machine_id: machine.id.clone(),
         name: machine.label().to_string(),
@@ -235,13 +240,13 @@ fn planned(machine: &Machine, steps: Vec<Step>, survey: &Survey) -> PlannedDevic
 mod tests {
     use super::*;
 
-    fn survey(devices: usize) -> Survey {
+    fn survey(devices: usize) -> FleetInventory {
         let machines = (0..devices).map(|n| {
-            Machine::from_value(&serde_json::json!({"id": format!("{n:040x}"),
+            MachineInfo::from_value(&serde_json::json!({"id": format!("{n:040x}"),
                 "computerDnsName": format!("ws-{n}.contoso.example"), "healthStatus": "Active",
                 "lastSeen": "2026-02-04T11:00:00Z", "machineTags": ["all"]}))
         });
-        Survey {
+        FleetInventory {
             machines: machines.flatten().collect(),
             library: Some(vec!["Collect.ps1".into(), "kape.zip".into()]),
             missing_permissions: Vec::new(),
@@ -275,7 +280,7 @@ mod tests {
         let plan = FleetPlan::new(&request(PAGE), &survey(2)).unwrap();
         assert_eq!(
             plan.devices[1].steps[1],
-            Step::Get {
+            SessionStep::Get {
                 path: "D:\\Temp\\ws-1.zip".into()
             }
         );
@@ -285,11 +290,11 @@ mod tests {
             format!("/api/machines/{:040x}/runliveresponse", 0)
         );
         let sent = calls[0].body["Comment"].as_str().unwrap();
-        assert_eq!(Mark::find(sent).unwrap().place, 1);
+        assert_eq!(AttemptMark::find(sent).unwrap().place, 1);
         assert!(sent.starts_with("CASE-42 "));
         assert_eq!(
             plan.bound.longest(),
-            2 * crate::fleet::plan::lower_bound::SESSION_USUAL / 25
+            2 * crate::fleet::plan::lower_bound::TYPICAL_SESSION_TIME / 25
         );
     }
 
@@ -336,7 +341,7 @@ mod tests {
         let plan = FleetPlan::new(&request, &survey(1)).unwrap();
         assert_eq!(
             plan.devices[0].steps[0],
-            Step::Run {
+            SessionStep::Run {
                 script: "collect.ps1".into(),
                 args: Some("YQA7AGIA".into())
             }
@@ -345,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_missing_permission_warns_and_stops_nothing() {
-        let survey = Survey {
+        let survey = FleetInventory {
             missing_permissions: vec!["Machine.LiveResponse".into()],
             library: None,
             ..survey(1)

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// A command, with every variable filled in once it stands in a plan.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum Step {
+pub enum SessionStep {
     /// Puts a file of the library on the device.
     Put { file: String },
     /// Runs a script of the library.
@@ -26,7 +26,7 @@ pub(crate) fn start_path(machine_id: &str) -> String {
     format!("machines/{machine_id}/runliveresponse")
 }
 
-impl Step {
+impl SessionStep {
     /// The service takes steps in this order only.
     pub fn rank(&self) -> u8 {
         match self {
@@ -97,7 +97,7 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for SessionStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Put { file } => write!(f, "put {file}"),
@@ -112,8 +112,8 @@ impl fmt::Display for Step {
 }
 
 /// The body of the request that runs `steps`.
-pub(crate) fn body(steps: &[Step], comment: &str) -> Value {
-    let commands: Vec<_> = steps.iter().map(Step::to_json).collect();
+pub(crate) fn body(steps: &[SessionStep], comment: &str) -> Value {
+    let commands: Vec<_> = steps.iter().map(SessionStep::to_json).collect();
     json!({"Commands": commands, "Comment": comment})
 }
 
@@ -124,14 +124,14 @@ mod tests {
     #[test]
     fn the_body_has_the_names_the_service_is_strict_about() {
         let steps = [
-            Step::Put {
+            SessionStep::Put {
                 file: "kape.zip".into(),
             },
-            Step::Run {
+            SessionStep::Run {
                 script: "run.ps1".into(),
                 args: Some("-Out C:\\Temp".into()),
             },
-            Step::Get {
+            SessionStep::Get {
                 path: "C:\\Temp\\out.zip".into(),
             },
         ];

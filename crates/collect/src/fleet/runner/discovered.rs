@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::SeenAction;
 use crate::fetch::collector::Run;
-use crate::fleet::runner::Fleet;
+use crate::fleet::runner::FleetRunner;
 use crate::service::list;
 use evidence::Action;
 
@@ -14,9 +14,9 @@ use evidence::Action;
 ///
 /// **Memory**: what a few seconds of calls bring.
 #[derive(Default)]
-pub(crate) struct Inbox(Mutex<Vec<Action>>);
+pub(crate) struct DiscoveredActions(Mutex<Vec<Action>>);
 
-impl Inbox {
+impl DiscoveredActions {
     fn lock(&self) -> MutexGuard<'_, Vec<Action>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -26,7 +26,7 @@ impl Inbox {
     }
 }
 
-impl Fleet {
+impl FleetRunner {
     /// Keeps an action: what the schedule is told after this is planned from
     /// before the run is at rest. What is too large is told, and its results
     /// are not fetched.

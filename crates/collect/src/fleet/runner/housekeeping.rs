@@ -8,9 +8,9 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::Moment;
 use crate::fetch::collector::Run;
-use crate::fleet::runner::{Fleet, reconcile};
-use crate::fleet::schedule::{Cancel, Schedule};
-use crate::fleet::{Cancelling, Counts, DeviceState, FleetOrder, FleetRecord, RunId};
+use crate::fleet::runner::{FleetRunner, reconcile};
+use crate::fleet::schedule::{Schedule, SessionCancel};
+use crate::fleet::{CancelReason, DeviceState, FleetCounts, FleetOrder, FleetRecord, RunId};
 use crate::service::api::{Ask, CallError};
 use crate::{ApiCall, CollectError, CollectProgress, SinkError};
 use evidence::Time;
@@ -20,7 +20,7 @@ use evidence::Time;
 const CANCELS_MAX: usize = 8;
 
 /// Everything besides starting, until the run halts or is at rest.
-pub(crate) async fn tend(run: Arc<Run>, fleet: Arc<Fleet>) {
+pub(crate) async fn tend(run: Arc<Run>, fleet: Arc<FleetRunner>) {
     let tended = run.unless_halted(tend_all(&run, &fleet)).await;
     if let Some(Err(error)) = tended {
         run.fail(error);
@@ -28,7 +28,7 @@ pub(crate) async fn tend(run: Arc<Run>, fleet: Arc<Fleet>) {
 }
 
 /// A person is heard and the record kept while calls wait for their budgets.
-async fn tend_all(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+async fn tend_all(run: &Arc<Run>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
     fleet.check_owner(run).await?;
     tokio::select! {
         ended = keep_and_tell(run, fleet) => ended,
@@ -38,8 +38,8 @@ async fn tend_all(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError
 }
 
 /// Ends when nothing more can be started.
-async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    let mut told = Counts::default();
+async fn keep_and_tell(run: &Run, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+    let mut told = FleetCounts::default();
     loop {
         hear(run, fleet).await?;
         fleet.keep(run).await?;
@@ -63,7 +63,7 @@ async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError
 
 /// What lists do not tell, each call waiting for its own budget; never ends by
 /// itself.
-async fn look(run: &Run, fleet: &Arc<Fleet>) {
+async fn look(run: &Run, fleet: &Arc<FleetRunner>) {
     let mut machines_at = Moment::default();
     loop {
         reconcile::look_at_unseen(run, fleet).await;
@@ -76,7 +76,7 @@ async fn look(run: &Run, fleet: &Arc<Fleet>) {
 }
 
 /// That the last device is settled, or one is not after all.
-async fn mark_end(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+async fn mark_end(run: &Run, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
     let is_over = fleet.lock().is_over();
     if fleet.lock_head().over.is_some() == is_over {
         return Ok(());
@@ -89,7 +89,7 @@ async fn mark_end(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
 /// Results may be collected for hours after the last session. Nothing is
 /// started any more by then, so whoever leaves an order is to be told that
 /// nobody hears it.
-async fn hear_on_or_end(fleet: &Fleet) -> Result<(), CollectError> {
+async fn hear_on_or_end(fleet: &FleetRunner) -> Result<(), CollectError> {
     let hears = !fleet.lock().is_at_rest();
     if hears == fleet.hears.load(Ordering::Acquire) {
         return Ok(());
@@ -105,7 +105,7 @@ async fn hear_on_or_end(fleet: &Fleet) -> Result<(), CollectError> {
 
 /// Obeys what was ordered. An order goes once what was done about it is in
 /// the record: a kill in between has it obeyed again, never forgotten.
-async fn hear(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+async fn hear(run: &Run, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
     let orders = fleet.asked(FleetRecord::orders).await?;
     if orders.is_empty() {
         return Ok(());
@@ -124,7 +124,7 @@ async fn hear(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
     Ok(())
 }
 
-impl Fleet {
+impl FleetRunner {
     /// A verb of the record about what a person ordered, off the async
     /// threads.
     async fn asked<T: Send + 'static>(
@@ -191,7 +191,7 @@ fn cancel_named(schedule: &mut Schedule, id: &str, now: Moment) -> String {
 /// Cancels what is due, a few at a time: a person's word and the sessions that
 /// parking frees wait neither for the looking nor behind a call that hangs.
 /// Never ends by itself.
-async fn cancel_due(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+async fn cancel_due(run: &Arc<Run>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
     let mut under_way = JoinSet::new();
     loop {
         let due = fleet.lock().due_to_cancel(run.clock.now());
@@ -220,14 +220,18 @@ fn done(ended: Option<Result<Result<(), CollectError>, JoinError>>) -> Result<()
 }
 
 /// One call; what fails is due again in a minute.
-async fn cancel(run: Arc<Run>, fleet: Arc<Fleet>, due: Cancel) -> Result<(), CollectError> {
+async fn cancel(
+    run: Arc<Run>,
+    fleet: Arc<FleetRunner>,
+    due: SessionCancel,
+) -> Result<(), CollectError> {
     let path = format!("machineactions/{}/cancel", due.action);
     let comment = serde_json::json!({"Comment": fleet.cancel_comment(due.why)});
     let body = comment.to_string().into_bytes();
     let ask = Ask::post(ApiCall::Cancel, run.api.url(&path), body);
     let answer = match due.why {
-        Cancelling::Asked => run.api.call(&ask).await.map(drop),
-        Cancelling::Parked => cancel_if_it_waits(&run, &fleet, due, &ask).await,
+        CancelReason::Requested => run.api.call(&ask).await.map(drop),
+        CancelReason::Parked => cancel_if_it_waits(&run, &fleet, due, &ask).await,
     };
     match answer {
         Err(CallError::Fatal(error)) => Err(error),
@@ -245,8 +249,8 @@ async fn cancel(run: Arc<Run>, fleet: Arc<Fleet>, due: Cancel) -> Result<(), Col
 /// A device may have come while the call waited for its budget or for the host.
 async fn cancel_if_it_waits(
     run: &Run,
-    fleet: &Fleet,
-    due: Cancel,
+    fleet: &FleetRunner,
+    due: SessionCancel,
     ask: &Ask,
 ) -> Result<(), CallError> {
     let (ticket, token) = run.api.ready(ApiCall::Cancel).await?;
@@ -264,12 +268,12 @@ async fn cancel_if_it_waits(
     }
 }
 
-impl Fleet {
-    fn cancel_comment(&self, why: Cancelling) -> String {
+impl FleetRunner {
+    fn cancel_comment(&self, why: CancelReason) -> String {
         let id = self.lock().id;
         match why {
-            Cancelling::Parked => format!("afteraction {id}: the device is away"),
-            Cancelling::Asked => format!("afteraction {id}: cancelled"),
+            CancelReason::Parked => format!("afteraction {id}: the device is away"),
+            CancelReason::Requested => format!("afteraction {id}: cancelled"),
         }
     }
 }

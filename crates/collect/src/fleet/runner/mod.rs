@@ -25,12 +25,12 @@ use crate::fleet::plan::lower_bound::SESSIONS_MAX;
 use crate::fleet::record::to_value;
 use crate::fleet::report::{FleetReport, report};
 use crate::fleet::schedule::Schedule;
-use crate::fleet::{FleetRecord, RunRecord, RunState, SESSION_USUAL};
+use crate::fleet::{FleetRecord, RunRecord, RunState, TYPICAL_SESSION_TIME};
 use crate::service::rate_limit::{Room, STARTS_PER_MINUTE};
 use crate::{CollectError, CollectSettings, Events, ResultSink, Secret, SinkError};
 use evidence::{Action, ActionId};
 
-use crate::fleet::runner::discovered::Inbox;
+use crate::fleet::runner::discovered::DiscoveredActions;
 pub(crate) use crate::fleet::runner::housekeeping::tend;
 pub(crate) use crate::fleet::runner::starts::start_all;
 
@@ -40,7 +40,7 @@ const IN_FLIGHT_MAX: usize = STARTS_PER_MINUTE;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A run and its record, shared by the parts of the collector.
-pub(crate) struct Fleet {
+pub(crate) struct FleetRunner {
     schedule: Mutex<Schedule>,
     head: Mutex<RunRecord>,
     record: Arc<dyn FleetRecord>,
@@ -51,10 +51,10 @@ pub(crate) struct Fleet {
     /// the thread that writes, which goes on when nobody waits for it any more.
     writing: Mutex<()>,
     /// Found outside of lists, for the lister.
-    inbox: Inbox,
-    asking: Mutex<Asking>,
+    inbox: DiscoveredActions,
+    asking: Mutex<ResultPacing>,
     in_flight: Arc<Semaphore>,
-    refused: Mutex<Refused>,
+    refused: Mutex<TokenRejections>,
     /// Whether what a person orders is heard: while anything may be started.
     hears: AtomicBool,
     /// Set once the run is known to be of the tenant we are signed in to.
@@ -63,12 +63,12 @@ pub(crate) struct Fleet {
 
 /// Tokens the service refused since it took one.
 #[derive(Default)]
-struct Refused {
+struct TokenRejections {
     last: Option<Secret>,
     in_a_row: u32,
 }
 
-impl Refused {
+impl TokenRejections {
     /// Counts a token once, of however many starts that left with it; the same
     /// again where `next`, what came instead, is no other. Returns how many
     /// that makes.
@@ -83,7 +83,7 @@ impl Refused {
 
 /// How results are asked for.
 #[derive(Default)]
-struct Asking {
+struct ResultPacing {
     every: Duration,
     delay: Delay,
 }
@@ -102,7 +102,7 @@ pub async fn run_fleet(
     let clock = Clock::new(settings.pace.time_scale);
     let mut settings = settings;
     settings.filter.comment = Some(state.run.id.mark());
-    let fleet = Arc::new(Fleet::new(state, record, clock));
+    let fleet = Arc::new(FleetRunner::new(state, record, clock));
     let (collected, failure) =
         collector::pump(settings, vault, events, stop, Some(fleet.clone())).await;
     let head = fleet.lock_head().clone();
@@ -110,7 +110,7 @@ pub async fn run_fleet(
     (report, failure)
 }
 
-impl Fleet {
+impl FleetRunner {
     fn new(state: RunState, record: Arc<dyn FleetRecord>, clock: Clock) -> Self {
         let schedule = Schedule::new(&state.run, state.devices, clock, clock.now());
         Self {
@@ -119,7 +119,7 @@ impl Fleet {
             record,
             happened: Notify::new(),
             writing: Mutex::default(),
-            inbox: Inbox::default(),
+            inbox: DiscoveredActions::default(),
             asking: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             refused: Mutex::default(),
@@ -128,7 +128,7 @@ impl Fleet {
         }
     }
 
-    fn lock_refused(&self) -> MutexGuard<'_, Refused> {
+    fn lock_refused(&self) -> MutexGuard<'_, TokenRejections> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -184,7 +184,7 @@ impl Fleet {
     /// end, and then as often. `queued`: results of commands that are over.
     pub fn pace_asking(&self, rooms: &[Room], queued: u64) -> Duration {
         let (devices, results) = self.lock().to_come();
-        let sessions_a_minute = SESSIONS_MAX as f64 * 60.0 / SESSION_USUAL.as_secs_f64();
+        let sessions_a_minute = SESSIONS_MAX as f64 * 60.0 / TYPICAL_SESSION_TIME.as_secs_f64();
         let to_come = ToCome {
             queued,
             later: results,
@@ -205,7 +205,7 @@ impl Fleet {
         self.lock_asking().delay.met(in_vain, there);
     }
 
-    fn lock_asking(&self) -> MutexGuard<'_, Asking> {
+    fn lock_asking(&self) -> MutexGuard<'_, ResultPacing> {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -316,7 +316,7 @@ impl Fleet {
     }
 }
 
-impl Fleet {
+impl FleetRunner {
     /// Until something happened, or for a moment.
     async fn pause(&self, clock: Clock) {
         tokio::select! {
@@ -337,8 +337,10 @@ async fn owner(run: &Run) -> Result<Option<String>, CollectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::schedule::Answer;
-    use crate::fleet::{Bound, FleetOrder, FleetPlan, FleetRules, Needs, PlannedDevice, RunId};
+    use crate::fleet::schedule::StartResponse;
+    use crate::fleet::{
+        FleetOrder, FleetPlan, FleetRules, LowerBound, PlannedDevice, RunId, Workload,
+    };
     use evidence::Time;
 
     /// Takes what it is given, unless it is full.
@@ -375,11 +377,11 @@ mod tests {
     }
 
     /// A run of one device, before its first list.
-    pub fn fleet() -> Arc<Fleet> {
+    pub fn fleet() -> Arc<FleetRunner> {
         with_record(Arc::new(Notes::default()))
     }
 
-    fn with_record(record: Arc<Notes>) -> Arc<Fleet> {
+    fn with_record(record: Arc<Notes>) -> Arc<FleetRunner> {
         let plan = FleetPlan {
             id: RunId::from_bytes([1; 8]),
             comment: "c".into(),
@@ -390,18 +392,18 @@ mod tests {
                 likely_away: false,
                 last_seen: None,
             }],
-            bound: Bound::of(Needs::default()),
+            bound: LowerBound::new(Workload::default()),
             warnings: Vec::new(),
         };
         let created = Time::from_text("2026-02-04T12:00:00Z");
         let state = RunState::new(plan, FleetRules::default(), "h".into(), created);
-        Arc::new(Fleet::new(state, record, Clock::new(1.0)))
+        Arc::new(FleetRunner::new(state, record, Clock::new(1.0)))
     }
 
     #[test]
     fn a_refused_token_counts_once_however_many_starts_left_with_it() {
         let [a, b, c] = ["a", "b", "c"].map(Secret::new);
-        let mut refused = Refused::default();
+        let mut refused = TokenRejections::default();
         assert_eq!((0..10).map(|_| refused.count(&a, &b)).max(), Some(1));
         assert_eq!(refused.count(&b, &c), 2);
         let always = (0..3).map(|_| refused.count(&c, &c));
@@ -418,7 +420,7 @@ mod tests {
         assert!(fleet.write_changed().is_err());
         fleet
             .lock()
-            .answered(start.place, Answer::Lost, clock.now());
+            .answered(start.place, StartResponse::Missing, clock.now());
         record.is_full.store(false, Ordering::SeqCst);
         fleet.write_changed().unwrap();
         fleet.write_changed().unwrap();

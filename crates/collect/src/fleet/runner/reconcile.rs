@@ -8,8 +8,8 @@ use crate::clock::Moment;
 use crate::fetch::collector::Run;
 use crate::fetch::poller::LOOK_BACK;
 use crate::fleet::plan::inventory;
-use crate::fleet::runner::Fleet;
-use crate::fleet::schedule::Look;
+use crate::fleet::runner::FleetRunner;
+use crate::fleet::schedule::ReconcileQuery;
 use crate::service::api::{Ask, CallError};
 use crate::service::entity_list::read_entities;
 use crate::service::list::{IDS_PER_QUERY, quoted};
@@ -23,7 +23,7 @@ const MANY_MACHINES_EVERY: Duration = Duration::from_secs(300);
 /// More parked devices than this are not asked for by their ids.
 const PARKED_BY_ID_MAX: usize = 100;
 
-pub async fn look_at_unseen(run: &Run, fleet: &Arc<Fleet>) {
+pub async fn look_at_unseen(run: &Run, fleet: &Arc<FleetRunner>) {
     let unseen = fleet.lock().take_unseen(run.clock.now());
     for (place, id) in unseen {
         let ask = Ask::get(
@@ -46,7 +46,7 @@ pub async fn look_at_unseen(run: &Run, fleet: &Arc<Fleet>) {
 }
 
 /// Whether parked devices were seen again; returns when to look next.
-pub async fn look_for_parked(run: &Run, fleet: &Arc<Fleet>) -> Moment {
+pub async fn look_for_parked(run: &Run, fleet: &Arc<FleetRunner>) -> Moment {
     let parked = fleet.lock().parked();
     let many = parked.len() > PARKED_BY_ID_MAX;
     let filters: Vec<Option<String>> = if many {
@@ -79,7 +79,7 @@ fn any_id(ids: &[String]) -> String {
 
 /// Starts whose answer was lost, on the machines they were sent to. What fails
 /// is looked for again next time.
-pub async fn look_for_lost(run: &Run, fleet: &Fleet) {
+pub async fn look_for_lost(run: &Run, fleet: &FleetRunner) {
     let due = fleet.lock().due_to_look(run.clock.now());
     for look in due {
         let began = run.clock.now();
@@ -94,7 +94,11 @@ pub async fn look_for_lost(run: &Run, fleet: &Fleet) {
 ///
 /// **Errors**: also where the list was not read to its end, since what stands
 /// behind may be what is looked for.
-async fn show_created_on(run: &Run, fleet: &Fleet, look: &Look) -> Result<(), CollectError> {
+async fn show_created_on(
+    run: &Run,
+    fleet: &FleetRunner,
+    look: &ReconcileQuery,
+) -> Result<(), CollectError> {
     let mut filter = format!("machineId eq {}", quoted(&look.machine_id));
     let from = look.from.and_then(|from| from.checked_sub(LOOK_BACK).ok());
     if let Some(from) = from {

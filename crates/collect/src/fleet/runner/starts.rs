@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::fetch::collector::Run;
 use crate::fleet::plan::step::start_path;
-use crate::fleet::runner::{Fleet, IN_FLIGHT_MAX, Refused};
-use crate::fleet::schedule::{Answer, Start};
+use crate::fleet::runner::{FleetRunner, IN_FLIGHT_MAX, TokenRejections};
+use crate::fleet::schedule::{SessionStart, StartResponse};
 use crate::service::api::{Ask, CallError};
 use crate::service::rate_limit::Ticket;
 use crate::{ApiCall, CollectError, Secret, ServiceError};
@@ -20,7 +20,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 const REFUSED_TOKENS_MAX: u32 = 3;
 
 /// Starts sessions until the run halts or is at rest.
-pub(crate) async fn start_all(run: Arc<Run>, fleet: Arc<Fleet>) {
+pub(crate) async fn start_all(run: Arc<Run>, fleet: Arc<FleetRunner>) {
     let started = run.unless_halted(start_each(&run, &fleet)).await;
     if let Some(Err(error)) = started {
         run.fail(error);
@@ -32,7 +32,7 @@ pub(crate) async fn start_all(run: Arc<Run>, fleet: Arc<Fleet>) {
     }
 }
 
-async fn start_each(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+async fn start_each(run: &Arc<Run>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
     fleet.check_owner(run).await?;
     while !run.queue.is_closed() {
         if !fleet.lock().could_start(run.clock.now()) {
@@ -49,7 +49,7 @@ async fn start_each(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectErr
             ticket.unsent();
             continue;
         };
-        let held = Held {
+        let held = UnsentStart {
             run: run.clone(),
             fleet: fleet.clone(),
             place: start.place,
@@ -73,14 +73,14 @@ async fn start_each(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectErr
 
 /// A start between its decision and its request. Where it is dropped before
 /// it leaves, it never was sent, and nobody need look for it.
-struct Held {
+struct UnsentStart {
     run: Arc<Run>,
-    fleet: Arc<Fleet>,
+    fleet: Arc<FleetRunner>,
     place: u32,
     ticket: Option<Ticket>,
 }
 
-impl Held {
+impl UnsentStart {
     /// `None` where the record took so long that the budget would no longer
     /// count the request.
     fn leave(mut self) -> Option<Ticket> {
@@ -88,18 +88,26 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for UnsentStart {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             ticket.unsent();
             let now = self.run.clock.now();
-            self.fleet.lock().answered(self.place, Answer::Unsent, now);
+            self.fleet
+                .lock()
+                .answered(self.place, StartResponse::NotSent, now);
         }
     }
 }
 
 /// Sends one start and tells the schedule what came of it.
-async fn send(run: &Run, fleet: &Arc<Fleet>, start: Start, ticket: Ticket, token: &Secret) {
+async fn send(
+    run: &Run,
+    fleet: &Arc<FleetRunner>,
+    start: SessionStart,
+    ticket: Ticket,
+    token: &Secret,
+) {
     let body = start.body.to_string().into_bytes();
     let url = run.api.url(&start_path(&start.machine_id));
     let ask = Ask::post(ApiCall::Run, url, body);
@@ -108,9 +116,9 @@ async fn send(run: &Run, fleet: &Arc<Fleet>, start: Start, ticket: Ticket, token
             Ok(action) => {
                 // The answer to a start is evidence, too.
                 fleet.keep_found(run, &action, body).await;
-                Answer::Created(Box::new(action))
+                StartResponse::Created(Box::new(action))
             }
-            Err(_) => Answer::Lost,
+            Err(_) => StartResponse::Missing,
         },
         Err(answer) => answer,
     };
@@ -124,50 +132,50 @@ async fn send(run: &Run, fleet: &Arc<Fleet>, start: Start, ticket: Ticket, token
 
 async fn ask_once(
     run: &Run,
-    fleet: &Fleet,
+    fleet: &FleetRunner,
     ask: &Ask,
     ticket: Ticket,
     token: &Secret,
-) -> Result<Vec<u8>, Answer> {
-    let fatal = |error: CollectError, answer: Answer| {
+) -> Result<Vec<u8>, StartResponse> {
+    let fatal = |error: CollectError, answer: StartResponse| {
         run.fail(error);
         answer
     };
     let error = match run.api.send(ask, ticket, token).await {
         Ok(answer) => {
-            *fleet.lock_refused() = Refused::default();
+            *fleet.lock_refused() = TokenRejections::default();
             return Ok(answer.body);
         }
         Err(error) => error,
     };
     Err(match error {
-        CallError::Throttled => Answer::Throttled,
-        CallError::Lost(_) => Answer::Unsent,
-        CallError::Broken(_) | CallError::Odd(_) | CallError::BadLink(_) => Answer::Lost,
-        CallError::Fatal(error) => fatal(error, Answer::Unsent),
+        CallError::Throttled => StartResponse::Throttled,
+        CallError::Lost(_) => StartResponse::NotSent,
+        CallError::Broken(_) | CallError::Odd(_) | CallError::BadLink(_) => StartResponse::Missing,
+        CallError::Fatal(error) => fatal(error, StartResponse::NotSent),
         CallError::Service(e) if e.status == 401 => match run.api.signer.renew(token).await {
             Ok(next) if fleet.lock_refused().count(token, &next) <= REFUSED_TOKENS_MAX => {
-                Answer::Unsent
+                StartResponse::NotSent
             }
-            Ok(_) => fatal(CollectError::TokenSpent, Answer::Unsent),
-            Err(error) => fatal(error, Answer::Unsent),
+            Ok(_) => fatal(CollectError::TokenSpent, StartResponse::NotSent),
+            Err(error) => fatal(error, StartResponse::NotSent),
         },
-        CallError::Service(e) if e.status == 408 || e.status >= 500 => Answer::Lost,
+        CallError::Service(e) if e.status == 408 || e.status >= 500 => StartResponse::Missing,
         // Whoever refuses without the service's words may stand between it and
         // us, and have passed the start on.
         CallError::Service(service) if service.code.is_empty() && service.status == 403 => {
-            fatal(refused(run, service), Answer::Lost)
+            fatal(refused(run, service), StartResponse::Missing)
         }
-        CallError::Service(e) if e.code.is_empty() => Answer::Lost,
+        CallError::Service(e) if e.code.is_empty() => StartResponse::Missing,
         CallError::Service(e) if e.code.eq_ignore_ascii_case("ActiveRequestAlreadyExists") => {
-            Answer::Busy
+            StartResponse::DeviceBusy
         }
         // Only this one is about the device; any other is about us, and every
         // further start would be refused as well.
         CallError::Service(service) if service.status == 403 && !is_about_device(&service) => {
-            fatal(refused(run, service), Answer::Unsent)
+            fatal(refused(run, service), StartResponse::NotSent)
         }
-        CallError::Service(e) => Answer::Refused(e.to_string()),
+        CallError::Service(e) => StartResponse::Rejected(e.to_string()),
     })
 }
 

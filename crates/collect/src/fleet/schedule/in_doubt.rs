@@ -16,7 +16,7 @@ use evidence::Time;
 
 /// A machine whose own list is to be asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Look {
+pub(crate) struct ReconcileQuery {
     pub place: u32,
     pub machine_id: String,
     /// The service's clock at the last list before the start.
@@ -32,7 +32,7 @@ impl Schedule {
     /// for a while: an outage is to leave few in doubt. What was under way
     /// together is lost together and counts once.
     pub(crate) fn lose(&mut self, place: u32, now: Moment) {
-        self.set(place, DeviceState::Lost { since: now });
+        self.set(place, DeviceState::InDoubt { since: now });
         let sent = self.attempt(place).map_or(now, |attempt| attempt.sent);
         if sent < self.last_lost {
             return;
@@ -54,7 +54,7 @@ impl Schedule {
     /// A list that might have shown a lost start was read to its end.
     pub(crate) fn count_list(&mut self, place: u32, began: Moment) {
         if let Some(device) = self.device_mut(place)
-            && let DeviceState::Lost { since } = device.record.state
+            && let DeviceState::InDoubt { since } = device.record.state
             && began > since
         {
             device.lists += 1;
@@ -62,18 +62,18 @@ impl Schedule {
     }
 
     /// Machines whose own lists are due.
-    pub fn due_to_look(&mut self, now: Moment) -> Vec<Look> {
+    pub fn due_to_look(&mut self, now: Moment) -> Vec<ReconcileQuery> {
         let lost: Vec<u32> = self.open.union(&self.unresolved).copied().collect();
         lost.into_iter()
             .filter_map(|place| self.look_at(place, now))
             .collect()
     }
 
-    fn look_at(&mut self, place: u32, now: Moment) -> Option<Look> {
+    fn look_at(&mut self, place: u32, now: Moment) -> Option<ReconcileQuery> {
         let times = self.times;
         let device = self.device_mut(place)?;
         let wait = match &device.record.state {
-            DeviceState::Lost { .. } if device.lists >= LISTS_MIN => times.look_every,
+            DeviceState::InDoubt { .. } if device.lists >= LISTS_MIN => times.look_every,
             DeviceState::Settled { .. } => times.lost_for,
             _ => return None,
         };
@@ -82,7 +82,7 @@ impl Schedule {
         }
         device.look_again_at = now.after(wait);
         let before = device.record.attempts.last()?.listed_before.as_ref();
-        Some(Look {
+        Some(ReconcileQuery {
             place,
             machine_id: device.record.planned.machine_id.clone(),
             from: before.and_then(Time::instant),
@@ -96,7 +96,7 @@ impl Schedule {
         let Some(device) = self.device_mut(place) else {
             return;
         };
-        let DeviceState::Lost { since } = device.record.state else {
+        let DeviceState::InDoubt { since } = device.record.state else {
             return;
         };
         if device.lists < LISTS_MIN || began.since(since) < lost_for {
@@ -119,7 +119,7 @@ impl Schedule {
         };
         self.notices
             .push(format!("{name} is unresolved: {why}{hint}"));
-        self.settle(place, Outcome::Unresolved, why, now);
+        self.settle(place, Outcome::InDoubt, why, now);
         let look_again_at = now.after(lost_for);
         if let Some(device) = self.device_mut(place) {
             device.look_again_at = look_again_at;
@@ -139,8 +139,8 @@ impl Schedule {
         let Some(device) = self.device_mut(place) else {
             return false;
         };
-        let is_unresolved = device.record.is_unresolved();
-        let is_lost = is_unresolved || matches!(device.record.state, DeviceState::Lost { .. });
+        let is_in_doubt = device.record.is_in_doubt();
+        let is_lost = is_in_doubt || matches!(device.record.state, DeviceState::InDoubt { .. });
         if !is_lost || device.cancel_asked {
             return false;
         }
@@ -151,8 +151,8 @@ impl Schedule {
         };
         attempt.repost = true;
         let since = attempt.sent;
-        if is_unresolved {
-            self.set(place, DeviceState::Lost { since });
+        if is_in_doubt {
+            self.set(place, DeviceState::InDoubt { since });
         }
         self.changed.insert(place);
         true

@@ -26,14 +26,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Moment, between};
-use crate::fleet::device::{Attempt, Cancelling, DeviceRecord, DeviceState, Outcome};
-use crate::fleet::sessions::Sessions;
+use crate::fleet::device::{CancelReason, DeviceRecord, DeviceState, Outcome, StartAttempt};
+use crate::fleet::sessions::SessionLimit;
 use crate::fleet::{RunId, RunRecord};
 use evidence::{ActionId, Time};
 
-pub(crate) use crate::fleet::schedule::in_doubt::Look;
-pub(crate) use crate::fleet::schedule::parking::Cancel;
-pub(crate) use crate::fleet::schedule::starting::{Answer, Start};
+pub(crate) use crate::fleet::schedule::in_doubt::ReconcileQuery;
+pub(crate) use crate::fleet::schedule::parking::SessionCancel;
+pub(crate) use crate::fleet::schedule::starting::{SessionStart, StartResponse};
 
 /// How devices that are away are treated, service time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ impl Default for FleetRules {
 
 /// The same and what else takes its time, in real time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub(crate) struct ScheduleLimits {
     pub park_after: Option<Duration>,
     pub parked_max: usize,
     pub away_max: Duration,
@@ -105,7 +105,7 @@ const BUSY_DOUBLINGS_MAX: u32 = 4;
 /// leaves a dozen or so in doubt.
 const LOST_DOUBLINGS_MAX: u32 = 2;
 
-impl Times {
+impl ScheduleLimits {
     pub fn new(rules: FleetRules, clock: Clock) -> Self {
         let minutes = |m: u64| clock.real(Duration::from_secs(m * 60));
         Self {
@@ -124,7 +124,7 @@ impl Times {
 }
 
 /// A device while its run is going on.
-struct Device {
+struct ScheduledDevice {
     record: DeviceRecord,
     /// Not seen by the service for long: waits behind the others.
     likely_away: bool,
@@ -153,9 +153,9 @@ struct Device {
 pub(crate) struct Schedule {
     pub id: RunId,
     comment: String,
-    times: Times,
+    times: ScheduleLimits,
     /// Device `place` of the record at `place - 1`.
-    devices: Vec<Device>,
+    devices: Vec<ScheduledDevice>,
     by_action: HashMap<ActionId, u32>,
     ready: BTreeSet<(bool, u32)>,
     later: BTreeSet<(Moment, u32)>,
@@ -166,7 +166,7 @@ pub(crate) struct Schedule {
     /// Open sessions of others with their machines, as last listed.
     others: HashMap<ActionId, String>,
     others_listing: HashMap<ActionId, String>,
-    sessions: Sessions,
+    sessions: SessionLimit,
     /// Answers to starts lost in a row, and until when that holds others back.
     lost_in_a_row: u32,
     last_lost: Moment,
@@ -193,7 +193,7 @@ impl Schedule {
     /// A fresh run or one that is gone on with: what was being sent when its
     /// process ended is looked for, and what was unresolved once more.
     pub fn new(run: &RunRecord, devices: Vec<DeviceRecord>, clock: Clock, now: Moment) -> Self {
-        let times = Times::new(run.rules, clock);
+        let times = ScheduleLimits::new(run.rules, clock);
         let mut schedule = Self {
             id: run.id,
             comment: run.comment.clone(),
@@ -208,7 +208,7 @@ impl Schedule {
             settled: 0,
             others: HashMap::new(),
             others_listing: HashMap::new(),
-            sessions: Sessions::new(times.again_after),
+            sessions: SessionLimit::new(times.again_after),
             lost_in_a_row: 0,
             last_lost: Moment::default(),
             hold_until: Moment::default(),
@@ -233,15 +233,15 @@ impl Schedule {
     }
 
     fn add(&mut self, place: u32, mut record: DeviceRecord) {
-        if record.state == DeviceState::Sending || record.is_unresolved() {
+        if record.state == DeviceState::Starting || record.is_in_doubt() {
             let since = record.attempts.last().map_or(Moment::default(), |a| a.sent);
-            record.state = DeviceState::Lost { since };
+            record.state = DeviceState::InDoubt { since };
         }
         for action in record.actions() {
             self.by_action.insert(action, place);
         }
         let cancelling = record.attempts.last().and_then(|a| a.cancelling);
-        self.devices.push(Device {
+        self.devices.push(ScheduledDevice {
             likely_away: record.planned.likely_away,
             record,
             is_pending: false,
@@ -254,7 +254,7 @@ impl Schedule {
             cancel_again_at: Moment::default(),
             busy: 0,
             busy_since: None,
-            cancel_asked: cancelling == Some(Cancelling::Asked),
+            cancel_asked: cancelling == Some(CancelReason::Requested),
         });
         self.list_as(place, true);
     }
@@ -266,23 +266,23 @@ impl Schedule {
         };
         let likely_away = device.likely_away;
         match &device.record.state {
-            DeviceState::Waiting {
+            DeviceState::Queued {
                 not_before: Some(at),
                 ..
             } => {
                 let at = *at;
                 put(&mut self.later, (at, place), is_in);
             }
-            DeviceState::Waiting { .. } => put(&mut self.ready, (likely_away, place), is_in),
-            DeviceState::Away { .. } => put(&mut self.away, place, is_in),
+            DeviceState::Queued { .. } => put(&mut self.ready, (likely_away, place), is_in),
+            DeviceState::Parked { .. } => put(&mut self.away, place, is_in),
             DeviceState::Settled { outcome, .. } => {
-                let is_unresolved = *outcome == Outcome::Unresolved;
+                let is_in_doubt = *outcome == Outcome::InDoubt;
                 if is_in {
                     self.settled += 1;
                 } else {
                     self.settled -= 1;
                 }
-                put(&mut self.unresolved, place, is_in && is_unresolved);
+                put(&mut self.unresolved, place, is_in && is_in_doubt);
             }
             _ => put(&mut self.open, place, is_in),
         }
@@ -311,20 +311,20 @@ impl Schedule {
     }
 
     fn wait(&mut self, place: u32, not_before: Option<Moment>, why: Option<String>) {
-        self.set(place, DeviceState::Waiting { not_before, why });
+        self.set(place, DeviceState::Queued { not_before, why });
     }
 
-    fn device(&self, place: u32) -> Option<&Device> {
+    fn device(&self, place: u32) -> Option<&ScheduledDevice> {
         self.devices
             .get(usize::try_from(place).ok()?.checked_sub(1)?)
     }
 
-    fn device_mut(&mut self, place: u32) -> Option<&mut Device> {
+    fn device_mut(&mut self, place: u32) -> Option<&mut ScheduledDevice> {
         self.devices
             .get_mut(usize::try_from(place).ok()?.checked_sub(1)?)
     }
 
-    fn attempt(&self, place: u32) -> Option<&Attempt> {
+    fn attempt(&self, place: u32) -> Option<&StartAttempt> {
         self.device(place)?.record.attempts.last()
     }
 
@@ -376,8 +376,8 @@ impl Schedule {
         self.devices.iter().map(|device| &device.record)
     }
 
-    pub fn counts(&self) -> Counts {
-        Counts {
+    pub fn counts(&self) -> FleetCounts {
+        FleetCounts {
             waiting: self.ready.len() + self.later.len(),
             open: self.open.len(),
             away: self.away.len(),
@@ -444,7 +444,7 @@ fn put<T: Ord>(list: &mut BTreeSet<T>, entry: T, is_in: bool) {
 
 /// Devices by where they stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct FleetCounts {
     pub waiting: usize,
     pub open: usize,
     pub away: usize,

@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::fleet::Machine;
-use crate::fleet::device::Cancelling;
+use crate::fleet::MachineInfo;
+use crate::fleet::device::CancelReason;
 use crate::fleet::schedule::{DeviceState, Moment, Outcome, Schedule};
 use evidence::{ActionId, Time};
 
 /// A session to be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cancel {
+pub(crate) struct SessionCancel {
     pub place: u32,
     pub action: ActionId,
-    pub why: Cancelling,
+    pub why: CancelReason,
 }
 
 /// An open session that its device has not taken up.
-struct Waiting {
+struct PendingSession {
     place: u32,
     since: Moment,
     /// From its start to when it was last shown to wait.
@@ -28,7 +28,7 @@ struct Waiting {
 impl Schedule {
     /// Sessions to be cancelled now. That they are must be in the record
     /// before the requests leave.
-    pub fn due_to_cancel(&mut self, now: Moment) -> Vec<Cancel> {
+    pub fn due_to_cancel(&mut self, now: Moment) -> Vec<SessionCancel> {
         let mut places = self.overdue();
         places.extend(self.asked());
         places
@@ -37,7 +37,7 @@ impl Schedule {
             .collect()
     }
 
-    fn cancel_one(&mut self, place: u32, why: Cancelling, now: Moment) -> Option<Cancel> {
+    fn cancel_one(&mut self, place: u32, why: CancelReason, now: Moment) -> Option<SessionCancel> {
         let again_at = now.after(self.times.again_after);
         let device = self.device_mut(place)?;
         if now < device.cancel_again_at {
@@ -48,14 +48,14 @@ impl Schedule {
         attempt.cancelling = Some(why);
         device.cancel_again_at = again_at;
         self.changed.insert(place);
-        Some(Cancel { place, action, why })
+        Some(SessionCancel { place, action, why })
     }
 
     /// Sessions a person wants cancelled.
-    fn asked(&self) -> Vec<(u32, Cancelling)> {
+    fn asked(&self) -> Vec<(u32, CancelReason)> {
         let open = self.open.iter().copied();
         open.filter(|place| self.device(*place).is_some_and(|d| d.cancel_asked))
-            .map(|place| (place, Cancelling::Asked))
+            .map(|place| (place, CancelReason::Requested))
             .collect()
     }
 
@@ -63,11 +63,11 @@ impl Schedule {
     /// then those that have waited longest, while later ones were taken up. It
     /// counts for how long they were seen to wait: whatever happened since the
     /// last list, an hour without network too, is not known.
-    fn overdue(&self) -> Vec<(u32, Cancelling)> {
+    fn overdue(&self) -> Vec<(u32, CancelReason)> {
         let Some(park_after) = self.times.park_after else {
             return Vec::new();
         };
-        let mut waiting: Vec<Waiting> = self
+        let mut waiting: Vec<PendingSession> = self
             .open
             .iter()
             .filter_map(|place| self.waiting(*place))
@@ -79,7 +79,7 @@ impl Schedule {
             let is_passed_over = waiting.likely_away || waiting.since < self.taken_up;
             (*n < too_many && is_passed_over) || waiting.seen_for >= park_after
         });
-        late.map(|(_, waiting)| (waiting.place, Cancelling::Parked))
+        late.map(|(_, waiting)| (waiting.place, CancelReason::Parked))
             .collect()
     }
 
@@ -102,7 +102,7 @@ impl Schedule {
         }
         let last_seen = None;
         let since = now;
-        self.set(place, DeviceState::Away { since, last_seen });
+        self.set(place, DeviceState::Parked { since, last_seen });
     }
 
     /// A session given up for its device's sake, and over without having run.
@@ -112,7 +112,7 @@ impl Schedule {
             return false;
         };
         let mut attempts = device.record.attempts.iter();
-        let parked = Some(Cancelling::Parked);
+        let parked = Some(CancelReason::Parked);
         let was_parked = attempts.any(|a| a.action == Some(action) && a.cancelling == parked);
         let is_last = device.record.actions().last() == Some(action);
         let is_its_end = matches!(
@@ -137,12 +137,12 @@ impl Schedule {
         }
     }
 
-    fn waiting(&self, place: u32) -> Option<Waiting> {
+    fn waiting(&self, place: u32) -> Option<PendingSession> {
         let device = self.device(place)?;
         let DeviceState::Open { since } = device.record.state else {
             return None;
         };
-        let waiting = Waiting {
+        let waiting = PendingSession {
             place,
             since,
             seen_for: device.shown.since(since),
@@ -160,9 +160,10 @@ impl Schedule {
 
     /// Machines as the service describes them now: who was seen since it was
     /// parked is queued again.
-    pub fn saw_machines(&mut self, machines: &[Machine]) {
-        let seen =
-            |machine: &Machine| Some((machine.id.to_ascii_lowercase(), machine.last_seen.clone()?));
+    pub fn saw_machines(&mut self, machines: &[MachineInfo]) {
+        let seen = |machine: &MachineInfo| {
+            Some((machine.id.to_ascii_lowercase(), machine.last_seen.clone()?))
+        };
         let seen: HashMap<String, Time> = machines.iter().filter_map(seen).collect();
         let away: Vec<u32> = self.away.iter().copied().collect();
         for place in away {
@@ -177,7 +178,7 @@ impl Schedule {
     fn saw_parked(&mut self, place: u32, seen: Time) {
         let created = self.attempt(place).and_then(|a| a.created.clone());
         let state = self.device(place).map(|d| d.record.state.clone());
-        let Some(DeviceState::Away { since, last_seen }) = state else {
+        let Some(DeviceState::Parked { since, last_seen }) = state else {
             return;
         };
         // The first look tells what "moved" will be measured by, unless the
@@ -193,7 +194,7 @@ impl Schedule {
             self.wait(place, None, None);
         } else if last_seen.is_none() {
             let last_seen = Some(seen);
-            self.set(place, DeviceState::Away { since, last_seen });
+            self.set(place, DeviceState::Parked { since, last_seen });
         }
     }
 
@@ -206,7 +207,7 @@ impl Schedule {
         device.cancel_again_at = Moment::default();
         if device.record.is_open() {
             if let Some(attempt) = device.record.attempts.last_mut() {
-                attempt.cancelling = Some(Cancelling::Asked);
+                attempt.cancelling = Some(CancelReason::Requested);
             }
             self.changed.insert(place);
             return;

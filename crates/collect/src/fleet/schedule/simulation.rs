@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 
 use crate::ApiCall;
 use crate::clock::{Clock, Moment};
-use crate::fleet::plan::lower_bound::{Bound, Needs, SESSIONS_MAX};
+use crate::fleet::plan::lower_bound::{LowerBound, SESSIONS_MAX, Workload};
 use crate::fleet::record::{RunState, to_value};
-use crate::fleet::schedule::{Answer, DeviceState, FleetRules, Outcome, Schedule, Start};
-use crate::fleet::{FleetPlan, Machine, PlannedDevice, RunId, Step};
+use crate::fleet::schedule::{
+    DeviceState, FleetRules, Outcome, Schedule, SessionStart, StartResponse,
+};
+use crate::fleet::{FleetPlan, MachineInfo, PlannedDevice, RunId, SessionStep};
 use crate::service::call_log::{Ledger, Logged};
 use crate::service::rate_limit::{Pace, earliest};
 use evidence::{Action, ActionId, Time};
@@ -102,7 +104,7 @@ pub struct World {
     schedule: Schedule,
     notes: BTreeMap<u32, Value>,
     ledger: Ledger,
-    answers: Vec<(u64, u32, u64, Answer)>,
+    answers: Vec<(u64, u32, u64, StartResponse)>,
     next_id: u64,
     pub kills: u32,
     /// Starts that a person decided to send again.
@@ -123,7 +125,7 @@ fn plan(natures: &[Nature]) -> FleetPlan {
     let devices = natures.iter().enumerate().map(|(n, nature)| PlannedDevice {
         machine_id: format!("{n:040x}"),
         name: format!("ws-{n}.contoso.example"),
-        steps: vec![Step::Get {
+        steps: vec![SessionStep::Get {
             path: "C:\\a".into(),
         }],
         likely_away: nature.looks_away,
@@ -133,7 +135,7 @@ fn plan(natures: &[Nature]) -> FleetPlan {
         id: RunId::from_bytes([7; 8]),
         comment: "CASE-42".into(),
         devices: devices.collect(),
-        bound: Bound::of(Needs::default()),
+        bound: LowerBound::new(Workload::default()),
         warnings: Vec::new(),
     }
 }
@@ -193,7 +195,7 @@ impl World {
             .schedule
             .devices()
             .enumerate()
-            .filter(|(_, record)| record.is_unresolved())
+            .filter(|(_, record)| record.is_in_doubt())
             .map(|(n, _)| n)
             .collect();
         for device in &unresolved {
@@ -325,16 +327,16 @@ impl World {
     }
 
     /// The service's side of a start.
-    fn post(&mut self, start: &Start, call: u64) {
+    fn post(&mut self, start: &SessionStart, call: u64) {
         let late = 1 + self.random.below(3);
-        let answer = |world: &mut Self, late: u64, answer: Answer| {
+        let answer = |world: &mut Self, late: u64, answer: StartResponse| {
             world
                 .answers
                 .push((world.now + late, start.place, call, answer));
         };
         let is_lost = self.random.percent(self.faults.lost);
         if is_lost && self.random.percent(50) {
-            return answer(self, 120, Answer::Lost);
+            return answer(self, 120, StartResponse::Missing);
         }
         self.starts.retain(|sent| self.now - sent < 60);
         self.starts.push(self.now);
@@ -344,10 +346,10 @@ impl World {
         let others = self.faults.others.0 as usize + self.hidden();
         if self.random.percent(self.faults.throttled) || self.open_on.len() + others >= SESSIONS_MAX
         {
-            return answer(self, late, Answer::Throttled);
+            return answer(self, late, StartResponse::Throttled);
         }
         if self.open_on.contains_key(&device) {
-            return answer(self, late, Answer::Busy);
+            return answer(self, late, StartResponse::DeviceBusy);
         }
         assert!(
             self.marks.insert(comment.clone()),
@@ -369,10 +371,10 @@ impl World {
         });
         self.most_sessions = self.most_sessions.max(self.open_on.len());
         if is_lost {
-            return answer(self, 120, Answer::Lost);
+            return answer(self, 120, StartResponse::Missing);
         }
         let action = self.action(self.sessions.len() - 1);
-        answer(self, late, Answer::Created(Box::new(action)));
+        answer(self, late, StartResponse::Created(Box::new(action)));
     }
 
     fn deliver(&mut self) {
@@ -381,7 +383,7 @@ impl World {
             .into_iter()
             .partition(|(when, ..)| *when <= now);
         self.answers = later;
-        let due: Vec<(u64, u32, u64, Answer)> = due;
+        let due: Vec<(u64, u32, u64, StartResponse)> = due;
         for (_, place, call, answer) in due {
             if let Some(logged) = self.ledger.calls.iter_mut().find(|c| c.id == call) {
                 logged.answered = Some(at(now));
@@ -484,7 +486,7 @@ impl World {
     }
 
     fn look_at_machines(&mut self) {
-        let machines: Vec<Machine> = self
+        let machines: Vec<MachineInfo> = self
             .schedule
             .parked()
             .iter()
@@ -494,7 +496,7 @@ impl World {
                 let seen = if self.is_away(device) { from } else { self.now };
                 // No machine was seen before the run and never since.
                 let seen = stamp(seen).to_string();
-                Machine::from_value(&json!({"id": id, "lastSeen": seen}))
+                MachineInfo::from_value(&json!({"id": id, "lastSeen": seen}))
             })
             .collect();
         self.schedule.saw_machines(&machines);
@@ -523,11 +525,11 @@ impl World {
 
     /// The least seconds the starts and sessions there were could take.
     pub fn bound(&self, starts: u64) -> u64 {
-        let needs = Needs {
+        let needs = Workload {
             starts,
             links: starts,
             session_time: Duration::from_secs(self.session_seconds),
         };
-        Bound::of(needs).longest().as_secs()
+        LowerBound::new(needs).longest().as_secs()
     }
 }

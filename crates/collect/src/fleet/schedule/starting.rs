@@ -2,13 +2,15 @@
 
 use crate::fleet::plan::lower_bound::SESSIONS_MAX;
 use crate::fleet::plan::step::body;
-use crate::fleet::run_id::Mark;
-use crate::fleet::schedule::{Attempt, BUSY_DOUBLINGS_MAX, DeviceState, Moment, Outcome, Schedule};
+use crate::fleet::run_id::AttemptMark;
+use crate::fleet::schedule::{
+    BUSY_DOUBLINGS_MAX, DeviceState, Moment, Outcome, Schedule, StartAttempt,
+};
 use evidence::{Action, Time};
 
 /// A session to be started.
 #[derive(Clone, Debug)]
-pub(crate) struct Start {
+pub(crate) struct SessionStart {
     pub place: u32,
     pub machine_id: String,
     /// The request's body.
@@ -17,18 +19,18 @@ pub(crate) struct Start {
 
 /// What came of a start.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum StartResponse {
     Created(Box<Action>),
     /// 429: nothing was done.
     Throttled,
     /// No connection, or a token that was spent: nothing was done.
-    Unsent,
+    NotSent,
     /// Another session is on that device.
-    Busy,
+    DeviceBusy,
     /// The service does not want it.
-    Refused(String),
+    Rejected(String),
     /// Sent, and no telling what came of it.
-    Lost,
+    Missing,
 }
 
 impl Schedule {
@@ -39,26 +41,26 @@ impl Schedule {
 
     /// The next session to start. Its intention must be in the record before
     /// it leaves.
-    pub fn next_start(&mut self, now: Moment) -> Option<Start> {
+    pub fn next_start(&mut self, now: Moment) -> Option<SessionStart> {
         let place = self.next_place(now)?;
         let listed_before = self.listed_at.map(Time::from_instant);
         let device = self.device_mut(place)?;
         let number = device.record.attempts.last().map_or(0, |a| a.number) + 1;
-        device.record.attempts.push(Attempt {
+        device.record.attempts.push(StartAttempt {
             listed_before,
-            ..Attempt::new(number, now)
+            ..StartAttempt::new(number, now)
         });
         device.is_pending = true;
         device.lists = 0;
-        self.set(place, DeviceState::Sending);
-        let mark = Mark {
+        self.set(place, DeviceState::Starting);
+        let mark = AttemptMark {
             run: self.id,
             place,
             attempt: number,
         };
         let comment = mark.comment(&self.comment);
         let planned = &self.device(place)?.record.planned;
-        Some(Start {
+        Some(SessionStart {
             place,
             machine_id: planned.machine_id.clone(),
             body: body(&planned.steps, &comment),
@@ -115,26 +117,26 @@ impl Schedule {
         machine.is_some_and(|id| self.others.values().any(|m| m.eq_ignore_ascii_case(id)))
     }
 
-    pub fn answered(&mut self, place: u32, answer: Answer, now: Moment) {
+    pub fn answered(&mut self, place: u32, answer: StartResponse, now: Moment) {
         let is_sending = self
             .device(place)
-            .is_some_and(|d| d.record.state == DeviceState::Sending);
-        if !matches!(answer, Answer::Lost | Answer::Unsent) {
+            .is_some_and(|d| d.record.state == DeviceState::Starting);
+        if !matches!(answer, StartResponse::Missing | StartResponse::NotSent) {
             self.lost_in_a_row = 0;
         }
         match answer {
-            Answer::Created(action) => {
+            StartResponse::Created(action) => {
                 self.adopt(place, &action, now);
                 self.sessions.taken(self.sessions_open());
                 self.follow(place, &action, now);
             }
             // A list that was faster than the answer knows more.
             _ if !is_sending => {}
-            Answer::Throttled => self.throttled(place, now),
-            Answer::Unsent => self.unsend(place, None, None, now),
-            Answer::Busy => self.busy(place, now),
-            Answer::Refused(why) => self.settle(place, Outcome::Refused, why, now),
-            Answer::Lost => self.lose(place, now),
+            StartResponse::Throttled => self.throttled(place, now),
+            StartResponse::NotSent => self.unsend(place, None, None, now),
+            StartResponse::DeviceBusy => self.busy(place, now),
+            StartResponse::Rejected(why) => self.settle(place, Outcome::Refused, why, now),
+            StartResponse::Missing => self.lose(place, now),
         }
     }
 

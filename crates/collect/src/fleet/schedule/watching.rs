@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::fleet::device::Cancelling;
-use crate::fleet::run_id::Mark;
+use crate::fleet::device::CancelReason;
+use crate::fleet::run_id::AttemptMark;
 use crate::fleet::schedule::{
-    Attempt, Device, DeviceState, Moment, Outcome, Schedule, UNKNOWN_MIN, UNSEEN_MAX,
+    DeviceState, Moment, Outcome, Schedule, ScheduledDevice, StartAttempt, UNKNOWN_MIN, UNSEEN_MAX,
 };
 use evidence::{Action, ActionId, Command};
 
@@ -39,7 +39,7 @@ impl Schedule {
         if let Some(place) = self.by_action.get(&action.id) {
             return Some(*place);
         }
-        let mark = Mark::find(action.comment.as_deref()?)?;
+        let mark = AttemptMark::find(action.comment.as_deref()?)?;
         let planned = &self.device(mark.place)?.record.planned;
         let machine = action.machine_id.as_deref();
         let is_machine = machine.is_none_or(|id| id.eq_ignore_ascii_case(&planned.machine_id));
@@ -51,7 +51,7 @@ impl Schedule {
         if self.by_action.insert(action.id, place).is_some() {
             return;
         }
-        let number = action.comment.as_deref().and_then(Mark::find);
+        let number = action.comment.as_deref().and_then(AttemptMark::find);
         let number = number.map(|mark| mark.attempt);
         let Some(device) = self.device_mut(place) else {
             return;
@@ -60,7 +60,7 @@ impl Schedule {
         if let Some(number) = number
             && device.is_taken_back(number)
         {
-            device.record.attempts.push(Attempt::new(number, now));
+            device.record.attempts.push(StartAttempt::new(number, now));
         }
         let last = device.record.attempts.last().map(|a| a.number);
         let mut attempts = device.record.attempts.iter_mut();
@@ -91,9 +91,9 @@ impl Schedule {
             let state = &device.record.state;
             let waits = matches!(
                 state,
-                DeviceState::Sending | DeviceState::Lost { .. } | DeviceState::Waiting { .. }
+                DeviceState::Starting | DeviceState::InDoubt { .. } | DeviceState::Queued { .. }
             );
-            waits || device.is_refused() || device.record.is_unresolved()
+            waits || device.is_refused() || device.record.is_in_doubt()
         })
     }
 
@@ -108,9 +108,9 @@ impl Schedule {
         self.device(place).is_some_and(|device| {
             let record = &device.record;
             match record.state {
-                DeviceState::Lost { .. } => true,
-                DeviceState::Waiting { .. } => !parked,
-                _ => record.is_unresolved(),
+                DeviceState::InDoubt { .. } => true,
+                DeviceState::Queued { .. } => !parked,
+                _ => record.is_in_doubt(),
             }
         })
     }
@@ -174,7 +174,7 @@ impl Schedule {
     fn end(&mut self, place: u32, action: &Action, now: Moment) {
         let cancelling = self.attempt(place).and_then(|attempt| attempt.cancelling);
         let asked = self.device(place).is_some_and(|d| d.cancel_asked);
-        let parked = cancelling == Some(Cancelling::Parked) && !asked;
+        let parked = cancelling == Some(CancelReason::Parked) && !asked;
         let said = |word: &str| action.status.eq_ignore_ascii_case(word);
         let (outcome, detail) = if said("Succeeded") {
             match (first_failed(action), self.missing(place, action)) {
@@ -295,7 +295,7 @@ impl Schedule {
         self.notices.push(format!(
             "{name} is unresolved: {UNKNOWN}; `fleet resume` looks for it again"
         ));
-        self.settle(place, Outcome::Unresolved, UNKNOWN, now);
+        self.settle(place, Outcome::InDoubt, UNKNOWN, now);
     }
 }
 
@@ -304,7 +304,7 @@ pub(crate) const UNKNOWN: &str = "the service does not show its session: it may 
 const PARKED_MIDWAY: &str =
     "its device was away and began just as it was parked: what was completed is collected";
 
-impl Device {
+impl ScheduledDevice {
     fn is_refused(&self) -> bool {
         matches!(&self.record.state, DeviceState::Settled { outcome, .. } if *outcome == Outcome::Refused)
     }
@@ -314,7 +314,7 @@ impl Device {
     fn is_taken_back(&self, number: u32) -> bool {
         let last = self.record.attempts.last().map_or(0, |a| a.number);
         let is_next = last.checked_add(1) == Some(number);
-        let waits = matches!(self.record.state, DeviceState::Waiting { .. });
+        let waits = matches!(self.record.state, DeviceState::Queued { .. });
         is_next && (waits || self.is_refused())
     }
 }

@@ -6,7 +6,9 @@ use std::time::Instant;
 use crate::fleet::record::RunState;
 use crate::fleet::schedule::simulation::{Faults, Nature, Random, World};
 use crate::fleet::schedule::*;
-use crate::fleet::{Bound, FleetPlan, Machine, Needs, PlannedDevice, RunId, Step};
+use crate::fleet::{
+    FleetPlan, LowerBound, MachineInfo, PlannedDevice, RunId, SessionStep, Workload,
+};
 use evidence::Action;
 
 const PRESENT: Nature = Nature {
@@ -151,7 +153,7 @@ fn state_of(devices: usize, rules: FleetRules) -> RunState {
         id: RunId::from_bytes([1; 8]),
         comment: "c".into(),
         devices: (0..devices).map(planned).collect(),
-        bound: Bound::of(Needs::default()),
+        bound: LowerBound::new(Workload::default()),
         warnings: Vec::new(),
     };
     let created = Time::from_text("2026-02-04T12:00:00Z");
@@ -162,7 +164,7 @@ fn second(n: u64) -> Moment {
     Moment(n * 1_000_000)
 }
 
-fn action(start: &Start, n: u64, status: &str) -> Action {
+fn action(start: &SessionStart, n: u64, status: &str) -> Action {
     let command = if status == "Succeeded" {
         "Completed"
     } else {
@@ -197,9 +199,9 @@ fn no_more_than_twenty_five_sessions_those_of_others_counted() {
 }
 
 /// Starts a session that is answered and never listed.
-fn start_unlisted(schedule: &mut Schedule, n: u64, at: u64) -> Start {
+fn start_unlisted(schedule: &mut Schedule, n: u64, at: u64) -> SessionStart {
     let start = schedule.next_start(second(at)).unwrap();
-    let created = Answer::Created(Box::new(action(&start, n, "InProgress")));
+    let created = StartResponse::Created(Box::new(action(&start, n, "InProgress")));
     schedule.answered(start.place, created, second(at));
     start
 }
@@ -224,7 +226,7 @@ fn a_session_the_service_does_not_know_is_looked_for_until_a_person_decides() {
     assert_eq!(ask_in_vain(&mut schedule, 5, 1_795), 10);
     assert_eq!(schedule.counts().open, 1, "it may hold a session");
     ask_in_vain(&mut schedule, 1_800, 1_900);
-    assert_eq!(schedule.outcomes()[&Outcome::Unresolved], 1);
+    assert_eq!(schedule.outcomes()[&Outcome::InDoubt], 1);
     let notices = schedule.take_notices();
     assert!(notices[0].contains("does not show"), "{notices:?}");
     // Its machine's own list is looked at, now and after a resume.
@@ -264,7 +266,7 @@ fn while_lists_show_no_session_no_more_than_one_at_a_time_is_tried() {
     ask_in_vain(&mut schedule, 600, 1_795);
     assert!(!schedule.could_start(second(1_796)));
     ask_in_vain(&mut schedule, 1_800, 1_950);
-    assert_eq!(schedule.outcomes()[&Outcome::Unresolved], 3);
+    assert_eq!(schedule.outcomes()[&Outcome::InDoubt], 3);
     let probe = start_unlisted(&mut schedule, 5, 1_951);
     assert!(!schedule.could_start(second(1_952)), "one is enough");
     schedule.saw(&action(&probe, 5, "Pending"), second(1_960));
@@ -278,7 +280,7 @@ fn resume(devices: Vec<DeviceRecord>) -> Schedule {
         id: RunId::from_bytes([1; 8]),
         comment: "c".into(),
         devices: devices.iter().map(|d| d.planned.clone()).collect(),
-        bound: Bound::of(Needs::default()),
+        bound: LowerBound::new(Workload::default()),
         warnings: Vec::new(),
     };
     let created = Time::from_text("2026-02-04T12:00:00Z");
@@ -324,11 +326,11 @@ fn a_refusal_below_twenty_five_is_said_and_adapted_to() {
     let mut schedule = schedule(40);
     for n in 0..3 {
         let start = schedule.next_start(second(0)).unwrap();
-        let created = Answer::Created(Box::new(action(&start, n, "InProgress")));
+        let created = StartResponse::Created(Box::new(action(&start, n, "InProgress")));
         schedule.answered(start.place, created, second(1));
     }
     let refused = schedule.next_start(second(2)).unwrap();
-    schedule.answered(refused.place, Answer::Throttled, second(3));
+    schedule.answered(refused.place, StartResponse::Throttled, second(3));
     let notices = schedule.take_notices();
     assert!(notices[0].contains("3 of our sessions"), "{notices:?}");
     assert!(!schedule.could_start(second(10)));
@@ -340,7 +342,7 @@ fn a_refusal_below_twenty_five_is_said_and_adapted_to() {
 }
 
 /// A list at a moment, all sessions of one status.
-fn show(schedule: &mut Schedule, starts: &[Start], status: &str, at: u64) {
+fn show(schedule: &mut Schedule, starts: &[SessionStart], status: &str, at: u64) {
     for (start, n) in starts.iter().zip(0..) {
         schedule.saw(&action(start, n, status), second(at));
     }
@@ -349,7 +351,7 @@ fn show(schedule: &mut Schedule, starts: &[Start], status: &str, at: u64) {
 
 #[test]
 fn what_succeeded_without_its_commands_is_looked_at_again_and_then_no_success() {
-    let half = |start: &Start| {
+    let half = |start: &SessionStart| {
         let mut half = action(start, 1, "Succeeded");
         half.commands.clear();
         half
@@ -357,11 +359,11 @@ fn what_succeeded_without_its_commands_is_looked_at_again_and_then_no_success() 
     let started = || {
         let mut state = state_of(1, FleetRules::default());
         let path = r"C:\evil.exe".into();
-        state.devices[0].planned.steps = vec![Step::Get { path }];
+        state.devices[0].planned.steps = vec![SessionStep::Get { path }];
         let mut schedule = Schedule::new(&state.run, state.devices, Clock::new(1.0), second(0));
         schedule.listed(None, second(0), second(0));
         let start = schedule.next_start(second(0)).unwrap();
-        let created = Answer::Created(Box::new(action(&start, 1, "Pending")));
+        let created = StartResponse::Created(Box::new(action(&start, 1, "Pending")));
         schedule.answered(start.place, created, second(1));
         schedule.saw(&half(&start), second(10));
         assert_eq!(schedule.counts().open, 1);
@@ -397,10 +399,10 @@ fn a_cancelled_run_starts_nothing_and_cancels_what_is_open() {
     let mut schedule = schedule(3);
     let one = schedule.next_start(second(0)).unwrap();
     let two = schedule.next_start(second(0)).unwrap();
-    let created = Answer::Created(Box::new(action(&one, 1, "InProgress")));
+    let created = StartResponse::Created(Box::new(action(&one, 1, "InProgress")));
     schedule.answered(one.place, created, second(1));
     schedule.cancel_all(second(2));
-    schedule.answered(two.place, Answer::Throttled, second(3));
+    schedule.answered(two.place, StartResponse::Throttled, second(3));
     assert_eq!(schedule.outcomes()[&Outcome::Cancelled], 2);
     assert_eq!(schedule.due_to_cancel(second(3)).len(), 1);
     schedule.saw(&action(&one, 1, "Cancelled"), second(5));
@@ -413,7 +415,11 @@ fn a_paused_run_starts_nothing_and_is_at_rest_once_nothing_is_open() {
     let start = schedule.next_start(second(0)).unwrap();
     schedule.is_paused = true;
     assert!(!schedule.could_start(second(1)) && !schedule.is_at_rest());
-    schedule.answered(start.place, Answer::Refused("403".into()), second(2));
+    schedule.answered(
+        start.place,
+        StartResponse::Rejected("403".into()),
+        second(2),
+    );
     assert!(schedule.is_at_rest() && !schedule.is_over());
     schedule.is_paused = false;
     assert!(schedule.could_start(second(3)));

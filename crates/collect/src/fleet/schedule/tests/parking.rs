@@ -6,7 +6,7 @@ use crate::fleet::schedule::tests::*;
 fn a_device_that_began_just_as_it_was_parked_is_told_from_a_persons_cancel() {
     let mut schedule = schedule(1);
     let start = schedule.next_start(second(0)).unwrap();
-    let created = Answer::Created(Box::new(action(&start, 1, "Pending")));
+    let created = StartResponse::Created(Box::new(action(&start, 1, "Pending")));
     schedule.answered(start.place, created, second(1));
     schedule.saw(&action(&start, 1, "Pending"), second(945));
     assert_eq!(schedule.due_to_cancel(second(950)).len(), 1);
@@ -29,23 +29,23 @@ fn twenty_thousand_machines_are_looked_up_for_thousands_of_parked_devices_in_no_
     let mut schedule = schedule(2_000);
     for place in 1..=2_000 {
         let (since, last_seen) = (second(1), None);
-        schedule.set(place, DeviceState::Away { since, last_seen });
+        schedule.set(place, DeviceState::Parked { since, last_seen });
     }
     let machine = |n: usize| {
         let json =
             serde_json::json!({"id": format!("{n:040X}"), "lastSeen": "2026-02-04T12:00:00Z"});
-        Machine::from_value(&json).unwrap()
+        MachineInfo::from_value(&json).unwrap()
     };
     let machines: Vec<_> = (0..20_000).rev().map(machine).collect();
     let begun = Instant::now();
     schedule.saw_machines(&machines);
     assert!(begun.elapsed().as_millis() < 200, "{:?}", begun.elapsed());
-    let seen = |d: &DeviceRecord| matches!(&d.state, DeviceState::Away { last_seen, .. } if last_seen.is_some());
+    let seen = |d: &DeviceRecord| matches!(&d.state, DeviceState::Parked { last_seen, .. } if last_seen.is_some());
     assert_eq!(schedule.devices().filter(|d| seen(d)).count(), 2_000);
 }
 
 /// Eight of nine devices have sessions that are Pending, of which two may be.
-fn eight_that_wait() -> (Schedule, Vec<Start>) {
+fn eight_that_wait() -> (Schedule, Vec<SessionStart>) {
     let rules = FleetRules {
         parked_max: 2,
         ..FleetRules::default()
@@ -54,7 +54,7 @@ fn eight_that_wait() -> (Schedule, Vec<Start>) {
     let next = |n| schedule.next_start(second(n)).unwrap();
     let starts: Vec<_> = [0; 8].map(next).into();
     for (start, n) in starts.iter().zip(0..) {
-        let created = Answer::Created(Box::new(action(start, n, "Pending")));
+        let created = StartResponse::Created(Box::new(action(start, n, "Pending")));
         schedule.answered(start.place, created, second(n));
     }
     (schedule, starts)
@@ -91,7 +91,7 @@ fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
         "it may be the service that takes its time"
     );
     let ninth = schedule.next_start(second(8)).unwrap();
-    let created = Answer::Created(Box::new(action(&ninth, 8, "Pending")));
+    let created = StartResponse::Created(Box::new(action(&ninth, 8, "Pending")));
     schedule.answered(ninth.place, created, second(8));
     schedule.saw(&action(&ninth, 8, "InProgress"), second(309));
     let many: Vec<_> = schedule
@@ -114,7 +114,7 @@ fn what_waits_for_its_device_is_parked_and_queued_when_it_is_seen() {
     assert!(schedule.is_parked(parked));
     let seen = |at: &str| {
         let json = serde_json::json!({"id": starts[7].machine_id, "lastSeen": at});
-        [Machine::from_value(&json).unwrap()]
+        [MachineInfo::from_value(&json).unwrap()]
     };
     schedule.saw_machines(&seen("2026-02-04T12:00:00Z"));
     schedule.saw_machines(&seen("2026-02-04T12:00:00Z"));
