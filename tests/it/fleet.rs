@@ -173,7 +173,7 @@ fn what_is_wrong_is_said_at_once_and_nothing_is_started() {
     for part in [
         "comment:",
         "device nosuch:",
-        "devices group:: names no group",
+        "devices group:: the group is empty",
         "nosuch.ps1",
         "`;`",
         "`relative`",

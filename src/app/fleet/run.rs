@@ -207,7 +207,7 @@ fn by_id(state: &RunState, order: FleetOrder) -> Result<FleetOrder, Failure> {
         return Ok(order);
     };
     let devices = state.devices.iter().map(|device| &device.planned);
-    let called: Vec<_> = devices.filter(|device| device.is_called(name)).collect();
+    let called: Vec<_> = devices.filter(|device| device.has_name(name)).collect();
     match called.as_slice() {
         [device] => Ok(FleetOrder::CancelDevice(device.machine_id.clone())),
         [] => {

@@ -27,11 +27,10 @@ pub use crate::fleet::plan::diagnostic::Diagnostic;
 pub use crate::fleet::plan::inventory::read_inventory;
 pub(crate) use crate::fleet::plan::inventory::resolve_machine_id;
 pub use crate::fleet::plan::lower_bound::{LowerBound, TYPICAL_SESSION_TIME, Workload};
-pub use crate::fleet::plan::machine::MachineInfo;
+pub use crate::fleet::plan::machine::{FleetInventory, MachineInfo};
 pub use crate::fleet::plan::playbook::{PLAYBOOK_BYTES_MAX, Playbook, describe_toml_error};
-pub use crate::fleet::plan::request::{
-    FleetInventory, FleetPlan, FleetRequest, PlannedCall, PlannedDevice,
-};
+pub use crate::fleet::plan::fleet_plan::{FleetPlan, PlannedCall, PlannedDevice};
+pub use crate::fleet::plan::request::FleetRequest;
 pub use crate::fleet::plan::step::SessionStep;
 pub use crate::fleet::plan::variables::Variables;
 pub use crate::fleet::record::{FleetOrder, FleetRecord, RunRecord, RunState};

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::fetch::counters::Tally;
-use crate::fleet::plan::device_selector;
-use crate::fleet::{FleetInventory, MachineInfo};
+use crate::fleet::plan::device_selector::select_machines;
+use crate::fleet::plan::machine::{FleetInventory, MachineInfo};
 use crate::service::api::Api;
 use crate::service::auth::jwt;
 use crate::service::auth::jwt::TO_LIST;
@@ -78,14 +78,15 @@ pub(crate) async fn list_machines(
 /// **Errors**: the list failed, or `device` selects no machine or several.
 pub(crate) async fn resolve_machine_id(api: &Api, device: &str) -> Result<String, CollectError> {
     let (machines, _) = list_machines(api, None).await?;
-    let (places, wrong) = device_selector::resolve(&[device.to_string()], &machines);
-    let why = match (places.as_slice(), wrong.first()) {
-        ([place], _) => match machines.get(*place) {
-            Some(machine) => return Ok(machine.id.clone()),
-            None => "it is gone".to_string(),
-        },
-        (_, Some(wrong)) => wrong.to_string(),
-        (many, None) => format!("`{device}` selects {} machines", many.len()),
+    let (selected, diagnostics) = select_machines(&[device.to_string()], &machines);
+    if let [one] = selected.as_slice()
+        && let Some(machine) = machines.get(*one)
+    {
+        return Ok(machine.id.clone());
+    }
+    let why = match diagnostics.first() {
+        Some(diagnostic) => diagnostic.to_string(),
+        None => format!("`{device}` selects {} machines", selected.len()),
     };
     Err(CollectError::Setting {
         setting: "the device",

@@ -101,7 +101,7 @@ pub async fn run_fleet(
 ) -> (FleetReport, Option<CollectError>) {
     let clock = Clock::new(settings.pace.time_scale);
     let mut settings = settings;
-    settings.filter.comment = Some(state.run.id.mark());
+    settings.filter.comment = Some(state.run.id.mark_prefix());
     let fleet = Arc::new(FleetRunner::new(state, record, clock));
     let (collected, failure) =
         collector::pump(settings, vault, events, stop, Some(fleet.clone())).await;

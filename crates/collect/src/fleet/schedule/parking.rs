@@ -229,7 +229,7 @@ impl Schedule {
     pub fn places_of(&self, name: &str) -> Vec<u32> {
         let named = |place: &u32| {
             self.device(*place)
-                .is_some_and(|device| device.record.planned.is_called(name))
+                .is_some_and(|device| device.record.planned.has_name(name))
         };
         (1..).take(self.devices.len()).filter(named).collect()
     }

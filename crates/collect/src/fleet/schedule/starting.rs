@@ -1,7 +1,7 @@
 //! Which device is next, and what the answer to its start means.
 
 use crate::fleet::plan::lower_bound::SESSIONS_MAX;
-use crate::fleet::plan::step::body;
+use crate::fleet::plan::step::start_body;
 use crate::fleet::run_id::AttemptMark;
 use crate::fleet::schedule::{
     BUSY_DOUBLINGS_MAX, DeviceState, Moment, Outcome, Schedule, StartAttempt,
@@ -55,15 +55,15 @@ impl Schedule {
         self.set(place, DeviceState::Starting);
         let mark = AttemptMark {
             run: self.id,
-            place,
+            device: place,
             attempt: number,
         };
-        let comment = mark.comment(&self.comment);
+        let comment = mark.append_to(&self.comment);
         let planned = &self.device(place)?.record.planned;
         Some(SessionStart {
             place,
             machine_id: planned.machine_id.clone(),
-            body: body(&planned.steps, &comment),
+            body: start_body(&planned.steps, &comment),
         })
     }
 

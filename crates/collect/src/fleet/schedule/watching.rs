@@ -40,10 +40,10 @@ impl Schedule {
             return Some(*place);
         }
         let mark = AttemptMark::find(action.comment.as_deref()?)?;
-        let planned = &self.device(mark.place)?.record.planned;
+        let planned = &self.device(mark.device)?.record.planned;
         let machine = action.machine_id.as_deref();
         let is_machine = machine.is_none_or(|id| id.eq_ignore_ascii_case(&planned.machine_id));
-        (mark.run == self.id && is_machine).then_some(mark.place)
+        (mark.run == self.id && is_machine).then_some(mark.device)
     }
 
     /// Links an action to the attempt that led to it.
