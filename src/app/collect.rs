@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use collect;
 use collect::{
-    BodySink, CheckLine, CollectSettings, Events, Report, ResultSink, Sealed, SeenAction,
+    BodySink, CheckLine, CollectSettings, Events, Report, ResultSink, SealOutcome, ReceivedAction,
     SinkError, StoredState,
 };
 use evidence::{ActionId, Facts, Gap, ResultKey, Time};
@@ -213,7 +213,7 @@ impl StoreVault {
 }
 
 impl ResultSink for StoreVault {
-    fn standing(&self, key: ResultKey) -> Result<StoredState, SinkError> {
+    fn stored_state(&self, key: ResultKey) -> Result<StoredState, SinkError> {
         if let Some(latest) = self.store.latest(key).map_err(refused)? {
             return Ok(StoredState::Sealed {
                 version: latest.version,
@@ -230,7 +230,7 @@ impl ResultSink for StoreVault {
         }
     }
 
-    fn note_actions(&self, actions: &[SeenAction]) -> Result<(), SinkError> {
+    fn note_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError> {
         self.lock_of()
             .extend(actions.iter().map(|seen| seen.action.id));
         let pages: Vec<_> = actions
@@ -287,11 +287,11 @@ impl BodySink for StoreDownload {
         self.0.md5()
     }
 
-    fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<Sealed, SinkError> {
+    fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<SealOutcome, SinkError> {
         let sealing = self.0.seal(&facts, &collected_at).map_err(refused)?;
         let already_there = matches!(sealing, Sealing::AlreadyThere(_));
         let record = sealing.into_record();
-        Ok(Sealed {
+        Ok(SealOutcome {
             version: record.id.version,
             already_there,
             sha256: record.sha256,
@@ -347,8 +347,8 @@ mod tests {
         let store = custody::open_to_write(folder.path(), "test").unwrap();
         assert!(store.gap(rotten.key).is_err());
         let vault = StoreVault::new(Arc::new(store), folder.path());
-        assert_eq!(vault.standing(rotten.key).unwrap(), StoredState::Absent);
+        assert_eq!(vault.stored_state(rotten.key).unwrap(), StoredState::Absent);
         let known = StoredState::Gap(GapReason::Expired);
-        assert_eq!(vault.standing(sound.key).unwrap(), known);
+        assert_eq!(vault.stored_state(sound.key).unwrap(), known);
     }
 }

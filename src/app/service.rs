@@ -46,7 +46,7 @@ pub fn action_as_sent(
     let runtime = runtime()?;
     Ok(match cancel {
         Some(comment) => runtime.block_on(collect::cancel_action(settings, id, comment))?,
-        None => runtime.block_on(collect::look_at_action(settings, id))?,
+        None => runtime.block_on(collect::get_action(settings, id))?,
     })
 }
 
@@ -80,7 +80,7 @@ pub fn finish_package(
         let (settings, events) = (settings.clone(), events.clone());
         async move {
             tokio::select! {
-                waited = collect::await_package(&settings, id, events) => Some(waited),
+                waited = collect::wait_for_package(&settings, id, events) => Some(waited),
                 _ = stopped.wait_for(|stopped| *stopped) => None,
             }
         }

@@ -61,8 +61,8 @@ fn settings(typed: &args::Collect) -> Result<CollectSettings, Failure> {
         text.map(|t| app::parse_time(t, now, is_end)).transpose()
     };
     let mut settings = connect::settings(&typed.connect)?;
-    settings.slots = usize::from(typed.slots);
-    settings.again = typed.again;
+    settings.workers = usize::from(typed.slots);
+    settings.redownload = typed.again;
     settings.watch = typed.watch.then(|| Duration::from_secs(typed.interval));
     settings.filter = ActionFilter {
         since: time(&typed.since, false)?,
@@ -218,7 +218,7 @@ impl Seen {
                 "the disk is full: make room for {}; collecting goes on by itself",
                 human_bytes(needed)
             )),
-            Step::RoomAgain => self.line("room again, collecting goes on"),
+            Step::DiskSpaceAvailable => self.line("room again, collecting goes on"),
             Step::Notice(text) if self.verbose => self.line(&visible(&text)),
             Step::Notice(text) => self.message(&visible(&text)),
             Step::Listed { .. } | Step::Fleet(_) => {}

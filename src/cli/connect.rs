@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::app;
 use crate::app::Failure;
 use crate::cli::{keyring, profile};
-use ::collect::{CollectSettings, Pace, Secret, SignIn, TokenSource, state_dir};
+use ::collect::{CollectSettings, ServicePace, Secret, SignIn, TokenSource, state_dir};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -125,7 +125,7 @@ pub fn settings(typed: &Connect) -> Result<CollectSettings, Failure> {
         state,
     )?;
     settings.scope.clone_from(&typed.scope);
-    settings.pace = Pace {
+    settings.pace = ServicePace {
         time_scale: typed.time_scale,
         limits_lifted: typed.no_limits,
     };

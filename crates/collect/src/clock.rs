@@ -16,9 +16,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 ///
 /// **Units**: microseconds since 1970, real time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Moment(pub u64);
+pub struct WallTime(pub u64);
 
-impl Moment {
+impl WallTime {
     pub fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(micros(wait)))
     }
@@ -40,13 +40,13 @@ impl Moment {
     }
 }
 
-impl Serialize for Moment {
+impl Serialize for WallTime {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(&self.timestamp())
     }
 }
 
-impl<'de> Deserialize<'de> for Moment {
+impl<'de> Deserialize<'de> for WallTime {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
         let at: Timestamp = text.parse().map_err(serde::de::Error::custom)?;
@@ -71,9 +71,9 @@ impl Clock {
         }
     }
 
-    pub fn now(self) -> Moment {
+    pub fn now(self) -> WallTime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Moment(micros(since.unwrap_or_default()))
+        WallTime(micros(since.unwrap_or_default()))
     }
 
     pub fn is_scaled(self) -> bool {
@@ -93,7 +93,7 @@ impl Clock {
 
     /// Until the wall clock says `deadline`, or as long as that seemed to be
     /// when asked: a clock set back prolongs no wait.
-    pub async fn sleep_until(self, deadline: Moment) {
+    pub async fn sleep_until(self, deadline: WallTime) {
         let asked = Instant::now();
         let whole = deadline.since(self.now());
         loop {
@@ -130,7 +130,7 @@ mod tests {
         let whole = Duration::from_secs(u64::MAX);
         assert_eq!(clock.real(whole), Duration::MAX);
         assert_eq!(Clock::new(100.0).service(whole), Duration::MAX);
-        assert_eq!(clock.now().after(clock.real(whole)), Moment(u64::MAX));
+        assert_eq!(clock.now().after(clock.real(whole)), WallTime(u64::MAX));
         assert_eq!(
             Clock::new(100.0).real(Duration::from_secs(60)),
             Duration::from_millis(600)

@@ -69,7 +69,7 @@ pub enum CollectError {
 }
 
 impl CollectError {
-    pub(crate) fn vault(doing: impl Into<String>, source: SinkError) -> Self {
+    pub(crate) fn sink(doing: impl Into<String>, source: SinkError) -> Self {
         Self::Sink {
             doing: doing.into(),
             source: Arc::new(source),
@@ -103,7 +103,7 @@ impl CollectError {
 
 /// What a refused call needs, by what [`ApiCall::doing`] says of it.
 fn needed_for(call: &str) -> &'static str {
-    let is = |calls: &[ApiCall]| calls.iter().any(|known| known.doing() == call);
+    let is = |calls: &[ApiCall]| calls.iter().any(|known| known.description() == call);
     if is(&[ApiCall::Run, ApiCall::Cancel]) {
         "the application needs Machine.LiveResponse, and the device's group a remediation level; `collect --check` says what its token holds"
     } else if is(&[ApiCall::Library]) {

@@ -4,12 +4,12 @@
 //! in `service::package` (its command) and `service::action` (waiting for it).
 
 use crate::error::clean;
-use crate::fetch::retry::{Tries, Trouble};
 use crate::fleet::{RunId, resolve_machine_id};
 use crate::service::action::open;
-use crate::service::api::{Api, Ask, CallError};
+use crate::service::api::{Api, ApiRequest, CallError};
 use crate::service::entity_list::read_entities;
-use crate::service::list::quoted;
+use crate::service::list::odata_string;
+use crate::service::retry::{ErrorClass, RetryState};
 use crate::settings::PACKAGE_TYPE;
 use crate::{ApiCall, CollectError, CollectSettings};
 use evidence::{Action, ActionId};
@@ -31,16 +31,18 @@ pub async fn start_package(
     let comment = format!("{comment} [afteraction {}]", RunId::random()?);
     let path = format!("machines/{machine}/collectInvestigationPackage");
     let body = serde_json::json!({"Comment": comment}).to_string();
-    let ask = Ask::post(ApiCall::Package, api.url(&path), body.into_bytes());
+    let ask = ApiRequest::post(ApiCall::Package, api.url(&path), body.into_bytes());
     let fatal = |error: CallError| error.into_fatal(ApiCall::Package, &api.host);
-    let error = match api.call_once(&ask).await {
+    let error = match api.call_non_idempotent(&ask).await {
         Ok(answer) => match Action::from_json(&answer.body) {
             Ok(action) => return Ok(action.id),
-            Err(error) => CallError::Odd(clean(&error.to_string())),
+            Err(error) => CallError::Unexpected(clean(&error.to_string())),
         },
         Err(error) => error,
     };
-    let may_have_begun = error.may_pass().is_some_and(|trouble| !trouble.is_undone());
+    let may_have_begun = error
+        .error_class()
+        .is_some_and(|trouble| !trouble.is_surely_unprocessed());
     if may_have_begun && let Some(id) = find_package(&api, &machine, &comment).await? {
         return Ok(id);
     }
@@ -57,9 +59,9 @@ async fn find_package(
     let mut url = api.url("machineactions");
     url.set_query(Some(&format!(
         "$filter=type eq '{PACKAGE_TYPE}' and machineId eq {}",
-        quoted(machine)
+        odata_string(machine)
     )));
-    let mut tries = Tries::default();
+    let mut tries = RetryState::default();
     loop {
         let (values, _) = read_entities(api, ApiCall::List, url.clone()).await?;
         let ours = values
@@ -69,7 +71,7 @@ async fn find_package(
         if let Some(action) = ours {
             return Ok(Some(action.id));
         }
-        match tries.next(Trouble::NotFound) {
+        match tries.next_delay(ErrorClass::NotFound) {
             Some(wait) => api.clock.sleep(wait).await,
             None => return Ok(None),
         }

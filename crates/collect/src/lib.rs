@@ -14,23 +14,26 @@
 //!
 //! **The data's road**: `api` lists and asks links → `plan` decides → `queue`
 //! orders → a slot (`download`) streams chunks over a bounded channel to a
-//! `writer` thread → the vault seals → `tally` counts.
+//! `writer` thread → the vault seals → `counters` counts.
 
 mod clock;
+mod counters;
 mod error;
 mod fetch;
 pub mod fleet;
 mod investigation_package;
+mod progress;
 mod service;
 mod settings;
+mod sink;
 mod system;
 
 pub use crate::error::{CollectError, ServiceError};
 pub use crate::fetch::collector::collect;
-pub use crate::fetch::report::{CollectProgress, Events, Report};
-pub use crate::fetch::sink::{BodySink, ResultSink, Sealed, SeenAction, SinkError, StoredState};
+pub use crate::progress::{CollectProgress, Events, Report};
+pub use crate::sink::{BodySink, ResultSink, SealOutcome, ReceivedAction, SinkError, StoredState};
 pub use crate::investigation_package::start_package;
-pub use crate::service::action::{await_package, cancel_action, look_at_action};
+pub use crate::service::action::{wait_for_package, cancel_action, get_action};
 pub use crate::service::auth::secret::Secret;
 pub use crate::service::auth::sign_in::secret_from_command;
 pub use crate::service::library::{
@@ -39,5 +42,5 @@ pub use crate::service::library::{
 pub use crate::service::preflight::{CheckLine, CheckState, check};
 pub use crate::service::rate_limit::ApiCall;
 pub use crate::settings::{
-    ActionFilter, Cloud, CollectSettings, Pace, SignIn, Timeouts, TokenSource, state_dir,
+    ActionFilter, Cloud, CollectSettings, ServicePace, SignIn, Timeouts, TokenSource, state_dir,
 };

@@ -14,8 +14,8 @@ use evidence::{Action, ActionId};
 const TIME_SCALE_MAX: f64 = 100.0;
 /// Downloads at a time: enough to keep small results flowing while each waits
 /// for its answer, few enough that sixteen large bodies fit the memory bound.
-const SLOTS_DEFAULT: usize = 16;
-pub(crate) const SLOTS_MAX: usize = 64;
+const WORKERS_DEFAULT: usize = 16;
+pub(crate) const WORKERS_MAX: usize = 64;
 const COMMERCIAL_SCOPE: &str = "https://api.securitycenter.microsoft.com/.default";
 
 /// Everything a run is told. The collector reads no environment.
@@ -29,12 +29,12 @@ pub struct CollectSettings {
     pub sign_in: SignIn,
     pub filter: ActionFilter,
     /// Downloads at a time.
-    pub slots: usize,
+    pub workers: usize,
     /// Fetch what is sealed once more: what differs becomes a new version.
-    pub again: bool,
+    pub redownload: bool,
     /// Poll again after this long, service time; `None` collects once.
     pub watch: Option<Duration>,
-    pub pace: Pace,
+    pub pace: ServicePace,
     pub timeouts: Timeouts,
     /// Where the call log lives: the budget outlives the process.
     pub state_dir: PathBuf,
@@ -44,7 +44,7 @@ pub struct CollectSettings {
 
 /// How time and budgets are kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct ServicePace {
     /// Service seconds in a real second, 1 to 100: more than 1 only against an
     /// emulator on the same scale. Budgets, polling, Retry-After and pauses
     /// are scaled; connect and read timeouts stay real.
@@ -53,7 +53,7 @@ pub struct Pace {
     pub limits_lifted: bool,
 }
 
-impl Default for Pace {
+impl Default for ServicePace {
     fn default() -> Self {
         Self {
             time_scale: 1.0,
@@ -196,10 +196,10 @@ impl CollectSettings {
             scope: None,
             sign_in,
             filter: ActionFilter::default(),
-            slots: SLOTS_DEFAULT,
-            again: false,
+            workers: WORKERS_DEFAULT,
+            redownload: false,
             watch: None,
-            pace: Pace::default(),
+            pace: ServicePace::default(),
             timeouts: Timeouts::default(),
             state_dir,
             ca_file: None,
@@ -208,8 +208,8 @@ impl CollectSettings {
 
     pub(crate) fn validate(&self) -> Result<(), CollectError> {
         let refuse = |setting, why: String| Err(CollectError::Setting { setting, why });
-        http::guard(&self.api_base)?;
-        http::guard(&self.login_base)?;
+        http::require_https(&self.api_base)?;
+        http::require_https(&self.login_base)?;
         if !(1.0..=TIME_SCALE_MAX).contains(&self.pace.time_scale) {
             return refuse("the time scale", format!("expected 1 to {TIME_SCALE_MAX}"));
         }
@@ -220,8 +220,11 @@ impl CollectSettings {
                 "time is sped up and limits are lifted for an emulator on this machine only".into(),
             );
         }
-        if !(1..=SLOTS_MAX).contains(&self.slots) {
-            return refuse("the number of slots", format!("expected 1 to {SLOTS_MAX}"));
+        if !(1..=WORKERS_MAX).contains(&self.workers) {
+            return refuse(
+                "the number of workers",
+                format!("expected 1 to {WORKERS_MAX}"),
+            );
         }
         if let SignIn::Client { tenant, .. } | SignIn::Certificate { tenant, .. } = &self.sign_in
             && (tenant.is_empty()
@@ -246,7 +249,7 @@ impl CollectSettings {
     }
 
     pub(crate) fn api_host(&self) -> String {
-        http::authority(&self.api_base)
+        http::host_and_port(&self.api_base)
     }
 }
 
@@ -276,18 +279,18 @@ impl ActionFilter {
     /// Whether an action is meant. What the service filtered is filtered
     /// again: a service or proxy that ignores `$filter` changes nothing. An
     /// action without a time passes.
-    pub(crate) fn takes(&self, action: &Action) -> bool {
+    pub(crate) fn matches(&self, action: &Action) -> bool {
         let created = action.created.as_ref().and_then(|t| t.instant());
-        action.kind.eq_ignore_ascii_case(self.kind())
+        action.kind.eq_ignore_ascii_case(self.action_type())
             && created.is_none_or(|t| self.since.is_none_or(|s| t >= s))
             && created.is_none_or(|t| self.until.is_none_or(|u| t < u))
             && (self.actions.is_empty() || self.actions.contains(&action.id))
-            && self.takes_device(action)
-            && self.takes_comment(action)
+            && self.matches_device(action)
+            && self.matches_comment(action)
     }
 
     /// The type of the actions that are meant.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub(crate) fn action_type(&self) -> &'static str {
         if self.packages {
             PACKAGE_TYPE
         } else {
@@ -295,11 +298,11 @@ impl ActionFilter {
         }
     }
 
-    fn takes_device(&self, action: &Action) -> bool {
-        self.devices.is_empty() || self.devices.iter().any(|wanted| is_on(action, wanted))
+    fn matches_device(&self, action: &Action) -> bool {
+        self.devices.is_empty() || self.devices.iter().any(|wanted| ran_on(action, wanted))
     }
 
-    fn takes_comment(&self, action: &Action) -> bool {
+    fn matches_comment(&self, action: &Action) -> bool {
         self.comment.as_ref().is_none_or(|wanted| {
             action
                 .comment
@@ -310,7 +313,7 @@ impl ActionFilter {
 }
 
 /// Whether an action ran on a device, named by machine id, full or short name.
-pub(crate) fn is_on(action: &Action, device: &str) -> bool {
+pub(crate) fn ran_on(action: &Action, device: &str) -> bool {
     let names = [&action.device, &action.machine_id];
     names.into_iter().flatten().any(|name| {
         let short = name.split('.').next().unwrap_or(name);
@@ -349,19 +352,19 @@ mod tests {
             r#"{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","machineId":"9D80",
                 "computerDnsName":"PC-17.contoso.example","requestorComment":"Case-42, first"}"#,
         );
-        let takes = |device: &str, comment: Option<&str>| {
+        let matches = |device: &str, comment: Option<&str>| {
             let filter = ActionFilter {
                 devices: vec![device.into()],
                 comment: comment.map(str::to_string),
                 ..ActionFilter::default()
             };
-            filter.takes(&action)
+            filter.matches(&action)
         };
         for device in ["pc-17", "pc-17.CONTOSO.example", "9d80"] {
-            assert!(takes(device, Some("case-42")), "{device}");
+            assert!(matches(device, Some("case-42")), "{device}");
         }
-        assert!(!takes("pc-1", None));
-        assert!(!takes("pc-17", Some("case-43")));
+        assert!(!matches("pc-1", None));
+        assert!(!matches("pc-17", Some("case-43")));
     }
 
     #[test]
@@ -376,10 +379,10 @@ mod tests {
                 r#"{{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e"{more}}}"#
             ))
         };
-        assert!(filter.takes(&at("")));
-        assert!(filter.takes(&at(r#","creationDateTimeUtc":"2026-01-01T00:00:00Z""#)));
-        assert!(!filter.takes(&at(r#","creationDateTimeUtc":"2026-02-01T00:00:00Z""#)));
-        assert!(!filter.takes(&at(r#","type":"Isolate""#)));
+        assert!(filter.matches(&at("")));
+        assert!(filter.matches(&at(r#","creationDateTimeUtc":"2026-01-01T00:00:00Z""#)));
+        assert!(!filter.matches(&at(r#","creationDateTimeUtc":"2026-02-01T00:00:00Z""#)));
+        assert!(!filter.matches(&at(r#","type":"Isolate""#)));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub fn launch(
 
 /// The settings of the collecting beside the run.
 pub fn watched(mut settings: CollectSettings, typed: &Watching) -> CollectSettings {
-    settings.slots = usize::from(typed.slots);
+    settings.workers = usize::from(typed.slots);
     settings.watch = Some(Duration::from_secs(typed.interval));
     settings
 }

@@ -46,7 +46,7 @@ impl Shown {
 fn held_back(call: ApiCall, until: Timestamp) -> String {
     format!(
         "waiting for the budget to {} until {until:.0}",
-        call.doing()
+        call.description()
     )
 }
 
@@ -74,7 +74,7 @@ impl View {
                 "the disk is full: make room for {}; the run goes on by itself",
                 human_bytes(needed)
             )),
-            Step::RoomAgain => self.line("room again, the run goes on"),
+            Step::DiskSpaceAvailable => self.line("room again, the run goes on"),
             Step::Notice(text) if self.verbose => self.line(&visible(&text)),
             Step::Notice(text) => self.with_bar(|bar| bar.say(visible(&text))),
             _ => {}

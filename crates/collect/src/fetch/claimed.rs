@@ -6,36 +6,36 @@ use std::collections::HashSet;
 use evidence::ResultKey;
 
 #[derive(Default)]
-pub(crate) struct Taken {
+pub(crate) struct ClaimedResults {
     /// Planned or settled.
     keys: HashSet<ResultKey>,
     /// Given back by a slot and not planned again since.
-    left: HashSet<ResultKey>,
+    released: HashSet<ResultKey>,
 }
 
-impl Taken {
-    pub fn holds(&self, key: ResultKey) -> bool {
+impl ClaimedResults {
+    pub fn contains(&self, key: ResultKey) -> bool {
         self.keys.contains(&key)
     }
 
-    pub fn take(&mut self, key: ResultKey) {
-        self.left.remove(&key);
+    pub fn claim(&mut self, key: ResultKey) {
+        self.released.remove(&key);
         self.keys.insert(key);
     }
 
     /// The service is still at it: the next plan takes it again.
-    pub fn leave(&mut self, key: ResultKey) {
+    pub fn release(&mut self, key: ResultKey) {
         self.keys.remove(&key);
-        self.left.insert(key);
+        self.released.insert(key);
     }
 
     /// To be decided on once more.
-    pub fn forget(&mut self, key: ResultKey) {
+    pub fn unclaim(&mut self, key: ResultKey) {
         self.keys.remove(&key);
     }
 
     /// Results that no plan has taken again.
-    pub fn left(&self) -> u64 {
-        self.left.len() as u64
+    pub fn released(&self) -> u64 {
+        self.released.len() as u64
     }
 }

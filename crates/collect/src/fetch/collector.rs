@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::clock::{Clock, Moment};
-use crate::fetch::circuit_breaker::Outage;
-use crate::fetch::claimed::Taken;
-use crate::fetch::counters::Tally;
+use crate::clock::{Clock, WallTime};
+use crate::counters::CollectCounters;
+use crate::fetch::claimed::ClaimedResults;
 use crate::fetch::download;
-use crate::fetch::download::{Body, Step};
+use crate::fetch::download::{DownloadStep, ResultDownload};
 use crate::fetch::poller;
-use crate::fetch::queue::{Queue, Want};
-use crate::fetch::retry::Trouble;
-use crate::fetch::writer::End;
+use crate::fetch::queue::{DownloadQueue, PendingResult};
+use crate::fetch::writer::WriteResult;
 use crate::fleet;
 use crate::fleet::FleetRunner;
-use crate::service::api::{Api, LOOK_FOR_ROOM};
+use crate::service::api::{Api, DISK_CHECK_INTERVAL};
+use crate::service::circuit_breaker::CircuitBreaker;
+use crate::service::retry::ErrorClass;
 use crate::{
     ApiCall, CollectError, CollectProgress, CollectSettings, Events, Report, ResultSink, SinkError,
 };
@@ -36,26 +36,26 @@ const SMALL_BYTES_MAX: u64 = 1024 * 1024;
 /// Room asked for beyond what is known to be missing: twice a commit's bodies.
 /// The vault keeps some in reserve and refuses below it, so a margin no greater
 /// than that would find room where the vault finds none.
-const ROOM_MARGIN: u64 = 2 * SEALING_BYTES_MAX;
+const SPACE_MARGIN: u64 = 2 * SEALING_BYTES_MAX;
 
 /// What the parts of a run share.
-pub(crate) struct Run {
+pub(crate) struct CollectSession {
     pub settings: CollectSettings,
     pub api: Api,
-    pub vault: Arc<dyn ResultSink>,
+    pub sink: Arc<dyn ResultSink>,
     pub clock: Clock,
-    pub tally: Arc<Tally>,
-    pub blob_outage: Outage,
+    pub counters: Arc<CollectCounters>,
+    pub blob_breaker: CircuitBreaker,
     /// Held by every writer's thread: when all are gone nothing writes.
     pub alive: mpsc::Sender<()>,
-    pub queue: Queue,
+    pub queue: DownloadQueue,
     /// The fleet run whose results these are.
     pub fleet: Option<Arc<FleetRunner>>,
     sealing: Arc<Semaphore>,
     halt: watch::Sender<bool>,
     failure: Mutex<Option<CollectError>>,
     /// Shared with the thread that looks up what is sealed.
-    pub taken: Arc<Mutex<Taken>>,
+    pub claimed: Arc<Mutex<ClaimedResults>>,
     disk_full: Mutex<bool>,
 }
 
@@ -66,63 +66,63 @@ pub(crate) struct Run {
 /// sealed, what is under way stays for the next run.
 pub async fn collect(
     settings: CollectSettings,
-    vault: Arc<dyn ResultSink>,
+    sink: Arc<dyn ResultSink>,
     events: Events,
     stop: watch::Receiver<bool>,
 ) -> (Report, Option<CollectError>) {
-    pump(settings, vault, events, stop, None).await
+    pump(settings, sink, events, stop, None).await
 }
 
 /// The same, for the results of a fleet run that goes on beside it.
 pub(crate) async fn pump(
     settings: CollectSettings,
-    vault: Arc<dyn ResultSink>,
+    sink: Arc<dyn ResultSink>,
     events: Events,
     stop: watch::Receiver<bool>,
     fleet: Option<Arc<FleetRunner>>,
 ) -> (Report, Option<CollectError>) {
     let started = Instant::now();
-    let tally = Arc::new(Tally::new(events));
+    let counters = Arc::new(CollectCounters::new(events));
     let (alive, mut all_gone) = mpsc::channel(1);
     let mut early = stop.clone();
     let prepared = tokio::select! {
-        prepared = prepare(settings, vault, tally.clone(), alive, fleet) => prepared,
+        prepared = prepare(settings, sink, counters.clone(), alive, fleet) => prepared,
         () = stopped(&mut early) => {
-            tally.count(|report| report.stopped = true);
-            return (tally.report(), None);
+            counters.update(|report| report.stopped = true);
+            return (counters.report(), None);
         }
     };
-    let run = match prepared {
-        Ok(run) => Arc::new(run),
-        Err(error) => return (tally.report(), Some(error)),
+    let session = match prepared {
+        Ok(session) => Arc::new(session),
+        Err(error) => return (counters.report(), Some(error)),
     };
-    let forwarder = tokio::spawn(forward(stop, run.halt.clone()));
+    let forwarder = tokio::spawn(forward(stop, session.halt.clone()));
     let mut tasks = JoinSet::new();
-    for _ in 0..run.settings.slots {
-        tasks.spawn(serve(run.clone()));
+    for _ in 0..session.settings.workers {
+        tasks.spawn(worker(session.clone()));
     }
-    tasks.spawn(poller::feed(run.clone()));
-    if let Some(fleet) = &run.fleet {
-        tasks.spawn(fleet::start_all(run.clone(), fleet.clone()));
-        tasks.spawn(fleet::tend(run.clone(), fleet.clone()));
+    tasks.spawn(poller::feed(session.clone()));
+    if let Some(fleet) = &session.fleet {
+        tasks.spawn(fleet::start_all(session.clone(), fleet.clone()));
+        tasks.spawn(fleet::tend(session.clone(), fleet.clone()));
     }
     while let Some(ended) = tasks.join_next().await {
         if let Err(panic) = ended {
-            run.fail(CollectError::Worker(panic.to_string()));
+            session.fail(CollectError::Worker(panic.to_string()));
         }
     }
     // Every seal under way returns its permits.
-    let _ = run.sealing.acquire_many(sealing_permits()).await;
+    let _ = session.sealing.acquire_many(sealing_permits()).await;
     forwarder.abort();
-    let mut report = tally.report();
-    report.left = run.queue.left();
-    report.pending += run.lock_taken().left();
-    report.list_calls = run.api.budget.count(ApiCall::List);
-    report.link_calls = run.api.budget.count(ApiCall::Link);
+    let mut report = counters.report();
+    report.left = session.queue.unsettled_count();
+    report.pending += session.lock_claimed().released();
+    report.list_calls = session.api.rate_limiter.count(ApiCall::List);
+    report.link_calls = session.api.rate_limiter.count(ApiCall::Link);
     report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let failure = run.take_failure();
-    report.stopped = failure.is_none() && *run.halt.borrow();
-    drop(run);
+    let failure = session.take_failure();
+    report.stopped = failure.is_none() && *session.halt.borrow();
+    drop(session);
     // Ends when the last writer has let go.
     let _: Option<()> = all_gone.recv().await;
     (report, failure)
@@ -130,34 +130,34 @@ pub(crate) async fn pump(
 
 async fn prepare(
     settings: CollectSettings,
-    vault: Arc<dyn ResultSink>,
-    tally: Arc<Tally>,
+    sink: Arc<dyn ResultSink>,
+    counters: Arc<CollectCounters>,
     alive: mpsc::Sender<()>,
     fleet: Option<Arc<FleetRunner>>,
-) -> Result<Run, CollectError> {
+) -> Result<CollectSession, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
-    let api = Api::open(&settings, clock, tally.clone()).await?;
+    let api = Api::open(&settings, clock, counters.clone()).await?;
     if let Some(warning) =
-        crate::service::preflight::missing_permissions(&api.signer.bearer().await?)
+        crate::service::preflight::missing_permissions(&api.tokens.token().await?)
     {
-        tally.notice(warning);
+        counters.notify(warning);
     }
     api.endless.set(settings.watch.is_some());
-    Ok(Run {
-        blob_outage: Outage::new(api.endless.clone()),
+    Ok(CollectSession {
+        blob_breaker: CircuitBreaker::new(api.endless.clone()),
         api,
         settings,
-        vault,
+        sink,
         clock,
-        tally,
+        counters,
         alive,
-        queue: Queue::new(clock),
+        queue: DownloadQueue::new(clock),
         fleet,
         sealing: Arc::new(Semaphore::new(sealing_permits() as usize)),
         halt: watch::Sender::new(false),
         failure: Mutex::default(),
-        taken: Arc::default(),
+        claimed: Arc::default(),
         disk_full: Mutex::default(),
     })
 }
@@ -179,22 +179,25 @@ const fn sealing_permits() -> u32 {
 }
 
 /// One slot: takes wants until there are none, or the run halts.
-async fn serve(run: Arc<Run>) {
-    while let Some(mut want) = run.unless_halted(run.queue.take()).await.flatten() {
-        let Some(step) = run.unless_halted(download::fetch(&run, &mut want)).await else {
+async fn worker(session: Arc<CollectSession>) {
+    while let Some(mut pending) = session.unless_halted(session.queue.take()).await.flatten() {
+        let Some(step) = session
+            .unless_halted(download::fetch(&session, &mut pending))
+            .await
+        else {
             return;
         };
         match step {
-            Step::Seal(body) => {
+            DownloadStep::Seal(body) => {
                 let weight = weight(body.held());
-                let permits = run.sealing.clone().acquire_many_owned(weight).await;
-                let run = run.clone();
+                let permits = session.sealing.clone().acquire_many_owned(weight).await;
+                let session = session.clone();
                 tokio::spawn(async move {
                     let _permits = permits;
-                    run.settle(want, *body).await;
+                    session.settle(pending, *body).await;
                 });
             }
-            step => run.step(want, step).await,
+            step => session.step(pending, step).await,
         }
     }
 }
@@ -207,7 +210,7 @@ fn weight(bytes: u64) -> u32 {
     units.clamp(sealing_permits() / SEALING_MAX, sealing_permits())
 }
 
-impl Run {
+impl CollectSession {
     /// `None` when the run halts first; the future is dropped where it stands.
     pub async fn unless_halted<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut halt = self.halt.subscribe();
@@ -243,85 +246,97 @@ impl Run {
             .take()
     }
 
-    async fn settle(&self, mut want: Want, body: Body) {
-        let key = want.key();
+    async fn settle(&self, mut pending: PendingResult, body: ResultDownload) {
+        let key = pending.key();
         match body.seal(self).await {
-            Ok(End::Sealed(sealed)) => {
-                self.tally.sealed(key, &sealed);
+            Ok(WriteResult::Sealed(sealed)) => {
+                self.counters.record_sealed(key, &sealed);
                 self.queue.settle(key);
             }
-            Ok(End::Damaged(why)) => self.again(want, Trouble::Damaged, why, None).await,
-            Ok(End::Left) => self.queue.put_back(want, self.clock.now()),
+            Ok(WriteResult::Damaged(why)) => {
+                self.retry(pending, ErrorClass::Damaged, why, None).await
+            }
+            Ok(WriteResult::Partial) => self.queue.requeue(pending, self.clock.now()),
             Err(step) => {
-                want.tries.forget(Trouble::Broken);
-                self.step(want, step).await;
+                pending.tries.reset(ErrorClass::Interrupted);
+                self.step(pending, step).await;
             }
         }
     }
 
-    async fn step(&self, want: Want, step: Step) {
+    async fn step(&self, pending: PendingResult, step: DownloadStep) {
         match step {
-            Step::Gap(reason, detail) => self.give_up(want, reason, detail).await,
-            Step::Again(trouble, why, wait) => self.again(want, trouble, why, wait).await,
-            Step::Room(missing) => {
-                // Taken again before that it would cost another link.
-                self.unless_halted(self.wait_for_room(missing)).await;
-                self.queue.put_back(want, self.clock.now());
+            DownloadStep::Gap(reason, detail) => self.record_gap(pending, reason, detail).await,
+            DownloadStep::Retry(trouble, why, wait) => {
+                self.retry(pending, trouble, why, wait).await
             }
-            Step::Fatal(error) => self.fail(error),
-            Step::Seal(_) => self.queue.settle(want.key()),
+            DownloadStep::CallCapacity(missing) => {
+                // Taken again before that it would cost another link.
+                self.unless_halted(self.wait_for_space(missing)).await;
+                self.queue.requeue(pending, self.clock.now());
+            }
+            DownloadStep::Fatal(error) => self.fail(error),
+            DownloadStep::Seal(_) => self.queue.settle(pending.key()),
         }
     }
 
     /// Puts a want back with its trouble counted, or settles it as a gap.
-    async fn again(&self, mut want: Want, trouble: Trouble, why: String, asked: Option<Duration>) {
-        let endless = trouble == Trouble::Lost && self.api.endless.get();
+    async fn retry(
+        &self,
+        mut pending: PendingResult,
+        trouble: ErrorClass,
+        why: String,
+        asked: Option<Duration>,
+    ) {
+        let endless = trouble == ErrorClass::NoConnection && self.api.endless.get();
         let wait = match &self.fleet {
-            Some(fleet) if trouble == Trouble::NotReady => want.tries.next_even(fleet.ask_every()),
-            _ => want.tries.next_or_longest(trouble, endless),
+            Some(fleet) if trouble == ErrorClass::NotReady => {
+                pending.tries.next_even_delay(fleet.ask_every())
+            }
+            _ => pending.tries.next_delay_or_longest(trouble, endless),
         };
         if let Some(wait) = wait {
             let wait = asked.map_or(wait, |asked| asked.max(wait));
             let at = self.clock.now().after(self.clock.real(wait));
-            return self.queue.put_back(want, at);
+            return self.queue.requeue(pending, at);
         }
         let absent = |reason| {
-            if want.is_completed() {
+            if pending.is_completed() {
                 reason
             } else {
                 GapReason::NeverProduced
             }
         };
         let reason = match trouble {
-            Trouble::NotReady if !want.action().is_final() && !self.queue.is_closed() => {
-                return self.leave(&want);
+            ErrorClass::NotReady if !pending.action().is_final() && !self.queue.is_closed() => {
+                return self.release(&pending);
             }
-            Trouble::NotReady | Trouble::BlobMissing => absent(GapReason::BlobMissing),
-            Trouble::NotFound => absent(GapReason::Expired),
-            Trouble::Damaged => GapReason::Damaged,
+            ErrorClass::NotReady | ErrorClass::BlobMissing => absent(GapReason::BlobMissing),
+            ErrorClass::NotFound => absent(GapReason::Expired),
+            ErrorClass::Damaged => GapReason::Damaged,
             _ => GapReason::Unreachable,
         };
-        self.give_up(want, reason, why).await;
+        self.record_gap(pending, reason, why).await;
     }
 
     /// A fleet run learns from it how long its results take.
-    pub fn note_there(&self, want: &mut Want) {
-        if let (Some(fleet), Some(ended)) = (&self.fleet, want.ended.take()) {
-            let since = |at: Moment| self.clock.service(at.since(ended));
-            fleet.met(want.in_vain.map(since), since(self.clock.now()));
+    pub fn report_available(&self, pending: &mut PendingResult) {
+        if let (Some(fleet), Some(ended)) = (&self.fleet, pending.ended.take()) {
+            let since = |at: WallTime| self.clock.service(at.since(ended));
+            fleet.met(pending.last_miss.map(since), since(self.clock.now()));
         }
     }
 
     /// The service is still at it: a later poll finds it again. The queue lets
     /// go of it first, or it would refuse what that poll adds.
-    pub fn leave(&self, want: &Want) {
-        self.queue.settle(want.key());
-        self.lock_taken().leave(want.key());
+    pub fn release(&self, pending: &PendingResult) {
+        self.queue.settle(pending.key());
+        self.lock_claimed().release(pending.key());
     }
 
-    async fn give_up(&self, want: Want, reason: GapReason, detail: String) {
-        let key = want.key();
-        let Some(facts) = want.facts(&self.api.host) else {
+    async fn record_gap(&self, pending: PendingResult, reason: GapReason, detail: String) {
+        let key = pending.key();
+        let Some(facts) = pending.facts(&self.api.host) else {
             return self.queue.settle(key);
         };
         let gap = Gap {
@@ -331,55 +346,55 @@ impl Run {
             noted_at: self.clock.stamp(),
             facts,
         };
-        if want.known_gap != Some(reason) {
-            let noted = self.with_vault("note a gap", move |vault| {
-                vault.note_gaps(std::slice::from_ref(&gap))
+        if pending.known_gap != Some(reason) {
+            let noted = self.with_sink("note a gap", move |sink| {
+                sink.note_gaps(std::slice::from_ref(&gap))
             });
             if let Err(error) = noted.await {
                 return self.fail(error);
             }
         }
-        self.tally.gap(key, reason);
+        self.counters.record_gap(key, reason);
         self.queue.settle(key);
     }
 
     /// Runs a verb of the vault off the async threads, waiting while the disk
     /// is full.
-    pub async fn with_vault<R: Send + 'static>(
+    pub async fn with_sink<R: Send + 'static>(
         &self,
         doing: &'static str,
         verb: impl Fn(&dyn ResultSink) -> Result<R, SinkError> + Send + Sync + 'static,
     ) -> Result<R, CollectError> {
         let verb = Arc::new(verb);
         loop {
-            let (vault, again) = (self.vault.clone(), verb.clone());
-            let done = tokio::task::spawn_blocking(move || again(vault.as_ref()))
+            let (sink, retry) = (self.sink.clone(), verb.clone());
+            let done = tokio::task::spawn_blocking(move || retry(sink.as_ref()))
                 .await
                 .map_err(|e| CollectError::Worker(e.to_string()))?;
             match done {
                 Ok(done) => return Ok(done),
                 Err(SinkError::DiskFull) => {
-                    let waited = self.unless_halted(self.wait_for_room(0)).await;
+                    let waited = self.unless_halted(self.wait_for_space(0)).await;
                     if waited.is_none() {
-                        return Err(CollectError::vault(doing, SinkError::DiskFull));
+                        return Err(CollectError::sink(doing, SinkError::DiskFull));
                     }
                 }
-                Err(error) => return Err(CollectError::vault(doing, error)),
+                Err(error) => return Err(CollectError::sink(doing, error)),
             }
         }
     }
 
     /// Returns when the vault has room for `missing` bytes more, or after a
     /// while where it cannot tell.
-    pub async fn wait_for_room(&self, missing: u64) {
-        let needed = missing.saturating_add(ROOM_MARGIN);
+    pub async fn wait_for_space(&self, missing: u64) {
+        let needed = missing.saturating_add(SPACE_MARGIN);
         if !self.swap_disk_full(true) {
-            self.tally.tell(CollectProgress::DiskFull { needed });
+            self.counters.emit(CollectProgress::DiskFull { needed });
         }
         loop {
-            tokio::time::sleep(LOOK_FOR_ROOM).await;
-            let vault = self.vault.clone();
-            let room = tokio::task::spawn_blocking(move || vault.room()).await;
+            tokio::time::sleep(DISK_CHECK_INTERVAL).await;
+            let sink = self.sink.clone();
+            let room = tokio::task::spawn_blocking(move || sink.room()).await;
             let enough = match room {
                 Ok(Ok(Some(room))) => room >= needed,
                 _ => true,
@@ -389,7 +404,7 @@ impl Run {
             }
         }
         if self.swap_disk_full(false) {
-            self.tally.tell(CollectProgress::RoomAgain);
+            self.counters.emit(CollectProgress::DiskSpaceAvailable);
         }
     }
 
@@ -401,8 +416,8 @@ impl Run {
         std::mem::replace(&mut full, now)
     }
 
-    pub fn lock_taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn lock_claimed(&self) -> MutexGuard<'_, ClaimedResults> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -412,27 +427,27 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::fetch::plan;
-    use crate::fetch::queue::Rank;
-    use crate::service::list::Known;
-    use crate::{BodySink, Cloud, Secret, SeenAction, SignIn, StoredState, TokenSource};
+    use crate::fetch::queue::DownloadRank;
+    use crate::service::list::ListedActions;
+    use crate::{BodySink, Cloud, ReceivedAction, Secret, SignIn, StoredState, TokenSource};
     use evidence::{Action, Facts, ResultKey};
 
     /// Knows nothing, keeps gaps, and is asked what it knows through a gate.
     #[derive(Default)]
-    pub struct Bare {
+    pub struct EmptySink {
         pub gaps: Mutex<Vec<Gap>>,
         pub at_gate: Option<Box<dyn Fn(ResultKey) + Send + Sync>>,
     }
 
-    impl ResultSink for Bare {
-        fn standing(&self, key: ResultKey) -> Result<StoredState, SinkError> {
+    impl ResultSink for EmptySink {
+        fn stored_state(&self, key: ResultKey) -> Result<StoredState, SinkError> {
             if let Some(gate) = &self.at_gate {
                 gate(key);
             }
             Ok(StoredState::Absent)
         }
 
-        fn note_actions(&self, _: &[SeenAction]) -> Result<(), SinkError> {
+        fn note_actions(&self, _: &[ReceivedAction]) -> Result<(), SinkError> {
             Ok(())
         }
 
@@ -447,15 +462,19 @@ pub(crate) mod tests {
     }
 
     /// A run without lister and slots, whose service nobody reaches.
-    pub async fn still(vault: Arc<dyn ResultSink>, state: &Path) -> Arc<Run> {
+    pub async fn idle_session(sink: Arc<dyn ResultSink>, state: &Path) -> Arc<CollectSession> {
         let nowhere = Some("http://127.0.0.1:1");
         let sign_in = SignIn::Token(TokenSource::Ready(Secret::new("x")));
         let cloud = Cloud::Commercial;
         let settings =
             CollectSettings::new(cloud, nowhere, nowhere, sign_in, state.into()).unwrap();
-        let tally = Arc::new(Tally::new(Arc::new(|_| ())));
+        let counters = Arc::new(CollectCounters::new(Arc::new(|_| ())));
         let (alive, _) = mpsc::channel(1);
-        Arc::new(prepare(settings, vault, tally, alive, None).await.unwrap())
+        Arc::new(
+            prepare(settings, sink, counters, alive, None)
+                .await
+                .unwrap(),
+        )
     }
 
     /// An action under way with one result that may be fetched.
@@ -466,53 +485,70 @@ pub(crate) mod tests {
         Action::from_value(&json).unwrap()
     }
 
-    pub fn known(actions: &[Action]) -> Known {
-        let mut known = Known::default();
-        actions.iter().cloned().for_each(|a| known.recall(a));
+    pub fn known(actions: &[Action]) -> ListedActions {
+        let mut known = ListedActions::default();
+        actions
+            .iter()
+            .cloned()
+            .for_each(|a| known.insert_recorded(a));
         known
     }
 
-    fn impatient_want() -> Want {
+    fn result_without_retries() -> PendingResult {
         let action = Arc::new(action(1));
-        let rank = Rank {
+        let rank = DownloadRank {
             failed_before: false,
             time: 0,
             key: action.key(&action.commands[0]),
         };
         assert_eq!(
-            plan::judge(&action, &action.commands[0]),
-            plan::Promise::Fetch
+            plan::availability_of(&action, &action.commands[0]),
+            plan::Availability::Fetch
         );
-        let mut want = Want::new(action, 0, rank, None);
-        while want.tries.next(Trouble::NotReady).is_some() {}
-        want
+        let mut pending = PendingResult::new(action, 0, rank, None);
+        while pending.tries.next_delay(ErrorClass::NotReady).is_some() {}
+        pending
     }
 
     #[tokio::test]
     async fn a_result_that_does_not_come_is_left_to_the_next_poll_or_is_a_gap() {
         let state = tempfile::tempdir().unwrap();
-        let vault = Arc::new(Bare::default());
-        let run = still(vault.clone(), state.path()).await;
-        let again = async |want| {
-            run.queue.add(vec![want]);
-            let want = run.queue.take().await.unwrap();
-            run.again(want, Trouble::NotReady, "not yet".into(), None)
+        let sink = Arc::new(EmptySink::default());
+        let session = idle_session(sink.clone(), state.path()).await;
+        let retry = async |pending| {
+            session.queue.add(vec![pending]);
+            let pending = session.queue.take().await.unwrap();
+            session
+                .retry(pending, ErrorClass::NotReady, "not yet".into(), None)
                 .await;
         };
-        again(impatient_want()).await;
-        assert_eq!((run.queue.left(), run.lock_taken().left()), (0, 1));
-        assert!(vault.gaps.lock().unwrap().is_empty());
-        let want = impatient_want();
-        run.lock_taken().take(want.key());
-        run.queue.add(vec![want]);
-        run.queue.close();
-        let want = run.queue.take().await.unwrap();
-        run.again(want, Trouble::NotReady, "not yet".into(), None)
+        retry(result_without_retries()).await;
+        assert_eq!(
+            (
+                session.queue.unsettled_count(),
+                session.lock_claimed().released()
+            ),
+            (0, 1)
+        );
+        assert!(sink.gaps.lock().unwrap().is_empty());
+        let pending = result_without_retries();
+        session.lock_claimed().claim(pending.key());
+        session.queue.add(vec![pending]);
+        session.queue.close();
+        let pending = session.queue.take().await.unwrap();
+        session
+            .retry(pending, ErrorClass::NotReady, "not yet".into(), None)
             .await;
-        assert_eq!((run.queue.left(), run.lock_taken().left()), (0, 0));
-        let gap = vault.gaps.lock().unwrap()[0].reason;
+        assert_eq!(
+            (
+                session.queue.unsettled_count(),
+                session.lock_claimed().released()
+            ),
+            (0, 0)
+        );
+        let gap = sink.gaps.lock().unwrap()[0].reason;
         assert_eq!(gap, GapReason::BlobMissing);
-        assert_eq!(run.tally.report().gaps.get(&gap), Some(&1));
+        assert_eq!(session.counters.report().gaps.get(&gap), Some(&1));
     }
 
     #[test]

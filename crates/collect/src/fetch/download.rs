@@ -7,18 +7,20 @@ use bytes::Bytes;
 use reqwest::Response;
 use reqwest::header::{IF_MATCH, RANGE};
 
-use crate::fetch::circuit_breaker::Lost;
-use crate::fetch::collector::Run;
-use crate::fetch::queue::Want;
-use crate::fetch::retry::Trouble;
-use crate::fetch::writer::{End, Ended, Gone, Opened, Terms, Writer};
+use crate::fetch::collector::CollectSession;
+use crate::fetch::queue::PendingResult;
+use crate::fetch::writer::{
+    BodyWriter, OpenedWriter, SealRequest, WriteResult, WriterClosed, WriterEnd,
+};
 use crate::service::api::CallError;
 use crate::service::blob;
-use crate::service::blob::{Head, Meaning};
+use crate::service::blob::{BlobHeaders, BlobResponseClass};
+use crate::service::circuit_breaker::OutageState;
 use crate::service::http;
-use crate::service::http::Fault;
-use crate::service::links::{BadLink, Link};
+use crate::service::http::TransportError;
+use crate::service::links::{DownloadLink, LinkError};
 use crate::service::package;
+use crate::service::retry::ErrorClass;
 use crate::{CollectError, CollectProgress, ServiceError, SinkError};
 use evidence::{Facts, GapReason, ResultKey};
 
@@ -26,21 +28,21 @@ use evidence::{Facts, GapReason, ResultKey};
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
 /// What comes next for a want.
-pub(crate) enum Step {
+pub(crate) enum DownloadStep {
     /// Every byte is here: the vault's turn.
-    Seal(Box<Body>),
+    Seal(Box<ResultDownload>),
     Gap(GapReason, String),
     /// Later, with the trouble counted.
-    Again(Trouble, String, Option<Duration>),
+    Retry(ErrorClass, String, Option<Duration>),
     /// The vault is full; this much more would help.
-    Room(u64),
+    CallCapacity(u64),
     Fatal(CollectError),
 }
 
 /// A body on its way.
-pub(crate) struct Body {
+pub(crate) struct ResultDownload {
     key: ResultKey,
-    writer: Writer,
+    writer: BodyWriter,
     facts: Facts,
     offset: u64,
     etag: Option<String>,
@@ -50,10 +52,10 @@ pub(crate) struct Body {
 }
 
 /// What one request brought.
-enum Pull {
+enum TransferEnd {
     Whole,
-    Broken(String),
-    Lost(String),
+    Interrupted(String),
+    NoConnection(String),
     Expired,
     Changed,
     Busy(String, Option<Duration>),
@@ -64,61 +66,74 @@ enum Pull {
 }
 
 /// Fetches everything up to the last byte.
-pub(crate) async fn fetch(run: &Run, want: &mut Want) -> Step {
+pub(crate) async fn fetch(session: &CollectSession, pending: &mut PendingResult) -> DownloadStep {
     // First the vault: it may have to hash what an earlier run left, or have no
     // room, and the link lives for minutes and is the scarcest of calls.
-    let mut body = match open(run, want).await {
+    let mut body = match open(session, pending).await {
         Ok(body) => body,
         Err(step) => return step,
     };
-    let link = match ask_link(run, want).await {
+    let link = match request_link(session, pending).await {
         Ok(link) => link,
-        Err(step) => return body.let_go(step).await,
+        Err(step) => return body.close_with(step).await,
     };
-    match pull_all(run, want, link, &mut body).await {
-        None => Step::Seal(Box::new(body)),
-        Some(step) => body.let_go(step).await,
+    match transfer_all(session, pending, link, &mut body).await {
+        None => DownloadStep::Seal(Box::new(body)),
+        Some(step) => body.close_with(step).await,
     }
 }
 
 /// Pulls until every byte is here, or something else comes next.
-async fn pull_all(run: &Run, want: &mut Want, mut link: Link, body: &mut Body) -> Option<Step> {
+async fn transfer_all(
+    session: &CollectSession,
+    pending: &mut PendingResult,
+    mut link: DownloadLink,
+    body: &mut ResultDownload,
+) -> Option<DownloadStep> {
     loop {
         let before = body.offset;
-        let pull = body.pull(run, &link).await;
+        let transfer = body.transfer(session, &link).await;
         if body.offset > before {
-            want.tries.forget(Trouble::Broken);
-            want.tries.forget(Trouble::LinkExpired);
-            want.tries.forget(Trouble::Lost);
+            pending.tries.reset(ErrorClass::Interrupted);
+            pending.tries.reset(ErrorClass::LinkExpired);
+            pending.tries.reset(ErrorClass::NoConnection);
         }
-        let trouble = match pull {
-            Pull::Whole => return None,
-            Pull::Refused(why) => return Some(Step::Gap(GapReason::Refused, why)),
-            Pull::Missing(why) => return Some(Step::Again(Trouble::BlobMissing, why, None)),
-            Pull::Busy(why, wait) => return Some(Step::Again(Trouble::Server, why, wait)),
-            Pull::Lost(why) => return Some(Step::Again(Trouble::Lost, why, None)),
-            Pull::Fatal(error) => return Some(Step::Fatal(error)),
-            Pull::WriterGone => {
+        let trouble = match transfer {
+            TransferEnd::Whole => return None,
+            TransferEnd::Refused(why) => return Some(DownloadStep::Gap(GapReason::Refused, why)),
+            TransferEnd::Missing(why) => {
+                return Some(DownloadStep::Retry(ErrorClass::BlobMissing, why, None));
+            }
+            TransferEnd::Busy(why, wait) => {
+                return Some(DownloadStep::Retry(ErrorClass::Server, why, wait));
+            }
+            TransferEnd::NoConnection(why) => {
+                return Some(DownloadStep::Retry(ErrorClass::NoConnection, why, None));
+            }
+            TransferEnd::Fatal(error) => return Some(DownloadStep::Fatal(error)),
+            TransferEnd::WriterGone => {
                 // Replaced by the writer's own reason when it is let go.
-                return Some(Step::Again(
-                    Trouble::Broken,
+                return Some(DownloadStep::Retry(
+                    ErrorClass::Interrupted,
                     "its writer ended".into(),
                     None,
                 ));
             }
-            Pull::Expired => (Trouble::LinkExpired, "the link ended".to_string()),
-            Pull::Changed => (Trouble::Changed, "the blob changed".to_string()),
-            Pull::Broken(why) => (Trouble::Broken, why),
+            TransferEnd::Expired => (ErrorClass::LinkExpired, "the link ended".to_string()),
+            TransferEnd::Changed => (ErrorClass::BlobChanged, "the blob changed".to_string()),
+            TransferEnd::Interrupted(why) => (ErrorClass::Interrupted, why),
         };
-        match want.tries.next(trouble.0) {
-            Some(wait) => run.clock.sleep(wait).await,
+        match pending.tries.next_delay(trouble.0) {
+            Some(wait) => session.clock.sleep(wait).await,
             None => {
                 let why = body.broken_off(&trouble.1);
-                return Some(Step::Gap(GapReason::Unreachable, why));
+                return Some(DownloadStep::Gap(GapReason::Unreachable, why));
             }
         }
-        if trouble.0 == Trouble::LinkExpired || link.is_near_end(run.clock.now(), run.clock) {
-            link = match ask_link(run, want).await {
+        if trouble.0 == ErrorClass::LinkExpired
+            || link.expires_soon(session.clock.now(), session.clock)
+        {
+            link = match request_link(session, pending).await {
                 Ok(link) => link,
                 Err(step) => return Some(step),
             };
@@ -126,33 +141,42 @@ async fn pull_all(run: &Run, want: &mut Want, mut link: Link, body: &mut Body) -
     }
 }
 
-async fn ask_link(run: &Run, want: &mut Want) -> Result<Link, Step> {
-    let asked = if package::is_package(want.action()) {
-        run.api.package_link(want.key().action).await
+async fn request_link(
+    session: &CollectSession,
+    pending: &mut PendingResult,
+) -> Result<DownloadLink, DownloadStep> {
+    let asked = if package::is_package(pending.action()) {
+        session.api.request_package_link(pending.key().action).await
     } else {
-        run.api.link(want.key()).await
+        session.api.request_link(pending.key()).await
     };
     match &asked {
-        Ok(_) => run.note_there(want),
-        Err(CallError::Service(e)) if is_not_ready(e) => want.in_vain = Some(run.clock.now()),
+        Ok(_) => session.report_available(pending),
+        Err(CallError::Service(e)) if is_not_ready(e) => {
+            pending.last_miss = Some(session.clock.now())
+        }
         Err(_) => {}
     }
     asked.map_err(|error| match error {
-        CallError::Throttled => Step::Again(Trouble::Throttled, "held back (429)".into(), None),
-        CallError::Broken(why) => Step::Again(Trouble::Broken, why, None),
-        CallError::Lost(why) => Step::Again(Trouble::Lost, why, None),
-        CallError::Odd(why) => Step::Again(Trouble::Server, why, None),
-        CallError::BadLink(bad @ BadLink::PlainHttp(_)) => {
-            Step::Gap(GapReason::Refused, format!("not followed: {bad}"))
+        CallError::Throttled => {
+            DownloadStep::Retry(ErrorClass::Throttled, "held back (429)".into(), None)
         }
-        CallError::BadLink(bad) => Step::Again(Trouble::Server, bad.to_string(), None),
-        CallError::Fatal(error) => Step::Fatal(error),
+        CallError::Interrupted(why) => DownloadStep::Retry(ErrorClass::Interrupted, why, None),
+        CallError::NoConnection(why) => DownloadStep::Retry(ErrorClass::NoConnection, why, None),
+        CallError::Unexpected(why) => DownloadStep::Retry(ErrorClass::Server, why, None),
+        CallError::InvalidLink(bad @ LinkError::PlainHttp(_)) => {
+            DownloadStep::Gap(GapReason::Refused, format!("not followed: {bad}"))
+        }
+        CallError::InvalidLink(bad) => {
+            DownloadStep::Retry(ErrorClass::Server, bad.to_string(), None)
+        }
+        CallError::Fatal(error) => DownloadStep::Fatal(error),
         CallError::Service(e) => match e.status {
-            _ if is_not_ready(&e) => Step::Again(Trouble::NotReady, e.to_string(), None),
-            404 | 410 => Step::Again(Trouble::NotFound, e.to_string(), None),
-            408 | 500..=599 => Step::Again(Trouble::Server, e.to_string(), None),
-            403 => Step::Gap(GapReason::Refused, format!("the link was refused: {e}")),
-            _ => Step::Again(Trouble::Server, e.to_string(), None),
+            _ if is_not_ready(&e) => DownloadStep::Retry(ErrorClass::NotReady, e.to_string(), None),
+            404 | 410 => DownloadStep::Retry(ErrorClass::NotFound, e.to_string(), None),
+            408 | 500..=599 => DownloadStep::Retry(ErrorClass::Server, e.to_string(), None),
+            403 => DownloadStep::Gap(GapReason::Refused, format!("the link was refused: {e}")),
+            _ => DownloadStep::Retry(ErrorClass::Server, e.to_string(), None),
         },
     })
 }
@@ -161,20 +185,30 @@ fn is_not_ready(refused: &ServiceError) -> bool {
     matches!(refused.status, 400 | 409)
 }
 
-async fn open(run: &Run, want: &Want) -> Result<Body, Step> {
-    let key = want.key();
-    let Some(facts) = want.facts(&run.api.host) else {
-        return Err(Step::Gap(
+async fn open(
+    session: &CollectSession,
+    pending: &PendingResult,
+) -> Result<ResultDownload, DownloadStep> {
+    let key = pending.key();
+    let Some(facts) = pending.facts(&session.api.host) else {
+        return Err(DownloadStep::Gap(
             GapReason::NeverProduced,
             "the action no longer has this command".into(),
         ));
     };
-    match Writer::open(run.vault.clone(), key, facts.clone(), run.alive.clone()).await {
-        Ok(Opened {
+    match BodyWriter::open(
+        session.sink.clone(),
+        key,
+        facts.clone(),
+        session.alive.clone(),
+    )
+    .await
+    {
+        Ok(OpenedWriter {
             writer,
             offset,
             etag,
-        }) => Ok(Body {
+        }) => Ok(ResultDownload {
             key,
             writer,
             facts,
@@ -189,44 +223,48 @@ async fn open(run: &Run, want: &Want) -> Result<Body, Step> {
 }
 
 /// What the end of a writer before its time means.
-fn after(key: ResultKey, ended: Ended, missing: Option<u64>) -> Step {
+fn after(key: ResultKey, ended: WriterEnd, missing: Option<u64>) -> DownloadStep {
     match ended {
-        Ended::Sink(SinkError::DiskFull) => Step::Room(missing.unwrap_or(0)),
-        Ended::Sink(error) => Step::Fatal(CollectError::vault(
+        WriterEnd::Sink(SinkError::DiskFull) => DownloadStep::CallCapacity(missing.unwrap_or(0)),
+        WriterEnd::Sink(error) => DownloadStep::Fatal(CollectError::sink(
             format!("write result {key} to the archive"),
             error,
         )),
-        Ended::End(_) => Step::Again(Trouble::Broken, "its writer ended early".into(), None),
+        WriterEnd::Finished(_) => DownloadStep::Retry(
+            ErrorClass::Interrupted,
+            "its writer ended early".into(),
+            None,
+        ),
     }
 }
 
-impl Body {
+impl ResultDownload {
     /// One request: from where we are to the end, or to where it breaks.
-    async fn pull(&mut self, run: &Run, link: &Link) -> Pull {
+    async fn transfer(&mut self, session: &CollectSession, link: &DownloadLink) -> TransferEnd {
         if self.offset > 0 && !self.can_resume() && self.start_over().await.is_err() {
-            return Pull::WriterGone;
+            return TransferEnd::WriterGone;
         }
         let Some(url) = link.url() else {
-            return Pull::Expired;
+            return TransferEnd::Expired;
         };
-        let client = match run.api.http.client(&url) {
+        let client = match session.api.http.client(&url) {
             Ok(client) => client,
-            Err(error) => return Pull::Fatal(error),
+            Err(error) => return TransferEnd::Fatal(error),
         };
-        run.blob_outage.wait(run.clock).await;
+        session.blob_breaker.wait(session.clock).await;
         let mut request = client.get(url);
         if let (Some(etag), true) = (&self.etag, self.offset > 0) {
             request = request
                 .header(RANGE, format!("bytes={}-", self.offset))
                 .header(IF_MATCH, etag);
         }
-        let response = match request.send().await.map_err(http::fault) {
+        let response = match request.send().await.map_err(http::transport_error) {
             Ok(response) => response,
-            Err(fault) if fault.unsent => return lost(run, link, fault),
-            Err(fault) => return Pull::Broken(fault.text),
+            Err(fault) if fault.is_unsent => return lost(session, link, fault),
+            Err(fault) => return TransferEnd::Interrupted(fault.text),
         };
-        run.blob_outage.over();
-        self.receive(run, link, response).await
+        session.blob_breaker.record_success();
+        self.receive(session, link, response).await
     }
 
     /// Without a strong ETag a part could be joined to another blob's rest.
@@ -236,82 +274,89 @@ impl Body {
             .is_some_and(|etag| !etag.starts_with("W/"))
     }
 
-    async fn receive(&mut self, run: &Run, link: &Link, response: Response) -> Pull {
-        let head = Head::read(&response);
+    async fn receive(
+        &mut self,
+        session: &CollectSession,
+        link: &DownloadLink,
+        response: Response,
+    ) -> TransferEnd {
+        let head = BlobHeaders::read(&response);
         if head.status < 300 {
-            let meaning = head.meaning(self.offset, "", false);
-            return match self.stream(run, &head, meaning, response).await {
-                Ok(pull) => pull,
-                Err(Gone) => Pull::WriterGone,
+            let meaning = head.classify(self.offset, "", false);
+            return match self.stream(session, &head, meaning, response).await {
+                Ok(transfer) => transfer,
+                Err(WriterClosed) => TransferEnd::WriterGone,
             };
         }
         let body = http::read_bounded(response, ERROR_BYTES_MAX)
             .await
             .unwrap_or_else(|_| Vec::new());
-        let code = head.code.clone().or_else(|| blob::code_in(&body));
+        let code = head.code.clone().or_else(|| blob::error_code_in(&body));
         let code = crate::error::clean(&code.unwrap_or_default());
-        let over = link.is_over(head.date, run.clock.now());
+        let over = link.is_expired(head.date, session.clock.now());
         let why = format!("the blob host answered {} {code}", head.status);
-        match head.meaning(self.offset, &code, over) {
-            Meaning::Done => {
+        match head.classify(self.offset, &code, over) {
+            BlobResponseClass::Complete => {
                 self.total = Some(self.offset);
                 self.remember(&head);
-                Pull::Whole
+                TransferEnd::Whole
             }
-            Meaning::Expired => Pull::Expired,
-            Meaning::Refused => Pull::Refused(why),
-            Meaning::Missing => Pull::Missing(why),
-            Meaning::Busy => Pull::Busy(why, head.retry_after),
-            Meaning::StartOver => self.changed(run).await,
-            Meaning::Whole | Meaning::Rest | Meaning::Odd => Pull::Broken(why),
+            BlobResponseClass::LinkExpired => TransferEnd::Expired,
+            BlobResponseClass::Refused => TransferEnd::Refused(why),
+            BlobResponseClass::Missing => TransferEnd::Missing(why),
+            BlobResponseClass::Busy => TransferEnd::Busy(why, head.retry_after),
+            BlobResponseClass::StartOver => self.changed(session).await,
+            BlobResponseClass::Whole
+            | BlobResponseClass::Remainder
+            | BlobResponseClass::Unexpected => TransferEnd::Interrupted(why),
         }
     }
 
-    async fn changed(&mut self, run: &Run) -> Pull {
-        run.tally.notice(format!(
+    async fn changed(&mut self, session: &CollectSession) -> TransferEnd {
+        session.counters.notify(format!(
             "result {} changed at the service while it was read: starting over",
             self.key
         ));
         match self.start_over().await {
-            Ok(()) => Pull::Changed,
-            Err(Gone) => Pull::WriterGone,
+            Ok(()) => TransferEnd::Changed,
+            Err(WriterClosed) => TransferEnd::WriterGone,
         }
     }
 
     async fn stream(
         &mut self,
-        run: &Run,
-        head: &Head,
-        meaning: Meaning,
+        session: &CollectSession,
+        head: &BlobHeaders,
+        meaning: BlobResponseClass,
         mut response: Response,
-    ) -> Result<Pull, Gone> {
+    ) -> Result<TransferEnd, WriterClosed> {
         match meaning {
-            Meaning::Rest => self.remember(head),
-            Meaning::Whole => self.begin(head).await?,
-            Meaning::StartOver => return Ok(self.changed(run).await),
+            BlobResponseClass::Remainder => self.remember(head),
+            BlobResponseClass::Whole => self.begin(head).await?,
+            BlobResponseClass::StartOver => return Ok(self.changed(session).await),
             _ => {
-                return Ok(Pull::Broken(format!(
+                return Ok(TransferEnd::Interrupted(format!(
                     "the blob host answered {}",
                     head.status
                 )));
             }
         }
         loop {
-            match response.chunk().await.map_err(http::fault) {
-                Ok(Some(bytes)) => self.append(run, bytes).await?,
+            match response.chunk().await.map_err(http::transport_error) {
+                Ok(Some(bytes)) => self.append(session, bytes).await?,
                 Ok(None) => break,
-                Err(fault) => return Ok(Pull::Broken(fault.text)),
+                Err(fault) => return Ok(TransferEnd::Interrupted(fault.text)),
             }
         }
         Ok(match self.total {
             Some(total) if self.offset < total => {
-                Pull::Broken(format!("it ended at {} of {total}", self.offset))
+                TransferEnd::Interrupted(format!("it ended at {} of {total}", self.offset))
             }
-            _ => Pull::Whole,
+            _ => TransferEnd::Whole,
         })
     }
 
-    async fn begin(&mut self, head: &Head) -> Result<(), Gone> {
+    async fn begin(&mut self, head: &BlobHeaders) -> Result<(), WriterClosed> {
         if self.offset > 0 {
             self.start_over().await?;
         }
@@ -323,18 +368,18 @@ impl Body {
         self.writer.begin(head.etag.clone(), self.total).await
     }
 
-    async fn append(&mut self, run: &Run, bytes: Bytes) -> Result<(), Gone> {
+    async fn append(&mut self, session: &CollectSession, bytes: Bytes) -> Result<(), WriterClosed> {
         let count = bytes.len() as u64;
         self.writer.append(bytes).await?;
         self.offset += count;
-        run.tally.tell(CollectProgress::Bytes {
+        session.counters.emit(CollectProgress::Bytes {
             key: self.key,
             bytes: count,
         });
         Ok(())
     }
 
-    async fn start_over(&mut self) -> Result<(), Gone> {
+    async fn start_over(&mut self) -> Result<(), WriterClosed> {
         self.offset = 0;
         self.etag = None;
         self.writer.restart().await
@@ -342,11 +387,11 @@ impl Body {
 
     /// Keeps what the server said. The headers of a whole answer are worth
     /// more than those of a part.
-    fn remember(&mut self, head: &Head) {
+    fn remember(&mut self, head: &BlobHeaders) {
         self.total = head.total().or(self.total);
         self.md5 = head.md5.or(self.md5);
         if head.status == 200 || self.headers.is_empty() {
-            self.headers.clone_from(&head.kept);
+            self.headers.clone_from(&head.evidence_headers);
         }
     }
 
@@ -364,10 +409,10 @@ impl Body {
     /// Waits until the writer has let go of the vault, so that the next try
     /// of the same result finds what this one left. A writer that failed has
     /// the last word.
-    async fn let_go(self, step: Step) -> Step {
+    async fn close_with(self, step: DownloadStep) -> DownloadStep {
         let missing = self.missing();
         match self.writer.end().await {
-            Ended::End(_) => step,
+            WriterEnd::Finished(_) => step,
             ended => after(self.key, ended, missing),
         }
     }
@@ -381,38 +426,42 @@ impl Body {
     }
 
     /// Hands the body to the vault; returns when it is evidence or cannot be.
-    pub async fn seal(self, run: &Run) -> Result<End, Step> {
+    pub async fn seal(self, session: &CollectSession) -> Result<WriteResult, DownloadStep> {
         let (key, missing) = (self.key, self.total);
-        let terms = Terms {
+        let terms = SealRequest {
             facts: Facts {
                 headers: self.headers,
                 ..self.facts
             },
-            collected_at: run.clock.stamp(),
+            collected_at: session.clock.stamp(),
             total: self.total,
             md5: self.md5,
         };
         match self.writer.seal(terms).await {
-            Ended::End(End::Left) => Err(after(key, Ended::End(End::Left), missing)),
-            Ended::End(end) => Ok(end),
+            WriterEnd::Finished(WriteResult::Partial) => Err(after(
+                key,
+                WriterEnd::Finished(WriteResult::Partial),
+                missing,
+            )),
+            WriterEnd::Finished(end) => Ok(end),
             ended => Err(after(key, ended, missing)),
         }
     }
 }
 
-fn lost(run: &Run, link: &Link, fault: Fault) -> Pull {
-    match run.blob_outage.note(run.clock) {
-        Lost::Until(until) => {
-            run.tally.notice(format!(
+fn lost(session: &CollectSession, link: &DownloadLink, fault: TransportError) -> TransferEnd {
+    match session.blob_breaker.record_failure(session.clock) {
+        OutageState::Started(until) => {
+            session.counters.notify(format!(
                 "no connection to {}: {}; trying again at {}",
                 link.host(),
                 fault.text,
                 until.timestamp()
             ));
-            Pull::Lost(fault.text)
+            TransferEnd::NoConnection(fault.text)
         }
-        Lost::KnownUntil(_) => Pull::Lost(fault.text),
-        Lost::ForGood => Pull::Fatal(CollectError::Transport {
+        OutageState::Continues(_) => TransferEnd::NoConnection(fault.text),
+        OutageState::GaveUp => TransferEnd::Fatal(CollectError::Transport {
             call: "reach the blob host",
             host: link.host().into(),
             why: fault.text,

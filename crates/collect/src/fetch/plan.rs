@@ -11,15 +11,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::StoredState;
-use crate::clock::{Clock, Moment, between};
+use crate::clock::{Clock, WallTime, between};
 use crate::error::clean;
-use crate::fetch::claimed::Taken;
-use crate::fetch::queue::{Rank, Want};
+use crate::fetch::claimed::ClaimedResults;
+use crate::fetch::queue::{DownloadRank, PendingResult};
 use evidence::{Action, Command, CommandKind, GapReason, ResultKey};
 
 /// Command states that say there is and will be nothing, once the action is
 /// final. Unknown words are tried: the service's answer tells.
-const UNPRODUCED: [&str; 7] = [
+const STATES_WITHOUT_RESULT: [&str; 7] = [
     "Created",
     "Failed",
     "Pending",
@@ -31,9 +31,9 @@ const UNPRODUCED: [&str; 7] = [
 
 /// What a command promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Promise {
+pub(crate) enum Availability {
     /// No result by nature.
-    Nothing,
+    NoResult,
     /// The service may still finish it.
     Later,
     /// There never will be one.
@@ -41,25 +41,25 @@ pub(crate) enum Promise {
     Fetch,
 }
 
-pub(crate) fn judge(action: &Action, command: &Command) -> Promise {
+pub(crate) fn availability_of(action: &Action, command: &Command) -> Availability {
     let said = |words: &[&str]| {
         words
             .iter()
             .any(|w| w.eq_ignore_ascii_case(&command.status))
     };
     if !command.has_result() {
-        Promise::Nothing
+        Availability::NoResult
     } else if command.is_completed() {
-        Promise::Fetch
+        Availability::Fetch
     } else if !action.is_final() {
-        Promise::Later
+        Availability::Later
     } else if command.is_failed() && command.kind == CommandKind::RunScript {
         // A failed script usually leaves a transcript, and one worth reading.
-        Promise::Fetch
-    } else if said(&UNPRODUCED) {
-        Promise::Never
+        Availability::Fetch
+    } else if said(&STATES_WITHOUT_RESULT) {
+        Availability::Never
     } else {
-        Promise::Fetch
+        Availability::Fetch
     }
 }
 
@@ -83,19 +83,19 @@ pub(crate) fn never_detail(action: &Action, command: &Command) -> String {
 
 /// When the first link is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FirstAsk {
+pub(crate) struct FirstRequest {
     /// The service's clock, and ours at that moment.
     pub listed: Timestamp,
-    pub now: Moment,
+    pub now: WallTime,
     pub clock: Clock,
     /// So long after a command's end, service time.
     pub after: Duration,
 }
 
-impl FirstAsk {
+impl FirstRequest {
     /// When a command ended, by our clock. Nothing where it does not say, or
     /// says a time to come: whose clock that was nobody knows.
-    fn end_of(self, command: &Command) -> Option<Moment> {
+    fn end_time_of(self, command: &Command) -> Option<WallTime> {
         let ended = command.ended.as_ref()?.instant()?;
         let since = between(ended, self.listed)?;
         Some(self.now.before(self.clock.real(since)))
@@ -103,19 +103,21 @@ impl FirstAsk {
 
     /// A want that waits for its time; one whose end is unknown is asked for
     /// at once.
-    fn put_off(self, want: Want) -> Want {
-        let ended = want.command().and_then(|command| self.end_of(command));
+    fn schedule(self, pending: PendingResult) -> PendingResult {
+        let ended = pending
+            .command()
+            .and_then(|command| self.end_time_of(command));
         match ended {
-            Some(ended) => want.that_ended(ended, ended.after(self.clock.real(self.after))),
-            None => want,
+            Some(ended) => pending.with_end(ended, ended.after(self.clock.real(self.after))),
+            None => pending,
         }
     }
 }
 
 /// The results of an action, sorted by what is to be done about them.
 #[derive(Default)]
-pub(crate) struct Plan {
-    pub wants: Vec<Want>,
+pub(crate) struct DownloadPlan {
+    pub pending_results: Vec<PendingResult>,
     /// Nothing will come of them, and the vault does not know yet.
     pub never: Vec<(Arc<Action>, usize)>,
     /// Known gaps that asking again would not fill.
@@ -123,54 +125,54 @@ pub(crate) struct Plan {
     pub already_there: u64,
     pub pending: u64,
     /// `None` asks at once.
-    pub first_ask: Option<FirstAsk>,
+    pub first_ask: Option<FirstRequest>,
     /// Only commands in these places, where there are any.
     pub indexes: Vec<u32>,
     /// What is sealed is wanted once more.
     pub again: bool,
 }
 
-impl Plan {
-    /// Adds the commands of `action` that `taken` does not hold yet. A key
+impl DownloadPlan {
+    /// Adds the commands of `action` that `claimed` does not hold yet. A key
     /// told twice by the service counts once.
     pub fn add(
         &mut self,
         action: &Arc<Action>,
-        taken: &mut Taken,
-        mut standing: impl FnMut(ResultKey) -> Result<StoredState, crate::SinkError>,
+        claimed: &mut ClaimedResults,
+        mut stored_state: impl FnMut(ResultKey) -> Result<StoredState, crate::SinkError>,
     ) -> Result<(), crate::SinkError> {
         for (place, command) in action.commands.iter().enumerate() {
             let key = action.key(command);
-            let promise = judge(action, command);
+            let promise = availability_of(action, command);
             let is_meant = self.indexes.is_empty() || self.indexes.contains(&key.index.0);
-            if promise == Promise::Nothing || !is_meant || taken.holds(key) {
+            if promise == Availability::NoResult || !is_meant || claimed.contains(key) {
                 continue;
             }
-            if promise == Promise::Later {
+            if promise == Availability::Later {
                 self.pending += 1;
                 continue;
             }
-            taken.take(key);
-            match (standing(key)?, promise) {
+            claimed.claim(key);
+            match (stored_state(key)?, promise) {
                 (StoredState::Sealed { .. }, _) if !self.again => self.already_there += 1,
-                (StoredState::Gap(GapReason::NeverProduced), Promise::Never) => {
+                (StoredState::Gap(GapReason::NeverProduced), Availability::Never) => {
                     self.known_gaps.push(key)
                 }
-                (_, Promise::Never) => self.never.push((action.clone(), place)),
+                (_, Availability::Never) => self.never.push((action.clone(), place)),
                 (known, _) => {
                     let known_gap = match known {
                         StoredState::Gap(reason) => Some(reason),
                         _ => None,
                     };
-                    let rank = Rank {
+                    let rank = DownloadRank {
                         failed_before: known_gap.is_some(),
                         time: time_of(action, command),
                         key,
                     };
-                    let want = Want::new(action.clone(), place, rank, known_gap);
-                    self.wants.push(match self.first_ask {
-                        Some(first_ask) => first_ask.put_off(want),
-                        None => want,
+                    let pending = PendingResult::new(action.clone(), place, rank, known_gap);
+                    self.pending_results.push(match self.first_ask {
+                        Some(first_ask) => first_ask.schedule(pending),
+                        None => pending,
                     });
                 }
             }
@@ -193,7 +195,7 @@ fn time_of(action: &Action, command: &Command) -> i64 {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::fetch::queue::Queue;
+    use crate::fetch::queue::DownloadQueue;
 
     fn action(status: &str, commands: &[(&str, &str, &str)]) -> Arc<Action> {
         let commands: Vec<_> = commands
@@ -209,14 +211,18 @@ mod tests {
         Arc::new(Action::from_value(&json).unwrap())
     }
 
-    fn promises(status: &str, commands: &[(&str, &str, &str)]) -> Vec<Promise> {
+    fn promises(status: &str, commands: &[(&str, &str, &str)]) -> Vec<Availability> {
         let action = action(status, commands);
-        action.commands.iter().map(|c| judge(&action, c)).collect()
+        action
+            .commands
+            .iter()
+            .map(|c| availability_of(&action, c))
+            .collect()
     }
 
     #[test]
     fn each_command_is_judged_by_itself() {
-        use Promise::*;
+        use Availability::*;
         let done = "2026-01-01T00:00:00Z";
         let commands = [
             ("PutFile", "Completed", done),
@@ -229,13 +235,13 @@ mod tests {
         for status in ["Cancelled", "TimeOut", "Failed", "Succeeded"] {
             assert_eq!(
                 promises(status, &commands),
-                [Nothing, Fetch, Fetch, Never, Never, Fetch],
+                [NoResult, Fetch, Fetch, Never, Never, Fetch],
                 "{status}"
             );
         }
         assert_eq!(
             promises("InProgress", &commands),
-            [Nothing, Fetch, Later, Later, Later, Later]
+            [NoResult, Fetch, Later, Later, Later, Later]
         );
     }
 
@@ -245,27 +251,28 @@ mod tests {
             "Succeeded",
             &[("GetFile", "Completed", "2026-01-01T00:00:00Z")],
         );
-        let put_off_for = |listed: &str| {
-            let now = Moment(1_000_000_000);
-            let mut plan = Plan {
-                first_ask: Some(FirstAsk {
+        let delay_of = |listed: &str| {
+            let now = WallTime(1_000_000_000);
+            let mut plan = DownloadPlan {
+                first_ask: Some(FirstRequest {
                     listed: listed.parse().unwrap(),
                     now,
                     clock: Clock::new(10.0),
                     after: Duration::from_secs(60),
                 }),
-                ..Plan::default()
+                ..DownloadPlan::default()
             };
             let absent = |_| Ok(StoredState::Absent);
-            plan.add(&action, &mut Taken::default(), absent).unwrap();
-            let want = plan.wants.remove(0);
-            want.not_before.map(|at| at.since(now).as_millis())
+            plan.add(&action, &mut ClaimedResults::default(), absent)
+                .unwrap();
+            let pending = plan.pending_results.remove(0);
+            pending.not_before.map(|at| at.since(now).as_millis())
         };
-        assert_eq!(put_off_for("2026-01-01T00:00:50Z"), Some(1_000));
-        assert_eq!(put_off_for("2026-01-01T00:00:00Z"), Some(6_000));
-        assert_eq!(put_off_for("2026-01-01T00:01:00Z"), Some(0));
+        assert_eq!(delay_of("2026-01-01T00:00:50Z"), Some(1_000));
+        assert_eq!(delay_of("2026-01-01T00:00:00Z"), Some(6_000));
+        assert_eq!(delay_of("2026-01-01T00:01:00Z"), Some(0));
         // Ended in the future, by another clock.
-        assert_eq!(put_off_for("2025-12-31T23:59:59Z"), None);
+        assert_eq!(delay_of("2025-12-31T23:59:59Z"), None);
     }
 
     #[tokio::test]
@@ -280,10 +287,10 @@ mod tests {
                 ("GetFile", "Created", ""),
             ],
         );
-        let mut plan = Plan::default();
-        let mut taken = Taken::default();
+        let mut plan = DownloadPlan::default();
+        let mut claimed = ClaimedResults::default();
         for _ in 0..2 {
-            plan.add(&action, &mut taken, |key| {
+            plan.add(&action, &mut claimed, |key| {
                 Ok(match key.index.0 {
                     1 => StoredState::Gap(GapReason::Unreachable),
                     3 => StoredState::Sealed {
@@ -295,13 +302,13 @@ mod tests {
             })
             .unwrap();
         }
-        let queue = Queue::new(Clock::new(1.0));
-        queue.add(std::mem::take(&mut plan.wants));
+        let queue = DownloadQueue::new(Clock::new(1.0));
+        queue.add(std::mem::take(&mut plan.pending_results));
         queue.close();
         let mut order = Vec::new();
-        while let Some(want) = queue.take().await {
-            order.push(want.key().index.0);
-            queue.settle(want.key());
+        while let Some(pending) = queue.take().await {
+            order.push(pending.key().index.0);
+            queue.settle(pending.key());
         }
         assert_eq!(order, [2, 0, 1]);
         assert_eq!((plan.already_there, plan.never.len()), (1, 1));

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::service::rate_limit::Room;
+use crate::service::rate_limit::CallCapacity;
 
 /// No finer: lists that show a command's end come no faster.
 const STEP_LEAST: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const DELAY_MEMORY: u32 = 32;
 
 /// Results that may have to be asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ToCome {
+pub(crate) struct ExpectedResults {
     /// Of commands that are over.
     pub queued: u64,
     /// Of sessions under way and to come.
@@ -30,7 +30,7 @@ pub(crate) struct ToCome {
     pub a_minute: f64,
 }
 
-impl ToCome {
+impl ExpectedResults {
     fn within(self, time: Duration) -> f64 {
         let most = self.a_minute * time.as_secs_f64() / 60.0;
         self.queued as f64 + most.min(self.later as f64)
@@ -42,34 +42,38 @@ impl ToCome {
 /// there.
 ///
 /// **Units**: service time.
-pub(crate) fn step(rooms: &[Room], to_come: ToCome, delay: Duration) -> Duration {
-    let calls = |room: &Room| room.calls as f64 / to_come.within(room.within).max(1.0);
-    let asks = rooms.iter().map(calls).fold(f64::INFINITY, f64::min);
+pub(crate) fn step(
+    capacities: &[CallCapacity],
+    to_come: ExpectedResults,
+    delay: Duration,
+) -> Duration {
+    let calls = |room: &CallCapacity| room.calls as f64 / to_come.within(room.within).max(1.0);
+    let asks = capacities.iter().map(calls).fold(f64::INFINITY, f64::min);
     delay.div_f64(asks.max(1.0) - 0.5).max(STEP_LEAST)
 }
 
 /// How long results take after their command's end, learned by asking.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Delay {
+pub(crate) struct ResultDelay {
     mean: Duration,
 }
 
-impl Default for Delay {
+impl Default for ResultDelay {
     fn default() -> Self {
         Self { mean: DELAY_USUAL }
     }
 }
 
-impl Delay {
+impl ResultDelay {
     pub fn mean(self) -> Duration {
         self.mean
     }
 
     /// A result was `there` so long after its command's end, and last not yet
-    /// at `in_vain`: it came somewhere between.
-    pub fn met(&mut self, in_vain: Option<Duration>, there: Duration) {
-        let guess = match in_vain {
-            Some(in_vain) => (in_vain + there) / 2,
+    /// at `last_miss`: it came somewhere between.
+    pub fn met(&mut self, last_miss: Option<Duration>, there: Duration) {
+        let guess = match last_miss {
+            Some(last_miss) => (last_miss + there) / 2,
             // It may have been there for long: no reason to ask later.
             None => (there / 2).min(self.mean),
         };
@@ -81,10 +85,10 @@ impl Delay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Clock, Moment};
-    use crate::fetch::retry::Tries;
-    use crate::service::call_log::{Ledger, Logged};
-    use crate::service::rate_limit::{ApiCall, Pace, earliest, rooms};
+    use crate::clock::{Clock, WallTime};
+    use crate::service::call_log::{CallHistory, LoggedCall};
+    use crate::service::rate_limit::{ApiCall, CallTiming, capacities, earliest};
+    use crate::service::retry::RetryState;
 
     /// A fleet whose sessions end one after the other, as 25 at a time do.
     struct World {
@@ -101,8 +105,8 @@ mod tests {
         ended: u64,
         ready: u64,
         ask_at: u64,
-        in_vain: Option<u64>,
-        tries: Tries,
+        last_miss: Option<u64>,
+        tries: RetryState,
     }
 
     struct Came {
@@ -129,37 +133,37 @@ mod tests {
                 ended,
                 ready: ended + draw(self.upload),
                 ask_at: u64::MAX,
-                in_vain: None,
-                tries: Tries::default(),
+                last_miss: None,
+                tries: RetryState::default(),
             })
             .collect()
         }
 
         fn play(&self) -> Came {
-            let pace = Pace {
+            let timing = CallTiming {
                 clock: Clock::new(1.0),
                 call_timeout: Duration::from_secs(120),
             };
-            let at = |second: u64| Moment(second * 1_000_000);
-            let call = |id: u64, second: u64| Logged {
+            let at = |second: u64| WallTime(second * 1_000_000);
+            let call = |id: u64, second: u64| LoggedCall {
                 id,
                 call: ApiCall::Link,
                 sent: at(second),
                 answered: Some(at(second)),
             };
             let earlier = (0..self.before).map(|n| call(n, BEGIN - 1_800 + n % 1_800));
-            let mut ledger = Ledger {
+            let mut ledger = CallHistory {
                 calls: earlier.collect(),
-                holds: Vec::new(),
+                blocks: Vec::new(),
             };
             let (mut wanted, mut late) = (self.results(), Vec::new());
-            let (mut asks, mut delay) = (0, Delay::default());
+            let (mut asks, mut delay) = (0, ResultDelay::default());
             let mut asking = STEP_LEAST;
             let seconds = Duration::from_secs;
             for now in BEGIN.. {
                 if now % LIST_EVERY == 0 {
                     let queued = wanted.iter().filter(|w| w.ended <= now).count() as u64;
-                    let to_come = ToCome {
+                    let to_come = ExpectedResults {
                         queued,
                         later: wanted.len() as u64 - queued,
                         a_minute: self.each as f64 * 25.0 * 60.0 / 160.0,
@@ -168,33 +172,33 @@ mod tests {
                         .calls
                         .retain(|c| at(now).since(c.sent) < seconds(3_600));
                     asking = step(
-                        &rooms(&ledger, ApiCall::Link, at(now), pace),
+                        &capacities(&ledger, ApiCall::Link, at(now), timing),
                         to_come,
                         delay.mean(),
                     );
                     let fresh = |w: &&mut Wanted| w.ended <= now && w.ask_at == u64::MAX;
-                    for want in wanted.iter_mut().filter(fresh) {
-                        want.ask_at = now.max(want.ended + asking.as_secs());
+                    for pending in wanted.iter_mut().filter(fresh) {
+                        pending.ask_at = now.max(pending.ended + asking.as_secs());
                     }
                 }
-                for want in wanted.iter_mut().filter(|w| w.ask_at <= now) {
-                    if earliest(&ledger, ApiCall::Link, at(now), pace) > at(now) {
+                for pending in wanted.iter_mut().filter(|w| w.ask_at <= now) {
+                    if earliest(&ledger, ApiCall::Link, at(now), timing) > at(now) {
                         break;
                     }
                     asks += 1;
                     ledger.calls.push(call(asks + 10_000, now));
-                    if want.ready <= now {
-                        late.push(now - want.ready);
-                        let in_vain = want.in_vain.map(|t| seconds(t - want.ended));
-                        delay.met(in_vain, seconds(now - want.ended));
-                        want.ended = 0;
+                    if pending.ready <= now {
+                        late.push(now - pending.ready);
+                        let last_miss = pending.last_miss.map(|t| seconds(t - pending.ended));
+                        delay.met(last_miss, seconds(now - pending.ended));
+                        pending.ended = 0;
                     } else {
-                        want.in_vain = Some(now);
-                        let wait = want.tries.next_even(asking).expect("patience");
-                        want.ask_at = now + wait.as_secs();
+                        pending.last_miss = Some(now);
+                        let wait = pending.tries.next_even_delay(asking).expect("patience");
+                        pending.ask_at = now + wait.as_secs();
                     }
                 }
-                wanted.retain(|want| want.ended > 0);
+                wanted.retain(|pending| pending.ended > 0);
                 if wanted.is_empty() {
                     break;
                 }
@@ -270,16 +274,16 @@ mod tests {
 
     #[test]
     fn without_room_each_result_is_asked_for_once() {
-        let none = Room {
+        let none = CallCapacity {
             within: Duration::from_secs(3_600),
             calls: 0,
         };
-        let to_come = ToCome {
+        let to_come = ExpectedResults {
             queued: 10,
             later: 1_000,
             a_minute: 10.0,
         };
-        let s = |calls| step(&[Room { calls, ..none }], to_come, DELAY_USUAL).as_secs();
+        let s = |calls| step(&[CallCapacity { calls, ..none }], to_come, DELAY_USUAL).as_secs();
         assert_eq!((s(0), s(610), s(1_220), s(100_000)), (60, 60, 20, 5));
     }
 }

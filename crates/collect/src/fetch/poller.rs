@@ -8,15 +8,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use url::Url;
 
-use crate::clock::Moment;
-use crate::fetch::collector::Run;
+use crate::clock::WallTime;
+use crate::fetch::collector::CollectSession;
 use crate::fetch::plan;
-use crate::fetch::plan::{FirstAsk, Plan};
-use crate::fetch::retry::{Tries, Trouble};
+use crate::fetch::plan::{DownloadPlan, FirstRequest};
 use crate::service::api::CallError;
 use crate::service::list;
-use crate::service::list::{Known, PAGES_MAX, Page, Reach, Round};
-use crate::settings::is_on;
+use crate::service::list::{ActionPage, ListPass, ListWindow, ListedActions, PAGES_MAX};
+use crate::service::retry::{ErrorClass, RetryState};
+use crate::settings::ran_on;
 use crate::{ApiCall, CollectError, CollectProgress, ResultSink, SinkError};
 use evidence::{Gap, GapReason, Origin};
 
@@ -32,44 +32,46 @@ pub(crate) const LOOK_BACK: Duration = Duration::from_secs(600);
 const LIST_WHOLE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Lists and plans, once or at every tick.
-pub(crate) async fn feed(run: Arc<Run>) {
-    let fed = run.unless_halted(run.feed()).await;
+pub(crate) async fn feed(session: Arc<CollectSession>) {
+    let fed = session.unless_halted(session.feed()).await;
     if let Some(Err(error)) = fed {
-        run.fail(error);
+        session.fail(error);
     }
     // Nobody looks again: what is left now ends with the connection.
-    run.api.endless.set(false);
-    run.queue.close();
+    session.api.endless.set(false);
+    session.queue.close();
 }
 
-impl Run {
+impl CollectSession {
     async fn feed(&self) -> Result<(), CollectError> {
-        let mut known = Known::default();
+        let mut known = ListedActions::default();
         if let Some(fleet) = &self.fleet {
             let ended = fleet.ended_actions().await?;
-            ended.into_iter().for_each(|action| known.recall(action));
+            ended
+                .into_iter()
+                .for_each(|action| known.insert_recorded(action));
         }
         let mut from = None;
-        let mut whole_at = Moment::default();
+        let mut whole_at = WallTime::default();
         loop {
             let next = self.next_poll();
             let now = self.clock.now();
             if now.since(whole_at) >= self.clock.real(LIST_WHOLE_EVERY) {
                 (from, whole_at) = (None, now);
-                self.give_second_chances();
+                self.release_retryable_gaps();
             }
             // What ends during a tick may end after its plan was made.
             let was_at_rest = self.is_at_rest();
             let reach = self.reach(from, &known);
-            match self.tick(&mut known, reach).await {
+            match self.poll(&mut known, reach).await {
                 Ok(_) if was_at_rest && self.is_at_rest() => {
                     self.note_unknown(&known);
                     return Ok(());
                 }
-                Ok(listed_at) => from = look_from(&known, listed_at).or(from),
-                Err(error) if self.settings.watch.is_some() && may_pass(&error) => {
-                    self.tally
-                        .notice(format!("{error}; the next poll tries again"));
+                Ok(listed_at) => from = next_window_start(&known, listed_at).or(from),
+                Err(error) if self.settings.watch.is_some() && error_class(&error) => {
+                    self.counters
+                        .notify(format!("{error}; the next poll tries again"));
                 }
                 Err(error) => return Err(error),
             }
@@ -78,7 +80,7 @@ impl Run {
                 self.note_unmatched(&known);
                 return Ok(());
             };
-            self.tally.tell(CollectProgress::NextPoll {
+            self.counters.emit(CollectProgress::NextPoll {
                 at: next.timestamp(),
             });
             self.clock.sleep_until(next).await;
@@ -87,27 +89,27 @@ impl Run {
 
     /// What could not be had is planned once more, unless that was done before
     /// and it still waits for its turn.
-    fn give_second_chances(&self) {
-        let mut taken = self.lock_taken();
-        for key in self.tally.gaps_worth_retrying() {
-            if !self.queue.holds(key) {
-                taken.forget(key);
+    fn release_retryable_gaps(&self) {
+        let mut claimed = self.lock_claimed();
+        for key in self.counters.retryable_gaps() {
+            if !self.queue.contains(key) {
+                claimed.unclaim(key);
             }
         }
     }
 
     /// A fleet run needs what its own sessions need, and everybody's open ones.
-    fn reach(&self, from: Option<Timestamp>, known: &Known) -> Reach {
+    fn reach(&self, from: Option<Timestamp>, known: &ListedActions) -> ListWindow {
         match &self.fleet {
-            None => Reach {
+            None => ListWindow {
                 from,
-                with_open: false,
+                include_open: false,
             },
-            Some(fleet) => Reach {
+            Some(fleet) => ListWindow {
                 from: fleet
-                    .look_from(known.open_since())
+                    .look_from(known.open_created())
                     .and_then(|from| from.checked_sub(LOOK_BACK).ok()),
-                with_open: true,
+                include_open: true,
             },
         }
     }
@@ -117,33 +119,33 @@ impl Run {
     }
 
     /// A session of the run that never came to be planned leaves it incomplete.
-    fn note_unknown(&self, known: &Known) {
+    fn note_unknown(&self, known: &ListedActions) {
         let sessions = self.fleet.iter().flat_map(|fleet| fleet.sessions());
         let unknown = sessions.filter(|id| known.get(*id).is_none());
         let unmatched: Vec<_> = unknown.map(|id| id.to_string()).collect();
-        self.tally.count(|report| report.unmatched = unmatched);
+        self.counters.update(|report| report.unmatched = unmatched);
     }
 
     /// A fresh action stays invisible for minutes: looks again for those asked
     /// for by id, and where the service shows nothing at all.
-    async fn look_for_missing(&self, known: &mut Known) -> Result<(), CollectError> {
-        let mut tries = Tries::default();
+    async fn look_for_missing(&self, known: &mut ListedActions) -> Result<(), CollectError> {
+        let mut tries = RetryState::default();
         while let Some(missing) = self.missing(known) {
-            let Some(wait) = tries.next(Trouble::NotFound) else {
-                self.tally.notice(missing);
+            let Some(wait) = tries.next_delay(ErrorClass::NotFound) else {
+                self.counters.notify(missing);
                 return Ok(());
             };
-            self.tally.tell(CollectProgress::Notice(format!(
+            self.counters.emit(CollectProgress::Notice(format!(
                 "{missing}; a fresh one stays invisible for up to two minutes: looking again"
             )));
             self.clock.sleep(wait).await;
-            self.tick(known, Reach::default()).await?;
+            self.poll(known, ListWindow::default()).await?;
         }
         Ok(())
     }
 
     /// What should have been listed and was not.
-    fn missing(&self, known: &Known) -> Option<String> {
+    fn missing(&self, known: &ListedActions) -> Option<String> {
         let filter = &self.settings.filter;
         if known.len() == 0 && filter.is_empty() {
             return Some("the service lists no action at all".into());
@@ -158,38 +160,38 @@ impl Run {
     }
 
     /// What was asked for by name and is not there is no clean end.
-    fn note_unmatched(&self, known: &Known) {
+    fn note_unmatched(&self, known: &ListedActions) {
         let filter = &self.settings.filter;
-        let idle = |device: &&String| !known.actions().any(|action| is_on(action, device));
+        let idle = |device: &&String| !known.actions().any(|action| ran_on(action, device));
         let devices: Vec<String> = filter.devices.iter().filter(idle).cloned().collect();
         for device in &devices {
-            self.tally
-                .notice(format!("no action listed on {device} matches the filter"));
+            self.counters
+                .notify(format!("no action listed on {device} matches the filter"));
         }
         let actions = known.missing(&filter.actions).map(|id| id.to_string());
         let unmatched: Vec<_> = devices.into_iter().chain(actions).collect();
         if known.len() == 0 && !filter.is_empty() && unmatched.is_empty() {
-            self.tally.notice("no action listed matches the filter");
+            self.counters.notify("no action listed matches the filter");
         }
-        self.tally.count(|report| report.unmatched = unmatched);
+        self.counters.update(|report| report.unmatched = unmatched);
     }
 
-    fn next_poll(&self) -> Option<Moment> {
+    fn next_poll(&self) -> Option<WallTime> {
         let every = self.clock.real(self.settings.watch?);
         Some(self.clock.now().after(every))
     }
 
     /// One look at the service: everything listed is kept, planned, queued.
     /// Returns the service's clock when it began.
-    async fn tick(
+    async fn poll(
         &self,
-        known: &mut Known,
-        reach: Reach,
+        known: &mut ListedActions,
+        reach: ListWindow,
     ) -> Result<Option<Timestamp>, CollectError> {
         let mut listed_at = None;
         let began = self.clock.now();
         known.unreadable = 0;
-        for first in list::first_pages(&self.api.base, &self.settings.filter, reach) {
+        for first in list::first_page_urls(&self.api.base, &self.settings.filter, reach) {
             let date = self.read_list(&first, known).await?;
             listed_at = listed_at.or(date);
         }
@@ -197,11 +199,13 @@ impl Run {
             fleet.listed(listed_at, began, self.clock.now());
             // Found outside of lists, and perhaps over: no list need show them.
             let found = fleet.take_found();
-            found.into_iter().for_each(|action| known.recall(action));
+            found
+                .into_iter()
+                .for_each(|action| known.insert_recorded(action));
         }
         self.note_unreadable(known.unreadable);
-        self.tally.count(|report| report.actions = known.len());
-        self.tally.tell(CollectProgress::Listed {
+        self.counters.update(|report| report.actions = known.len());
+        self.counters.emit(CollectProgress::Listed {
             actions: known.len(),
         });
         let first_ask = self.first_ask(listed_at, began).await;
@@ -212,12 +216,12 @@ impl Run {
     /// Polls meet the same entries again: told when there are more than ever.
     fn note_unreadable(&self, unreadable: u64) {
         let mut is_news = false;
-        self.tally.count(|report| {
+        self.counters.update(|report| {
             is_news = unreadable > report.unreadable;
             report.unreadable = report.unreadable.max(unreadable);
         });
         if is_news {
-            self.tally.notice(format!(
+            self.counters.notify(format!(
                 "{unreadable} entries of the list describe no action, or one too large to keep, and are left out"
             ));
         }
@@ -230,12 +234,12 @@ impl Run {
     async fn read_list(
         &self,
         first: &Url,
-        known: &mut Known,
+        known: &mut ListedActions,
     ) -> Result<Option<Timestamp>, CollectError> {
-        let mut round = Round::default();
+        let mut round = ListPass::default();
         let mut began = None;
         let mut idle = 0;
-        let mut ordered = Some(list::in_order(first));
+        let mut ordered = Some(list::ordered_by_creation(first));
         for nth in 0..ROUNDS_MAX {
             let before = round.ids.len();
             round.unreadable = 0;
@@ -269,15 +273,15 @@ impl Run {
     async fn read_pages(
         &self,
         first: &Url,
-        known: &mut Known,
-        round: &mut Round,
-    ) -> Result<Pages, CollectError> {
-        let mut pages = Pages::default();
+        known: &mut ListedActions,
+        round: &mut ListPass,
+    ) -> Result<ListSummary, CollectError> {
+        let mut pages = ListSummary::default();
         let mut url = first.clone();
         let mut visited = HashSet::new();
         loop {
             visited.insert(url.clone());
-            let merge = |page: &Page<'_>| {
+            let merge = |page: &ActionPage<'_>| {
                 let is_ours = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.owns(id));
                 let news = known.merge(page, &self.settings.filter, is_ours, round);
                 (news, page.next.clone(), page.count)
@@ -286,25 +290,25 @@ impl Run {
             pages.pages += 1;
             pages.date = pages.date.or(date);
             pages.count = count.or(pages.count);
-            if !news.seen.is_empty() {
-                let seen = news.seen;
-                self.with_vault("keep the actions as received", move |vault| {
-                    vault.note_actions(&seen)
+            if !news.changed.is_empty() {
+                let changed = news.changed;
+                self.with_sink("keep the actions as received", move |sink| {
+                    sink.note_actions(&changed)
                 })
                 .await?;
             }
             // Only what is kept counts: a kill must not lose what has ended.
             if let Some(fleet) = &self.fleet {
-                let ours = news.meant.iter().filter_map(|id| known.get(*id));
-                fleet.saw(ours.chain(&news.others_open), self.clock.now());
+                let ours = news.selected.iter().filter_map(|id| known.get(*id));
+                fleet.saw(ours.chain(&news.open_others), self.clock.now());
             }
             let next = next.filter(|next| !next.is_empty());
-            let next = next.and_then(|next| list::next_page(&self.api.base, &next));
+            let next = next.and_then(|next| list::next_page_url(&self.api.base, &next));
             match follow(next, &visited) {
-                Follow::Page(next) => url = next,
-                Follow::End => break,
-                Follow::Cut => {
-                    self.tally.notice(format!(
+                NextPage::ActionPage(next) => url = next,
+                NextPage::End => break,
+                NextPage::Truncated => {
+                    self.counters.notify(format!(
                         "a list goes on behind its page {PAGES_MAX}: what stands there is not looked at; narrow it down with --since"
                     ));
                     break;
@@ -318,22 +322,22 @@ impl Run {
     async fn read_page<R>(
         &self,
         url: &Url,
-        read: impl FnOnce(&Page<'_>) -> R,
+        read: impl FnOnce(&ActionPage<'_>) -> R,
     ) -> Result<(R, Option<Timestamp>), CollectError> {
-        let mut tries = Tries::default();
+        let mut tries = RetryState::default();
         loop {
-            let error = match self.api.page(url).await {
-                Ok(answer) => match Page::read(&answer.body) {
+            let error = match self.api.fetch_page(url).await {
+                Ok(answer) => match ActionPage::read(&answer.body) {
                     Ok(page) => return Ok((read(&page), answer.date)),
                     // A proxy's page, or a cut one: passes like a 5xx.
-                    Err(why) => CallError::Odd(why),
+                    Err(why) => CallError::Unexpected(why),
                 },
                 Err(error) => error,
             };
-            let Some(trouble) = error.may_pass() else {
+            let Some(trouble) = error.error_class() else {
                 return Err(error.into_fatal(ApiCall::List, &self.api.host));
             };
-            match tries.next(trouble) {
+            match tries.next_delay(trouble) {
                 Some(wait) => self.clock.sleep(wait).await,
                 None => return Err(error.into_fatal(ApiCall::List, &self.api.host)),
             }
@@ -342,11 +346,11 @@ impl Run {
 
     /// A fleet run, which lists every few seconds, knows of commands before
     /// their results are there.
-    async fn first_ask(&self, listed: Option<Timestamp>, now: Moment) -> Option<FirstAsk> {
+    async fn first_ask(&self, listed: Option<Timestamp>, now: WallTime) -> Option<FirstRequest> {
         let fleet = self.fleet.as_ref()?;
-        let rooms = self.api.budget.rooms(ApiCall::Link).await;
-        Some(FirstAsk {
-            after: fleet.pace_asking(&rooms, self.queue.left()),
+        let capacities = self.api.rate_limiter.capacities(ApiCall::Link).await;
+        Some(FirstRequest {
+            after: fleet.pace_asking(&capacities, self.queue.unsettled_count()),
             listed: listed?,
             now,
             clock: self.clock,
@@ -354,58 +358,66 @@ impl Run {
     }
 
     /// Queues what can be fetched.
-    async fn plan(&self, known: &Known, first_ask: Option<FirstAsk>) -> Result<(), CollectError> {
-        let (indexes, again) = (self.settings.filter.indexes.clone(), self.settings.again);
+    async fn plan(
+        &self,
+        known: &ListedActions,
+        first_ask: Option<FirstRequest>,
+    ) -> Result<(), CollectError> {
+        let (indexes, again) = (
+            self.settings.filter.indexes.clone(),
+            self.settings.redownload,
+        );
         let fleet = self.fleet.as_ref();
         let is_unfinished = |id| fleet.is_some_and(|fleet| fleet.is_unfinished(id));
         let actions = known.actions().filter(|action| !is_unfinished(action.id));
         let actions: Vec<_> = actions.cloned().collect();
-        let taken = self.taken.clone();
+        let claimed = self.claimed.clone();
         let plan = self
-            .with_vault_once("look up what is sealed", move |vault| {
-                let mut plan = Plan {
+            .with_sink_once("look up what is sealed", move |sink| {
+                let mut plan = DownloadPlan {
                     first_ask,
                     indexes,
                     again,
-                    ..Plan::default()
+                    ..DownloadPlan::default()
                 };
                 for action in &actions {
                     // For one action at a time: slots leave results meanwhile.
-                    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-                    plan.add(action, &mut taken, |key| vault.standing(key))?;
+                    let mut claimed = claimed.lock().unwrap_or_else(PoisonError::into_inner);
+                    plan.add(action, &mut claimed, |key| sink.stored_state(key))?;
                 }
                 Ok(plan)
             })
             .await?;
         self.note_never(&plan).await?;
-        self.tally.count(|report| {
+        self.counters.update(|report| {
             report.already_there += plan.already_there;
             report.pending = plan.pending;
         });
         for key in &plan.known_gaps {
-            self.tally.known_gap(*key, GapReason::NeverProduced);
+            self.counters
+                .record_known_gap(*key, GapReason::NeverProduced);
         }
-        self.tally.tell(CollectProgress::Planned {
-            results: plan.wants.len() as u64,
+        self.counters.emit(CollectProgress::Planned {
+            results: plan.pending_results.len() as u64,
             already_there: plan.already_there,
         });
-        self.queue.add(plan.wants);
+        self.queue.add(plan.pending_results);
         Ok(())
     }
 
-    async fn with_vault_once<R: Send + 'static>(
+    async fn with_sink_once<R: Send + 'static>(
         &self,
         doing: &'static str,
         verb: impl FnOnce(&dyn ResultSink) -> Result<R, SinkError> + Send + 'static,
     ) -> Result<R, CollectError> {
-        let vault = self.vault.clone();
-        tokio::task::spawn_blocking(move || verb(vault.as_ref()))
+        let sink = self.sink.clone();
+        tokio::task::spawn_blocking(move || verb(sink.as_ref()))
             .await
             .map_err(|e| CollectError::Worker(e.to_string()))?
-            .map_err(|error| CollectError::vault(doing, error))
+            .map_err(|error| CollectError::sink(doing, error))
     }
 
-    async fn note_never(&self, plan: &Plan) -> Result<(), CollectError> {
+    async fn note_never(&self, plan: &DownloadPlan) -> Result<(), CollectError> {
         let now = self.clock.stamp();
         let gaps: Vec<Gap> = plan
             .never
@@ -428,17 +440,17 @@ impl Run {
             return Ok(());
         }
         let keys: Vec<_> = gaps.iter().map(|gap| gap.key).collect();
-        self.with_vault("note gaps", move |vault| vault.note_gaps(&gaps))
+        self.with_sink("note gaps", move |sink| sink.note_gaps(&gaps))
             .await?;
         for key in keys {
-            self.tally.gap(key, GapReason::NeverProduced);
+            self.counters.record_gap(key, GapReason::NeverProduced);
         }
         Ok(())
     }
 }
 
 #[derive(Default)]
-struct Pages {
+struct ListSummary {
     pages: u32,
     count: Option<u64>,
     date: Option<Timestamp>,
@@ -446,27 +458,27 @@ struct Pages {
 
 /// Where a list goes on.
 #[derive(Debug, PartialEq, Eq)]
-enum Follow {
-    Page(Url),
+enum NextPage {
+    ActionPage(Url),
     /// No further page, or one that was read before.
     End,
     /// There is more, and it is not followed.
-    Cut,
+    Truncated,
 }
 
-fn follow(next: Option<Url>, visited: &HashSet<Url>) -> Follow {
+fn follow(next: Option<Url>, visited: &HashSet<Url>) -> NextPage {
     match next {
-        Some(next) if visited.contains(&next) => Follow::End,
-        Some(_) if visited.len() >= PAGES_MAX => Follow::Cut,
-        Some(next) => Follow::Page(next),
-        None => Follow::End,
+        Some(next) if visited.contains(&next) => NextPage::End,
+        Some(_) if visited.len() >= PAGES_MAX => NextPage::Truncated,
+        Some(next) => NextPage::ActionPage(next),
+        None => NextPage::End,
     }
 }
 
 /// The next poll's beginning: a while before the oldest action that may still
 /// change, and before the last list, since what was created then may not have
 /// been visible.
-fn look_from(known: &Known, listed_at: Option<Timestamp>) -> Option<Timestamp> {
+fn next_window_start(known: &ListedActions, listed_at: Option<Timestamp>) -> Option<Timestamp> {
     let listed_at = listed_at?;
     let oldest = known.oldest_open().map_or(listed_at, |t| t.min(listed_at));
     oldest.checked_sub(LOOK_BACK).ok()
@@ -477,7 +489,7 @@ fn is_bad_request(error: &CollectError) -> bool {
 }
 
 /// Whether a watch outlives it.
-fn may_pass(error: &CollectError) -> bool {
+fn error_class(error: &CollectError) -> bool {
     match error {
         CollectError::Transport { .. } | CollectError::Answer { .. } => true,
         CollectError::Service { service, .. } => service.status >= 500 || service.status == 429,
@@ -490,7 +502,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::fetch::collector::tests::{Bare, action, known, still};
+    use crate::fetch::collector::tests::{EmptySink, action, idle_session, known};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_a_slot_leaves_during_a_plan_is_planned_again() {
@@ -498,72 +510,72 @@ mod tests {
         let (stranger, (entered, is_in), (open, gate)) =
             (action(2).id, mpsc::channel(), mpsc::channel());
         let gate = std::sync::Mutex::new(gate);
-        let vault = Bare {
+        let sink = EmptySink {
             at_gate: Some(Box::new(move |key| {
                 if key.action == stranger {
                     entered.send(()).unwrap();
                     gate.lock().unwrap().recv().unwrap();
                 }
             })),
-            ..Bare::default()
+            ..EmptySink::default()
         };
-        let run = still(Arc::new(vault), state.path()).await;
-        run.plan(&known(&[action(1)]), None).await.unwrap();
-        let want = run.queue.take().await.unwrap();
-        let key = want.key();
+        let session = idle_session(Arc::new(sink), state.path()).await;
+        session.plan(&known(&[action(1)]), None).await.unwrap();
+        let pending = session.queue.take().await.unwrap();
+        let key = pending.key();
         let both = known(&[action(1), action(2)]);
         let planning = tokio::spawn({
-            let run = run.clone();
+            let session = session.clone();
             async move {
-                run.plan(&both, None).await.unwrap();
+                session.plan(&both, None).await.unwrap();
                 both
             }
         });
         is_in.recv().unwrap();
         let leaving = std::thread::spawn({
-            let run = run.clone();
-            move || run.leave(&want)
+            let session = session.clone();
+            move || session.release(&pending)
         });
         // Time to come in between, where it can.
         std::thread::sleep(Duration::from_millis(100));
         open.send(()).unwrap();
         leaving.join().unwrap();
         let both = planning.await.unwrap();
-        run.plan(&both, None).await.unwrap();
-        assert!(run.queue.holds(key));
-        assert_eq!(run.lock_taken().left(), 0);
+        session.plan(&both, None).await.unwrap();
+        assert!(session.queue.contains(key));
+        assert_eq!(session.lock_claimed().released(), 0);
     }
 
     #[tokio::test]
     async fn a_gap_that_waits_for_its_second_turn_is_not_planned_a_third_time() {
         let state = tempfile::tempdir().unwrap();
-        let run = still(Arc::new(Bare::default()), state.path()).await;
+        let session = idle_session(Arc::new(EmptySink::default()), state.path()).await;
         let known = known(&[action(1)]);
-        run.plan(&known, None).await.unwrap();
-        let key = run.queue.take().await.unwrap().key();
-        run.tally.gap(key, GapReason::Unreachable);
-        run.give_second_chances();
-        assert!(run.lock_taken().holds(key), "a slot is at it");
-        run.queue.settle(key);
-        run.give_second_chances();
-        assert!(!run.lock_taken().holds(key));
-        run.plan(&known, None).await.unwrap();
-        assert!(run.queue.holds(key));
+        session.plan(&known, None).await.unwrap();
+        let key = session.queue.take().await.unwrap().key();
+        session.counters.record_gap(key, GapReason::Unreachable);
+        session.release_retryable_gaps();
+        assert!(session.lock_claimed().contains(key), "a slot is at it");
+        session.queue.settle(key);
+        session.release_retryable_gaps();
+        assert!(!session.lock_claimed().contains(key));
+        session.plan(&known, None).await.unwrap();
+        assert!(session.queue.contains(key));
     }
 
     #[test]
     fn a_list_that_does_not_end_is_cut_and_not_taken_for_whole() {
         let page = |n: usize| Url::parse(&format!("http://h/?skip={n}")).unwrap();
         let visited: HashSet<Url> = (1..PAGES_MAX).map(page).collect();
-        assert_eq!(follow(None, &visited), Follow::End);
-        assert_eq!(follow(Some(page(7)), &visited), Follow::End);
+        assert_eq!(follow(None, &visited), NextPage::End);
+        assert_eq!(follow(Some(page(7)), &visited), NextPage::End);
         let next = Some(page(PAGES_MAX));
         assert_eq!(
             follow(next.clone(), &visited),
-            Follow::Page(page(PAGES_MAX))
+            NextPage::ActionPage(page(PAGES_MAX))
         );
         let full = visited.into_iter().chain([page(0)]).collect();
-        assert_eq!(follow(next, &full), Follow::Cut);
-        assert_eq!(follow(None, &full), Follow::End);
+        assert_eq!(follow(next, &full), NextPage::Truncated);
+        assert_eq!(follow(None, &full), NextPage::End);
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::{BodySink, ResultSink, Sealed, SinkError};
+use crate::{BodySink, ResultSink, SealOutcome, SinkError};
 use evidence::{Facts, ResultKey, Time};
 
 /// Chunks on their way to the writer. The HTTP client hands out up to 400 KiB
@@ -16,68 +16,68 @@ use evidence::{Facts, ResultKey, Time};
 const CHUNKS_MAX: usize = 4;
 
 /// What must hold before a body becomes evidence.
-pub(crate) struct Terms {
+pub(crate) struct SealRequest {
     pub facts: Facts,
     pub collected_at: Time,
     pub total: Option<u64>,
     pub md5: Option<[u8; 16]>,
 }
 
-enum Order {
+enum WriteCommand {
     Begin {
         etag: Option<String>,
         total: Option<u64>,
     },
     Bytes(Bytes),
     Restart,
-    Seal(Box<Terms>),
+    Seal(Box<SealRequest>),
 }
 
 /// How a writer's work ended.
 #[derive(Debug)]
-pub(crate) enum End {
-    Sealed(Sealed),
+pub(crate) enum WriteResult {
+    Sealed(SealOutcome),
     /// The terms did not hold; the bytes are forgotten.
     Damaged(String),
     /// Let go before its end.
-    Left,
+    Partial,
 }
 
-/// The writer's thread is gone; [`Writer::end`] says why.
-pub(crate) struct Gone;
+/// The writer's thread is gone; [`BodyWriter::end`] says why.
+pub(crate) struct WriterClosed;
 
-pub(crate) struct Writer {
-    orders: mpsc::Sender<Order>,
-    end: JoinHandle<Result<End, SinkError>>,
+pub(crate) struct BodyWriter {
+    commands: mpsc::Sender<WriteCommand>,
+    end: JoinHandle<Result<WriteResult, SinkError>>,
 }
 
 /// What an earlier try left.
-pub(crate) struct Opened {
-    pub writer: Writer,
+pub(crate) struct OpenedWriter {
+    pub writer: BodyWriter,
     pub offset: u64,
     pub etag: Option<String>,
 }
 
-impl Writer {
+impl BodyWriter {
     /// `alive` is held until the thread has let go of the vault.
     pub async fn open(
-        vault: Arc<dyn ResultSink>,
+        sink: Arc<dyn ResultSink>,
         key: ResultKey,
         facts: Facts,
         alive: mpsc::Sender<()>,
-    ) -> Result<Opened, Ended> {
-        let (orders, inbox) = mpsc::channel(CHUNKS_MAX);
+    ) -> Result<OpenedWriter, WriterEnd> {
+        let (commands, inbox) = mpsc::channel(CHUNKS_MAX);
         let (tell, told) = oneshot::channel();
         let end = tokio::task::spawn_blocking(move || {
             let _alive = alive;
-            let download = vault.download(key, facts)?;
+            let download = sink.download(key, facts)?;
             // Nobody listens where the run was stopped meanwhile.
             let _ = tell.send((download.offset(), download.etag()));
-            obey(download, inbox)
+            run_commands(download, inbox)
         });
-        let writer = Self { orders, end };
+        let writer = Self { commands, end };
         match told.await {
-            Ok((offset, etag)) => Ok(Opened {
+            Ok((offset, etag)) => Ok(OpenedWriter {
                 writer,
                 offset,
                 etag,
@@ -86,77 +86,81 @@ impl Writer {
         }
     }
 
-    pub async fn begin(&self, etag: Option<String>, total: Option<u64>) -> Result<(), Gone> {
-        self.order(Order::Begin { etag, total }).await
+    pub async fn begin(
+        &self,
+        etag: Option<String>,
+        total: Option<u64>,
+    ) -> Result<(), WriterClosed> {
+        self.send(WriteCommand::Begin { etag, total }).await
     }
 
-    pub async fn append(&self, bytes: Bytes) -> Result<(), Gone> {
-        self.order(Order::Bytes(bytes)).await
+    pub async fn append(&self, bytes: Bytes) -> Result<(), WriterClosed> {
+        self.send(WriteCommand::Bytes(bytes)).await
     }
 
-    pub async fn restart(&self) -> Result<(), Gone> {
-        self.order(Order::Restart).await
+    pub async fn restart(&self) -> Result<(), WriterClosed> {
+        self.send(WriteCommand::Restart).await
     }
 
     /// Checks the terms and seals; returns when the vault has answered.
-    pub async fn seal(self, terms: Terms) -> Ended {
+    pub async fn seal(self, request: SealRequest) -> WriterEnd {
         // Where the thread is gone its end says why.
-        let _ = self.order(Order::Seal(Box::new(terms))).await;
+        let _ = self.send(WriteCommand::Seal(Box::new(request))).await;
         self.end().await
     }
 
     /// Lets go and waits for the thread.
-    pub async fn end(self) -> Ended {
-        drop(self.orders);
+    pub async fn end(self) -> WriterEnd {
+        drop(self.commands);
         match self.end.await {
-            Ok(Ok(end)) => Ended::End(end),
-            Ok(Err(error)) => Ended::Sink(error),
-            Err(panic) => Ended::Sink(SinkError::failed(panic.to_string())),
+            Ok(Ok(end)) => WriterEnd::Finished(end),
+            Ok(Err(error)) => WriterEnd::Sink(error),
+            Err(panic) => WriterEnd::Sink(SinkError::failed(panic.to_string())),
         }
     }
 
-    async fn order(&self, order: Order) -> Result<(), Gone> {
-        self.orders.send(order).await.map_err(|_| Gone)
+    async fn send(&self, send: WriteCommand) -> Result<(), WriterClosed> {
+        self.commands.send(send).await.map_err(|_| WriterClosed)
     }
 }
 
 /// The end of a writer's thread.
-pub(crate) enum Ended {
-    End(End),
+pub(crate) enum WriterEnd {
+    Finished(WriteResult),
     Sink(SinkError),
 }
 
-fn obey(
+fn run_commands(
     mut download: Box<dyn BodySink>,
-    mut inbox: mpsc::Receiver<Order>,
-) -> Result<End, SinkError> {
-    while let Some(order) = inbox.blocking_recv() {
-        match order {
-            Order::Begin { etag, total } => download.begin(etag.as_deref(), total)?,
-            Order::Bytes(bytes) => download.append(&bytes)?,
-            Order::Restart => download.restart()?,
-            Order::Seal(terms) => return seal(download, *terms),
+    mut inbox: mpsc::Receiver<WriteCommand>,
+) -> Result<WriteResult, SinkError> {
+    while let Some(send) = inbox.blocking_recv() {
+        match send {
+            WriteCommand::Begin { etag, total } => download.begin(etag.as_deref(), total)?,
+            WriteCommand::Bytes(bytes) => download.append(&bytes)?,
+            WriteCommand::Restart => download.restart()?,
+            WriteCommand::Seal(request) => return seal(download, *request),
         }
     }
-    Ok(End::Left)
+    Ok(WriteResult::Partial)
 }
 
-fn seal(mut download: Box<dyn BodySink>, terms: Terms) -> Result<End, SinkError> {
-    if let Some(damage) = damage(download.as_ref(), &terms) {
+fn seal(mut download: Box<dyn BodySink>, request: SealRequest) -> Result<WriteResult, SinkError> {
+    if let Some(damage) = damage(download.as_ref(), &request) {
         download.restart()?;
-        return Ok(End::Damaged(damage));
+        return Ok(WriteResult::Damaged(damage));
     }
     download
-        .seal(terms.facts, terms.collected_at)
-        .map(End::Sealed)
+        .seal(request.facts, request.collected_at)
+        .map(WriteResult::Sealed)
 }
 
-fn damage(download: &dyn BodySink, terms: &Terms) -> Option<String> {
+fn damage(download: &dyn BodySink, request: &SealRequest) -> Option<String> {
     let offset = download.offset();
-    if let Some(total) = terms.total.filter(|total| *total != offset) {
+    if let Some(total) = request.total.filter(|total| *total != offset) {
         return Some(format!("{offset} bytes came, the server said {total}"));
     }
-    let (expected, got) = (terms.md5?, download.md5()?);
+    let (expected, got) = (request.md5?, download.md5()?);
     (expected != got).then(|| format!("its MD5 is {}, the server said {}", hex(got), hex(expected)))
 }
 

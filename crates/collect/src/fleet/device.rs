@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Moment;
+use crate::clock::WallTime;
 use crate::fleet::PlannedDevice;
 use evidence::{ActionId, Time};
 
@@ -26,7 +26,7 @@ pub struct StartAttempt {
     /// From 1 on; part of the mark in the comment.
     pub number: u32,
     /// Just before it was sent.
-    pub sent: Moment,
+    pub sent: WallTime,
     /// The service's clock at the last list before it: it was created later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed_before: Option<Time>,
@@ -44,7 +44,7 @@ pub struct StartAttempt {
 }
 
 impl StartAttempt {
-    pub(crate) fn new(number: u32, sent: Moment) -> Self {
+    pub(crate) fn new(number: u32, sent: WallTime) -> Self {
         Self {
             number,
             sent,
@@ -79,14 +79,14 @@ pub enum DeviceState {
     #[serde(rename = "waiting")]
     Queued {
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        not_before: Option<Moment>,
+        not_before: Option<WallTime>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
     /// Parked until the service sees it again.
     #[serde(rename = "away")]
     Parked {
-        since: Moment,
+        since: WallTime,
         /// As the service said when it was first looked at while parked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last_seen: Option<Time>,
@@ -96,15 +96,15 @@ pub enum DeviceState {
     Starting,
     /// The answer was lost: looked for.
     #[serde(rename = "lost")]
-    InDoubt { since: Moment },
+    InDoubt { since: WallTime },
     /// A session the service knows.
-    Open { since: Moment },
+    Open { since: WallTime },
     /// Nothing will follow.
     Settled {
         outcome: Outcome,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         detail: String,
-        at: Moment,
+        at: WallTime,
     },
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::Report;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, WallTime};
 use crate::fleet::schedule::Schedule;
 use crate::fleet::{
     DeviceRecord, DeviceState, FleetCounts, LowerBound, Outcome, RunId, RunRecord, Workload,
@@ -66,7 +66,7 @@ pub(crate) fn report(
 /// The bound of what was done, and the time it took, service time.
 fn measured(
     devices: &[&DeviceRecord],
-    collected_until: Option<Moment>,
+    collected_until: Option<WallTime>,
     clock: Clock,
 ) -> (LowerBound, Duration) {
     let mut session_time = Duration::ZERO;

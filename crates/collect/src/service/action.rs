@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::fetch::counters::Tally;
-use crate::fetch::retry::{Tries, Trouble};
-use crate::service::api::{Api, Ask, CallError};
+use crate::counters::CollectCounters;
+use crate::service::api::{Api, ApiRequest, CallError};
 use crate::service::package::is_package;
+use crate::service::retry::{ErrorClass, RetryState};
 use crate::{ApiCall, CollectError, CollectProgress, CollectSettings, Events};
 use evidence::{Action, ActionId};
 
@@ -15,13 +15,10 @@ use evidence::{Action, ActionId};
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// The action's JSON as the service sends it.
-pub async fn look_at_action(
-    settings: &CollectSettings,
-    id: ActionId,
-) -> Result<Vec<u8>, CollectError> {
+pub async fn get_action(settings: &CollectSettings, id: ActionId) -> Result<Vec<u8>, CollectError> {
     let api = open(settings).await?;
-    let ask = Ask::get(ApiCall::Action, api.url(&format!("machineactions/{id}")));
-    let looked = api.call_patiently(&ask).await;
+    let ask = ApiRequest::get(ApiCall::Action, api.url(&format!("machineactions/{id}")));
+    let looked = api.call_with_retries(&ask).await;
     looked
         .map(|answer| answer.body)
         .map_err(|error| error.into_fatal(ApiCall::Action, &api.host))
@@ -38,7 +35,11 @@ pub async fn cancel_action(
     let url = api.url(&format!("machineactions/{id}/cancel"));
     let comment = serde_json::json!({"Comment": comment}).to_string();
     let cancelled = api
-        .call_patiently(&Ask::post(ApiCall::Cancel, url, comment.into_bytes()))
+        .call_with_retries(&ApiRequest::post(
+            ApiCall::Cancel,
+            url,
+            comment.into_bytes(),
+        ))
         .await;
     cancelled
         .map(|answer| answer.body)
@@ -50,31 +51,33 @@ pub async fn cancel_action(
 ///
 /// **Errors**: also where the action is none, and where the service still does
 /// not know it when a fresh one would be visible.
-pub async fn await_package(
+pub async fn wait_for_package(
     settings: &CollectSettings,
     id: ActionId,
     events: Events,
 ) -> Result<Action, CollectError> {
     let api = open(settings).await?;
-    let ask = Ask::get(ApiCall::Action, api.url(&format!("machineactions/{id}")));
+    let ask = ApiRequest::get(ApiCall::Action, api.url(&format!("machineactions/{id}")));
     let fatal = |error: CallError| error.into_fatal(ApiCall::Action, &api.host);
-    let (mut tries, mut told) = (Tries::default(), String::new());
+    let (mut tries, mut told) = (RetryState::default(), String::new());
     loop {
-        let answer = match api.call_patiently(&ask).await {
+        let answer = match api.call_with_retries(&ask).await {
             Ok(answer) => answer,
             Err(error) => match &error {
-                CallError::Service(e) if e.status == 404 => match tries.next(Trouble::NotFound) {
-                    Some(wait) => {
-                        api.clock.sleep(wait).await;
-                        continue;
+                CallError::Service(e) if e.status == 404 => {
+                    match tries.next_delay(ErrorClass::NotFound) {
+                        Some(wait) => {
+                            api.clock.sleep(wait).await;
+                            continue;
+                        }
+                        None => return Err(fatal(error)),
                     }
-                    None => return Err(fatal(error)),
-                },
+                }
                 _ => return Err(fatal(error)),
             },
         };
         let action = Action::from_json(&answer.body).map_err(|error| CollectError::Answer {
-            call: ApiCall::Action.doing(),
+            call: ApiCall::Action.description(),
             why: crate::error::clean(&error.to_string()),
         })?;
         if !is_package(&action) {
@@ -97,5 +100,10 @@ pub async fn await_package(
 pub(crate) async fn open(settings: &CollectSettings) -> Result<Api, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
-    Api::open(settings, clock, Arc::new(Tally::new(Arc::new(|_| ())))).await
+    Api::open(
+        settings,
+        clock,
+        Arc::new(CollectCounters::new(Arc::new(|_| ()))),
+    )
+    .await
 }

@@ -11,16 +11,16 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use url::Url;
 
-use crate::clock::{Clock, Moment};
-use crate::fetch::circuit_breaker::{Endless, Lost, Outage};
-use crate::fetch::counters::Tally;
-use crate::fetch::retry::{Tries, Trouble};
-use crate::service::auth::sign_in::Signer;
+use crate::clock::{Clock, WallTime};
+use crate::counters::CollectCounters;
+use crate::service::auth::sign_in::TokenProvider;
+use crate::service::circuit_breaker::{CircuitBreaker, OutageState, RetryForever};
 use crate::service::http;
-use crate::service::http::{Fault, Http, SharedHttp, Unread};
-use crate::service::links::{BadLink, Link};
+use crate::service::http::{BodyReadError, HttpClients, SharedClients, TransportError};
+use crate::service::links::{DownloadLink, LinkError};
 use crate::service::list;
-use crate::service::rate_limit::{Budget, Ticket};
+use crate::service::rate_limit::{CallPermit, RateLimiter};
+use crate::service::retry::{ErrorClass, RetryState};
 use crate::system;
 use crate::{ApiCall, CollectError, CollectSettings, Secret, ServiceError};
 use evidence::{ActionId, ResultKey};
@@ -36,28 +36,28 @@ const LINK_BYTES_MAX: usize = 256 * 1024;
 const TOKENS_MAX: u32 = 3;
 
 /// A full disk is looked at this often, real time.
-pub(crate) const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
+pub(crate) const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 pub(crate) struct Api {
     pub base: Url,
     pub host: String,
-    pub http: SharedHttp,
-    pub signer: Signer,
-    pub budget: Arc<Budget>,
+    pub http: SharedClients,
+    pub tokens: TokenProvider,
+    pub rate_limiter: Arc<RateLimiter>,
     pub clock: Clock,
     /// Real time.
     pub call_timeout: Duration,
-    pub tally: Arc<Tally>,
-    pub outage: Outage,
+    pub counters: Arc<CollectCounters>,
+    pub outage: CircuitBreaker,
     /// Whether lost connections are given up.
-    pub endless: Endless,
+    pub endless: RetryForever,
 }
 
 /// A body and the two clocks' times around it.
-pub(crate) struct Answer {
+pub(crate) struct ApiResponse {
     pub body: Vec<u8>,
     pub date: Option<Timestamp>,
-    pub asked: Moment,
+    pub sent_at: WallTime,
 }
 
 /// Why a call brought nothing.
@@ -68,33 +68,33 @@ pub(crate) enum CallError {
     /// Any other refusal or failure the service put into words.
     Service(ServiceError),
     /// The connection broke on the way.
-    Broken(String),
+    Interrupted(String),
     /// No connection came about; the outage is noted.
-    Lost(String),
+    NoConnection(String),
     /// An answer of no use.
-    Odd(String),
+    Unexpected(String),
     /// An answer that holds no link to be followed.
-    BadLink(BadLink),
+    InvalidLink(LinkError),
     /// Nothing will go any more.
     Fatal(CollectError),
 }
 
 impl CallError {
     /// What kind of trouble it is, where trying again may help.
-    pub fn may_pass(&self) -> Option<Trouble> {
+    pub fn error_class(&self) -> Option<ErrorClass> {
         match self {
-            Self::Throttled => Some(Trouble::Throttled),
-            Self::Broken(_) => Some(Trouble::Broken),
-            Self::Odd(_) => Some(Trouble::Server),
-            Self::Lost(_) => Some(Trouble::Lost),
-            Self::Service(e) if e.status >= 500 || e.status == 408 => Some(Trouble::Server),
+            Self::Throttled => Some(ErrorClass::Throttled),
+            Self::Interrupted(_) => Some(ErrorClass::Interrupted),
+            Self::Unexpected(_) => Some(ErrorClass::Server),
+            Self::NoConnection(_) => Some(ErrorClass::NoConnection),
+            Self::Service(e) if e.status >= 500 || e.status == 408 => Some(ErrorClass::Server),
             _ => None,
         }
     }
 
     /// The same as an error that ends the run.
     pub fn into_fatal(self, call: ApiCall, host: &str) -> CollectError {
-        let (call, host) = (call.doing(), host.to_string());
+        let (call, host) = (call.description(), host.to_string());
         match self {
             Self::Fatal(error) => error,
             Self::Service(service) => CollectError::Service {
@@ -107,9 +107,11 @@ impl CallError {
                 host,
                 why: "held back again and again (429)".into(),
             },
-            Self::Broken(why) | Self::Lost(why) => CollectError::Transport { call, host, why },
-            Self::Odd(why) => CollectError::Answer { call, why },
-            Self::BadLink(bad) => CollectError::Answer {
+            Self::Interrupted(why) | Self::NoConnection(why) => {
+                CollectError::Transport { call, host, why }
+            }
+            Self::Unexpected(why) => CollectError::Answer { call, why },
+            Self::InvalidLink(bad) => CollectError::Answer {
                 call,
                 why: bad.to_string(),
             },
@@ -119,23 +121,23 @@ impl CallError {
 
 /// One request, before it has a token.
 #[derive(Clone)]
-pub(crate) struct Ask {
+pub(crate) struct ApiRequest {
     pub call: ApiCall,
     pub method: Method,
     pub url: Url,
-    pub payload: Option<Payload>,
+    pub payload: Option<RequestBody>,
     /// **Units**: bytes of the answer.
     pub max: usize,
 }
 
 /// What a request brings along.
 #[derive(Clone)]
-pub(crate) struct Payload {
+pub(crate) struct RequestBody {
     pub content_type: String,
     pub bytes: Bytes,
 }
 
-impl Ask {
+impl ApiRequest {
     pub fn get(call: ApiCall, url: Url) -> Self {
         let max = match call {
             ApiCall::Link | ApiCall::PackageLink => LINK_BYTES_MAX,
@@ -154,7 +156,7 @@ impl Ask {
     pub fn post(call: ApiCall, url: Url, json: Vec<u8>) -> Self {
         Self {
             method: Method::POST,
-            payload: Some(Payload {
+            payload: Some(RequestBody {
                 content_type: "application/json".into(),
                 bytes: json.into(),
             }),
@@ -165,18 +167,21 @@ impl Ask {
 
 impl Api {
     /// Signs in and opens the budget. What a person should know is told to
-    /// `tally`.
+    /// `counters`.
     pub async fn open(
         settings: &CollectSettings,
         clock: Clock,
-        tally: Arc<Tally>,
+        counters: Arc<CollectCounters>,
     ) -> Result<Self, CollectError> {
-        let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-        let endless = Endless::default();
-        let told = Some(tally.clone());
-        let signer = Signer::new(settings, http.clone(), clock, told, endless.clone())?;
-        let name = log_name(settings, &signer).await?;
-        let (budget, notice) = Budget::open(
+        let http = Arc::new(HttpClients::new(
+            settings.ca_file.as_deref(),
+            settings.timeouts,
+        )?);
+        let endless = RetryForever::default();
+        let told = Some(counters.clone());
+        let tokens = TokenProvider::new(settings, http.clone(), clock, told, endless.clone())?;
+        let name = log_name(settings, &tokens).await?;
+        let (rate_limiter, notice) = RateLimiter::open(
             clock,
             settings.pace.limits_lifted,
             settings.timeouts.call,
@@ -184,18 +189,18 @@ impl Api {
             &name,
         )?;
         if let Some(notice) = notice {
-            tally.notice(notice);
+            counters.notify(notice);
         }
         Ok(Self {
             base: settings.api_base.clone(),
             host: settings.api_host(),
             http,
-            signer,
-            budget,
+            tokens,
+            rate_limiter,
             clock,
             call_timeout: settings.timeouts.call,
-            tally,
-            outage: Outage::new(endless.clone()),
+            counters,
+            outage: CircuitBreaker::new(endless.clone()),
             endless,
         })
     }
@@ -208,35 +213,40 @@ impl Api {
         url
     }
 
-    pub async fn page(&self, url: &Url) -> Result<Answer, CallError> {
-        self.call(&Ask::get(ApiCall::List, url.clone())).await
+    pub async fn fetch_page(&self, url: &Url) -> Result<ApiResponse, CallError> {
+        self.call(&ApiRequest::get(ApiCall::List, url.clone()))
+            .await
     }
 
     /// Asks for the link of a result: one call of the scarcest budget.
-    pub async fn link(&self, key: ResultKey) -> Result<Link, CallError> {
+    pub async fn request_link(&self, key: ResultKey) -> Result<DownloadLink, CallError> {
         let url = self.url(&format!(
             "machineactions/{}/GetLiveResponseResultDownloadLink(index={})",
             key.action, key.index
         ));
-        let answer = self.call(&Ask::get(ApiCall::Link, url)).await?;
-        Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
+        let answer = self.call(&ApiRequest::get(ApiCall::Link, url)).await?;
+        DownloadLink::read(&answer.body, answer.date, answer.sent_at, self.clock)
+            .map_err(CallError::InvalidLink)
     }
 
     /// The same for an investigation package.
-    pub async fn package_link(&self, action: ActionId) -> Result<Link, CallError> {
+    pub async fn request_package_link(&self, action: ActionId) -> Result<DownloadLink, CallError> {
         let url = self.url(&format!("machineactions/{action}/getPackageUri"));
-        let answer = self.call(&Ask::get(ApiCall::PackageLink, url)).await?;
-        Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
+        let answer = self
+            .call(&ApiRequest::get(ApiCall::PackageLink, url))
+            .await?;
+        DownloadLink::read(&answer.body, answer.date, answer.sent_at, self.clock)
+            .map_err(CallError::InvalidLink)
     }
 
     /// One call, sent again with another token after a 401, which says that
     /// nothing was done.
-    pub async fn call(&self, ask: &Ask) -> Result<Answer, CallError> {
+    pub async fn call(&self, ask: &ApiRequest) -> Result<ApiResponse, CallError> {
         for _ in 0..TOKENS_MAX {
-            let (ticket, token) = self.ready(ask.call).await?;
-            match self.send(ask, ticket, &token).await {
+            let (permit, token) = self.acquire(ask.call).await?;
+            match self.send(ask, permit, &token).await {
                 Err(CallError::Service(e)) if e.status == 401 => {
-                    self.signer.renew(&token).await.map_err(CallError::Fatal)?;
+                    self.tokens.renew(&token).await.map_err(CallError::Fatal)?;
                 }
                 other => return other,
             }
@@ -248,27 +258,27 @@ impl Api {
     /// then. The hour's budget may be waited for longer than a token lives; a
     /// token that ended on the way gives its leave back, since the time it was
     /// noted with would be over when another has come.
-    pub async fn ready(&self, call: ApiCall) -> Result<(Ticket, Secret), CallError> {
+    pub async fn acquire(&self, call: ApiCall) -> Result<(CallPermit, Secret), CallError> {
         let mut tokens = 0;
         loop {
-            let token = self.signer.bearer().await.map_err(CallError::Fatal)?;
-            let ticket = self.admit(call).await?;
+            let token = self.tokens.token().await.map_err(CallError::Fatal)?;
+            let permit = self.admit(call).await?;
             tokens += 1;
             // A token that lives no longer than this is tried as it is.
-            if self.signer.is_fresh(&token) || tokens >= TOKENS_MAX {
-                return Ok((ticket, token));
+            if self.tokens.is_current(&token) || tokens >= TOKENS_MAX {
+                return Ok((permit, token));
             }
-            ticket.unsent();
+            permit.release_unused();
         }
     }
 
     /// One call, sent again only while the service holds it back, which says
     /// that nothing was done: for calls that must not be repeated.
-    pub async fn call_once(&self, ask: &Ask) -> Result<Answer, CallError> {
-        let mut tries = Tries::default();
+    pub async fn call_non_idempotent(&self, ask: &ApiRequest) -> Result<ApiResponse, CallError> {
+        let mut tries = RetryState::default();
         loop {
             match self.call(ask).await {
-                Err(CallError::Throttled) => match tries.next(Trouble::Throttled) {
+                Err(CallError::Throttled) => match tries.next_delay(ErrorClass::Throttled) {
                     Some(wait) => self.clock.sleep(wait).await,
                     None => return Err(CallError::Throttled),
                 },
@@ -279,17 +289,17 @@ impl Api {
 
     /// The same, tried again while what keeps it may pass: for calls that may
     /// be repeated.
-    pub async fn call_patiently(&self, ask: &Ask) -> Result<Answer, CallError> {
-        let mut tries = Tries::default();
+    pub async fn call_with_retries(&self, ask: &ApiRequest) -> Result<ApiResponse, CallError> {
+        let mut tries = RetryState::default();
         loop {
             let error = match self.call(ask).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let Some(trouble) = error.may_pass() else {
+            let Some(trouble) = error.error_class() else {
                 return Err(error);
             };
-            match tries.next(trouble) {
+            match tries.next_delay(trouble) {
                 Some(wait) => self.clock.sleep(wait).await,
                 None => return Err(error),
             }
@@ -297,27 +307,29 @@ impl Api {
     }
 
     /// Waits until a call of this kind may leave.
-    pub async fn admit(&self, call: ApiCall) -> Result<Ticket, CallError> {
+    pub async fn admit(&self, call: ApiCall) -> Result<CallPermit, CallError> {
         self.outage.wait(self.clock).await;
-        let tell = |until| self.tally.waiting(call, self.clock.now(), until);
+        let tell = |until| self.counters.record_wait(call, self.clock.now(), until);
         let mut told = false;
         loop {
-            let (path, source) = match self.budget.admit(call, &tell).await {
-                Ok(ticket) => return Ok(ticket),
+            let (path, source) = match self.rate_limiter.admit(call, &tell).await {
+                Ok(permit) => return Ok(permit),
                 Err(CollectError::CallLog { path, source }) => (path, source),
                 Err(error) => return Err(CallError::Fatal(error)),
             };
             if system::is_disk_full(&source) {
                 if !std::mem::replace(&mut told, true) {
-                    self.tally.notice(format!(
+                    self.counters.notify(format!(
                         "no room for the call log {}: calls wait until there is",
                         path.display()
                     ));
                 }
-                tokio::time::sleep(LOOK_FOR_ROOM).await;
+                tokio::time::sleep(DISK_CHECK_INTERVAL).await;
             } else if source.kind() == io::ErrorKind::InvalidData {
-                let notice = self.budget.survey().map_err(CallError::Fatal)?;
-                notice.into_iter().for_each(|text| self.tally.notice(text));
+                let notice = self.rate_limiter.check_log().map_err(CallError::Fatal)?;
+                notice
+                    .into_iter()
+                    .for_each(|text| self.counters.notify(text));
             } else {
                 return Err(CallError::Fatal(CollectError::CallLog { path, source }));
             }
@@ -327,12 +339,12 @@ impl Api {
     /// Sends what was admitted.
     pub async fn send(
         &self,
-        ask: &Ask,
-        ticket: Ticket,
+        ask: &ApiRequest,
+        permit: CallPermit,
         token: &Secret,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<ApiResponse, CallError> {
         let client = self.http.client(&ask.url).map_err(CallError::Fatal)?;
-        let asked = self.clock.now();
+        let sent_at = self.clock.now();
         let mut request = client
             .request(ask.method.clone(), ask.url.clone())
             .bearer_auth(token.expose())
@@ -342,51 +354,57 @@ impl Api {
                 .header(CONTENT_TYPE, &payload.content_type)
                 .body(payload.bytes.clone());
         }
-        let response = match request.send().await.map_err(http::fault) {
+        let response = match request.send().await.map_err(http::transport_error) {
             Ok(response) => response,
-            Err(fault) if fault.unsent => {
-                ticket.unsent();
-                return Err(self.lost(fault));
+            Err(fault) if fault.is_unsent => {
+                permit.release_unused();
+                return Err(self.connection_failed(fault));
             }
             Err(fault) => {
-                ticket.answered();
-                return Err(CallError::Broken(fault.text));
+                permit.complete();
+                return Err(CallError::Interrupted(fault.text));
             }
         };
         let status = response.status().as_u16();
         let date = http::date(&response);
         let retry_after = http::retry_after(&response);
         let body = http::read_bounded(response, ask.max).await;
-        ticket.answered();
-        self.outage.over();
+        permit.complete();
+        self.outage.record_success();
         let body = body.map_err(|unread| match unread {
-            Unread::Broken(fault) => CallError::Broken(fault.text),
-            Unread::TooLong => CallError::Odd(format!("longer than {} bytes", ask.max)),
+            BodyReadError::Interrupted(fault) => CallError::Interrupted(fault.text),
+            BodyReadError::TooLong => {
+                CallError::Unexpected(format!("longer than {} bytes", ask.max))
+            }
         })?;
         match status {
-            200..=299 => Ok(Answer { body, date, asked }),
+            200..=299 => Ok(ApiResponse {
+                body,
+                date,
+                sent_at,
+            }),
             429 => {
-                self.tally.count(|report| report.throttled += 1);
-                self.budget.hold(ask.call, retry_after).await;
+                self.counters.update(|report| report.throttled += 1);
+                self.rate_limiter.block(ask.call, retry_after).await;
                 Err(CallError::Throttled)
             }
             _ => Err(CallError::Service(ServiceError::read(status, &body))),
         }
     }
 
-    fn lost(&self, fault: Fault) -> CallError {
-        match self.outage.note(self.clock) {
-            Lost::Until(until) => {
-                self.tally.notice(format!(
+    fn connection_failed(&self, fault: TransportError) -> CallError {
+        match self.outage.record_failure(self.clock) {
+            OutageState::Started(until) => {
+                self.counters.notify(format!(
                     "no connection to {}: {}; trying again at {}",
                     self.host,
                     fault.text,
                     until.timestamp()
                 ));
-                CallError::Lost(fault.text)
+                CallError::NoConnection(fault.text)
             }
-            Lost::KnownUntil(_) => CallError::Lost(fault.text),
-            Lost::ForGood => CallError::Fatal(CollectError::Transport {
+            OutageState::Continues(_) => CallError::NoConnection(fault.text),
+            OutageState::GaveUp => CallError::Fatal(CollectError::Transport {
                 call: "reach the service",
                 host: self.host.clone(),
                 why: fault.text,
@@ -397,8 +415,11 @@ impl Api {
 
 /// The call log's name: tenant and application own the budget, whichever host
 /// of the service is asked. Emulators each have one of their own.
-async fn log_name(settings: &CollectSettings, signer: &Signer) -> Result<String, CollectError> {
-    let (tenant, client) = signer.identity().await?;
+async fn log_name(
+    settings: &CollectSettings,
+    tokens: &TokenProvider,
+) -> Result<String, CollectError> {
+    let (tenant, client) = tokens.identity().await?;
     let (tenant, client) = (tenant.unwrap_or_default(), client.unwrap_or_default());
     let emulator = if http::is_loopback(&settings.api_base) {
         format!("{} x{}", settings.api_host(), settings.pace.time_scale)

@@ -10,7 +10,7 @@ use reqwest::Response;
 use crate::service::http;
 
 /// Headers kept with the evidence, as received.
-const KEPT: [&str; 11] = [
+const EVIDENCE_HEADERS: [&str; 11] = [
     "etag",
     "last-modified",
     "content-length",
@@ -30,7 +30,7 @@ const EXPIRY_CODES: [&str; 2] = ["AuthenticationFailed", "AuthorizationFailure"]
 
 /// The part of an answer that stands before its body.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Head {
+pub(crate) struct BlobHeaders {
     pub status: u16,
     pub date: Option<Timestamp>,
     pub retry_after: Option<Duration>,
@@ -39,7 +39,7 @@ pub(crate) struct Head {
     pub range: Option<ContentRange>,
     pub md5: Option<[u8; 16]>,
     pub code: Option<String>,
-    pub kept: Vec<(String, String)>,
+    pub evidence_headers: Vec<(String, String)>,
 }
 
 /// `bytes 5-9/10`, `bytes */10`.
@@ -51,26 +51,26 @@ pub(crate) struct ContentRange {
 
 /// What to do with an answer, when bytes from `offset` on were asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Meaning {
+pub(crate) enum BlobResponseClass {
     /// The body is the whole blob.
     Whole,
     /// The body goes on at the offset.
-    Rest,
+    Remainder,
     /// Nothing is left to send.
-    Done,
+    Complete,
     /// What is held is no beginning of what stands there now.
     StartOver,
     /// The link's time is over.
-    Expired,
+    LinkExpired,
     Refused,
     Missing,
     /// 429 and 5xx.
     Busy,
     /// Nothing foreseen.
-    Odd,
+    Unexpected,
 }
 
-impl Head {
+impl BlobHeaders {
     pub fn read(response: &Response) -> Self {
         let status = response.status().as_u16();
         let text = |name| http::header(response, name);
@@ -88,7 +88,7 @@ impl Head {
                 .as_deref()
                 .and_then(read_md5),
             code: text("x-ms-error-code"),
-            kept: kept(response),
+            evidence_headers: evidence_headers(response),
         }
     }
 
@@ -101,18 +101,20 @@ impl Head {
     }
 
     /// `link_over` judges the link by the server's clock.
-    pub fn meaning(&self, offset: u64, code: &str, link_over: bool) -> Meaning {
+    pub fn classify(&self, offset: u64, code: &str, link_over: bool) -> BlobResponseClass {
         match self.status {
-            200 => Meaning::Whole,
-            206 if self.range.and_then(|r| r.start) == Some(offset) => Meaning::Rest,
-            206 | 412 => Meaning::StartOver,
-            416 if offset > 0 && self.range.and_then(|r| r.total) == Some(offset) => Meaning::Done,
-            416 => Meaning::StartOver,
-            403 if link_over && EXPIRY_CODES.contains(&code) => Meaning::Expired,
-            401 | 403 => Meaning::Refused,
-            404 | 410 => Meaning::Missing,
-            408 | 429 | 500..=599 => Meaning::Busy,
-            _ => Meaning::Odd,
+            200 => BlobResponseClass::Whole,
+            206 if self.range.and_then(|r| r.start) == Some(offset) => BlobResponseClass::Remainder,
+            206 | 412 => BlobResponseClass::StartOver,
+            416 if offset > 0 && self.range.and_then(|r| r.total) == Some(offset) => {
+                BlobResponseClass::Complete
+            }
+            416 => BlobResponseClass::StartOver,
+            403 if link_over && EXPIRY_CODES.contains(&code) => BlobResponseClass::LinkExpired,
+            401 | 403 => BlobResponseClass::Refused,
+            404 | 410 => BlobResponseClass::Missing,
+            408 | 429 | 500..=599 => BlobResponseClass::Busy,
+            _ => BlobResponseClass::Unexpected,
         }
     }
 }
@@ -131,8 +133,9 @@ fn read_md5(text: &str) -> Option<[u8; 16]> {
     STANDARD.decode(text.trim()).ok()?.try_into().ok()
 }
 
-fn kept(response: &Response) -> Vec<(String, String)> {
-    KEPT.iter()
+fn evidence_headers(response: &Response) -> Vec<(String, String)> {
+    EVIDENCE_HEADERS
+        .iter()
         .filter_map(|name| {
             let value: String = http::header(response, name)?
                 .chars()
@@ -144,7 +147,7 @@ fn kept(response: &Response) -> Vec<(String, String)> {
 }
 
 /// The `<Code>` of an error body, which may begin with a BOM.
-pub(crate) fn code_in(body: &[u8]) -> Option<String> {
+pub(crate) fn error_code_in(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let (_, rest) = text.split_once("<Code>")?;
     let (code, _) = rest.split_once("</Code>")?;
@@ -155,11 +158,11 @@ pub(crate) fn code_in(body: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn head(status: u16, range: Option<&str>) -> Head {
-        Head {
+    fn head(status: u16, range: Option<&str>) -> BlobHeaders {
+        BlobHeaders {
             status,
             range: range.and_then(read_range),
-            ..Head::default()
+            ..BlobHeaders::default()
         }
     }
 
@@ -167,36 +170,45 @@ mod tests {
     fn a_refusal_is_an_expiry_only_with_its_code_and_after_the_end() {
         let refused = head(403, None);
         for code in EXPIRY_CODES {
-            assert_eq!(refused.meaning(0, code, true), Meaning::Expired);
-            assert_eq!(refused.meaning(0, code, false), Meaning::Refused);
+            assert_eq!(
+                refused.classify(0, code, true),
+                BlobResponseClass::LinkExpired
+            );
+            assert_eq!(refused.classify(0, code, false), BlobResponseClass::Refused);
         }
         assert_eq!(
-            refused.meaning(0, "AuthorizationPermissionMismatch", true),
-            Meaning::Refused
+            refused.classify(0, "AuthorizationPermissionMismatch", true),
+            BlobResponseClass::Refused
         );
     }
 
     #[test]
     fn a_part_counts_only_where_it_was_asked_for() {
         let part = head(206, Some("bytes 5-9/10"));
-        assert_eq!(part.meaning(5, "", false), Meaning::Rest);
+        assert_eq!(part.classify(5, "", false), BlobResponseClass::Remainder);
         assert_eq!(part.total(), Some(10));
-        assert_eq!(part.meaning(4, "", false), Meaning::StartOver);
-        assert_eq!(head(206, None).meaning(5, "", false), Meaning::StartOver);
+        assert_eq!(part.classify(4, "", false), BlobResponseClass::StartOver);
+        assert_eq!(
+            head(206, None).classify(5, "", false),
+            BlobResponseClass::StartOver
+        );
     }
 
     #[test]
     fn beyond_the_end_is_done_only_at_the_end() {
         let beyond = head(416, Some("bytes */10"));
-        assert_eq!(beyond.meaning(10, "", false), Meaning::Done);
-        assert_eq!(beyond.meaning(11, "", false), Meaning::StartOver);
-        assert_eq!(head(416, None).meaning(10, "", false), Meaning::StartOver);
+        assert_eq!(beyond.classify(10, "", false), BlobResponseClass::Complete);
+        assert_eq!(beyond.classify(11, "", false), BlobResponseClass::StartOver);
+        assert_eq!(
+            head(416, None).classify(10, "", false),
+            BlobResponseClass::StartOver
+        );
     }
 
     #[test]
     fn the_code_is_found_behind_a_byte_order_mark() {
         let body = b"\xef\xbb\xbf<?xml version=\"1.0\"?><Error><Code>AuthenticationFailed</Code>";
-        assert_eq!(code_in(body).as_deref(), Some("AuthenticationFailed"));
-        assert_eq!(code_in(b"<html>"), None);
+        assert_eq!(error_code_in(body).as_deref(), Some("AuthenticationFailed"));
+        assert_eq!(error_code_in(b"<html>"), None);
     }
 }

@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::clock::Moment;
+use crate::clock::WallTime;
 use crate::service::rate_limit::ApiCall;
 use crate::system;
 
@@ -21,36 +21,48 @@ const HEADER: &str = "afteraction calls 1\n";
 /// hour may hold more than this, and would be rewritten at every call.
 const REWRITE_BYTES: usize = 256 * 1024;
 /// A call and its answer, two lines.
-const CALL_BYTES: usize = 85;
+const BYTES_PER_CALL: usize = 85;
 /// Entries may stand ahead of a look by so much of an hour: a minute.
-const AHEAD_PART: u32 = 60;
+const AHEAD_DIVISOR: u32 = 60;
 /// No hour is that long: such a file is none of ours.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A call as the log knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Logged {
+pub(crate) struct LoggedCall {
     pub id: u64,
     pub call: ApiCall,
-    pub sent: Moment,
-    pub answered: Option<Moment>,
+    pub sent: WallTime,
+    pub answered: Option<WallTime>,
 }
 
 /// What the log says now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ledger {
-    pub calls: Vec<Logged>,
+pub(crate) struct CallHistory {
+    pub calls: Vec<LoggedCall>,
     /// A call held back by the service until then.
-    pub holds: Vec<(ApiCall, Moment)>,
+    pub blocks: Vec<(ApiCall, WallTime)>,
 }
 
 /// A fact to be added.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Entry {
-    Sent { call: ApiCall, id: u64, at: Moment },
-    Answered { id: u64, at: Moment },
-    Unsent { id: u64 },
-    Held { call: ApiCall, until: Moment },
+pub(crate) enum CallLogEntry {
+    Sent {
+        call: ApiCall,
+        id: u64,
+        at: WallTime,
+    },
+    Answered {
+        id: u64,
+        at: WallTime,
+    },
+    Unsent {
+        id: u64,
+    },
+    Blocked {
+        call: ApiCall,
+        until: WallTime,
+    },
 }
 
 pub(crate) struct CallLog {
@@ -77,26 +89,26 @@ impl CallLog {
         &self.path
     }
 
-    /// Shows the ledger to `decide` and adds what it returns, all under the
+    /// Shows the ledger to `update` and adds what it returns, all under the
     /// lock.
     ///
     /// **Errors**: `InvalidData` where the log cannot be understood; see
-    /// [`CallLog::start_over`].
-    pub fn decide<R>(
+    /// [`CallLog::block_all`].
+    pub fn update<R>(
         &self,
-        now: Moment,
-        decide: impl FnOnce(&Ledger) -> (R, Option<Entry>),
+        now: WallTime,
+        update: impl FnOnce(&CallHistory) -> (R, Option<CallLogEntry>),
     ) -> io::Result<R> {
         let _held = system::lock(&self.lock)?;
         let text = self.read()?;
-        let mut ledger = read_ledger(&text)?;
-        let turned_back = ledger.forget_before(now, self.keep);
+        let mut ledger = parse_history(&text)?;
+        let clock_set_back = ledger.expire(now, self.keep);
         let torn = !text.is_empty() && !text.ends_with('\n');
-        let long = text.len() > REWRITE_BYTES.max(2 * CALL_BYTES * ledger.calls.len());
-        if text.is_empty() || torn || long || turned_back {
+        let long = text.len() > REWRITE_BYTES.max(2 * BYTES_PER_CALL * ledger.calls.len());
+        if text.is_empty() || torn || long || clock_set_back {
             system::replace(&self.path, &ledger.to_text(), self.sync)?;
         }
-        let (answer, entry) = decide(&ledger);
+        let (answer, entry) = update(&ledger);
         if let Some(entry) = entry {
             self.append(entry)?;
         }
@@ -105,7 +117,7 @@ impl CallLog {
 
     /// Adds a fact nothing depends on: it is lost where the last line is torn,
     /// which the next decision mends.
-    pub fn note(&self, entry: Entry) -> io::Result<()> {
+    pub fn note(&self, entry: CallLogEntry) -> io::Result<()> {
         let _held = system::lock(&self.lock)?;
         if system::ends_with(&self.path, b'\n')? {
             self.append(entry)?;
@@ -115,11 +127,11 @@ impl CallLog {
 
     /// Replaces a log nobody understands by one that holds every call back
     /// until `until`: the hour counts as spent.
-    pub fn start_over(&self, until: Moment) -> io::Result<()> {
+    pub fn block_all(&self, until: WallTime) -> io::Result<()> {
         let _held = system::lock(&self.lock)?;
-        let ledger = Ledger {
+        let ledger = CallHistory {
             calls: Vec::new(),
-            holds: ApiCall::ALL.iter().map(|call| (*call, until)).collect(),
+            blocks: ApiCall::ALL.iter().map(|call| (*call, until)).collect(),
         };
         system::replace(&self.path, &ledger.to_text(), self.sync)
     }
@@ -138,24 +150,24 @@ impl CallLog {
         String::from_utf8(bytes).map_err(|_| invalid("not text"))
     }
 
-    fn append(&self, entry: Entry) -> io::Result<()> {
-        let must_last = self.sync && matches!(entry, Entry::Sent { .. });
-        system::append(&self.path, &line_of(entry), must_last)
+    fn append(&self, entry: CallLogEntry) -> io::Result<()> {
+        let must_last = self.sync && matches!(entry, CallLogEntry::Sent { .. });
+        system::append(&self.path, &format_entry(entry), must_last)
     }
 }
 
-impl Ledger {
+impl CallHistory {
     /// Drops what is over. What stands far in the future was written before the
     /// clock was set back and counts from now on; `true` then, so that the log
     /// says so too and the next look does not count from its own now.
-    fn forget_before(&mut self, now: Moment, keep: Duration) -> bool {
+    fn expire(&mut self, now: WallTime, keep: Duration) -> bool {
         // Others note while we wait for the lock: that is no clock set back.
-        let near = now.after(keep / AHEAD_PART);
-        let mut turned_back = false;
-        let mut turn = |at: &mut Moment, latest: Moment, to: Moment| {
+        let near = now.after(keep / AHEAD_DIVISOR);
+        let mut clock_set_back = false;
+        let mut turn = |at: &mut WallTime, latest: WallTime, to: WallTime| {
             if *at > latest {
                 *at = to;
-                turned_back = true;
+                clock_set_back = true;
             }
         };
         for call in &mut self.calls {
@@ -170,51 +182,54 @@ impl Ledger {
                 .after(keep)
                 > now
         });
-        for (_, until) in &mut self.holds {
+        for (_, until) in &mut self.blocks {
             turn(until, near.after(keep), now.after(keep));
         }
-        self.holds.retain(|(_, until)| *until > now);
-        turned_back
+        self.blocks.retain(|(_, until)| *until > now);
+        clock_set_back
     }
 
     fn to_text(&self) -> String {
-        let sent = self.calls.iter().map(|c| Entry::Sent {
+        let sent = self.calls.iter().map(|c| CallLogEntry::Sent {
             call: c.call,
             id: c.id,
             at: c.sent,
         });
         let answered = self.calls.iter().filter_map(|c| {
-            Some(Entry::Answered {
+            Some(CallLogEntry::Answered {
                 id: c.id,
                 at: c.answered?,
             })
         });
-        let held = self.holds.iter().map(|(call, until)| Entry::Held {
-            call: *call,
-            until: *until,
-        });
+        let held = self
+            .blocks
+            .iter()
+            .map(|(call, until)| CallLogEntry::Blocked {
+                call: *call,
+                until: *until,
+            });
         let mut text = HEADER.to_string();
-        text.extend(sent.chain(answered).chain(held).map(line_of));
+        text.extend(sent.chain(answered).chain(held).map(format_entry));
         text
     }
 }
 
-fn line_of(entry: Entry) -> String {
+fn format_entry(entry: CallLogEntry) -> String {
     let mut line = String::new();
     // Writing to a String cannot fail.
     let _ = match entry {
-        Entry::Sent { call, id, at } => writeln!(line, "s {} {id} {}", call.word(), at.0),
-        Entry::Answered { id, at } => writeln!(line, "a {id} {}", at.0),
-        Entry::Unsent { id } => writeln!(line, "u {id}"),
-        Entry::Held { call, until } => writeln!(line, "h {} {}", call.word(), until.0),
+        CallLogEntry::Sent { call, id, at } => writeln!(line, "s {} {id} {}", call.as_str(), at.0),
+        CallLogEntry::Answered { id, at } => writeln!(line, "a {id} {}", at.0),
+        CallLogEntry::Unsent { id } => writeln!(line, "u {id}"),
+        CallLogEntry::Blocked { call, until } => writeln!(line, "h {} {}", call.as_str(), until.0),
     };
     line
 }
 
 /// Reads a log. A last line without its end was being written when its
 /// process died: that call was never sent.
-fn read_ledger(text: &str) -> io::Result<Ledger> {
-    let mut ledger = Ledger::default();
+fn parse_history(text: &str) -> io::Result<CallHistory> {
+    let mut ledger = CallHistory::default();
     if text.is_empty() {
         return Ok(ledger);
     }
@@ -232,18 +247,18 @@ fn read_ledger(text: &str) -> io::Result<Ledger> {
     Ok(ledger)
 }
 
-impl Ledger {
+impl CallHistory {
     fn add(&mut self, line: &str) -> Option<()> {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
-            ["s", call, id, at] => self.calls.push(Logged {
+            ["s", call, id, at] => self.calls.push(LoggedCall {
                 id: id.parse().ok()?,
-                call: ApiCall::from_word(call)?,
-                sent: Moment(at.parse().ok()?),
+                call: ApiCall::parse(call)?,
+                sent: WallTime(at.parse().ok()?),
                 answered: None,
             }),
             ["a", id, at] => {
-                let (id, at) = (id.parse().ok()?, Moment(at.parse().ok()?));
+                let (id, at) = (id.parse().ok()?, WallTime(at.parse().ok()?));
                 if let Some(call) = self.find(id) {
                     call.answered = Some(at);
                 }
@@ -253,15 +268,15 @@ impl Ledger {
                 self.calls.retain(|c| c.id != id);
             }
             ["h", call, until] => self
-                .holds
-                .push((ApiCall::from_word(call)?, Moment(until.parse().ok()?))),
+                .blocks
+                .push((ApiCall::parse(call)?, WallTime(until.parse().ok()?))),
             _ => return None,
         }
         Some(())
     }
 
     /// Answers come soon after their calls: searched from the end.
-    fn find(&mut self, id: u64) -> Option<&mut Logged> {
+    fn find(&mut self, id: u64) -> Option<&mut LoggedCall> {
         self.calls.iter_mut().rev().find(|c| c.id == id)
     }
 }
@@ -276,16 +291,16 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn sent(id: u64, at: u64) -> Entry {
-        Entry::Sent {
+    fn sent(id: u64, at: u64) -> CallLogEntry {
+        CallLogEntry::Sent {
             call: ApiCall::Link,
             id,
-            at: Moment(at),
+            at: WallTime(at),
         }
     }
 
-    fn look(log: &CallLog, now: u64) -> io::Result<Ledger> {
-        log.decide(Moment(now), |ledger| (ledger.clone(), None))
+    fn look(log: &CallLog, now: u64) -> io::Result<CallHistory> {
+        log.update(WallTime(now), |ledger| (ledger.clone(), None))
     }
 
     #[test]
@@ -293,32 +308,32 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let open = || CallLog::open(dir.path(), "t", HOUR, true).unwrap();
         let (one, other) = (open(), open());
-        one.decide(Moment(5), |_| ((), Some(sent(1, 5)))).unwrap();
-        one.decide(Moment(6), |_| ((), Some(sent(2, 6)))).unwrap();
-        one.note(Entry::Answered {
+        one.update(WallTime(5), |_| ((), Some(sent(1, 5)))).unwrap();
+        one.update(WallTime(6), |_| ((), Some(sent(2, 6)))).unwrap();
+        one.note(CallLogEntry::Answered {
             id: 1,
-            at: Moment(9),
+            at: WallTime(9),
         })
         .unwrap();
-        one.note(Entry::Unsent { id: 2 }).unwrap();
+        one.note(CallLogEntry::Unsent { id: 2 }).unwrap();
         let ledger = look(&other, 10).unwrap();
         assert_eq!(ledger.calls.len(), 1);
-        assert_eq!(ledger.calls[0].answered, Some(Moment(9)));
+        assert_eq!(ledger.calls[0].answered, Some(WallTime(9)));
         let later = look(&other, 10 + 3_600_000_000).unwrap();
-        assert_eq!(later, Ledger::default());
+        assert_eq!(later, CallHistory::default());
     }
 
     #[test]
     fn a_torn_last_line_is_a_call_that_was_not_sent() {
         let dir = tempfile::tempdir().unwrap();
         let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
-        log.decide(Moment(5), |_| ((), Some(sent(1, 5)))).unwrap();
+        log.update(WallTime(5), |_| ((), Some(sent(1, 5)))).unwrap();
         let mut text = std::fs::read_to_string(log.path()).unwrap();
         text.push_str("s link 99");
         std::fs::write(log.path(), text).unwrap();
-        log.note(Entry::Unsent { id: 1 }).unwrap();
+        log.note(CallLogEntry::Unsent { id: 1 }).unwrap();
         assert_eq!(look(&log, 6).unwrap().calls.len(), 1);
-        log.decide(Moment(7), |_| ((), Some(sent(3, 7)))).unwrap();
+        log.update(WallTime(7), |_| ((), Some(sent(3, 7)))).unwrap();
         assert_eq!(look(&log, 8).unwrap().calls.len(), 2);
     }
 
@@ -331,61 +346,61 @@ mod tests {
             let error = look(&log, 5).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{odd:?}");
         }
-        log.start_over(Moment(77)).unwrap();
-        assert_eq!(look(&log, 5).unwrap().holds.len(), ApiCall::ALL.len());
+        log.block_all(WallTime(77)).unwrap();
+        assert_eq!(look(&log, 5).unwrap().blocks.len(), ApiCall::ALL.len());
     }
 
     #[test]
     fn a_clock_set_back_prolongs_no_hold_beyond_an_hour() {
-        let mut ledger = Ledger {
-            calls: vec![Logged {
+        let mut ledger = CallHistory {
+            calls: vec![LoggedCall {
                 id: 1,
                 call: ApiCall::List,
-                sent: Moment(u64::MAX),
+                sent: WallTime(u64::MAX),
                 answered: None,
             }],
-            holds: vec![(ApiCall::List, Moment(u64::MAX))],
+            blocks: vec![(ApiCall::List, WallTime(u64::MAX))],
         };
-        assert!(ledger.forget_before(Moment(10), HOUR));
-        assert_eq!(ledger.calls[0].sent, Moment(10));
-        assert_eq!(ledger.holds[0].1, Moment(10).after(HOUR));
-        assert!(!ledger.forget_before(Moment(10), HOUR));
+        assert!(ledger.expire(WallTime(10), HOUR));
+        assert_eq!(ledger.calls[0].sent, WallTime(10));
+        assert_eq!(ledger.blocks[0].1, WallTime(10).after(HOUR));
+        assert!(!ledger.expire(WallTime(10), HOUR));
     }
 
     #[test]
     fn what_a_clock_ahead_wrote_is_over_an_hour_after_the_first_look() {
         let dir = tempfile::tempdir().unwrap();
         let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
-        let day = Moment(0).after(24 * HOUR);
-        let held = Entry::Held {
+        let day = WallTime(0).after(24 * HOUR);
+        let held = CallLogEntry::Blocked {
             call: ApiCall::List,
             until: day.after(HOUR),
         };
-        log.decide(day, |_| ((), Some(sent(1, day.0)))).unwrap();
-        log.note(Entry::Answered { id: 1, at: day }).unwrap();
+        log.update(day, |_| ((), Some(sent(1, day.0)))).unwrap();
+        log.note(CallLogEntry::Answered { id: 1, at: day }).unwrap();
         log.note(held).unwrap();
         let first = look(&log, 10).unwrap();
-        assert_eq!(first.calls[0].answered, Some(Moment(10)));
-        assert_eq!(first.holds.len(), 1);
+        assert_eq!(first.calls[0].answered, Some(WallTime(10)));
+        assert_eq!(first.blocks.len(), 1);
         let half = look(&log, HOUR.as_micros() as u64 / 2).unwrap();
         assert_eq!(half, first);
-        let later = Moment(11).after(HOUR);
-        assert_eq!(look(&log, later.0).unwrap(), Ledger::default());
+        let later = WallTime(11).after(HOUR);
+        assert_eq!(look(&log, later.0).unwrap(), CallHistory::default());
     }
 
     #[test]
     fn another_call_noted_during_a_look_is_no_clock_set_back() {
-        let mut ledger = Ledger {
-            calls: vec![Logged {
+        let mut ledger = CallHistory {
+            calls: vec![LoggedCall {
                 id: 1,
                 call: ApiCall::List,
-                sent: Moment(11),
-                answered: Some(Moment(12)),
+                sent: WallTime(11),
+                answered: Some(WallTime(12)),
             }],
-            holds: vec![(ApiCall::List, Moment(11).after(HOUR))],
+            blocks: vec![(ApiCall::List, WallTime(11).after(HOUR))],
         };
         let before = ledger.clone();
-        assert!(!ledger.forget_before(Moment(10), HOUR));
+        assert!(!ledger.expire(WallTime(10), HOUR));
         assert_eq!(ledger, before);
     }
 
@@ -396,15 +411,18 @@ mod tests {
         let calls = |n: u64, at: u64| {
             let lines = (0..n).map(|n| {
                 let id = u64::MAX - n;
-                let answer = Entry::Answered { id, at: Moment(at) };
-                line_of(sent(id, at)) + &line_of(answer)
+                let answer = CallLogEntry::Answered {
+                    id,
+                    at: WallTime(at),
+                };
+                format_entry(sent(id, at)) + &format_entry(answer)
             });
             lines.collect::<String>()
         };
-        let now = Moment(1_700_000_000_000_000).after(2 * HOUR);
+        let now = WallTime(1_700_000_000_000_000).after(2 * HOUR);
         let [old, new] = [1_700_000_000_000_000, now.0];
         let full = format!("{HEADER}{}{}", calls(1, old), calls(4_500, new));
-        assert_eq!(full.len(), HEADER.len() + 4_501 * CALL_BYTES);
+        assert_eq!(full.len(), HEADER.len() + 4_501 * BYTES_PER_CALL);
         assert!(full.len() > REWRITE_BYTES);
         std::fs::write(log.path(), &full).unwrap();
         assert_eq!(look(&log, now.0).unwrap().calls.len(), 4_500);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::error::clean;
-use crate::service::api::{Api, Ask, CallError};
+use crate::service::api::{Api, ApiRequest, CallError};
 use crate::service::list;
 use crate::service::list::PAGES_MAX;
 use crate::{ApiCall, CollectError};
@@ -52,7 +52,7 @@ pub(crate) async fn for_each_entity(
         let is_endless = count > ENTITIES_MAX || visited.len() >= PAGES_MAX;
         if is_endless || !visited.insert(url.clone()) {
             return Err(CollectError::Answer {
-                call: call.doing(),
+                call: call.description(),
                 why: format!(
                     "the list does not end: {count} entries on {} pages",
                     visited.len()
@@ -61,17 +61,17 @@ pub(crate) async fn for_each_entity(
         }
         let fatal = |error: CallError| error.into_fatal(call, &api.host);
         let answer = api
-            .call_patiently(&Ask::get(call, url))
+            .call_with_retries(&ApiRequest::get(call, url))
             .await
             .map_err(fatal)?;
         date = date.or(answer.date);
         let (entities, link) = parse_page(&answer.body).map_err(|why| CollectError::Answer {
-            call: call.doing(),
+            call: call.description(),
             why,
         })?;
         count += entities.len();
         entities.into_iter().for_each(&mut visit);
-        next = link.and_then(|link| list::next_page(&api.base, &link));
+        next = link.and_then(|link| list::next_page_url(&api.base, &link));
     }
     Ok(date)
 }

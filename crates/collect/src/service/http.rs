@@ -23,21 +23,24 @@ const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// One client for this machine, without proxy and certificates; one for the
 /// world, with the system's, made when first needed: a machine without a trust
 /// store can still speak to an emulator.
-pub(crate) struct Http {
-    near: Client,
-    far: OnceLock<Result<Client, String>>,
+pub(crate) struct HttpClients {
+    loopback: Client,
+    external: OnceLock<Result<Client, String>>,
     roots: Vec<Certificate>,
     timeouts: Timeouts,
 }
 
-impl Http {
+impl HttpClients {
     pub fn new(ca_file: Option<&Path>, timeouts: Timeouts) -> Result<Self, CollectError> {
         install_provider();
         let roots = ca_file.map(read_roots).transpose()?.unwrap_or_default();
-        let near = common(timeouts).no_proxy().tls_certs_only([]).build();
+        let loopback = client_builder(timeouts)
+            .no_proxy()
+            .tls_certs_only([])
+            .build();
         Ok(Self {
-            near: near.map_err(|e| unusable(fault(e).text))?,
-            far: OnceLock::new(),
+            loopback: loopback.map_err(|e| client_error(transport_error(e).text))?,
+            external: OnceLock::new(),
             roots,
             timeouts,
         })
@@ -46,24 +49,24 @@ impl Http {
     /// **Errors**: where the system's trust store or proxy cannot be used.
     pub fn client(&self, url: &Url) -> Result<&Client, CollectError> {
         if url.scheme() == "http" && is_loopback(url) {
-            return Ok(&self.near);
+            return Ok(&self.loopback);
         }
-        let far = self.far.get_or_init(|| {
-            let builder = common(self.timeouts).tls_certs_merge(self.roots.clone());
-            builder.build().map_err(|e| fault(e).text)
+        let external = self.external.get_or_init(|| {
+            let builder = client_builder(self.timeouts).tls_certs_merge(self.roots.clone());
+            builder.build().map_err(|e| transport_error(e).text)
         });
-        far.as_ref().map_err(|why| unusable(why.clone()))
+        external.as_ref().map_err(|why| client_error(why.clone()))
     }
 }
 
-fn unusable(why: String) -> CollectError {
+fn client_error(why: String) -> CollectError {
     CollectError::Setting {
         setting: "the https client",
         why,
     }
 }
 
-fn common(timeouts: Timeouts) -> ClientBuilder {
+fn client_builder(timeouts: Timeouts) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("afteraction/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -91,7 +94,7 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate>, CollectError> {
         return Err(refuse(format!("longer than {CA_FILE_BYTES_MAX} bytes")));
     }
     let pem = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
-    let roots = Certificate::from_pem_bundle(&pem).map_err(|e| refuse(fault(e).text))?;
+    let roots = Certificate::from_pem_bundle(&pem).map_err(|e| refuse(transport_error(e).text))?;
     if roots.is_empty() {
         return Err(refuse("no PEM certificate in it".into()));
     }
@@ -99,12 +102,12 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate>, CollectError> {
 }
 
 /// Lets https pass, and http to this machine.
-pub(crate) fn guard(url: &Url) -> Result<(), CollectError> {
+pub(crate) fn require_https(url: &Url) -> Result<(), CollectError> {
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback(url) => Ok(()),
         "http" => Err(CollectError::PlainHttp {
-            host: authority(url),
+            host: host_and_port(url),
         }),
         other => Err(CollectError::Setting {
             setting: "an address",
@@ -123,7 +126,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 }
 
 /// Host and port: what may be shown of an address.
-pub(crate) fn authority(url: &Url) -> String {
+pub(crate) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or("");
     match url.port() {
         Some(port) => format!("{host}:{port}"),
@@ -133,13 +136,13 @@ pub(crate) fn authority(url: &Url) -> String {
 
 /// What went wrong on the way, without the address it went to.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct TransportError {
     /// No connection: nothing reached the service.
-    pub unsent: bool,
+    pub is_unsent: bool,
     pub text: String,
 }
 
-pub(crate) fn fault(error: reqwest::Error) -> Fault {
+pub(crate) fn transport_error(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = error.source();
@@ -147,28 +150,31 @@ pub(crate) fn fault(error: reqwest::Error) -> Fault {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    Fault {
-        unsent: error.is_connect(),
+    TransportError {
+        is_unsent: error.is_connect(),
         text: clean(&text),
     }
 }
 
 /// A body that ended too early or grew past its bound.
-pub(crate) enum Unread {
-    Broken(Fault),
+pub(crate) enum BodyReadError {
+    Interrupted(TransportError),
     TooLong,
 }
 
 /// Reads a body of at most `max` bytes.
-pub(crate) async fn read_bounded(mut response: Response, max: usize) -> Result<Vec<u8>, Unread> {
+pub(crate) async fn read_bounded(
+    mut response: Response,
+    max: usize,
+) -> Result<Vec<u8>, BodyReadError> {
     let mut body = Vec::new();
     while let Some(chunk) = response
         .chunk()
         .await
-        .map_err(|e| Unread::Broken(fault(e)))?
+        .map_err(|e| BodyReadError::Interrupted(transport_error(e)))?
     {
         if body.len().saturating_add(chunk.len()) > max {
-            return Err(Unread::TooLong);
+            return Err(BodyReadError::TooLong);
         }
         body.extend_from_slice(&chunk);
     }
@@ -210,7 +216,7 @@ fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 }
 
 /// Shared by everything that speaks to a host.
-pub(crate) type SharedHttp = Arc<Http>;
+pub(crate) type SharedClients = Arc<HttpClients>;
 
 #[cfg(test)]
 mod tests {
@@ -222,23 +228,23 @@ mod tests {
 
     #[test]
     fn plain_http_passes_to_this_machine_alone() {
-        for near in [
+        for loopback in [
             "http://127.0.0.1:9",
             "http://127.9.9.9",
             "http://[::1]:80",
             "http://localhost",
         ] {
-            assert!(guard(&url(near)).is_ok(), "{near}");
+            assert!(require_https(&url(loopback)).is_ok(), "{loopback}");
         }
-        for far in [
+        for external in [
             "http://example.com",
             "http://127.0.0.1.example.com",
             "http://10.0.0.1",
             "ftp://127.0.0.1",
         ] {
-            assert!(guard(&url(far)).is_err(), "{far}");
+            assert!(require_https(&url(external)).is_err(), "{external}");
         }
-        assert!(guard(&url("https://example.com")).is_ok());
+        assert!(require_https(&url("https://example.com")).is_ok());
     }
 
     #[test]
@@ -259,7 +265,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transport_error_shows_no_address() {
-        let http = Http::new(None, Timeouts::default()).unwrap();
+        let http = HttpClients::new(None, Timeouts::default()).unwrap();
         let secret = url("http://127.0.0.1:1/blob/secretpath?se=x&sig=SECRET");
         let error = http
             .client(&secret)
@@ -268,9 +274,9 @@ mod tests {
             .send()
             .await
             .unwrap_err();
-        let fault = fault(error);
-        assert!(fault.unsent);
-        let text = format!("{fault:?}");
+        let transport_error = transport_error(error);
+        assert!(transport_error.is_unsent);
+        let text = format!("{transport_error:?}");
         assert!(
             !text.contains("sig=") && !text.contains("secretpath"),
             "{text}"

@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Clock;
-use crate::fetch::counters::Tally;
-use crate::fetch::retry::Tries;
-use crate::service::api::{Api, Ask, CallError, Payload};
+use crate::counters::CollectCounters;
+use crate::service::api::{Api, ApiRequest, CallError, RequestBody};
 use crate::service::entity_list::read_entities;
+use crate::service::retry::RetryState;
 use crate::{ApiCall, CollectError, CollectSettings};
 use evidence::Sha256;
 
@@ -78,7 +78,7 @@ impl LibraryUpload {
         name.filter(|c| !c.is_control() && *c != '"').collect()
     }
 
-    fn payload(&self) -> Payload {
+    fn payload(&self) -> RequestBody {
         // At most 70 characters (RFC 2046).
         let hash = Sha256::of(&self.bytes).to_string();
         let boundary = format!("afteraction{}", hash.get(..32).unwrap_or_default());
@@ -106,7 +106,7 @@ impl LibraryUpload {
         );
         part(&head, &self.bytes);
         body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
-        Payload {
+        RequestBody {
             content_type: format!("multipart/form-data; boundary={boundary}"),
             bytes: body.into(),
         }
@@ -118,8 +118,8 @@ impl LibraryClient {
     pub async fn open(settings: &CollectSettings) -> Result<Self, CollectError> {
         settings.validate()?;
         let clock = Clock::new(settings.pace.time_scale);
-        let tally = Arc::new(Tally::new(Arc::new(|_| ())));
-        let api = Api::open(settings, clock, tally).await?;
+        let counters = Arc::new(CollectCounters::new(Arc::new(|_| ())));
+        let api = Api::open(settings, clock, counters).await?;
         Ok(Self { api })
     }
 
@@ -132,15 +132,15 @@ impl LibraryClient {
     /// Puts a file there and compares the hash the service says it has. A lost
     /// answer is resolved by looking.
     pub async fn upload(&self, upload: &LibraryUpload) -> Result<LibraryFile, CollectError> {
-        let ask = Ask {
+        let ask = ApiRequest {
             method: Method::POST,
             payload: Some(upload.payload()),
-            ..Ask::get(ApiCall::Library, self.api.url("libraryfiles"))
+            ..ApiRequest::get(ApiCall::Library, self.api.url("libraryfiles"))
         };
         let name = upload.sent_name();
-        let refused = match self.api.call_once(&ask).await {
+        let refused = match self.api.call_non_idempotent(&ask).await {
             Ok(_) => None,
-            Err(error) if error.may_pass().is_some() => Some(error),
+            Err(error) if error.error_class().is_some() => Some(error),
             Err(error) => return Err(self.fatal(error)),
         };
         let ours = Sha256::of(&upload.bytes).to_string();
@@ -170,11 +170,11 @@ impl LibraryClient {
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(name);
         }
-        let ask = Ask {
+        let ask = ApiRequest {
             method: Method::DELETE,
-            ..Ask::get(ApiCall::Library, url)
+            ..ApiRequest::get(ApiCall::Library, url)
         };
-        let mut tries = Tries::default();
+        let mut tries = RetryState::default();
         let mut may_be_gone = false;
         loop {
             let error = match self.api.call(&ask).await {
@@ -185,9 +185,9 @@ impl LibraryClient {
             if is_absent && may_be_gone {
                 return Ok(());
             }
-            let trouble = error.may_pass();
-            may_be_gone |= trouble.is_some_and(|trouble| !trouble.is_undone());
-            match trouble.and_then(|trouble| tries.next(trouble)) {
+            let trouble = error.error_class();
+            may_be_gone |= trouble.is_some_and(|trouble| !trouble.is_surely_unprocessed());
+            match trouble.and_then(|trouble| tries.next_delay(trouble)) {
                 Some(wait) => self.api.clock.sleep(wait).await,
                 None => return Err(self.fatal(error)),
             }

@@ -7,60 +7,60 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use url::Url;
 
-use crate::clock::{Clock, Moment, between};
+use crate::clock::{Clock, WallTime, between};
 use crate::service::http;
 use evidence::{ResultLink, Time};
 
 /// Links live thirty minutes; one that says nothing is taken to.
-const LIFE_USUAL: Duration = Duration::from_secs(30 * 60);
+const LIFETIME_DEFAULT: Duration = Duration::from_secs(30 * 60);
 /// With less life left a new link is cheaper than a refusal, service time.
-const NEAR_END: Duration = Duration::from_secs(30);
+const RENEW_BEFORE_EXPIRY: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
-struct Answer {
+struct LinkResponse {
     value: String,
 }
 
 /// A link and how long it lives, by our clock.
 #[derive(Clone, Debug)]
-pub(crate) struct Link {
+pub(crate) struct DownloadLink {
     secret: ResultLink,
-    ends_at: Moment,
+    expires_at: WallTime,
 }
 
 /// Why an answer held no usable link. Holds nothing of the link.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadLink {
+pub(crate) enum LinkError {
     #[error("the answer holds no `value`")]
     NoValue,
     #[error("the link is no address")]
-    NoAddress,
+    InvalidUrl,
     #[error("the link is plain http to {0}")]
     PlainHttp(String),
 }
 
-impl Link {
+impl DownloadLink {
     /// `date` is the server's clock when it answered, `asked` ours: life left
     /// is `se` minus the server's clock, whatever ours says.
     pub fn read(
         body: &[u8],
         date: Option<Timestamp>,
-        asked: Moment,
+        asked: WallTime,
         clock: Clock,
-    ) -> Result<Self, BadLink> {
+    ) -> Result<Self, LinkError> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let answer: Answer = serde_json::from_slice(body).map_err(|_| BadLink::NoValue)?;
+        let answer: LinkResponse = serde_json::from_slice(body).map_err(|_| LinkError::NoValue)?;
         let text = unwrap(&answer.value);
-        let url = Url::parse(&text).map_err(|_| BadLink::NoAddress)?;
-        http::guard(&url).map_err(|_| BadLink::PlainHttp(http::authority(&url)))?;
-        let expires = end_of(&url);
+        let url = Url::parse(&text).map_err(|_| LinkError::InvalidUrl)?;
+        http::require_https(&url).map_err(|_| LinkError::PlainHttp(http::host_and_port(&url)))?;
+        let expires = expiry_of(&url);
         let life = match (expires, date) {
             (Some(expires), Some(date)) => between(date, expires).unwrap_or_default(),
-            _ => LIFE_USUAL,
+            _ => LIFETIME_DEFAULT,
         };
         Ok(Self {
             secret: ResultLink::new(text, expires),
-            ends_at: asked.after(clock.real(life)),
+            expires_at: asked.after(clock.real(life)),
         })
     }
 
@@ -73,16 +73,16 @@ impl Link {
         self.secret.host()
     }
 
-    pub fn is_near_end(&self, now: Moment, clock: Clock) -> bool {
-        now.after(clock.real(NEAR_END)) >= self.ends_at
+    pub fn expires_soon(&self, now: WallTime, clock: Clock) -> bool {
+        now.after(clock.real(RENEW_BEFORE_EXPIRY)) >= self.expires_at
     }
 
     /// Whether its time is over by the server's clock, else by ours.
-    pub fn is_over(&self, date: Option<Timestamp>, now: Moment) -> bool {
+    pub fn is_expired(&self, date: Option<Timestamp>, now: WallTime) -> bool {
         match (self.secret.expires(), date) {
             // `Date` has whole seconds, cut off.
             (Some(expires), Some(date)) => date.as_second() + 1 >= expires.as_second(),
-            _ => now >= self.ends_at,
+            _ => now >= self.expires_at,
         }
     }
 }
@@ -98,7 +98,7 @@ fn unwrap(value: &str) -> String {
 }
 
 /// The `se` of a signed address.
-fn end_of(url: &Url) -> Option<Timestamp> {
+fn expiry_of(url: &Url) -> Option<Timestamp> {
     let (_, text) = url.query_pairs().find(|(name, _)| name == "se")?;
     Time::from_text(text).instant()
 }
@@ -109,12 +109,12 @@ mod tests {
 
     const RAW: &str = "https://h.blob.example/investigation-actions-data/ID/CustomPlaybookCommandOutput/4ed5?se=2026-02-04T16%3A00%3A00Z&sp=r&sv=2021-08-06&sr=b&sig=a/b%2Bc/d%3D";
 
-    fn read(value: &str, date: &str) -> Result<Link, BadLink> {
+    fn read(value: &str, date: &str) -> Result<DownloadLink, LinkError> {
         let body = serde_json::json!({ "value": value }).to_string();
-        Link::read(
+        DownloadLink::read(
             body.as_bytes(),
             date.parse().ok(),
-            Moment(0),
+            WallTime(0),
             Clock::new(1.0),
         )
     }
@@ -138,20 +138,20 @@ mod tests {
     #[test]
     fn life_is_counted_by_the_servers_clock() {
         let link = read(RAW, "2026-02-04T15:30:00Z").unwrap();
-        let minutes = |n: u64| Moment(n * 60_000_000);
-        assert!(!link.is_near_end(minutes(29), Clock::new(1.0)));
-        assert!(link.is_near_end(minutes(30), Clock::new(1.0)));
-        let over = |date: &str| link.is_over(date.parse().ok(), minutes(0));
+        let minutes = |n: u64| WallTime(n * 60_000_000);
+        assert!(!link.expires_soon(minutes(29), Clock::new(1.0)));
+        assert!(link.expires_soon(minutes(30), Clock::new(1.0)));
+        let over = |date: &str| link.is_expired(date.parse().ok(), minutes(0));
         assert!(!over("2026-02-04T15:59:00Z"));
         assert!(over("2026-02-04T16:00:00Z"));
-        assert!(link.is_over(None, minutes(31)));
+        assert!(link.is_expired(None, minutes(31)));
     }
 
     #[test]
     fn a_link_that_cannot_be_used_is_refused_without_being_shown() {
         let far = read(&RAW.replace("https", "http"), "").unwrap_err();
-        assert_eq!(far, BadLink::PlainHttp("h.blob.example".into()));
-        assert_eq!(read("", "").unwrap_err(), BadLink::NoAddress);
+        assert_eq!(far, LinkError::PlainHttp("h.blob.example".into()));
+        assert_eq!(read("", "").unwrap_err(), LinkError::InvalidUrl);
         let debug = format!("{:?}", read(RAW, "").unwrap());
         assert!(!debug.contains("sig=") && !debug.contains("CustomPlaybook"));
     }

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::error::clean;
 use crate::service::package;
-use crate::{ActionFilter, SeenAction};
+use crate::{ActionFilter, ReceivedAction};
 use evidence::{Action, ActionId};
 
 /// Ids asked for in one list: the address stays well under 2,000 characters.
@@ -30,7 +30,7 @@ pub(crate) const ACTION_BYTES_MAX: usize = 512 * 1024;
 
 /// One page, its actions byte for byte.
 #[derive(Deserialize)]
-pub(crate) struct Page<'a> {
+pub(crate) struct ActionPage<'a> {
     #[serde(borrow)]
     pub value: Vec<&'a RawValue>,
     #[serde(rename = "@odata.nextLink", default)]
@@ -39,7 +39,7 @@ pub(crate) struct Page<'a> {
     pub count: Option<u64>,
 }
 
-impl<'a> Page<'a> {
+impl<'a> ActionPage<'a> {
     pub fn read(body: &'a [u8]) -> Result<Self, String> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         // Its message quotes what was met.
@@ -49,15 +49,15 @@ impl<'a> Page<'a> {
 
 /// How far a list reaches beyond what its filter says.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reach {
+pub(crate) struct ListWindow {
     /// Only what was created since.
     pub from: Option<Timestamp>,
     /// Open sessions too, of whatever age; without `from` nothing else.
-    pub with_open: bool,
+    pub include_open: bool,
 }
 
 /// The first page of each list that covers `filter`.
-pub(crate) fn first_pages(base: &Url, filter: &ActionFilter, reach: Reach) -> Vec<Url> {
+pub(crate) fn first_page_urls(base: &Url, filter: &ActionFilter, reach: ListWindow) -> Vec<Url> {
     let shared = conditions(filter, reach);
     let id_groups: Vec<&[ActionId]> = filter.actions.chunks(IDS_PER_QUERY).collect();
     let queries: Vec<Vec<String>> = if id_groups.is_empty() {
@@ -86,11 +86,11 @@ pub(crate) fn first_pages(base: &Url, filter: &ActionFilter, reach: Reach) -> Ve
         .collect()
 }
 
-fn conditions(filter: &ActionFilter, reach: Reach) -> Vec<String> {
-    let mut all = vec![format!("type eq '{}'", filter.kind())];
+fn conditions(filter: &ActionFilter, reach: ListWindow) -> Vec<String> {
+    let mut all = vec![format!("type eq '{}'", filter.action_type())];
     let since = filter.since.max(reach.from);
     let since = since.map(|since| format!("creationDateTimeUtc ge {since}"));
-    if reach.with_open {
+    if reach.include_open {
         let open = ["status eq 'Pending'", "status eq 'InProgress'"].map(String::from);
         let any: Vec<_> = since.into_iter().chain(open).collect();
         all.push(format!("({})", any.join(" or ")));
@@ -104,7 +104,7 @@ fn conditions(filter: &ActionFilter, reach: Reach) -> Vec<String> {
 }
 
 /// The same list, oldest first.
-pub(crate) fn in_order(first: &Url) -> Url {
+pub(crate) fn ordered_by_creation(first: &Url) -> Url {
     let mut url = first.clone();
     let query = first.query().unwrap_or("");
     url.set_query(Some(&format!("{query}&$orderby=creationDateTimeUtc asc")));
@@ -113,7 +113,7 @@ pub(crate) fn in_order(first: &Url) -> Url {
 
 /// The page after: the path and query of `next` on our own host, whatever host
 /// it names. The token never follows a link elsewhere.
-pub(crate) fn next_page(base: &Url, next: &str) -> Option<Url> {
+pub(crate) fn next_page_url(base: &Url, next: &str) -> Option<Url> {
     let next = base.join(next).ok()?;
     let mut url = base.clone();
     url.set_path(next.path());
@@ -123,15 +123,15 @@ pub(crate) fn next_page(base: &Url, next: &str) -> Option<Url> {
 
 /// What all lists so far have shown.
 #[derive(Default)]
-pub(crate) struct Known {
-    actions: HashMap<ActionId, Seen>,
+pub(crate) struct ListedActions {
+    actions: HashMap<ActionId, ListedAction>,
     /// Of the ids asked for, those met, meant or not.
     met: HashSet<ActionId>,
     hasher: RandomState,
     pub unreadable: u64,
 }
 
-struct Seen {
+struct ListedAction {
     action: Arc<Action>,
     /// Of the JSON as received: a change is noted again.
     digest: u64,
@@ -139,28 +139,28 @@ struct Seen {
 
 /// What a page added.
 #[derive(Default)]
-pub(crate) struct News {
+pub(crate) struct PageChanges {
     /// Actions new or changed, to be kept as received.
-    pub seen: Vec<SeenAction>,
+    pub changed: Vec<ReceivedAction>,
     /// Ids never met before, meant or not.
     pub new_ids: u64,
     /// Every action of the page that is meant.
-    pub meant: Vec<ActionId>,
+    pub selected: Vec<ActionId>,
     /// Actions that are not meant and not over.
-    pub others_open: Vec<Action>,
+    pub open_others: Vec<Action>,
 }
 
-impl Known {
+impl ListedActions {
     /// Merges a page by id. What neither `filter` means nor `is_ours` is not
     /// kept.
     pub fn merge(
         &mut self,
-        page: &Page<'_>,
+        page: &ActionPage<'_>,
         filter: &ActionFilter,
         is_ours: impl Fn(ActionId) -> bool,
-        round: &mut Round,
-    ) -> News {
-        let mut news = News::default();
+        round: &mut ListPass,
+    ) -> PageChanges {
+        let mut news = PageChanges::default();
         for raw in &page.value {
             let json = raw.get().as_bytes();
             let Ok(mut action) = Action::from_json(json) else {
@@ -172,14 +172,14 @@ impl Known {
                 self.met.insert(action.id);
             }
             let id = action.id;
-            if filter.takes(&action) || is_ours(id) {
-                if !self.keep(action, json, &mut news) {
+            if filter.matches(&action) || is_ours(id) {
+                if !self.insert_if_changed(action, json, &mut news) {
                     round.unreadable += 1;
                     continue;
                 }
-                news.meant.push(id);
+                news.selected.push(id);
             } else if !action.is_final() {
-                news.others_open.push(action);
+                news.open_others.push(action);
             }
             if round.ids.insert(id) {
                 news.new_ids += 1;
@@ -189,25 +189,25 @@ impl Known {
     }
 
     /// `false` where it is too large to be kept.
-    fn keep(&mut self, action: Action, json: &[u8], news: &mut News) -> bool {
+    fn insert_if_changed(&mut self, action: Action, json: &[u8], news: &mut PageChanges) -> bool {
         let digest = self.hasher.hash_one(json);
         if let Some(known) = self.actions.get(&action.id)
             && (known.digest == digest || is_older(&action, &known.action))
         {
             return true;
         }
-        if !fits(&action, json) {
+        if !is_storable(&action, json) {
             return false;
         }
         let action = Arc::new(action);
         self.actions.insert(
             action.id,
-            Seen {
+            ListedAction {
                 action: action.clone(),
                 digest,
             },
         );
-        news.seen.push(SeenAction {
+        news.changed.push(ReceivedAction {
             action,
             json: json.into(),
         });
@@ -216,26 +216,26 @@ impl Known {
 
     /// Takes in an action that was kept outside of lists, or by an earlier
     /// process; what is known already may be later.
-    pub fn recall(&mut self, mut action: Action) {
+    pub fn insert_recorded(&mut self, mut action: Action) {
         package::add_command(&mut action);
         let known = self.actions.get(&action.id);
         if known.is_some_and(|known| is_older(&action, &known.action)) {
             return;
         }
         let action = Arc::new(action);
-        let seen = Seen {
+        let changed = ListedAction {
             action: action.clone(),
             digest: 0,
         };
-        self.actions.insert(action.id, seen);
+        self.actions.insert(action.id, changed);
     }
 
     pub fn get(&self, id: ActionId) -> Option<&Action> {
-        self.actions.get(&id).map(|seen| &*seen.action)
+        self.actions.get(&id).map(|changed| &*changed.action)
     }
 
     pub fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
-        self.actions.values().map(|seen| &seen.action)
+        self.actions.values().map(|changed| &changed.action)
     }
 
     /// Ids of `wanted` that no list has shown.
@@ -249,28 +249,28 @@ impl Known {
 
     /// When the oldest action was created that may still change.
     pub fn oldest_open(&self) -> Option<Timestamp> {
-        self.open_since().min()
+        self.open_created().min()
     }
 
     /// When actions were created that may still change.
-    pub fn open_since(&self) -> impl Iterator<Item = Timestamp> {
+    pub fn open_created(&self) -> impl Iterator<Item = Timestamp> {
         let open = self.actions().filter(|action| !action.is_final());
         open.filter_map(|action| action.created.as_ref()?.instant())
     }
 }
 
 /// Whether an action can be kept.
-pub(crate) fn fits(action: &Action, json: &[u8]) -> bool {
-    json.len() <= ACTION_BYTES_MAX && read_bytes(action) <= ACTION_BYTES_MAX
+pub(crate) fn is_storable(action: &Action, json: &[u8]) -> bool {
+    json.len() <= ACTION_BYTES_MAX && parsed_bytes(action) <= ACTION_BYTES_MAX
 }
 
 /// A command of two bytes reads as a hundred.
-fn read_bytes(action: &Action) -> usize {
+fn parsed_bytes(action: &Action) -> usize {
     serde_json::to_vec(action).map_or(usize::MAX, |json| json.len())
 }
 
 /// A text as it stands in `$filter`.
-pub(crate) fn quoted(text: &str) -> String {
+pub(crate) fn odata_string(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -284,7 +284,7 @@ fn is_older(action: &Action, known: &Action) -> bool {
 
 /// The ids one list has shown, over all its rounds.
 #[derive(Default)]
-pub(crate) struct Round {
+pub(crate) struct ListPass {
     pub ids: HashSet<ActionId>,
     pub unreadable: u64,
 }
@@ -297,21 +297,21 @@ mod tests {
         Url::parse("http://127.0.0.1:8080").unwrap()
     }
 
-    fn from(time: &str) -> Reach {
-        Reach {
+    fn from(time: &str) -> ListWindow {
+        ListWindow {
             from: time.parse().ok(),
-            with_open: false,
+            include_open: false,
         }
     }
 
     #[test]
     fn open_sessions_are_listed_whatever_their_age() {
-        let reach = Reach {
-            with_open: true,
+        let reach = ListWindow {
+            include_open: true,
             ..from("2026-01-02T00:00:00Z")
         };
         let query = |reach| {
-            let pages = first_pages(&base(), &ActionFilter::default(), reach);
+            let pages = first_page_urls(&base(), &ActionFilter::default(), reach);
             pages[0]
                 .query()
                 .unwrap()
@@ -323,7 +323,7 @@ mod tests {
             "$filter=type eq 'LiveResponse' and (creationDateTimeUtc ge 2026-01-02T00:00:00Z or status eq 'Pending' or status eq 'InProgress')&$count=true"
         );
         assert_eq!(
-            query(Reach {
+            query(ListWindow {
                 from: None,
                 ..reach
             }),
@@ -339,7 +339,7 @@ mod tests {
             actions: vec![id; 21],
             ..ActionFilter::default()
         };
-        let pages = first_pages(&base(), &filter, from("2026-01-02T00:00:00Z"));
+        let pages = first_page_urls(&base(), &filter, from("2026-01-02T00:00:00Z"));
         assert_eq!(pages.len(), 2);
         assert_eq!(
             pages[1].as_str(),
@@ -356,7 +356,7 @@ mod tests {
             "/api/machineactions?$skip=2",
         ] {
             assert_eq!(
-                next_page(&base(), next).unwrap().as_str(),
+                next_page_url(&base(), next).unwrap().as_str(),
                 "http://127.0.0.1:8080/api/machineactions?$skip=2"
             );
         }
@@ -368,13 +368,16 @@ mod tests {
             {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e",  "status":"InProgress"},
             {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","status":"Succeeded"},
             {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","status":"Pending"}, {"id":7}]}"#;
-        let page = Page::read(body).unwrap();
-        let mut known = Known::default();
-        let mut round = Round::default();
+        let page = ActionPage::read(body).unwrap();
+        let mut known = ListedActions::default();
+        let mut round = ListPass::default();
         let news = known.merge(&page, &ActionFilter::default(), |_| false, &mut round);
-        assert_eq!((news.seen.len(), news.new_ids, round.unreadable), (2, 1, 1));
         assert_eq!(
-            &*news.seen[0].json,
+            (news.changed.len(), news.new_ids, round.unreadable),
+            (2, 1, 1)
+        );
+        assert_eq!(
+            &*news.changed[0].json,
             br#"{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e",  "status":"InProgress"}"#
         );
         assert!(known.actions().all(|a| a.is_final()));
@@ -395,10 +398,10 @@ mod tests {
                 r#"{{"value":[{{"id":"{}",{monster}}},{{"id":"{id}"}}]}}"#,
                 id.replace('5', "6")
             );
-            let page = Page::read(body.as_bytes()).unwrap();
-            let (mut known, mut round) = (Known::default(), Round::default());
+            let page = ActionPage::read(body.as_bytes()).unwrap();
+            let (mut known, mut round) = (ListedActions::default(), ListPass::default());
             let news = known.merge(&page, &ActionFilter::default(), |_| true, &mut round);
-            assert_eq!((news.seen.len(), news.meant.len()), (1, 1));
+            assert_eq!((news.changed.len(), news.selected.len()), (1, 1));
             assert_eq!((round.unreadable, round.ids.len()), (1, 1));
         }
     }
@@ -407,7 +410,7 @@ mod tests {
     fn a_page_that_is_none_is_told_without_what_it_holds() {
         let told = |text: String| {
             let body = serde_json::json!({ "value": text }).to_string();
-            Page::read(body.as_bytes()).err().unwrap()
+            ActionPage::read(body.as_bytes()).err().unwrap()
         };
         assert!(told("x".repeat(10_000)).len() < 400);
         assert!(!told("eyJsecret".into()).contains("eyJ"));

@@ -9,12 +9,12 @@ use reqwest::StatusCode;
 use serde::Serialize;
 
 use crate::clock::{Clock, between};
-use crate::fetch::circuit_breaker::Endless;
 use crate::service::auth::jwt;
-use crate::service::auth::jwt::{TO_FETCH, TO_LIST};
-use crate::service::auth::sign_in::Signer;
+use crate::service::auth::jwt::{DOWNLOAD_PERMISSIONS, LIST_PERMISSIONS};
+use crate::service::auth::sign_in::TokenProvider;
+use crate::service::circuit_breaker::RetryForever;
 use crate::service::http;
-use crate::service::http::Http;
+use crate::service::http::HttpClients;
 use crate::service::list;
 use crate::{CollectError, CollectSettings, Secret, ServiceError};
 
@@ -101,9 +101,12 @@ pub async fn check(settings: &CollectSettings, room: Option<u64>) -> Vec<CheckLi
 async fn look(settings: &CollectSettings, lines: &mut Vec<CheckLine>) -> Result<(), CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
-    let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-    let signer = Signer::new(settings, http.clone(), clock, None, Endless::default())?;
-    let token = signer.bearer().await?;
+    let http = Arc::new(HttpClients::new(
+        settings.ca_file.as_deref(),
+        settings.timeouts,
+    )?);
+    let tokens = TokenProvider::new(settings, http.clone(), clock, None, RetryForever::default())?;
+    let token = tokens.token().await?;
     lines.push(CheckLine::ok("sign-in", "a token was granted"));
     lines.push(permissions(&token));
     host(settings, &http, clock, &token, lines).await;
@@ -112,20 +115,23 @@ async fn look(settings: &CollectSettings, lines: &mut Vec<CheckLine>) -> Result<
 
 /// What a token seems to lack, in a sentence; nothing where it cannot be read.
 pub(crate) fn missing_permissions(token: &Secret) -> Option<String> {
-    jwt::claims(token)?;
+    jwt::read_claims(token)?;
     let line = permissions(token);
     let hint = line.hint?;
     (line.state == CheckState::Warn).then(|| format!("{}: {hint}", line.message))
 }
 
 fn permissions(token: &Secret) -> CheckLine {
-    let Some(claims) = jwt::claims(token) else {
+    let Some(claims) = jwt::read_claims(token) else {
         return CheckLine::warn(
             "permissions",
             "the token cannot be read, so they are unknown",
         );
     };
-    let (list, link) = (claims.hold_any(TO_LIST), claims.hold_any(TO_FETCH));
+    let (list, link) = (
+        claims.has_any(LIST_PERMISSIONS),
+        claims.has_any(DOWNLOAD_PERMISSIONS),
+    );
     let held = if claims.permissions.is_empty() {
         "none".to_string()
     } else {
@@ -148,13 +154,13 @@ fn permissions(token: &Secret) -> CheckLine {
 
 async fn host(
     settings: &CollectSettings,
-    http: &Http,
+    http: &HttpClients,
     clock: Clock,
     token: &Secret,
     lines: &mut Vec<CheckLine>,
 ) {
     let base = &settings.api_base;
-    let Some(mut url) = list::first_pages(base, &settings.filter, list::Reach::default())
+    let Some(mut url) = list::first_page_urls(base, &settings.filter, list::ListWindow::default())
         .into_iter()
         .next()
     else {
@@ -180,7 +186,7 @@ async fn host(
         answer = ask().await;
     }
     let host = settings.api_host();
-    let response = match answer.map_err(http::fault) {
+    let response = match answer.map_err(http::transport_error) {
         Ok(response) => response,
         Err(fault) => {
             let error = CollectError::Transport {

@@ -15,18 +15,18 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::CollectError;
-use crate::clock::{Clock, Moment};
-use crate::service::call_log::{CallLog, Entry, Ledger};
+use crate::clock::{Clock, WallTime};
+use crate::service::call_log::{CallHistory, CallLog, CallLogEntry};
 
-pub(crate) use crate::service::rate_limit::capacity::{Room, rooms};
+pub(crate) use crate::service::rate_limit::capacity::{CallCapacity, capacities};
 
 /// What a 429 without `Retry-After` holds: half a window.
-const RETRY_AFTER_USUAL: Duration = Duration::from_secs(30);
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Since its leave an unanswered call is counted for its timeout and a minute:
 /// one that leaves within half of that is answered or given up while it counts.
-const LEAVE_GOOD_FOR: Duration = Duration::from_secs(30);
+const PERMIT_VALID_FOR: Duration = Duration::from_secs(30);
 
 /// The kinds of calls; each has a budget of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -53,25 +53,28 @@ pub enum ApiCall {
 }
 
 /// So many calls in any such span.
-struct Limit {
+struct CallLimit {
     calls: usize,
     span: Duration,
 }
 
-const fn limit(calls: usize, span: Duration) -> Limit {
-    Limit { calls, span }
+const fn call_limit(calls: usize, span: Duration) -> CallLimit {
+    CallLimit { calls, span }
 }
 
 /// Of most calls, links among them. **Source**: the API page of each.
 pub(crate) const CALLS_PER_MINUTE: usize = 100;
 pub(crate) const CALLS_PER_HOUR: usize = 1_500;
-const USUAL: &[Limit] = &[limit(CALLS_PER_MINUTE, MINUTE), limit(CALLS_PER_HOUR, HOUR)];
+const USUAL: &[CallLimit] = &[
+    call_limit(CALLS_PER_MINUTE, MINUTE),
+    call_limit(CALLS_PER_HOUR, HOUR),
+];
 /// Starts a minute, and in any hour as many as its minutes allow.
 pub(crate) const STARTS_PER_MINUTE: usize = 10;
-const RUN: &[Limit] = &[limit(STARTS_PER_MINUTE, MINUTE)];
-const PACKAGE_LINK: &[Limit] = &[limit(2, MINUTE), limit(120, HOUR)];
+const RUN: &[CallLimit] = &[call_limit(STARTS_PER_MINUTE, MINUTE)];
+const PACKAGE_LINK: &[CallLimit] = &[call_limit(2, MINUTE), call_limit(120, HOUR)];
 
-const KINDS: usize = ApiCall::ALL.len();
+const CALL_KINDS: usize = ApiCall::ALL.len();
 
 impl ApiCall {
     pub const ALL: [Self; 9] = [
@@ -86,7 +89,7 @@ impl ApiCall {
         Self::PackageLink,
     ];
 
-    fn limits(self) -> &'static [Limit] {
+    fn limits(self) -> &'static [CallLimit] {
         match self {
             Self::Run => RUN,
             Self::PackageLink => PACKAGE_LINK,
@@ -95,11 +98,11 @@ impl ApiCall {
     }
 
     /// Place in [`ApiCall::ALL`].
-    fn place(self) -> usize {
+    fn index(self) -> usize {
         self as usize
     }
 
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::List => "list",
             Self::Link => "link",
@@ -113,12 +116,12 @@ impl ApiCall {
         }
     }
 
-    pub(crate) fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|call| call.word() == word)
+    pub(crate) fn parse(as_str: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|call| call.as_str() == as_str)
     }
 
     /// For messages: "could not …".
-    pub fn doing(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Self::List => "list actions",
             Self::Link => "ask for a result's link",
@@ -135,7 +138,7 @@ impl ApiCall {
 
 /// The clock that counts, and when a call without an answer is given up.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct CallTiming {
     pub clock: Clock,
     /// **Units**: real time.
     pub call_timeout: Duration,
@@ -143,20 +146,29 @@ pub(crate) struct Pace {
 
 /// When the next call may leave. In flight means not yet answered: its end is
 /// not known, so what is said then is the earliest it could be.
-pub(crate) fn earliest(ledger: &Ledger, call: ApiCall, now: Moment, pace: Pace) -> Moment {
-    let mut ends = ends(ledger, call, now, pace);
-    ends.sort_unstable();
+pub(crate) fn earliest(
+    ledger: &CallHistory,
+    call: ApiCall,
+    now: WallTime,
+    timing: CallTiming,
+) -> WallTime {
+    let mut window_starts = window_starts(ledger, call, now, timing);
+    window_starts.sort_unstable();
     let free = call
         .limits()
         .iter()
-        .filter_map(|limit| {
+        .filter_map(|call_limit| {
             // The call that must be over before one more fits.
-            let blocking = ends.len().checked_sub(limit.calls)?;
-            Some(ends.get(blocking)?.after(pace.clock.real(limit.span)))
+            let blocking = window_starts.len().checked_sub(call_limit.calls)?;
+            Some(
+                window_starts
+                    .get(blocking)?
+                    .after(timing.clock.real(call_limit.span)),
+            )
         })
         .max();
     let held = ledger
-        .holds
+        .blocks
         .iter()
         .filter(|(held, _)| *held == call)
         .map(|(_, until)| *until)
@@ -165,37 +177,42 @@ pub(crate) fn earliest(ledger: &Ledger, call: ApiCall, now: Moment, pace: Pace) 
 }
 
 /// When the calls of a kind were over, or will be.
-fn ends(ledger: &Ledger, call: ApiCall, now: Moment, pace: Pace) -> Vec<Moment> {
+fn window_starts(
+    ledger: &CallHistory,
+    call: ApiCall,
+    now: WallTime,
+    timing: CallTiming,
+) -> Vec<WallTime> {
     let of_kind = ledger.calls.iter().filter(|c| c.call == call);
     of_kind
         .map(|c| {
             c.answered
-                .unwrap_or(c.sent.after(pace.call_timeout).min(now))
+                .unwrap_or(c.sent.after(timing.call_timeout).min(now))
         })
         .collect()
 }
 
 /// Lets calls go when their windows have room.
-pub(crate) struct Budget {
-    pace: Pace,
+pub(crate) struct RateLimiter {
+    timing: CallTiming,
     /// `None` with limits lifted: there is nothing to count.
     log: Option<Arc<CallLog>>,
     /// Who waits for a kind waits in line: the first in line asks the log.
-    doors: [Mutex<Moment>; KINDS],
+    waiters: [Mutex<WallTime>; CALL_KINDS],
     next_id: AtomicU64,
-    counts: [AtomicU64; KINDS],
+    counts: [AtomicU64; CALL_KINDS],
 }
 
 /// A call that was let go. Dropped without a word it counts as in flight.
-pub(crate) struct Ticket {
-    budget: Arc<Budget>,
+pub(crate) struct CallPermit {
+    rate_limiter: Arc<RateLimiter>,
     call: ApiCall,
     id: u64,
     /// When the log noted it.
-    at: Moment,
+    at: WallTime,
 }
 
-impl Budget {
+impl RateLimiter {
     /// Opens the log of `name` in `dir`. Where it cannot be understood, the
     /// hour counts as spent, and that is the returned notice.
     pub fn open(
@@ -212,47 +229,50 @@ impl Budget {
             // An emulator's hour is not worth a sync for each call.
             let log = CallLog::open(dir, name, keep, !clock.is_scaled())
                 .map_err(|source| log_error(&dir.join(name), source))?;
-            let notice = survey(&log, clock)?;
+            let notice = check_log(&log, clock)?;
             (Some(Arc::new(log)), notice)
         };
-        let budget = Self {
-            pace: Pace {
+        let rate_limiter = Self {
+            timing: CallTiming {
                 clock,
                 call_timeout,
             },
             log,
-            doors: Default::default(),
+            waiters: Default::default(),
             next_id: AtomicU64::new(RandomState::new().hash_one(std::process::id())),
             counts: Default::default(),
         };
-        Ok((Arc::new(budget), notice))
+        Ok((Arc::new(rate_limiter), notice))
     }
 
-    /// Waits until a call may leave and notes that it does. `tell` hears of
+    /// Waits until a call may leave and notes that it does. `on_wait` hears of
     /// every wait, with its end.
     pub async fn admit(
         self: &Arc<Self>,
         call: ApiCall,
-        tell: &(dyn Fn(Moment) + Sync),
-    ) -> Result<Ticket, CollectError> {
-        let mut held_until = self.door(call).lock().await;
+        on_wait: &(dyn Fn(WallTime) + Sync),
+    ) -> Result<CallPermit, CollectError> {
+        let mut held_until = self.waiter(call).lock().await;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let at = loop {
-            let now = self.pace.clock.now();
+            let now = self.timing.clock.now();
             let until = match &self.log {
-                Some(log) => self.ask(log.clone(), call, id, now).await?.max(*held_until),
+                Some(log) => self
+                    .try_admit(log.clone(), call, id, now)
+                    .await?
+                    .max(*held_until),
                 None => *held_until,
             };
             if until <= now {
                 break now;
             }
-            tell(until);
-            self.pace.clock.sleep_until(until).await;
+            on_wait(until);
+            self.timing.clock.sleep_until(until).await;
         };
-        *held_until = Moment::default();
+        *held_until = WallTime::default();
         self.counter(call).fetch_add(1, Ordering::Relaxed);
-        Ok(Ticket {
-            budget: self.clone(),
+        Ok(CallPermit {
+            rate_limiter: self.clone(),
             call,
             id,
             at,
@@ -260,17 +280,17 @@ impl Budget {
     }
 
     /// A 429 moves the schedule of the whole kind, not of one call.
-    pub async fn hold(&self, call: ApiCall, retry_after: Option<Duration>) {
-        let wait = retry_after.unwrap_or(RETRY_AFTER_USUAL);
-        let until = self.pace.clock.now().after(self.pace.clock.real(wait));
+    pub async fn block(&self, call: ApiCall, retry_after: Option<Duration>) {
+        let wait = retry_after.unwrap_or(RETRY_AFTER_DEFAULT);
+        let until = self.timing.clock.now().after(self.timing.clock.real(wait));
         match self.log.clone() {
             // Awaited, so that whoever asks next finds it there.
             Some(log) => {
-                let entry = Entry::Held { call, until };
+                let entry = CallLogEntry::Blocked { call, until };
                 let _ = tokio::task::spawn_blocking(move || log.note(entry)).await;
             }
             None => {
-                let mut held = self.door(call).lock().await;
+                let mut held = self.waiter(call).lock().await;
                 *held = (*held).max(until);
             }
         }
@@ -278,23 +298,23 @@ impl Budget {
 
     /// Looks whether the log can be understood; where it cannot, the hour
     /// counts as spent from now on, and that is the returned notice.
-    pub fn survey(&self) -> Result<Option<String>, CollectError> {
+    pub fn check_log(&self) -> Result<Option<String>, CollectError> {
         match &self.log {
-            Some(log) => survey(log, self.pace.clock),
+            Some(log) => check_log(log, self.timing.clock),
             None => Ok(None),
         }
     }
 
     /// What may leave in the time to come, calls of other processes counted;
     /// nothing where the log cannot be read, which the next call meets.
-    pub async fn rooms(&self, call: ApiCall) -> Vec<Room> {
-        let (log, pace) = (self.log.clone(), self.pace);
-        let now = pace.clock.now();
+    pub async fn capacities(&self, call: ApiCall) -> Vec<CallCapacity> {
+        let (log, timing) = (self.log.clone(), self.timing);
+        let now = timing.clock.now();
         let looked = tokio::task::spawn_blocking(move || match log {
-            Some(log) => log.decide(now, |ledger| (rooms(ledger, call, now, pace), None)),
-            None => Ok(rooms(&Ledger::default(), call, now, pace)),
+            Some(log) => log.update(now, |ledger| (capacities(ledger, call, now, timing), None)),
+            None => Ok(capacities(&CallHistory::default(), call, now, timing)),
         });
-        let none = Room {
+        let none = CallCapacity {
             within: HOUR,
             calls: 0,
         };
@@ -308,19 +328,19 @@ impl Budget {
     }
 
     /// Room now: the moment the log gives, and the call noted if that is now.
-    async fn ask(
+    async fn try_admit(
         &self,
         log: Arc<CallLog>,
         call: ApiCall,
         id: u64,
-        now: Moment,
-    ) -> Result<Moment, CollectError> {
-        let pace = self.pace;
+        now: WallTime,
+    ) -> Result<WallTime, CollectError> {
+        let timing = self.timing;
         let path = log.path().to_path_buf();
         let decided = tokio::task::spawn_blocking(move || {
-            log.decide(now, |ledger| {
-                let at = earliest(ledger, call, now, pace);
-                let entry = (at <= now).then_some(Entry::Sent { call, id, at: now });
+            log.update(now, |ledger| {
+                let at = earliest(ledger, call, now, timing);
+                let entry = (at <= now).then_some(CallLogEntry::Sent { call, id, at: now });
                 (at, entry)
             })
         });
@@ -332,45 +352,46 @@ impl Budget {
 
     /// Adds a fact behind the caller's back: without it the log is only more
     /// careful than it need be.
-    fn note(&self, entry: Entry) {
+    fn note(&self, entry: CallLogEntry) {
         if let Some(log) = self.log.clone() {
             drop(tokio::task::spawn_blocking(move || log.note(entry)));
         }
     }
 
-    fn door(&self, call: ApiCall) -> &Mutex<Moment> {
-        &self.doors[call.place()]
+    fn waiter(&self, call: ApiCall) -> &Mutex<WallTime> {
+        &self.waiters[call.index()]
     }
 
     fn counter(&self, call: ApiCall) -> &AtomicU64 {
-        &self.counts[call.place()]
+        &self.counts[call.index()]
     }
 }
 
-impl Ticket {
+impl CallPermit {
     /// Whether a request that leaves now is counted until it is over.
-    pub fn is_good(&self) -> bool {
-        let clock = self.budget.pace.clock;
-        clock.now() <= self.at.after(clock.real(LEAVE_GOOD_FOR))
+    pub fn is_valid(&self) -> bool {
+        let clock = self.rate_limiter.timing.clock;
+        clock.now() <= self.at.after(clock.real(PERMIT_VALID_FOR))
     }
 
     /// The answer is here, or will never be.
-    pub fn answered(self) {
-        let at = self.budget.pace.clock.now();
-        self.budget.note(Entry::Answered { id: self.id, at });
+    pub fn complete(self) {
+        let at = self.rate_limiter.timing.clock.now();
+        self.rate_limiter
+            .note(CallLogEntry::Answered { id: self.id, at });
     }
 
     /// No connection came about: the service has seen nothing.
-    pub fn unsent(self) {
-        let count = self.budget.counter(self.call);
+    pub fn release_unused(self) {
+        let count = self.rate_limiter.counter(self.call);
         count.fetch_sub(1, Ordering::Relaxed);
-        self.budget.note(Entry::Unsent { id: self.id });
+        self.rate_limiter.note(CallLogEntry::Unsent { id: self.id });
     }
 }
 
-fn survey(log: &CallLog, clock: Clock) -> Result<Option<String>, CollectError> {
+fn check_log(log: &CallLog, clock: Clock) -> Result<Option<String>, CollectError> {
     let now = clock.now();
-    let error = match log.decide(now, |_| ((), None)) {
+    let error = match log.update(now, |_| ((), None)) {
         Ok(()) => return Ok(None),
         Err(error) => error,
     };
@@ -379,7 +400,7 @@ fn survey(log: &CallLog, clock: Clock) -> Result<Option<String>, CollectError> {
         return Err(failed(error));
     }
     let until = now.after(clock.real(HOUR));
-    log.start_over(until).map_err(failed)?;
+    log.block_all(until).map_err(failed)?;
     Ok(Some(format!(
         "the call log {} is unreadable ({error}): this hour's budget counts as spent until {}",
         log.path().display(),
@@ -397,19 +418,19 @@ fn log_error(path: &Path, source: io::Error) -> CollectError {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::service::call_log::Logged;
+    use crate::service::call_log::LoggedCall;
 
     const TIMEOUT: Duration = Duration::from_secs(120);
 
-    pub fn pace() -> Pace {
-        Pace {
+    pub fn timing() -> CallTiming {
+        CallTiming {
             clock: Clock::new(1.0),
             call_timeout: TIMEOUT,
         }
     }
 
-    pub fn answered(at_s: u64) -> Logged {
-        Logged {
+    pub fn answered(at_s: u64) -> LoggedCall {
+        LoggedCall {
             id: at_s,
             call: ApiCall::Link,
             sent: seconds(at_s),
@@ -417,16 +438,16 @@ pub(crate) mod tests {
         }
     }
 
-    pub fn seconds(s: u64) -> Moment {
-        Moment(s * 1_000_000)
+    pub fn seconds(s: u64) -> WallTime {
+        WallTime(s * 1_000_000)
     }
 
-    fn next(calls: Vec<Logged>, now: u64) -> Moment {
-        let ledger = Ledger {
+    fn next(calls: Vec<LoggedCall>, now: u64) -> WallTime {
+        let ledger = CallHistory {
             calls,
-            holds: Vec::new(),
+            blocks: Vec::new(),
         };
-        earliest(&ledger, ApiCall::Link, seconds(now), pace())
+        earliest(&ledger, ApiCall::Link, seconds(now), timing())
     }
 
     #[test]
@@ -446,25 +467,25 @@ pub(crate) mod tests {
     #[test]
     fn each_kind_has_limits_of_its_own() {
         let free = |call, calls: usize, now| {
-            let sent = |_| Logged {
+            let sent = |_| LoggedCall {
                 call,
                 ..answered(10)
             };
-            let ledger = Ledger {
+            let ledger = CallHistory {
                 calls: (0..calls).map(sent).collect(),
-                holds: Vec::new(),
+                blocks: Vec::new(),
             };
-            earliest(&ledger, call, seconds(now), pace())
+            earliest(&ledger, call, seconds(now), timing())
         };
         assert_eq!(free(ApiCall::Run, 9, 20), seconds(20));
         assert_eq!(free(ApiCall::Run, 10, 20), seconds(70));
         assert_eq!(free(ApiCall::PackageLink, 2, 20), seconds(70));
         assert_eq!(free(ApiCall::PackageLink, 120, 100), seconds(3_610));
         assert_eq!(free(ApiCall::Cancel, 99, 20), seconds(20));
-        for (place, call) in ApiCall::ALL.into_iter().enumerate() {
+        for (index, call) in ApiCall::ALL.into_iter().enumerate() {
             assert_eq!(
-                (call.place(), ApiCall::from_word(call.word())),
-                (place, Some(call))
+                (call.index(), ApiCall::parse(call.as_str())),
+                (index, Some(call))
             );
         }
     }
@@ -472,7 +493,7 @@ pub(crate) mod tests {
     #[test]
     fn a_call_in_flight_occupies_until_it_would_be_given_up() {
         let mut calls: Vec<_> = (0..99).map(|_| answered(1)).collect();
-        calls.push(Logged {
+        calls.push(LoggedCall {
             answered: None,
             ..answered(1)
         });
@@ -484,11 +505,11 @@ pub(crate) mod tests {
 
     #[test]
     fn the_other_kind_of_call_is_not_held() {
-        let ledger = Ledger {
+        let ledger = CallHistory {
             calls: (0..100).map(|_| answered(10)).collect(),
-            holds: vec![(ApiCall::Link, seconds(500))],
+            blocks: vec![(ApiCall::Link, seconds(500))],
         };
-        let at = |call| earliest(&ledger, call, seconds(20), pace());
+        let at = |call| earliest(&ledger, call, seconds(20), timing());
         assert_eq!(at(ApiCall::List), seconds(20));
         assert_eq!(at(ApiCall::Link), seconds(500));
     }
@@ -499,18 +520,19 @@ pub(crate) mod tests {
         std::fs::write(dir.path().join("t.calls"), "\0\0\0").unwrap();
         let clock = Clock::new(1.0);
         let before = clock.now();
-        let (budget, notice) = Budget::open(clock, false, TIMEOUT, dir.path(), "t").unwrap();
+        let (rate_limiter, notice) =
+            RateLimiter::open(clock, false, TIMEOUT, dir.path(), "t").unwrap();
         assert!(notice.unwrap().contains("unreadable"));
         let free = |call| {
-            let log = budget.log.as_ref().unwrap();
+            let log = rate_limiter.log.as_ref().unwrap();
             let now = clock.now();
-            log.decide(now, |ledger| (earliest(ledger, call, now, pace()), None))
+            log.update(now, |ledger| (earliest(ledger, call, now, timing()), None))
                 .unwrap()
         };
         for call in ApiCall::ALL {
             assert!(free(call) >= before.after(HOUR), "{call:?}");
         }
-        let again = Budget::open(clock, false, TIMEOUT, dir.path(), "t").unwrap();
+        let again = RateLimiter::open(clock, false, TIMEOUT, dir.path(), "t").unwrap();
         assert!(again.1.is_none(), "what was said once is in the log");
     }
 
@@ -520,7 +542,7 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::new(100.0);
         let open = || {
-            Budget::open(clock, false, TIMEOUT, dir.path(), "t")
+            RateLimiter::open(clock, false, TIMEOUT, dir.path(), "t")
                 .unwrap()
                 .0
         };
@@ -530,16 +552,16 @@ pub(crate) mod tests {
         let workers: Vec<_> = (0..16)
             .map(|n| (n % 2, seen.clone()))
             .zip([open(), open()].into_iter().cycle())
-            .map(|((_, seen), budget)| {
+            .map(|((_, seen), rate_limiter)| {
                 tokio::spawn(async move {
                     loop {
                         if seen.lock().unwrap().len() >= 310 {
                             return;
                         }
-                        let ticket = budget.admit(ApiCall::Link, &|_| ()).await.unwrap();
+                        let permit = rate_limiter.admit(ApiCall::Link, &|_| ()).await.unwrap();
                         seen.lock().unwrap().push(start.elapsed());
                         tokio::time::sleep(Duration::from_micros(500)).await;
-                        ticket.answered();
+                        permit.complete();
                     }
                 })
             })

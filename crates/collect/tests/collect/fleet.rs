@@ -15,7 +15,7 @@ use evidence::{Action, ActionId, Time};
 use tokio::sync::watch;
 
 use super::emulated::settings;
-use super::vault::MemoryVault;
+use super::memory_sink::TestSink;
 
 const SCALE: f64 = 100.0;
 
@@ -39,7 +39,7 @@ struct MemoryRecord(Arc<Mutex<Kept>>);
 struct Kept {
     notes: BTreeMap<u32, serde_json::Value>,
     orders: Vec<FleetOrder>,
-    vault: Option<MemoryVault>,
+    sink: Option<TestSink>,
     /// What says that the run is cancelled is not kept.
     refuses_cancelled: bool,
     /// Left just as nobody would hear it any more.
@@ -52,9 +52,9 @@ struct Kept {
 type Hook = Box<dyn FnOnce() + Send>;
 
 impl MemoryRecord {
-    fn of(state: &RunState, vault: &MemoryVault) -> Self {
+    fn of(state: &RunState, sink: &TestSink) -> Self {
         let record = Self::default();
-        record.0.lock().unwrap().vault = Some(vault.clone());
+        record.0.lock().unwrap().sink = Some(sink.clone());
         record.note(state.run.id, &state.notes()).unwrap();
         record
     }
@@ -104,7 +104,7 @@ impl FleetRecord for MemoryRecord {
 
     fn action(&self, id: ActionId) -> Result<Option<Action>, SinkError> {
         let kept = self.0.lock().unwrap();
-        let actions = kept.vault.as_ref().unwrap().actions();
+        let actions = kept.sink.as_ref().unwrap().actions();
         let latest = actions.iter().rev().find(|seen| seen.action.id == id);
         Ok(latest.map(|seen| (*seen.action).clone()))
     }
@@ -155,13 +155,13 @@ fn jiff_now() -> jiff::Timestamp {
 async fn go_on(
     settings: CollectSettings,
     record: &MemoryRecord,
-    vault: &MemoryVault,
+    sink: &TestSink,
     stop: watch::Receiver<bool>,
 ) -> (FleetReport, Option<CollectError>) {
     run_fleet(
         settings,
         record.state(),
-        vault.shared(),
+        sink.shared(),
         Arc::new(record.clone()),
         Arc::new(|_| ()),
         stop,
@@ -170,13 +170,13 @@ async fn go_on(
 }
 
 /// No limit passed, nothing run twice, every result that can be had is here.
-fn judged(emulator: &Emulator, vault: &MemoryVault, report: &FleetReport) {
+fn judged(emulator: &Emulator, sink: &TestSink, report: &FleetReport) {
     let judgement = emulator.judgement();
     assert!(judgement.violations.is_empty(), "{judgement:?}");
     // Comments are marked by attempt: what was done counts, not what was said.
     assert_eq!(judgement.runs.worked_twice, 0, "{:?}", judgement.runs);
     assert!(judgement.sessions.most <= 25, "{:?}", judgement.sessions);
-    let sealed = vault.sealed();
+    let sealed = sink.sealed();
     for (key, body) in emulator.results() {
         let kept = sealed.get(&key);
         let kept = kept.unwrap_or_else(|| panic!("{key} is lost: {report:?}"));
@@ -202,14 +202,14 @@ async fn survive_on(
         ..rules
     };
     let state = planned(&settings, rules).await;
-    let vault = MemoryVault::new();
-    let record = MemoryRecord::of(&state, &vault);
+    let sink = TestSink::new();
+    let record = MemoryRecord::of(&state, &sink);
     loop {
         let (_stop, stopped) = watch::channel(false);
-        let (report, failure) = go_on(settings.clone(), &record, &vault, stopped).await;
+        let (report, failure) = go_on(settings.clone(), &record, &sink, stopped).await;
         assert!(failure.is_none(), "{faults}: {failure:?}");
         assert!(report.is_over, "{faults}: {report:?}");
-        judged(&emulator, &vault, &report);
+        judged(&emulator, &sink, &report);
         if !report.outcomes.contains_key(&Outcome::InDoubt) {
             return (report, emulator);
         }
@@ -293,13 +293,13 @@ async fn results_of_a_session_that_lists_never_show_are_collected() {
     let emulator = Emulator::start_blocking(brisk(4, faults)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let settings = fleet_settings(&emulator, dir.path());
-    let vault = MemoryVault::new();
-    let record = MemoryRecord::of(&planned(&settings, FleetRules::default()).await, &vault);
+    let sink = TestSink::new();
+    let record = MemoryRecord::of(&planned(&settings, FleetRules::default()).await, &sink);
     let (_stop, stopped) = watch::channel(false);
-    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    let (report, failure) = go_on(settings, &record, &sink, stopped).await;
     assert!(failure.is_none(), "{failure:?}");
     assert_eq!(report.outcomes[&Outcome::Done], 4, "{report:?}");
-    judged(&emulator, &vault, &report);
+    judged(&emulator, &sink, &report);
     assert!(report.is_complete(), "{report:?}");
 }
 
@@ -308,12 +308,12 @@ async fn a_resumed_run_finds_what_was_unresolved_and_ended_meanwhile() {
     let emulator = Emulator::start_blocking(brisk(3, "not-visible@100000")).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let settings = fleet_settings(&emulator, dir.path());
-    let vault = MemoryVault::new();
-    let record = MemoryRecord::of(&planned(&settings, FleetRules::default()).await, &vault);
+    let sink = TestSink::new();
+    let record = MemoryRecord::of(&planned(&settings, FleetRules::default()).await, &sink);
     let (stop, stopped) = watch::channel(false);
     let going = tokio::spawn({
-        let (settings, record, vault) = (settings.clone(), record.clone(), vault.clone());
-        async move { go_on(settings, &record, &vault, stopped).await }
+        let (settings, record, sink) = (settings.clone(), record.clone(), sink.clone());
+        async move { go_on(settings, &record, &sink, stopped).await }
     });
     while record
         .state()
@@ -344,10 +344,10 @@ async fn a_resumed_run_finds_what_was_unresolved_and_ended_meanwhile() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (_stop, stopped) = watch::channel(false);
-    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    let (report, failure) = go_on(settings, &record, &sink, stopped).await;
     assert!(failure.is_none(), "{failure:?}");
     assert_eq!(report.outcomes[&Outcome::Done], 3, "{report:?}");
-    judged(&emulator, &vault, &report);
+    judged(&emulator, &sink, &report);
     assert!(report.is_complete(), "{report:?}");
 }
 
@@ -356,15 +356,15 @@ async fn a_start_that_had_not_left_when_the_run_was_stopped_is_in_no_doubt() {
     let emulator = Emulator::start_blocking(brisk(3, "")).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let settings = fleet_settings(&emulator, dir.path());
-    let vault = MemoryVault::new();
-    let record = MemoryRecord::of(&planned(&settings, FleetRules::default()).await, &vault);
+    let sink = TestSink::new();
+    let record = MemoryRecord::of(&planned(&settings, FleetRules::default()).await, &sink);
     let (stop, stopped) = watch::channel(false);
     // Stopped while the intention is being written, which takes its time.
     record.0.lock().unwrap().on_sending = Some(Box::new(move || {
         stop.send_replace(true);
         std::thread::sleep(Duration::from_millis(300));
     }));
-    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    let (report, failure) = go_on(settings, &record, &sink, stopped).await;
     assert!(failure.is_none(), "{failure:?}");
     assert_eq!(emulator.ran(), []);
     assert_eq!(report.starts, 0, "{report:?}");
@@ -459,14 +459,14 @@ fn killed_at_random_moments_a_run_is_gone_on_with_to_the_same_end() {
     let emulator = start(devices(30), "not-visible@30");
     let settings = fleet_settings(&emulator, dir.path());
     let state = process().block_on(planned(&settings, FleetRules::default()));
-    let vault = MemoryVault::new();
-    let record = MemoryRecord::of(&state, &vault);
+    let sink = TestSink::new();
+    let record = MemoryRecord::of(&state, &sink);
     let mut kills = 0u64;
     let report = loop {
         let (_stop, stopped) = watch::channel(false);
         let patience = Duration::from_millis(100 + kills * 97 % 260);
         let killed = process().block_on(async {
-            let going = go_on(settings.clone(), &record, &vault, stopped);
+            let going = go_on(settings.clone(), &record, &sink, stopped);
             tokio::time::timeout(patience, going).await
         });
         match killed {
@@ -484,7 +484,7 @@ fn killed_at_random_moments_a_run_is_gone_on_with_to_the_same_end() {
     };
     assert!(report.is_over && kills >= 5, "{kills}: {report:?}");
     assert_eq!(report.outcomes[&Outcome::Done], 30, "{report:?}");
-    judged(&emulator, &vault, &report);
+    judged(&emulator, &sink, &report);
     println!("{kills} kills, {report:?}");
 }
 
@@ -494,11 +494,11 @@ async fn a_run_is_paused_gone_on_with_and_cancelled() {
     let emulator = start(devices(60), "");
     let settings = fleet_settings(&emulator, dir.path());
     let state = planned(&settings, FleetRules::default()).await;
-    let vault = MemoryVault::new();
-    let record = MemoryRecord::of(&state, &vault);
+    let sink = TestSink::new();
+    let record = MemoryRecord::of(&state, &sink);
     record.order(FleetOrder::Pause);
     let (_stop, stopped) = watch::channel(false);
-    let (report, _) = go_on(settings.clone(), &record, &vault, stopped).await;
+    let (report, _) = go_on(settings.clone(), &record, &sink, stopped).await;
     assert!(report.is_paused && !report.is_over, "{report:?}");
     assert!(
         report.counts.open == 0 && report.counts.waiting > 30,
@@ -511,10 +511,10 @@ async fn a_run_is_paused_gone_on_with_and_cancelled() {
         ordering.order(FleetOrder::Cancel);
     });
     let (_stop, stopped) = watch::channel(false);
-    let (report, _) = go_on(settings, &record, &vault, stopped).await;
+    let (report, _) = go_on(settings, &record, &sink, stopped).await;
     assert!(report.is_over, "{report:?}");
     assert!(report.outcomes[&Outcome::Cancelled] > 20, "{report:?}");
-    judged(&emulator, &vault, &report);
+    judged(&emulator, &sink, &report);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -523,16 +523,16 @@ async fn an_order_that_could_not_be_recorded_is_obeyed_when_the_run_is_gone_on_w
     let emulator = start(devices(3), "");
     let settings = fleet_settings(&emulator, dir.path());
     let state = planned(&settings, FleetRules::default()).await;
-    let vault = MemoryVault::new();
-    let record = MemoryRecord::of(&state, &vault);
+    let sink = TestSink::new();
+    let record = MemoryRecord::of(&state, &sink);
     record.order(FleetOrder::Cancel);
     record.0.lock().unwrap().refuses_cancelled = true;
     let (_stop, stopped) = watch::channel(false);
-    let (_, failure) = go_on(settings.clone(), &record, &vault, stopped).await;
+    let (_, failure) = go_on(settings.clone(), &record, &sink, stopped).await;
     assert!(failure.is_some() && !record.state().run.is_cancelled);
     record.0.lock().unwrap().refuses_cancelled = false;
     let (_stop, stopped) = watch::channel(false);
-    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    let (report, failure) = go_on(settings, &record, &sink, stopped).await;
     assert!(failure.is_none(), "{failure:?}");
     assert_eq!(report.outcomes[&Outcome::Cancelled], 3, "{report:?}");
     assert_eq!(record.orders(state.run.id).unwrap(), []);
@@ -545,12 +545,12 @@ async fn an_order_is_heard_until_nothing_more_can_be_started() {
     let emulator = start(devices(4), "");
     let settings = fleet_settings(&emulator, dir.path());
     let state = planned(&settings, FleetRules::default()).await;
-    let vault = MemoryVault::new();
-    let record = MemoryRecord::of(&state, &vault);
+    let sink = TestSink::new();
+    let record = MemoryRecord::of(&state, &sink);
     record.order(FleetOrder::Pause);
     record.0.lock().unwrap().last_order = Some(FleetOrder::Resume);
     let (_stop, stopped) = watch::channel(false);
-    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    let (report, failure) = go_on(settings, &record, &sink, stopped).await;
     assert!(failure.is_none(), "{failure:?}");
     assert_eq!(report.outcomes[&Outcome::Done], 4, "{report:?}");
     assert!(record.0.lock().unwrap().is_deaf);
@@ -564,8 +564,8 @@ async fn a_cancellation_that_hangs_holds_no_other_up() {
     let emulator = start(devices(6), "cancel.hang=1@5");
     let settings = fleet_settings(&emulator, dir.path());
     let state = planned(&settings, FleetRules::default()).await;
-    let vault = MemoryVault::new();
-    let record = MemoryRecord::of(&state, &vault);
+    let sink = TestSink::new();
+    let record = MemoryRecord::of(&state, &sink);
     let ordering = record.clone();
     tokio::spawn(async move {
         while !ordering
@@ -579,10 +579,10 @@ async fn a_cancellation_that_hangs_holds_no_other_up() {
         ordering.order(FleetOrder::Cancel);
     });
     let (_stop, stopped) = watch::channel(false);
-    let (report, failure) = go_on(settings, &record, &vault, stopped).await;
+    let (report, failure) = go_on(settings, &record, &sink, stopped).await;
     assert!(failure.is_none() && report.is_over, "{failure:?}");
     assert!(report.outcomes[&Outcome::Cancelled] >= 5, "{report:?}");
-    judged(&emulator, &vault, &report);
+    judged(&emulator, &sink, &report);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -591,16 +591,16 @@ async fn a_device_that_is_over_is_not_said_to_be_cancelled() {
     let emulator = start(devices(2), "");
     let settings = fleet_settings(&emulator, dir.path());
     let state = planned(&settings, FleetRules::default()).await;
-    let vault = MemoryVault::new();
-    let record = MemoryRecord::of(&state, &vault);
+    let sink = TestSink::new();
+    let record = MemoryRecord::of(&state, &sink);
     let (_stop, stopped) = watch::channel(false);
-    let (report, _) = go_on(settings.clone(), &record, &vault, stopped.clone()).await;
+    let (report, _) = go_on(settings.clone(), &record, &sink, stopped.clone()).await;
     assert_eq!(report.outcomes[&Outcome::Done], 2, "{report:?}");
     let planned = &state.devices[0].planned;
     record.order(FleetOrder::CancelDevice(planned.machine_id.clone()));
-    let (report, _) = go_on(settings, &record, &vault, stopped).await;
-    let told = format!("{} is over already: done", planned.name);
-    assert!(report.collected.notices.contains(&told), "{report:?}");
+    let (report, _) = go_on(settings, &record, &sink, stopped).await;
+    let outcome = format!("{} is over already: done", planned.name);
+    assert!(report.collected.notices.contains(&outcome), "{report:?}");
     assert_eq!(report.outcomes[&Outcome::Done], 2, "{report:?}");
 }
 

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
-use crate::fetch::counters::Tally;
+use crate::counters::CollectCounters;
 use crate::fleet::plan::device_selector::select_machines;
 use crate::fleet::plan::machine::{FleetInventory, MachineInfo};
 use crate::service::api::Api;
 use crate::service::auth::jwt;
-use crate::service::auth::jwt::TO_LIST;
+use crate::service::auth::jwt::LIST_PERMISSIONS;
 use crate::service::entity_list::{for_each_entity, read_entities};
 use crate::{ApiCall, CollectError, CollectSettings, Events};
 
 /// Permissions of a fleet run; of each group one suffices.
-const NEEDED: [&[&str]; 3] = [&["Machine.LiveResponse"], TO_LIST, &["Library.Manage"]];
+const NEEDED: [&[&str]; 3] = [&["Machine.LiveResponse"], LIST_PERMISSIONS, &["Library.Manage"]];
 
 /// Reads the inventory of the tenant.
 ///
@@ -31,7 +31,7 @@ pub async fn read_inventory(
 ) -> Result<FleetInventory, CollectError> {
     settings.validate()?;
     let clock = Clock::new(settings.pace.time_scale);
-    let api = Api::open(settings, clock, Arc::new(Tally::new(events))).await?;
+    let api = Api::open(settings, clock, Arc::new(CollectCounters::new(events))).await?;
     let missing_permissions = missing_permissions(&api).await?;
     let (machines, now) = list_machines(&api, None).await?;
     Ok(FleetInventory {
@@ -43,11 +43,11 @@ pub async fn read_inventory(
 }
 
 async fn missing_permissions(api: &Api) -> Result<Vec<String>, CollectError> {
-    let token = api.signer.bearer().await?;
-    let Some(claims) = jwt::claims(&token) else {
+    let token = api.tokens.token().await?;
+    let Some(claims) = jwt::read_claims(&token) else {
         return Ok(Vec::new());
     };
-    let missing = NEEDED.iter().filter(|any| !claims.hold_any(any));
+    let missing = NEEDED.iter().filter(|any| !claims.has_any(any));
     Ok(missing
         .filter_map(|any| any.first())
         .map(ToString::to_string)

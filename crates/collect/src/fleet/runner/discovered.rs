@@ -4,8 +4,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::SeenAction;
-use crate::fetch::collector::Run;
+use crate::ReceivedAction;
+use crate::fetch::collector::CollectSession;
 use crate::fleet::runner::FleetRunner;
 use crate::service::list;
 use evidence::Action;
@@ -30,23 +30,23 @@ impl FleetRunner {
     /// Keeps an action: what the schedule is told after this is planned from
     /// before the run is at rest. What is too large is told, and its results
     /// are not fetched.
-    pub(crate) async fn keep_found(&self, run: &Run, action: &Action, json: Vec<u8>) {
-        if !list::fits(action, &json) {
-            return run.tally.notice(format!(
+    pub(crate) async fn keep_found(&self, session: &CollectSession, action: &Action, json: Vec<u8>) {
+        if !list::is_storable(action, &json) {
+            return session.counters.notify(format!(
                 "what the service says of action {} is too large to keep",
                 action.id
             ));
         }
-        let seen = [SeenAction {
+        let seen = [ReceivedAction {
             action: Arc::new(action.clone()),
             json: json.into(),
         }];
-        let noted = run.with_vault("keep an action as received", move |vault| {
-            vault.note_actions(&seen)
+        let noted = session.with_sink("keep an action as received", move |sink| {
+            sink.note_actions(&seen)
         });
         match noted.await {
             Ok(()) => self.inbox.lock().push(action.clone()),
-            Err(error) => run.fail(error),
+            Err(error) => session.fail(error),
         }
     }
 
@@ -60,30 +60,30 @@ impl FleetRunner {
 mod tests {
     use std::sync::Arc;
 
-    use crate::fetch::collector::tests::{Bare, action, still};
+    use crate::fetch::collector::tests::{EmptySink, action, idle_session};
     use crate::fleet::runner::tests::fleet;
 
     #[tokio::test]
     async fn what_is_found_keeps_the_run_from_rest_and_has_the_bounds_of_a_list() {
         let state = tempfile::tempdir().unwrap();
-        let run = still(Arc::new(Bare::default()), state.path()).await;
+        let session = idle_session(Arc::new(EmptySink::default()), state.path()).await;
         let fleet = fleet();
         fleet
             .hears
             .store(false, std::sync::atomic::Ordering::Release);
         fleet.lock().is_paused = true;
         assert!(fleet.is_at_rest());
-        fleet.keep_found(&run, &action(1), b"{}".to_vec()).await;
+        fleet.keep_found(&session, &action(1), b"{}".to_vec()).await;
         assert!(!fleet.is_at_rest(), "nothing is planned from it yet");
         assert_eq!(fleet.take_found(), [action(1)]);
         assert!(fleet.is_at_rest());
         // Small as received, and megabytes as read.
         let mut monster = action(2);
         monster.commands = vec![monster.commands[0].clone(); 20_000];
-        fleet.keep_found(&run, &monster, b"{}".to_vec()).await;
+        fleet.keep_found(&session, &monster, b"{}".to_vec()).await;
         assert!(fleet.take_found().is_empty());
-        let notices = run.tally.report().notices;
+        let notices = session.counters.report().notices;
         assert!(notices[0].contains("too large to keep"), "{notices:?}");
-        assert!(!run.is_halted(), "it is no reason to end the run");
+        assert!(!session.is_halted(), "it is no reason to end the run");
     }
 }

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 
 use tokio::task::{JoinError, JoinSet};
 
-use crate::clock::Moment;
-use crate::fetch::collector::Run;
+use crate::clock::WallTime;
+use crate::fetch::collector::CollectSession;
 use crate::fleet::runner::{FleetRunner, reconcile};
 use crate::fleet::schedule::{Schedule, SessionCancel};
 use crate::fleet::{CancelReason, DeviceState, FleetCounts, FleetOrder, FleetRecord, RunId};
-use crate::service::api::{Ask, CallError};
+use crate::service::api::{ApiRequest, CallError};
 use crate::{ApiCall, CollectError, CollectProgress, SinkError};
 use evidence::Time;
 
@@ -20,70 +20,70 @@ use evidence::Time;
 const CANCELS_MAX: usize = 8;
 
 /// Everything besides starting, until the run halts or is at rest.
-pub(crate) async fn tend(run: Arc<Run>, fleet: Arc<FleetRunner>) {
-    let tended = run.unless_halted(tend_all(&run, &fleet)).await;
+pub(crate) async fn tend(session: Arc<CollectSession>, fleet: Arc<FleetRunner>) {
+    let tended = session.unless_halted(tend_all(&session, &fleet)).await;
     if let Some(Err(error)) = tended {
-        run.fail(error);
+        session.fail(error);
     }
 }
 
 /// A person is heard and the record kept while calls wait for their budgets.
-async fn tend_all(run: &Arc<Run>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
-    fleet.check_owner(run).await?;
+async fn tend_all(session: &Arc<CollectSession>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+    fleet.check_owner(session).await?;
     tokio::select! {
-        ended = keep_and_tell(run, fleet) => ended,
-        failed = cancel_due(run, fleet) => failed,
-        () = look(run, fleet) => Ok(()),
+        ended = keep_and_tell(session, fleet) => ended,
+        failed = cancel_due(session, fleet) => failed,
+        () = look(session, fleet) => Ok(()),
     }
 }
 
 /// Ends when nothing more can be started.
-async fn keep_and_tell(run: &Run, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+async fn keep_and_tell(session: &CollectSession, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
     let mut told = FleetCounts::default();
     loop {
-        hear(run, fleet).await?;
-        fleet.keep(run).await?;
-        mark_end(run, fleet).await?;
+        hear(session, fleet).await?;
+        fleet.keep(session).await?;
+        mark_end(session, fleet).await?;
         hear_on_or_end(fleet).await?;
         let (notices, counts) = {
             let mut schedule = fleet.lock();
             (schedule.take_notices(), schedule.counts())
         };
-        notices.into_iter().for_each(|text| run.tally.notice(text));
+        notices.into_iter().for_each(|text| session.counters.notify(text));
         if counts != told {
             told = counts;
-            run.tally.tell(CollectProgress::Fleet(counts));
+            session.counters.emit(CollectProgress::Fleet(counts));
         }
-        if run.queue.is_closed() {
+        if session.queue.is_closed() {
             return Ok(());
         }
-        fleet.pause(run.clock).await;
+        fleet.pause(session.clock).await;
     }
 }
 
 /// What lists do not tell, each call waiting for its own budget; never ends by
 /// itself.
-async fn look(run: &Run, fleet: &Arc<FleetRunner>) {
-    let mut machines_at = Moment::default();
+async fn look(session: &CollectSession, fleet: &Arc<FleetRunner>) {
+    let mut machines_at = WallTime::default();
     loop {
-        reconcile::look_at_unseen(run, fleet).await;
-        reconcile::look_for_lost(run, fleet).await;
-        if run.clock.now() >= machines_at {
-            machines_at = reconcile::look_for_parked(run, fleet).await;
+        reconcile::look_at_unseen(session, fleet).await;
+        reconcile::look_for_lost(session, fleet).await;
+        if session.clock.now() >= machines_at {
+            machines_at = reconcile::look_for_parked(session, fleet).await;
         }
-        fleet.pause(run.clock).await;
+        fleet.pause(session.clock).await;
     }
 }
 
 /// That the last device is settled, or one is not after all.
-async fn mark_end(run: &Run, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+async fn mark_end(session: &CollectSession, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
     let is_over = fleet.lock().is_over();
     if fleet.lock_head().over.is_some() == is_over {
         return Ok(());
     }
-    let now = Time::from_instant(run.clock.now().timestamp());
+    let now = Time::from_instant(session.clock.now().timestamp());
     fleet.lock_head().over = is_over.then_some(now);
-    fleet.keep_head(run).await
+    fleet.keep_head(session).await
 }
 
 /// Results may be collected for hours after the last session. Nothing is
@@ -105,17 +105,17 @@ async fn hear_on_or_end(fleet: &FleetRunner) -> Result<(), CollectError> {
 
 /// Obeys what was ordered. An order goes once what was done about it is in
 /// the record: a kill in between has it obeyed again, never forgotten.
-async fn hear(run: &Run, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+async fn hear(session: &CollectSession, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
     let orders = fleet.asked(FleetRecord::orders).await?;
     if orders.is_empty() {
         return Ok(());
     }
-    let now = run.clock.now();
+    let now = session.clock.now();
     for order in &orders {
-        run.tally.notice(fleet.obey(order, now));
+        session.counters.notify(fleet.obey(order, now));
     }
-    fleet.keep_head(run).await?;
-    fleet.keep(run).await?;
+    fleet.keep_head(session).await?;
+    fleet.keep(session).await?;
     let count = orders.len();
     fleet
         .asked(move |record, id| record.drop_orders(id, count))
@@ -135,11 +135,11 @@ impl FleetRunner {
         tokio::task::spawn_blocking(move || verb(record.as_ref(), id))
             .await
             .map_err(|e| CollectError::Worker(e.to_string()))?
-            .map_err(|e| CollectError::vault("hear what was ordered", e))
+            .map_err(|e| CollectError::sink("hear what was ordered", e))
     }
 
     /// Does what a person says; returns what is to be told.
-    fn obey(&self, order: &FleetOrder, now: Moment) -> String {
+    fn obey(&self, order: &FleetOrder, now: WallTime) -> String {
         let (mut schedule, mut head) = (self.lock(), self.lock_head());
         match order {
             FleetOrder::Pause => {
@@ -171,7 +171,7 @@ impl FleetRunner {
 }
 
 /// Cancels the one device of that id; returns what is to be told.
-fn cancel_named(schedule: &mut Schedule, id: &str, now: Moment) -> String {
+fn cancel_named(schedule: &mut Schedule, id: &str, now: WallTime) -> String {
     let &[place] = schedule.places_of(id).as_slice() else {
         return format!("no device of this run alone is {id}");
     };
@@ -191,23 +191,23 @@ fn cancel_named(schedule: &mut Schedule, id: &str, now: Moment) -> String {
 /// Cancels what is due, a few at a time: a person's word and the sessions that
 /// parking frees wait neither for the looking nor behind a call that hangs.
 /// Never ends by itself.
-async fn cancel_due(run: &Arc<Run>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+async fn cancel_due(session: &Arc<CollectSession>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
     let mut under_way = JoinSet::new();
     loop {
-        let due = fleet.lock().due_to_cancel(run.clock.now());
+        let due = fleet.lock().due_to_cancel(session.clock.now());
         if !due.is_empty() {
-            fleet.keep(run).await?;
+            fleet.keep(session).await?;
         }
         for due in due {
             while under_way.len() >= CANCELS_MAX {
                 done(under_way.join_next().await)?;
             }
-            under_way.spawn(cancel(run.clone(), fleet.clone(), due));
+            under_way.spawn(cancel(session.clone(), fleet.clone(), due));
         }
         while let Some(ended) = under_way.try_join_next() {
             done(Some(ended))?;
         }
-        fleet.pause(run.clock).await;
+        fleet.pause(session.clock).await;
     }
 }
 
@@ -221,23 +221,23 @@ fn done(ended: Option<Result<Result<(), CollectError>, JoinError>>) -> Result<()
 
 /// One call; what fails is due again in a minute.
 async fn cancel(
-    run: Arc<Run>,
+    session: Arc<CollectSession>,
     fleet: Arc<FleetRunner>,
     due: SessionCancel,
 ) -> Result<(), CollectError> {
     let path = format!("machineactions/{}/cancel", due.action);
     let comment = serde_json::json!({"Comment": fleet.cancel_comment(due.why)});
     let body = comment.to_string().into_bytes();
-    let ask = Ask::post(ApiCall::Cancel, run.api.url(&path), body);
+    let ask = ApiRequest::post(ApiCall::Cancel, session.api.url(&path), body);
     let answer = match due.why {
-        CancelReason::Requested => run.api.call(&ask).await.map(drop),
-        CancelReason::Parked => cancel_if_it_waits(&run, &fleet, due, &ask).await,
+        CancelReason::Requested => session.api.call(&ask).await.map(drop),
+        CancelReason::Parked => cancel_if_it_waits(&session, &fleet, due, &ask).await,
     };
     match answer {
         Err(CallError::Fatal(error)) => Err(error),
         Err(CallError::Service(e)) if e.status == 403 => {
-            run.tally
-                .notice(format!("action {} cannot be cancelled: {e}", due.action));
+            session.counters
+                .notify(format!("action {} cannot be cancelled: {e}", due.action));
             fleet.lock().cancel_refused(due.place);
             Ok(())
         }
@@ -248,20 +248,20 @@ async fn cancel(
 
 /// A device may have come while the call waited for its budget or for the host.
 async fn cancel_if_it_waits(
-    run: &Run,
+    session: &CollectSession,
     fleet: &FleetRunner,
     due: SessionCancel,
-    ask: &Ask,
+    ask: &ApiRequest,
 ) -> Result<(), CallError> {
-    let (ticket, token) = run.api.ready(ApiCall::Cancel).await?;
-    let now = run.clock.now();
+    let (ticket, token) = session.api.acquire(ApiCall::Cancel).await?;
+    let now = session.clock.now();
     if !fleet.lock().still_waits(due.place, due.action, now) {
-        ticket.unsent();
+        ticket.release_unused();
         return Ok(());
     }
-    match run.api.send(ask, ticket, &token).await {
+    match session.api.send(ask, ticket, &token).await {
         Err(CallError::Service(e)) if e.status == 401 => {
-            let renewed = run.api.signer.renew(&token).await;
+            let renewed = session.api.tokens.renew(&token).await;
             renewed.map(drop).map_err(CallError::Fatal)
         }
         answer => answer.map(drop),

@@ -16,17 +16,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, WallTime};
 use crate::fetch::collector;
-use crate::fetch::collector::Run;
+use crate::fetch::collector::CollectSession;
 use crate::fetch::poll_interval;
-use crate::fetch::poll_interval::{Delay, ToCome};
+use crate::fetch::poll_interval::{ResultDelay, ExpectedResults};
 use crate::fleet::plan::lower_bound::SESSIONS_MAX;
 use crate::fleet::record::to_value;
 use crate::fleet::report::{FleetReport, report};
 use crate::fleet::schedule::Schedule;
 use crate::fleet::{FleetRecord, RunRecord, RunState, TYPICAL_SESSION_TIME};
-use crate::service::rate_limit::{Room, STARTS_PER_MINUTE};
+use crate::service::rate_limit::{CallCapacity, STARTS_PER_MINUTE};
 use crate::{CollectError, CollectSettings, Events, ResultSink, Secret, SinkError};
 use evidence::{Action, ActionId};
 
@@ -85,7 +85,7 @@ impl TokenRejections {
 #[derive(Default)]
 struct ResultPacing {
     every: Duration,
-    delay: Delay,
+    delay: ResultDelay,
 }
 
 /// Runs a fleet to its end and collects what comes of it; the same for a run
@@ -94,7 +94,7 @@ struct ResultPacing {
 pub async fn run_fleet(
     settings: CollectSettings,
     state: RunState,
-    vault: Arc<dyn ResultSink>,
+    sink: Arc<dyn ResultSink>,
     record: Arc<dyn FleetRecord>,
     events: Events,
     stop: watch::Receiver<bool>,
@@ -104,7 +104,7 @@ pub async fn run_fleet(
     settings.filter.comment = Some(state.run.id.mark_prefix());
     let fleet = Arc::new(FleetRunner::new(state, record, clock));
     let (collected, failure) =
-        collector::pump(settings, vault, events, stop, Some(fleet.clone())).await;
+        collector::pump(settings, sink, events, stop, Some(fleet.clone())).await;
     let head = fleet.lock_head().clone();
     let report = report(&head, &fleet.lock(), clock, collected);
     (report, failure)
@@ -162,12 +162,12 @@ impl FleetRunner {
         schedule.is_parked(action) || schedule.is_shown_by_half(action)
     }
 
-    pub fn saw<'a>(&self, actions: impl Iterator<Item = &'a Action>, now: Moment) {
+    pub fn saw<'a>(&self, actions: impl Iterator<Item = &'a Action>, now: WallTime) {
         let mut schedule = self.lock();
         actions.for_each(|action| schedule.saw(action, now));
     }
 
-    pub fn listed(&self, date: Option<Timestamp>, began: Moment, now: Moment) {
+    pub fn listed(&self, date: Option<Timestamp>, began: WallTime, now: WallTime) {
         self.lock().listed(date, began, now);
         self.happened.notify_waiters();
     }
@@ -182,16 +182,16 @@ impl FleetRunner {
 
     /// Works out anew how results are asked for: so long after a command's
     /// end, and then as often. `queued`: results of commands that are over.
-    pub fn pace_asking(&self, rooms: &[Room], queued: u64) -> Duration {
+    pub fn pace_asking(&self, capacities: &[CallCapacity], queued: u64) -> Duration {
         let (devices, results) = self.lock().to_come();
         let sessions_a_minute = SESSIONS_MAX as f64 * 60.0 / TYPICAL_SESSION_TIME.as_secs_f64();
-        let to_come = ToCome {
+        let to_come = ExpectedResults {
             queued,
             later: results,
             a_minute: sessions_a_minute * results as f64 / devices.max(1) as f64,
         };
         let mut asking = self.lock_asking();
-        asking.every = poll_interval::step(rooms, to_come, asking.delay.mean());
+        asking.every = poll_interval::step(capacities, to_come, asking.delay.mean());
         asking.every
     }
 
@@ -200,9 +200,9 @@ impl FleetRunner {
     }
 
     /// A result was there so long after its command's end, and not yet when it
-    /// was asked for `in_vain`.
-    pub fn met(&self, in_vain: Option<Duration>, there: Duration) {
-        self.lock_asking().delay.met(in_vain, there);
+    /// was asked for `last_miss`.
+    pub fn met(&self, last_miss: Option<Duration>, there: Duration) {
+        self.lock_asking().delay.met(last_miss, there);
     }
 
     fn lock_asking(&self) -> MutexGuard<'_, ResultPacing> {
@@ -230,14 +230,14 @@ impl FleetRunner {
         looked
             .await
             .map_err(|e| CollectError::Worker(e.to_string()))?
-            .map_err(|e| CollectError::vault("look up the actions of the run", e))
+            .map_err(|e| CollectError::sink("look up the actions of the run", e))
     }
 
     /// Notes whose run it is, or refuses one of another tenant or application:
     /// there its sessions would look forgotten and its machines unknown.
-    async fn check_owner(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
+    async fn check_owner(self: &Arc<Self>, session: &CollectSession) -> Result<(), CollectError> {
         let check = || async {
-            let Some(owner) = owner(run).await? else {
+            let Some(owner) = owner(session).await? else {
                 return Ok(());
             };
             let known = self.lock_head().owner.clone();
@@ -249,7 +249,7 @@ impl FleetRunner {
                 Some(_) => Ok(()),
                 None => {
                     self.lock_head().owner = Some(owner);
-                    self.keep_head(run).await
+                    self.keep_head(session).await
                 }
             }
         };
@@ -257,12 +257,12 @@ impl FleetRunner {
     }
 
     /// Writes what has changed; returns once it is durable.
-    async fn keep(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
-        self.write(run, Self::write_changed).await
+    async fn keep(self: &Arc<Self>, session: &CollectSession) -> Result<(), CollectError> {
+        self.write(session, Self::write_changed).await
     }
 
-    async fn keep_head(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
-        self.write(run, Self::write_head).await
+    async fn keep_head(self: &Arc<Self>, session: &CollectSession) -> Result<(), CollectError> {
+        self.write(session, Self::write_head).await
     }
 
     fn write_changed(&self) -> Result<(), SinkError> {
@@ -296,7 +296,7 @@ impl FleetRunner {
     /// Writes on a thread of its own, waiting while the disk is full.
     async fn write(
         self: &Arc<Self>,
-        run: &Run,
+        session: &CollectSession,
         write: fn(&Self) -> Result<(), SinkError>,
     ) -> Result<(), CollectError> {
         loop {
@@ -304,9 +304,9 @@ impl FleetRunner {
             let written = tokio::task::spawn_blocking(move || write(&fleet)).await;
             match written.map_err(|e| CollectError::Worker(e.to_string()))? {
                 Ok(()) => return Ok(()),
-                Err(SinkError::DiskFull) if !run.is_halted() => run.wait_for_room(0).await,
+                Err(SinkError::DiskFull) if !session.is_halted() => session.wait_for_space(0).await,
                 Err(error) => {
-                    return Err(CollectError::vault(
+                    return Err(CollectError::sink(
                         "keep the record of the fleet run",
                         error,
                     ));
@@ -328,8 +328,8 @@ impl FleetRunner {
 
 /// Tenant and application as the token tells them, or as was typed; `None`
 /// where neither says.
-async fn owner(run: &Run) -> Result<Option<String>, CollectError> {
-    let (tenant, application) = run.api.signer.identity().await?;
+async fn owner(session: &CollectSession) -> Result<Option<String>, CollectError> {
+    let (tenant, application) = session.api.tokens.identity().await?;
     let both = tenant.zip(application);
     Ok(both.map(|(tenant, application)| format!("{tenant} {application}").to_ascii_lowercase()))
 }

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Moment;
-use crate::fetch::collector::Run;
+use crate::clock::WallTime;
+use crate::fetch::collector::CollectSession;
 use crate::fetch::poller::LOOK_BACK;
 use crate::fleet::plan::inventory;
 use crate::fleet::runner::FleetRunner;
 use crate::fleet::schedule::ReconcileQuery;
-use crate::service::api::{Ask, CallError};
+use crate::service::api::{ApiRequest, CallError};
 use crate::service::entity_list::read_entities;
-use crate::service::list::{IDS_PER_QUERY, quoted};
+use crate::service::list::{IDS_PER_QUERY, odata_string};
 use crate::{ApiCall, CollectError};
 use evidence::Action;
 
@@ -23,22 +23,22 @@ const MANY_MACHINES_EVERY: Duration = Duration::from_secs(300);
 /// More parked devices than this are not asked for by their ids.
 const PARKED_BY_ID_MAX: usize = 100;
 
-pub async fn look_at_unseen(run: &Run, fleet: &Arc<FleetRunner>) {
-    let unseen = fleet.lock().take_unseen(run.clock.now());
+pub async fn look_at_unseen(session: &CollectSession, fleet: &Arc<FleetRunner>) {
+    let unseen = fleet.lock().take_unseen(session.clock.now());
     for (place, id) in unseen {
-        let ask = Ask::get(
+        let ask = ApiRequest::get(
             ApiCall::Action,
-            run.api.url(&format!("machineactions/{id}")),
+            session.api.url(&format!("machineactions/{id}")),
         );
-        match run.api.call(&ask).await {
+        match session.api.call(&ask).await {
             Ok(answer) => {
                 if let Ok(action) = Action::from_json(&answer.body) {
-                    fleet.keep_found(run, &action, answer.body).await;
-                    fleet.lock().saw(&action, run.clock.now());
+                    fleet.keep_found(session, &action, answer.body).await;
+                    fleet.lock().saw(&action, session.clock.now());
                 }
             }
             Err(CallError::Service(e)) if e.status == 404 => {
-                fleet.lock().unknown(place, run.clock.now());
+                fleet.lock().unknown(place, session.clock.now());
             }
             Err(_) => {}
         }
@@ -46,7 +46,7 @@ pub async fn look_at_unseen(run: &Run, fleet: &Arc<FleetRunner>) {
 }
 
 /// Whether parked devices were seen again; returns when to look next.
-pub async fn look_for_parked(run: &Run, fleet: &Arc<FleetRunner>) -> Moment {
+pub async fn look_for_parked(session: &CollectSession, fleet: &Arc<FleetRunner>) -> WallTime {
     let parked = fleet.lock().parked();
     let many = parked.len() > PARKED_BY_ID_MAX;
     let filters: Vec<Option<String>> = if many {
@@ -57,7 +57,7 @@ pub async fn look_for_parked(run: &Run, fleet: &Arc<FleetRunner>) -> Moment {
     };
     for filter in filters {
         // What fails is looked at again next time.
-        if let Ok((machines, _)) = inventory::list_machines(&run.api, filter.as_deref()).await {
+        if let Ok((machines, _)) = inventory::list_machines(&session.api, filter.as_deref()).await {
             fleet.lock().saw_machines(&machines);
         }
     }
@@ -66,25 +66,25 @@ pub async fn look_for_parked(run: &Run, fleet: &Arc<FleetRunner>) -> Moment {
     } else {
         MACHINES_EVERY
     };
-    run.clock.now().after(run.clock.real(wait))
+    session.clock.now().after(session.clock.real(wait))
 }
 
 fn any_id(ids: &[String]) -> String {
     let any: Vec<_> = ids
         .iter()
-        .map(|id| format!("id eq {}", quoted(id)))
+        .map(|id| format!("id eq {}", odata_string(id)))
         .collect();
     any.join(" or ")
 }
 
 /// Starts whose answer was lost, on the machines they were sent to. What fails
 /// is looked for again next time.
-pub async fn look_for_lost(run: &Run, fleet: &FleetRunner) {
-    let due = fleet.lock().due_to_look(run.clock.now());
+pub async fn look_for_lost(session: &CollectSession, fleet: &FleetRunner) {
+    let due = fleet.lock().due_to_look(session.clock.now());
     for look in due {
-        let began = run.clock.now();
-        if show_created_on(run, fleet, &look).await.is_ok() {
-            fleet.lock().looked(look.place, began, run.clock.now());
+        let began = session.clock.now();
+        if show_created_on(session, fleet, &look).await.is_ok() {
+            fleet.lock().looked(look.place, began, session.clock.now());
         }
     }
 }
@@ -95,26 +95,26 @@ pub async fn look_for_lost(run: &Run, fleet: &FleetRunner) {
 /// **Errors**: also where the list was not read to its end, since what stands
 /// behind may be what is looked for.
 async fn show_created_on(
-    run: &Run,
+    session: &CollectSession,
     fleet: &FleetRunner,
     look: &ReconcileQuery,
 ) -> Result<(), CollectError> {
-    let mut filter = format!("machineId eq {}", quoted(&look.machine_id));
+    let mut filter = format!("machineId eq {}", odata_string(&look.machine_id));
     let from = look.from.and_then(|from| from.checked_sub(LOOK_BACK).ok());
     if let Some(from) = from {
         filter.push_str(&format!(" and creationDateTimeUtc ge {from}"));
     }
-    let mut url = run.api.url("machineactions");
+    let mut url = session.api.url("machineactions");
     url.set_query(Some(&format!("$filter={filter}")));
-    let (values, _) = read_entities(&run.api, ApiCall::List, url).await?;
+    let (values, _) = read_entities(&session.api, ApiCall::List, url).await?;
     for value in values {
         let Ok(action) = Action::from_value(&value) else {
             continue;
         };
         if fleet.lock().is_ours(&action) {
             let json = value.to_string().into_bytes();
-            fleet.keep_found(run, &action, json).await;
-            fleet.lock().saw(&action, run.clock.now());
+            fleet.keep_found(session, &action, json).await;
+            fleet.lock().saw(&action, session.clock.now());
         }
     }
     Ok(())

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fetch::collector::Run;
+use crate::fetch::collector::CollectSession;
 use crate::fleet::plan::step::start_path;
 use crate::fleet::runner::{FleetRunner, IN_FLIGHT_MAX, TokenRejections};
 use crate::fleet::schedule::{SessionStart, StartResponse};
-use crate::service::api::{Ask, CallError};
-use crate::service::rate_limit::Ticket;
+use crate::service::api::{ApiRequest, CallError};
+use crate::service::rate_limit::CallPermit;
 use crate::{ApiCall, CollectError, Secret, ServiceError};
 use evidence::Action;
 
@@ -20,51 +20,51 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 const REFUSED_TOKENS_MAX: u32 = 3;
 
 /// Starts sessions until the run halts or is at rest.
-pub(crate) async fn start_all(run: Arc<Run>, fleet: Arc<FleetRunner>) {
-    let started = run.unless_halted(start_each(&run, &fleet)).await;
+pub(crate) async fn start_all(session: Arc<CollectSession>, fleet: Arc<FleetRunner>) {
+    let started = session.unless_halted(start_each(&session, &fleet)).await;
     if let Some(Err(error)) = started {
-        run.fail(error);
+        session.fail(error);
     }
     // What is under way ends by itself, or is left after a while.
     let _ = fleet.in_flight.acquire_many(IN_FLIGHT_MAX as u32).await;
-    if let Err(error) = fleet.keep(&run).await {
-        run.fail(error);
+    if let Err(error) = fleet.keep(&session).await {
+        session.fail(error);
     }
 }
 
-async fn start_each(run: &Arc<Run>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
-    fleet.check_owner(run).await?;
-    while !run.queue.is_closed() {
-        if !fleet.lock().could_start(run.clock.now()) {
-            fleet.pause(run.clock).await;
+async fn start_each(session: &Arc<CollectSession>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+    fleet.check_owner(session).await?;
+    while !session.queue.is_closed() {
+        if !fleet.lock().could_start(session.clock.now()) {
+            fleet.pause(session.clock).await;
             continue;
         }
         let permit = fleet.in_flight.clone().acquire_owned().await;
         // The token first: what waits for one keeps no place in the budget,
         // which would be over by the time it leaves.
-        let ready = run.api.ready(ApiCall::Run).await;
-        let (ticket, token) = ready.map_err(|e| e.into_fatal(ApiCall::Run, &run.api.host))?;
+        let ready = session.api.acquire(ApiCall::Run).await;
+        let (ticket, token) = ready.map_err(|e| e.into_fatal(ApiCall::Run, &session.api.host))?;
         // What could be started when the wait began may not be now.
-        let Some(start) = fleet.lock().next_start(run.clock.now()) else {
-            ticket.unsent();
+        let Some(start) = fleet.lock().next_start(session.clock.now()) else {
+            ticket.release_unused();
             continue;
         };
         let held = UnsentStart {
-            run: run.clone(),
+            session: session.clone(),
             fleet: fleet.clone(),
             place: start.place,
             ticket: Some(ticket),
         };
-        fleet.keep(run).await?;
+        fleet.keep(session).await?;
         let Some(ticket) = held.leave() else {
             continue;
         };
-        let (run, fleet) = (run.clone(), fleet.clone());
+        let (session, fleet) = (session.clone(), fleet.clone());
         tokio::spawn(async move {
             let _permit = permit;
             tokio::select! {
-                () = send(&run, &fleet, start, ticket, &token) => {}
-                () = run.halted_for(LAST_ANSWERS) => {}
+                () = send(&session, &fleet, start, ticket, &token) => {}
+                () = session.halted_for(LAST_ANSWERS) => {}
             }
         });
     }
@@ -74,25 +74,25 @@ async fn start_each(run: &Arc<Run>, fleet: &Arc<FleetRunner>) -> Result<(), Coll
 /// A start between its decision and its request. Where it is dropped before
 /// it leaves, it never was sent, and nobody need look for it.
 struct UnsentStart {
-    run: Arc<Run>,
+    session: Arc<CollectSession>,
     fleet: Arc<FleetRunner>,
     place: u32,
-    ticket: Option<Ticket>,
+    ticket: Option<CallPermit>,
 }
 
 impl UnsentStart {
     /// `None` where the record took so long that the budget would no longer
     /// count the request.
-    fn leave(mut self) -> Option<Ticket> {
-        self.ticket.take_if(|ticket| ticket.is_good())
+    fn leave(mut self) -> Option<CallPermit> {
+        self.ticket.take_if(|ticket| ticket.is_valid())
     }
 }
 
 impl Drop for UnsentStart {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            ticket.unsent();
-            let now = self.run.clock.now();
+            ticket.release_unused();
+            let now = self.session.clock.now();
             self.fleet
                 .lock()
                 .answered(self.place, StartResponse::NotSent, now);
@@ -102,46 +102,46 @@ impl Drop for UnsentStart {
 
 /// Sends one start and tells the schedule what came of it.
 async fn send(
-    run: &Run,
+    session: &CollectSession,
     fleet: &Arc<FleetRunner>,
     start: SessionStart,
-    ticket: Ticket,
+    ticket: CallPermit,
     token: &Secret,
 ) {
     let body = start.body.to_string().into_bytes();
-    let url = run.api.url(&start_path(&start.machine_id));
-    let ask = Ask::post(ApiCall::Run, url, body);
-    let answer = match ask_once(run, fleet, &ask, ticket, token).await {
+    let url = session.api.url(&start_path(&start.machine_id));
+    let ask = ApiRequest::post(ApiCall::Run, url, body);
+    let answer = match ask_once(session, fleet, &ask, ticket, token).await {
         Ok(body) => match Action::from_json(&body) {
             Ok(action) => {
                 // The answer to a start is evidence, too.
-                fleet.keep_found(run, &action, body).await;
+                fleet.keep_found(session, &action, body).await;
                 StartResponse::Created(Box::new(action))
             }
             Err(_) => StartResponse::Missing,
         },
         Err(answer) => answer,
     };
-    let now = run.clock.now();
+    let now = session.clock.now();
     fleet.lock().answered(start.place, answer, now);
-    if let Err(error) = fleet.keep(run).await {
-        run.fail(error);
+    if let Err(error) = fleet.keep(session).await {
+        session.fail(error);
     }
     fleet.happened.notify_waiters();
 }
 
 async fn ask_once(
-    run: &Run,
+    session: &CollectSession,
     fleet: &FleetRunner,
-    ask: &Ask,
-    ticket: Ticket,
+    ask: &ApiRequest,
+    ticket: CallPermit,
     token: &Secret,
 ) -> Result<Vec<u8>, StartResponse> {
     let fatal = |error: CollectError, answer: StartResponse| {
-        run.fail(error);
+        session.fail(error);
         answer
     };
-    let error = match run.api.send(ask, ticket, token).await {
+    let error = match session.api.send(ask, ticket, token).await {
         Ok(answer) => {
             *fleet.lock_refused() = TokenRejections::default();
             return Ok(answer.body);
@@ -150,10 +150,10 @@ async fn ask_once(
     };
     Err(match error {
         CallError::Throttled => StartResponse::Throttled,
-        CallError::Lost(_) => StartResponse::NotSent,
-        CallError::Broken(_) | CallError::Odd(_) | CallError::BadLink(_) => StartResponse::Missing,
+        CallError::NoConnection(_) => StartResponse::NotSent,
+        CallError::Interrupted(_) | CallError::Unexpected(_) | CallError::InvalidLink(_) => StartResponse::Missing,
         CallError::Fatal(error) => fatal(error, StartResponse::NotSent),
-        CallError::Service(e) if e.status == 401 => match run.api.signer.renew(token).await {
+        CallError::Service(e) if e.status == 401 => match session.api.tokens.renew(token).await {
             Ok(next) if fleet.lock_refused().count(token, &next) <= REFUSED_TOKENS_MAX => {
                 StartResponse::NotSent
             }
@@ -164,7 +164,7 @@ async fn ask_once(
         // Whoever refuses without the service's words may stand between it and
         // us, and have passed the start on.
         CallError::Service(service) if service.code.is_empty() && service.status == 403 => {
-            fatal(refused(run, service), StartResponse::Missing)
+            fatal(refused(session, service), StartResponse::Missing)
         }
         CallError::Service(e) if e.code.is_empty() => StartResponse::Missing,
         CallError::Service(e) if e.code.eq_ignore_ascii_case("ActiveRequestAlreadyExists") => {
@@ -173,16 +173,16 @@ async fn ask_once(
         // Only this one is about the device; any other is about us, and every
         // further start would be refused as well.
         CallError::Service(service) if service.status == 403 && !is_about_device(&service) => {
-            fatal(refused(run, service), StartResponse::NotSent)
+            fatal(refused(session, service), StartResponse::NotSent)
         }
         CallError::Service(e) => StartResponse::Rejected(e.to_string()),
     })
 }
 
-fn refused(run: &Run, service: ServiceError) -> CollectError {
+fn refused(session: &CollectSession, service: ServiceError) -> CollectError {
     CollectError::Service {
-        call: ApiCall::Run.doing(),
-        host: run.api.host.clone(),
+        call: ApiCall::Run.description(),
+        host: session.api.host.clone(),
         service,
     }
 }

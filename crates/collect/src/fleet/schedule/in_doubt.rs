@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::fleet::schedule::watching::UNKNOWN;
 use crate::fleet::schedule::{
-    DeviceState, LISTS_MIN, LOST_DOUBLINGS_MAX, Moment, Outcome, Schedule,
+    DeviceState, LISTS_MIN, LOST_DOUBLINGS_MAX, WallTime, Outcome, Schedule,
 };
 use evidence::Time;
 
@@ -31,7 +31,7 @@ impl Schedule {
     /// The answer to a start is lost. One after the other holds the rest back
     /// for a while: an outage is to leave few in doubt. What was under way
     /// together is lost together and counts once.
-    pub(crate) fn lose(&mut self, place: u32, now: Moment) {
+    pub(crate) fn lose(&mut self, place: u32, now: WallTime) {
         self.set(place, DeviceState::InDoubt { since: now });
         let sent = self.attempt(place).map_or(now, |attempt| attempt.sent);
         if sent < self.last_lost {
@@ -52,7 +52,7 @@ impl Schedule {
     }
 
     /// A list that might have shown a lost start was read to its end.
-    pub(crate) fn count_list(&mut self, place: u32, began: Moment) {
+    pub(crate) fn count_list(&mut self, place: u32, began: WallTime) {
         if let Some(device) = self.device_mut(place)
             && let DeviceState::InDoubt { since } = device.record.state
             && began > since
@@ -62,14 +62,14 @@ impl Schedule {
     }
 
     /// Machines whose own lists are due.
-    pub fn due_to_look(&mut self, now: Moment) -> Vec<ReconcileQuery> {
+    pub fn due_to_look(&mut self, now: WallTime) -> Vec<ReconcileQuery> {
         let lost: Vec<u32> = self.open.union(&self.unresolved).copied().collect();
         lost.into_iter()
             .filter_map(|place| self.look_at(place, now))
             .collect()
     }
 
-    fn look_at(&mut self, place: u32, now: Moment) -> Option<ReconcileQuery> {
+    fn look_at(&mut self, place: u32, now: WallTime) -> Option<ReconcileQuery> {
         let times = self.times;
         let device = self.device_mut(place)?;
         let wait = match &device.record.state {
@@ -91,7 +91,7 @@ impl Schedule {
 
     /// A machine's own list was read to its end, and what it showed was told;
     /// it began at `began`.
-    pub fn looked(&mut self, place: u32, began: Moment, now: Moment) {
+    pub fn looked(&mut self, place: u32, began: WallTime, now: WallTime) {
         let lost_for = self.times.lost_for;
         let Some(device) = self.device_mut(place) else {
             return;
@@ -144,7 +144,7 @@ impl Schedule {
         if !is_lost || device.cancel_asked {
             return false;
         }
-        device.look_again_at = Moment::default();
+        device.look_again_at = WallTime::default();
         device.lists = 0;
         let Some(attempt) = device.record.attempts.last_mut() else {
             return false;

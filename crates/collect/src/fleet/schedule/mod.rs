@@ -25,7 +25,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Clock, Moment, between};
+use crate::clock::{Clock, WallTime, between};
 use crate::fleet::device::{CancelReason, DeviceRecord, DeviceState, Outcome, StartAttempt};
 use crate::fleet::sessions::SessionLimit;
 use crate::fleet::{RunId, RunRecord};
@@ -131,22 +131,22 @@ struct ScheduledDevice {
     /// The service's word for its open session.
     is_pending: bool,
     /// When a list or an answer last showed its session.
-    shown: Moment,
+    shown: WallTime,
     /// Times since then that the service did not know it by its id.
     unknown: u32,
     /// First shown as succeeded with commands that are not completed.
-    half_since: Option<Moment>,
+    half_since: Option<WallTime>,
     /// When it is asked for by its id next.
-    ask_again_at: Moment,
+    ask_again_at: WallTime,
     /// Lists that might have shown a lost start.
     lists: u32,
     /// When its machine's own list is asked for next.
-    look_again_at: Moment,
-    cancel_again_at: Moment,
+    look_again_at: WallTime,
+    cancel_again_at: WallTime,
     /// Starts met with another session on the device.
     busy: u32,
     /// The first of them in a row.
-    busy_since: Option<Moment>,
+    busy_since: Option<WallTime>,
     cancel_asked: bool,
 }
 
@@ -158,7 +158,7 @@ pub(crate) struct Schedule {
     devices: Vec<ScheduledDevice>,
     by_action: HashMap<ActionId, u32>,
     ready: BTreeSet<(bool, u32)>,
-    later: BTreeSet<(Moment, u32)>,
+    later: BTreeSet<(WallTime, u32)>,
     open: BTreeSet<u32>,
     away: BTreeSet<u32>,
     unresolved: BTreeSet<u32>,
@@ -169,8 +169,8 @@ pub(crate) struct Schedule {
     sessions: SessionLimit,
     /// Answers to starts lost in a row, and until when that holds others back.
     lost_in_a_row: u32,
-    last_lost: Moment,
-    hold_until: Moment,
+    last_lost: WallTime,
+    hold_until: WallTime,
     /// Sessions given up in a row as not known to the service.
     unknown_in_a_row: usize,
     /// That lists leave out our sessions is told once.
@@ -178,9 +178,9 @@ pub(crate) struct Schedule {
     /// Before the first list nobody knows who holds sessions.
     has_listed: bool,
     /// When the latest session began that its device took up.
-    taken_up: Moment,
+    taken_up: WallTime,
     /// When the last list began.
-    list_began: Moment,
+    list_began: WallTime,
     /// The service's clock at the last list.
     listed_at: Option<Timestamp>,
     pub is_paused: bool,
@@ -192,7 +192,7 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// A fresh run or one that is gone on with: what was being sent when its
     /// process ended is looked for, and what was unresolved once more.
-    pub fn new(run: &RunRecord, devices: Vec<DeviceRecord>, clock: Clock, now: Moment) -> Self {
+    pub fn new(run: &RunRecord, devices: Vec<DeviceRecord>, clock: Clock, now: WallTime) -> Self {
         let times = ScheduleLimits::new(run.rules, clock);
         let mut schedule = Self {
             id: run.id,
@@ -210,13 +210,13 @@ impl Schedule {
             others_listing: HashMap::new(),
             sessions: SessionLimit::new(times.again_after),
             lost_in_a_row: 0,
-            last_lost: Moment::default(),
-            hold_until: Moment::default(),
+            last_lost: WallTime::default(),
+            hold_until: WallTime::default(),
             unknown_in_a_row: 0,
             is_blind_told: false,
             has_listed: false,
-            taken_up: Moment::default(),
-            list_began: Moment::default(),
+            taken_up: WallTime::default(),
+            list_began: WallTime::default(),
             listed_at: None,
             is_paused: run.is_paused,
             is_cancelled: false,
@@ -234,7 +234,7 @@ impl Schedule {
 
     fn add(&mut self, place: u32, mut record: DeviceRecord) {
         if record.state == DeviceState::Starting || record.is_in_doubt() {
-            let since = record.attempts.last().map_or(Moment::default(), |a| a.sent);
+            let since = record.attempts.last().map_or(WallTime::default(), |a| a.sent);
             record.state = DeviceState::InDoubt { since };
         }
         for action in record.actions() {
@@ -245,13 +245,13 @@ impl Schedule {
             likely_away: record.planned.likely_away,
             record,
             is_pending: false,
-            shown: Moment::default(),
+            shown: WallTime::default(),
             unknown: 0,
             half_since: None,
-            ask_again_at: Moment::default(),
+            ask_again_at: WallTime::default(),
             lists: 0,
-            look_again_at: Moment::default(),
-            cancel_again_at: Moment::default(),
+            look_again_at: WallTime::default(),
+            cancel_again_at: WallTime::default(),
             busy: 0,
             busy_since: None,
             cancel_asked: cancelling == Some(CancelReason::Requested),
@@ -298,7 +298,7 @@ impl Schedule {
         self.changed.insert(place);
     }
 
-    fn settle(&mut self, place: u32, outcome: Outcome, detail: impl Into<String>, at: Moment) {
+    fn settle(&mut self, place: u32, outcome: Outcome, detail: impl Into<String>, at: WallTime) {
         let detail = detail.into();
         self.set(
             place,
@@ -310,7 +310,7 @@ impl Schedule {
         );
     }
 
-    fn wait(&mut self, place: u32, not_before: Option<Moment>, why: Option<String>) {
+    fn wait(&mut self, place: u32, not_before: Option<WallTime>, why: Option<String>) {
         self.set(place, DeviceState::Queued { not_before, why });
     }
 

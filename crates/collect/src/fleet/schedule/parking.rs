@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::fleet::MachineInfo;
 use crate::fleet::device::CancelReason;
-use crate::fleet::schedule::{DeviceState, Moment, Outcome, Schedule};
+use crate::fleet::schedule::{DeviceState, WallTime, Outcome, Schedule};
 use evidence::{ActionId, Time};
 
 /// A session to be cancelled.
@@ -19,7 +19,7 @@ pub(crate) struct SessionCancel {
 /// An open session that its device has not taken up.
 struct PendingSession {
     place: u32,
-    since: Moment,
+    since: WallTime,
     /// From its start to when it was last shown to wait.
     seen_for: Duration,
     likely_away: bool,
@@ -28,7 +28,7 @@ struct PendingSession {
 impl Schedule {
     /// Sessions to be cancelled now. That they are must be in the record
     /// before the requests leave.
-    pub fn due_to_cancel(&mut self, now: Moment) -> Vec<SessionCancel> {
+    pub fn due_to_cancel(&mut self, now: WallTime) -> Vec<SessionCancel> {
         let mut places = self.overdue();
         places.extend(self.asked());
         places
@@ -37,7 +37,7 @@ impl Schedule {
             .collect()
     }
 
-    fn cancel_one(&mut self, place: u32, why: CancelReason, now: Moment) -> Option<SessionCancel> {
+    fn cancel_one(&mut self, place: u32, why: CancelReason, now: WallTime) -> Option<SessionCancel> {
         let again_at = now.after(self.times.again_after);
         let device = self.device_mut(place)?;
         if now < device.cancel_again_at {
@@ -85,7 +85,7 @@ impl Schedule {
 
     /// Whether a session that was to be cancelled for its device's sake still
     /// waits, as far as is known: the call may have been held up for long.
-    pub fn still_waits(&self, place: u32, action: ActionId, now: Moment) -> bool {
+    pub fn still_waits(&self, place: u32, action: ActionId, now: WallTime) -> bool {
         let is_current = self
             .attempt(place)
             .is_some_and(|a| a.action == Some(action));
@@ -95,7 +95,7 @@ impl Schedule {
     }
 
     /// The session of a device that is away is gone.
-    pub(crate) fn park(&mut self, place: u32, now: Moment) {
+    pub(crate) fn park(&mut self, place: u32, now: WallTime) {
         if self.is_given_up(place, now) {
             let why = "seen now and then, and took up no session";
             return self.settle(place, Outcome::Away, why, now);
@@ -124,7 +124,7 @@ impl Schedule {
 
     /// Counted from its first session: one that is seen but never takes a
     /// session up must have an end, too.
-    pub(crate) fn is_given_up(&self, place: u32, now: Moment) -> bool {
+    pub(crate) fn is_given_up(&self, place: u32, now: WallTime) -> bool {
         let first = self.device(place).and_then(|d| d.record.attempts.first());
         first.is_some_and(|first| now.since(first.sent) >= self.times.away_max)
     }
@@ -133,7 +133,7 @@ impl Schedule {
     /// asked for again, unless a person does.
     pub fn cancel_refused(&mut self, place: u32) {
         if let Some(device) = self.device_mut(place) {
-            device.cancel_again_at = Moment(u64::MAX);
+            device.cancel_again_at = WallTime(u64::MAX);
         }
     }
 
@@ -199,12 +199,12 @@ impl Schedule {
     }
 
     /// A person wants one device left out.
-    pub fn cancel_device(&mut self, place: u32, now: Moment) {
+    pub fn cancel_device(&mut self, place: u32, now: WallTime) {
         let Some(device) = self.device_mut(place) else {
             return;
         };
         device.cancel_asked = true;
-        device.cancel_again_at = Moment::default();
+        device.cancel_again_at = WallTime::default();
         if device.record.is_open() {
             if let Some(attempt) = device.record.attempts.last_mut() {
                 attempt.cancelling = Some(CancelReason::Requested);
@@ -218,7 +218,7 @@ impl Schedule {
     }
 
     /// A person wants it all to end.
-    pub fn cancel_all(&mut self, now: Moment) {
+    pub fn cancel_all(&mut self, now: WallTime) {
         self.is_cancelled = true;
         for place in (1..).take(self.devices.len()) {
             self.cancel_device(place, now);

@@ -10,15 +10,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::ApiCall;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, WallTime};
 use crate::fleet::plan::lower_bound::{LowerBound, SESSIONS_MAX, Workload};
 use crate::fleet::record::{RunState, to_value};
 use crate::fleet::schedule::{
     DeviceState, FleetRules, Outcome, Schedule, SessionStart, StartResponse,
 };
 use crate::fleet::{FleetPlan, MachineInfo, PlannedDevice, RunId, SessionStep};
-use crate::service::call_log::{Ledger, Logged};
-use crate::service::rate_limit::{Pace, earliest};
+use crate::service::call_log::{CallHistory, LoggedCall};
+use crate::service::rate_limit::{CallTiming, earliest};
 use evidence::{Action, ActionId, Time};
 
 /// Seconds between lists.
@@ -103,7 +103,7 @@ pub struct World {
     // the driver
     schedule: Schedule,
     notes: BTreeMap<u32, Value>,
-    ledger: Ledger,
+    ledger: CallHistory,
     answers: Vec<(u64, u32, u64, StartResponse)>,
     next_id: u64,
     pub kills: u32,
@@ -113,8 +113,8 @@ pub struct World {
     pub notices: Vec<String>,
 }
 
-fn at(second: u64) -> Moment {
-    Moment((BEGIN + second) * 1_000_000)
+fn at(second: u64) -> WallTime {
+    WallTime((BEGIN + second) * 1_000_000)
 }
 
 fn stamp(second: u64) -> Timestamp {
@@ -165,7 +165,7 @@ impl World {
             most_sessions: 0,
             marks: Default::default(),
             session_seconds: 0,
-            ledger: Ledger::default(),
+            ledger: CallHistory::default(),
             answers: Vec::new(),
             next_id: 1,
             kills: 0,
@@ -299,7 +299,7 @@ impl World {
     }
 
     fn start(&mut self) {
-        let pace = Pace {
+        let pace = CallTiming {
             clock: Clock::new(1.0),
             call_timeout: Duration::from_secs(120),
         };
@@ -316,7 +316,7 @@ impl World {
             self.ledger
                 .calls
                 .retain(|c| now.since(c.sent) < Duration::from_secs(400));
-            self.ledger.calls.push(Logged {
+            self.ledger.calls.push(LoggedCall {
                 id: self.next_id,
                 call: ApiCall::Run,
                 sent: now,

@@ -4,7 +4,7 @@ use crate::fleet::plan::lower_bound::SESSIONS_MAX;
 use crate::fleet::plan::step::start_body;
 use crate::fleet::run_id::AttemptMark;
 use crate::fleet::schedule::{
-    BUSY_DOUBLINGS_MAX, DeviceState, Moment, Outcome, Schedule, StartAttempt,
+    BUSY_DOUBLINGS_MAX, DeviceState, WallTime, Outcome, Schedule, StartAttempt,
 };
 use evidence::{Action, Time};
 
@@ -35,13 +35,13 @@ pub(crate) enum StartResponse {
 
 impl Schedule {
     /// Whether a device could be started now, budgets aside.
-    pub fn could_start(&mut self, now: Moment) -> bool {
+    pub fn could_start(&mut self, now: WallTime) -> bool {
         self.next_place(now).is_some()
     }
 
     /// The next session to start. Its intention must be in the record before
     /// it leaves.
-    pub fn next_start(&mut self, now: Moment) -> Option<SessionStart> {
+    pub fn next_start(&mut self, now: WallTime) -> Option<SessionStart> {
         let place = self.next_place(now)?;
         let listed_before = self.listed_at.map(Time::from_instant);
         let device = self.device_mut(place)?;
@@ -67,7 +67,7 @@ impl Schedule {
         })
     }
 
-    fn next_place(&mut self, now: Moment) -> Option<u32> {
+    fn next_place(&mut self, now: WallTime) -> Option<u32> {
         self.wake(now);
         let has_room = self.sessions.has_room(self.sessions_open(), now);
         if self.is_paused || !self.has_listed || !has_room || now < self.hold_until {
@@ -96,7 +96,7 @@ impl Schedule {
     }
 
     /// Devices whose time has come are ready.
-    fn wake(&mut self, now: Moment) {
+    fn wake(&mut self, now: WallTime) {
         while let Some((at, place)) = self.later.first().copied() {
             if at > now {
                 return;
@@ -117,7 +117,7 @@ impl Schedule {
         machine.is_some_and(|id| self.others.values().any(|m| m.eq_ignore_ascii_case(id)))
     }
 
-    pub fn answered(&mut self, place: u32, answer: StartResponse, now: Moment) {
+    pub fn answered(&mut self, place: u32, answer: StartResponse, now: WallTime) {
         let is_sending = self
             .device(place)
             .is_some_and(|d| d.record.state == DeviceState::Starting);
@@ -141,7 +141,7 @@ impl Schedule {
     }
 
     /// Nothing has reached the service: as if it had never been tried.
-    fn unsend(&mut self, place: u32, not_before: Option<Moment>, why: Option<String>, now: Moment) {
+    fn unsend(&mut self, place: u32, not_before: Option<WallTime>, why: Option<String>, now: WallTime) {
         let cancelled = self.device(place).is_some_and(|d| d.cancel_asked);
         if let Some(device) = self.device_mut(place) {
             device.record.attempts.pop();
@@ -152,7 +152,7 @@ impl Schedule {
         self.wait(place, not_before, why);
     }
 
-    fn throttled(&mut self, place: u32, now: Moment) {
+    fn throttled(&mut self, place: u32, now: WallTime) {
         self.unsend(place, None, None, now);
         let (ours, others) = (self.open.len(), self.others.len());
         let open = ours + others;
@@ -164,7 +164,7 @@ impl Schedule {
         }
     }
 
-    fn busy(&mut self, place: u32, now: Moment) {
+    fn busy(&mut self, place: u32, now: WallTime) {
         let (again_after, at_most) = (self.times.again_after, self.times.away_max);
         let Some(device) = self.device_mut(place) else {
             return;

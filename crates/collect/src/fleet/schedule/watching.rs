@@ -5,13 +5,13 @@ use jiff::Timestamp;
 use crate::fleet::device::CancelReason;
 use crate::fleet::run_id::AttemptMark;
 use crate::fleet::schedule::{
-    DeviceState, Moment, Outcome, Schedule, ScheduledDevice, StartAttempt, UNKNOWN_MIN, UNSEEN_MAX,
+    DeviceState, WallTime, Outcome, Schedule, ScheduledDevice, StartAttempt, UNKNOWN_MIN, UNSEEN_MAX,
 };
 use evidence::{Action, ActionId, Command};
 
 impl Schedule {
     /// An action as a list showed it, whoever asked for it.
-    pub fn saw(&mut self, action: &Action, now: Moment) {
+    pub fn saw(&mut self, action: &Action, now: WallTime) {
         match self.place_of(action) {
             Some(place) => {
                 self.unknown_in_a_row = 0;
@@ -47,7 +47,7 @@ impl Schedule {
     }
 
     /// Links an action to the attempt that led to it.
-    pub(crate) fn adopt(&mut self, place: u32, action: &Action, now: Moment) {
+    pub(crate) fn adopt(&mut self, place: u32, action: &Action, now: WallTime) {
         if self.by_action.insert(action.id, place).is_some() {
             return;
         }
@@ -116,7 +116,7 @@ impl Schedule {
     }
 
     /// Takes over what the service says of a device's current session.
-    pub(crate) fn follow(&mut self, place: u32, action: &Action, now: Moment) {
+    pub(crate) fn follow(&mut self, place: u32, action: &Action, now: WallTime) {
         if !self.is_current(place, action.id) {
             return;
         }
@@ -144,7 +144,7 @@ impl Schedule {
 
     /// A session that succeeded with commands that did not complete is looked
     /// at again for a while: what a list shows may be half a moment old.
-    fn is_half_told(&mut self, place: u32, action: &Action, now: Moment) -> bool {
+    fn is_half_told(&mut self, place: u32, action: &Action, now: WallTime) -> bool {
         let half_for = self.times.look_every;
         if !action.status.eq_ignore_ascii_case("Succeeded") || self.missing(place, action) == 0 {
             return false;
@@ -171,7 +171,7 @@ impl Schedule {
         planned.saturating_sub(completed)
     }
 
-    fn end(&mut self, place: u32, action: &Action, now: Moment) {
+    fn end(&mut self, place: u32, action: &Action, now: WallTime) {
         let cancelling = self.attempt(place).and_then(|attempt| attempt.cancelling);
         let asked = self.device(place).is_some_and(|d| d.cancel_asked);
         let parked = cancelling == Some(CancelReason::Parked) && !asked;
@@ -206,7 +206,7 @@ impl Schedule {
 
     /// A list was read to its end; it began at `began`, which was `date` by
     /// the service's clock.
-    pub fn listed(&mut self, date: Option<Timestamp>, began: Moment, now: Moment) {
+    pub fn listed(&mut self, date: Option<Timestamp>, began: WallTime, now: WallTime) {
         self.others = std::mem::take(&mut self.others_listing);
         self.has_listed = true;
         self.list_began = began;
@@ -226,7 +226,7 @@ impl Schedule {
     /// Sessions that lists do not show: to be asked for by their ids. What is
     /// too old to be listed once it is over is asked for as soon as a list
     /// leaves it out.
-    pub fn take_unseen(&mut self, now: Moment) -> Vec<(u32, ActionId)> {
+    pub fn take_unseen(&mut self, now: WallTime) -> Vec<(u32, ActionId)> {
         let open: Vec<u32> = self.open.iter().copied().collect();
         let due = open.into_iter().filter_map(|place| {
             let is_old = self.is_old(place, now) && self.shown(place)? < self.list_began;
@@ -245,7 +245,7 @@ impl Schedule {
     }
 
     /// When an open session was last known to be there.
-    fn shown(&self, place: u32) -> Option<Moment> {
+    fn shown(&self, place: u32) -> Option<WallTime> {
         let device = self.device(place)?;
         match device.record.state {
             DeviceState::Open { since } => Some(device.shown.max(since)),
@@ -253,12 +253,12 @@ impl Schedule {
         }
     }
 
-    fn is_unseen(&self, place: u32, now: Moment) -> bool {
+    fn is_unseen(&self, place: u32, now: WallTime) -> bool {
         let shown = self.shown(place);
         shown.is_some_and(|shown| now.since(shown) >= self.times.unseen_for)
     }
 
-    fn is_old(&self, place: u32, now: Moment) -> bool {
+    fn is_old(&self, place: u32, now: WallTime) -> bool {
         let attempt = self.attempt(place);
         attempt.is_some_and(|attempt| now.since(attempt.sent) >= self.times.listed_for)
     }
@@ -277,7 +277,7 @@ impl Schedule {
     /// The service does not know a session of ours by its id. A fresh one is
     /// known to nobody for minutes, so it takes several looks, long after it
     /// was last there, until it is a person's to decide.
-    pub fn unknown(&mut self, place: u32, now: Moment) {
+    pub fn unknown(&mut self, place: u32, now: WallTime) {
         let Some(shown) = self.shown(place) else {
             return;
         };

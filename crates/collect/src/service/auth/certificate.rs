@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 
-use crate::clock::Moment;
+use crate::clock::WallTime;
 use crate::{CollectError, Secret};
 
 pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -30,7 +30,7 @@ pub(crate) fn assertion(
     path: &Path,
     client_id: &str,
     endpoint: &str,
-    now: Moment,
+    now: WallTime,
 ) -> Result<Secret, CollectError> {
     let refuse = |why: &str| CollectError::Certificate {
         path: path.to_path_buf(),
@@ -101,7 +101,7 @@ mod tests {
     fn an_assertion_is_signed_by_the_certificates_key() {
         let file = written(PEM);
         let endpoint = "https://login.example/t/oauth2/v2.0/token";
-        let now = Moment(1_770_000_000_000_000);
+        let now = WallTime(1_770_000_000_000_000);
         let token = assertion(file.path(), "client", endpoint, now).unwrap();
         let (signed, signature) = token.expose().rsplit_once('.').unwrap();
         let key = read_key(PEM.as_bytes()).unwrap();
@@ -130,7 +130,7 @@ mod tests {
     fn what_is_no_certificate_is_refused_and_not_shown() {
         let key = PEM.split("-----BEGIN CERTIFICATE").next().unwrap();
         for text in ["secret", key] {
-            let error = assertion(written(text).path(), "c", "e", Moment(0)).unwrap_err();
+            let error = assertion(written(text).path(), "c", "e", WallTime(0)).unwrap_err();
             let shown = format!("{error} {error:?}");
             assert!(
                 !shown.contains("secret") && !shown.contains("MII"),

@@ -9,7 +9,7 @@ use crate::Secret;
 
 /// The claims worth reading; empty where the token is no JWT.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Claims {
+pub(crate) struct TokenClaims {
     pub tenant: Option<String>,
     pub application: Option<String>,
     /// `roles` of an application, `scp` of a delegated token.
@@ -17,25 +17,26 @@ pub(crate) struct Claims {
 }
 
 /// Any of these lists machines and actions.
-pub(crate) const TO_LIST: &[&str] = &["Machine.Read.All", "Machine.ReadWrite.All", "Machine.Read"];
+pub(crate) const LIST_PERMISSIONS: &[&str] =
+    &["Machine.Read.All", "Machine.ReadWrite.All", "Machine.Read"];
 /// Any of these has links to results.
-pub(crate) const TO_FETCH: &[&str] = &["Machine.ReadWrite.All", "Machine.ReadWrite"];
+pub(crate) const DOWNLOAD_PERMISSIONS: &[&str] = &["Machine.ReadWrite.All", "Machine.ReadWrite"];
 
-impl Claims {
-    pub fn hold_any(&self, names: &[&str]) -> bool {
+impl TokenClaims {
+    pub fn has_any(&self, names: &[&str]) -> bool {
         let mut held = self.permissions.iter();
         held.any(|held| names.iter().any(|name| held.eq_ignore_ascii_case(name)))
     }
 }
 
-pub(crate) fn claims(token: &Secret) -> Option<Claims> {
+pub(crate) fn read_claims(token: &Secret) -> Option<TokenClaims> {
     let payload = token.expose().split('.').nth(1)?;
     let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
     let json: Value = serde_json::from_slice(&bytes).ok()?;
     let text = |name: &str| json[name].as_str().map(str::to_string);
     let roles = json["roles"].as_array().into_iter().flatten();
     let scopes = json["scp"].as_str().unwrap_or("").split_whitespace();
-    Some(Claims {
+    Some(TokenClaims {
         tenant: text("tid"),
         application: text("appid").or_else(|| text("azp")),
         permissions: roles
@@ -56,15 +57,15 @@ mod tests {
 
     #[test]
     fn claims_read_from_application_and_delegated_tokens() {
-        let app = claims(&token(
+        let app = read_claims(&token(
             r#"{"tid":"t","appid":"a","roles":["Machine.Read.All"]}"#,
         ))
         .unwrap();
         assert_eq!(app.permissions, ["Machine.Read.All"]);
         assert_eq!(app.tenant.as_deref(), Some("t"));
-        let person = claims(&token(r#"{"azp":"a","scp":"A.B C.D"}"#)).unwrap();
+        let person = read_claims(&token(r#"{"azp":"a","scp":"A.B C.D"}"#)).unwrap();
         assert_eq!(person.permissions, ["A.B", "C.D"]);
         assert_eq!(person.application.as_deref(), Some("a"));
-        assert_eq!(claims(&Secret::new("opaque")), None);
+        assert_eq!(read_claims(&Secret::new("opaque")), None);
     }
 }

@@ -9,16 +9,16 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use url::Url;
 
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, WallTime};
+use crate::counters::CollectCounters;
 use crate::error::clean;
-use crate::fetch::circuit_breaker::Endless;
-use crate::fetch::counters::Tally;
-use crate::fetch::retry::{Tries, Trouble};
 use crate::service::auth::certificate;
 use crate::service::auth::jwt;
-use crate::service::auth::jwt::Claims;
+use crate::service::auth::jwt::TokenClaims;
+use crate::service::circuit_breaker::RetryForever;
 use crate::service::http;
-use crate::service::http::{SharedHttp, Unread};
+use crate::service::http::{BodyReadError, SharedClients};
+use crate::service::retry::{ErrorClass, RetryState};
 use crate::system;
 use crate::{CollectError, CollectProgress, CollectSettings, Secret, SignIn, TokenSource};
 
@@ -34,47 +34,47 @@ const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(60);
 /// way should not meet the end.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 
-pub(crate) struct Signer {
-    how: SignIn,
+pub(crate) struct TokenProvider {
+    sign_in: SignIn,
     scope: String,
     token_url: Option<Url>,
-    http: SharedHttp,
+    http: SharedClients,
     clock: Clock,
     /// Hears of waiting for the login host; without it nobody waits.
-    tally: Option<Arc<Tally>>,
-    endless: Endless,
-    current: Mutex<Option<Token>>,
+    counters: Option<Arc<CollectCounters>>,
+    endless: RetryForever,
+    current: Mutex<Option<CachedToken>>,
     /// Held by the one that gets another.
     renewing: tokio::sync::Mutex<()>,
 }
 
-struct Token {
+struct CachedToken {
     value: Secret,
-    renew_at: Option<Moment>,
+    renew_at: Option<WallTime>,
 }
 
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     access_token: String,
     #[serde(default)]
     expires_in: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
-struct Denied {
+struct TokenErrorResponse {
     #[serde(default)]
     error: String,
     #[serde(default)]
     error_description: String,
 }
 
-impl Signer {
+impl TokenProvider {
     pub fn new(
         settings: &CollectSettings,
-        http: SharedHttp,
+        http: SharedClients,
         clock: Clock,
-        tally: Option<Arc<Tally>>,
-        endless: Endless,
+        counters: Option<Arc<CollectCounters>>,
+        endless: RetryForever,
     ) -> Result<Self, CollectError> {
         let token_url = match &settings.sign_in {
             SignIn::Client { tenant, .. } | SignIn::Certificate { tenant, .. } => {
@@ -83,12 +83,12 @@ impl Signer {
             SignIn::Token(_) => None,
         };
         Ok(Self {
-            how: settings.sign_in.clone(),
+            sign_in: settings.sign_in.clone(),
             scope: settings.scope(),
             token_url,
             http,
             clock,
-            tally,
+            counters,
             endless,
             current: Mutex::default(),
             renewing: tokio::sync::Mutex::default(),
@@ -96,23 +96,23 @@ impl Signer {
     }
 
     /// The token to send, new where the last one nears its end.
-    pub async fn bearer(&self) -> Result<Secret, CollectError> {
-        if let Some(token) = self.fresh() {
+    pub async fn token(&self) -> Result<Secret, CollectError> {
+        if let Some(token) = self.current_token() {
             return Ok(token);
         }
         let _renewing = self.renewing.lock().await;
-        match self.fresh() {
+        match self.current_token() {
             Some(token) => Ok(token),
-            None => self.replace().await,
+            None => self.obtain().await,
         }
     }
 
     /// Whether a token is still the one to send.
-    pub fn is_fresh(&self, token: &Secret) -> bool {
-        self.fresh().as_ref() == Some(token)
+    pub fn is_current(&self, token: &Secret) -> bool {
+        self.current_token().as_ref() == Some(token)
     }
 
-    fn fresh(&self) -> Option<Secret> {
+    fn current_token(&self) -> Option<Secret> {
         let now = self.clock.now();
         let current = self.lock_current();
         let token = current.as_ref()?;
@@ -120,7 +120,7 @@ impl Signer {
         lives.then(|| token.value.clone())
     }
 
-    fn lock_current(&self) -> MutexGuard<'_, Option<Token>> {
+    fn lock_current(&self) -> MutexGuard<'_, Option<CachedToken>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -131,14 +131,14 @@ impl Signer {
         let held = self.lock_current().as_ref().map(|t| t.value.clone());
         match held {
             Some(token) if token != *spent => Ok(token),
-            _ => self.replace().await,
+            _ => self.obtain().await,
         }
     }
 
     /// Tenant and application as the token tells them, or as was typed.
     pub async fn identity(&self) -> Result<(Option<String>, Option<String>), CollectError> {
         let claims = self.claims().await?;
-        let typed = match &self.how {
+        let typed = match &self.sign_in {
             SignIn::Client {
                 tenant, client_id, ..
             }
@@ -151,31 +151,31 @@ impl Signer {
         Ok((claims.tenant.or(tenant), claims.application.or(application)))
     }
 
-    async fn claims(&self) -> Result<Claims, CollectError> {
-        Ok(jwt::claims(&self.bearer().await?).unwrap_or_default())
+    async fn claims(&self) -> Result<TokenClaims, CollectError> {
+        Ok(jwt::read_claims(&self.token().await?).unwrap_or_default())
     }
 
-    async fn replace(&self) -> Result<Secret, CollectError> {
+    async fn obtain(&self) -> Result<Secret, CollectError> {
         // At the start an unreachable host is an error a person waits for; in
         // mid-run it is an outage to be outlived.
         let trouble = match *self.lock_current() {
-            Some(_) => Trouble::Lost,
-            None => Trouble::SignIn,
+            Some(_) => ErrorClass::NoConnection,
+            None => ErrorClass::SignIn,
         };
-        let token = match &self.how {
+        let token = match &self.sign_in {
             SignIn::Client {
                 client_id, secret, ..
             } => {
-                self.grant(client_id, Proof::Secret(secret), trouble)
+                self.grant(client_id, ClientCredential::Secret(secret), trouble)
                     .await?
             }
             SignIn::Certificate {
                 client_id, file, ..
             } => {
-                self.grant(client_id, Proof::Certificate(file), trouble)
+                self.grant(client_id, ClientCredential::Certificate(file), trouble)
                     .await?
             }
-            SignIn::Token(source) => Token {
+            SignIn::Token(source) => CachedToken {
                 value: from_source(source).await?,
                 renew_at: None,
             },
@@ -188,21 +188,24 @@ impl Signer {
     async fn grant(
         &self,
         client_id: &str,
-        proof: Proof<'_>,
-        trouble: Trouble,
-    ) -> Result<Token, CollectError> {
-        let mut tries = Tries::default();
+        proof: ClientCredential<'_>,
+        trouble: ErrorClass,
+    ) -> Result<CachedToken, CollectError> {
+        let mut tries = RetryState::default();
         loop {
-            let refusal = match self.ask(client_id, proof).await {
+            let refusal = match self.request_token(client_id, proof).await {
                 Ok(token) => return Ok(token),
                 Err(refusal) => refusal,
             };
-            let may_pass = matches!(refusal, Refusal::Passing(_));
-            let error = self.failure(refusal);
-            let endless = trouble == Trouble::Lost && self.endless.get();
-            match (&self.tally, tries.next_or_longest(trouble, endless)) {
-                (Some(tally), Some(wait)) if may_pass => {
-                    tally.tell(CollectProgress::Notice(format!("{error}; trying again")));
+            let error_class = matches!(refusal, SignInFailure::Transient(_));
+            let error = self.into_error(refusal);
+            let endless = trouble == ErrorClass::NoConnection && self.endless.get();
+            match (
+                &self.counters,
+                tries.next_delay_or_longest(trouble, endless),
+            ) {
+                (Some(counters), Some(wait)) if error_class => {
+                    counters.emit(CollectProgress::Notice(format!("{error}; trying again")));
                     self.clock.sleep(wait).await;
                 }
                 _ => return Err(error),
@@ -210,13 +213,13 @@ impl Signer {
         }
     }
 
-    fn failure(&self, refusal: Refusal) -> CollectError {
+    fn into_error(&self, refusal: SignInFailure) -> CollectError {
         let url = self.token_url.as_ref();
-        let host = url.map(http::authority).unwrap_or_default();
+        let host = url.map(http::host_and_port).unwrap_or_default();
         match refusal {
-            Refusal::Unusable(error) => error,
-            Refusal::Final(why) => CollectError::SignIn { host, why },
-            Refusal::Passing(why) => CollectError::Transport {
+            SignInFailure::InvalidCredential(error) => error,
+            SignInFailure::Permanent(why) => CollectError::SignIn { host, why },
+            SignInFailure::Transient(why) => CollectError::Transport {
                 call: "sign in",
                 host,
                 why,
@@ -224,14 +227,18 @@ impl Signer {
         }
     }
 
-    async fn ask(&self, client_id: &str, proof: Proof<'_>) -> Result<Token, Refusal> {
+    async fn request_token(
+        &self,
+        client_id: &str,
+        proof: ClientCredential<'_>,
+    ) -> Result<CachedToken, SignInFailure> {
         let Some(url) = &self.token_url else {
-            return Err(Refusal::Final("no login host".into()));
+            return Err(SignInFailure::Permanent("no login host".into()));
         };
         let client = self
             .http
             .client(url)
-            .map_err(|e| Refusal::Final(e.to_string()))?;
+            .map_err(|e| SignInFailure::Permanent(e.to_string()))?;
         let asked = self.clock.now();
         let mut form = vec![
             ("grant_type", "client_credentials"),
@@ -240,7 +247,7 @@ impl Signer {
         ];
         let proven = proof
             .for_endpoint(client_id, url, asked)
-            .map_err(Refusal::Unusable)?;
+            .map_err(SignInFailure::InvalidCredential)?;
         form.extend(proven.iter().map(|(name, value)| (*name, value.expose())));
         let response = client
             .post(url.clone())
@@ -248,33 +255,37 @@ impl Signer {
             .form(&form)
             .send()
             .await
-            .map_err(|e| Refusal::Passing(http::fault(e).text))?;
+            .map_err(|e| SignInFailure::Transient(http::transport_error(e).text))?;
         let status = response.status();
         let body = match http::read_bounded(response, ANSWER_BYTES_MAX).await {
             Ok(body) => body,
-            Err(Unread::Broken(fault)) => return Err(Refusal::Passing(fault.text)),
-            Err(Unread::TooLong) => return Err(Refusal::Final("the answer is too long".into())),
+            Err(BodyReadError::Interrupted(transport_error)) => {
+                return Err(SignInFailure::Transient(transport_error.text));
+            }
+            Err(BodyReadError::TooLong) => {
+                return Err(SignInFailure::Permanent("the answer is too long".into()));
+            }
         };
         if status.is_success() {
-            return self.read_grant(&body, asked);
+            return self.parse_token(&body, asked);
         }
         let why = format!("status {}{}", status.as_u16(), denial(&body));
         Err(if status.is_server_error() || status.as_u16() == 429 {
-            Refusal::Passing(why)
+            SignInFailure::Transient(why)
         } else {
-            Refusal::Final(why)
+            SignInFailure::Permanent(why)
         })
     }
 
-    fn read_grant(&self, body: &[u8], asked: Moment) -> Result<Token, Refusal> {
+    fn parse_token(&self, body: &[u8], asked: WallTime) -> Result<CachedToken, SignInFailure> {
         // serde_json's message would not quote the token, but is not needed.
-        let granted: Granted = serde_json::from_slice(body)
-            .map_err(|_| Refusal::Final("the answer holds no access_token".into()))?;
+        let granted: TokenResponse = serde_json::from_slice(body)
+            .map_err(|_| SignInFailure::Permanent("the answer holds no access_token".into()))?;
         let lives = granted
             .expires_in
             .and_then(|v| v.as_u64().or_else(|| v.as_str()?.parse().ok()))
             .map(Duration::from_secs);
-        Ok(Token {
+        Ok(CachedToken {
             value: Secret::new(granted.access_token),
             renew_at: lives.map(|lives| {
                 let early = RENEW_BEFORE.min(lives / 10);
@@ -284,28 +295,28 @@ impl Signer {
     }
 }
 
-enum Refusal {
+enum SignInFailure {
     /// No answer, not all of it, or a service out of breath.
-    Passing(String),
-    Final(String),
+    Transient(String),
+    Permanent(String),
     /// What it was to be proven with.
-    Unusable(CollectError),
+    InvalidCredential(CollectError),
 }
 
 /// How we show who we are.
 #[derive(Clone, Copy)]
-enum Proof<'a> {
+enum ClientCredential<'a> {
     Secret(&'a Secret),
     Certificate(&'a Path),
 }
 
-impl Proof<'_> {
+impl ClientCredential<'_> {
     /// The fields of the form that prove it.
     fn for_endpoint(
         self,
         client_id: &str,
         endpoint: &Url,
-        now: Moment,
+        now: WallTime,
     ) -> Result<Vec<(&'static str, Secret)>, CollectError> {
         Ok(match self {
             Self::Secret(secret) => vec![("client_secret", secret.clone())],
@@ -333,7 +344,7 @@ fn token_url(login_base: &Url, tenant: &str) -> Result<Url, CollectError> {
 
 /// `invalid_client` and the first line of what the login host explains.
 fn denial(body: &[u8]) -> String {
-    let Ok(denied) = serde_json::from_slice::<Denied>(body) else {
+    let Ok(denied) = serde_json::from_slice::<TokenErrorResponse>(body) else {
         return String::new();
     };
     let first = denied.error_description.lines().next().unwrap_or("");
@@ -437,14 +448,15 @@ mod tests {
         let sign_in = SignIn::Token(TokenSource::Ready(Secret::new("x")));
         let cloud = crate::Cloud::Commercial;
         let settings = CollectSettings::new(cloud, nowhere, nowhere, sign_in, "s".into()).unwrap();
-        let http = Arc::new(http::Http::new(None, settings.timeouts).unwrap());
+        let http = Arc::new(http::HttpClients::new(None, settings.timeouts).unwrap());
         let clock = Clock::new(1.0);
-        let signer = Signer::new(&settings, http, clock, None, Endless::default()).unwrap();
+        let tokens =
+            TokenProvider::new(&settings, http, clock, None, RetryForever::default()).unwrap();
         let body = br#"{"access_token":"a","expires_in":18446744073709551615}"#;
-        let Ok(token) = signer.read_grant(body, clock.now()) else {
+        let Ok(token) = tokens.parse_token(body, clock.now()) else {
             panic!("a token was granted");
         };
-        *signer.lock_current() = Some(token);
-        assert!(signer.is_fresh(&Secret::new("a")) && !signer.is_fresh(&Secret::new("b")));
+        *tokens.lock_current() = Some(token);
+        assert!(tokens.is_current(&Secret::new("a")) && !tokens.is_current(&Secret::new("b")));
     }
 }

@@ -160,8 +160,8 @@ fn state_of(devices: usize, rules: FleetRules) -> RunState {
     RunState::new(plan, rules, "h".into(), created)
 }
 
-fn second(n: u64) -> Moment {
-    Moment(n * 1_000_000)
+fn second(n: u64) -> WallTime {
+    WallTime(n * 1_000_000)
 }
 
 fn action(start: &SessionStart, n: u64, status: &str) -> Action {

@@ -6,11 +6,11 @@ use evidence::{Action, Facts, Gap, GapReason, ResultKey, Sha256, Time, Version};
 /// from worker threads, several at a time.
 pub trait ResultSink: Send + Sync + 'static {
     /// What is known of a result.
-    fn standing(&self, key: ResultKey) -> Result<StoredState, SinkError>;
+    fn stored_state(&self, key: ResultKey) -> Result<StoredState, SinkError>;
 
     /// Keeps actions as received; what is already kept is not kept twice. A
     /// whole page comes at once, so that it can be one commit.
-    fn note_actions(&self, actions: &[SeenAction]) -> Result<(), SinkError>;
+    fn note_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError>;
 
     /// Notes results that are not there, and why.
     fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError>;
@@ -48,7 +48,7 @@ pub trait BodySink: Send {
     fn md5(&self) -> Option<[u8; 16]>;
 
     /// Makes the result evidence; returns when it would survive power loss.
-    fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<Sealed, SinkError>;
+    fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<SealOutcome, SinkError>;
 }
 
 /// What the vault holds for a key.
@@ -61,7 +61,7 @@ pub enum StoredState {
 
 /// What became of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sealed {
+pub struct SealOutcome {
     pub version: Version,
     /// The same bytes were sealed before: nothing was added.
     pub already_there: bool,
@@ -72,7 +72,7 @@ pub struct Sealed {
 
 /// An action with its JSON byte for byte as the service sent it.
 #[derive(Clone, Debug)]
-pub struct SeenAction {
+pub struct ReceivedAction {
     pub action: Arc<Action>,
     pub json: Box<[u8]>,
 }

@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::clock::Moment;
-use crate::{ApiCall, CollectProgress, Events, Report, Sealed};
+use crate::clock::WallTime;
+use crate::{ApiCall, CollectProgress, Events, Report, SealOutcome};
 use evidence::{GapReason, ResultKey};
 
 /// A report is for a person; the rest was told while it happened.
 const NOTICES_MAX: usize = 100;
 
-pub(crate) struct Tally {
+pub(crate) struct CollectCounters {
     report: Mutex<Report>,
     /// Results that are not there. A watch may still fill them.
     gaps: Mutex<BTreeMap<ResultKey, GapReason>>,
     /// The end of the last wait told, so that slots in line count it once.
-    waiting: Mutex<Moment>,
+    waiting: Mutex<WallTime>,
     events: Events,
 }
 
-impl Tally {
+impl CollectCounters {
     pub fn new(events: Events) -> Self {
         Self {
             report: Mutex::default(),
@@ -29,27 +29,27 @@ impl Tally {
         }
     }
 
-    pub fn tell(&self, progress: CollectProgress) {
+    pub fn emit(&self, progress: CollectProgress) {
         (self.events)(progress);
     }
 
-    pub fn notice(&self, text: impl Into<String>) {
+    pub fn notify(&self, text: impl Into<String>) {
         let text = text.into();
-        self.count(|report| {
+        self.update(|report| {
             if report.notices.len() < NOTICES_MAX {
                 report.notices.push(text.clone());
             }
         });
-        self.tell(CollectProgress::Notice(text));
+        self.emit(CollectProgress::Notice(text));
     }
 
-    pub fn count(&self, change: impl FnOnce(&mut Report)) {
+    pub fn update(&self, change: impl FnOnce(&mut Report)) {
         change(&mut self.lock());
     }
 
-    pub fn sealed(&self, key: ResultKey, sealed: &Sealed) {
+    pub fn record_sealed(&self, key: ResultKey, sealed: &SealOutcome) {
         self.lock_gaps().remove(&key);
-        self.count(|report| {
+        self.update(|report| {
             if sealed.already_there {
                 report.already_there += 1;
             } else {
@@ -57,25 +57,25 @@ impl Tally {
                 report.bytes += sealed.bytes;
             }
         });
-        self.tell(CollectProgress::Sealed {
+        self.emit(CollectProgress::Sealed {
             key,
             bytes: sealed.bytes,
             already_there: sealed.already_there,
         });
     }
 
-    pub fn gap(&self, key: ResultKey, reason: GapReason) {
-        self.known_gap(key, reason);
-        self.tell(CollectProgress::Gap { key, reason });
+    pub fn record_gap(&self, key: ResultKey, reason: GapReason) {
+        self.record_known_gap(key, reason);
+        self.emit(CollectProgress::Gap { key, reason });
     }
 
     /// A gap noted before this run, of which there is no news.
-    pub fn known_gap(&self, key: ResultKey, reason: GapReason) {
+    pub fn record_known_gap(&self, key: ResultKey, reason: GapReason) {
         self.lock_gaps().insert(key, reason);
     }
 
     /// Gaps that asking again may fill.
-    pub fn gaps_worth_retrying(&self) -> Vec<ResultKey> {
+    pub fn retryable_gaps(&self) -> Vec<ResultKey> {
         let gaps = self.lock_gaps();
         let worth = gaps.iter().filter(|(_, reason)| reason.worth_retrying());
         worth.map(|(key, _)| *key).collect()
@@ -83,7 +83,7 @@ impl Tally {
 
     /// A budget holds `call` back. Every slot in line says so; a stretch of
     /// time counts once.
-    pub fn waiting(&self, call: ApiCall, now: Moment, until: Moment) {
+    pub fn record_wait(&self, call: ApiCall, now: WallTime, until: WallTime) {
         let mut told = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let new = until.since((*told).max(now));
         if new.is_zero() {
@@ -91,11 +91,11 @@ impl Tally {
         }
         *told = until;
         drop(told);
-        self.count(|report| {
+        self.update(|report| {
             report.waits += 1;
             report.waited_ms += u64::try_from(new.as_millis()).unwrap_or(u64::MAX);
         });
-        self.tell(CollectProgress::Waiting {
+        self.emit(CollectProgress::Waiting {
             call,
             until: until.timestamp(),
         });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What may pass by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Trouble {
+pub(crate) enum ErrorClass {
     /// 429; the budget's schedule moved, so the call itself hardly waits.
     Throttled,
     /// 400: the result is not there yet. Uploads were seen to take a minute.
@@ -16,13 +16,13 @@ pub(crate) enum Trouble {
     /// 5xx, or an answer nobody foresaw.
     Server,
     /// The connection broke, or the body ended early.
-    Broken,
+    Interrupted,
     /// No connection at all; the outage's own schedule comes on top.
-    Lost,
+    NoConnection,
     /// The link's time was over.
     LinkExpired,
     /// The blob became another while it was read.
-    Changed,
+    BlobChanged,
     /// Hash or length differ from what the server gave.
     Damaged,
     /// 404 of the blob host.
@@ -32,47 +32,47 @@ pub(crate) enum Trouble {
 }
 
 /// **Units**: service time.
-struct Patience {
+struct RetryPolicy {
     tries: u32,
     first: Duration,
     most: Duration,
 }
 
-const fn patience(tries: u32, first_ms: u64, most_s: u64) -> Patience {
-    Patience {
+const fn policy(tries: u32, first_ms: u64, most_s: u64) -> RetryPolicy {
+    RetryPolicy {
         tries,
         first: Duration::from_millis(first_ms),
         most: Duration::from_secs(most_s),
     }
 }
 
-impl Trouble {
+impl ErrorClass {
     /// Whether the service has surely not done what it was asked.
-    pub fn is_undone(self) -> bool {
-        matches!(self, Self::Throttled | Self::Lost)
+    pub fn is_surely_unprocessed(self) -> bool {
+        matches!(self, Self::Throttled | Self::NoConnection)
     }
 
     /// No pause is longer, but for the jitter.
-    pub fn longest(self) -> Duration {
-        self.patience().most
+    pub fn max_delay(self) -> Duration {
+        self.policy().most
     }
 
-    fn patience(self) -> Patience {
+    fn policy(self) -> RetryPolicy {
         match self {
-            Self::Throttled => patience(60, 100, 5),
+            Self::Throttled => policy(60, 100, 5),
             // 5 + 10 + … + 160 + 160: eight minutes in all.
-            Self::NotReady => patience(7, 5_000, 160),
+            Self::NotReady => policy(7, 5_000, 160),
             // 15 + 45 + 120 would do; doubling from 12 s waits 180 s.
-            Self::NotFound => patience(4, 12_000, 96),
-            Self::Server => patience(8, 1_000, 60),
+            Self::NotFound => policy(4, 12_000, 96),
+            Self::Server => policy(8, 1_000, 60),
             // Without progress: any new byte starts the count anew.
-            Self::Broken => patience(8, 250, 30),
-            Self::Lost => patience(60, 1_000, 60),
-            Self::LinkExpired => patience(8, 250, 30),
-            Self::Changed => patience(5, 250, 5),
-            Self::Damaged => patience(3, 500, 5),
-            Self::BlobMissing => patience(3, 5_000, 30),
-            Self::SignIn => patience(6, 1_000, 30),
+            Self::Interrupted => policy(8, 250, 30),
+            Self::NoConnection => policy(60, 1_000, 60),
+            Self::LinkExpired => policy(8, 250, 30),
+            Self::BlobChanged => policy(5, 250, 5),
+            Self::Damaged => policy(3, 500, 5),
+            Self::BlobMissing => policy(3, 5_000, 30),
+            Self::SignIn => policy(6, 1_000, 30),
         }
     }
 }
@@ -86,52 +86,56 @@ const EVEN_IN_ALL: Duration = Duration::from_secs(475);
 
 /// How often what has been met so far.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tries {
-    met: HashMap<Trouble, u32>,
+pub(crate) struct RetryState {
+    met: HashMap<ErrorClass, u32>,
     /// All even pauses together.
     waited: Duration,
 }
 
-impl Tries {
+impl RetryState {
     /// The pause before trying again, with jitter so that slots part ways;
-    /// `None` when patience is at its end.
+    /// `None` when policy is at its end.
     ///
     /// **Units**: service time.
-    pub fn next(&mut self, trouble: Trouble) -> Option<Duration> {
+    pub fn next_delay(&mut self, trouble: ErrorClass) -> Option<Duration> {
         let met = self.met.entry(trouble).or_insert(0);
         *met = met.saturating_add(1);
-        wait(trouble.patience(), *met, jitter())
+        wait(trouble.policy(), *met, jitter())
     }
 
     /// The same, without end where `endless` says so.
-    pub fn next_or_longest(&mut self, trouble: Trouble, endless: bool) -> Option<Duration> {
-        let longest = endless.then(|| trouble.longest());
-        self.next(trouble).or(longest)
+    pub fn next_delay_or_longest(
+        &mut self,
+        trouble: ErrorClass,
+        endless: bool,
+    ) -> Option<Duration> {
+        let longest = endless.then(|| trouble.max_delay());
+        self.next_delay(trouble).or(longest)
     }
 
     /// The next of even pauses of `step`, which double when a minute of them
-    /// was in vain; `None` when patience is at its end.
+    /// was in vain; `None` when policy is at its end.
     ///
     /// **Units**: service time.
-    pub fn next_even(&mut self, step: Duration) -> Option<Duration> {
+    pub fn next_even_delay(&mut self, step: Duration) -> Option<Duration> {
         let wait = even(step, self.waited)?;
         self.waited += wait;
         Some(wait)
     }
 
-    pub fn forget(&mut self, trouble: Trouble) {
+    pub fn reset(&mut self, trouble: ErrorClass) {
         self.met.remove(&trouble);
     }
 }
 
 /// Doubling, bounded, between the full pause and a quarter more: never less,
 /// since what waits for the service's clock must not wake before it.
-fn wait(patience: Patience, nth: u32, jitter: f64) -> Option<Duration> {
-    if nth > patience.tries {
+fn wait(policy: RetryPolicy, nth: u32, jitter: f64) -> Option<Duration> {
+    if nth > policy.tries {
         return None;
     }
-    let doubled = patience.first.saturating_mul(1 << (nth - 1).min(20));
-    Some(doubled.min(patience.most).mul_f64(1.0 + jitter / 4.0))
+    let doubled = policy.first.saturating_mul(1 << (nth - 1).min(20));
+    Some(doubled.min(policy.most).mul_f64(1.0 + jitter / 4.0))
 }
 
 fn even(step: Duration, waited: Duration) -> Option<Duration> {
@@ -157,19 +161,19 @@ mod tests {
     #[test]
     fn pauses_double_to_a_bound_and_end() {
         let pauses: Vec<_> = (1..)
-            .map_while(|n| wait(Trouble::NotReady.patience(), n, 0.0))
+            .map_while(|n| wait(ErrorClass::NotReady.policy(), n, 0.0))
             .map(|d| d.as_secs())
             .collect();
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 160]);
-        let jittered = wait(Trouble::NotReady.patience(), 1, 1.0).unwrap();
+        let jittered = wait(ErrorClass::NotReady.policy(), 1, 1.0).unwrap();
         assert_eq!(jittered, Duration::from_millis(6_250));
     }
 
     #[test]
     fn even_pauses_double_after_a_minute_and_end_as_late_as_the_others() {
         let pauses = |step| {
-            let mut tries = Tries::default();
-            let next = || tries.next_even(Duration::from_secs(step));
+            let mut tries = RetryState::default();
+            let next = || tries.next_even_delay(Duration::from_secs(step));
             let all = std::iter::from_fn(next).map(|wait| wait.as_secs());
             all.collect::<Vec<_>>()
         };
@@ -180,34 +184,34 @@ mod tests {
 
     #[test]
     fn a_fresh_action_is_looked_for_longer_than_it_stays_invisible() {
-        let mut tries = Tries::default();
-        let whole: Duration = std::iter::from_fn(|| tries.next(Trouble::NotFound)).sum();
+        let mut tries = RetryState::default();
+        let whole: Duration = std::iter::from_fn(|| tries.next_delay(ErrorClass::NotFound)).sum();
         assert!(whole > Duration::from_secs(150), "{whole:?}");
     }
 
     #[test]
     fn every_trouble_ends() {
-        use Trouble::*;
+        use ErrorClass::*;
         for trouble in [
             Throttled,
             NotReady,
             NotFound,
             Server,
-            Broken,
-            Lost,
+            Interrupted,
+            NoConnection,
             LinkExpired,
-            Changed,
+            BlobChanged,
             Damaged,
             BlobMissing,
             SignIn,
         ] {
-            let mut tries = Tries::default();
+            let mut tries = RetryState::default();
             let met = (0..1_000)
-                .take_while(|_| tries.next_or_longest(trouble, false).is_some())
+                .take_while(|_| tries.next_delay_or_longest(trouble, false).is_some())
                 .count();
             assert!(met < 100, "{trouble:?}");
-            let longest = tries.next_or_longest(trouble, true);
-            assert_eq!(longest, Some(trouble.patience().most));
+            let longest = tries.next_delay_or_longest(trouble, true);
+            assert_eq!(longest, Some(trouble.policy().most));
         }
     }
 }

@@ -46,7 +46,7 @@ pub enum CollectProgress {
     DiskFull {
         needed: u64,
     },
-    RoomAgain,
+    DiskSpaceAvailable,
     /// Watching: when the list is read again.
     NextPoll {
         at: Timestamp,

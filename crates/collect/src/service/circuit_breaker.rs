@@ -5,15 +5,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::clock::{Clock, Moment};
-use crate::fetch::retry::{Tries, Trouble};
+use crate::clock::{Clock, WallTime};
+use crate::service::retry::{ErrorClass, RetryState};
 
 /// Whether a lost connection is waited out however long it takes: what watches
 /// outlives a night without network, what collects once tells after an hour.
 #[derive(Clone, Default)]
-pub(crate) struct Endless(Arc<AtomicBool>);
+pub(crate) struct RetryForever(Arc<AtomicBool>);
 
-impl Endless {
+impl RetryForever {
     pub fn set(&self, endless: bool) {
         self.0.store(endless, Ordering::Relaxed);
     }
@@ -24,30 +24,30 @@ impl Endless {
 }
 
 #[derive(Default)]
-pub(crate) struct Outage {
-    endless: Endless,
-    state: Mutex<State>,
+pub(crate) struct CircuitBreaker {
+    endless: RetryForever,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Default)]
-struct State {
-    tries: Tries,
-    until: Moment,
+struct BreakerState {
+    tries: RetryState,
+    until: WallTime,
 }
 
 /// What a lost connection means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
+pub(crate) enum OutageState {
     /// The first slot to notice: worth telling.
-    Until(Moment),
+    Started(WallTime),
     /// Others noticed before, or it was told for an hour.
-    KnownUntil(Moment),
+    Continues(WallTime),
     /// Tried long enough.
-    ForGood,
+    GaveUp,
 }
 
-impl Outage {
-    pub fn new(endless: Endless) -> Self {
+impl CircuitBreaker {
+    pub fn new(endless: RetryForever) -> Self {
         Self {
             endless,
             state: Mutex::default(),
@@ -55,32 +55,35 @@ impl Outage {
     }
 
     /// A connection failed. Failures of slots that set out together count once.
-    pub fn note(&self, clock: Clock) -> Lost {
+    pub fn record_failure(&self, clock: Clock) -> OutageState {
         let now = clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if now < state.until {
-            return Lost::KnownUntil(state.until);
+            return OutageState::Continues(state.until);
         }
-        let wait = state.tries.next(Trouble::Lost);
+        let wait = state.tries.next_delay(ErrorClass::NoConnection);
         let is_news = wait.is_some();
-        let longest = self.endless.get().then(|| Trouble::Lost.longest());
+        let longest = self
+            .endless
+            .get()
+            .then(|| ErrorClass::NoConnection.max_delay());
         match wait.or(longest) {
             Some(wait) => {
                 state.until = now.after(clock.real(wait));
                 if is_news {
-                    Lost::Until(state.until)
+                    OutageState::Started(state.until)
                 } else {
-                    Lost::KnownUntil(state.until)
+                    OutageState::Continues(state.until)
                 }
             }
-            None => Lost::ForGood,
+            None => OutageState::GaveUp,
         }
     }
 
     /// A connection came about.
-    pub fn over(&self) {
+    pub fn record_success(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = State::default();
+        *state = BreakerState::default();
     }
 
     /// Waits while the host is out of reach.
@@ -101,37 +104,40 @@ mod tests {
 
     #[test]
     fn slots_that_fail_together_count_once() {
-        let outage = Outage::default();
+        let breaker = CircuitBreaker::default();
         let clock = Clock::new(1.0);
-        let Lost::Until(until) = outage.note(clock) else {
+        let OutageState::Started(until) = breaker.record_failure(clock) else {
             panic!("the first failure is news");
         };
-        assert_eq!(outage.note(clock), Lost::KnownUntil(until));
-        outage.over();
-        assert!(matches!(outage.note(clock), Lost::Until(_)));
+        assert_eq!(breaker.record_failure(clock), OutageState::Continues(until));
+        breaker.record_success();
+        assert!(matches!(
+            breaker.record_failure(clock),
+            OutageState::Started(_)
+        ));
     }
 
     #[test]
     fn what_watches_waits_on_at_the_longest_pause_and_says_no_more() {
-        let endless = Endless::default();
-        let outage = Outage::new(endless.clone());
+        let endless = RetryForever::default();
+        let breaker = CircuitBreaker::new(endless.clone());
         let clock = Clock::new(1.0);
         let fail = || {
-            outage.state.lock().unwrap().until = Moment::default();
-            outage.note(clock)
+            breaker.state.lock().unwrap().until = WallTime::default();
+            breaker.record_failure(clock)
         };
         let told = (0..1_000)
-            .take_while(|_| matches!(fail(), Lost::Until(_)))
+            .take_while(|_| matches!(fail(), OutageState::Started(_)))
             .count();
-        assert_eq!(fail(), Lost::ForGood);
+        assert_eq!(fail(), OutageState::GaveUp);
         endless.set(true);
         for _ in 0..2 * told {
-            let Lost::KnownUntil(until) = fail() else {
+            let OutageState::Continues(until) = fail() else {
                 panic!("given up, or told once more");
             };
             assert!(until >= clock.now().after(Duration::from_secs(59)));
         }
         endless.set(false);
-        assert_eq!(fail(), Lost::ForGood);
+        assert_eq!(fail(), OutageState::GaveUp);
     }
 }
