@@ -230,7 +230,7 @@ impl ResultSink for StoreVault {
         }
     }
 
-    fn note_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError> {
+    fn record_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError> {
         self.lock_of()
             .extend(actions.iter().map(|seen| seen.action.id));
         let pages: Vec<_> = actions
@@ -240,7 +240,7 @@ impl ResultSink for StoreVault {
         self.store.note_actions(&pages).map_err(refused)
     }
 
-    fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
+    fn record_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
         self.store.note_gaps(gaps).map_err(refused)
     }
 
@@ -249,7 +249,7 @@ impl ResultSink for StoreVault {
         Ok(Box::new(StoreDownload(download)))
     }
 
-    fn room(&self) -> Result<Option<u64>, SinkError> {
+    fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
         Ok(store::free_bytes(&self.dir).ok())
     }
 }

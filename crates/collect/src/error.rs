@@ -44,14 +44,14 @@ pub enum CollectError {
         host: String,
         service: ServiceError,
     },
-    #[error("could not {call} at {host}: {why}")]
+    #[error("could not {attempt} at {host}: {why}")]
     Transport {
-        call: &'static str,
+        attempt: &'static str,
         host: String,
         why: String,
     },
     #[error("could not read the answer to {call}: {why}")]
-    Answer { call: &'static str, why: String },
+    Response { call: &'static str, why: String },
     #[error("could not keep the call log {path}")]
     CallLog {
         path: PathBuf,

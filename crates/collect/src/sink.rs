@@ -10,10 +10,10 @@ pub trait ResultSink: Send + Sync + 'static {
 
     /// Keeps actions as received; what is already kept is not kept twice. A
     /// whole page comes at once, so that it can be one commit.
-    fn note_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError>;
+    fn record_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError>;
 
     /// Notes results that are not there, and why.
-    fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError>;
+    fn record_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError>;
 
     /// Opens the download of a result, going on with a partial body where an
     /// earlier one left one.
@@ -22,7 +22,7 @@ pub trait ResultSink: Send + Sync + 'static {
     /// Room for more evidence; `None` where it cannot be told.
     ///
     /// **Units**: bytes.
-    fn room(&self) -> Result<Option<u64>, SinkError> {
+    fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
         Ok(None)
     }
 }

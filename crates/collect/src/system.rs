@@ -5,8 +5,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::process::Command;
+
+/// Interval at which the space on a full disk is checked, real time.
+pub(crate) const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Holds the lock of the file at `path`, which it makes, until dropped.
 /// Waits for other holders, of this process and of others.

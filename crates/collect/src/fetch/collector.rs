@@ -1,500 +1,330 @@
-//! The run: a lister that adds to the queue, slots that take from it, seals
-//! that settle beside them, and an end at which nothing is under way.
+//! Runs a collection: a poller that fills the queue, workers that download
+//! from it, and seals that complete concurrently.
+//!
+//! The functions here are plain async functions: the caller provides the
+//! runtime and the stop flag.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::clock::{Clock, WallTime};
 use crate::counters::CollectCounters;
-use crate::fetch::claimed::ClaimedResults;
 use crate::fetch::download;
 use crate::fetch::download::{DownloadStep, ResultDownload};
+use crate::fetch::filter_source::FilterSource;
 use crate::fetch::poller;
-use crate::fetch::queue::{DownloadQueue, PendingResult};
+use crate::fetch::queue::PendingResult;
+use crate::fetch::session::CollectSession;
+use crate::fetch::shutdown::{forward_stop, wait_for_stop};
+use crate::fetch::source::ResultSource;
 use crate::fetch::writer::WriteResult;
-use crate::fleet;
-use crate::fleet::FleetRunner;
-use crate::service::api::{Api, DISK_CHECK_INTERVAL};
-use crate::service::circuit_breaker::CircuitBreaker;
 use crate::service::retry::ErrorClass;
-use crate::{
-    ApiCall, CollectError, CollectProgress, CollectSettings, Events, Report, ResultSink, SinkError,
-};
+use crate::{ApiCall, CollectError, CollectSettings, Events, Report, ResultSink};
 use evidence::{Gap, GapReason};
 
-/// Bodies that wait for their commit while their slots go on: the vault groups
-/// commits, and a slot that waited for each would be bound by its sync.
+/// Bodies waiting for their commit while their workers continue. The store
+/// groups commits; a worker that waited for each would be limited by its sync.
 const SEALING_MAX: u32 = 256;
-/// Bytes such bodies may hold in memory, in units of [`SEALING_UNIT`].
+/// Memory of the bodies waiting for their commit.
+///
+/// **Units**: bytes, counted in units of [`SEALING_UNIT`].
 const SEALING_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const SEALING_UNIT: u64 = 4 * 1024;
-/// A larger body stands in a file of its own and holds no memory.
+/// A larger body is written to its own file and occupies no memory.
 const SMALL_BYTES_MAX: u64 = 1024 * 1024;
-/// Room asked for beyond what is known to be missing: twice a commit's bodies.
-/// The vault keeps some in reserve and refuses below it, so a margin no greater
-/// than that would find room where the vault finds none.
-const SPACE_MARGIN: u64 = 2 * SEALING_BYTES_MAX;
 
-/// What the parts of a run share.
-pub(crate) struct CollectSession {
-    pub settings: CollectSettings,
-    pub api: Api,
-    pub sink: Arc<dyn ResultSink>,
-    pub clock: Clock,
-    pub counters: Arc<CollectCounters>,
-    pub blob_breaker: CircuitBreaker,
-    /// Held by every writer's thread: when all are gone nothing writes.
-    pub alive: mpsc::Sender<()>,
-    pub queue: DownloadQueue,
-    /// The fleet run whose results these are.
-    pub fleet: Option<Arc<FleetRunner>>,
-    sealing: Arc<Semaphore>,
-    halt: watch::Sender<bool>,
-    failure: Mutex<Option<CollectError>>,
-    /// Shared with the thread that looks up what is sealed.
-    pub claimed: Arc<Mutex<ClaimedResults>>,
-    disk_full: Mutex<bool>,
-}
-
-/// Collects until everything is settled, or, watching, until stopped.
+/// Collects until every result is complete, or, when watching, until stopped.
 ///
-/// The report is whole whatever happened; the error says what ended the run
-/// before its time. `stop` set to true ends it cleanly: what is sealed is
-/// sealed, what is under way stays for the next run.
+/// The report is complete in every case; the error is the reason why the
+/// collection ended early. Setting `stop` to true ends it cleanly: sealed
+/// results stay sealed, partial downloads are resumed by the next collection.
 pub async fn collect(
     settings: CollectSettings,
     sink: Arc<dyn ResultSink>,
     events: Events,
     stop: watch::Receiver<bool>,
 ) -> (Report, Option<CollectError>) {
-    pump(settings, sink, events, stop, None).await
+    let source = Arc::new(FilterSource::new(settings.filter.clone()));
+    run_session(settings, sink, events, stop, source, |_| Vec::new()).await
 }
 
-/// The same, for the results of a fleet run that goes on beside it.
-pub(crate) async fn pump(
+/// Collects the results of a source. `background_tasks` returns tasks of the
+/// source that run until the session ends.
+pub(crate) async fn run_session(
     settings: CollectSettings,
     sink: Arc<dyn ResultSink>,
     events: Events,
     stop: watch::Receiver<bool>,
-    fleet: Option<Arc<FleetRunner>>,
+    source: Arc<dyn ResultSource>,
+    background_tasks: impl FnOnce(&Arc<CollectSession>) -> Vec<BoxFuture<'static, ()>>,
 ) -> (Report, Option<CollectError>) {
     let started = Instant::now();
     let counters = Arc::new(CollectCounters::new(events));
-    let (alive, mut all_gone) = mpsc::channel(1);
-    let mut early = stop.clone();
-    let prepared = tokio::select! {
-        prepared = prepare(settings, sink, counters.clone(), alive, fleet) => prepared,
-        () = stopped(&mut early) => {
+    let (writer_guard, mut all_writers_ended) = mpsc::channel(1);
+    let mut early_stop = stop.clone();
+    let opened = tokio::select! {
+        opened = CollectSession::open(settings, sink, counters.clone(), source, writer_guard) => opened,
+        () = wait_for_stop(&mut early_stop) => {
             counters.update(|report| report.stopped = true);
             return (counters.report(), None);
         }
     };
-    let session = match prepared {
+    let session = match opened {
         Ok(session) => Arc::new(session),
         Err(error) => return (counters.report(), Some(error)),
     };
-    let forwarder = tokio::spawn(forward(stop, session.halt.clone()));
-    let mut tasks = JoinSet::new();
-    for _ in 0..session.settings.workers {
-        tasks.spawn(worker(session.clone()));
-    }
-    tasks.spawn(poller::feed(session.clone()));
-    if let Some(fleet) = &session.fleet {
-        tasks.spawn(fleet::start_all(session.clone(), fleet.clone()));
-        tasks.spawn(fleet::tend(session.clone(), fleet.clone()));
-    }
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(panic) = ended {
-            session.fail(CollectError::Worker(panic.to_string()));
-        }
-    }
-    // Every seal under way returns its permits.
-    let _ = session.sealing.acquire_many(sealing_permits()).await;
-    forwarder.abort();
+    tracing::debug!(workers = session.settings.workers, "collection started");
+    let background = background_tasks(&session);
+    run_tasks(&session, stop, background).await;
     let mut report = counters.report();
-    report.left = session.queue.unsettled_count();
+    report.left = session.queue.len();
     report.pending += session.lock_claimed().released();
-    report.list_calls = session.api.rate_limiter.count(ApiCall::List);
-    report.link_calls = session.api.rate_limiter.count(ApiCall::Link);
+    report.list_calls = session.api.rate_limiter.calls_sent(ApiCall::List);
+    report.link_calls = session.api.rate_limiter.calls_sent(ApiCall::Link);
     report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let failure = session.take_failure();
-    report.stopped = failure.is_none() && *session.halt.borrow();
+    let failure = session.shutdown.take_failure();
+    report.stopped = failure.is_none() && session.shutdown.is_stopped();
     drop(session);
-    // Ends when the last writer has let go.
-    let _: Option<()> = all_gone.recv().await;
+    // Returns when the last writer thread has released the sink.
+    let _: Option<()> = all_writers_ended.recv().await;
+    tracing::debug!(
+        sealed = report.sealed,
+        bytes = report.bytes,
+        left = report.left,
+        duration_ms = report.duration_ms,
+        "collection ended"
+    );
     (report, failure)
 }
 
-async fn prepare(
-    settings: CollectSettings,
-    sink: Arc<dyn ResultSink>,
-    counters: Arc<CollectCounters>,
-    alive: mpsc::Sender<()>,
-    fleet: Option<Arc<FleetRunner>>,
-) -> Result<CollectSession, CollectError> {
-    settings.validate()?;
-    let clock = Clock::new(settings.pace.time_scale);
-    let api = Api::open(&settings, clock, counters.clone()).await?;
-    if let Some(warning) =
-        crate::service::preflight::missing_permissions(&api.tokens.token().await?)
-    {
-        counters.notify(warning);
+/// Runs the workers, the poller and the background tasks to their end, and
+/// waits for the seals that they have started.
+async fn run_tasks(
+    session: &Arc<CollectSession>,
+    stop: watch::Receiver<bool>,
+    background: Vec<BoxFuture<'static, ()>>,
+) {
+    let shutdown = session.shutdown.clone();
+    let stop_forwarder = tokio::spawn(async move { forward_stop(stop, &shutdown).await });
+    let sealing = Arc::new(Semaphore::new(sealing_permits() as usize));
+    let mut tasks = JoinSet::new();
+    for _ in 0..session.settings.workers {
+        tasks.spawn(worker(session.clone(), sealing.clone()));
     }
-    api.endless.set(settings.watch.is_some());
-    Ok(CollectSession {
-        blob_breaker: CircuitBreaker::new(api.endless.clone()),
-        api,
-        settings,
-        sink,
-        clock,
-        counters,
-        alive,
-        queue: DownloadQueue::new(clock),
-        fleet,
-        sealing: Arc::new(Semaphore::new(sealing_permits() as usize)),
-        halt: watch::Sender::new(false),
-        failure: Mutex::default(),
-        claimed: Arc::default(),
-        disk_full: Mutex::default(),
-    })
-}
-
-async fn forward(mut stop: watch::Receiver<bool>, halt: watch::Sender<bool>) {
-    stopped(&mut stop).await;
-    halt.send_replace(true);
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        // A sender dropped without a word stops nothing.
-        std::future::pending::<()>().await;
+    tasks.spawn(poller::run(session.clone()));
+    for task in background {
+        tasks.spawn(task);
     }
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(panic) = ended {
+            session
+                .shutdown
+                .fail(CollectError::Worker(panic.to_string()));
+        }
+    }
+    // Every seal in progress returns its permits when it completes.
+    let _ = sealing.acquire_many(sealing_permits()).await;
+    stop_forwarder.abort();
 }
 
 const fn sealing_permits() -> u32 {
     (SEALING_BYTES_MAX / SEALING_UNIT) as u32
 }
 
-/// One slot: takes wants until there are none, or the run halts.
-async fn worker(session: Arc<CollectSession>) {
-    while let Some(mut pending) = session.unless_halted(session.queue.take()).await.flatten() {
-        let Some(step) = session
-            .unless_halted(download::fetch(&session, &mut pending))
-            .await
-        else {
+/// Downloads results from the queue until it ends or the session stops.
+async fn worker(session: Arc<CollectSession>, sealing: Arc<Semaphore>) {
+    let shutdown = &session.shutdown;
+    while let Some(mut pending) = shutdown
+        .unless_stopped(session.queue.take())
+        .await
+        .flatten()
+    {
+        let download = download::fetch(&session, &mut pending);
+        let Some(step) = shutdown.unless_stopped(download).await else {
             return;
         };
         match step {
             DownloadStep::Seal(body) => {
-                let weight = weight(body.held());
-                let permits = session.sealing.clone().acquire_many_owned(weight).await;
+                let permits = sealing
+                    .clone()
+                    .acquire_many_owned(sealing_weight(body.received_bytes()))
+                    .await;
                 let session = session.clone();
                 tokio::spawn(async move {
                     let _permits = permits;
-                    session.settle(pending, *body).await;
+                    seal(&session, pending, *body).await;
                 });
             }
-            step => session.step(pending, step).await,
+            step => finish_step(&session, pending, step).await,
         }
     }
 }
 
-/// A small body counts with its bytes, and each with enough that no more than
-/// [`SEALING_MAX`] wait.
-fn weight(bytes: u64) -> u32 {
-    let held = if bytes > SMALL_BYTES_MAX { 0 } else { bytes };
-    let units = u32::try_from(held / SEALING_UNIT).unwrap_or(u32::MAX);
+/// Permits of a body that waits for its commit: its size if it is kept in
+/// memory, and at least so many that only [`SEALING_MAX`] bodies wait.
+fn sealing_weight(bytes: u64) -> u32 {
+    let in_memory = if bytes > SMALL_BYTES_MAX { 0 } else { bytes };
+    let units = u32::try_from(in_memory / SEALING_UNIT).unwrap_or(u32::MAX);
     units.clamp(sealing_permits() / SEALING_MAX, sealing_permits())
 }
 
-impl CollectSession {
-    /// `None` when the run halts first; the future is dropped where it stands.
-    pub async fn unless_halted<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut halt = self.halt.subscribe();
-        tokio::select! {
-            biased;
-            _ = halt.wait_for(|halt| *halt) => None,
-            output = future => Some(output),
+/// Seals a body and completes its result.
+async fn seal(session: &CollectSession, mut pending: PendingResult, body: ResultDownload) {
+    let key = pending.key();
+    match body.seal(session).await {
+        Ok(WriteResult::Sealed(outcome)) => {
+            tracing::debug!(
+                action = %key.action,
+                command = key.index.0,
+                bytes = outcome.bytes,
+                "result sealed"
+            );
+            session.api.counters.record_sealed(key, &outcome);
+            session.queue.complete(key);
+        }
+        Ok(WriteResult::Damaged(detail)) => {
+            retry(session, pending, ErrorClass::Damaged, detail, None).await;
+        }
+        Ok(WriteResult::Partial) => session.queue.requeue(pending, session.api.clock.now()),
+        Err(step) => {
+            pending.retries.reset(ErrorClass::Interrupted);
+            finish_step(session, pending, step).await;
         }
     }
+}
 
-    pub fn is_halted(&self) -> bool {
-        *self.halt.borrow()
+/// Carries out a step other than sealing.
+async fn finish_step(session: &CollectSession, pending: PendingResult, step: DownloadStep) {
+    match step {
+        DownloadStep::Gap(reason, detail) => record_gap(session, pending, reason, detail).await,
+        DownloadStep::Retry(class, detail, at_least) => {
+            retry(session, pending, class, detail, at_least).await;
+        }
+        DownloadStep::WaitForSpace(missing) => {
+            // Requeued only afterwards: another attempt would cost a link.
+            let space = session.sink.wait_for_space(missing);
+            session.shutdown.unless_stopped(space).await;
+            session.queue.requeue(pending, session.api.clock.now());
+        }
+        DownloadStep::Fatal(error) => session.shutdown.fail(error),
+        DownloadStep::Seal(_) => session.queue.complete(pending.key()),
     }
+}
 
-    /// Returns so long after the run was halted.
-    pub async fn halted_for(&self, wait: Duration) {
-        let mut halt = self.halt.subscribe();
-        let _ = halt.wait_for(|halt| *halt).await;
-        tokio::time::sleep(wait).await;
-    }
+/// Requeues a result after the delay of its error class, or records a gap if
+/// the retries are exhausted. `at_least` is a delay that the service asked for.
+async fn retry(
+    session: &CollectSession,
+    mut pending: PendingResult,
+    class: ErrorClass,
+    detail: String,
+    at_least: Option<Duration>,
+) {
+    let Some(delay) = next_delay(session, &mut pending, class) else {
+        return give_up(session, pending, class, detail).await;
+    };
+    let delay = delay.max(at_least.unwrap_or_default());
+    tracing::debug!(
+        action = %pending.key().action,
+        command = pending.key().index.0,
+        ?class,
+        delay_ms = delay.as_millis() as u64,
+        "retry scheduled"
+    );
+    let clock = session.api.clock;
+    session
+        .queue
+        .requeue(pending, clock.now().after(clock.real(delay)));
+}
 
-    pub fn fail(&self, error: CollectError) {
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.get_or_insert(error);
-        drop(failure);
-        self.halt.send_replace(true);
-    }
-
-    fn take_failure(&self) -> Option<CollectError> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    async fn settle(&self, mut pending: PendingResult, body: ResultDownload) {
-        let key = pending.key();
-        match body.seal(self).await {
-            Ok(WriteResult::Sealed(sealed)) => {
-                self.counters.record_sealed(key, &sealed);
-                self.queue.settle(key);
-            }
-            Ok(WriteResult::Damaged(why)) => {
-                self.retry(pending, ErrorClass::Damaged, why, None).await
-            }
-            Ok(WriteResult::Partial) => self.queue.requeue(pending, self.clock.now()),
-            Err(step) => {
-                pending.tries.reset(ErrorClass::Interrupted);
-                self.step(pending, step).await;
-            }
+/// The delay before the next attempt; `None` if the retries are exhausted.
+///
+/// **Units**: service time.
+fn next_delay(
+    session: &CollectSession,
+    pending: &mut PendingResult,
+    class: ErrorClass,
+) -> Option<Duration> {
+    match session.pacing.interval() {
+        Some(interval) if class == ErrorClass::NotReady => {
+            pending.retries.next_even_delay(interval)
+        }
+        _ => {
+            let forever = class == ErrorClass::NoConnection && session.api.retry_forever.get();
+            pending.retries.next_delay_or_longest(class, forever)
         }
     }
+}
 
-    async fn step(&self, pending: PendingResult, step: DownloadStep) {
-        match step {
-            DownloadStep::Gap(reason, detail) => self.record_gap(pending, reason, detail).await,
-            DownloadStep::Retry(trouble, why, wait) => {
-                self.retry(pending, trouble, why, wait).await
-            }
-            DownloadStep::CallCapacity(missing) => {
-                // Taken again before that it would cost another link.
-                self.unless_halted(self.wait_for_space(missing)).await;
-                self.queue.requeue(pending, self.clock.now());
-            }
-            DownloadStep::Fatal(error) => self.fail(error),
-            DownloadStep::Seal(_) => self.queue.settle(pending.key()),
+/// Ends the attempts of this session: leaves the result to a later poll if the
+/// service may still produce it, otherwise records a gap.
+async fn give_up(
+    session: &CollectSession,
+    pending: PendingResult,
+    class: ErrorClass,
+    detail: String,
+) {
+    let absent = |reason| {
+        if pending.is_completed() {
+            reason
+        } else {
+            GapReason::NeverProduced
         }
-    }
-
-    /// Puts a want back with its trouble counted, or settles it as a gap.
-    async fn retry(
-        &self,
-        mut pending: PendingResult,
-        trouble: ErrorClass,
-        why: String,
-        asked: Option<Duration>,
-    ) {
-        let endless = trouble == ErrorClass::NoConnection && self.api.endless.get();
-        let wait = match &self.fleet {
-            Some(fleet) if trouble == ErrorClass::NotReady => {
-                pending.tries.next_even_delay(fleet.ask_every())
-            }
-            _ => pending.tries.next_delay_or_longest(trouble, endless),
-        };
-        if let Some(wait) = wait {
-            let wait = asked.map_or(wait, |asked| asked.max(wait));
-            let at = self.clock.now().after(self.clock.real(wait));
-            return self.queue.requeue(pending, at);
+    };
+    let reason = match class {
+        ErrorClass::NotReady if !pending.action().is_final() && !session.queue.is_closed() => {
+            return session.release(&pending);
         }
-        let absent = |reason| {
-            if pending.is_completed() {
-                reason
-            } else {
-                GapReason::NeverProduced
-            }
-        };
-        let reason = match trouble {
-            ErrorClass::NotReady if !pending.action().is_final() && !self.queue.is_closed() => {
-                return self.release(&pending);
-            }
-            ErrorClass::NotReady | ErrorClass::BlobMissing => absent(GapReason::BlobMissing),
-            ErrorClass::NotFound => absent(GapReason::Expired),
-            ErrorClass::Damaged => GapReason::Damaged,
-            _ => GapReason::Unreachable,
-        };
-        self.record_gap(pending, reason, why).await;
-    }
+        ErrorClass::NotReady | ErrorClass::BlobMissing => absent(GapReason::BlobMissing),
+        ErrorClass::NotFound => absent(GapReason::Expired),
+        ErrorClass::Damaged => GapReason::Damaged,
+        _ => GapReason::Unreachable,
+    };
+    record_gap(session, pending, reason, detail).await;
+}
 
-    /// A fleet run learns from it how long its results take.
-    pub fn report_available(&self, pending: &mut PendingResult) {
-        if let (Some(fleet), Some(ended)) = (&self.fleet, pending.ended.take()) {
-            let since = |at: WallTime| self.clock.service(at.since(ended));
-            fleet.met(pending.last_miss.map(since), since(self.clock.now()));
-        }
-    }
-
-    /// The service is still at it: a later poll finds it again. The queue lets
-    /// go of it first, or it would refuse what that poll adds.
-    pub fn release(&self, pending: &PendingResult) {
-        self.queue.settle(pending.key());
-        self.lock_claimed().release(pending.key());
-    }
-
-    async fn record_gap(&self, pending: PendingResult, reason: GapReason, detail: String) {
-        let key = pending.key();
-        let Some(facts) = pending.facts(&self.api.host) else {
-            return self.queue.settle(key);
-        };
+async fn record_gap(
+    session: &CollectSession,
+    pending: PendingResult,
+    reason: GapReason,
+    detail: String,
+) {
+    let key = pending.key();
+    let Some(facts) = pending.facts(&session.api.host) else {
+        return session.queue.complete(key);
+    };
+    if pending.known_gap != Some(reason) {
         let gap = Gap {
             key,
             reason,
             detail,
-            noted_at: self.clock.stamp(),
+            noted_at: session.api.clock.stamp(),
             facts,
         };
-        if pending.known_gap != Some(reason) {
-            let noted = self.with_sink("note a gap", move |sink| {
-                sink.note_gaps(std::slice::from_ref(&gap))
-            });
-            if let Err(error) = noted.await {
-                return self.fail(error);
-            }
-        }
-        self.counters.record_gap(key, reason);
-        self.queue.settle(key);
-    }
-
-    /// Runs a verb of the vault off the async threads, waiting while the disk
-    /// is full.
-    pub async fn with_sink<R: Send + 'static>(
-        &self,
-        doing: &'static str,
-        verb: impl Fn(&dyn ResultSink) -> Result<R, SinkError> + Send + Sync + 'static,
-    ) -> Result<R, CollectError> {
-        let verb = Arc::new(verb);
-        loop {
-            let (sink, retry) = (self.sink.clone(), verb.clone());
-            let done = tokio::task::spawn_blocking(move || retry(sink.as_ref()))
-                .await
-                .map_err(|e| CollectError::Worker(e.to_string()))?;
-            match done {
-                Ok(done) => return Ok(done),
-                Err(SinkError::DiskFull) => {
-                    let waited = self.unless_halted(self.wait_for_space(0)).await;
-                    if waited.is_none() {
-                        return Err(CollectError::sink(doing, SinkError::DiskFull));
-                    }
-                }
-                Err(error) => return Err(CollectError::sink(doing, error)),
-            }
+        let recorded = session.sink.call("record a gap", move |sink| {
+            sink.record_gaps(std::slice::from_ref(&gap))
+        });
+        if let Err(error) = recorded.await {
+            return session.shutdown.fail(error);
         }
     }
-
-    /// Returns when the vault has room for `missing` bytes more, or after a
-    /// while where it cannot tell.
-    pub async fn wait_for_space(&self, missing: u64) {
-        let needed = missing.saturating_add(SPACE_MARGIN);
-        if !self.swap_disk_full(true) {
-            self.counters.emit(CollectProgress::DiskFull { needed });
-        }
-        loop {
-            tokio::time::sleep(DISK_CHECK_INTERVAL).await;
-            let sink = self.sink.clone();
-            let room = tokio::task::spawn_blocking(move || sink.room()).await;
-            let enough = match room {
-                Ok(Ok(Some(room))) => room >= needed,
-                _ => true,
-            };
-            if enough {
-                break;
-            }
-        }
-        if self.swap_disk_full(false) {
-            self.counters.emit(CollectProgress::DiskSpaceAvailable);
-        }
-    }
-
-    fn swap_disk_full(&self, now: bool) -> bool {
-        let mut full = self
-            .disk_full
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut full, now)
-    }
-
-    pub fn lock_claimed(&self) -> MutexGuard<'_, ClaimedResults> {
-        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    tracing::debug!(action = %key.action, command = key.index.0, ?reason, "gap recorded");
+    session.api.counters.record_gap(key, reason);
+    session.queue.complete(key);
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::path::Path;
-
+mod tests {
     use super::*;
     use crate::fetch::plan;
     use crate::fetch::queue::DownloadRank;
-    use crate::service::list::ListedActions;
-    use crate::{BodySink, Cloud, ReceivedAction, Secret, SignIn, StoredState, TokenSource};
-    use evidence::{Action, Facts, ResultKey};
+    use crate::fetch::session::tests::{EmptySink, action, idle_session};
 
-    /// Knows nothing, keeps gaps, and is asked what it knows through a gate.
-    #[derive(Default)]
-    pub struct EmptySink {
-        pub gaps: Mutex<Vec<Gap>>,
-        pub at_gate: Option<Box<dyn Fn(ResultKey) + Send + Sync>>,
-    }
-
-    impl ResultSink for EmptySink {
-        fn stored_state(&self, key: ResultKey) -> Result<StoredState, SinkError> {
-            if let Some(gate) = &self.at_gate {
-                gate(key);
-            }
-            Ok(StoredState::Absent)
-        }
-
-        fn note_actions(&self, _: &[ReceivedAction]) -> Result<(), SinkError> {
-            Ok(())
-        }
-
-        fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
-            self.gaps.lock().unwrap().extend_from_slice(gaps);
-            Ok(())
-        }
-
-        fn download(&self, _: ResultKey, _: Facts) -> Result<Box<dyn BodySink>, SinkError> {
-            Err(SinkError::DiskFull)
-        }
-    }
-
-    /// A run without lister and slots, whose service nobody reaches.
-    pub async fn idle_session(sink: Arc<dyn ResultSink>, state: &Path) -> Arc<CollectSession> {
-        let nowhere = Some("http://127.0.0.1:1");
-        let sign_in = SignIn::Token(TokenSource::Ready(Secret::new("x")));
-        let cloud = Cloud::Commercial;
-        let settings =
-            CollectSettings::new(cloud, nowhere, nowhere, sign_in, state.into()).unwrap();
-        let counters = Arc::new(CollectCounters::new(Arc::new(|_| ())));
-        let (alive, _) = mpsc::channel(1);
-        Arc::new(
-            prepare(settings, sink, counters, alive, None)
-                .await
-                .unwrap(),
-        )
-    }
-
-    /// An action under way with one result that may be fetched.
-    pub fn action(n: u32) -> Action {
-        let json = serde_json::json!({"id": format!("5382f7ea-7557-4ab7-9782-{n:012x}"),
-            "status": "InProgress",
-            "commands": [{"commandStatus": "Completed", "command": {"type": "GetFile"}}]});
-        Action::from_value(&json).unwrap()
-    }
-
-    pub fn known(actions: &[Action]) -> ListedActions {
-        let mut known = ListedActions::default();
-        actions
-            .iter()
-            .cloned()
-            .for_each(|a| known.insert_recorded(a));
-        known
-    }
-
-    fn result_without_retries() -> PendingResult {
+    /// A result that is not ready and whose retries are exhausted.
+    fn exhausted_result() -> PendingResult {
         let action = Arc::new(action(1));
         let rank = DownloadRank {
             failed_before: false,
@@ -506,55 +336,47 @@ pub(crate) mod tests {
             plan::Availability::Fetch
         );
         let mut pending = PendingResult::new(action, 0, rank, None);
-        while pending.tries.next_delay(ErrorClass::NotReady).is_some() {}
+        while pending.retries.next_delay(ErrorClass::NotReady).is_some() {}
         pending
     }
 
+    async fn retry_exhausted(session: &CollectSession) {
+        let pending = session.queue.take().await.unwrap();
+        let detail = "not yet".to_string();
+        retry(session, pending, ErrorClass::NotReady, detail, None).await;
+    }
+
     #[tokio::test]
-    async fn a_result_that_does_not_come_is_left_to_the_next_poll_or_is_a_gap() {
+    async fn unavailable_result_is_left_to_the_next_poll_or_recorded_as_gap() {
         let state = tempfile::tempdir().unwrap();
         let sink = Arc::new(EmptySink::default());
         let session = idle_session(sink.clone(), state.path()).await;
-        let retry = async |pending| {
-            session.queue.add(vec![pending]);
-            let pending = session.queue.take().await.unwrap();
-            session
-                .retry(pending, ErrorClass::NotReady, "not yet".into(), None)
-                .await;
-        };
-        retry(result_without_retries()).await;
+        session.queue.add(vec![exhausted_result()]);
+        retry_exhausted(&session).await;
         assert_eq!(
-            (
-                session.queue.unsettled_count(),
-                session.lock_claimed().released()
-            ),
+            (session.queue.len(), session.lock_claimed().released()),
             (0, 1)
         );
         assert!(sink.gaps.lock().unwrap().is_empty());
-        let pending = result_without_retries();
+
+        let pending = exhausted_result();
         session.lock_claimed().claim(pending.key());
         session.queue.add(vec![pending]);
         session.queue.close();
-        let pending = session.queue.take().await.unwrap();
-        session
-            .retry(pending, ErrorClass::NotReady, "not yet".into(), None)
-            .await;
+        retry_exhausted(&session).await;
         assert_eq!(
-            (
-                session.queue.unsettled_count(),
-                session.lock_claimed().released()
-            ),
+            (session.queue.len(), session.lock_claimed().released()),
             (0, 0)
         );
         let gap = sink.gaps.lock().unwrap()[0].reason;
         assert_eq!(gap, GapReason::BlobMissing);
-        assert_eq!(session.counters.report().gaps.get(&gap), Some(&1));
+        assert_eq!(session.api.counters.report().gaps.get(&gap), Some(&1));
     }
 
     #[test]
-    fn bodies_that_wait_for_their_commit_hold_bounded_memory() {
-        assert_eq!(sealing_permits() / weight(0), SEALING_MAX);
-        assert_eq!(weight(SMALL_BYTES_MAX), 256);
-        assert_eq!(weight(3 << 30), weight(0));
+    fn bodies_waiting_for_a_commit_use_bounded_memory() {
+        assert_eq!(sealing_permits() / sealing_weight(0), SEALING_MAX);
+        assert_eq!(sealing_weight(SMALL_BYTES_MAX), 256);
+        assert_eq!(sealing_weight(3 << 30), sealing_weight(0));
     }
 }

@@ -1,4 +1,5 @@
-//! The results still wanted, in order, and those that wait for their next try.
+//! Download queue: the results to download, in order, and those that wait for
+//! their next attempt.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,52 +11,54 @@ use crate::service::package;
 use crate::service::retry::RetryState;
 use evidence::{Action, Command, Facts, GapReason, Origin, ResultKey, ResultKind};
 
-/// Place in the order: see [`super::plan`].
+/// Position in the download order: see [`super::plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DownloadRank {
     pub failed_before: bool,
+    /// **Units**: nanoseconds since 1970.
     pub time: i64,
     pub key: ResultKey,
 }
 
-/// A result to be fetched.
+/// A result to download.
 #[derive(Debug)]
 pub(crate) struct PendingResult {
     action: Arc<Action>,
-    /// Position in the action's list of commands.
-    place: usize,
+    /// Position of the command in the action.
+    position: usize,
     rank: DownloadRank,
-    /// What the vault has noted about it already.
+    /// Reason of the gap that the sink has recorded for this result.
     pub known_gap: Option<GapReason>,
-    pub tries: RetryState,
-    /// When its command ended, where that is known and nothing was learned
-    /// from it yet.
+    pub retries: RetryState,
+    /// End of the command, if it is known and was not yet used to learn how
+    /// long results take.
     pub ended: Option<WallTime>,
-    /// Asked for last, and it was not there.
+    /// Time of the last request that found the result not ready.
     pub last_miss: Option<WallTime>,
-    /// The first ask waits until then.
+    /// Time of the first request.
     pub not_before: Option<WallTime>,
 }
 
 impl PendingResult {
     pub fn new(
         action: Arc<Action>,
-        place: usize,
+        position: usize,
         rank: DownloadRank,
         known_gap: Option<GapReason>,
     ) -> Self {
         Self {
             action,
-            place,
+            position,
             rank,
             known_gap,
-            tries: RetryState::default(),
+            retries: RetryState::default(),
             ended: None,
             last_miss: None,
             not_before: None,
         }
     }
 
+    /// Sets the end of the command and the time of the first request.
     pub fn with_end(self, ended: WallTime, not_before: WallTime) -> Self {
         Self {
             ended: Some(ended),
@@ -73,7 +76,7 @@ impl PendingResult {
     }
 
     pub fn command(&self) -> Option<&Command> {
-        self.action.commands.get(self.place)
+        self.action.commands.get(self.position)
     }
 
     pub fn is_completed(&self) -> bool {
@@ -90,8 +93,10 @@ impl PendingResult {
     }
 }
 
-/// Shared by the lister, which adds, and the slots, which take. Of each result
-/// there is one want at most: two slots at one download would meet in the vault.
+/// Download queue, filled by the poller and emptied by the workers.
+///
+/// **Invariant**: it contains a result once at most, because two workers must
+/// not download the same result into the sink.
 pub(crate) struct DownloadQueue {
     state: Mutex<QueueState>,
     changed: Notify,
@@ -101,26 +106,26 @@ pub(crate) struct DownloadQueue {
 #[derive(Default)]
 struct QueueState {
     ready: BTreeMap<DownloadRank, PendingResult>,
-    /// Not before: in order of time, then of arrival.
-    later: BTreeMap<(WallTime, u64), PendingResult>,
+    /// Results that wait for a time, in order of that time and then of arrival.
+    scheduled: BTreeMap<(WallTime, u64), PendingResult>,
     arrivals: u64,
-    /// Not settled: ready, to be taken later, or taken.
-    unsettled: HashSet<ResultKey>,
-    /// Nothing more will be added from outside.
-    closed: bool,
+    /// Results that are ready, scheduled or taken by a worker.
+    incomplete: HashSet<ResultKey>,
+    /// The poller adds no more results.
+    is_closed: bool,
 }
 
 impl QueueState {
     fn schedule(&mut self, pending: PendingResult, not_before: WallTime) {
         self.arrivals += 1;
-        self.later.insert((not_before, self.arrivals), pending);
+        self.scheduled.insert((not_before, self.arrivals), pending);
     }
 }
 
 enum QueueStep {
     Take(Box<PendingResult>),
     WaitUntil(WallTime),
-    Wait,
+    WaitForChange,
     End,
 }
 
@@ -133,11 +138,11 @@ impl DownloadQueue {
         }
     }
 
-    /// A result that is held already is not added once more.
-    pub fn add(&self, pending_results: Vec<PendingResult>) {
+    /// Adds results. Those that the queue already contains are ignored.
+    pub fn add(&self, results: Vec<PendingResult>) {
         let mut state = self.lock();
-        for pending in pending_results {
-            if state.unsettled.insert(pending.key()) {
+        for pending in results {
+            if state.incomplete.insert(pending.key()) {
                 match pending.not_before {
                     Some(at) => state.schedule(pending, at),
                     None => drop(state.ready.insert(pending.rank, pending)),
@@ -148,49 +153,49 @@ impl DownloadQueue {
         self.changed.notify_waiters();
     }
 
-    /// Puts a taken want back, to be taken again at `not_before`.
+    /// Puts a taken result back until `not_before`.
     pub fn requeue(&self, pending: PendingResult, not_before: WallTime) {
         self.lock().schedule(pending, not_before);
         self.changed.notify_waiters();
     }
 
-    /// A taken want is settled, one way or another.
-    pub fn settle(&self, key: ResultKey) {
-        self.lock().unsettled.remove(&key);
+    /// Removes a taken result: it is sealed, a gap, or left to a later plan.
+    pub fn complete(&self, key: ResultKey) {
+        self.lock().incomplete.remove(&key);
         self.changed.notify_waiters();
     }
 
-    /// Whether a result waits or is being fetched.
+    /// Whether a result waits or is being downloaded.
     pub fn contains(&self, key: ResultKey) -> bool {
-        self.lock().unsettled.contains(&key)
+        self.lock().incomplete.contains(&key)
     }
 
-    /// Once what is in it is settled, takers are sent home.
+    /// Ends the queue once its results are complete.
     pub fn close(&self) {
-        self.lock().closed = true;
+        self.lock().is_closed = true;
         self.changed.notify_waiters();
     }
 
-    /// Nothing more is added from outside.
     pub fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.lock().is_closed
     }
 
-    /// Wants not settled.
-    pub fn unsettled_count(&self) -> u64 {
-        self.lock().unsettled.len() as u64
+    /// Number of incomplete results.
+    pub fn len(&self) -> u64 {
+        self.lock().incomplete.len() as u64
     }
 
-    /// The next want whose time has come; `None` when all is done.
+    /// Takes the next result when its time has come; `None` when the queue has
+    /// ended.
     pub async fn take(&self) -> Option<PendingResult> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match self.next() {
+            match self.next_step() {
                 QueueStep::Take(pending) => return Some(*pending),
                 QueueStep::End => return None,
-                QueueStep::Wait => changed.await,
+                QueueStep::WaitForChange => changed.await,
                 QueueStep::WaitUntil(at) => {
                     tokio::select! {
                         () = changed => {}
@@ -201,10 +206,10 @@ impl DownloadQueue {
         }
     }
 
-    fn next(&self) -> QueueStep {
+    fn next_step(&self) -> QueueStep {
         let now = self.clock.now();
         let mut state = self.lock();
-        while let Some(entry) = state.later.first_entry() {
+        while let Some(entry) = state.scheduled.first_entry() {
             if entry.key().0 > now {
                 break;
             }
@@ -214,10 +219,10 @@ impl DownloadQueue {
         if let Some((_, pending)) = state.ready.pop_first() {
             return QueueStep::Take(Box::new(pending));
         }
-        match state.later.first_key_value() {
+        match state.scheduled.first_key_value() {
             Some(((at, _), _)) => QueueStep::WaitUntil(*at),
-            None if state.closed && state.unsettled.is_empty() => QueueStep::End,
-            None => QueueStep::Wait,
+            None if state.is_closed && state.incomplete.is_empty() => QueueStep::End,
+            None => QueueStep::WaitForChange,
         }
     }
 
@@ -228,6 +233,8 @@ impl DownloadQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn pending(time: i64) -> PendingResult {
@@ -243,21 +250,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_result_is_held_once_from_its_adding_to_its_settling() {
-        let queue = DownloadQueue::new(Clock::new(1.0));
+    async fn queue_contains_a_result_once_until_it_is_completed() {
+        let clock = Clock::new(1.0);
+        let queue = DownloadQueue::new(clock);
         let key = pending(1).key();
         queue.add(vec![pending(1), pending(2)]);
-        assert_eq!(queue.unsettled_count(), 1);
+        assert_eq!(queue.len(), 1);
         let taken = queue.take().await.unwrap();
         queue.add(vec![pending(3)]);
-        assert!(queue.contains(key) && queue.unsettled_count() == 1);
-        let later = Clock::new(1.0)
-            .now()
-            .after(std::time::Duration::from_secs(600));
-        queue.requeue(taken, later);
+        assert!(queue.contains(key) && queue.len() == 1);
+        queue.requeue(taken, clock.now().after(Duration::from_secs(600)));
         queue.add(vec![pending(4)]);
         assert!(queue.lock().ready.is_empty() && queue.contains(key));
-        queue.settle(key);
+        queue.complete(key);
         assert!(!queue.contains(key));
         queue.add(vec![pending(5)]);
         assert_eq!(queue.lock().ready.len(), 1);

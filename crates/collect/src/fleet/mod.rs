@@ -37,5 +37,4 @@ pub use crate::fleet::record::{FleetOrder, FleetRecord, RunRecord, RunState};
 pub use crate::fleet::report::FleetReport;
 pub use crate::fleet::run_id::RunId;
 pub use crate::fleet::runner::run_fleet;
-pub(crate) use crate::fleet::runner::{FleetRunner, start_all, tend};
 pub use crate::fleet::schedule::{FleetCounts, FleetRules};

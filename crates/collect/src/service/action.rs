@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
 use crate::counters::CollectCounters;
 use crate::service::api::{Api, ApiRequest, CallError};
 use crate::service::package::is_package;
@@ -76,7 +75,7 @@ pub async fn wait_for_package(
                 _ => return Err(fatal(error)),
             },
         };
-        let action = Action::from_json(&answer.body).map_err(|error| CollectError::Answer {
+        let action = Action::from_json(&answer.body).map_err(|error| CollectError::Response {
             call: ApiCall::Action.description(),
             why: crate::error::clean(&error.to_string()),
         })?;
@@ -99,11 +98,5 @@ pub async fn wait_for_package(
 
 pub(crate) async fn open(settings: &CollectSettings) -> Result<Api, CollectError> {
     settings.validate()?;
-    let clock = Clock::new(settings.pace.time_scale);
-    Api::open(
-        settings,
-        clock,
-        Arc::new(CollectCounters::new(Arc::new(|_| ()))),
-    )
-    .await
+    Api::open(settings, Arc::new(CollectCounters::new(Arc::new(|_| ())))).await
 }

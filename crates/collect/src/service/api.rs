@@ -35,9 +35,6 @@ const LINK_BYTES_MAX: usize = 256 * 1024;
 /// is bad luck, a third is a refusal.
 const TOKENS_MAX: u32 = 3;
 
-/// A full disk is looked at this often, real time.
-pub(crate) const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
-
 pub(crate) struct Api {
     pub base: Url,
     pub host: String,
@@ -50,7 +47,7 @@ pub(crate) struct Api {
     pub counters: Arc<CollectCounters>,
     pub outage: CircuitBreaker,
     /// Whether lost connections are given up.
-    pub endless: RetryForever,
+    pub retry_forever: RetryForever,
 }
 
 /// A body and the two clocks' times around it.
@@ -103,15 +100,17 @@ impl CallError {
                 service,
             },
             Self::Throttled => CollectError::Transport {
-                call,
+                attempt: call,
                 host,
                 why: "held back again and again (429)".into(),
             },
-            Self::Interrupted(why) | Self::NoConnection(why) => {
-                CollectError::Transport { call, host, why }
-            }
-            Self::Unexpected(why) => CollectError::Answer { call, why },
-            Self::InvalidLink(bad) => CollectError::Answer {
+            Self::Interrupted(why) | Self::NoConnection(why) => CollectError::Transport {
+                attempt: call,
+                host,
+                why,
+            },
+            Self::Unexpected(why) => CollectError::Response { call, why },
+            Self::InvalidLink(bad) => CollectError::Response {
                 call,
                 why: bad.to_string(),
             },
@@ -170,16 +169,17 @@ impl Api {
     /// `counters`.
     pub async fn open(
         settings: &CollectSettings,
-        clock: Clock,
         counters: Arc<CollectCounters>,
     ) -> Result<Self, CollectError> {
+        let clock = Clock::new(settings.pace.time_scale);
         let http = Arc::new(HttpClients::new(
             settings.ca_file.as_deref(),
             settings.timeouts,
         )?);
-        let endless = RetryForever::default();
+        let retry_forever = RetryForever::default();
         let told = Some(counters.clone());
-        let tokens = TokenProvider::new(settings, http.clone(), clock, told, endless.clone())?;
+        let tokens =
+            TokenProvider::new(settings, http.clone(), clock, told, retry_forever.clone())?;
         let name = log_name(settings, &tokens).await?;
         let (rate_limiter, notice) = RateLimiter::open(
             clock,
@@ -200,8 +200,8 @@ impl Api {
             clock,
             call_timeout: settings.timeouts.call,
             counters,
-            outage: CircuitBreaker::new(endless.clone()),
-            endless,
+            outage: CircuitBreaker::new(retry_forever.clone()),
+            retry_forever,
         })
     }
 
@@ -225,7 +225,7 @@ impl Api {
             key.action, key.index
         ));
         let answer = self.call(&ApiRequest::get(ApiCall::Link, url)).await?;
-        DownloadLink::read(&answer.body, answer.date, answer.sent_at, self.clock)
+        DownloadLink::parse(&answer.body, answer.date, answer.sent_at, self.clock)
             .map_err(CallError::InvalidLink)
     }
 
@@ -235,7 +235,7 @@ impl Api {
         let answer = self
             .call(&ApiRequest::get(ApiCall::PackageLink, url))
             .await?;
-        DownloadLink::read(&answer.body, answer.date, answer.sent_at, self.clock)
+        DownloadLink::parse(&answer.body, answer.date, answer.sent_at, self.clock)
             .map_err(CallError::InvalidLink)
     }
 
@@ -324,7 +324,7 @@ impl Api {
                         path.display()
                     ));
                 }
-                tokio::time::sleep(DISK_CHECK_INTERVAL).await;
+                tokio::time::sleep(system::DISK_CHECK_INTERVAL).await;
             } else if source.kind() == io::ErrorKind::InvalidData {
                 let notice = self.rate_limiter.check_log().map_err(CallError::Fatal)?;
                 notice
@@ -405,7 +405,7 @@ impl Api {
             }
             OutageState::Continues(_) => CallError::NoConnection(fault.text),
             OutageState::GaveUp => CallError::Fatal(CollectError::Transport {
-                call: "reach the service",
+                attempt: "reach the service",
                 host: self.host.clone(),
                 why: fault.text,
             }),

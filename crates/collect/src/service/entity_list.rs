@@ -51,7 +51,7 @@ pub(crate) async fn for_each_entity(
     while let Some(url) = next.take() {
         let is_endless = count > ENTITIES_MAX || visited.len() >= PAGES_MAX;
         if is_endless || !visited.insert(url.clone()) {
-            return Err(CollectError::Answer {
+            return Err(CollectError::Response {
                 call: call.description(),
                 why: format!(
                     "the list does not end: {count} entries on {} pages",
@@ -65,7 +65,7 @@ pub(crate) async fn for_each_entity(
             .await
             .map_err(fatal)?;
         date = date.or(answer.date);
-        let (entities, link) = parse_page(&answer.body).map_err(|why| CollectError::Answer {
+        let (entities, link) = parse_page(&answer.body).map_err(|why| CollectError::Response {
             call: call.description(),
             why,
         })?;

@@ -7,7 +7,6 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::clock::Clock;
 use crate::counters::CollectCounters;
 use crate::service::api::{Api, ApiRequest, CallError, RequestBody};
 use crate::service::entity_list::read_entities;
@@ -117,9 +116,8 @@ impl LibraryClient {
     /// Signs in.
     pub async fn open(settings: &CollectSettings) -> Result<Self, CollectError> {
         settings.validate()?;
-        let clock = Clock::new(settings.pace.time_scale);
         let counters = Arc::new(CollectCounters::new(Arc::new(|_| ())));
-        let api = Api::open(settings, clock, counters).await?;
+        let api = Api::open(settings, counters).await?;
         Ok(Self { api })
     }
 

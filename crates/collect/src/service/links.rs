@@ -42,7 +42,7 @@ pub(crate) enum LinkError {
 impl DownloadLink {
     /// `date` is the server's clock when it answered, `asked` ours: life left
     /// is `se` minus the server's clock, whatever ours says.
-    pub fn read(
+    pub fn parse(
         body: &[u8],
         date: Option<Timestamp>,
         asked: WallTime,
@@ -111,7 +111,7 @@ mod tests {
 
     fn read(value: &str, date: &str) -> Result<DownloadLink, LinkError> {
         let body = serde_json::json!({ "value": value }).to_string();
-        DownloadLink::read(
+        DownloadLink::parse(
             body.as_bytes(),
             date.parse().ok(),
             WallTime(0),

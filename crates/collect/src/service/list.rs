@@ -40,7 +40,7 @@ pub(crate) struct ActionPage<'a> {
 }
 
 impl<'a> ActionPage<'a> {
-    pub fn read(body: &'a [u8]) -> Result<Self, String> {
+    pub fn parse(body: &'a [u8]) -> Result<Self, String> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         // Its message quotes what was met.
         serde_json::from_slice(body).map_err(|e| clean(&e.to_string()))
@@ -51,7 +51,7 @@ impl<'a> ActionPage<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ListWindow {
     /// Only what was created since.
-    pub from: Option<Timestamp>,
+    pub created_since: Option<Timestamp>,
     /// Open sessions too, of whatever age; without `from` nothing else.
     pub include_open: bool,
 }
@@ -88,7 +88,7 @@ pub(crate) fn first_page_urls(base: &Url, filter: &ActionFilter, reach: ListWind
 
 fn conditions(filter: &ActionFilter, reach: ListWindow) -> Vec<String> {
     let mut all = vec![format!("type eq '{}'", filter.action_type())];
-    let since = filter.since.max(reach.from);
+    let since = filter.since.max(reach.created_since);
     let since = since.map(|since| format!("creationDateTimeUtc ge {since}"));
     if reach.include_open {
         let open = ["status eq 'Pending'", "status eq 'InProgress'"].map(String::from);
@@ -247,6 +247,10 @@ impl ListedActions {
         self.actions.len() as u64
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
     /// When the oldest action was created that may still change.
     pub fn oldest_open(&self) -> Option<Timestamp> {
         self.open_created().min()
@@ -299,7 +303,7 @@ mod tests {
 
     fn from(time: &str) -> ListWindow {
         ListWindow {
-            from: time.parse().ok(),
+            created_since: time.parse().ok(),
             include_open: false,
         }
     }
@@ -324,7 +328,7 @@ mod tests {
         );
         assert_eq!(
             query(ListWindow {
-                from: None,
+                created_since: None,
                 ..reach
             }),
             "$filter=type eq 'LiveResponse' and (status eq 'Pending' or status eq 'InProgress')&$count=true"
@@ -368,7 +372,7 @@ mod tests {
             {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e",  "status":"InProgress"},
             {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","status":"Succeeded"},
             {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","status":"Pending"}, {"id":7}]}"#;
-        let page = ActionPage::read(body).unwrap();
+        let page = ActionPage::parse(body).unwrap();
         let mut known = ListedActions::default();
         let mut round = ListPass::default();
         let news = known.merge(&page, &ActionFilter::default(), |_| false, &mut round);
@@ -398,7 +402,7 @@ mod tests {
                 r#"{{"value":[{{"id":"{}",{monster}}},{{"id":"{id}"}}]}}"#,
                 id.replace('5', "6")
             );
-            let page = ActionPage::read(body.as_bytes()).unwrap();
+            let page = ActionPage::parse(body.as_bytes()).unwrap();
             let (mut known, mut round) = (ListedActions::default(), ListPass::default());
             let news = known.merge(&page, &ActionFilter::default(), |_| true, &mut round);
             assert_eq!((news.changed.len(), news.selected.len()), (1, 1));
@@ -410,7 +414,7 @@ mod tests {
     fn a_page_that_is_none_is_told_without_what_it_holds() {
         let told = |text: String| {
             let body = serde_json::json!({ "value": text }).to_string();
-            ActionPage::read(body.as_bytes()).err().unwrap()
+            ActionPage::parse(body.as_bytes()).err().unwrap()
         };
         assert!(told("x".repeat(10_000)).len() < 400);
         assert!(!told("eyJsecret".into()).contains("eyJ"));

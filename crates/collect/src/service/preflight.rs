@@ -190,7 +190,7 @@ async fn host(
         Ok(response) => response,
         Err(fault) => {
             let error = CollectError::Transport {
-                call: "list actions",
+                attempt: "list actions",
                 host,
                 why: fault.text,
             };

@@ -323,7 +323,7 @@ impl RateLimiter {
     }
 
     /// Calls sent by this run.
-    pub fn count(&self, call: ApiCall) -> u64 {
+    pub fn calls_sent(&self, call: ApiCall) -> u64 {
         self.counter(call).load(Ordering::Relaxed)
     }
 

@@ -108,12 +108,12 @@ impl ResultSink for TestSink {
         Ok(gap.map_or(StoredState::Absent, |gap| StoredState::Gap(gap.reason)))
     }
 
-    fn note_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError> {
+    fn record_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError> {
         self.0.actions.lock().unwrap().extend_from_slice(actions);
         Ok(())
     }
 
-    fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
+    fn record_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
         self.0.gaps.lock().unwrap().extend_from_slice(gaps);
         Ok(())
     }
@@ -130,7 +130,7 @@ impl ResultSink for TestSink {
         }))
     }
 
-    fn room(&self) -> Result<Option<u64>, SinkError> {
+    fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
         Ok(Some(self.0.room.load(Ordering::SeqCst)))
     }
 }

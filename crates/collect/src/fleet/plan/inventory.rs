@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::clock::Clock;
 use crate::counters::CollectCounters;
 use crate::fleet::plan::device_selector::select_machines;
 use crate::fleet::plan::machine::{FleetInventory, MachineInfo};
@@ -30,8 +29,7 @@ pub async fn read_inventory(
     events: Events,
 ) -> Result<FleetInventory, CollectError> {
     settings.validate()?;
-    let clock = Clock::new(settings.pace.time_scale);
-    let api = Api::open(settings, clock, Arc::new(CollectCounters::new(events))).await?;
+    let api = Api::open(settings, Arc::new(CollectCounters::new(events))).await?;
     let missing_permissions = missing_permissions(&api).await?;
     let (machines, now) = list_machines(&api, None).await?;
     Ok(FleetInventory {

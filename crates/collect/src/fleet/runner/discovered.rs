@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ReceivedAction;
-use crate::fetch::collector::CollectSession;
+use crate::fetch::session::CollectSession;
 use crate::fleet::runner::FleetRunner;
 use crate::service::list;
 use evidence::Action;
@@ -30,9 +30,14 @@ impl FleetRunner {
     /// Keeps an action: what the schedule is told after this is planned from
     /// before the run is at rest. What is too large is told, and its results
     /// are not fetched.
-    pub(crate) async fn keep_found(&self, session: &CollectSession, action: &Action, json: Vec<u8>) {
+    pub(crate) async fn keep_found(
+        &self,
+        session: &CollectSession,
+        action: &Action,
+        json: Vec<u8>,
+    ) {
         if !list::is_storable(action, &json) {
-            return session.counters.notify(format!(
+            return session.api.counters.notify(format!(
                 "what the service says of action {} is too large to keep",
                 action.id
             ));
@@ -41,12 +46,14 @@ impl FleetRunner {
             action: Arc::new(action.clone()),
             json: json.into(),
         }];
-        let noted = session.with_sink("keep an action as received", move |sink| {
-            sink.note_actions(&seen)
-        });
+        let noted = session
+            .sink
+            .call("keep an action as received", move |sink| {
+                sink.record_actions(&seen)
+            });
         match noted.await {
             Ok(()) => self.inbox.lock().push(action.clone()),
-            Err(error) => session.fail(error),
+            Err(error) => session.shutdown.fail(error),
         }
     }
 
@@ -60,7 +67,8 @@ impl FleetRunner {
 mod tests {
     use std::sync::Arc;
 
-    use crate::fetch::collector::tests::{EmptySink, action, idle_session};
+    use crate::fetch::session::tests::{EmptySink, action, idle_session};
+    use crate::fetch::source::ResultSource;
     use crate::fleet::runner::tests::fleet;
 
     #[tokio::test]
@@ -72,18 +80,21 @@ mod tests {
             .hears
             .store(false, std::sync::atomic::Ordering::Release);
         fleet.lock().is_paused = true;
-        assert!(fleet.is_at_rest());
+        assert!(fleet.is_finished());
         fleet.keep_found(&session, &action(1), b"{}".to_vec()).await;
-        assert!(!fleet.is_at_rest(), "nothing is planned from it yet");
+        assert!(!fleet.is_finished(), "nothing is planned from it yet");
         assert_eq!(fleet.take_found(), [action(1)]);
-        assert!(fleet.is_at_rest());
+        assert!(fleet.is_finished());
         // Small as received, and megabytes as read.
         let mut monster = action(2);
         monster.commands = vec![monster.commands[0].clone(); 20_000];
         fleet.keep_found(&session, &monster, b"{}".to_vec()).await;
         assert!(fleet.take_found().is_empty());
-        let notices = session.counters.report().notices;
+        let notices = session.api.counters.report().notices;
         assert!(notices[0].contains("too large to keep"), "{notices:?}");
-        assert!(!session.is_halted(), "it is no reason to end the run");
+        assert!(
+            !session.shutdown.is_stopped(),
+            "it is no reason to end the run"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::WallTime;
-use crate::fetch::collector::CollectSession;
+use crate::fetch::session::CollectSession;
 use crate::fleet::runner::{FleetRunner, reconcile};
 use crate::fleet::schedule::{Schedule, SessionCancel};
 use crate::fleet::{CancelReason, DeviceState, FleetCounts, FleetOrder, FleetRecord, RunId};
@@ -21,14 +21,20 @@ const CANCELS_MAX: usize = 8;
 
 /// Everything besides starting, until the run halts or is at rest.
 pub(crate) async fn tend(session: Arc<CollectSession>, fleet: Arc<FleetRunner>) {
-    let tended = session.unless_halted(tend_all(&session, &fleet)).await;
+    let tended = session
+        .shutdown
+        .unless_stopped(tend_all(&session, &fleet))
+        .await;
     if let Some(Err(error)) = tended {
-        session.fail(error);
+        session.shutdown.fail(error);
     }
 }
 
 /// A person is heard and the record kept while calls wait for their budgets.
-async fn tend_all(session: &Arc<CollectSession>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+async fn tend_all(
+    session: &Arc<CollectSession>,
+    fleet: &Arc<FleetRunner>,
+) -> Result<(), CollectError> {
     fleet.check_owner(session).await?;
     tokio::select! {
         ended = keep_and_tell(session, fleet) => ended,
@@ -38,7 +44,10 @@ async fn tend_all(session: &Arc<CollectSession>, fleet: &Arc<FleetRunner>) -> Re
 }
 
 /// Ends when nothing more can be started.
-async fn keep_and_tell(session: &CollectSession, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+async fn keep_and_tell(
+    session: &CollectSession,
+    fleet: &Arc<FleetRunner>,
+) -> Result<(), CollectError> {
     let mut told = FleetCounts::default();
     loop {
         hear(session, fleet).await?;
@@ -49,15 +58,17 @@ async fn keep_and_tell(session: &CollectSession, fleet: &Arc<FleetRunner>) -> Re
             let mut schedule = fleet.lock();
             (schedule.take_notices(), schedule.counts())
         };
-        notices.into_iter().for_each(|text| session.counters.notify(text));
+        notices
+            .into_iter()
+            .for_each(|text| session.api.counters.notify(text));
         if counts != told {
             told = counts;
-            session.counters.emit(CollectProgress::Fleet(counts));
+            session.api.counters.emit(CollectProgress::Fleet(counts));
         }
         if session.queue.is_closed() {
             return Ok(());
         }
-        fleet.pause(session.clock).await;
+        fleet.pause(session.api.clock).await;
     }
 }
 
@@ -68,10 +79,10 @@ async fn look(session: &CollectSession, fleet: &Arc<FleetRunner>) {
     loop {
         reconcile::look_at_unseen(session, fleet).await;
         reconcile::look_for_lost(session, fleet).await;
-        if session.clock.now() >= machines_at {
+        if session.api.clock.now() >= machines_at {
             machines_at = reconcile::look_for_parked(session, fleet).await;
         }
-        fleet.pause(session.clock).await;
+        fleet.pause(session.api.clock).await;
     }
 }
 
@@ -81,7 +92,7 @@ async fn mark_end(session: &CollectSession, fleet: &Arc<FleetRunner>) -> Result<
     if fleet.lock_head().over.is_some() == is_over {
         return Ok(());
     }
-    let now = Time::from_instant(session.clock.now().timestamp());
+    let now = Time::from_instant(session.api.clock.now().timestamp());
     fleet.lock_head().over = is_over.then_some(now);
     fleet.keep_head(session).await
 }
@@ -110,9 +121,9 @@ async fn hear(session: &CollectSession, fleet: &Arc<FleetRunner>) -> Result<(), 
     if orders.is_empty() {
         return Ok(());
     }
-    let now = session.clock.now();
+    let now = session.api.clock.now();
     for order in &orders {
-        session.counters.notify(fleet.obey(order, now));
+        session.api.counters.notify(fleet.obey(order, now));
     }
     fleet.keep_head(session).await?;
     fleet.keep(session).await?;
@@ -191,10 +202,13 @@ fn cancel_named(schedule: &mut Schedule, id: &str, now: WallTime) -> String {
 /// Cancels what is due, a few at a time: a person's word and the sessions that
 /// parking frees wait neither for the looking nor behind a call that hangs.
 /// Never ends by itself.
-async fn cancel_due(session: &Arc<CollectSession>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+async fn cancel_due(
+    session: &Arc<CollectSession>,
+    fleet: &Arc<FleetRunner>,
+) -> Result<(), CollectError> {
     let mut under_way = JoinSet::new();
     loop {
-        let due = fleet.lock().due_to_cancel(session.clock.now());
+        let due = fleet.lock().due_to_cancel(session.api.clock.now());
         if !due.is_empty() {
             fleet.keep(session).await?;
         }
@@ -207,7 +221,7 @@ async fn cancel_due(session: &Arc<CollectSession>, fleet: &Arc<FleetRunner>) -> 
         while let Some(ended) = under_way.try_join_next() {
             done(Some(ended))?;
         }
-        fleet.pause(session.clock).await;
+        fleet.pause(session.api.clock).await;
     }
 }
 
@@ -236,7 +250,9 @@ async fn cancel(
     match answer {
         Err(CallError::Fatal(error)) => Err(error),
         Err(CallError::Service(e)) if e.status == 403 => {
-            session.counters
+            session
+                .api
+                .counters
                 .notify(format!("action {} cannot be cancelled: {e}", due.action));
             fleet.lock().cancel_refused(due.place);
             Ok(())
@@ -254,7 +270,7 @@ async fn cancel_if_it_waits(
     ask: &ApiRequest,
 ) -> Result<(), CallError> {
     let (ticket, token) = session.api.acquire(ApiCall::Cancel).await?;
-    let now = session.clock.now();
+    let now = session.api.clock.now();
     if !fleet.lock().still_waits(due.place, due.action, now) {
         ticket.release_unused();
         return Ok(());

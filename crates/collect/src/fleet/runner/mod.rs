@@ -7,32 +7,29 @@
 mod discovered;
 mod housekeeping;
 mod reconcile;
+mod source;
 mod starts;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::clock::{Clock, WallTime};
+use crate::clock::Clock;
 use crate::fetch::collector;
-use crate::fetch::collector::CollectSession;
-use crate::fetch::poll_interval;
-use crate::fetch::poll_interval::{ResultDelay, ExpectedResults};
-use crate::fleet::plan::lower_bound::SESSIONS_MAX;
+use crate::fetch::session::CollectSession;
 use crate::fleet::record::to_value;
 use crate::fleet::report::{FleetReport, report};
 use crate::fleet::schedule::Schedule;
-use crate::fleet::{FleetRecord, RunRecord, RunState, TYPICAL_SESSION_TIME};
-use crate::service::rate_limit::{CallCapacity, STARTS_PER_MINUTE};
+use crate::fleet::{FleetRecord, RunRecord, RunState};
+use crate::service::rate_limit::STARTS_PER_MINUTE;
 use crate::{CollectError, CollectSettings, Events, ResultSink, Secret, SinkError};
-use evidence::{Action, ActionId};
 
 use crate::fleet::runner::discovered::DiscoveredActions;
-pub(crate) use crate::fleet::runner::housekeeping::tend;
-pub(crate) use crate::fleet::runner::starts::start_all;
+use crate::fleet::runner::housekeeping::tend;
+use crate::fleet::runner::starts::start_all;
 
 /// Answers waited for at a time: more never leave within a minute.
 const IN_FLIGHT_MAX: usize = STARTS_PER_MINUTE;
@@ -52,7 +49,6 @@ pub(crate) struct FleetRunner {
     writing: Mutex<()>,
     /// Found outside of lists, for the lister.
     inbox: DiscoveredActions,
-    asking: Mutex<ResultPacing>,
     in_flight: Arc<Semaphore>,
     refused: Mutex<TokenRejections>,
     /// Whether what a person orders is heard: while anything may be started.
@@ -81,13 +77,6 @@ impl TokenRejections {
     }
 }
 
-/// How results are asked for.
-#[derive(Default)]
-struct ResultPacing {
-    every: Duration,
-    delay: ResultDelay,
-}
-
 /// Runs a fleet to its end and collects what comes of it; the same for a run
 /// that is gone on with. `stop` set to true leaves it as it stands, to be gone
 /// on with.
@@ -103,8 +92,22 @@ pub async fn run_fleet(
     let mut settings = settings;
     settings.filter.comment = Some(state.run.id.mark_prefix());
     let fleet = Arc::new(FleetRunner::new(state, record, clock));
-    let (collected, failure) =
-        collector::pump(settings, sink, events, stop, Some(fleet.clone())).await;
+    let source = fleet.clone();
+    let background_tasks = |session: &Arc<CollectSession>| -> Vec<BoxFuture<'static, ()>> {
+        vec![
+            Box::pin(start_all(session.clone(), source.clone())),
+            Box::pin(tend(session.clone(), source.clone())),
+        ]
+    };
+    let (collected, failure) = collector::run_session(
+        settings,
+        sink,
+        events,
+        stop,
+        fleet.clone(),
+        background_tasks,
+    )
+    .await;
     let head = fleet.lock_head().clone();
     let report = report(&head, &fleet.lock(), clock, collected);
     (report, failure)
@@ -120,7 +123,6 @@ impl FleetRunner {
             happened: Notify::new(),
             writing: Mutex::default(),
             inbox: DiscoveredActions::default(),
-            asking: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             refused: Mutex::default(),
             hears: AtomicBool::new(true),
@@ -138,99 +140,6 @@ impl FleetRunner {
 
     fn lock_head(&self) -> MutexGuard<'_, RunRecord> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// From when on the next list must reach back, by the service's clock.
-    /// `open`: when sessions were created that are known to be open.
-    pub fn look_from(&self, open: impl Iterator<Item = Timestamp>) -> Option<Timestamp> {
-        self.lock().look_from(open)
-    }
-
-    /// The sessions of devices that are over.
-    pub fn sessions(&self) -> Vec<ActionId> {
-        self.lock().sessions_over().collect()
-    }
-
-    pub fn owns(&self, action: ActionId) -> bool {
-        self.lock().owns(action)
-    }
-
-    /// Nothing of a session that is over is missing yet: its device was away and
-    /// another one follows, or lists do not show all of it.
-    pub fn is_unfinished(&self, action: ActionId) -> bool {
-        let schedule = self.lock();
-        schedule.is_parked(action) || schedule.is_shown_by_half(action)
-    }
-
-    pub fn saw<'a>(&self, actions: impl Iterator<Item = &'a Action>, now: WallTime) {
-        let mut schedule = self.lock();
-        actions.for_each(|action| schedule.saw(action, now));
-    }
-
-    pub fn listed(&self, date: Option<Timestamp>, began: WallTime, now: WallTime) {
-        self.lock().listed(date, began, now);
-        self.happened.notify_waiters();
-    }
-
-    /// Nothing is under way, nothing will be, whatever a person orders, and the
-    /// lister knows it all.
-    pub fn is_at_rest(&self) -> bool {
-        // What is found reaches the inbox before the schedule.
-        let rests = !self.hears.load(Ordering::Acquire) && self.lock().is_at_rest();
-        rests && self.inbox.is_empty()
-    }
-
-    /// Works out anew how results are asked for: so long after a command's
-    /// end, and then as often. `queued`: results of commands that are over.
-    pub fn pace_asking(&self, capacities: &[CallCapacity], queued: u64) -> Duration {
-        let (devices, results) = self.lock().to_come();
-        let sessions_a_minute = SESSIONS_MAX as f64 * 60.0 / TYPICAL_SESSION_TIME.as_secs_f64();
-        let to_come = ExpectedResults {
-            queued,
-            later: results,
-            a_minute: sessions_a_minute * results as f64 / devices.max(1) as f64,
-        };
-        let mut asking = self.lock_asking();
-        asking.every = poll_interval::step(capacities, to_come, asking.delay.mean());
-        asking.every
-    }
-
-    pub fn ask_every(&self) -> Duration {
-        self.lock_asking().every
-    }
-
-    /// A result was there so long after its command's end, and not yet when it
-    /// was asked for `last_miss`.
-    pub fn met(&self, last_miss: Option<Duration>, there: Duration) {
-        self.lock_asking().delay.met(last_miss, there);
-    }
-
-    fn lock_asking(&self) -> MutexGuard<'_, ResultPacing> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Actions of devices that are over: their results may still be missing.
-    ///
-    /// **Cost**: one look-up an action.
-    pub async fn ended_actions(self: &Arc<Self>) -> Result<Vec<Action>, CollectError> {
-        let ids: Vec<ActionId> = {
-            let schedule = self.lock();
-            let devices = schedule.devices();
-            devices
-                .flat_map(|d| d.actions().collect::<Vec<_>>())
-                .collect()
-        };
-        let record = self.record.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            let known = ids
-                .into_iter()
-                .filter_map(|id| record.action(id).transpose());
-            known.collect::<Result<Vec<_>, _>>()
-        });
-        looked
-            .await
-            .map_err(|e| CollectError::Worker(e.to_string()))?
-            .map_err(|e| CollectError::sink("look up the actions of the run", e))
     }
 
     /// Notes whose run it is, or refuses one of another tenant or application:
@@ -304,7 +213,9 @@ impl FleetRunner {
             let written = tokio::task::spawn_blocking(move || write(&fleet)).await;
             match written.map_err(|e| CollectError::Worker(e.to_string()))? {
                 Ok(()) => return Ok(()),
-                Err(SinkError::DiskFull) if !session.is_halted() => session.wait_for_space(0).await,
+                Err(SinkError::DiskFull) if !session.shutdown.is_stopped() => {
+                    session.sink.wait_for_space(0).await
+                }
                 Err(error) => {
                     return Err(CollectError::sink(
                         "keep the record of the fleet run",
@@ -336,12 +247,15 @@ async fn owner(session: &CollectSession) -> Result<Option<String>, CollectError>
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::fetch::source::ResultSource;
     use crate::fleet::schedule::StartResponse;
     use crate::fleet::{
         FleetOrder, FleetPlan, FleetRules, LowerBound, PlannedDevice, RunId, Workload,
     };
-    use evidence::Time;
+    use evidence::{Action, ActionId, Time};
 
     /// Takes what it is given, unless it is full.
     #[derive(Default)]
@@ -414,7 +328,7 @@ mod tests {
     fn a_change_that_could_not_be_written_is_written_the_next_time() {
         let (record, clock) = (Arc::new(Notes::default()), Clock::new(1.0));
         let fleet = with_record(record.clone());
-        fleet.listed(None, clock.now(), clock.now());
+        fleet.list_completed(None, clock.now(), clock.now());
         let start = fleet.lock().next_start(clock.now()).unwrap();
         record.is_full.store(true, Ordering::SeqCst);
         assert!(fleet.write_changed().is_err());

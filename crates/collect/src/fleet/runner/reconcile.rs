@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::WallTime;
-use crate::fetch::collector::CollectSession;
-use crate::fetch::poller::LOOK_BACK;
+use crate::fetch::poller::LIST_OVERLAP;
+use crate::fetch::session::CollectSession;
 use crate::fleet::plan::inventory;
 use crate::fleet::runner::FleetRunner;
 use crate::fleet::schedule::ReconcileQuery;
@@ -24,7 +24,7 @@ const MANY_MACHINES_EVERY: Duration = Duration::from_secs(300);
 const PARKED_BY_ID_MAX: usize = 100;
 
 pub async fn look_at_unseen(session: &CollectSession, fleet: &Arc<FleetRunner>) {
-    let unseen = fleet.lock().take_unseen(session.clock.now());
+    let unseen = fleet.lock().take_unseen(session.api.clock.now());
     for (place, id) in unseen {
         let ask = ApiRequest::get(
             ApiCall::Action,
@@ -34,11 +34,11 @@ pub async fn look_at_unseen(session: &CollectSession, fleet: &Arc<FleetRunner>) 
             Ok(answer) => {
                 if let Ok(action) = Action::from_json(&answer.body) {
                     fleet.keep_found(session, &action, answer.body).await;
-                    fleet.lock().saw(&action, session.clock.now());
+                    fleet.lock().saw(&action, session.api.clock.now());
                 }
             }
             Err(CallError::Service(e)) if e.status == 404 => {
-                fleet.lock().unknown(place, session.clock.now());
+                fleet.lock().unknown(place, session.api.clock.now());
             }
             Err(_) => {}
         }
@@ -66,7 +66,7 @@ pub async fn look_for_parked(session: &CollectSession, fleet: &Arc<FleetRunner>)
     } else {
         MACHINES_EVERY
     };
-    session.clock.now().after(session.clock.real(wait))
+    session.api.clock.now().after(session.api.clock.real(wait))
 }
 
 fn any_id(ids: &[String]) -> String {
@@ -80,11 +80,13 @@ fn any_id(ids: &[String]) -> String {
 /// Starts whose answer was lost, on the machines they were sent to. What fails
 /// is looked for again next time.
 pub async fn look_for_lost(session: &CollectSession, fleet: &FleetRunner) {
-    let due = fleet.lock().due_to_look(session.clock.now());
+    let due = fleet.lock().due_to_look(session.api.clock.now());
     for look in due {
-        let began = session.clock.now();
+        let began = session.api.clock.now();
         if show_created_on(session, fleet, &look).await.is_ok() {
-            fleet.lock().looked(look.place, began, session.clock.now());
+            fleet
+                .lock()
+                .looked(look.place, began, session.api.clock.now());
         }
     }
 }
@@ -100,7 +102,9 @@ async fn show_created_on(
     look: &ReconcileQuery,
 ) -> Result<(), CollectError> {
     let mut filter = format!("machineId eq {}", odata_string(&look.machine_id));
-    let from = look.from.and_then(|from| from.checked_sub(LOOK_BACK).ok());
+    let from = look
+        .from
+        .and_then(|from| from.checked_sub(LIST_OVERLAP).ok());
     if let Some(from) = from {
         filter.push_str(&format!(" and creationDateTimeUtc ge {from}"));
     }
@@ -114,7 +118,7 @@ async fn show_created_on(
         if fleet.lock().is_ours(&action) {
             let json = value.to_string().into_bytes();
             fleet.keep_found(session, &action, json).await;
-            fleet.lock().saw(&action, session.clock.now());
+            fleet.lock().saw(&action, session.api.clock.now());
         }
     }
     Ok(())

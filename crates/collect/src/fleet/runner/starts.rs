@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fetch::collector::CollectSession;
+use crate::fetch::session::CollectSession;
 use crate::fleet::plan::step::start_path;
 use crate::fleet::runner::{FleetRunner, IN_FLIGHT_MAX, TokenRejections};
 use crate::fleet::schedule::{SessionStart, StartResponse};
@@ -21,22 +21,28 @@ const REFUSED_TOKENS_MAX: u32 = 3;
 
 /// Starts sessions until the run halts or is at rest.
 pub(crate) async fn start_all(session: Arc<CollectSession>, fleet: Arc<FleetRunner>) {
-    let started = session.unless_halted(start_each(&session, &fleet)).await;
+    let started = session
+        .shutdown
+        .unless_stopped(start_each(&session, &fleet))
+        .await;
     if let Some(Err(error)) = started {
-        session.fail(error);
+        session.shutdown.fail(error);
     }
     // What is under way ends by itself, or is left after a while.
     let _ = fleet.in_flight.acquire_many(IN_FLIGHT_MAX as u32).await;
     if let Err(error) = fleet.keep(&session).await {
-        session.fail(error);
+        session.shutdown.fail(error);
     }
 }
 
-async fn start_each(session: &Arc<CollectSession>, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
+async fn start_each(
+    session: &Arc<CollectSession>,
+    fleet: &Arc<FleetRunner>,
+) -> Result<(), CollectError> {
     fleet.check_owner(session).await?;
     while !session.queue.is_closed() {
-        if !fleet.lock().could_start(session.clock.now()) {
-            fleet.pause(session.clock).await;
+        if !fleet.lock().could_start(session.api.clock.now()) {
+            fleet.pause(session.api.clock).await;
             continue;
         }
         let permit = fleet.in_flight.clone().acquire_owned().await;
@@ -45,7 +51,7 @@ async fn start_each(session: &Arc<CollectSession>, fleet: &Arc<FleetRunner>) -> 
         let ready = session.api.acquire(ApiCall::Run).await;
         let (ticket, token) = ready.map_err(|e| e.into_fatal(ApiCall::Run, &session.api.host))?;
         // What could be started when the wait began may not be now.
-        let Some(start) = fleet.lock().next_start(session.clock.now()) else {
+        let Some(start) = fleet.lock().next_start(session.api.clock.now()) else {
             ticket.release_unused();
             continue;
         };
@@ -64,7 +70,7 @@ async fn start_each(session: &Arc<CollectSession>, fleet: &Arc<FleetRunner>) -> 
             let _permit = permit;
             tokio::select! {
                 () = send(&session, &fleet, start, ticket, &token) => {}
-                () = session.halted_for(LAST_ANSWERS) => {}
+                () = session.shutdown.stopped_for(LAST_ANSWERS) => {}
             }
         });
     }
@@ -92,7 +98,7 @@ impl Drop for UnsentStart {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             ticket.release_unused();
-            let now = self.session.clock.now();
+            let now = self.session.api.clock.now();
             self.fleet
                 .lock()
                 .answered(self.place, StartResponse::NotSent, now);
@@ -122,10 +128,10 @@ async fn send(
         },
         Err(answer) => answer,
     };
-    let now = session.clock.now();
+    let now = session.api.clock.now();
     fleet.lock().answered(start.place, answer, now);
     if let Err(error) = fleet.keep(session).await {
-        session.fail(error);
+        session.shutdown.fail(error);
     }
     fleet.happened.notify_waiters();
 }
@@ -138,7 +144,7 @@ async fn ask_once(
     token: &Secret,
 ) -> Result<Vec<u8>, StartResponse> {
     let fatal = |error: CollectError, answer: StartResponse| {
-        session.fail(error);
+        session.shutdown.fail(error);
         answer
     };
     let error = match session.api.send(ask, ticket, token).await {
@@ -151,7 +157,9 @@ async fn ask_once(
     Err(match error {
         CallError::Throttled => StartResponse::Throttled,
         CallError::NoConnection(_) => StartResponse::NotSent,
-        CallError::Interrupted(_) | CallError::Unexpected(_) | CallError::InvalidLink(_) => StartResponse::Missing,
+        CallError::Interrupted(_) | CallError::Unexpected(_) | CallError::InvalidLink(_) => {
+            StartResponse::Missing
+        }
         CallError::Fatal(error) => fatal(error, StartResponse::NotSent),
         CallError::Service(e) if e.status == 401 => match session.api.tokens.renew(token).await {
             Ok(next) if fleet.lock_refused().count(token, &next) <= REFUSED_TOKENS_MAX => {

@@ -220,7 +220,7 @@ impl TokenProvider {
             SignInFailure::InvalidCredential(error) => error,
             SignInFailure::Permanent(why) => CollectError::SignIn { host, why },
             SignInFailure::Transient(why) => CollectError::Transport {
-                call: "sign in",
+                attempt: "sign in",
                 host,
                 why,
             },

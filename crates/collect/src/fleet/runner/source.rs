@@ -1,0 +1,101 @@
+//! A fleet run as a source of results: its sessions are collected, and every
+//! list that the collector reads updates the schedule.
+
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+
+use crate::SinkError;
+use crate::clock::WallTime;
+use crate::fetch::poll_interval::ExpectedResults;
+use crate::fetch::poller::LIST_OVERLAP;
+use crate::fetch::source::{ResultSource, Unmatched};
+use crate::fleet::TYPICAL_SESSION_TIME;
+use crate::fleet::plan::lower_bound::SESSIONS_MAX;
+use crate::fleet::runner::FleetRunner;
+use crate::service::list::{ListWindow, ListedActions};
+use evidence::{Action, ActionId};
+
+impl ResultSource for FleetRunner {
+    /// The schedule needs the sessions of the run and every open session,
+    /// whoever started it.
+    fn next_window(&self, _: Option<Timestamp>, listed: &ListedActions) -> ListWindow {
+        let created_since = self.lock().look_from(listed.open_created());
+        ListWindow {
+            created_since: created_since.and_then(|from| from.checked_sub(LIST_OVERLAP).ok()),
+            include_open: true,
+        }
+    }
+
+    /// The recorded actions of all devices: their results may still be missing.
+    ///
+    /// **Cost**: one look-up per action.
+    fn recorded_actions(&self) -> Result<Vec<Action>, SinkError> {
+        let ids: Vec<ActionId> = self
+            .lock()
+            .devices()
+            .flat_map(|device| device.actions().collect::<Vec<_>>())
+            .collect();
+        ids.into_iter()
+            .filter_map(|id| self.record.action(id).transpose())
+            .collect()
+    }
+
+    fn owns(&self, action: ActionId) -> bool {
+        self.lock().owns(action)
+    }
+
+    fn seen(&self, actions: &mut dyn Iterator<Item = &Action>, now: WallTime) {
+        let mut schedule = self.lock();
+        actions.for_each(|action| schedule.saw(action, now));
+    }
+
+    fn list_completed(
+        &self,
+        server_time: Option<Timestamp>,
+        began: WallTime,
+        now: WallTime,
+    ) -> Vec<Action> {
+        self.lock().listed(server_time, began, now);
+        self.happened.notify_waiters();
+        self.take_found()
+    }
+
+    /// Whether a session has ended but not its work: its device was parked and
+    /// gets another session, or the lists do not show all of its commands yet.
+    fn is_deferred(&self, action: ActionId) -> bool {
+        let schedule = self.lock();
+        schedule.is_parked(action) || schedule.is_shown_by_half(action)
+    }
+
+    fn expected_results(&self, queued: u64) -> Option<ExpectedResults> {
+        let (devices, results) = self.lock().to_come();
+        let sessions_per_minute = SESSIONS_MAX as f64 * 60.0 / TYPICAL_SESSION_TIME.as_secs_f64();
+        Some(ExpectedResults {
+            queued,
+            later: results,
+            per_minute_max: sessions_per_minute * results as f64 / devices.max(1) as f64,
+        })
+    }
+
+    /// Whether no session is open, none will be started, whatever a person
+    /// orders, and the collector has planned every action that was found.
+    fn is_finished(&self) -> bool {
+        // An action is put into the inbox before the schedule sees it, so the
+        // inbox is checked last.
+        let is_idle = !self.hears.load(Ordering::Acquire) && self.lock().is_at_rest();
+        is_idle && self.inbox.is_empty()
+    }
+
+    /// The sessions of settled devices that no list has shown.
+    fn unmatched(&self, listed: &ListedActions) -> Unmatched {
+        let schedule = self.lock();
+        let unlisted = schedule
+            .sessions_over()
+            .filter(|id| listed.get(*id).is_none());
+        Unmatched {
+            names: unlisted.map(|id| id.to_string()).collect(),
+            notices: Vec::new(),
+        }
+    }
+}
