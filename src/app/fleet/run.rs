@@ -57,7 +57,7 @@ pub fn start_fleet(
     custody::note(&store, &what)?;
     let state = RunState::new(plan, rules, host, Time::from_instant(Timestamp::now()));
     let record = StoreRecord::new(&store, archive);
-    record.write(state.run.id, &state.notes())?;
+    record.write(state.run.id, &state.entries())?;
     go_on(store, settings, state, record, events)
 }
 
@@ -95,7 +95,7 @@ pub fn resume_fleet(
         _ => state.run.is_paused = false,
     }
     let record = StoreRecord::new(&store, archive);
-    record.write(id, &[state.head()])?;
+    record.write(id, &[state.header()])?;
     commands::hear(archive, id, true)?;
     // What else was left by a process that ended before it was heard stands.
     commands::overrule(archive, id)?;
@@ -174,7 +174,7 @@ pub fn order_fleet(
     let is_paused = is_pause && state.run.is_paused;
     if is_pause && !is_paused {
         state.run.is_paused = true;
-        StoreRecord::new(&store, archive).write(id, &[state.head()])?;
+        StoreRecord::new(&store, archive).write(id, &[state.header()])?;
     }
     store.close()?;
     Ok(match is_paused {
@@ -253,26 +253,26 @@ fn fleet_note(run: RunId, (place, value): &(u32, Value)) -> FleetNote {
 }
 
 impl FleetRecord for StoreRecord {
-    fn note(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), SinkError> {
+    fn write_entries(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), SinkError> {
         let notes: Vec<_> = notes.iter().map(|note| fleet_note(run, note)).collect();
         self.store
             .note_fleet(&notes)
             .map_err(crate::app::collect::refused)
     }
 
-    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, SinkError> {
+    fn pending_orders(&self, run: RunId) -> Result<Vec<FleetOrder>, SinkError> {
         commands::read(&self.dir, run).map_err(SinkError::failed)
     }
 
-    fn hear(&self, run: RunId, hears: bool) -> Result<bool, SinkError> {
+    fn accept_orders(&self, run: RunId, hears: bool) -> Result<bool, SinkError> {
         commands::hear(&self.dir, run, hears).map_err(SinkError::failed)
     }
 
-    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), SinkError> {
+    fn remove_orders(&self, run: RunId, count: usize) -> Result<(), SinkError> {
         commands::remove(&self.dir, run, count).map_err(SinkError::failed)
     }
 
-    fn action(&self, id: ActionId) -> Result<Option<Action>, SinkError> {
+    fn find_action(&self, id: ActionId) -> Result<Option<Action>, SinkError> {
         match self.store.action(id) {
             // The service's list shows it again; `verify` names the damage.
             Err(error) if error.is_unreadable() => Ok(None),

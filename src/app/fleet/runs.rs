@@ -86,7 +86,8 @@ fn read_head(note: FleetNote) -> Result<RunRecord, Unreadable> {
 fn read_run(catalogue: &Catalogue, id: RunId) -> Result<RunState, Failure> {
     let notes = catalogue.fleet(*id.as_bytes())?;
     let notes = notes.into_iter().map(|note| (note.place, note.value));
-    RunState::read(notes.collect()).map_err(|why| Failure::new(Kind::Damaged, unread(id, &why)))
+    RunState::from_entries(notes.collect())
+        .map_err(|why| Failure::new(Kind::Damaged, unread(id, &why)))
 }
 
 fn unread(run: RunId, why: &str) -> String {

@@ -55,13 +55,15 @@ impl MemoryRecord {
     fn of(state: &RunState, sink: &TestSink) -> Self {
         let record = Self::default();
         record.0.lock().unwrap().sink = Some(sink.clone());
-        record.note(state.run.id, &state.notes()).unwrap();
+        record
+            .write_entries(state.run.id, &state.entries())
+            .unwrap();
         record
     }
 
     fn state(&self) -> RunState {
         let notes = self.0.lock().unwrap().notes.clone();
-        RunState::read(notes.into_iter().collect()).unwrap()
+        RunState::from_entries(notes.into_iter().collect()).unwrap()
     }
 
     fn order(&self, order: FleetOrder) {
@@ -70,7 +72,7 @@ impl MemoryRecord {
 }
 
 impl FleetRecord for MemoryRecord {
-    fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), SinkError> {
+    fn write_entries(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), SinkError> {
         let sending = |note: &serde_json::Value| note["state"]["state"] == "sending";
         if notes.iter().any(|(_, note)| sending(note)) {
             let hook = self.0.lock().unwrap().on_sending.take();
@@ -84,11 +86,11 @@ impl FleetRecord for MemoryRecord {
         Ok(())
     }
 
-    fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, SinkError> {
+    fn pending_orders(&self, _: RunId) -> Result<Vec<FleetOrder>, SinkError> {
         Ok(self.0.lock().unwrap().orders.clone())
     }
 
-    fn hear(&self, _: RunId, hears: bool) -> Result<bool, SinkError> {
+    fn accept_orders(&self, _: RunId, hears: bool) -> Result<bool, SinkError> {
         let mut kept = self.0.lock().unwrap();
         let last = kept.last_order.take_if(|_| !hears);
         kept.orders.extend(last);
@@ -97,12 +99,12 @@ impl FleetRecord for MemoryRecord {
         Ok(is_done)
     }
 
-    fn drop_orders(&self, _: RunId, count: usize) -> Result<(), SinkError> {
+    fn remove_orders(&self, _: RunId, count: usize) -> Result<(), SinkError> {
         self.0.lock().unwrap().orders.drain(..count);
         Ok(())
     }
 
-    fn action(&self, id: ActionId) -> Result<Option<Action>, SinkError> {
+    fn find_action(&self, id: ActionId) -> Result<Option<Action>, SinkError> {
         let kept = self.0.lock().unwrap();
         let actions = kept.sink.as_ref().unwrap().actions();
         let latest = actions.iter().rev().find(|seen| seen.action.id == id);
@@ -198,7 +200,7 @@ async fn survive_on(
     let settings = fleet_settings(&emulator, dir.path());
     let rules = FleetRules {
         // Longer than anything stays invisible here.
-        lost_for: Duration::from_secs(150),
+        in_doubt_after: Duration::from_secs(150),
         ..rules
     };
     let state = planned(&settings, rules).await;
@@ -535,7 +537,7 @@ async fn an_order_that_could_not_be_recorded_is_obeyed_when_the_run_is_gone_on_w
     let (report, failure) = go_on(settings, &record, &sink, stopped).await;
     assert!(failure.is_none(), "{failure:?}");
     assert_eq!(report.outcomes[&Outcome::Cancelled], 3, "{report:?}");
-    assert_eq!(record.orders(state.run.id).unwrap(), []);
+    assert_eq!(record.pending_orders(state.run.id).unwrap(), []);
     assert!(record.state().run.is_cancelled);
 }
 

@@ -16,7 +16,11 @@ use crate::service::entity_list::{for_each_entity, read_entities};
 use crate::{ApiCall, CollectError, CollectSettings, Events};
 
 /// Permissions of a fleet run; of each group one suffices.
-const NEEDED: [&[&str]; 3] = [&["Machine.LiveResponse"], LIST_PERMISSIONS, &["Library.Manage"]];
+const NEEDED: [&[&str]; 3] = [
+    &["Machine.LiveResponse"],
+    LIST_PERMISSIONS,
+    &["Library.Manage"],
+];
 
 /// Reads the inventory of the tenant.
 ///

@@ -101,12 +101,12 @@ async fn mark_end(session: &CollectSession, fleet: &Arc<FleetRunner>) -> Result<
 /// started any more by then, so whoever leaves an order is to be told that
 /// nobody hears it.
 async fn hear_on_or_end(fleet: &FleetRunner) -> Result<(), CollectError> {
-    let hears = !fleet.lock().is_at_rest();
+    let hears = !fleet.lock().is_idle();
     if hears == fleet.hears.load(Ordering::Acquire) {
         return Ok(());
     }
     if fleet
-        .asked(move |record, id| record.hear(id, hears))
+        .asked(move |record, id| record.accept_orders(id, hears))
         .await?
     {
         fleet.hears.store(hears, Ordering::Release);
@@ -117,7 +117,7 @@ async fn hear_on_or_end(fleet: &FleetRunner) -> Result<(), CollectError> {
 /// Obeys what was ordered. An order goes once what was done about it is in
 /// the record: a kill in between has it obeyed again, never forgotten.
 async fn hear(session: &CollectSession, fleet: &Arc<FleetRunner>) -> Result<(), CollectError> {
-    let orders = fleet.asked(FleetRecord::orders).await?;
+    let orders = fleet.asked(FleetRecord::pending_orders).await?;
     if orders.is_empty() {
         return Ok(());
     }
@@ -129,7 +129,7 @@ async fn hear(session: &CollectSession, fleet: &Arc<FleetRunner>) -> Result<(), 
     fleet.keep(session).await?;
     let count = orders.len();
     fleet
-        .asked(move |record, id| record.drop_orders(id, count))
+        .asked(move |record, id| record.remove_orders(id, count))
         .await?;
     fleet.happened.notify_waiters();
     Ok(())
@@ -172,7 +172,7 @@ impl FleetRunner {
             }
             FleetOrder::Repost => {
                 (schedule.is_paused, head.is_paused) = (false, false);
-                match schedule.repost_lost() {
+                match schedule.order_repost() {
                     0 => "no start is in doubt: nothing is started again".into(),
                     n => format!("{n} in doubt: started again unless one more look finds them"),
                 }
@@ -183,7 +183,7 @@ impl FleetRunner {
 
 /// Cancels the one device of that id; returns what is to be told.
 fn cancel_named(schedule: &mut Schedule, id: &str, now: WallTime) -> String {
-    let &[place] = schedule.places_of(id).as_slice() else {
+    let &[place] = schedule.devices_named(id).as_slice() else {
         return format!("no device of this run alone is {id}");
     };
     let mut devices = schedule.devices();
@@ -208,7 +208,7 @@ async fn cancel_due(
 ) -> Result<(), CollectError> {
     let mut under_way = JoinSet::new();
     loop {
-        let due = fleet.lock().due_to_cancel(session.api.clock.now());
+        let due = fleet.lock().due_cancellations(session.api.clock.now());
         if !due.is_empty() {
             fleet.keep(session).await?;
         }
@@ -240,10 +240,10 @@ async fn cancel(
     due: SessionCancel,
 ) -> Result<(), CollectError> {
     let path = format!("machineactions/{}/cancel", due.action);
-    let comment = serde_json::json!({"Comment": fleet.cancel_comment(due.why)});
+    let comment = serde_json::json!({"Comment": fleet.cancel_comment(due.reason)});
     let body = comment.to_string().into_bytes();
     let ask = ApiRequest::post(ApiCall::Cancel, session.api.url(&path), body);
-    let answer = match due.why {
+    let answer = match due.reason {
         CancelReason::Requested => session.api.call(&ask).await.map(drop),
         CancelReason::Parked => cancel_if_it_waits(&session, &fleet, due, &ask).await,
     };
@@ -254,7 +254,7 @@ async fn cancel(
                 .api
                 .counters
                 .notify(format!("action {} cannot be cancelled: {e}", due.action));
-            fleet.lock().cancel_refused(due.place);
+            fleet.lock().cancellation_forbidden(due.index);
             Ok(())
         }
         // Done, or over already, or to be tried again: the list tells.
@@ -271,7 +271,7 @@ async fn cancel_if_it_waits(
 ) -> Result<(), CallError> {
     let (ticket, token) = session.api.acquire(ApiCall::Cancel).await?;
     let now = session.api.clock.now();
-    if !fleet.lock().still_waits(due.place, due.action, now) {
+    if !fleet.lock().is_still_pending(due.index, due.action, now) {
         ticket.release_unused();
         return Ok(());
     }

@@ -184,10 +184,10 @@ impl FleetRunner {
             return Ok(());
         }
         let notes = changed.iter().map(|(place, r)| (*place, to_value(r)));
-        let noted = self.record.note(id, &notes.collect::<Vec<_>>());
+        let noted = self.record.write_entries(id, &notes.collect::<Vec<_>>());
         if noted.is_err() {
             let places = changed.iter().map(|(place, _)| *place);
-            self.lock().put_changed_back(places);
+            self.lock().mark_changed(places);
         }
         noted
     }
@@ -195,7 +195,7 @@ impl FleetRunner {
     fn write_head(&self) -> Result<(), SinkError> {
         let _order = self.lock_writing();
         let (id, head) = (self.lock().id, to_value(&*self.lock_head()));
-        self.record.note(id, &[(0, head)])
+        self.record.write_entries(id, &[(0, head)])
     }
 
     fn lock_writing(&self) -> MutexGuard<'_, ()> {
@@ -265,7 +265,11 @@ mod tests {
     }
 
     impl FleetRecord for Notes {
-        fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), SinkError> {
+        fn write_entries(
+            &self,
+            _: RunId,
+            notes: &[(u32, serde_json::Value)],
+        ) -> Result<(), SinkError> {
             if self.is_full.load(Ordering::SeqCst) {
                 return Err(SinkError::DiskFull);
             }
@@ -273,19 +277,19 @@ mod tests {
             Ok(())
         }
 
-        fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, SinkError> {
+        fn pending_orders(&self, _: RunId) -> Result<Vec<FleetOrder>, SinkError> {
             Ok(Vec::new())
         }
 
-        fn drop_orders(&self, _: RunId, _: usize) -> Result<(), SinkError> {
+        fn remove_orders(&self, _: RunId, _: usize) -> Result<(), SinkError> {
             Ok(())
         }
 
-        fn hear(&self, _: RunId, _: bool) -> Result<bool, SinkError> {
+        fn accept_orders(&self, _: RunId, _: bool) -> Result<bool, SinkError> {
             Ok(true)
         }
 
-        fn action(&self, _: ActionId) -> Result<Option<Action>, SinkError> {
+        fn find_action(&self, _: ActionId) -> Result<Option<Action>, SinkError> {
             Ok(None)
         }
     }
@@ -334,7 +338,7 @@ mod tests {
         assert!(fleet.write_changed().is_err());
         fleet
             .lock()
-            .answered(start.place, StartResponse::Missing, clock.now());
+            .handle_start_response(start.index, StartResponse::Missing, clock.now());
         record.is_full.store(false, Ordering::SeqCst);
         fleet.write_changed().unwrap();
         fleet.write_changed().unwrap();

@@ -24,7 +24,7 @@ const MANY_MACHINES_EVERY: Duration = Duration::from_secs(300);
 const PARKED_BY_ID_MAX: usize = 100;
 
 pub async fn look_at_unseen(session: &CollectSession, fleet: &Arc<FleetRunner>) {
-    let unseen = fleet.lock().take_unseen(session.api.clock.now());
+    let unseen = fleet.lock().due_session_checks(session.api.clock.now());
     for (place, id) in unseen {
         let ask = ApiRequest::get(
             ApiCall::Action,
@@ -34,11 +34,15 @@ pub async fn look_at_unseen(session: &CollectSession, fleet: &Arc<FleetRunner>) 
             Ok(answer) => {
                 if let Ok(action) = Action::from_json(&answer.body) {
                     fleet.keep_found(session, &action, answer.body).await;
-                    fleet.lock().saw(&action, session.api.clock.now());
+                    fleet
+                        .lock()
+                        .observe_action(&action, session.api.clock.now());
                 }
             }
             Err(CallError::Service(e)) if e.status == 404 => {
-                fleet.lock().unknown(place, session.api.clock.now());
+                fleet
+                    .lock()
+                    .session_not_found(place, session.api.clock.now());
             }
             Err(_) => {}
         }
@@ -47,7 +51,7 @@ pub async fn look_at_unseen(session: &CollectSession, fleet: &Arc<FleetRunner>) 
 
 /// Whether parked devices were seen again; returns when to look next.
 pub async fn look_for_parked(session: &CollectSession, fleet: &Arc<FleetRunner>) -> WallTime {
-    let parked = fleet.lock().parked();
+    let parked = fleet.lock().parked_machines();
     let many = parked.len() > PARKED_BY_ID_MAX;
     let filters: Vec<Option<String>> = if many {
         vec![None]
@@ -58,7 +62,7 @@ pub async fn look_for_parked(session: &CollectSession, fleet: &Arc<FleetRunner>)
     for filter in filters {
         // What fails is looked at again next time.
         if let Ok((machines, _)) = inventory::list_machines(&session.api, filter.as_deref()).await {
-            fleet.lock().saw_machines(&machines);
+            fleet.lock().observe_machines(&machines);
         }
     }
     let wait = if many {
@@ -80,13 +84,13 @@ fn any_id(ids: &[String]) -> String {
 /// Starts whose answer was lost, on the machines they were sent to. What fails
 /// is looked for again next time.
 pub async fn look_for_lost(session: &CollectSession, fleet: &FleetRunner) {
-    let due = fleet.lock().due_to_look(session.api.clock.now());
+    let due = fleet.lock().due_reconcile_queries(session.api.clock.now());
     for look in due {
         let began = session.api.clock.now();
         if show_created_on(session, fleet, &look).await.is_ok() {
             fleet
                 .lock()
-                .looked(look.place, began, session.api.clock.now());
+                .complete_reconcile_query(look.index, began, session.api.clock.now());
         }
     }
 }
@@ -103,7 +107,7 @@ async fn show_created_on(
 ) -> Result<(), CollectError> {
     let mut filter = format!("machineId eq {}", odata_string(&look.machine_id));
     let from = look
-        .from
+        .created_since
         .and_then(|from| from.checked_sub(LIST_OVERLAP).ok());
     if let Some(from) = from {
         filter.push_str(&format!(" and creationDateTimeUtc ge {from}"));
@@ -115,10 +119,12 @@ async fn show_created_on(
         let Ok(action) = Action::from_value(&value) else {
             continue;
         };
-        if fleet.lock().is_ours(&action) {
+        if fleet.lock().is_own(&action) {
             let json = value.to_string().into_bytes();
             fleet.keep_found(session, &action, json).await;
-            fleet.lock().saw(&action, session.api.clock.now());
+            fleet
+                .lock()
+                .observe_action(&action, session.api.clock.now());
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ impl ResultSource for FleetRunner {
     /// The schedule needs the sessions of the run and every open session,
     /// whoever started it.
     fn next_window(&self, _: Option<Timestamp>, listed: &ListedActions) -> ListWindow {
-        let created_since = self.lock().look_from(listed.open_created());
+        let created_since = self.lock().list_since(listed.open_created());
         ListWindow {
             created_since: created_since.and_then(|from| from.checked_sub(LIST_OVERLAP).ok()),
             include_open: true,
@@ -37,7 +37,7 @@ impl ResultSource for FleetRunner {
             .flat_map(|device| device.actions().collect::<Vec<_>>())
             .collect();
         ids.into_iter()
-            .filter_map(|id| self.record.action(id).transpose())
+            .filter_map(|id| self.record.find_action(id).transpose())
             .collect()
     }
 
@@ -47,7 +47,7 @@ impl ResultSource for FleetRunner {
 
     fn seen(&self, actions: &mut dyn Iterator<Item = &Action>, now: WallTime) {
         let mut schedule = self.lock();
-        actions.for_each(|action| schedule.saw(action, now));
+        actions.for_each(|action| schedule.observe_action(action, now));
     }
 
     fn list_completed(
@@ -56,7 +56,7 @@ impl ResultSource for FleetRunner {
         began: WallTime,
         now: WallTime,
     ) -> Vec<Action> {
-        self.lock().listed(server_time, began, now);
+        self.lock().complete_list(server_time, began, now);
         self.happened.notify_waiters();
         self.take_found()
     }
@@ -65,11 +65,11 @@ impl ResultSource for FleetRunner {
     /// gets another session, or the lists do not show all of its commands yet.
     fn is_deferred(&self, action: ActionId) -> bool {
         let schedule = self.lock();
-        schedule.is_parked(action) || schedule.is_shown_by_half(action)
+        schedule.was_parked(action) || schedule.is_incomplete(action)
     }
 
     fn expected_results(&self, queued: u64) -> Option<ExpectedResults> {
-        let (devices, results) = self.lock().to_come();
+        let (devices, results) = self.lock().remaining_work();
         let sessions_per_minute = SESSIONS_MAX as f64 * 60.0 / TYPICAL_SESSION_TIME.as_secs_f64();
         Some(ExpectedResults {
             queued,
@@ -83,7 +83,7 @@ impl ResultSource for FleetRunner {
     fn is_finished(&self) -> bool {
         // An action is put into the inbox before the schedule sees it, so the
         // inbox is checked last.
-        let is_idle = !self.hears.load(Ordering::Acquire) && self.lock().is_at_rest();
+        let is_idle = !self.hears.load(Ordering::Acquire) && self.lock().is_idle();
         is_idle && self.inbox.is_empty()
     }
 
@@ -91,7 +91,7 @@ impl ResultSource for FleetRunner {
     fn unmatched(&self, listed: &ListedActions) -> Unmatched {
         let schedule = self.lock();
         let unlisted = schedule
-            .sessions_over()
+            .settled_sessions()
             .filter(|id| listed.get(*id).is_none());
         Unmatched {
             names: unlisted.map(|id| id.to_string()).collect(),

@@ -41,7 +41,7 @@ async fn start_each(
 ) -> Result<(), CollectError> {
     fleet.check_owner(session).await?;
     while !session.queue.is_closed() {
-        if !fleet.lock().could_start(session.api.clock.now()) {
+        if !fleet.lock().can_start(session.api.clock.now()) {
             fleet.pause(session.api.clock).await;
             continue;
         }
@@ -58,7 +58,7 @@ async fn start_each(
         let held = UnsentStart {
             session: session.clone(),
             fleet: fleet.clone(),
-            place: start.place,
+            place: start.index,
             ticket: Some(ticket),
         };
         fleet.keep(session).await?;
@@ -101,7 +101,7 @@ impl Drop for UnsentStart {
             let now = self.session.api.clock.now();
             self.fleet
                 .lock()
-                .answered(self.place, StartResponse::NotSent, now);
+                .handle_start_response(self.place, StartResponse::NotSent, now);
         }
     }
 }
@@ -129,7 +129,7 @@ async fn send(
         Err(answer) => answer,
     };
     let now = session.api.clock.now();
-    fleet.lock().answered(start.place, answer, now);
+    fleet.lock().handle_start_response(start.index, answer, now);
     if let Err(error) = fleet.keep(session).await {
         session.shutdown.fail(error);
     }
