@@ -10,15 +10,14 @@ use crate::clock::WallTime;
 use crate::fetch::poll_interval::ExpectedResults;
 use crate::fetch::poller::LIST_OVERLAP;
 use crate::fetch::source::{ResultSource, Unmatched};
-use crate::fleet::TYPICAL_SESSION_TIME;
-use crate::fleet::plan::lower_bound::SESSIONS_MAX;
-use crate::fleet::runner::FleetRunner;
+use crate::fleet::plan::lower_bound::{SESSIONS_MAX, TYPICAL_SESSION_TIME};
+use crate::fleet::runner::fleet_runner::FleetRunner;
 use crate::service::list::{ListWindow, ListedActions};
 use evidence::{Action, ActionId};
 
 impl ResultSource for FleetRunner {
-    /// The schedule needs the sessions of the run and every open session,
-    /// whoever started it.
+    /// The sessions of the run, and every open session of the tenant, because
+    /// foreign sessions count towards the limit.
     fn next_window(&self, _: Option<Timestamp>, listed: &ListedActions) -> ListWindow {
         let created_since = self.lock().list_since(listed.open_created());
         ListWindow {
@@ -57,8 +56,8 @@ impl ResultSource for FleetRunner {
         now: WallTime,
     ) -> Vec<Action> {
         self.lock().complete_list(server_time, began, now);
-        self.happened.notify_waiters();
-        self.take_found()
+        self.changed.notify_waiters();
+        self.discovered.take()
     }
 
     /// Whether a session has ended but not its work: its device was parked and
@@ -81,10 +80,10 @@ impl ResultSource for FleetRunner {
     /// Whether no session is open, none will be started, whatever a person
     /// orders, and the collector has planned every action that was found.
     fn is_finished(&self) -> bool {
-        // An action is put into the inbox before the schedule sees it, so the
-        // inbox is checked last.
-        let is_idle = !self.hears.load(Ordering::Acquire) && self.lock().is_idle();
-        is_idle && self.inbox.is_empty()
+        // A discovered action is stored before the schedule observes it, so
+        // `discovered` is checked last.
+        let is_idle = !self.accepts_orders.load(Ordering::Acquire) && self.lock().is_idle();
+        is_idle && self.discovered.is_empty()
     }
 
     /// The sessions of settled devices that no list has shown.

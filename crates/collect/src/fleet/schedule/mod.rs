@@ -242,7 +242,7 @@ impl Schedule {
 
     /// Changes the state of a device; the only way to do so.
     fn set_state(&mut self, index: u32, state: DeviceState) {
-        tracing::debug!(target: "collect", run = %self.id, device = index, state = state_name(&state), "device state changed");
+        tracing::debug!(run = %self.id, device = index, state = state_name(&state), "device state changed");
         self.set_membership(index, false);
         if let Some(device) = self.device_mut(index) {
             device.record.state = state;

@@ -35,6 +35,20 @@ pub(crate) enum StartResponse {
     Missing,
 }
 
+impl StartResponse {
+    /// The name in log events.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Created(_) => "created",
+            Self::Throttled => "throttled",
+            Self::NotSent => "not sent",
+            Self::DeviceBusy => "device busy",
+            Self::Rejected(_) => "rejected",
+            Self::Missing => "missing",
+        }
+    }
+}
+
 const CANCELLED_BEFORE_START: &str = "before a session was started";
 const BUSY: &str = "another live response session is open on this device";
 
