@@ -81,7 +81,6 @@ impl Schedule {
 
     /// Event: a person cancelled the run.
     pub fn cancel_all(&mut self, now: WallTime) {
-        self.is_cancelled = true;
         for index in (1..).take(self.devices.len()) {
             self.cancel_device(index, now);
         }

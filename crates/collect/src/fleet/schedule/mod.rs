@@ -91,7 +91,6 @@ pub(crate) struct Schedule {
     limits: ScheduleLimits,
     session_limit: SessionLimit,
     pub is_paused: bool,
-    pub is_cancelled: bool,
 
     /// Device `index` is at `index - 1`.
     devices: Vec<ScheduledDevice>,
@@ -145,7 +144,6 @@ impl Schedule {
             limits,
             session_limit: SessionLimit::new(limits.retry_after),
             is_paused: run.is_paused,
-            is_cancelled: false,
             devices: Vec::with_capacity(devices.len()),
             by_action: HashMap::new(),
             ready: BTreeSet::new(),
