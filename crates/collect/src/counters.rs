@@ -1,21 +1,25 @@
-//! Counts what happens and tells whoever listens.
+//! Counts progress for the report and passes events to the caller.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::api_call::ApiCall;
 use crate::clock::WallTime;
-use crate::{ApiCall, CollectProgress, Events, Report, SealOutcome};
+use crate::progress::{CollectProgress, Events, Report};
+use crate::sink::SealOutcome;
 use evidence::{GapReason, ResultKey};
 
-/// A report is for a person; the rest was told while it happened.
+/// Messages kept for the report. All of them are also sent as events.
 const NOTICES_MAX: usize = 100;
 
+/// Counters of a collection.
 pub(crate) struct CollectCounters {
     report: Mutex<Report>,
-    /// Results that are not there. A watch may still fill them.
+    /// Missing results. A watch may still fill them.
     gaps: Mutex<BTreeMap<ResultKey, GapReason>>,
-    /// The end of the last wait told, so that slots in line count it once.
-    waiting: Mutex<WallTime>,
+    /// End of the last wait that was counted. Many tasks wait for the same
+    /// rate limit; their wait counts once.
+    counted_until: Mutex<WallTime>,
     events: Events,
 }
 
@@ -24,7 +28,7 @@ impl CollectCounters {
         Self {
             report: Mutex::default(),
             gaps: Mutex::default(),
-            waiting: Mutex::default(),
+            counted_until: Mutex::default(),
             events,
         }
     }
@@ -33,6 +37,7 @@ impl CollectCounters {
         (self.events)(progress);
     }
 
+    /// Sends a message to the user and keeps it for the report.
     pub fn notify(&self, text: impl Into<String>) {
         let text = text.into();
         self.update(|report| {
@@ -69,31 +74,38 @@ impl CollectCounters {
         self.emit(CollectProgress::Gap { key, reason });
     }
 
-    /// A gap noted before this run, of which there is no news.
+    /// Counts a gap that was recorded before this collection.
     pub fn record_known_gap(&self, key: ResultKey, reason: GapReason) {
         self.lock_gaps().insert(key, reason);
     }
 
-    /// Gaps that asking again may fill.
+    /// Gaps that another attempt may fill.
     pub fn retryable_gaps(&self) -> Vec<ResultKey> {
-        let gaps = self.lock_gaps();
-        let worth = gaps.iter().filter(|(_, reason)| reason.worth_retrying());
-        worth.map(|(key, _)| *key).collect()
+        self.lock_gaps()
+            .iter()
+            .filter(|(_, reason)| reason.worth_retrying())
+            .map(|(key, _)| *key)
+            .collect()
     }
 
-    /// A budget holds `call` back. Every slot in line says so; a stretch of
-    /// time counts once.
+    /// A rate limit delays `call`. Each waiting task reports this; a period of
+    /// time is counted once.
     pub fn record_wait(&self, call: ApiCall, now: WallTime, until: WallTime) {
-        let mut told = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = until.since((*told).max(now));
-        if new.is_zero() {
+        let mut counted_until = self
+            .counted_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let added = until.since((*counted_until).max(now));
+        if added.is_zero() {
             return;
         }
-        *told = until;
-        drop(told);
+        *counted_until = until;
+        drop(counted_until);
+        let added_ms = u64::try_from(added.as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(call = call.as_str(), wait_ms = added_ms, "rate limited");
         self.update(|report| {
             report.waits += 1;
-            report.waited_ms += u64::try_from(new.as_millis()).unwrap_or(u64::MAX);
+            report.waited_ms += added_ms;
         });
         self.emit(CollectProgress::Waiting {
             call,
@@ -101,6 +113,7 @@ impl CollectCounters {
         });
     }
 
+    /// The report so far.
     pub fn report(&self) -> Report {
         let mut report = self.lock().clone();
         for reason in self.lock_gaps().values() {

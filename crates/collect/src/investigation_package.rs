@@ -5,7 +5,7 @@
 
 use crate::error::clean;
 use crate::fleet::{RunId, resolve_machine_id};
-use crate::service::action::open;
+use crate::service::action::open_api;
 use crate::service::api::{Api, ApiRequest, CallError};
 use crate::service::entity_list::read_entities;
 use crate::service::list::odata_string;
@@ -26,27 +26,26 @@ pub async fn start_package(
     device: &str,
     comment: &str,
 ) -> Result<ActionId, CollectError> {
-    let api = open(settings).await?;
+    let api = open_api(settings).await?;
     let machine = resolve_machine_id(&api, device).await?;
     let comment = format!("{comment} [afteraction {}]", RunId::random()?);
     let path = format!("machines/{machine}/collectInvestigationPackage");
     let body = serde_json::json!({"Comment": comment}).to_string();
-    let ask = ApiRequest::post(ApiCall::Package, api.url(&path), body.into_bytes());
-    let fatal = |error: CallError| error.into_fatal(ApiCall::Package, &api.host);
-    let error = match api.call_non_idempotent(&ask).await {
-        Ok(answer) => match Action::from_json(&answer.body) {
+    let request = ApiRequest::post(ApiCall::Package, api.url(&path), body.into_bytes());
+    let error = match api.call_non_idempotent(&request).await {
+        Ok(response) => match Action::from_json(&response.body) {
             Ok(action) => return Ok(action.id),
             Err(error) => CallError::Unexpected(clean(&error.to_string())),
         },
         Err(error) => error,
     };
-    let may_have_begun = error
+    let may_have_started = error
         .error_class()
-        .is_some_and(|trouble| !trouble.is_surely_unprocessed());
-    if may_have_begun && let Some(id) = find_package(&api, &machine, &comment).await? {
+        .is_some_and(|class| !class.is_surely_unprocessed());
+    if may_have_started && let Some(id) = find_package(&api, &machine, &comment).await? {
         return Ok(id);
     }
-    Err(fatal(error))
+    Err(error.into_fatal(ApiCall::Package, &api.host))
 }
 
 /// Searches the package with exactly this comment, for as long as a new action
@@ -61,18 +60,18 @@ async fn find_package(
         "$filter=type eq '{PACKAGE_TYPE}' and machineId eq {}",
         odata_string(machine)
     )));
-    let mut tries = RetryState::default();
+    let mut retries = RetryState::default();
     loop {
         let (values, _) = read_entities(api, ApiCall::List, url.clone()).await?;
-        let ours = values
+        let package = values
             .iter()
             .filter_map(|value| Action::from_value(value).ok())
             .find(|action| action.comment.as_deref() == Some(comment));
-        if let Some(action) = ours {
+        if let Some(action) = package {
             return Ok(Some(action.id));
         }
-        match tries.next_delay(ErrorClass::NotFound) {
-            Some(wait) => api.clock.sleep(wait).await,
+        match retries.next_delay(ErrorClass::NotFound) {
+            Some(delay) => api.clock.sleep(delay).await,
             None => return Ok(None),
         }
     }

@@ -1,29 +1,31 @@
+//! Progress events and the final report of a collection.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::ApiCall;
+use crate::api_call::ApiCall;
 use evidence::{GapReason, ResultKey};
 
-/// Hears of everything while it happens. Called from many threads, often:
-/// must return at once.
+/// Receives progress events. Called often and from many threads; it must
+/// return at once.
 pub type Events = Arc<dyn Fn(CollectProgress) + Send + Sync>;
 
-/// What happens while collecting.
+/// A progress event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CollectProgress {
     /// A list was read to its end.
     Listed {
         actions: u64,
     },
-    /// Results to fetch, added to those planned before.
+    /// Results were planned, in addition to those planned before.
     Planned {
         results: u64,
         already_there: u64,
     },
-    /// Bytes that arrived of a result.
+    /// Bytes of a result were received.
     Bytes {
         key: ResultKey,
         bytes: u64,
@@ -37,65 +39,80 @@ pub enum CollectProgress {
         key: ResultKey,
         reason: GapReason,
     },
-    /// A budget or the service's word holds this kind of call back.
+    /// A rate limit or a response 429 delays calls of this kind.
     Waiting {
         call: ApiCall,
         until: Timestamp,
     },
-    /// The vault has no room; collecting goes on when it has.
+    /// The disk is full; collecting continues when there is space.
     DiskFull {
+        /// **Units**: bytes.
         needed: u64,
     },
     DiskSpaceAvailable,
-    /// Watching: when the list is read again.
+    /// Time of the next poll of a watch.
     NextPoll {
         at: Timestamp,
     },
-    /// Where the devices of a fleet run stand.
-    Fleet(crate::fleet::FleetCounts),
-    /// For a person.
+    /// The devices of a fleet run, by state.
+    Fleet(FleetCounts),
+    /// A message for the user.
     Notice(String),
 }
 
-/// What a run brought.
+/// Number of devices of a fleet run, by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FleetCounts {
+    /// Queued devices.
+    pub waiting: usize,
+    /// Devices that have a session, or may have one.
+    pub open: usize,
+    /// Parked devices.
+    pub away: usize,
+    pub settled: usize,
+    /// Open sessions that the run did not start.
+    pub others: usize,
+}
+
+/// Report of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Actions that were meant.
+    /// Selected actions.
     pub actions: u64,
-    /// Results sealed by this run.
+    /// Results sealed by this collection.
     pub sealed: u64,
     /// Results sealed before, or downloaded again with the same bytes.
     pub already_there: u64,
-    /// Results that are not there, by reason: noted now or before.
+    /// Missing results, by reason; recorded now or before.
     pub gaps: BTreeMap<GapReason, u64>,
-    /// Commands the service has not finished yet.
+    /// Commands that the service has not completed yet.
     pub pending: u64,
-    /// Planned, but not reached before the run was stopped or failed.
+    /// Results planned but not reached before the collection was stopped or
+    /// failed.
     pub left: u64,
-    /// Devices and actions asked for by name, of which nothing is listed that
-    /// the filter takes.
+    /// Devices and actions of the filter without a listed action that matches.
     pub unmatched: Vec<String>,
     /// Entries of the list that describe no action.
     pub unreadable: u64,
-    /// Bytes sealed by this run.
+    /// Bytes sealed by this collection.
     pub bytes: u64,
     pub duration_ms: u64,
     pub list_calls: u64,
     pub link_calls: u64,
-    /// Answers 429.
+    /// Responses with status 429.
     pub throttled: u64,
-    /// Stretches in which a budget or the service held calls back.
+    /// Periods in which a rate limit or the service delayed calls.
     pub waits: u64,
-    /// Their length together, real time.
+    /// Total length of these periods, real time.
     pub waited_ms: u64,
-    /// Ended by a stop signal.
+    /// Whether a stop request ended the collection.
     pub stopped: bool,
-    /// What a person should know, as told while it happened; bounded.
+    /// Messages for the user; bounded.
     pub notices: Vec<String>,
 }
 
 impl Report {
-    /// Nothing is missing and nothing is to come.
+    /// Whether nothing is missing and nothing is expected.
     pub fn is_complete(&self) -> bool {
         self.gaps.is_empty()
             && self.pending == 0

@@ -1,25 +1,28 @@
+//! Interface to the archive: the collector writes bodies, actions and gaps to
+//! a [`ResultSink`] and knows nothing else of it.
+
 use std::sync::Arc;
 
 use evidence::{Action, Facts, Gap, GapReason, ResultKey, Sha256, Time, Version};
 
-/// What the collector sees of the archive. Every verb blocks and is called
-/// from worker threads, several at a time.
+/// The archive as the collector sees it. All methods block and are called from
+/// worker threads, several at a time.
 pub trait ResultSink: Send + Sync + 'static {
-    /// What is known of a result.
+    /// What the archive has stored for a result.
     fn stored_state(&self, key: ResultKey) -> Result<StoredState, SinkError>;
 
-    /// Keeps actions as received; what is already kept is not kept twice. A
-    /// whole page comes at once, so that it can be one commit.
+    /// Stores actions as received; an action that is already stored is not
+    /// stored again. Called with a whole page, which can be one commit.
     fn record_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError>;
 
-    /// Notes results that are not there, and why.
+    /// Records results that are missing, and the reasons.
     fn record_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError>;
 
-    /// Opens the download of a result, going on with a partial body where an
-    /// earlier one left one.
+    /// Opens the download of a result. If an earlier download left a partial
+    /// body, it is continued.
     fn download(&self, key: ResultKey, facts: Facts) -> Result<Box<dyn BodySink>, SinkError>;
 
-    /// Room for more evidence; `None` where it cannot be told.
+    /// Free space for results; `None` if it is unknown.
     ///
     /// **Units**: bytes.
     fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
@@ -27,31 +30,32 @@ pub trait ResultSink: Send + Sync + 'static {
     }
 }
 
-/// A body on its way into the vault. Dropped, it keeps what is synced for the
-/// next [`ResultSink::download`] of the same key, and nothing is sealed.
+/// A body that is being written. Dropping it keeps the synced bytes for the
+/// next [`ResultSink::download`] of the same key and seals nothing.
 pub trait BodySink: Send {
-    /// Bytes held; the next one asked for stands here.
+    /// Length of the stored part: the position of the next byte.
     fn offset(&self) -> u64;
 
-    /// The ETag given to [`BodySink::begin`], also by an earlier process.
+    /// The ETag of the last [`BodySink::begin`], which may have been called by
+    /// an earlier process.
     fn etag(&self) -> Option<String>;
 
-    /// Said before the first byte and after every restart.
+    /// Called before the first byte and after every restart.
     fn begin(&mut self, etag: Option<&str>, total: Option<u64>) -> Result<(), SinkError>;
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), SinkError>;
 
-    /// Forgets every byte: what comes next is the body's first.
+    /// Discards all bytes; the next byte is the first of the body.
     fn restart(&mut self) -> Result<(), SinkError>;
 
-    /// MD5 of all bytes held, where the vault keeps one.
+    /// MD5 of all bytes, if the archive computes it.
     fn md5(&self) -> Option<[u8; 16]>;
 
-    /// Makes the result evidence; returns when it would survive power loss.
+    /// Seals the result; returns when it would survive a power loss.
     fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<SealOutcome, SinkError>;
 }
 
-/// What the vault holds for a key.
+/// What the archive has stored for a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredState {
     Absent,
@@ -59,32 +63,32 @@ pub enum StoredState {
     Sealed { version: Version, sha256: Sha256 },
 }
 
-/// What became of a body.
+/// A sealed result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealOutcome {
     pub version: Version,
-    /// The same bytes were sealed before: nothing was added.
+    /// The archive already contained the same bytes; nothing was added.
     pub already_there: bool,
     pub sha256: Sha256,
     /// **Units**: bytes as downloaded.
     pub bytes: u64,
 }
 
-/// An action with its JSON byte for byte as the service sent it.
+/// An action, with its JSON as received from the service.
 #[derive(Clone, Debug)]
 pub struct ReceivedAction {
     pub action: Arc<Action>,
     pub json: Box<[u8]>,
 }
 
-/// What kept the vault from doing as told. Its text holds no link: the vault
-/// never sees one.
+/// Failure of the archive. Its text contains no link, because the archive
+/// never receives one.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// The collector waits for room and goes on.
+    /// The collector waits for space and continues.
     #[error("the disk is full")]
     DiskFull,
-    /// Anything else ends the run.
+    /// Any other failure; it ends the collection.
     #[error(transparent)]
     Failed(Box<dyn std::error::Error + Send + Sync>),
 }

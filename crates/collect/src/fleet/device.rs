@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::WallTime;
 use crate::fleet::plan::fleet_plan::PlannedDevice;
+pub use crate::progress::FleetCounts;
 use evidence::{ActionId, Time};
 
 /// A device's entry in the record of a run.
@@ -198,20 +199,6 @@ impl DeviceRecord {
     pub fn actions(&self) -> impl Iterator<Item = ActionId> + '_ {
         self.attempts.iter().filter_map(|attempt| attempt.action)
     }
-}
-
-/// Number of devices by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct FleetCounts {
-    /// Queued devices.
-    pub waiting: usize,
-    /// Devices that have a session, or may have one.
-    pub open: usize,
-    /// Parked devices.
-    pub away: usize,
-    pub settled: usize,
-    /// Open sessions that the run did not start.
-    pub others: usize,
 }
 
 #[cfg(test)]

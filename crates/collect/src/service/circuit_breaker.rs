@@ -1,21 +1,20 @@
-//! A host that cannot be reached is out of reach for every slot: one schedule
-//! for all, so that an hour without network costs tens of attempts and no
-//! result its patience.
+//! Circuit breaker of a host. All tasks share one retry schedule: an hour
+//! without network costs tens of attempts in total, and no result its retries.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{Clock, WallTime};
 use crate::service::retry::{ErrorClass, RetryState};
 
-/// Whether a lost connection is waited out however long it takes: what watches
-/// outlives a night without network, what collects once tells after an hour.
+/// Whether to retry a lost connection without limit. Set for `--watch`;
+/// without it, collection gives up after about an hour.
 #[derive(Clone, Default)]
 pub(crate) struct RetryForever(Arc<AtomicBool>);
 
 impl RetryForever {
-    pub fn set(&self, endless: bool) {
-        self.0.store(endless, Ordering::Relaxed);
+    pub fn set(&self, forever: bool) {
+        self.0.store(forever, Ordering::Relaxed);
     }
 
     pub fn get(&self) -> bool {
@@ -25,75 +24,73 @@ impl RetryForever {
 
 #[derive(Default)]
 pub(crate) struct CircuitBreaker {
-    endless: RetryForever,
+    retry_forever: RetryForever,
     state: Mutex<BreakerState>,
 }
 
 #[derive(Default)]
 struct BreakerState {
-    tries: RetryState,
-    until: WallTime,
+    retries: RetryState,
+    open_until: WallTime,
 }
 
-/// What a lost connection means.
+/// State of an outage after a failed connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OutageState {
-    /// The first slot to notice: worth telling.
+    /// The first failure since the last attempt; the user is notified.
     Started(WallTime),
-    /// Others noticed before, or it was told for an hour.
+    /// Another task has reported the failure, or the outage has lasted so long
+    /// that it is no longer reported.
     Continues(WallTime),
-    /// Tried long enough.
+    /// The retries are exhausted.
     GaveUp,
 }
 
 impl CircuitBreaker {
-    pub fn new(endless: RetryForever) -> Self {
+    pub fn new(retry_forever: RetryForever) -> Self {
         Self {
-            endless,
+            retry_forever,
             state: Mutex::default(),
         }
     }
 
-    /// A connection failed. Failures of slots that set out together count once.
+    /// Records a failed connection. Concurrent failures count once.
     pub fn record_failure(&self, clock: Clock) -> OutageState {
         let now = clock.now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if now < state.until {
-            return OutageState::Continues(state.until);
+        let mut state = self.lock();
+        if now < state.open_until {
+            return OutageState::Continues(state.open_until);
         }
-        let wait = state.tries.next_delay(ErrorClass::NoConnection);
-        let is_news = wait.is_some();
+        let next = state.retries.next_delay(ErrorClass::NoConnection);
         let longest = self
-            .endless
+            .retry_forever
             .get()
             .then(|| ErrorClass::NoConnection.max_delay());
-        match wait.or(longest) {
-            Some(wait) => {
-                state.until = now.after(clock.real(wait));
-                if is_news {
-                    OutageState::Started(state.until)
-                } else {
-                    OutageState::Continues(state.until)
-                }
-            }
-            None => OutageState::GaveUp,
+        let Some(delay) = next.or(longest) else {
+            return OutageState::GaveUp;
+        };
+        tracing::debug!(delay_ms = delay.as_millis() as u64, "host unreachable");
+        state.open_until = now.after(clock.real(delay));
+        if next.is_some() {
+            OutageState::Started(state.open_until)
+        } else {
+            OutageState::Continues(state.open_until)
         }
     }
 
-    /// A connection came about.
+    /// Records a successful connection.
     pub fn record_success(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = BreakerState::default();
+        *self.lock() = BreakerState::default();
     }
 
-    /// Waits while the host is out of reach.
+    /// Waits until the next attempt is due.
     pub async fn wait(&self, clock: Clock) {
-        let until = self
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .until;
+        let until = self.lock().open_until;
         clock.sleep_until(until).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BreakerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,11 +100,11 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn slots_that_fail_together_count_once() {
+    fn concurrent_failures_count_once() {
         let breaker = CircuitBreaker::default();
         let clock = Clock::new(1.0);
         let OutageState::Started(until) = breaker.record_failure(clock) else {
-            panic!("the first failure is news");
+            panic!("the first failure is reported");
         };
         assert_eq!(breaker.record_failure(clock), OutageState::Continues(until));
         breaker.record_success();
@@ -118,26 +115,26 @@ mod tests {
     }
 
     #[test]
-    fn what_watches_waits_on_at_the_longest_pause_and_says_no_more() {
-        let endless = RetryForever::default();
-        let breaker = CircuitBreaker::new(endless.clone());
+    fn watch_retries_forever_with_the_longest_delay_and_without_reports() {
+        let forever = RetryForever::default();
+        let breaker = CircuitBreaker::new(forever.clone());
         let clock = Clock::new(1.0);
         let fail = || {
-            breaker.state.lock().unwrap().until = WallTime::default();
+            breaker.lock().open_until = WallTime::default();
             breaker.record_failure(clock)
         };
-        let told = (0..1_000)
+        let reported = (0..1_000)
             .take_while(|_| matches!(fail(), OutageState::Started(_)))
             .count();
         assert_eq!(fail(), OutageState::GaveUp);
-        endless.set(true);
-        for _ in 0..2 * told {
+        forever.set(true);
+        for _ in 0..2 * reported {
             let OutageState::Continues(until) = fail() else {
-                panic!("given up, or told once more");
+                panic!("gave up, or reported again");
             };
             assert!(until >= clock.now().after(Duration::from_secs(59)));
         }
-        endless.set(false);
+        forever.set(false);
         assert_eq!(fail(), OutageState::GaveUp);
     }
 }

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
-use crate::error::clean;
+use crate::api_call::ApiCall;
+use crate::error::{CollectError, clean};
 use crate::service::api::{Api, ApiRequest, CallError};
 use crate::service::list;
 use crate::service::list::PAGES_MAX;
-use crate::{ApiCall, CollectError};
 
 /// Entities read from one list. More than any tenant has; a list that never
 /// ends is stopped here.
@@ -52,7 +52,7 @@ pub(crate) async fn for_each_entity(
         let is_endless = count > ENTITIES_MAX || visited.len() >= PAGES_MAX;
         if is_endless || !visited.insert(url.clone()) {
             return Err(CollectError::Response {
-                call: call.description(),
+                call,
                 why: format!(
                     "the list does not end: {count} entries on {} pages",
                     visited.len()
@@ -60,15 +60,13 @@ pub(crate) async fn for_each_entity(
             });
         }
         let fatal = |error: CallError| error.into_fatal(call, &api.host);
-        let answer = api
+        let response = api
             .call_with_retries(&ApiRequest::get(call, url))
             .await
             .map_err(fatal)?;
-        date = date.or(answer.date);
-        let (entities, link) = parse_page(&answer.body).map_err(|why| CollectError::Response {
-            call: call.description(),
-            why,
-        })?;
+        date = date.or(response.date);
+        let (entities, link) =
+            parse_page(&response.body).map_err(|why| CollectError::Response { call, why })?;
         count += entities.len();
         entities.into_iter().for_each(&mut visit);
         next = link.and_then(|link| list::next_page_url(&api.base, &link));

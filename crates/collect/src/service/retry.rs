@@ -1,71 +1,74 @@
-//! How often each kind of trouble is met again, and how long it is waited for.
+//! Retry policies: how often an operation is retried after each class of
+//! error, and after which delays.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// What may pass by itself.
+/// Class of an error that another attempt may resolve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ErrorClass {
-    /// 429; the budget's schedule moved, so the call itself hardly waits.
+    /// 429. The rate limiter already delays the next call.
     Throttled,
-    /// 400: the result is not there yet. Uploads were seen to take a minute.
+    /// 400: the result is not available yet. Uploads were observed to take up
+    /// to a minute.
     NotReady,
-    /// 404 of the API: seen up to two minutes after creation.
+    /// 404 of the API: observed for up to two minutes after the creation of an
+    /// action.
     NotFound,
-    /// 5xx, or an answer nobody foresaw.
+    /// 5xx, or an unexpected response.
     Server,
     /// The connection broke, or the body ended early.
     Interrupted,
-    /// No connection at all; the outage's own schedule comes on top.
+    /// No connection was made. The circuit breaker delays attempts as well.
     NoConnection,
-    /// The link's time was over.
     LinkExpired,
-    /// The blob became another while it was read.
+    /// The blob was replaced during the download.
     BlobChanged,
-    /// Hash or length differ from what the server gave.
+    /// Hash or length differ from those given by the server.
     Damaged,
     /// 404 of the blob host.
     BlobMissing,
-    /// The login host did not answer or answered 5xx.
+    /// The login host did not respond, or responded with 5xx.
     SignIn,
 }
 
+/// Exponential backoff with a maximum delay.
+///
 /// **Units**: service time.
 struct RetryPolicy {
-    tries: u32,
-    first: Duration,
-    most: Duration,
+    retries: u32,
+    first_delay: Duration,
+    max_delay: Duration,
 }
 
-const fn policy(tries: u32, first_ms: u64, most_s: u64) -> RetryPolicy {
+const fn policy(retries: u32, first_delay_ms: u64, max_delay_s: u64) -> RetryPolicy {
     RetryPolicy {
-        tries,
-        first: Duration::from_millis(first_ms),
-        most: Duration::from_secs(most_s),
+        retries,
+        first_delay: Duration::from_millis(first_delay_ms),
+        max_delay: Duration::from_secs(max_delay_s),
     }
 }
 
 impl ErrorClass {
-    /// Whether the service has surely not done what it was asked.
+    /// Whether the service cannot have processed the request.
     pub fn is_surely_unprocessed(self) -> bool {
         matches!(self, Self::Throttled | Self::NoConnection)
     }
 
-    /// No pause is longer, but for the jitter.
+    /// The longest delay, without jitter.
     pub fn max_delay(self) -> Duration {
-        self.policy().most
+        self.policy().max_delay
     }
 
     fn policy(self) -> RetryPolicy {
         match self {
             Self::Throttled => policy(60, 100, 5),
-            // 5 + 10 + … + 160 + 160: eight minutes in all.
+            // 5 + 10 + … + 160 + 160 s: eight minutes in total.
             Self::NotReady => policy(7, 5_000, 160),
-            // 15 + 45 + 120 would do; doubling from 12 s waits 180 s.
+            // 15 + 45 + 120 s would suffice; doubling from 12 s waits 180 s.
             Self::NotFound => policy(4, 12_000, 96),
             Self::Server => policy(8, 1_000, 60),
-            // Without progress: any new byte starts the count anew.
+            // Reset by every byte that is received.
             Self::Interrupted => policy(8, 250, 30),
             Self::NoConnection => policy(60, 1_000, 60),
             Self::LinkExpired => policy(8, 250, 30),
@@ -77,81 +80,81 @@ impl ErrorClass {
     }
 }
 
-/// Uploads were seen to take a minute: so long pauses may be even.
+/// Even delays are used for the first minute: uploads were observed to take up
+/// to a minute.
 const EVEN_FOR: Duration = Duration::from_secs(60);
-/// The longest pause after that, and of all together: as long as doubling ones
-/// are waited for.
-const EVEN_LONGEST: Duration = Duration::from_secs(160);
-const EVEN_IN_ALL: Duration = Duration::from_secs(475);
+/// The longest delay after that, and the total of all delays. Both are those
+/// of [`ErrorClass::NotReady`].
+const EVEN_MAX_DELAY: Duration = Duration::from_secs(160);
+const EVEN_TOTAL: Duration = Duration::from_secs(475);
 
-/// How often what has been met so far.
+/// Retries of one operation so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RetryState {
-    met: HashMap<ErrorClass, u32>,
-    /// All even pauses together.
-    waited: Duration,
+    errors: HashMap<ErrorClass, u32>,
+    /// Total of all even delays.
+    even_total: Duration,
 }
 
 impl RetryState {
-    /// The pause before trying again, with jitter so that slots part ways;
-    /// `None` when policy is at its end.
+    /// Counts an error and returns the delay before the next attempt, with
+    /// jitter so that concurrent tasks do not retry together; `None` if the
+    /// retries are exhausted.
     ///
     /// **Units**: service time.
-    pub fn next_delay(&mut self, trouble: ErrorClass) -> Option<Duration> {
-        let met = self.met.entry(trouble).or_insert(0);
-        *met = met.saturating_add(1);
-        wait(trouble.policy(), *met, jitter())
+    pub fn next_delay(&mut self, class: ErrorClass) -> Option<Duration> {
+        let count = self.errors.entry(class).or_insert(0);
+        *count = count.saturating_add(1);
+        delay(class.policy(), *count, jitter())
     }
 
-    /// The same, without end where `endless` says so.
-    pub fn next_delay_or_longest(
-        &mut self,
-        trouble: ErrorClass,
-        endless: bool,
-    ) -> Option<Duration> {
-        let longest = endless.then(|| trouble.max_delay());
-        self.next_delay(trouble).or(longest)
+    /// Like [`RetryState::next_delay`], but if `forever` is set, exhausted
+    /// retries continue with the longest delay.
+    pub fn next_delay_or_longest(&mut self, class: ErrorClass, forever: bool) -> Option<Duration> {
+        self.next_delay(class)
+            .or_else(|| forever.then(|| class.max_delay()))
     }
 
-    /// The next of even pauses of `step`, which double when a minute of them
-    /// was in vain; `None` when policy is at its end.
+    /// Returns the next of even delays of `interval`, which double after a
+    /// minute; `None` if the retries are exhausted.
     ///
     /// **Units**: service time.
-    pub fn next_even_delay(&mut self, step: Duration) -> Option<Duration> {
-        let wait = even(step, self.waited)?;
-        self.waited += wait;
-        Some(wait)
+    pub fn next_even_delay(&mut self, interval: Duration) -> Option<Duration> {
+        let delay = even_delay(interval, self.even_total)?;
+        self.even_total += delay;
+        Some(delay)
     }
 
-    pub fn reset(&mut self, trouble: ErrorClass) {
-        self.met.remove(&trouble);
+    /// Forgets the errors of a class.
+    pub fn reset(&mut self, class: ErrorClass) {
+        self.errors.remove(&class);
     }
 }
 
-/// Doubling, bounded, between the full pause and a quarter more: never less,
-/// since what waits for the service's clock must not wake before it.
-fn wait(policy: RetryPolicy, nth: u32, jitter: f64) -> Option<Duration> {
-    if nth > policy.tries {
+/// The delay before retry `nth`, extended by up to a quarter. It is never
+/// shortened: the service may not accept an earlier call.
+fn delay(policy: RetryPolicy, nth: u32, jitter: f64) -> Option<Duration> {
+    if nth > policy.retries {
         return None;
     }
-    let doubled = policy.first.saturating_mul(1 << (nth - 1).min(20));
-    Some(doubled.min(policy.most).mul_f64(1.0 + jitter / 4.0))
+    let doubled = policy.first_delay.saturating_mul(1 << (nth - 1).min(20));
+    Some(doubled.min(policy.max_delay).mul_f64(1.0 + jitter / 4.0))
 }
 
-fn even(step: Duration, waited: Duration) -> Option<Duration> {
-    if waited >= EVEN_IN_ALL {
+fn even_delay(interval: Duration, total: Duration) -> Option<Duration> {
+    if total >= EVEN_TOTAL {
         None
-    } else if waited < EVEN_FOR {
-        Some(step)
+    } else if total < EVEN_FOR {
+        Some(interval)
     } else {
-        Some(waited.min(EVEN_LONGEST).max(step))
+        Some(total.min(EVEN_MAX_DELAY).max(interval))
     }
 }
 
-/// From 0 to 1; the standard library's hasher keys are random enough for it.
+/// A random number from 0 to 1; 1, the longest delay, if the system has no
+/// randomness.
 fn jitter() -> f64 {
-    let random = RandomState::new().hash_one(0u8);
-    f64::from(random as u32) / f64::from(u32::MAX)
+    getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]
@@ -159,40 +162,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_to_a_bound_and_end() {
-        let pauses: Vec<_> = (1..)
-            .map_while(|n| wait(ErrorClass::NotReady.policy(), n, 0.0))
-            .map(|d| d.as_secs())
+    fn delays_double_up_to_a_maximum_and_end() {
+        let delays: Vec<_> = (1..)
+            .map_while(|nth| delay(ErrorClass::NotReady.policy(), nth, 0.0))
+            .map(|delay| delay.as_secs())
             .collect();
-        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 160]);
-        let jittered = wait(ErrorClass::NotReady.policy(), 1, 1.0).unwrap();
-        assert_eq!(jittered, Duration::from_millis(6_250));
+        assert_eq!(delays, [5, 10, 20, 40, 80, 160, 160]);
+        let with_jitter = delay(ErrorClass::NotReady.policy(), 1, 1.0).unwrap();
+        assert_eq!(with_jitter, Duration::from_millis(6_250));
     }
 
     #[test]
-    fn even_pauses_double_after_a_minute_and_end_as_late_as_the_others() {
-        let pauses = |step| {
-            let mut tries = RetryState::default();
-            let next = || tries.next_even_delay(Duration::from_secs(step));
-            let all = std::iter::from_fn(next).map(|wait| wait.as_secs());
-            all.collect::<Vec<_>>()
+    fn even_delays_double_after_a_minute_and_have_the_same_total() {
+        let delays = |interval| {
+            let mut retries = RetryState::default();
+            let next = || retries.next_even_delay(Duration::from_secs(interval));
+            std::iter::from_fn(next)
+                .map(|delay| delay.as_secs())
+                .collect::<Vec<_>>()
         };
-        assert_eq!(pauses(20), [20, 20, 20, 60, 120, 160, 160]);
-        assert_eq!(pauses(5)[11..], [5, 60, 120, 160, 160]);
-        assert_eq!(pauses(200), [200, 200, 200]);
+        assert_eq!(delays(20), [20, 20, 20, 60, 120, 160, 160]);
+        assert_eq!(delays(5)[11..], [5, 60, 120, 160, 160]);
+        assert_eq!(delays(200), [200, 200, 200]);
     }
 
     #[test]
-    fn a_fresh_action_is_looked_for_longer_than_it_stays_invisible() {
-        let mut tries = RetryState::default();
-        let whole: Duration = std::iter::from_fn(|| tries.next_delay(ErrorClass::NotFound)).sum();
-        assert!(whole > Duration::from_secs(150), "{whole:?}");
+    fn new_action_is_looked_for_longer_than_it_stays_invisible() {
+        let mut retries = RetryState::default();
+        let total: Duration = std::iter::from_fn(|| retries.next_delay(ErrorClass::NotFound)).sum();
+        assert!(total > Duration::from_secs(150), "{total:?}");
     }
 
     #[test]
-    fn every_trouble_ends() {
+    fn retries_of_every_class_end_unless_forever() {
         use ErrorClass::*;
-        for trouble in [
+        for class in [
             Throttled,
             NotReady,
             NotFound,
@@ -205,13 +209,13 @@ mod tests {
             BlobMissing,
             SignIn,
         ] {
-            let mut tries = RetryState::default();
-            let met = (0..1_000)
-                .take_while(|_| tries.next_delay_or_longest(trouble, false).is_some())
+            let mut retries = RetryState::default();
+            let count = (0..1_000)
+                .take_while(|_| retries.next_delay_or_longest(class, false).is_some())
                 .count();
-            assert!(met < 100, "{trouble:?}");
-            let longest = tries.next_delay_or_longest(trouble, true);
-            assert_eq!(longest, Some(trouble.policy().most));
+            assert!(count < 100, "{class:?}");
+            let longest = retries.next_delay_or_longest(class, true);
+            assert_eq!(longest, Some(class.policy().max_delay));
         }
     }
 }

@@ -74,5 +74,5 @@ async fn a_disk_without_room_for_the_call_log_is_waited_for() {
     let outcome = run(settings(&stub, state.path()), &TestSink::new()).await;
     assert!(outcome.failure.is_none(), "{}", outcome.text());
     assert_eq!(outcome.report.actions, 2);
-    assert!(outcome.text().contains("no room for the call log"));
+    assert!(outcome.text().contains("no space for the call log"));
 }

@@ -1,18 +1,18 @@
 //! The collector over real HTTP, with a vault in memory.
 
+mod damaged_call_log;
 mod emulated;
 mod fleet;
+mod memory_sink;
 mod requests;
-mod damaged_call_log;
 mod stub;
 mod stub_service;
-mod memory_sink;
 
 use std::sync::{Arc, Mutex};
 
 use afteraction_collect::{CollectError, CollectProgress, CollectSettings, Report, collect};
-use tokio::sync::watch;
 use memory_sink::TestSink;
+use tokio::sync::watch;
 
 /// What a run said, all of it.
 struct Outcome {

@@ -1,7 +1,6 @@
 //! Checks steps for values that the service rejects or silently misreads.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use data_encoding::BASE64;
 
 use crate::fleet::plan::diagnostic::Diagnostic;
 use crate::fleet::plan::step::SessionStep;
@@ -122,7 +121,7 @@ fn check_library_name(subject: &str, name: &str) -> Option<Diagnostic> {
 /// characters that the service rejects.
 pub(crate) fn encode_args(args: &str) -> String {
     let utf16: Vec<u8> = args.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    BASE64.encode(utf16)
+    BASE64.encode(&utf16)
 }
 
 #[cfg(test)]
@@ -190,7 +189,7 @@ mod tests {
     fn encoded_arguments_contain_no_forbidden_character() {
         let word = encode_args("-Q \"a;b|c\" $x ä");
         assert_eq!(check_args("", &word), None);
-        let bytes = BASE64.decode(word).unwrap();
+        let bytes = BASE64.decode(word.as_bytes()).unwrap();
         let units: Vec<u16> = bytes
             .chunks_exact(2)
             .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))

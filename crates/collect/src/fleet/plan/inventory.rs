@@ -91,7 +91,7 @@ pub(crate) async fn resolve_machine_id(api: &Api, device: &str) -> Result<String
         None => format!("`{device}` selects {} machines", selected.len()),
     };
     Err(CollectError::Setting {
-        setting: "the device",
+        setting: "device",
         why,
     })
 }

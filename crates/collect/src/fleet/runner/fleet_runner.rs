@@ -82,7 +82,7 @@ impl FleetRunner {
             let recorded = self.lock_header().owner.clone();
             match recorded {
                 Some(recorded) if recorded != owner => Err(CollectError::Setting {
-                    setting: "the sign-in",
+                    setting: "sign-in",
                     why: format!("the run belongs to {recorded}, not to {owner}"),
                 }),
                 Some(_) => Ok(()),

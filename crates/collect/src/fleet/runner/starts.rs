@@ -236,7 +236,7 @@ impl SessionStarter {
 
     fn rejected(&self, service: ServiceError) -> CollectError {
         CollectError::Service {
-            call: ApiCall::Run.description(),
+            call: ApiCall::Run,
             host: self.session.api.host.clone(),
             service,
         }
