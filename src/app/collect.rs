@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use collect::{
-    BodySink, CheckLine, CollectError, Report, ResultSink, Sealed, SeenAction, SinkError,
+    BodySink, CheckLine, CollectError, ReceivedAction, Report, ResultSink, SealOutcome, SinkError,
     StoredState,
 };
 use evidence::{ActionId, Facts, Gap, ResultKey, Time};
@@ -198,7 +198,7 @@ impl ArchiveSink {
 }
 
 impl ResultSink for ArchiveSink {
-    fn standing(&self, key: ResultKey) -> Result<StoredState, SinkError> {
+    fn stored_state(&self, key: ResultKey) -> Result<StoredState, SinkError> {
         if let Some(latest) = self.store.latest(key).map_err(sink_error)? {
             return Ok(StoredState::Sealed {
                 version: latest.version,
@@ -215,7 +215,7 @@ impl ResultSink for ArchiveSink {
         }
     }
 
-    fn note_actions(&self, actions: &[SeenAction]) -> Result<(), SinkError> {
+    fn record_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError> {
         self.lock_actions()
             .extend(actions.iter().map(|seen| seen.action.id));
         let pages: Vec<_> = actions
@@ -225,7 +225,7 @@ impl ResultSink for ArchiveSink {
         self.store.note_actions(&pages).map_err(sink_error)
     }
 
-    fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
+    fn record_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
         self.store.note_gaps(gaps).map_err(sink_error)
     }
 
@@ -234,7 +234,7 @@ impl ResultSink for ArchiveSink {
         Ok(Box::new(ArchiveBody(body)))
     }
 
-    fn room(&self) -> Result<Option<u64>, SinkError> {
+    fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
         Ok(store::free_bytes(&self.dir).ok())
     }
 }
@@ -272,11 +272,11 @@ impl BodySink for ArchiveBody {
         self.0.md5()
     }
 
-    fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<Sealed, SinkError> {
+    fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<SealOutcome, SinkError> {
         let sealing = self.0.seal(&facts, &collected_at).map_err(sink_error)?;
         let already_there = matches!(sealing, SealReceipt::AlreadySealed(_));
         let record = sealing.into_record();
-        Ok(Sealed {
+        Ok(SealOutcome {
             version: record.id.version,
             already_there,
             sha256: record.sha256,
@@ -324,8 +324,8 @@ mod tests {
         let store = custody::open_to_write(dir.path(), "test").unwrap();
         assert!(store.gap(damaged.key).is_err());
         let sink = ArchiveSink::new(Arc::new(store), dir.path());
-        assert_eq!(sink.standing(damaged.key).unwrap(), StoredState::Absent);
+        assert_eq!(sink.stored_state(damaged.key).unwrap(), StoredState::Absent);
         let known = StoredState::Gap(GapReason::Expired);
-        assert_eq!(sink.standing(intact.key).unwrap(), known);
+        assert_eq!(sink.stored_state(intact.key).unwrap(), known);
     }
 }

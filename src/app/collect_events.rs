@@ -112,11 +112,11 @@ impl From<CollectProgress> for CollectEvent {
             },
             CollectProgress::Gap { key, reason } => Self::Gap { key, reason },
             CollectProgress::Waiting { call, until } => Self::RateLimited {
-                call: call.doing(),
+                call: call.description(),
                 until,
             },
             CollectProgress::DiskFull { needed } => Self::DiskFull { needed },
-            CollectProgress::RoomAgain => Self::DiskSpaceAvailable,
+            CollectProgress::DiskSpaceAvailable => Self::DiskSpaceAvailable,
             CollectProgress::NextPoll { at } => Self::NextPoll { at },
             CollectProgress::Fleet(counts) => Self::Fleet(FleetCounts {
                 waiting: counts.waiting,

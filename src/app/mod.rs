@@ -71,7 +71,7 @@ pub use crate::app::error::{Failure, FailureKind};
 pub use crate::app::fleet::{
     Cell, CellState, CoverageRequest, Covered, FleetEnded, FleetOrder, FleetPlan, FleetRequest,
     FleetRow, FleetRules, FleetStep, Ordered, PlanDiagnostic, PlannedCall, Playbook, RunRow,
-    SESSION_USUAL, coverage, describe_config_error, fleet_runs, fleet_status, in_seconds,
+    TYPICAL_SESSION_TIME, coverage, describe_config_error, fleet_runs, fleet_status, in_seconds,
     order_fleet, plan_fleet, plan_missing, read_config, read_devices, read_playbook, resume_fleet,
     start_fleet, unreadable_runs,
 };

@@ -84,7 +84,7 @@ pub async fn action_as_sent(
     let settings = service.to_collect()?;
     Ok(match cancel {
         Some(comment) => collect::cancel_action(&settings, id, comment).await?,
-        None => collect::look_at_action(&settings, id).await?,
+        None => collect::get_action(&settings, id).await?,
     })
 }
 
@@ -118,7 +118,7 @@ pub async fn collect_package(
     let events = to_collector(control.events.clone());
     let mut stop = control.stop.clone();
     let completed = tokio::select! {
-        completed = collect::await_package(&settings, id, events) => completed,
+        completed = collect::wait_for_package(&settings, id, events) => completed,
         _ = stop.wait_for(|stopped| *stopped) => return Ok(None),
     };
     let action = completed?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use collect::{ActionFilter, Cloud, CollectSettings, Pace, SignIn};
+use collect::{ActionFilter, Cloud, CollectSettings, ServicePace, SignIn};
 use evidence::ActionId;
 
 use crate::app::error::Failure;
@@ -86,7 +86,7 @@ impl ServiceSettings {
         )?;
         settings.scope.clone_from(&self.scope);
         settings.ca_file.clone_from(&self.ca_file);
-        settings.pace = Pace {
+        settings.pace = ServicePace {
             time_scale: self.time_scale,
             limits_lifted: self.limits_lifted,
         };
@@ -98,7 +98,7 @@ impl ServiceSettings {
         let mut settings = self.to_collect()?;
         settings.watch = polling.interval;
         if let Some(downloads) = polling.downloads {
-            settings.slots = downloads;
+            settings.workers = downloads;
         }
         Ok(settings)
     }
@@ -109,7 +109,7 @@ impl ServiceSettings {
         request: &CollectRequest,
     ) -> Result<CollectSettings, Failure> {
         let mut settings = self.to_polling(request.polling)?;
-        settings.again = request.again;
+        settings.redownload = request.again;
         settings.filter = ActionFilter {
             since: request.since,
             until: request.until,
@@ -213,6 +213,6 @@ mod tests {
         let settings = settings(Cloud::Gcc, None).to_collecting(&request).unwrap();
         assert_eq!(settings.filter.devices, ["pc-1"]);
         assert_eq!(settings.watch, Some(Duration::from_secs(30)));
-        assert_eq!(settings.slots, 3);
+        assert_eq!(settings.workers, 3);
     }
 }

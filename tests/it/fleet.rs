@@ -173,7 +173,7 @@ fn invalid_plan_is_rejected_with_all_errors() {
     for part in [
         "comment:",
         "device nosuch:",
-        "devices group:: names no group",
+        "devices group:: the group is empty",
         "nosuch.ps1",
         "`;`",
         "`relative`",

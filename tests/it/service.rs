@@ -163,7 +163,7 @@ fn action_without_a_package_is_not_awaited() {
     let ran = asked(&case, &emulator, &["package", "--action", id]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.stderr.contains("is no investigation package"),
+        ran.stderr.contains("is not an investigation package"),
         "{}",
         ran.stderr
     );

@@ -1,5 +1,5 @@
 //! Wall clock and time scale. Deadlines are wall clock times: a monotonic
-//! clock stands still while a laptop sleeps, the service's budgets do not.
+//! clock may stop while a laptop sleeps, the service's rate limits do not.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,17 +8,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use evidence::Time;
 
-/// The wall clock is looked at this often while waiting, so that after sleep
-/// a wait ends when it should.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Interval at which a sleep reads the wall clock, so that it ends in time
+/// after the machine was suspended.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A wall clock time.
 ///
 /// **Units**: microseconds since 1970, real time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Moment(pub u64);
+pub struct WallTime(pub u64);
 
-impl Moment {
+impl WallTime {
     pub fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(micros(wait)))
     }
@@ -27,7 +27,7 @@ impl Moment {
         Self(self.0.saturating_sub(micros(wait)))
     }
 
-    /// Zero where `earlier` is later.
+    /// Time since `earlier`; zero if it is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -40,13 +40,13 @@ impl Moment {
     }
 }
 
-impl Serialize for Moment {
+impl Serialize for WallTime {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(&self.timestamp())
     }
 }
 
-impl<'de> Deserialize<'de> for Moment {
+impl<'de> Deserialize<'de> for WallTime {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
         let at: Timestamp = text.parse().map_err(serde::de::Error::custom)?;
@@ -58,7 +58,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Real time, and how many service seconds pass in a real one.
+/// Wall clock, and the number of service seconds in a real second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     scale: f64,
@@ -71,51 +71,52 @@ impl Clock {
         }
     }
 
-    pub fn now(self) -> Moment {
+    pub fn now(self) -> WallTime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Moment(micros(since.unwrap_or_default()))
+        WallTime(micros(since.unwrap_or_default()))
     }
 
     pub fn is_scaled(self) -> bool {
         self.scale > 1.0
     }
 
-    /// Real time in which `service` passes on the service's clock. The service
-    /// says how long, so what is too long for a duration is the longest.
+    /// Converts a duration from service time to real time. The service chooses
+    /// the duration; one that does not fit becomes [`Duration::MAX`].
     pub fn real(self, service: Duration) -> Duration {
         Duration::try_from_secs_f64(service.as_secs_f64() / self.scale).unwrap_or(Duration::MAX)
     }
 
-    /// Service time that passes in `real` time.
+    /// Converts a duration from real time to service time.
     pub fn service(self, real: Duration) -> Duration {
         Duration::try_from_secs_f64(real.as_secs_f64() * self.scale).unwrap_or(Duration::MAX)
     }
 
-    /// Until the wall clock says `deadline`, or as long as that seemed to be
-    /// when asked: a clock set back prolongs no wait.
-    pub async fn sleep_until(self, deadline: Moment) {
-        let asked = Instant::now();
-        let whole = deadline.since(self.now());
+    /// Sleeps until the wall clock reaches `deadline`, but not longer than the
+    /// time left at the call: a clock that is set back prolongs no sleep.
+    pub async fn sleep_until(self, deadline: WallTime) {
+        let began = Instant::now();
+        let longest = deadline.since(self.now());
         loop {
             let left = deadline.since(self.now());
-            if left.is_zero() || asked.elapsed() >= whole {
+            if left.is_zero() || began.elapsed() >= longest {
                 return;
             }
-            tokio::time::sleep(left.min(LOOK_EVERY)).await;
+            tokio::time::sleep(left.min(CLOCK_CHECK_INTERVAL)).await;
         }
     }
 
-    /// Waits while `service` passes on the service's clock.
+    /// Sleeps for a duration in service time.
     pub async fn sleep(self, service: Duration) {
         self.sleep_until(self.now().after(self.real(service))).await;
     }
 
+    /// The current time, as recorded with results and gaps.
     pub fn stamp(self) -> Time {
         Time::from_instant(self.now().timestamp())
     }
 }
 
-/// A duration between two instants, `None` where it is negative.
+/// The duration between two instants; `None` if it is negative.
 pub(crate) fn between(from: Timestamp, to: Timestamp) -> Option<Duration> {
     Duration::try_from(to.duration_since(from)).ok()
 }
@@ -125,12 +126,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_time_the_service_names_is_too_long_to_be_counted() {
+    fn durations_of_the_service_saturate() {
         let clock = Clock::new(1.0);
-        let whole = Duration::from_secs(u64::MAX);
-        assert_eq!(clock.real(whole), Duration::MAX);
-        assert_eq!(Clock::new(100.0).service(whole), Duration::MAX);
-        assert_eq!(clock.now().after(clock.real(whole)), Moment(u64::MAX));
+        let longest = Duration::from_secs(u64::MAX);
+        assert_eq!(clock.real(longest), Duration::MAX);
+        assert_eq!(Clock::new(100.0).service(longest), Duration::MAX);
+        assert_eq!(clock.now().after(clock.real(longest)), WallTime(u64::MAX));
         assert_eq!(
             Clock::new(100.0).real(Duration::from_secs(60)),
             Duration::from_millis(600)

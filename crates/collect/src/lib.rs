@@ -1,42 +1,99 @@
-//! The network's way in: finds every live response action through the Defender
-//! API, decides per command what can be fetched, asks for a link when a slot is
-//! free, streams the body into the vault and says at the end what is there,
-//! what is missing and why.
+//! Client of the Defender API: collects the results of live response actions
+//! into an archive, and runs live response on a fleet of devices.
 //!
-//! **Must never know**: how the vault keeps bytes (packs, catalogue, index),
-//! the terminal, the environment. It sees a [`ResultSink`] and is told everything
-//! else in [`CollectSettings`].
+//! # Data flow
 //!
-//! **Invariants**: a result counts as sealed only when the vault has said so.
-//! No call leaves before its budget has room for it and the call log holds it.
-//! Links and tokens reach no log, no error, no `Debug` text and no disk; the
-//! bearer token goes to the API host alone, a link goes out byte for byte.
+//! ```text
+//! poller ──▶ plan ──▶ download queue ──▶ workers ──▶ writer threads ──▶ ResultSink
+//!   │                                      │
+//!   └── ResultSource                       ├── Defender API: token, rate limit, link
+//!       (filter or fleet run)              └── blob host: the body of a result
+//! ```
 //!
-//! **The data's road**: `api` lists and asks links → `plan` decides → `queue`
-//! orders → a slot (`download`) streams chunks over a bounded channel to a
-//! `writer` thread → the vault seals → `tally` counts.
+//! The poller reads the list of actions and stores each action as received.
+//! The plan decides for each command whether its result can be downloaded. A
+//! worker requests a link, streams the body to a writer thread and has it
+//! sealed. A result that cannot be downloaded becomes a gap with its reason.
+//!
+//! # Layout
+//!
+//! - `service`: sign-in, rate limits, API calls, responses of the blob host.
+//! - `fetch`: poller, plan, queue, workers. It uses `service`.
+//! - [`fleet`]: plans and runs of live response sessions. A run is a source of
+//!   results for `fetch`.
+//!
+//! # Invariants
+//!
+//! - A result counts as sealed only after the sink has sealed it.
+//! - A call is sent only when its rate limit allows it and the call log
+//!   contains it.
+//! - No link, token or secret appears in a message, a `Debug` text, a trace or
+//!   a file. The token is sent to the API host only; a link is used byte for
+//!   byte.
+//! - The functions are async functions without a runtime, a signal handler or
+//!   an exit of their own. The caller stops them with a `watch` channel.
+//!
+//! # Must not depend on
+//!
+//! The format of the archive (see [`ResultSink`]), the terminal and the
+//! environment (see [`CollectSettings`]).
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use afteraction_collect::{
+//!     Cloud, CollectError, CollectSettings, ResultSink, Secret, SignIn, collect,
+//! };
+//! use tokio::sync::watch;
+//!
+//! async fn collect_one_case(sink: Arc<dyn ResultSink>) -> Result<(), CollectError> {
+//!     let sign_in = SignIn::Client {
+//!         tenant: "contoso.example".into(),
+//!         client_id: "3f1c1f6e-7d0b-4c58-9f6e-2f1f0a7f3c11".into(),
+//!         secret: Secret::from_file("client-secret".as_ref())?,
+//!     };
+//!     let mut settings =
+//!         CollectSettings::new(Cloud::Commercial, None, None, sign_in, "state".into())?;
+//!     settings.filter.comment = Some("CASE-42".into());
+//!
+//!     let events = Arc::new(|progress| println!("{progress:?}"));
+//!     // Sending `true` stops the collection; the next one resumes it.
+//!     let (_stop, stopped) = watch::channel(false);
+//!     let (report, error) = collect(settings, sink, events, stopped).await;
+//!     println!("{} results sealed, complete: {}", report.sealed, report.is_complete());
+//!     error.map_or(Ok(()), Err)
+//! }
+//! ```
 
+mod api_call;
 mod clock;
+mod counters;
 mod error;
 mod fetch;
 pub mod fleet;
+mod investigation_package;
+mod progress;
 mod service;
 mod settings;
+mod sink;
 mod system;
 
+pub use crate::api_call::ApiCall;
 pub use crate::error::{CollectError, ServiceError};
 pub use crate::fetch::collector::collect;
-pub use crate::fetch::report::{CollectProgress, Events, Report};
-pub use crate::fetch::sink::{BodySink, ResultSink, Sealed, SeenAction, SinkError, StoredState};
-pub use crate::service::action::{await_package, cancel_action, look_at_action};
+pub use crate::investigation_package::start_package;
+pub use crate::progress::{CollectProgress, Events, Report};
+pub use crate::service::action::{cancel_action, get_action, wait_for_package};
 pub use crate::service::auth::secret::Secret;
 pub use crate::service::auth::sign_in::secret_from_command;
+pub use crate::service::clouds::Cloud;
 pub use crate::service::library::{
     LIBRARY_FILE_BYTES_MAX, LibraryClient, LibraryFile, LibraryUpload,
 };
-pub use crate::service::package::start_package;
 pub use crate::service::preflight::{CheckLine, CheckState, check};
-pub use crate::service::rate_limit::ApiCall;
 pub use crate::settings::{
-    ActionFilter, Cloud, CollectSettings, Pace, SignIn, Timeouts, TokenSource, state_dir,
+    ActionFilter, CollectSettings, ServicePace, SignIn, Timeouts, TokenSource, state_dir,
 };
+pub use crate::sink::{BodySink, ReceivedAction, ResultSink, SealOutcome, SinkError, StoredState};

@@ -1,59 +1,66 @@
+//! Settings of a collection, and the filter of actions.
+
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use url::Url;
 
-use crate::service::http;
-use crate::{CollectError, Secret};
+use crate::error::CollectError;
+use crate::service::auth::secret::Secret;
+use crate::service::clouds;
+use crate::service::clouds::Cloud;
+use crate::service::host;
 use evidence::{Action, ActionId};
 
-/// Faster than this the timers' own grain would outweigh a minute's window.
+/// At a higher scale the resolution of timers is too coarse for a rate limit
+/// of one minute.
 const TIME_SCALE_MAX: f64 = 100.0;
-/// Downloads at a time: enough to keep small results flowing while each waits
-/// for its answer, few enough that sixteen large bodies fit the memory bound.
-const SLOTS_DEFAULT: usize = 16;
-pub(crate) const SLOTS_MAX: usize = 64;
-const COMMERCIAL_SCOPE: &str = "https://api.securitycenter.microsoft.com/.default";
+/// Enough workers that small results do not wait for the latency of others,
+/// few enough that 16 large bodies fit the memory limit.
+const WORKERS_DEFAULT: usize = 16;
+const WORKERS_MAX: usize = 64;
 
-/// Everything a run is told. The collector reads no environment.
+/// Settings of a collection. The collector does not read the environment.
 #[derive(Clone, Debug)]
 pub struct CollectSettings {
-    /// `https://api.securitycenter.microsoft.com`, without `/api`.
+    /// Base address of the API without `/api`, such as
+    /// `https://api.securitycenter.microsoft.com`.
     pub api_base: Url,
     pub login_base: Url,
-    /// Where the usual `{api}/.default` is not right.
+    /// Token scope, if it differs from the default of the API host.
     pub scope: Option<String>,
     pub sign_in: SignIn,
     pub filter: ActionFilter,
-    /// Downloads at a time.
-    pub slots: usize,
-    /// Fetch what is sealed once more: what differs becomes a new version.
-    pub again: bool,
-    /// Poll again after this long, service time; `None` collects once.
+    /// Number of concurrent downloads.
+    pub workers: usize,
+    /// Download sealed results again; one that differs becomes a new version.
+    pub redownload: bool,
+    /// Interval between polls, service time; `None` polls once.
     pub watch: Option<Duration>,
-    pub pace: Pace,
+    pub pace: ServicePace,
     pub timeouts: Timeouts,
-    /// Where the call log lives: the budget outlives the process.
+    /// Folder of the call log, which counts calls across processes.
     pub state_dir: PathBuf,
-    /// Roots trusted besides those of the system, PEM.
+    /// Root certificates that are trusted in addition to those of the system,
+    /// PEM.
     pub ca_file: Option<PathBuf>,
 }
 
-/// How time and budgets are kept.
+/// Speed of the service's clock, and whether it limits calls.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Service seconds in a real second, 1 to 100: more than 1 only against an
-    /// emulator on the same scale. Budgets, polling, Retry-After and pauses
-    /// are scaled; connect and read timeouts stay real.
+pub struct ServicePace {
+    /// Service seconds in a real second, 1 to 100. More than 1 is allowed only
+    /// for an emulator that runs at the same scale. Rate limits, polling,
+    /// `Retry-After` and retry delays are scaled; connect and read timeouts
+    /// are not.
     pub time_scale: f64,
-    /// The service counts no calls: nothing is held back and nothing logged.
+    /// The service has no rate limits: calls are neither delayed nor logged.
     pub limits_lifted: bool,
 }
 
-impl Default for Pace {
+impl Default for ServicePace {
     fn default() -> Self {
         Self {
             time_scale: 1.0,
@@ -62,20 +69,20 @@ impl Default for Pace {
     }
 }
 
-/// When a silent peer is given up, in real time at any scale.
+/// Timeouts of network operations, in real time at any time scale.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// A host that has not shaken hands by then is out of reach.
+    /// Connection and TLS handshake.
     pub connect: Duration,
-    /// A body silent for that long is broken off.
+    /// Longest silence while a body is received.
     pub read: Duration,
-    /// A call of the API without its whole answer by then never gets one.
+    /// An API call with its whole response.
     pub call: Duration,
 }
 
 impl Default for Timeouts {
-    /// A page of 10,000 actions over a slow line takes its time; a link that
-    /// lives thirty minutes can wait for two of them.
+    /// A page of 10,000 actions takes a while on a slow line. Two minutes are
+    /// little of the thirty minutes that a link is valid.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(20),
@@ -85,104 +92,65 @@ impl Default for Timeouts {
     }
 }
 
-/// How a bearer token is got.
+/// How bearer tokens are obtained.
 #[derive(Clone, Debug)]
 pub enum SignIn {
-    /// OAuth client credentials.
+    /// OAuth client credentials with a client secret.
     Client {
         tenant: String,
         client_id: String,
         secret: Secret,
     },
-    /// OAuth client credentials, proven by a certificate instead of a secret.
+    /// OAuth client credentials with a certificate.
     Certificate {
         tenant: String,
         client_id: String,
         /// Certificate and RSA key, PEM.
         file: PathBuf,
     },
-    /// A token somebody else obtained.
+    /// A token that was obtained elsewhere.
     Token(TokenSource),
 }
 
+/// Origin of a token that was obtained elsewhere.
 #[derive(Clone, Debug)]
 pub enum TokenSource {
-    /// Cannot be renewed: when it is spent, the run ends.
+    /// Cannot be renewed: the collection ends when the token is rejected.
     Ready(Secret),
-    /// Read again when the token is spent.
+    /// Read again when the token is rejected.
     File(PathBuf),
-    /// Run again when the token is spent; prints the token, or JSON with an
-    /// `accessToken` in it. The command line may hold a secret, so it is one.
+    /// Run again when the token is rejected. Prints the token, or JSON with an
+    /// `accessToken`. The command line may contain a secret.
     Command(Secret),
 }
 
-/// Which actions are meant. Empty means all.
+/// Selects actions; an empty filter selects all.
 #[derive(Clone, Debug, Default)]
 pub struct ActionFilter {
-    /// Created at or after.
+    /// Created at this time or later.
     pub since: Option<Timestamp>,
-    /// Created before.
+    /// Created before this time.
     pub until: Option<Timestamp>,
-    /// Machine ids, full or short names, in any case.
+    /// Machine ids, full or short device names, ignoring case.
     pub devices: Vec<String>,
     pub actions: Vec<ActionId>,
-    /// Places of commands within their actions.
+    /// Indexes of commands within their actions.
     pub indexes: Vec<u32>,
-    /// Stands somewhere in the requestor's comment, in any case.
+    /// Part of the requestor's comment, ignoring case.
     pub comment: Option<String>,
-    /// Investigation packages instead of live response.
+    /// Select investigation packages instead of live response.
     pub packages: bool,
 }
 
-/// What the service calls an investigation package's action.
+/// Action type of an investigation package.
 pub(crate) const PACKAGE_TYPE: &str = "CollectInvestigationPackage";
-
-/// Where a tenant lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cloud {
-    Commercial,
-    Gcc,
-    GccHigh,
-    Dod,
-}
-
-impl Cloud {
-    pub fn api_base(self) -> &'static str {
-        match self {
-            Self::Commercial => "https://api.securitycenter.microsoft.com",
-            Self::Gcc => "https://api-gcc.securitycenter.microsoft.us",
-            Self::GccHigh | Self::Dod => "https://api-gov.securitycenter.microsoft.us",
-        }
-    }
-
-    pub fn login_base(self) -> &'static str {
-        match self {
-            Self::Commercial | Self::Gcc => "https://login.microsoftonline.com",
-            Self::GccHigh | Self::Dod => "https://login.microsoftonline.us",
-        }
-    }
-}
-
-impl FromStr for Cloud {
-    type Err = CollectError;
-
-    fn from_str(text: &str) -> Result<Self, CollectError> {
-        match text.to_ascii_lowercase().as_str() {
-            "commercial" => Ok(Self::Commercial),
-            "gcc" => Ok(Self::Gcc),
-            "gcc-high" | "gcchigh" => Ok(Self::GccHigh),
-            "dod" => Ok(Self::Dod),
-            _ => Err(CollectError::Setting {
-                setting: "the cloud",
-                why: "expected commercial, gcc, gcc-high or dod".into(),
-            }),
-        }
-    }
-}
+const LIVE_RESPONSE_TYPE: &str = "LiveResponse";
 
 impl CollectSettings {
-    /// The usual settings of a cloud; `api_base` and `login_base` replace its
-    /// hosts where given.
+    /// Default settings of a cloud; `api_base` and `login_base` replace its
+    /// hosts.
+    ///
+    /// **Errors**: an address is invalid.
     pub fn new(
         cloud: Cloud,
         api_base: Option<&str>,
@@ -191,15 +159,15 @@ impl CollectSettings {
         state_dir: PathBuf,
     ) -> Result<Self, CollectError> {
         Ok(Self {
-            api_base: base_url("the api base", api_base.unwrap_or(cloud.api_base()))?,
-            login_base: base_url("the login base", login_base.unwrap_or(cloud.login_base()))?,
+            api_base: parse_base("API base", api_base.unwrap_or(cloud.api_base()))?,
+            login_base: parse_base("login base", login_base.unwrap_or(cloud.login_base()))?,
             scope: None,
             sign_in,
             filter: ActionFilter::default(),
-            slots: SLOTS_DEFAULT,
-            again: false,
+            workers: WORKERS_DEFAULT,
+            redownload: false,
             watch: None,
-            pace: Pace::default(),
+            pace: ServicePace::default(),
             timeouts: Timeouts::default(),
             state_dir,
             ca_file: None,
@@ -208,49 +176,52 @@ impl CollectSettings {
 
     pub(crate) fn validate(&self) -> Result<(), CollectError> {
         let refuse = |setting, why: String| Err(CollectError::Setting { setting, why });
-        http::guard(&self.api_base)?;
-        http::guard(&self.login_base)?;
+        host::require_https(&self.api_base)?;
+        host::require_https(&self.login_base)?;
         if !(1.0..=TIME_SCALE_MAX).contains(&self.pace.time_scale) {
-            return refuse("the time scale", format!("expected 1 to {TIME_SCALE_MAX}"));
+            return refuse("time scale", format!("expected 1 to {TIME_SCALE_MAX}"));
         }
-        let sped_up = self.pace.time_scale > 1.0 || self.pace.limits_lifted;
-        if sped_up && !http::is_loopback(&self.api_base) {
+        let is_for_emulator = self.pace.time_scale > 1.0 || self.pace.limits_lifted;
+        if is_for_emulator && !host::is_loopback(&self.api_base) {
             return refuse(
-                "the pace",
-                "time is sped up and limits are lifted for an emulator on this machine only".into(),
+                "service pace",
+                "a time scale and lifted limits are allowed only for an emulator on this machine"
+                    .into(),
             );
         }
-        if !(1..=SLOTS_MAX).contains(&self.slots) {
-            return refuse("the number of slots", format!("expected 1 to {SLOTS_MAX}"));
+        if !(1..=WORKERS_MAX).contains(&self.workers) {
+            return refuse("number of workers", format!("expected 1 to {WORKERS_MAX}"));
         }
-        if let SignIn::Client { tenant, .. } | SignIn::Certificate { tenant, .. } = &self.sign_in
-            && (tenant.is_empty()
-                || !tenant
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)))
-        {
-            return refuse("the tenant", "expected a GUID or a domain name".into());
+        match &self.sign_in {
+            SignIn::Client { tenant, .. } | SignIn::Certificate { tenant, .. }
+                if !is_tenant(tenant) =>
+            {
+                refuse("tenant", "expected a GUID or a domain name".into())
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     pub(crate) fn scope(&self) -> String {
-        let government = self.api_base.host_str().is_some_and(|h| h.ends_with(".us"));
-        match &self.scope {
-            Some(scope) => scope.clone(),
-            None if government => {
-                format!("{}/.default", self.api_base.as_str().trim_end_matches('/'))
-            }
-            None => COMMERCIAL_SCOPE.into(),
-        }
+        self.scope
+            .clone()
+            .unwrap_or_else(|| clouds::default_scope(&self.api_base))
     }
 
     pub(crate) fn api_host(&self) -> String {
-        http::authority(&self.api_base)
+        host::host_and_port(&self.api_base)
     }
 }
 
-fn base_url(setting: &'static str, text: &str) -> Result<Url, CollectError> {
+/// Whether a tenant can be part of the token address.
+fn is_tenant(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+}
+
+fn parse_base(setting: &'static str, text: &str) -> Result<Url, CollectError> {
     let refuse = |why: &str| CollectError::Setting {
         setting,
         why: why.into(),
@@ -263,7 +234,7 @@ fn base_url(setting: &'static str, text: &str) -> Result<Url, CollectError> {
 }
 
 impl ActionFilter {
-    /// Whether every action is meant.
+    /// Whether the filter selects every action.
     pub(crate) fn is_empty(&self) -> bool {
         self.since.is_none()
             && self.until.is_none()
@@ -273,44 +244,40 @@ impl ActionFilter {
             && self.comment.is_none()
     }
 
-    /// Whether an action is meant. What the service filtered is filtered
-    /// again: a service or proxy that ignores `$filter` changes nothing. An
-    /// action without a time passes.
-    pub(crate) fn takes(&self, action: &Action) -> bool {
+    /// Whether the filter selects an action. The service's own filtering is
+    /// repeated here, because a service or proxy may ignore `$filter`. An
+    /// action without a creation time matches any time.
+    pub(crate) fn matches(&self, action: &Action) -> bool {
         let created = action.created.as_ref().and_then(|t| t.instant());
-        action.kind.eq_ignore_ascii_case(self.kind())
-            && created.is_none_or(|t| self.since.is_none_or(|s| t >= s))
-            && created.is_none_or(|t| self.until.is_none_or(|u| t < u))
+        action.kind.eq_ignore_ascii_case(self.action_type())
+            && created.is_none_or(|t| self.since.is_none_or(|since| t >= since))
+            && created.is_none_or(|t| self.until.is_none_or(|until| t < until))
             && (self.actions.is_empty() || self.actions.contains(&action.id))
-            && self.takes_device(action)
-            && self.takes_comment(action)
+            && (self.devices.is_empty() || self.devices.iter().any(|name| ran_on(action, name)))
+            && self.matches_comment(action)
     }
 
-    /// The type of the actions that are meant.
-    pub(crate) fn kind(&self) -> &'static str {
+    /// Type of the selected actions.
+    pub(crate) fn action_type(&self) -> &'static str {
         if self.packages {
             PACKAGE_TYPE
         } else {
-            "LiveResponse"
+            LIVE_RESPONSE_TYPE
         }
     }
 
-    fn takes_device(&self, action: &Action) -> bool {
-        self.devices.is_empty() || self.devices.iter().any(|wanted| is_on(action, wanted))
-    }
-
-    fn takes_comment(&self, action: &Action) -> bool {
-        self.comment.as_ref().is_none_or(|wanted| {
+    fn matches_comment(&self, action: &Action) -> bool {
+        self.comment.as_ref().is_none_or(|part| {
             action
                 .comment
                 .as_ref()
-                .is_some_and(|comment| comment.to_lowercase().contains(&wanted.to_lowercase()))
+                .is_some_and(|comment| comment.to_lowercase().contains(&part.to_lowercase()))
         })
     }
 }
 
-/// Whether an action ran on a device, named by machine id, full or short name.
-pub(crate) fn is_on(action: &Action, device: &str) -> bool {
+/// Whether an action ran on a device, given by machine id, full or short name.
+pub(crate) fn ran_on(action: &Action, device: &str) -> bool {
     let names = [&action.device, &action.machine_id];
     names.into_iter().flatten().any(|name| {
         let short = name.split('.').next().unwrap_or(name);
@@ -318,9 +285,10 @@ pub(crate) fn is_on(action: &Action, device: &str) -> bool {
     })
 }
 
-/// The user's state folder, from what the environment says: `XDG_STATE_HOME`
-/// or `~/.local/state`, `%LOCALAPPDATA%`, `~/Library/Application Support`,
-/// and `afteraction` in it.
+/// The user's state folder: `afteraction` in `XDG_STATE_HOME` or
+/// `~/.local/state`, in `%LOCALAPPDATA%` on Windows, and in
+/// `~/Library/Application Support` on macOS. `variable` reads an environment
+/// variable.
 pub fn state_dir(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let path = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let base = if cfg!(windows) {
@@ -344,62 +312,47 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_means_devices_by_any_of_their_names() {
+    fn filter_matches_devices_by_any_of_their_names() {
         let action = action(
             r#"{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","machineId":"9D80",
                 "computerDnsName":"PC-17.contoso.example","requestorComment":"Case-42, first"}"#,
         );
-        let takes = |device: &str, comment: Option<&str>| {
+        let matches = |device: &str, comment: Option<&str>| {
             let filter = ActionFilter {
                 devices: vec![device.into()],
                 comment: comment.map(str::to_string),
                 ..ActionFilter::default()
             };
-            filter.takes(&action)
+            filter.matches(&action)
         };
         for device in ["pc-17", "pc-17.CONTOSO.example", "9d80"] {
-            assert!(takes(device, Some("case-42")), "{device}");
+            assert!(matches(device, Some("case-42")), "{device}");
         }
-        assert!(!takes("pc-1", None));
-        assert!(!takes("pc-17", Some("case-43")));
+        assert!(!matches("pc-1", None));
+        assert!(!matches("pc-17", Some("case-43")));
     }
 
     #[test]
-    fn an_action_without_a_time_passes_and_one_of_another_kind_does_not() {
+    fn action_without_time_matches_any_time_but_not_another_type() {
         let filter = ActionFilter {
             since: "2026-01-01T00:00:00Z".parse().ok(),
             until: "2026-02-01T00:00:00Z".parse().ok(),
             ..ActionFilter::default()
         };
-        let at = |more: &str| {
-            action(&format!(
+        let matches = |more: &str| {
+            filter.matches(&action(&format!(
                 r#"{{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e"{more}}}"#
-            ))
+            )))
         };
-        assert!(filter.takes(&at("")));
-        assert!(filter.takes(&at(r#","creationDateTimeUtc":"2026-01-01T00:00:00Z""#)));
-        assert!(!filter.takes(&at(r#","creationDateTimeUtc":"2026-02-01T00:00:00Z""#)));
-        assert!(!filter.takes(&at(r#","type":"Isolate""#)));
-    }
-
-    #[test]
-    fn each_cloud_asks_for_its_own_scope() {
-        let scope = |cloud| {
-            let token = SignIn::Token(TokenSource::Ready(Secret::new("x")));
-            CollectSettings::new(cloud, None, None, token, PathBuf::new())
-                .unwrap()
-                .scope()
-        };
-        assert_eq!(scope(Cloud::Commercial), COMMERCIAL_SCOPE);
-        assert_eq!(
-            scope(Cloud::GccHigh),
-            "https://api-gov.securitycenter.microsoft.us/.default"
-        );
+        assert!(matches(""));
+        assert!(matches(r#","creationDateTimeUtc":"2026-01-01T00:00:00Z""#));
+        assert!(!matches(r#","creationDateTimeUtc":"2026-02-01T00:00:00Z""#));
+        assert!(!matches(r#","type":"Isolate""#));
     }
 
     #[cfg(all(unix, not(target_os = "macos")))]
     #[test]
-    fn the_state_folder_is_found_from_the_environment() {
+    fn state_folder_follows_the_environment() {
         let dir = |xdg: &str, home: &str| {
             state_dir(|name| match name {
                 "XDG_STATE_HOME" => Some(xdg.into()),
@@ -408,9 +361,9 @@ mod tests {
             })
         };
         assert_eq!(dir("/s", "/h"), Some("/s/afteraction".into()));
-        let home = Some("/h/.local/state/afteraction".into());
-        assert_eq!(dir("", "/h"), home);
-        assert_eq!(dir("relative", "/h"), home);
+        let in_home = Some("/h/.local/state/afteraction".into());
+        assert_eq!(dir("", "/h"), in_home);
+        assert_eq!(dir("relative", "/h"), in_home);
         assert_eq!(dir("", ""), None);
     }
 }

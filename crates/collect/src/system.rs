@@ -1,15 +1,19 @@
-//! What the collector asks of the operating system. For the call log: a lock
-//! between processes, bytes that survive power loss, a file replaced whole. For
-//! secrets: whether others may read a file, and the shell that prints one.
+//! Calls to the operating system. For the call log: a lock between processes,
+//! durable appends, atomic replacement of a file. For secrets: whether other
+//! users can read a file, and the shell that runs a command.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::process::Command;
 
-/// Holds the lock of the file at `path`, which it makes, until dropped.
-/// Waits for other holders, of this process and of others.
+/// Interval at which the space on a full disk is checked, real time.
+pub(crate) const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Locks the file at `path`, creating it if necessary, until the returned
+/// handle is dropped. Waits while another process or thread has the lock.
 pub(crate) fn lock(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
@@ -20,19 +24,19 @@ pub(crate) fn lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Adds to a file that exists, all of it or, where the disk is full, nothing.
+/// Appends to an existing file: the whole text, or nothing if the disk is full.
 pub(crate) fn append(path: &Path, text: &str, sync: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).open(path)?;
-    let before = file.metadata()?.len();
+    let length_before = file.metadata()?.len();
     if let Err(error) = file.write_all(text.as_bytes()) {
-        // Where that fails too the last line is torn, which its readers know.
-        let _ = file.set_len(before);
+        // If this fails too, the last line is torn, which readers detect.
+        let _ = file.set_len(length_before);
         return Err(error);
     }
     if sync { file.sync_data() } else { Ok(()) }
 }
 
-/// Whether the last byte of a file is that one.
+/// Whether a file ends with this byte.
 pub(crate) fn ends_with(path: &Path, byte: u8) -> io::Result<bool> {
     let mut file = File::open(path)?;
     if file.metadata()?.len() == 0 {
@@ -51,7 +55,7 @@ pub(crate) fn is_disk_full(error: &io::Error) -> bool {
     )
 }
 
-/// The user's shell with a line as it was typed.
+/// The user's shell with a command line.
 #[cfg(not(windows))]
 pub(crate) fn shell(line: &str) -> Command {
     let mut command = Command::new("sh");
@@ -59,8 +63,8 @@ pub(crate) fn shell(line: &str) -> Command {
     command
 }
 
-/// `cmd` knows no backslash before a quote, so nothing is escaped: with `/S` it
-/// takes off the outer quotes and runs what stands between them.
+/// `cmd` does not treat a backslash before a quote as an escape, so nothing is
+/// escaped: with `/S` it removes the outer quotes and runs the text in between.
 #[cfg(windows)]
 pub(crate) fn shell(line: &str) -> Command {
     let mut command = Command::new("cmd");
@@ -68,8 +72,8 @@ pub(crate) fn shell(line: &str) -> Command {
     command
 }
 
-/// Makes `text` the whole of the file at `path`: a crash leaves the old one or
-/// the new one.
+/// Replaces the file at `path` atomically: after a crash it has the old or the
+/// new content.
 pub(crate) fn replace(path: &Path, text: &str, sync: bool) -> io::Result<()> {
     let fresh = path.with_extension("fresh");
     let mut file = File::create(&fresh)?;
@@ -90,30 +94,31 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Windows keeps names by itself and opens no folder to be synced.
+/// Windows makes renames durable itself and cannot open a folder to sync it.
 #[cfg(not(unix))]
 fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// **Errors**: `PermissionDenied` where others than its owner may read it.
+/// **Errors**: `PermissionDenied` if other users can read the file.
 #[cfg(unix)]
 pub(crate) fn refuse_if_shared(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let metadata = file.metadata()?;
     let mode = metadata.permissions().mode() & 0o777;
-    // A pipe of the shell, such as <(pass show app), is read once and gone.
+    // The mode of a pipe, as in <(pass show app), does not matter: it is read
+    // once.
     if metadata.is_file() && mode & 0o077 != 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!("others may read it (mode {mode:o})"),
+            format!("other users can read it (mode {mode:o})"),
         ));
     }
     Ok(())
 }
 
-/// Windows lets a file inherit its folder's rights, those of a profile are its
-/// user's own.
+/// On Windows a file inherits the permissions of its folder; those of a user
+/// profile exclude other users.
 #[cfg(not(unix))]
 pub(crate) fn refuse_if_shared(_: &File) -> io::Result<()> {
     Ok(())
@@ -125,26 +130,26 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_disk_that_is_full_is_known_as_such() {
+    fn full_disk_is_recognized() {
         let error = append(Path::new("/dev/full"), "a line\n", false).unwrap_err();
         assert!(is_disk_full(&error), "{error:?}");
     }
 
     #[test]
-    fn the_last_byte_of_a_file_is_looked_at() {
+    fn ends_with_checks_the_last_byte() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        for (text, whole) in [("", false), ("a", false), ("a\n", true), ("a\nb", false)] {
+        for (text, expected) in [("", false), ("a", false), ("a\n", true), ("a\nb", false)] {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(ends_with(&path, b'\n').unwrap(), whole, "{text:?}");
+            assert_eq!(ends_with(&path, b'\n').unwrap(), expected, "{text:?}");
         }
     }
 
     #[cfg(windows)]
     #[test]
-    fn the_shell_is_given_quotes_as_they_were_typed() {
-        let typed = r#"echo "a b""#;
-        let output = shell(typed).into_std().output().unwrap();
+    fn shell_receives_quotes_unchanged() {
+        let line = r#"echo "a b""#;
+        let output = shell(line).into_std().output().unwrap();
         assert_eq!(output.stdout.trim_ascii(), br#""a b""#);
     }
 }

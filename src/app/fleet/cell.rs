@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use collect::fleet::{DeviceRecord, DeviceState, Outcome, Step};
+use collect::fleet::{DeviceRecord, DeviceState, Outcome, SessionStep};
 use evidence::{Action, ActionId, Command, CommandIndex, GapReason, ResultKey, Time};
 
 /// What became of a command.
@@ -106,7 +106,7 @@ pub enum Brought {
 
 impl Brought {
     /// Of a step that no session has run.
-    pub(super) fn not_run(step: &Step) -> Self {
+    pub(super) fn not_run(step: &SessionStep) -> Self {
         match step.has_result() {
             true => Self::NotHere,
             false => Self::Nothing,
@@ -145,7 +145,7 @@ pub struct Cell {
     #[serde(skip)]
     pub is_meant: bool,
     #[serde(skip)]
-    pub step: Step,
+    pub step: SessionStep,
     /// How many of this step stand before it in its session.
     #[serde(skip)]
     pub repeats: u32,
@@ -155,7 +155,7 @@ impl Cell {
     /// Of a step of a run; its action is the latest of its device.
     pub(super) fn of_step(
         device: &DeviceRecord,
-        step: &Step,
+        step: &SessionStep,
         index: u32,
         action: Option<&Action>,
         gaps: &BTreeMap<ResultKey, GapReason>,
@@ -189,7 +189,7 @@ impl Cell {
     }
 }
 
-fn repeats(steps: &[Step], index: CommandIndex) -> u32 {
+fn repeats(steps: &[SessionStep], index: CommandIndex) -> u32 {
     let at = index.0 as usize;
     let before = steps.iter().take(at);
     let same = before.filter(|before| steps.get(at) == Some(*before));
@@ -211,7 +211,7 @@ fn without_session(device: &DeviceRecord, state: CellState, detail: String) -> (
             Outcome::Cancelled => (CellState::Cancelled, why.clone()),
             Outcome::Done | Outcome::Failed | Outcome::TimedOut => (state, detail),
             Outcome::Refused | Outcome::Away => (CellState::NeverRun, why.clone()),
-            Outcome::Unresolved => (CellState::Unresolved, why.clone()),
+            Outcome::InDoubt => (CellState::Unresolved, why.clone()),
         },
         _ if !was_run => (CellState::Pending, detail),
         _ => (state, detail),

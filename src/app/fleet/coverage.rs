@@ -14,7 +14,7 @@ use crate::app::notes::Note;
 use crate::app::service_settings::ServiceSettings;
 use crate::app::session::ArchiveSession;
 use collect::fleet;
-use collect::fleet::{FleetPlan, Step, Wrong};
+use collect::fleet::{Diagnostic, FleetPlan, SessionStep};
 use evidence::{Action, Command, CommandIndex, CommandKind, GapReason, ResultKey, Time};
 use store::Catalogue;
 
@@ -66,7 +66,7 @@ fn mark_old(cell: &mut Cell, before: Timestamp) {
 
 /// A device by its id, else its name; what was run on it, and for the how
 /// manieth time in its session.
-type Place = (String, Step, u32);
+type Place = (String, SessionStep, u32);
 
 /// Where a command stands among those of its device: sessions in the order of
 /// their creation, what is planned behind them, and each in its own order.
@@ -142,7 +142,7 @@ fn cells_of(
     gaps: &BTreeMap<ResultKey, GapReason>,
     catalogue: &Catalogue,
 ) -> Vec<Cell> {
-    let mut met: BTreeMap<Step, u32> = BTreeMap::new();
+    let mut met: BTreeMap<SessionStep, u32> = BTreeMap::new();
     let cells = action.commands.iter().filter_map(|command| {
         let mut cell = cell_of(action, command, gaps, catalogue)?;
         let met = met.entry(cell.step.clone()).or_default();
@@ -179,16 +179,16 @@ fn cell_of(
     })
 }
 
-fn step_of(command: &Command) -> Option<Step> {
+fn step_of(command: &Command) -> Option<SessionStep> {
     Some(match command.kind {
-        CommandKind::PutFile => Step::Put {
+        CommandKind::PutFile => SessionStep::Put {
             file: command.param("FileName")?,
         },
-        CommandKind::RunScript => Step::Run {
+        CommandKind::RunScript => SessionStep::Run {
             script: command.param("ScriptName")?,
             args: command.param("Args").filter(|args| !args.is_empty()),
         },
-        CommandKind::GetFile => Step::Get {
+        CommandKind::GetFile => SessionStep::Get {
             path: command.param("Path")?,
         },
         CommandKind::Other(_) => return None,
@@ -203,7 +203,7 @@ fn with_never_run(mut latest: Latest) -> Vec<Cell> {
         .values()
         .map(|(_, cell)| (cell.machine_id.clone(), cell.device.clone()))
         .collect();
-    let mut shared: BTreeMap<(Step, u32), u32> = BTreeMap::new();
+    let mut shared: BTreeMap<(SessionStep, u32), u32> = BTreeMap::new();
     for (_, step, repeats) in latest.keys() {
         *shared.entry((step.clone(), *repeats)).or_default() += 1;
     }
@@ -248,13 +248,17 @@ pub async fn plan_missing(
     service: &ServiceSettings,
     cells: &[Cell],
     comment: &str,
-) -> Result<Result<FleetPlan, Vec<Wrong>>, Failure> {
-    let survey = fleet::survey(&service.to_collect()?, Arc::new(|_| ())).await?;
-    Ok(FleetPlan::of_steps(comment, &missing_steps(cells), &survey))
+) -> Result<Result<FleetPlan, Vec<Diagnostic>>, Failure> {
+    let read_inventory = fleet::read_inventory(&service.to_collect()?, Arc::new(|_| ())).await?;
+    Ok(FleetPlan::of_steps(
+        comment,
+        &missing_steps(cells),
+        &read_inventory,
+    ))
 }
 
 /// By machine, in the order the service wants.
-fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
+fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<SessionStep>)> {
     let mut by_device: BTreeMap<&str, Vec<&Cell>> = BTreeMap::new();
     for cell in cells {
         by_device.entry(&cell.machine_id).or_default().push(cell);
@@ -272,12 +276,12 @@ fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
             let is_put = is_put && actions.contains(&cell.action_id);
             is_hole(cell) || is_put
         };
-        let mut steps: Vec<Step> = cells
+        let mut steps: Vec<SessionStep> = cells
             .into_iter()
             .filter(is_needed)
             .map(|cell| cell.step.clone())
             .collect();
-        steps.sort_by_key(Step::rank);
+        steps.sort_by_key(SessionStep::rank);
         steps
     };
     with_holes
@@ -289,7 +293,7 @@ fn missing_steps(cells: &[Cell]) -> Vec<(String, Vec<Step>)> {
 mod tests {
     use super::*;
 
-    fn cell(machine: &str, step: Step, state: CellState) -> Cell {
+    fn cell(machine: &str, step: SessionStep, state: CellState) -> Cell {
         Cell {
             device: format!("{machine}.example"),
             machine_id: machine.into(),
@@ -306,12 +310,12 @@ mod tests {
         }
     }
 
-    fn get(path: &str) -> Step {
-        Step::Get { path: path.into() }
+    fn get(path: &str) -> SessionStep {
+        SessionStep::Get { path: path.into() }
     }
 
-    fn put() -> Step {
-        Step::Put { file: "k".into() }
+    fn put() -> SessionStep {
+        SessionStep::Put { file: "k".into() }
     }
 
     #[test]
@@ -355,7 +359,11 @@ mod tests {
 
     #[test]
     fn files_of_other_sessions_and_what_is_unresolved_are_not_sent_again() {
-        let mut old = cell("a", Step::Put { file: "old".into() }, CellState::Done);
+        let mut old = cell(
+            "a",
+            SessionStep::Put { file: "old".into() },
+            CellState::Done,
+        );
         old.action_id = Some(evidence::ActionId::from_bytes([1; 16]));
         let cells = [
             old,
@@ -370,7 +378,7 @@ mod tests {
     /// Not in the alphabet's order, and one of them twice.
     #[test]
     fn what_is_missing_is_run_again_in_the_order_of_its_sessions() {
-        let run = |script: &str| Step::Run {
+        let run = |script: &str| SessionStep::Run {
             script: script.into(),
             args: None,
         };

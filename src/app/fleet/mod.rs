@@ -22,6 +22,6 @@ pub use crate::app::fleet::status::{
 /// it, the plan with its requests and diagnostics, the rules and orders of a
 /// run.
 pub use collect::fleet::{
-    FleetOrder, FleetPlan, FleetRequest, FleetRules, PlannedCall, Playbook, SESSION_USUAL,
-    Step as FleetStep, Wrong as PlanDiagnostic,
+    Diagnostic as PlanDiagnostic, FleetOrder, FleetPlan, FleetRequest, FleetRules, PlannedCall,
+    Playbook, SessionStep as FleetStep, TYPICAL_SESSION_TIME,
 };

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use collect::fleet;
-use collect::fleet::{FleetPlan, FleetRequest, PLAYBOOK_BYTES_MAX, Playbook, Wrong};
+use collect::fleet::{Diagnostic, FleetPlan, FleetRequest, PLAYBOOK_BYTES_MAX, Playbook};
 
 use crate::app::error::{Failure, FailureKind};
 use crate::app::service_settings::ServiceSettings;
@@ -22,9 +22,9 @@ const DEVICES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub async fn plan_fleet(
     service: &ServiceSettings,
     request: &FleetRequest,
-) -> Result<Result<FleetPlan, Vec<Wrong>>, Failure> {
-    let survey = fleet::survey(&service.to_collect()?, Arc::new(|_| ())).await?;
-    Ok(FleetPlan::new(request, &survey))
+) -> Result<Result<FleetPlan, Vec<Diagnostic>>, Failure> {
+    let read_inventory = fleet::read_inventory(&service.to_collect()?, Arc::new(|_| ())).await?;
+    Ok(FleetPlan::new(request, &read_inventory))
 }
 
 /// Reads a playbook.
@@ -64,7 +64,7 @@ pub fn read_config(path: &Path) -> Result<String, Failure> {
 /// Describes an error in a configuration file by its line, without a quote of
 /// the line, which may contain a secret.
 pub fn describe_config_error(text: &str, error: &toml::de::Error) -> String {
-    fleet::toml_fault(text, error)
+    fleet::describe_toml_error(text, error)
 }
 
 fn read_text(path: &Path, max: u64) -> Result<String, Failure> {

@@ -56,7 +56,7 @@ pub async fn start_fleet(
     let store = open_to_write(archive, &at_run("fleet run", plan.id), what).await?;
     let state = RunState::new(plan, rules, host, Time::from_instant(Timestamp::now()));
     let record = StoreRecord::new(&store, archive);
-    let (id, notes) = (state.run.id, state.notes());
+    let (id, notes) = (state.run.id, state.entries());
     let record = blocking(move || {
         record.write(id, &notes)?;
         Ok(record)
@@ -114,7 +114,7 @@ fn reopen(
         _ => state.run.is_paused = false,
     }
     let record = StoreRecord::new(&store, archive);
-    record.write(id, &[state.head()])?;
+    record.write(id, &[state.header()])?;
     commands::hear(archive, id, true)?;
     // Other orders that an earlier process did not execute stay.
     commands::overrule(archive, id)?;
@@ -197,7 +197,7 @@ pub fn order_fleet(
     let is_paused = is_pause && state.run.is_paused;
     if is_pause && !is_paused {
         state.run.is_paused = true;
-        StoreRecord::new(&store, archive).write(id, &[state.head()])?;
+        StoreRecord::new(&store, archive).write(id, &[state.header()])?;
     }
     store.close()?;
     Ok(match is_paused {
@@ -230,7 +230,7 @@ fn by_id(state: &RunState, order: FleetOrder) -> Result<FleetOrder, Failure> {
         return Ok(order);
     };
     let devices = state.devices.iter().map(|device| &device.planned);
-    let called: Vec<_> = devices.filter(|device| device.is_called(name)).collect();
+    let called: Vec<_> = devices.filter(|device| device.has_name(name)).collect();
     match called.as_slice() {
         [device] => Ok(FleetOrder::CancelDevice(device.machine_id.clone())),
         [] => {
@@ -276,26 +276,26 @@ fn fleet_note(run: RunId, (place, value): &(u32, Value)) -> FleetNote {
 }
 
 impl FleetRecord for StoreRecord {
-    fn note(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), SinkError> {
+    fn write_entries(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), SinkError> {
         let notes: Vec<_> = notes.iter().map(|note| fleet_note(run, note)).collect();
         self.store
             .note_fleet(&notes)
             .map_err(crate::app::collect::sink_error)
     }
 
-    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, SinkError> {
+    fn pending_orders(&self, run: RunId) -> Result<Vec<FleetOrder>, SinkError> {
         commands::read(&self.dir, run).map_err(SinkError::failed)
     }
 
-    fn hear(&self, run: RunId, hears: bool) -> Result<bool, SinkError> {
+    fn accept_orders(&self, run: RunId, hears: bool) -> Result<bool, SinkError> {
         commands::hear(&self.dir, run, hears).map_err(SinkError::failed)
     }
 
-    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), SinkError> {
+    fn remove_orders(&self, run: RunId, count: usize) -> Result<(), SinkError> {
         commands::remove(&self.dir, run, count).map_err(SinkError::failed)
     }
 
-    fn action(&self, id: ActionId) -> Result<Option<Action>, SinkError> {
+    fn find_action(&self, id: ActionId) -> Result<Option<Action>, SinkError> {
         match self.store.action(id) {
             // The service's list shows it again; `verify` names the damage.
             Err(error) if error.is_unreadable() => Ok(None),
@@ -321,7 +321,7 @@ mod tests {
             id: RunId::from_bytes([1; 8]),
             comment: "c".into(),
             devices: names.iter().map(planned).collect(),
-            bound: fleet::Bound::of(fleet::Needs::default()),
+            bound: fleet::LowerBound::new(fleet::Workload::default()),
             warnings: Vec::new(),
         };
         let created = Time::from_text("2026-02-04T12:00:00Z");

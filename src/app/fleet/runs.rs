@@ -98,7 +98,7 @@ fn read_head(note: FleetNote) -> Result<RunRecord, UnreadableRecord> {
 fn read_run(catalogue: &Catalogue, id: RunId) -> Result<RunState, Failure> {
     let notes = catalogue.fleet(*id.as_bytes())?;
     let notes = notes.into_iter().map(|note| (note.place, note.value));
-    RunState::read(notes.collect())
+    RunState::from_entries(notes.collect())
         .map_err(|why| Failure::new(FailureKind::Damaged, unread(id, &why)))
 }
 

@@ -12,7 +12,9 @@ use crate::app::fleet::run::is_at_run;
 use crate::app::fleet::runs::{UnreadableRecord, every_run, find_run, heads};
 use crate::app::notes::Note;
 use crate::app::session::ArchiveSession;
-use collect::fleet::{Bound, DeviceRecord, DeviceState, Needs, RunId, RunState, SESSION_USUAL};
+use collect::fleet::{
+    DeviceRecord, DeviceState, LowerBound, RunId, RunState, TYPICAL_SESSION_TIME, Workload,
+};
 use evidence::{Action, Time};
 use store::{Catalogue, writer_command};
 
@@ -137,7 +139,7 @@ fn status_of(
             LEFT => Some("`fleet resume`: nobody is at the run".into()),
             _ => waits_for(device, before),
         };
-        before += u64::from(matches!(device.state, DeviceState::Waiting { .. }));
+        before += u64::from(matches!(device.state, DeviceState::Queued { .. }));
         add_rows(&mut rows, &row, device, cells, waits_for);
     }
     Ok((row, rows))
@@ -265,10 +267,10 @@ pub(super) fn run_cells(
 
 fn word(state: &DeviceState, action: Option<&Action>) -> &'static str {
     match state {
-        DeviceState::Waiting { .. } => "waiting",
-        DeviceState::Away { .. } => "away",
-        DeviceState::Sending => "starting",
-        DeviceState::Lost { .. } => "looked for",
+        DeviceState::Queued { .. } => "waiting",
+        DeviceState::Parked { .. } => "away",
+        DeviceState::Starting => "starting",
+        DeviceState::InDoubt { .. } => "looked for",
         DeviceState::Open { .. } => match action {
             Some(action) if action.status.eq_ignore_ascii_case("InProgress") => RUNNING,
             _ => "pending",
@@ -280,20 +282,20 @@ fn word(state: &DeviceState, action: Option<&Action>) -> &'static str {
 /// What all commands of a device wait for that is not running them.
 fn waits_for(device: &DeviceRecord, before: u64) -> Option<String> {
     Some(match &device.state {
-        DeviceState::Waiting {
+        DeviceState::Queued {
             not_before: Some(at),
             why,
         } => {
             let why = why.as_deref().unwrap_or("held back");
             format!("{why}; tried again at {:.0}", at.timestamp())
         }
-        DeviceState::Waiting { .. } => format!("its turn, {before} before it"),
-        DeviceState::Away { last_seen, .. } => match last_seen {
+        DeviceState::Queued { .. } => format!("its turn, {before} before it"),
+        DeviceState::Parked { last_seen, .. } => match last_seen {
             Some(seen) => format!("the device, last seen {seen}"),
             None => "the device, parked".into(),
         },
-        DeviceState::Sending => "the answer to its start".into(),
-        DeviceState::Lost { .. } => "a list that shows its session: the answer was lost".into(),
+        DeviceState::Starting => "the answer to its start".into(),
+        DeviceState::InDoubt { .. } => "a list that shows its session: the answer was lost".into(),
         DeviceState::Open { .. } => "the device to take it up".into(),
         DeviceState::Settled { .. } => "its result".into(),
     })
@@ -301,7 +303,7 @@ fn waits_for(device: &DeviceRecord, before: u64) -> Option<String> {
 
 /// The least time the rest takes, service time.
 fn left(devices: &[DeviceRecord], cells: &[DeviceCells]) -> Duration {
-    let mut needs = Needs::default();
+    let mut needs = Workload::default();
     let mut last = Duration::ZERO;
     for (device, cells) in devices.iter().zip(cells) {
         let is_settled = device.is_settled();
@@ -318,7 +320,7 @@ fn left(devices: &[DeviceRecord], cells: &[DeviceCells]) -> Duration {
             last = last.max(session);
         }
     }
-    Bound::of(needs).longest().max(last)
+    LowerBound::new(needs).longest().max(last)
 }
 
 /// What is left of a usual session.
@@ -326,7 +328,7 @@ fn session_left(device: &DeviceRecord) -> Duration {
     let sent = device.attempts.last().filter(|_| device.is_open());
     let since = sent.map(|attempt| Timestamp::now().duration_since(attempt.sent.timestamp()));
     let past = since.and_then(|since| Duration::try_from(since).ok());
-    SESSION_USUAL.saturating_sub(past.unwrap_or_default())
+    TYPICAL_SESSION_TIME.saturating_sub(past.unwrap_or_default())
 }
 
 /// The instant so many seconds from now.

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::app;
 use crate::app::{
     ArchiveSession, CollectPolling, Failure, FleetEnded, FleetPlan, FleetRequest, FleetRules,
-    FleetStep, PlanDiagnostic, PlannedCall, Playbook, RunControl, SESSION_USUAL, ServiceSettings,
+    FleetStep, PlanDiagnostic, PlannedCall, Playbook, RunControl, ServiceSettings,
+    TYPICAL_SESSION_TIME,
 };
 use crate::cli::args::{Connect, Global};
 use crate::cli::import::{index_these, print_json};
@@ -321,7 +322,7 @@ fn dry_run(global: &Global, typed: &Launch<'_>, plan: &FleetPlan) -> Result<Exit
             human_time(plan.bound.links),
             human_time(plan.bound.starts),
             human_time(plan.bound.sessions),
-            human_time(SESSION_USUAL),
+            human_time(TYPICAL_SESSION_TIME),
         ),
     );
     Ok(Exit::Done)

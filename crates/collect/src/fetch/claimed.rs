@@ -1,41 +1,44 @@
-//! Which results this process has decided on. A plan is made beside slots that
-//! leave results to a later one: both speak here, one action at a time.
+//! Results claimed by this process.
+//!
+//! The planner claims results; a worker releases a result that is not ready,
+//! and a later plan claims it again. Both run concurrently, so the planner
+//! locks the set for one action at a time.
 
 use std::collections::HashSet;
 
 use evidence::ResultKey;
 
 #[derive(Default)]
-pub(crate) struct Taken {
-    /// Planned or settled.
-    keys: HashSet<ResultKey>,
-    /// Given back by a slot and not planned again since.
-    left: HashSet<ResultKey>,
+pub(crate) struct ClaimedResults {
+    /// Planned or completed.
+    claimed: HashSet<ResultKey>,
+    /// Released by a worker and not claimed again since.
+    released: HashSet<ResultKey>,
 }
 
-impl Taken {
-    pub fn holds(&self, key: ResultKey) -> bool {
-        self.keys.contains(&key)
+impl ClaimedResults {
+    pub fn contains(&self, key: ResultKey) -> bool {
+        self.claimed.contains(&key)
     }
 
-    pub fn take(&mut self, key: ResultKey) {
-        self.left.remove(&key);
-        self.keys.insert(key);
+    pub fn claim(&mut self, key: ResultKey) {
+        self.released.remove(&key);
+        self.claimed.insert(key);
     }
 
-    /// The service is still at it: the next plan takes it again.
-    pub fn leave(&mut self, key: ResultKey) {
-        self.keys.remove(&key);
-        self.left.insert(key);
+    /// The service may still produce the result: the next plan claims it again.
+    pub fn release(&mut self, key: ResultKey) {
+        self.claimed.remove(&key);
+        self.released.insert(key);
     }
 
-    /// To be decided on once more.
-    pub fn forget(&mut self, key: ResultKey) {
-        self.keys.remove(&key);
+    /// Lets the next plan decide again on a completed result.
+    pub fn unclaim(&mut self, key: ResultKey) {
+        self.claimed.remove(&key);
     }
 
-    /// Results that no plan has taken again.
-    pub fn left(&self) -> u64 {
-        self.left.len() as u64
+    /// Number of released results that no plan has claimed again.
+    pub fn released(&self) -> u64 {
+        self.released.len() as u64
     }
 }

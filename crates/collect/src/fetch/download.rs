@@ -1,5 +1,5 @@
-//! One result from its link to its last byte: ranged, resumed, with new links
-//! where the old one ends.
+//! Download of one result, from its link to its last byte. An interrupted
+//! download is resumed with a range request; an expired link is replaced.
 
 use std::time::Duration;
 
@@ -7,40 +7,44 @@ use bytes::Bytes;
 use reqwest::Response;
 use reqwest::header::{IF_MATCH, RANGE};
 
-use crate::fetch::circuit_breaker::Lost;
-use crate::fetch::collector::Run;
-use crate::fetch::queue::Want;
-use crate::fetch::retry::Trouble;
-use crate::fetch::writer::{End, Ended, Gone, Opened, Terms, Writer};
+use crate::error::clean;
+use crate::fetch::queue::PendingResult;
+use crate::fetch::session::CollectSession;
+use crate::fetch::writer::{
+    BodyWriter, OpenedWriter, SealRequest, WriteResult, WriterClosed, WriterEnd,
+};
 use crate::service::api::CallError;
 use crate::service::blob;
-use crate::service::blob::{Head, Meaning};
+use crate::service::blob::{BlobHeaders, BlobResponseClass};
+use crate::service::circuit_breaker::OutageState;
 use crate::service::http;
-use crate::service::http::Fault;
-use crate::service::links::{BadLink, Link};
+use crate::service::http::TransportError;
+use crate::service::links::{DownloadLink, LinkError};
 use crate::service::package;
+use crate::service::retry::ErrorClass;
 use crate::{CollectError, CollectProgress, ServiceError, SinkError};
 use evidence::{Facts, GapReason, ResultKey};
 
 /// An error body is a few lines of XML.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
-/// What comes next for a want.
-pub(crate) enum Step {
-    /// Every byte is here: the vault's turn.
-    Seal(Box<Body>),
+/// Next step for a pending result.
+pub(crate) enum DownloadStep {
+    /// Every byte was received.
+    Seal(Box<ResultDownload>),
     Gap(GapReason, String),
-    /// Later, with the trouble counted.
-    Again(Trouble, String, Option<Duration>),
-    /// The vault is full; this much more would help.
-    Room(u64),
+    /// Another attempt after the delay of the error class, or after the delay
+    /// that the server asked for if that is longer.
+    Retry(ErrorClass, String, Option<Duration>),
+    /// The sink has no space; so many more bytes are known to be missing.
+    WaitForSpace(u64),
     Fatal(CollectError),
 }
 
-/// A body on its way.
-pub(crate) struct Body {
+/// A body that is being received.
+pub(crate) struct ResultDownload {
     key: ResultKey,
-    writer: Writer,
+    writer: BodyWriter,
     facts: Facts,
     offset: u64,
     etag: Option<String>,
@@ -49,76 +53,88 @@ pub(crate) struct Body {
     headers: Vec<(String, String)>,
 }
 
-/// What one request brought.
-enum Pull {
-    Whole,
-    Broken(String),
-    Lost(String),
-    Expired,
-    Changed,
+/// End of one request to the blob host.
+enum TransferEnd {
+    Complete,
+    Interrupted(String),
+    NoConnection(String),
+    LinkExpired,
+    BlobChanged,
     Busy(String, Option<Duration>),
     Refused(String),
     Missing(String),
-    WriterGone,
+    WriterClosed,
     Fatal(CollectError),
 }
 
-/// Fetches everything up to the last byte.
-pub(crate) async fn fetch(run: &Run, want: &mut Want) -> Step {
-    // First the vault: it may have to hash what an earlier run left, or have no
-    // room, and the link lives for minutes and is the scarcest of calls.
-    let mut body = match open(run, want).await {
-        Ok(body) => body,
+/// Downloads everything up to the last byte.
+pub(crate) async fn fetch(session: &CollectSession, pending: &mut PendingResult) -> DownloadStep {
+    // The sink first: it may have to hash a partial body or have no space, and
+    // a link lives for minutes and has the scarcest rate limit.
+    let mut download = match open(session, pending).await {
+        Ok(download) => download,
         Err(step) => return step,
     };
-    let link = match ask_link(run, want).await {
+    let link = match request_link(session, pending).await {
         Ok(link) => link,
-        Err(step) => return body.let_go(step).await,
+        Err(step) => return download.close_with(step).await,
     };
-    match pull_all(run, want, link, &mut body).await {
-        None => Step::Seal(Box::new(body)),
-        Some(step) => body.let_go(step).await,
+    tracing::debug!(
+        action = %download.key.action,
+        command = download.key.index.0,
+        offset = download.offset,
+        "download started"
+    );
+    match transfer_all(session, pending, link, &mut download).await {
+        None => {
+            tracing::debug!(
+                action = %download.key.action,
+                command = download.key.index.0,
+                bytes = download.offset,
+                "download complete"
+            );
+            DownloadStep::Seal(Box::new(download))
+        }
+        Some(step) => download.close_with(step).await,
     }
 }
 
-/// Pulls until every byte is here, or something else comes next.
-async fn pull_all(run: &Run, want: &mut Want, mut link: Link, body: &mut Body) -> Option<Step> {
+/// Requests the body until every byte is received (`None`) or another step is
+/// due.
+async fn transfer_all(
+    session: &CollectSession,
+    pending: &mut PendingResult,
+    mut link: DownloadLink,
+    download: &mut ResultDownload,
+) -> Option<DownloadStep> {
+    let clock = session.api.clock;
     loop {
-        let before = body.offset;
-        let pull = body.pull(run, &link).await;
-        if body.offset > before {
-            want.tries.forget(Trouble::Broken);
-            want.tries.forget(Trouble::LinkExpired);
-            want.tries.forget(Trouble::Lost);
+        let offset_before = download.offset;
+        let end = download.transfer(session, &link).await;
+        if download.offset > offset_before {
+            pending.retries.reset(ErrorClass::Interrupted);
+            pending.retries.reset(ErrorClass::LinkExpired);
+            pending.retries.reset(ErrorClass::NoConnection);
         }
-        let trouble = match pull {
-            Pull::Whole => return None,
-            Pull::Refused(why) => return Some(Step::Gap(GapReason::Refused, why)),
-            Pull::Missing(why) => return Some(Step::Again(Trouble::BlobMissing, why, None)),
-            Pull::Busy(why, wait) => return Some(Step::Again(Trouble::Server, why, wait)),
-            Pull::Lost(why) => return Some(Step::Again(Trouble::Lost, why, None)),
-            Pull::Fatal(error) => return Some(Step::Fatal(error)),
-            Pull::WriterGone => {
-                // Replaced by the writer's own reason when it is let go.
-                return Some(Step::Again(
-                    Trouble::Broken,
-                    "its writer ended".into(),
-                    None,
-                ));
-            }
-            Pull::Expired => (Trouble::LinkExpired, "the link ended".to_string()),
-            Pull::Changed => (Trouble::Changed, "the blob changed".to_string()),
-            Pull::Broken(why) => (Trouble::Broken, why),
+        let (class, why) = match immediate_retry(end) {
+            Ok(retry) => retry,
+            Err(step) => return step,
         };
-        match want.tries.next(trouble.0) {
-            Some(wait) => run.clock.sleep(wait).await,
-            None => {
-                let why = body.broken_off(&trouble.1);
-                return Some(Step::Gap(GapReason::Unreachable, why));
-            }
-        }
-        if trouble.0 == Trouble::LinkExpired || link.is_near_end(run.clock.now(), run.clock) {
-            link = match ask_link(run, want).await {
+        let Some(delay) = pending.retries.next_delay(class) else {
+            let detail = download.describe_interruption(&why);
+            return Some(DownloadStep::Gap(GapReason::Unreachable, detail));
+        };
+        tracing::debug!(
+            action = %download.key.action,
+            command = download.key.index.0,
+            ?class,
+            offset = download.offset,
+            delay_ms = delay.as_millis() as u64,
+            "transfer interrupted, retrying"
+        );
+        clock.sleep(delay).await;
+        if class == ErrorClass::LinkExpired || link.expires_soon(clock.now(), clock) {
+            link = match request_link(session, pending).await {
                 Ok(link) => link,
                 Err(step) => return Some(step),
             };
@@ -126,55 +142,97 @@ async fn pull_all(run: &Run, want: &mut Want, mut link: Link, body: &mut Body) -
     }
 }
 
-async fn ask_link(run: &Run, want: &mut Want) -> Result<Link, Step> {
-    let asked = if package::is_package(want.action()) {
-        run.api.package_link(want.key().action).await
-    } else {
-        run.api.link(want.key()).await
-    };
-    match &asked {
-        Ok(_) => run.note_there(want),
-        Err(CallError::Service(e)) if is_not_ready(e) => want.in_vain = Some(run.clock.now()),
-        Err(_) => {}
-    }
-    asked.map_err(|error| match error {
-        CallError::Throttled => Step::Again(Trouble::Throttled, "held back (429)".into(), None),
-        CallError::Broken(why) => Step::Again(Trouble::Broken, why, None),
-        CallError::Lost(why) => Step::Again(Trouble::Lost, why, None),
-        CallError::Odd(why) => Step::Again(Trouble::Server, why, None),
-        CallError::BadLink(bad @ BadLink::PlainHttp(_)) => {
-            Step::Gap(GapReason::Refused, format!("not followed: {bad}"))
+/// The error class of a transfer that is retried by the same worker; otherwise
+/// the next step, or `None` if the body is complete.
+fn immediate_retry(end: TransferEnd) -> Result<(ErrorClass, String), Option<DownloadStep>> {
+    Err(match end {
+        TransferEnd::LinkExpired => {
+            return Ok((ErrorClass::LinkExpired, "the link expired".into()));
         }
-        CallError::BadLink(bad) => Step::Again(Trouble::Server, bad.to_string(), None),
-        CallError::Fatal(error) => Step::Fatal(error),
-        CallError::Service(e) => match e.status {
-            _ if is_not_ready(&e) => Step::Again(Trouble::NotReady, e.to_string(), None),
-            404 | 410 => Step::Again(Trouble::NotFound, e.to_string(), None),
-            408 | 500..=599 => Step::Again(Trouble::Server, e.to_string(), None),
-            403 => Step::Gap(GapReason::Refused, format!("the link was refused: {e}")),
-            _ => Step::Again(Trouble::Server, e.to_string(), None),
-        },
+        TransferEnd::BlobChanged => {
+            return Ok((ErrorClass::BlobChanged, "the blob changed".into()));
+        }
+        TransferEnd::Interrupted(why) => return Ok((ErrorClass::Interrupted, why)),
+        TransferEnd::Complete => None,
+        TransferEnd::Refused(why) => Some(DownloadStep::Gap(GapReason::Refused, why)),
+        TransferEnd::Missing(why) => Some(DownloadStep::Retry(ErrorClass::BlobMissing, why, None)),
+        TransferEnd::Busy(why, wait) => Some(DownloadStep::Retry(ErrorClass::Server, why, wait)),
+        TransferEnd::NoConnection(why) => {
+            Some(DownloadStep::Retry(ErrorClass::NoConnection, why, None))
+        }
+        TransferEnd::Fatal(error) => Some(DownloadStep::Fatal(error)),
+        // `close_with` replaces it by the writer's own error.
+        TransferEnd::WriterClosed => Some(DownloadStep::Retry(
+            ErrorClass::Interrupted,
+            "the writer ended early".into(),
+            None,
+        )),
     })
 }
 
-fn is_not_ready(refused: &ServiceError) -> bool {
-    matches!(refused.status, 400 | 409)
+async fn request_link(
+    session: &CollectSession,
+    pending: &mut PendingResult,
+) -> Result<DownloadLink, DownloadStep> {
+    let key = pending.key();
+    let link = if package::is_package(pending.action()) {
+        session.api.request_package_link(key.action).await
+    } else {
+        session.api.request_link(key).await
+    };
+    match &link {
+        Ok(_) => session.record_available(pending),
+        Err(CallError::Service(error)) if is_not_ready(error) => {
+            pending.last_miss = Some(session.api.clock.now());
+        }
+        Err(_) => {}
+    }
+    link.map_err(step_after_link_error)
 }
 
-async fn open(run: &Run, want: &Want) -> Result<Body, Step> {
-    let key = want.key();
-    let Some(facts) = want.facts(&run.api.host) else {
-        return Err(Step::Gap(
+fn step_after_link_error(error: CallError) -> DownloadStep {
+    let retry = |class, why: String| DownloadStep::Retry(class, why, None);
+    match error {
+        CallError::Throttled => retry(ErrorClass::Throttled, "throttled (429)".into()),
+        CallError::Interrupted(why) => retry(ErrorClass::Interrupted, why),
+        CallError::NoConnection(why) => retry(ErrorClass::NoConnection, why),
+        CallError::Unexpected(why) => retry(ErrorClass::Server, why),
+        CallError::InvalidLink(error @ LinkError::PlainHttp(_)) => {
+            DownloadStep::Gap(GapReason::Refused, format!("link not followed: {error}"))
+        }
+        CallError::InvalidLink(error) => retry(ErrorClass::Server, error.to_string()),
+        CallError::Fatal(error) => DownloadStep::Fatal(error),
+        CallError::Service(error) => match error.status {
+            _ if is_not_ready(&error) => retry(ErrorClass::NotReady, error.to_string()),
+            404 | 410 => retry(ErrorClass::NotFound, error.to_string()),
+            403 => DownloadStep::Gap(GapReason::Refused, format!("link refused: {error}")),
+            _ => retry(ErrorClass::Server, error.to_string()),
+        },
+    }
+}
+
+fn is_not_ready(error: &ServiceError) -> bool {
+    matches!(error.status, 400 | 409)
+}
+
+async fn open(
+    session: &CollectSession,
+    pending: &PendingResult,
+) -> Result<ResultDownload, DownloadStep> {
+    let key = pending.key();
+    let Some(facts) = pending.facts(&session.api.host) else {
+        return Err(DownloadStep::Gap(
             GapReason::NeverProduced,
             "the action no longer has this command".into(),
         ));
     };
-    match Writer::open(run.vault.clone(), key, facts.clone(), run.alive.clone()).await {
-        Ok(Opened {
+    let guard = session.writer_guard.clone();
+    match BodyWriter::open(session.sink.shared(), key, facts.clone(), guard).await {
+        Ok(OpenedWriter {
             writer,
             offset,
             etag,
-        }) => Ok(Body {
+        }) => Ok(ResultDownload {
             key,
             writer,
             facts,
@@ -184,238 +242,260 @@ async fn open(run: &Run, want: &Want) -> Result<Body, Step> {
             md5: None,
             headers: Vec::new(),
         }),
-        Err(ended) => Err(after(key, ended, None)),
+        Err(end) => Err(step_after_writer_end(key, end, None)),
     }
 }
 
-/// What the end of a writer before its time means.
-fn after(key: ResultKey, ended: Ended, missing: Option<u64>) -> Step {
-    match ended {
-        Ended::Sink(SinkError::DiskFull) => Step::Room(missing.unwrap_or(0)),
-        Ended::Sink(error) => Step::Fatal(CollectError::vault(
+/// The step after a writer that ended before the body was complete.
+fn step_after_writer_end(key: ResultKey, end: WriterEnd, missing: Option<u64>) -> DownloadStep {
+    match end {
+        WriterEnd::Failed(SinkError::DiskFull) => DownloadStep::WaitForSpace(missing.unwrap_or(0)),
+        WriterEnd::Failed(error) => DownloadStep::Fatal(CollectError::sink(
             format!("write result {key} to the archive"),
             error,
         )),
-        Ended::End(_) => Step::Again(Trouble::Broken, "its writer ended early".into(), None),
+        WriterEnd::Finished(_) => DownloadStep::Retry(
+            ErrorClass::Interrupted,
+            "the writer ended early".into(),
+            None,
+        ),
     }
 }
 
-impl Body {
-    /// One request: from where we are to the end, or to where it breaks.
-    async fn pull(&mut self, run: &Run, link: &Link) -> Pull {
-        if self.offset > 0 && !self.can_resume() && self.start_over().await.is_err() {
-            return Pull::WriterGone;
+impl ResultDownload {
+    /// One request: from the offset to the end, or to an interruption.
+    async fn transfer(&mut self, session: &CollectSession, link: &DownloadLink) -> TransferEnd {
+        if self.offset > 0 && !self.can_resume() && self.restart().await.is_err() {
+            return TransferEnd::WriterClosed;
         }
         let Some(url) = link.url() else {
-            return Pull::Expired;
+            return TransferEnd::LinkExpired;
         };
-        let client = match run.api.http.client(&url) {
+        let client = match session.api.http.client(&url) {
             Ok(client) => client,
-            Err(error) => return Pull::Fatal(error),
+            Err(error) => return TransferEnd::Fatal(error),
         };
-        run.blob_outage.wait(run.clock).await;
+        session.blob_breaker.wait(session.api.clock).await;
         let mut request = client.get(url);
-        if let (Some(etag), true) = (&self.etag, self.offset > 0) {
+        if let Some(etag) = self.etag.as_ref().filter(|_| self.offset > 0) {
             request = request
                 .header(RANGE, format!("bytes={}-", self.offset))
                 .header(IF_MATCH, etag);
         }
-        let response = match request.send().await.map_err(http::fault) {
+        let response = match request.send().await.map_err(http::transport_error) {
             Ok(response) => response,
-            Err(fault) if fault.unsent => return lost(run, link, fault),
-            Err(fault) => return Pull::Broken(fault.text),
+            Err(error) if error.is_unsent => return connection_failed(session, link, error),
+            Err(error) => return TransferEnd::Interrupted(error.text),
         };
-        run.blob_outage.over();
-        self.receive(run, link, response).await
+        session.blob_breaker.record_success();
+        self.receive(session, link, response).await
     }
 
-    /// Without a strong ETag a part could be joined to another blob's rest.
+    /// Only a strong ETag proves that the remainder belongs to the same blob.
     fn can_resume(&self) -> bool {
         self.etag
             .as_ref()
             .is_some_and(|etag| !etag.starts_with("W/"))
     }
 
-    async fn receive(&mut self, run: &Run, link: &Link, response: Response) -> Pull {
-        let head = Head::read(&response);
-        if head.status < 300 {
-            let meaning = head.meaning(self.offset, "", false);
-            return match self.stream(run, &head, meaning, response).await {
-                Ok(pull) => pull,
-                Err(Gone) => Pull::WriterGone,
+    async fn receive(
+        &mut self,
+        session: &CollectSession,
+        link: &DownloadLink,
+        response: Response,
+    ) -> TransferEnd {
+        let headers = BlobHeaders::read(&response);
+        if headers.status < 300 {
+            let class = headers.classify(self.offset, "", false);
+            return match self.stream(session, &headers, class, response).await {
+                Ok(end) => end,
+                Err(WriterClosed) => TransferEnd::WriterClosed,
             };
         }
         let body = http::read_bounded(response, ERROR_BYTES_MAX)
             .await
             .unwrap_or_else(|_| Vec::new());
-        let code = head.code.clone().or_else(|| blob::code_in(&body));
-        let code = crate::error::clean(&code.unwrap_or_default());
-        let over = link.is_over(head.date, run.clock.now());
-        let why = format!("the blob host answered {} {code}", head.status);
-        match head.meaning(self.offset, &code, over) {
-            Meaning::Done => {
+        let code = headers
+            .code
+            .clone()
+            .or_else(|| blob::error_code_in(&body))
+            .unwrap_or_default();
+        let code = clean(&code);
+        let is_link_expired = link.is_expired(headers.date, session.api.clock.now());
+        let why = format!("the blob host responded with {} {code}", headers.status);
+        match headers.classify(self.offset, &code, is_link_expired) {
+            BlobResponseClass::Complete => {
                 self.total = Some(self.offset);
-                self.remember(&head);
-                Pull::Whole
+                self.record_headers(&headers);
+                TransferEnd::Complete
             }
-            Meaning::Expired => Pull::Expired,
-            Meaning::Refused => Pull::Refused(why),
-            Meaning::Missing => Pull::Missing(why),
-            Meaning::Busy => Pull::Busy(why, head.retry_after),
-            Meaning::StartOver => self.changed(run).await,
-            Meaning::Whole | Meaning::Rest | Meaning::Odd => Pull::Broken(why),
+            BlobResponseClass::LinkExpired => TransferEnd::LinkExpired,
+            BlobResponseClass::Refused => TransferEnd::Refused(why),
+            BlobResponseClass::Missing => TransferEnd::Missing(why),
+            BlobResponseClass::Busy => TransferEnd::Busy(why, headers.retry_after),
+            BlobResponseClass::StartOver => self.start_over(session).await,
+            BlobResponseClass::Whole
+            | BlobResponseClass::Remainder
+            | BlobResponseClass::Unexpected => TransferEnd::Interrupted(why),
         }
     }
 
-    async fn changed(&mut self, run: &Run) -> Pull {
-        run.tally.notice(format!(
-            "result {} changed at the service while it was read: starting over",
+    /// Discards the bytes of a blob that has changed since.
+    async fn start_over(&mut self, session: &CollectSession) -> TransferEnd {
+        session.api.counters.notify(format!(
+            "result {} changed at the service during the download; starting over",
             self.key
         ));
-        match self.start_over().await {
-            Ok(()) => Pull::Changed,
-            Err(Gone) => Pull::WriterGone,
+        match self.restart().await {
+            Ok(()) => TransferEnd::BlobChanged,
+            Err(WriterClosed) => TransferEnd::WriterClosed,
         }
     }
 
     async fn stream(
         &mut self,
-        run: &Run,
-        head: &Head,
-        meaning: Meaning,
+        session: &CollectSession,
+        headers: &BlobHeaders,
+        class: BlobResponseClass,
         mut response: Response,
-    ) -> Result<Pull, Gone> {
-        match meaning {
-            Meaning::Rest => self.remember(head),
-            Meaning::Whole => self.begin(head).await?,
-            Meaning::StartOver => return Ok(self.changed(run).await),
+    ) -> Result<TransferEnd, WriterClosed> {
+        match class {
+            BlobResponseClass::Remainder => self.record_headers(headers),
+            BlobResponseClass::Whole => self.begin(headers).await?,
+            BlobResponseClass::StartOver => return Ok(self.start_over(session).await),
             _ => {
-                return Ok(Pull::Broken(format!(
-                    "the blob host answered {}",
-                    head.status
+                return Ok(TransferEnd::Interrupted(format!(
+                    "the blob host responded with {}",
+                    headers.status
                 )));
             }
         }
         loop {
-            match response.chunk().await.map_err(http::fault) {
-                Ok(Some(bytes)) => self.append(run, bytes).await?,
+            match response.chunk().await.map_err(http::transport_error) {
+                Ok(Some(bytes)) => self.append(session, bytes).await?,
                 Ok(None) => break,
-                Err(fault) => return Ok(Pull::Broken(fault.text)),
+                Err(error) => return Ok(TransferEnd::Interrupted(error.text)),
             }
         }
         Ok(match self.total {
             Some(total) if self.offset < total => {
-                Pull::Broken(format!("it ended at {} of {total}", self.offset))
+                TransferEnd::Interrupted(format!("the body ended at {} of {total}", self.offset))
             }
-            _ => Pull::Whole,
+            _ => TransferEnd::Complete,
         })
     }
 
-    async fn begin(&mut self, head: &Head) -> Result<(), Gone> {
+    async fn begin(&mut self, headers: &BlobHeaders) -> Result<(), WriterClosed> {
         if self.offset > 0 {
-            self.start_over().await?;
+            self.restart().await?;
         }
         self.md5 = None;
         self.total = None;
         self.headers.clear();
-        self.remember(head);
-        self.etag.clone_from(&head.etag);
-        self.writer.begin(head.etag.clone(), self.total).await
+        self.record_headers(headers);
+        self.etag.clone_from(&headers.etag);
+        self.writer.begin(headers.etag.clone(), self.total).await
     }
 
-    async fn append(&mut self, run: &Run, bytes: Bytes) -> Result<(), Gone> {
+    async fn append(&mut self, session: &CollectSession, bytes: Bytes) -> Result<(), WriterClosed> {
         let count = bytes.len() as u64;
         self.writer.append(bytes).await?;
         self.offset += count;
-        run.tally.tell(CollectProgress::Bytes {
+        session.api.counters.emit(CollectProgress::Bytes {
             key: self.key,
             bytes: count,
         });
         Ok(())
     }
 
-    async fn start_over(&mut self) -> Result<(), Gone> {
+    async fn restart(&mut self) -> Result<(), WriterClosed> {
         self.offset = 0;
         self.etag = None;
         self.writer.restart().await
     }
 
-    /// Keeps what the server said. The headers of a whole answer are worth
-    /// more than those of a part.
-    fn remember(&mut self, head: &Head) {
-        self.total = head.total().or(self.total);
-        self.md5 = head.md5.or(self.md5);
-        if head.status == 200 || self.headers.is_empty() {
-            self.headers.clone_from(&head.kept);
+    /// Stores the server's length, MD5 and headers. The headers of a complete
+    /// response take precedence over those of a partial one.
+    fn record_headers(&mut self, headers: &BlobHeaders) {
+        self.total = headers.total().or(self.total);
+        self.md5 = headers.md5.or(self.md5);
+        if headers.status == 200 || self.headers.is_empty() {
+            self.headers.clone_from(&headers.evidence_headers);
         }
     }
 
-    fn broken_off(&self, why: &str) -> String {
+    fn describe_interruption(&self, why: &str) -> String {
         match self.total {
-            Some(total) => format!("broke off at {} of {total} bytes: {why}", self.offset),
-            None => format!("broke off at {} bytes: {why}", self.offset),
+            Some(total) => format!("interrupted at {} of {total} bytes: {why}", self.offset),
+            None => format!("interrupted at {} bytes: {why}", self.offset),
         }
     }
 
-    fn missing(&self) -> Option<u64> {
+    fn missing_bytes(&self) -> Option<u64> {
         Some(self.total?.saturating_sub(self.offset))
     }
 
-    /// Waits until the writer has let go of the vault, so that the next try
-    /// of the same result finds what this one left. A writer that failed has
-    /// the last word.
-    async fn let_go(self, step: Step) -> Step {
-        let missing = self.missing();
-        match self.writer.end().await {
-            Ended::End(_) => step,
-            ended => after(self.key, ended, missing),
+    /// Closes the writer and waits until it has released the sink, so that the
+    /// next attempt finds the bytes of this one. An error of the writer takes
+    /// precedence over `step`.
+    async fn close_with(self, step: DownloadStep) -> DownloadStep {
+        let missing = self.missing_bytes();
+        match self.writer.close().await {
+            WriterEnd::Finished(_) => step,
+            end => step_after_writer_end(self.key, end, missing),
         }
     }
 
-    /// How much of the store's patience this body takes while it waits for
-    /// its commit.
-    ///
-    /// **Units**: bytes.
-    pub fn held(&self) -> u64 {
+    /// Bytes received so far.
+    pub fn received_bytes(&self) -> u64 {
         self.offset
     }
 
-    /// Hands the body to the vault; returns when it is evidence or cannot be.
-    pub async fn seal(self, run: &Run) -> Result<End, Step> {
+    /// Seals the body; returns when the sink has responded.
+    pub async fn seal(self, session: &CollectSession) -> Result<WriteResult, DownloadStep> {
         let (key, missing) = (self.key, self.total);
-        let terms = Terms {
+        let request = SealRequest {
             facts: Facts {
                 headers: self.headers,
                 ..self.facts
             },
-            collected_at: run.clock.stamp(),
+            collected_at: session.api.clock.stamp(),
             total: self.total,
             md5: self.md5,
         };
-        match self.writer.seal(terms).await {
-            Ended::End(End::Left) => Err(after(key, Ended::End(End::Left), missing)),
-            Ended::End(end) => Ok(end),
-            ended => Err(after(key, ended, missing)),
+        match self.writer.seal(request).await {
+            WriterEnd::Finished(WriteResult::Partial) => Err(step_after_writer_end(
+                key,
+                WriterEnd::Finished(WriteResult::Partial),
+                missing,
+            )),
+            WriterEnd::Finished(result) => Ok(result),
+            end => Err(step_after_writer_end(key, end, missing)),
         }
     }
 }
 
-fn lost(run: &Run, link: &Link, fault: Fault) -> Pull {
-    match run.blob_outage.note(run.clock) {
-        Lost::Until(until) => {
-            run.tally.notice(format!(
-                "no connection to {}: {}; trying again at {}",
+/// Records a failed connection to the blob host.
+fn connection_failed(
+    session: &CollectSession,
+    link: &DownloadLink,
+    error: TransportError,
+) -> TransferEnd {
+    match session.blob_breaker.record_failure(session.api.clock) {
+        OutageState::Started(until) => {
+            session.api.counters.notify(format!(
+                "no connection to {}: {}; next attempt at {}",
                 link.host(),
-                fault.text,
+                error.text,
                 until.timestamp()
             ));
-            Pull::Lost(fault.text)
+            TransferEnd::NoConnection(error.text)
         }
-        Lost::KnownUntil(_) => Pull::Lost(fault.text),
-        Lost::ForGood => Pull::Fatal(CollectError::Transport {
-            call: "reach the blob host",
+        OutageState::Continues(_) => TransferEnd::NoConnection(error.text),
+        OutageState::GaveUp => TransferEnd::Fatal(CollectError::Transport {
+            attempt: "reach the blob host",
             host: link.host().into(),
-            why: fault.text,
+            why: error.text,
         }),
     }
 }

@@ -1,25 +1,26 @@
-//! What can be fetched, decided command by command. Pure.
+//! Download plan: decides for each command whether its result can be
+//! downloaded. Pure.
 //!
-//! **Order**: oldest first. How long the service keeps results is documented
-//! nowhere, so the oldest are most at risk when the hour's budget binds and
-//! not all can be had today; results that failed in an earlier run come after
-//! those never tried.
+//! **Order**: oldest first. It is not documented how long the service keeps
+//! results, so the oldest are most at risk if the hourly limit does not allow
+//! all of them today. Results that failed in an earlier collection come after
+//! those that were never tried.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::StoredState;
-use crate::clock::{Clock, Moment, between};
+use crate::clock::{Clock, WallTime, between};
 use crate::error::clean;
-use crate::fetch::claimed::Taken;
-use crate::fetch::queue::{Rank, Want};
+use crate::fetch::claimed::ClaimedResults;
+use crate::fetch::queue::{DownloadRank, PendingResult};
+use crate::{SinkError, StoredState};
 use evidence::{Action, Command, CommandKind, GapReason, ResultKey};
 
-/// Command states that say there is and will be nothing, once the action is
-/// final. Unknown words are tried: the service's answer tells.
-const UNPRODUCED: [&str; 7] = [
+/// Command states without a result, once the action is final. A result in an
+/// unknown state is requested; the service's response decides.
+const STATES_WITHOUT_RESULT: [&str; 7] = [
     "Created",
     "Failed",
     "Pending",
@@ -29,43 +30,43 @@ const UNPRODUCED: [&str; 7] = [
     "Skipped",
 ];
 
-/// What a command promises.
+/// Whether the result of a command can be downloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Promise {
-    /// No result by nature.
-    Nothing,
-    /// The service may still finish it.
+pub(crate) enum Availability {
+    /// The command has no result by its kind.
+    NoResult,
+    /// The service may still complete the command.
     Later,
-    /// There never will be one.
+    /// The command ended without a result.
     Never,
     Fetch,
 }
 
-pub(crate) fn judge(action: &Action, command: &Command) -> Promise {
-    let said = |words: &[&str]| {
-        words
+pub(crate) fn availability_of(action: &Action, command: &Command) -> Availability {
+    let ends_without_result = || {
+        STATES_WITHOUT_RESULT
             .iter()
-            .any(|w| w.eq_ignore_ascii_case(&command.status))
+            .any(|state| state.eq_ignore_ascii_case(&command.status))
     };
     if !command.has_result() {
-        Promise::Nothing
+        Availability::NoResult
     } else if command.is_completed() {
-        Promise::Fetch
+        Availability::Fetch
     } else if !action.is_final() {
-        Promise::Later
+        Availability::Later
     } else if command.is_failed() && command.kind == CommandKind::RunScript {
-        // A failed script usually leaves a transcript, and one worth reading.
-        Promise::Fetch
-    } else if said(&UNPRODUCED) {
-        Promise::Never
+        // A failed script usually has a transcript that explains the failure.
+        Availability::Fetch
+    } else if ends_without_result() {
+        Availability::Never
     } else {
-        Promise::Fetch
+        Availability::Fetch
     }
 }
 
-/// Why nothing came of a command, for a person.
+/// The reason why a command has no result, for the gap record.
 pub(crate) fn never_detail(action: &Action, command: &Command) -> String {
-    let reached = if command.status.is_empty() {
+    let state = if command.status.is_empty() {
         "in no state"
     } else {
         &command.status
@@ -77,110 +78,126 @@ pub(crate) fn never_detail(action: &Action, command: &Command) -> String {
     format!(
         "the action ended as {} with this command {}{errors}",
         clean(&action.status),
-        clean(reached)
+        clean(state)
     )
 }
 
-/// When the first link is asked for.
+/// Time of the first request for a result.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FirstAsk {
-    /// The service's clock, and ours at that moment.
+pub(crate) struct FirstRequest {
+    /// The service's clock when the list was read.
     pub listed: Timestamp,
-    pub now: Moment,
+    /// Our clock at the same moment.
+    pub now: WallTime,
     pub clock: Clock,
-    /// So long after a command's end, service time.
-    pub after: Duration,
+    /// Delay after the end of the command.
+    ///
+    /// **Units**: service time.
+    pub delay: Duration,
 }
 
-impl FirstAsk {
-    /// When a command ended, by our clock. Nothing where it does not say, or
-    /// says a time to come: whose clock that was nobody knows.
-    fn end_of(self, command: &Command) -> Option<Moment> {
+impl FirstRequest {
+    /// End of a command by our clock. `None` if the command has no end time,
+    /// or one in the future: it is not known by which clock.
+    fn end_of(self, command: &Command) -> Option<WallTime> {
         let ended = command.ended.as_ref()?.instant()?;
-        let since = between(ended, self.listed)?;
-        Some(self.now.before(self.clock.real(since)))
+        let age = between(ended, self.listed)?;
+        Some(self.now.before(self.clock.real(age)))
     }
 
-    /// A want that waits for its time; one whose end is unknown is asked for
-    /// at once.
-    fn put_off(self, want: Want) -> Want {
-        let ended = want.command().and_then(|command| self.end_of(command));
-        match ended {
-            Some(ended) => want.that_ended(ended, ended.after(self.clock.real(self.after))),
-            None => want,
+    /// Schedules the first request. If the end of the command is unknown, the
+    /// result is requested at once.
+    fn schedule(self, pending: PendingResult) -> PendingResult {
+        match pending.command().and_then(|command| self.end_of(command)) {
+            Some(ended) => pending.with_end(ended, ended.after(self.clock.real(self.delay))),
+            None => pending,
         }
     }
 }
 
-/// The results of an action, sorted by what is to be done about them.
+/// The results of the listed actions, by what is to be done with them.
 #[derive(Default)]
-pub(crate) struct Plan {
-    pub wants: Vec<Want>,
-    /// Nothing will come of them, and the vault does not know yet.
+pub(crate) struct DownloadPlan {
+    pub downloads: Vec<PendingResult>,
+    /// Commands without a result, by action and position, for which the sink
+    /// has no gap yet.
     pub never: Vec<(Arc<Action>, usize)>,
-    /// Known gaps that asking again would not fill.
+    /// Recorded gaps that another request would not fill.
     pub known_gaps: Vec<ResultKey>,
     pub already_there: u64,
-    pub pending: u64,
-    /// `None` asks at once.
-    pub first_ask: Option<FirstAsk>,
-    /// Only commands in these places, where there are any.
+    /// Commands that the service may still complete.
+    pub unfinished: u64,
+    /// `None`: results are requested at once.
+    pub first_request: Option<FirstRequest>,
+    /// Restricts the plan to commands with these indexes; empty means all.
     pub indexes: Vec<u32>,
-    /// What is sealed is wanted once more.
-    pub again: bool,
+    /// Download sealed results again.
+    pub redownload: bool,
 }
 
-impl Plan {
-    /// Adds the commands of `action` that `taken` does not hold yet. A key
-    /// told twice by the service counts once.
+impl DownloadPlan {
+    /// Adds the commands of an action that are not claimed yet, and claims
+    /// them. A key that occurs twice in the action counts once.
     pub fn add(
         &mut self,
         action: &Arc<Action>,
-        taken: &mut Taken,
-        mut standing: impl FnMut(ResultKey) -> Result<StoredState, crate::SinkError>,
-    ) -> Result<(), crate::SinkError> {
-        for (place, command) in action.commands.iter().enumerate() {
+        claimed: &mut ClaimedResults,
+        mut stored_state: impl FnMut(ResultKey) -> Result<StoredState, SinkError>,
+    ) -> Result<(), SinkError> {
+        for (position, command) in action.commands.iter().enumerate() {
             let key = action.key(command);
-            let promise = judge(action, command);
-            let is_meant = self.indexes.is_empty() || self.indexes.contains(&key.index.0);
-            if promise == Promise::Nothing || !is_meant || taken.holds(key) {
+            let is_selected = self.indexes.is_empty() || self.indexes.contains(&key.index.0);
+            if !is_selected || claimed.contains(key) {
                 continue;
             }
-            if promise == Promise::Later {
-                self.pending += 1;
-                continue;
+            let availability = availability_of(action, command);
+            match availability {
+                Availability::NoResult => continue,
+                Availability::Later => {
+                    self.unfinished += 1;
+                    continue;
+                }
+                Availability::Never | Availability::Fetch => claimed.claim(key),
             }
-            taken.take(key);
-            match (standing(key)?, promise) {
-                (StoredState::Sealed { .. }, _) if !self.again => self.already_there += 1,
-                (StoredState::Gap(GapReason::NeverProduced), Promise::Never) => {
-                    self.known_gaps.push(key)
+            match (stored_state(key)?, availability) {
+                (StoredState::Sealed { .. }, _) if !self.redownload => self.already_there += 1,
+                (StoredState::Gap(GapReason::NeverProduced), Availability::Never) => {
+                    self.known_gaps.push(key);
                 }
-                (_, Promise::Never) => self.never.push((action.clone(), place)),
-                (known, _) => {
-                    let known_gap = match known {
-                        StoredState::Gap(reason) => Some(reason),
-                        _ => None,
-                    };
-                    let rank = Rank {
-                        failed_before: known_gap.is_some(),
-                        time: time_of(action, command),
-                        key,
-                    };
-                    let want = Want::new(action.clone(), place, rank, known_gap);
-                    self.wants.push(match self.first_ask {
-                        Some(first_ask) => first_ask.put_off(want),
-                        None => want,
-                    });
+                (_, Availability::Never) => self.never.push((action.clone(), position)),
+                (StoredState::Gap(reason), _) => {
+                    self.add_download(action, position, command, Some(reason));
                 }
+                _ => self.add_download(action, position, command, None),
             }
         }
         Ok(())
     }
+
+    fn add_download(
+        &mut self,
+        action: &Arc<Action>,
+        position: usize,
+        command: &Command,
+        known_gap: Option<GapReason>,
+    ) {
+        let rank = DownloadRank {
+            failed_before: known_gap.is_some(),
+            time: time_of(action, command),
+            key: action.key(command),
+        };
+        let pending = PendingResult::new(action.clone(), position, rank, known_gap);
+        self.downloads.push(match self.first_request {
+            Some(first_request) => first_request.schedule(pending),
+            None => pending,
+        });
+    }
 }
 
-/// The command's end, else its start, else the action's creation, as
-/// nanoseconds; what has no time at all counts as oldest.
+/// End of the command, else its start, else the creation of the action. A
+/// command without any time counts as the oldest.
+///
+/// **Units**: nanoseconds since 1970.
 fn time_of(action: &Action, command: &Command) -> i64 {
     [&command.ended, &command.started, &action.created]
         .into_iter()
@@ -193,7 +210,7 @@ fn time_of(action: &Action, command: &Command) -> i64 {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::fetch::queue::Queue;
+    use crate::fetch::queue::DownloadQueue;
 
     fn action(status: &str, commands: &[(&str, &str, &str)]) -> Arc<Action> {
         let commands: Vec<_> = commands
@@ -209,14 +226,18 @@ mod tests {
         Arc::new(Action::from_value(&json).unwrap())
     }
 
-    fn promises(status: &str, commands: &[(&str, &str, &str)]) -> Vec<Promise> {
+    fn availabilities(status: &str, commands: &[(&str, &str, &str)]) -> Vec<Availability> {
         let action = action(status, commands);
-        action.commands.iter().map(|c| judge(&action, c)).collect()
+        action
+            .commands
+            .iter()
+            .map(|command| availability_of(&action, command))
+            .collect()
     }
 
     #[test]
-    fn each_command_is_judged_by_itself() {
-        use Promise::*;
+    fn availability_depends_on_command_and_action_state() {
+        use Availability::*;
         let done = "2026-01-01T00:00:00Z";
         let commands = [
             ("PutFile", "Completed", done),
@@ -228,48 +249,49 @@ mod tests {
         ];
         for status in ["Cancelled", "TimeOut", "Failed", "Succeeded"] {
             assert_eq!(
-                promises(status, &commands),
-                [Nothing, Fetch, Fetch, Never, Never, Fetch],
+                availabilities(status, &commands),
+                [NoResult, Fetch, Fetch, Never, Never, Fetch],
                 "{status}"
             );
         }
         assert_eq!(
-            promises("InProgress", &commands),
-            [Nothing, Fetch, Later, Later, Later, Later]
+            availabilities("InProgress", &commands),
+            [NoResult, Fetch, Later, Later, Later, Later]
         );
     }
 
     #[test]
-    fn a_result_is_asked_for_when_it_is_likely_there() {
+    fn first_request_waits_for_the_delay_after_the_command_end() {
         let action = action(
             "Succeeded",
             &[("GetFile", "Completed", "2026-01-01T00:00:00Z")],
         );
-        let put_off_for = |listed: &str| {
-            let now = Moment(1_000_000_000);
-            let mut plan = Plan {
-                first_ask: Some(FirstAsk {
+        let wait_ms = |listed: &str| {
+            let now = WallTime(1_000_000_000);
+            let mut plan = DownloadPlan {
+                first_request: Some(FirstRequest {
                     listed: listed.parse().unwrap(),
                     now,
                     clock: Clock::new(10.0),
-                    after: Duration::from_secs(60),
+                    delay: Duration::from_secs(60),
                 }),
-                ..Plan::default()
+                ..DownloadPlan::default()
             };
             let absent = |_| Ok(StoredState::Absent);
-            plan.add(&action, &mut Taken::default(), absent).unwrap();
-            let want = plan.wants.remove(0);
-            want.not_before.map(|at| at.since(now).as_millis())
+            plan.add(&action, &mut ClaimedResults::default(), absent)
+                .unwrap();
+            let pending = plan.downloads.remove(0);
+            pending.not_before.map(|at| at.since(now).as_millis())
         };
-        assert_eq!(put_off_for("2026-01-01T00:00:50Z"), Some(1_000));
-        assert_eq!(put_off_for("2026-01-01T00:00:00Z"), Some(6_000));
-        assert_eq!(put_off_for("2026-01-01T00:01:00Z"), Some(0));
-        // Ended in the future, by another clock.
-        assert_eq!(put_off_for("2025-12-31T23:59:59Z"), None);
+        assert_eq!(wait_ms("2026-01-01T00:00:50Z"), Some(1_000));
+        assert_eq!(wait_ms("2026-01-01T00:00:00Z"), Some(6_000));
+        assert_eq!(wait_ms("2026-01-01T00:01:00Z"), Some(0));
+        // An end in the future, by the clock of another machine.
+        assert_eq!(wait_ms("2025-12-31T23:59:59Z"), None);
     }
 
     #[tokio::test]
-    async fn what_is_sealed_is_not_wanted_and_a_known_gap_comes_last() {
+    async fn sealed_results_are_skipped_and_known_gaps_are_downloaded_last() {
         let action = action(
             "Succeeded",
             &[
@@ -280,10 +302,10 @@ mod tests {
                 ("GetFile", "Created", ""),
             ],
         );
-        let mut plan = Plan::default();
-        let mut taken = Taken::default();
+        let mut plan = DownloadPlan::default();
+        let mut claimed = ClaimedResults::default();
         for _ in 0..2 {
-            plan.add(&action, &mut taken, |key| {
+            plan.add(&action, &mut claimed, |key| {
                 Ok(match key.index.0 {
                     1 => StoredState::Gap(GapReason::Unreachable),
                     3 => StoredState::Sealed {
@@ -295,13 +317,13 @@ mod tests {
             })
             .unwrap();
         }
-        let queue = Queue::new(Clock::new(1.0));
-        queue.add(std::mem::take(&mut plan.wants));
+        let queue = DownloadQueue::new(Clock::new(1.0));
+        queue.add(std::mem::take(&mut plan.downloads));
         queue.close();
         let mut order = Vec::new();
-        while let Some(want) = queue.take().await {
-            order.push(want.key().index.0);
-            queue.settle(want.key());
+        while let Some(pending) = queue.take().await {
+            order.push(pending.key().index.0);
+            queue.complete(pending.key());
         }
         assert_eq!(order, [2, 0, 1]);
         assert_eq!((plan.already_there, plan.never.len()), (1, 1));

@@ -1,285 +1,357 @@
-//! How soon after its command's end a result is asked for, and how often. The
-//! calls for links are the scarcest: what the hour has left decides. Pure.
+//! Delay of the first request for a result after the end of its command, and
+//! interval of the following requests. Pure, except for [`ResultPacing`].
 //!
-//! A result that is asked for every `s` seconds until it is there, `d` seconds
-//! after its command's end on average, takes `d / s + 1/2` calls and is had
-//! `s / 2` seconds late. So what may be spent on a result says how fine the
-//! steps may be.
+//! Link requests have the scarcest rate limit; the calls left in the hour
+//! decide. A result that is requested every `s` seconds and becomes available
+//! `d` seconds after the end of its command, on average, takes `d / s + 1/2`
+//! calls and is downloaded `s / 2` seconds late. The calls available for a
+//! result therefore determine the interval.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::service::rate_limit::Room;
+use crate::service::rate_limit::CallCapacity;
 
-/// No finer: lists that show a command's end come no faster.
-const STEP_LEAST: Duration = Duration::from_secs(5);
-/// Uploads were seen to take a minute at most.
-const DELAY_USUAL: Duration = Duration::from_secs(30);
-/// A result that waited for its budget tells less than it seems to.
-const DELAY_MOST: Duration = Duration::from_secs(120);
-/// Results whose delays count about as much as all before them.
+/// Shortest interval. Lists that show the end of a command are not read more
+/// often.
+const INTERVAL_MIN: Duration = Duration::from_secs(5);
+/// Delay until the first results have been measured. Uploads were observed to
+/// take at most a minute.
+const DELAY_INITIAL: Duration = Duration::from_secs(30);
+/// A longer measured delay is mostly time spent waiting for the rate limit.
+const DELAY_MAX: Duration = Duration::from_secs(120);
+/// Number of results with about as much weight as all earlier ones together.
 const DELAY_MEMORY: u32 = 32;
 
-/// Results that may have to be asked for.
+/// Results that may have to be requested.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ToCome {
-    /// Of commands that are over.
+pub(crate) struct ExpectedResults {
+    /// Results of completed commands.
     pub queued: u64,
-    /// Of sessions under way and to come.
+    /// Results of sessions in progress and to be started.
     pub later: u64,
-    /// The most that those bring in a minute.
-    pub a_minute: f64,
+    /// Upper limit of the later results per minute.
+    pub per_minute_max: f64,
 }
 
-impl ToCome {
+impl ExpectedResults {
     fn within(self, time: Duration) -> f64 {
-        let most = self.a_minute * time.as_secs_f64() / 60.0;
-        self.queued as f64 + most.min(self.later as f64)
+        let max = self.per_minute_max * time.as_secs_f64() / 60.0;
+        self.queued as f64 + max.min(self.later as f64)
     }
 }
 
-/// Between a command's end and the first ask, and between two asks. Where
-/// there is less than one call a result, each is asked for once, when most are
-/// there.
+/// Delay of the first request and interval of the following ones. If there is
+/// less than one call per result, each result is requested once, when most are
+/// available.
 ///
 /// **Units**: service time.
-pub(crate) fn step(rooms: &[Room], to_come: ToCome, delay: Duration) -> Duration {
-    let calls = |room: &Room| room.calls as f64 / to_come.within(room.within).max(1.0);
-    let asks = rooms.iter().map(calls).fold(f64::INFINITY, f64::min);
-    delay.div_f64(asks.max(1.0) - 0.5).max(STEP_LEAST)
+fn request_interval(
+    capacities: &[CallCapacity],
+    expected: ExpectedResults,
+    delay: Duration,
+) -> Duration {
+    let calls_per_result =
+        |capacity: &CallCapacity| capacity.calls as f64 / expected.within(capacity.within).max(1.0);
+    let calls = capacities
+        .iter()
+        .map(calls_per_result)
+        .fold(f64::INFINITY, f64::min);
+    delay.div_f64(calls.max(1.0) - 0.5).max(INTERVAL_MIN)
 }
 
-/// How long results take after their command's end, learned by asking.
+/// Mean time between the end of a command and the availability of its result,
+/// learned from requests.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Delay {
+struct ResultDelay {
     mean: Duration,
 }
 
-impl Default for Delay {
+impl Default for ResultDelay {
     fn default() -> Self {
-        Self { mean: DELAY_USUAL }
+        Self {
+            mean: DELAY_INITIAL,
+        }
     }
 }
 
-impl Delay {
-    pub fn mean(self) -> Duration {
-        self.mean
-    }
-
-    /// A result was `there` so long after its command's end, and last not yet
-    /// at `in_vain`: it came somewhere between.
-    pub fn met(&mut self, in_vain: Option<Duration>, there: Duration) {
-        let guess = match in_vain {
-            Some(in_vain) => (in_vain + there) / 2,
-            // It may have been there for long: no reason to ask later.
-            None => (there / 2).min(self.mean),
+impl ResultDelay {
+    /// A result was `available` that long after the end of its command, and
+    /// not yet at `last_miss`: it became available in between.
+    fn record(&mut self, last_miss: Option<Duration>, available: Duration) {
+        let estimate = match last_miss {
+            Some(last_miss) => (last_miss + available) / 2,
+            // It may have been available long before: no reason to ask later.
+            None => (available / 2).min(self.mean),
         };
         let others = self.mean * (DELAY_MEMORY - 1);
-        self.mean = (others + guess.min(DELAY_MOST)) / DELAY_MEMORY;
+        self.mean = (others + estimate.min(DELAY_MAX)) / DELAY_MEMORY;
+    }
+}
+
+/// Current request interval and the delays measured so far.
+#[derive(Default)]
+pub(crate) struct ResultPacing {
+    state: Mutex<PacingState>,
+}
+
+#[derive(Default)]
+struct PacingState {
+    /// `None` if results are requested as soon as their command is completed.
+    interval: Option<Duration>,
+    delay: ResultDelay,
+}
+
+impl ResultPacing {
+    /// Computes and returns the request interval.
+    ///
+    /// **Units**: service time.
+    pub fn update(&self, capacities: &[CallCapacity], expected: ExpectedResults) -> Duration {
+        let mut state = self.lock();
+        let interval = request_interval(capacities, expected, state.delay.mean);
+        state.interval = Some(interval);
+        interval
+    }
+
+    pub fn interval(&self) -> Option<Duration> {
+        self.lock().interval
+    }
+
+    /// See [`ResultDelay::record`].
+    pub fn record_delay(&self, last_miss: Option<Duration>, available: Duration) {
+        self.lock().delay.record(last_miss, available);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PacingState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Clock, Moment};
-    use crate::fetch::retry::Tries;
-    use crate::service::call_log::{Ledger, Logged};
-    use crate::service::rate_limit::{ApiCall, Pace, earliest, rooms};
+    use crate::ApiCall;
+    use crate::clock::{Clock, WallTime};
+    use crate::service::call_log::{CallHistory, LoggedCall};
+    use crate::service::rate_limit::{CallTiming, capacities, earliest};
+    use crate::service::retry::RetryState;
 
-    /// A fleet whose sessions end one after the other, as 25 at a time do.
-    struct World {
+    /// A fleet run whose sessions end one after the other, 25 at a time.
+    struct SimulatedRun {
         sessions: u64,
-        /// Results of a session.
-        each: u64,
-        /// Seconds an upload takes, from and to.
+        results_per_session: u64,
+        /// Shortest and longest duration of an upload, in seconds.
         upload: (u64, u64),
-        /// Link calls in the half hour before, by others.
-        before: u64,
+        /// Link requests of other processes in the half hour before.
+        calls_before: u64,
     }
 
-    struct Wanted {
+    struct SimulatedResult {
         ended: u64,
-        ready: u64,
-        ask_at: u64,
-        in_vain: Option<u64>,
-        tries: Tries,
+        available: u64,
+        request_at: u64,
+        last_miss: Option<u64>,
+        retries: RetryState,
     }
 
-    struct Came {
-        asks: f64,
-        mean: f64,
-        p90: u64,
-        /// From the last result's being there until it was had.
-        last: u64,
+    struct Measured {
+        calls_per_result: f64,
+        mean_lateness: f64,
+        p90_lateness: u64,
+        /// Lateness of the last result.
+        last_lateness: u64,
     }
 
     const BEGIN: u64 = 10_000;
-    const LIST_EVERY: u64 = 3;
+    const LIST_INTERVAL: u64 = 3;
 
-    impl World {
-        fn results(&self) -> Vec<Wanted> {
-            let mut lot = 7u64;
-            let mut draw = |(from, to): (u64, u64)| {
-                lot = lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                from + (lot >> 33) % (to - from + 1)
+    fn at(second: u64) -> WallTime {
+        WallTime(second * 1_000_000)
+    }
+
+    fn link_call(id: u64, second: u64) -> LoggedCall {
+        LoggedCall {
+            id,
+            call: ApiCall::Link,
+            sent: at(second),
+            answered: Some(at(second)),
+        }
+    }
+
+    impl SimulatedRun {
+        fn results(&self) -> Vec<SimulatedResult> {
+            let mut seed = 7u64;
+            let mut random = |(from, to): (u64, u64)| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                from + (seed >> 33) % (to - from + 1)
             };
-            let of_session = |n: u64| (0..self.each).map(move |nth| BEGIN + n * 64 / 10 + nth * 5);
-            let ends = (0..self.sessions).flat_map(of_session);
-            ends.map(|ended| Wanted {
-                ended,
-                ready: ended + draw(self.upload),
-                ask_at: u64::MAX,
-                in_vain: None,
-                tries: Tries::default(),
-            })
-            .collect()
+            let ends_of_session = |n: u64| {
+                (0..self.results_per_session).map(move |nth| BEGIN + n * 64 / 10 + nth * 5)
+            };
+            (0..self.sessions)
+                .flat_map(ends_of_session)
+                .map(|ended| SimulatedResult {
+                    ended,
+                    available: ended + random(self.upload),
+                    request_at: u64::MAX,
+                    last_miss: None,
+                    retries: RetryState::default(),
+                })
+                .collect()
         }
 
-        fn play(&self) -> Came {
-            let pace = Pace {
+        fn run(&self) -> Measured {
+            let timing = CallTiming {
                 clock: Clock::new(1.0),
                 call_timeout: Duration::from_secs(120),
             };
-            let at = |second: u64| Moment(second * 1_000_000);
-            let call = |id: u64, second: u64| Logged {
-                id,
-                call: ApiCall::Link,
-                sent: at(second),
-                answered: Some(at(second)),
-            };
-            let earlier = (0..self.before).map(|n| call(n, BEGIN - 1_800 + n % 1_800));
-            let mut ledger = Ledger {
-                calls: earlier.collect(),
-                holds: Vec::new(),
-            };
-            let (mut wanted, mut late) = (self.results(), Vec::new());
-            let (mut asks, mut delay) = (0, Delay::default());
-            let mut asking = STEP_LEAST;
             let seconds = Duration::from_secs;
+            let mut history = CallHistory {
+                calls: (0..self.calls_before)
+                    .map(|n| link_call(n, BEGIN - 1_800 + n % 1_800))
+                    .collect(),
+                blocks: Vec::new(),
+            };
+            let (mut results, mut lateness) = (self.results(), Vec::new());
+            let mut calls = 0;
+            let mut delay = ResultDelay::default();
+            let mut interval = INTERVAL_MIN;
             for now in BEGIN.. {
-                if now % LIST_EVERY == 0 {
-                    let queued = wanted.iter().filter(|w| w.ended <= now).count() as u64;
-                    let to_come = ToCome {
+                if now % LIST_INTERVAL == 0 {
+                    let queued = results.iter().filter(|r| r.ended <= now).count() as u64;
+                    let expected = ExpectedResults {
                         queued,
-                        later: wanted.len() as u64 - queued,
-                        a_minute: self.each as f64 * 25.0 * 60.0 / 160.0,
+                        later: results.len() as u64 - queued,
+                        per_minute_max: self.results_per_session as f64 * 25.0 * 60.0 / 160.0,
                     };
-                    ledger
+                    history
                         .calls
-                        .retain(|c| at(now).since(c.sent) < seconds(3_600));
-                    asking = step(
-                        &rooms(&ledger, ApiCall::Link, at(now), pace),
-                        to_come,
-                        delay.mean(),
+                        .retain(|call| at(now).since(call.sent) < seconds(3_600));
+                    interval = request_interval(
+                        &capacities(&history, ApiCall::Link, at(now), timing),
+                        expected,
+                        delay.mean,
                     );
-                    let fresh = |w: &&mut Wanted| w.ended <= now && w.ask_at == u64::MAX;
-                    for want in wanted.iter_mut().filter(fresh) {
-                        want.ask_at = now.max(want.ended + asking.as_secs());
+                    for result in &mut results {
+                        if result.ended <= now && result.request_at == u64::MAX {
+                            result.request_at = now.max(result.ended + interval.as_secs());
+                        }
                     }
                 }
-                for want in wanted.iter_mut().filter(|w| w.ask_at <= now) {
-                    if earliest(&ledger, ApiCall::Link, at(now), pace) > at(now) {
+                for result in results.iter_mut().filter(|r| r.request_at <= now) {
+                    if earliest(&history, ApiCall::Link, at(now), timing) > at(now) {
                         break;
                     }
-                    asks += 1;
-                    ledger.calls.push(call(asks + 10_000, now));
-                    if want.ready <= now {
-                        late.push(now - want.ready);
-                        let in_vain = want.in_vain.map(|t| seconds(t - want.ended));
-                        delay.met(in_vain, seconds(now - want.ended));
-                        want.ended = 0;
+                    calls += 1;
+                    history.calls.push(link_call(calls + 10_000, now));
+                    if result.available <= now {
+                        lateness.push(now - result.available);
+                        let last_miss = result.last_miss.map(|t| seconds(t - result.ended));
+                        delay.record(last_miss, seconds(now - result.ended));
+                        result.ended = 0;
                     } else {
-                        want.in_vain = Some(now);
-                        let wait = want.tries.next_even(asking).expect("patience");
-                        want.ask_at = now + wait.as_secs();
+                        result.last_miss = Some(now);
+                        let wait = result.retries.next_even_delay(interval).expect("a retry");
+                        result.request_at = now + wait.as_secs();
                     }
                 }
-                wanted.retain(|want| want.ended > 0);
-                if wanted.is_empty() {
+                results.retain(|result| result.ended > 0);
+                if results.is_empty() {
                     break;
                 }
             }
-            let last = late.last().copied().unwrap();
-            late.sort_unstable();
-            let came = Came {
-                asks: asks as f64 / late.len() as f64,
-                mean: late.iter().sum::<u64>() as f64 / late.len() as f64,
-                p90: late[late.len() * 9 / 10],
-                last,
+            self.measure(calls, lateness)
+        }
+
+        fn measure(&self, calls: u64, mut lateness: Vec<u64>) -> Measured {
+            let last_lateness = lateness.last().copied().unwrap();
+            lateness.sort_unstable();
+            let measured = Measured {
+                calls_per_result: calls as f64 / lateness.len() as f64,
+                mean_lateness: lateness.iter().sum::<u64>() as f64 / lateness.len() as f64,
+                p90_lateness: lateness[lateness.len() * 9 / 10],
+                last_lateness,
             };
             println!(
-                "{} sessions of {} results, uploads of {:?} s, {} calls before: {:.1} asks a result, \
-                 {:.1} s late on average, p90 {} s, the last one {} s",
+                "{} sessions with {} results, uploads of {:?} s, {} earlier calls: {:.1} calls \
+                 per result, late by {:.1} s on average, p90 {} s, last result {} s",
                 self.sessions,
-                self.each,
+                self.results_per_session,
                 self.upload,
-                self.before,
-                came.asks,
-                came.mean,
-                came.p90,
-                came.last
+                self.calls_before,
+                measured.calls_per_result,
+                measured.mean_lateness,
+                measured.p90_lateness,
+                measured.last_lateness
             );
-            came
+            measured
         }
     }
 
-    const USUAL: World = World {
+    const USUAL: SimulatedRun = SimulatedRun {
         sessions: 300,
-        each: 1,
+        results_per_session: 1,
         upload: (2, 60),
-        before: 0,
+        calls_before: 0,
     };
 
     #[test]
-    fn few_results_are_had_within_seconds() {
-        let came = USUAL.play();
-        assert!(came.mean < 6.0 && came.p90 <= 11 && came.asks < 6.0);
+    fn few_results_are_requested_within_seconds_of_their_availability() {
+        let measured = USUAL.run();
+        assert!(measured.mean_lateness < 6.0 && measured.p90_lateness <= 11);
+        assert!(measured.calls_per_result < 6.0);
     }
 
     #[test]
-    fn many_results_are_had_as_soon_as_the_hours_calls_allow() {
-        let one = World {
+    fn many_results_are_requested_as_early_as_the_hourly_limit_allows() {
+        let one_each = SimulatedRun {
             sessions: 2_000,
             ..USUAL
         };
-        let came = one.play();
-        assert!(came.mean < 10.0 && came.p90 <= 20, "{}", came.mean);
-        let two = World { each: 2, ..one };
-        let came = two.play();
-        assert!(came.mean < 25.0 && came.p90 <= 45, "{}", came.mean);
-        assert!(came.last < 180, "it holds the end of the run back");
-        let spent = World {
-            before: 1_100,
+        let measured = one_each.run();
+        assert!(measured.mean_lateness < 10.0 && measured.p90_lateness <= 20);
+        let two_each = SimulatedRun {
+            results_per_session: 2,
+            ..one_each
+        };
+        let measured = two_each.run();
+        assert!(measured.mean_lateness < 25.0 && measured.p90_lateness <= 45);
+        assert!(measured.last_lateness < 180, "it delays the end of the run");
+        let after_other_calls = SimulatedRun {
+            calls_before: 1_100,
             ..USUAL
         };
-        let came = spent.play();
-        assert!(came.mean < 25.0 && came.p90 <= 45, "{}", came.mean);
+        let measured = after_other_calls.run();
+        assert!(measured.mean_lateness < 25.0 && measured.p90_lateness <= 45);
     }
 
     #[test]
-    fn where_uploads_are_quick_a_result_costs_one_call() {
-        let quick = World {
+    fn result_costs_one_call_if_uploads_are_quick() {
+        let quick = SimulatedRun {
             sessions: 2_000,
-            each: 2,
+            results_per_session: 2,
             upload: (1, 3),
-            before: 0,
+            calls_before: 0,
         };
-        let came = quick.play();
-        assert!(came.asks < 1.2 && came.mean < 8.0, "{}", came.mean);
+        let measured = quick.run();
+        assert!(measured.calls_per_result < 1.2 && measured.mean_lateness < 8.0);
     }
 
     #[test]
-    fn without_room_each_result_is_asked_for_once() {
-        let none = Room {
-            within: Duration::from_secs(3_600),
-            calls: 0,
-        };
-        let to_come = ToCome {
+    fn interval_grows_until_each_result_is_requested_once() {
+        let expected = ExpectedResults {
             queued: 10,
             later: 1_000,
-            a_minute: 10.0,
+            per_minute_max: 10.0,
         };
-        let s = |calls| step(&[Room { calls, ..none }], to_come, DELAY_USUAL).as_secs();
-        assert_eq!((s(0), s(610), s(1_220), s(100_000)), (60, 60, 20, 5));
+        let interval_s = |calls| {
+            let capacity = CallCapacity {
+                within: Duration::from_secs(3_600),
+                calls,
+            };
+            request_interval(&[capacity], expected, DELAY_INITIAL).as_secs()
+        };
+        let calls = [0, 610, 1_220, 100_000];
+        assert_eq!(calls.map(interval_s), [60, 60, 20, 5]);
     }
 }

@@ -1,5 +1,5 @@
-//! The lister: reads the list of actions, once or at every tick, keeps what it
-//! read, plans and feeds the queue.
+//! Poller: reads the list of actions, once or at every interval, stores the
+//! actions, plans their downloads and fills the queue.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
@@ -8,478 +8,483 @@ use std::time::Duration;
 use jiff::Timestamp;
 use url::Url;
 
-use crate::clock::Moment;
-use crate::fetch::collector::Run;
+use crate::clock::WallTime;
 use crate::fetch::plan;
-use crate::fetch::plan::{FirstAsk, Plan};
-use crate::fetch::retry::{Tries, Trouble};
+use crate::fetch::plan::{DownloadPlan, FirstRequest};
+use crate::fetch::session::CollectSession;
 use crate::service::api::CallError;
 use crate::service::list;
-use crate::service::list::{Known, PAGES_MAX, Page, Reach, Round};
-use crate::settings::is_on;
-use crate::{ApiCall, CollectError, CollectProgress, ResultSink, SinkError};
+use crate::service::list::{ActionPage, ListPass, ListWindow, ListedActions, PAGES_MAX};
+use crate::service::retry::{ErrorClass, RetryState};
+use crate::{ApiCall, CollectError, CollectProgress};
 use evidence::{Gap, GapReason, Origin};
 
-/// Rounds of one list while its pages keep bringing new ids.
-const ROUNDS_MAX: u32 = 40;
-/// Rounds without a new id after which a count is taken for wrong.
-const IDLE_ROUNDS_MAX: u32 = 3;
-/// A poll asks from so long before the oldest action not yet final.
-pub(crate) const LOOK_BACK: Duration = Duration::from_secs(600);
-/// A watch lists everything again after this long, service time: absence from
-/// one list proves nothing, and what was absent then may be old by now. What
-/// could not be had is asked for again then, too.
-const LIST_WHOLE_EVERY: Duration = Duration::from_secs(3_600);
+/// Passes over one list while its pages continue to show new ids.
+const PASSES_MAX: u32 = 40;
+/// Passes without a new id after which the service's count is taken for wrong.
+const IDLE_PASSES_MAX: u32 = 3;
+/// A list begins this long before the oldest action that may still change:
+/// new actions may stay invisible for minutes.
+pub(crate) const LIST_OVERLAP: Duration = Duration::from_secs(600);
+/// A watch reads the whole list again at this interval: an action that one
+/// list did not show may be older than the next list's beginning. Gaps that
+/// another attempt may fill are retried at the same time.
+///
+/// **Units**: service time.
+const FULL_LIST_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Lists and plans, once or at every tick.
-pub(crate) async fn feed(run: Arc<Run>) {
-    let fed = run.unless_halted(run.feed()).await;
-    if let Some(Err(error)) = fed {
-        run.fail(error);
+/// Polls until the source is finished, the single poll is done, or the session
+/// stops, and closes the queue.
+pub(crate) async fn run(session: Arc<CollectSession>) {
+    let mut poller = Poller {
+        session: &session,
+        listed: ListedActions::default(),
+    };
+    let ended = session.shutdown.unless_stopped(poller.run()).await;
+    if let Some(Err(error)) = ended {
+        session.shutdown.fail(error);
     }
-    // Nobody looks again: what is left now ends with the connection.
-    run.api.endless.set(false);
-    run.queue.close();
+    // No later poll would retry: from now on a lost connection ends the session.
+    session.api.retry_forever.set(false);
+    session.queue.close();
 }
 
-impl Run {
-    async fn feed(&self) -> Result<(), CollectError> {
-        let mut known = Known::default();
-        if let Some(fleet) = &self.fleet {
-            let ended = fleet.ended_actions().await?;
-            ended.into_iter().for_each(|action| known.recall(action));
-        }
-        let mut from = None;
-        let mut whole_at = Moment::default();
+struct Poller<'a> {
+    session: &'a CollectSession,
+    listed: ListedActions,
+}
+
+impl Poller<'_> {
+    async fn run(&mut self) -> Result<(), CollectError> {
+        let session = self.session;
+        let (clock, source) = (session.api.clock, &session.source);
+        self.insert_recorded_actions().await?;
+        let mut changed_since = None;
+        let mut full_list_at = WallTime::default();
         loop {
-            let next = self.next_poll();
-            let now = self.clock.now();
-            if now.since(whole_at) >= self.clock.real(LIST_WHOLE_EVERY) {
-                (from, whole_at) = (None, now);
-                self.give_second_chances();
+            let next_poll = self.next_poll();
+            let now = clock.now();
+            if now.since(full_list_at) >= clock.real(FULL_LIST_INTERVAL) {
+                (changed_since, full_list_at) = (None, now);
+                unclaim_retryable_gaps(session);
             }
-            // What ends during a tick may end after its plan was made.
-            let was_at_rest = self.is_at_rest();
-            let reach = self.reach(from, &known);
-            match self.tick(&mut known, reach).await {
-                Ok(_) if was_at_rest && self.is_at_rest() => {
-                    self.note_unknown(&known);
+            // A source that finishes during a poll may do so after its plan.
+            let was_finished = source.is_finished();
+            let window = source.next_window(changed_since, &self.listed);
+            match self.poll(window).await {
+                Ok(_) if was_finished && source.is_finished() => {
+                    self.report_unmatched();
                     return Ok(());
                 }
-                Ok(listed_at) => from = look_from(&known, listed_at).or(from),
-                Err(error) if self.settings.watch.is_some() && may_pass(&error) => {
-                    self.tally
-                        .notice(format!("{error}; the next poll tries again"));
+                Ok(listed_at) => {
+                    changed_since = next_list_start(&self.listed, listed_at).or(changed_since);
+                }
+                Err(error) if session.settings.watch.is_some() && is_transient(&error) => {
+                    let counters = &session.api.counters;
+                    counters.notify(format!("{error}; the next poll tries again"));
                 }
                 Err(error) => return Err(error),
             }
-            let Some(next) = next else {
-                self.look_for_missing(&mut known).await?;
-                self.note_unmatched(&known);
+            let Some(next_poll) = next_poll else {
+                self.poll_for_missing().await?;
+                self.report_unmatched();
                 return Ok(());
             };
-            self.tally.tell(CollectProgress::NextPoll {
-                at: next.timestamp(),
+            session.api.counters.emit(CollectProgress::NextPoll {
+                at: next_poll.timestamp(),
             });
-            self.clock.sleep_until(next).await;
+            clock.sleep_until(next_poll).await;
         }
     }
 
-    /// What could not be had is planned once more, unless that was done before
-    /// and it still waits for its turn.
-    fn give_second_chances(&self) {
-        let mut taken = self.lock_taken();
-        for key in self.tally.gaps_worth_retrying() {
-            if !self.queue.holds(key) {
-                taken.forget(key);
-            }
-        }
-    }
-
-    /// A fleet run needs what its own sessions need, and everybody's open ones.
-    fn reach(&self, from: Option<Timestamp>, known: &Known) -> Reach {
-        match &self.fleet {
-            None => Reach {
-                from,
-                with_open: false,
-            },
-            Some(fleet) => Reach {
-                from: fleet
-                    .look_from(known.open_since())
-                    .and_then(|from| from.checked_sub(LOOK_BACK).ok()),
-                with_open: true,
-            },
-        }
-    }
-
-    fn is_at_rest(&self) -> bool {
-        self.fleet.as_ref().is_some_and(|fleet| fleet.is_at_rest())
-    }
-
-    /// A session of the run that never came to be planned leaves it incomplete.
-    fn note_unknown(&self, known: &Known) {
-        let sessions = self.fleet.iter().flat_map(|fleet| fleet.sessions());
-        let unknown = sessions.filter(|id| known.get(*id).is_none());
-        let unmatched: Vec<_> = unknown.map(|id| id.to_string()).collect();
-        self.tally.count(|report| report.unmatched = unmatched);
-    }
-
-    /// A fresh action stays invisible for minutes: looks again for those asked
-    /// for by id, and where the service shows nothing at all.
-    async fn look_for_missing(&self, known: &mut Known) -> Result<(), CollectError> {
-        let mut tries = Tries::default();
-        while let Some(missing) = self.missing(known) {
-            let Some(wait) = tries.next(Trouble::NotFound) else {
-                self.tally.notice(missing);
-                return Ok(());
-            };
-            self.tally.tell(CollectProgress::Notice(format!(
-                "{missing}; a fresh one stays invisible for up to two minutes: looking again"
-            )));
-            self.clock.sleep(wait).await;
-            self.tick(known, Reach::default()).await?;
+    async fn insert_recorded_actions(&mut self) -> Result<(), CollectError> {
+        let source = self.session.source.clone();
+        let recorded = tokio::task::spawn_blocking(move || source.recorded_actions())
+            .await
+            .map_err(|e| CollectError::Worker(e.to_string()))?
+            .map_err(|error| CollectError::sink("read the recorded actions of the run", error))?;
+        for action in recorded {
+            self.listed.insert_recorded(action);
         }
         Ok(())
     }
 
-    /// What should have been listed and was not.
-    fn missing(&self, known: &Known) -> Option<String> {
-        let filter = &self.settings.filter;
-        if known.len() == 0 && filter.is_empty() {
-            return Some("the service lists no action at all".into());
-        }
-        let ids: Vec<_> = known.missing(&filter.actions).collect();
-        let first = ids.first()?;
-        let others = match ids.len() - 1 {
-            0 => String::new(),
-            n => format!(" and {n} others"),
-        };
-        Some(format!("the service does not list action {first}{others}"))
+    /// Time of the next poll; `None` for a single poll.
+    fn next_poll(&self) -> Option<WallTime> {
+        let clock = self.session.api.clock;
+        let interval = clock.real(self.session.settings.watch?);
+        Some(clock.now().after(interval))
     }
 
-    /// What was asked for by name and is not there is no clean end.
-    fn note_unmatched(&self, known: &Known) {
-        let filter = &self.settings.filter;
-        let idle = |device: &&String| !known.actions().any(|action| is_on(action, device));
-        let devices: Vec<String> = filter.devices.iter().filter(idle).cloned().collect();
-        for device in &devices {
-            self.tally
-                .notice(format!("no action listed on {device} matches the filter"));
+    /// Polls again while an action that should be listed is missing, for as
+    /// long as a new action may stay invisible.
+    async fn poll_for_missing(&mut self) -> Result<(), CollectError> {
+        let session = self.session;
+        let mut retries = RetryState::default();
+        while let Some(missing) = session.source.missing(&self.listed) {
+            let Some(delay) = retries.next_delay(ErrorClass::NotFound) else {
+                session.api.counters.notify(missing);
+                return Ok(());
+            };
+            session.api.counters.emit(CollectProgress::Notice(format!(
+                "{missing}; new actions stay invisible for up to two minutes, reading the list again"
+            )));
+            session.api.clock.sleep(delay).await;
+            self.poll(ListWindow::default()).await?;
         }
-        let actions = known.missing(&filter.actions).map(|id| id.to_string());
-        let unmatched: Vec<_> = devices.into_iter().chain(actions).collect();
-        if known.len() == 0 && !filter.is_empty() && unmatched.is_empty() {
-            self.tally.notice("no action listed matches the filter");
-        }
-        self.tally.count(|report| report.unmatched = unmatched);
+        Ok(())
     }
 
-    fn next_poll(&self) -> Option<Moment> {
-        let every = self.clock.real(self.settings.watch?);
-        Some(self.clock.now().after(every))
+    /// Reports devices and actions without a listed action. The collection is
+    /// incomplete then.
+    fn report_unmatched(&self) {
+        let unmatched = self.session.source.unmatched(&self.listed);
+        let counters = &self.session.api.counters;
+        for notice in unmatched.notices {
+            counters.notify(notice);
+        }
+        counters.update(|report| report.unmatched = unmatched.names);
     }
 
-    /// One look at the service: everything listed is kept, planned, queued.
-    /// Returns the service's clock when it began.
-    async fn tick(
-        &self,
-        known: &mut Known,
-        reach: Reach,
-    ) -> Result<Option<Timestamp>, CollectError> {
+    /// Reads the list once: all its actions are stored, planned and queued.
+    /// Returns the service's time at the beginning of the list.
+    async fn poll(&mut self, window: ListWindow) -> Result<Option<Timestamp>, CollectError> {
+        let session = self.session;
+        let began = session.api.clock.now();
         let mut listed_at = None;
-        let began = self.clock.now();
-        known.unreadable = 0;
-        for first in list::first_pages(&self.api.base, &self.settings.filter, reach) {
-            let date = self.read_list(&first, known).await?;
+        self.listed.unreadable = 0;
+        for first in list::first_page_urls(&session.api.base, &session.settings.filter, window) {
+            let date = self.read_list(&first).await?;
             listed_at = listed_at.or(date);
         }
-        if let Some(fleet) = &self.fleet {
-            fleet.listed(listed_at, began, self.clock.now());
-            // Found outside of lists, and perhaps over: no list need show them.
-            let found = fleet.take_found();
-            found.into_iter().for_each(|action| known.recall(action));
+        let now = session.api.clock.now();
+        // Actions found outside of lists may be final and appear in no list.
+        for action in session.source.list_completed(listed_at, began, now) {
+            self.listed.insert_recorded(action);
         }
-        self.note_unreadable(known.unreadable);
-        self.tally.count(|report| report.actions = known.len());
-        self.tally.tell(CollectProgress::Listed {
-            actions: known.len(),
-        });
-        let first_ask = self.first_ask(listed_at, began).await;
-        self.plan(known, first_ask).await?;
+        tracing::debug!(
+            actions = self.listed.len(),
+            unreadable = self.listed.unreadable,
+            duration_ms = now.since(began).as_millis() as u64,
+            "list read"
+        );
+        report_unreadable(session, self.listed.unreadable);
+        let actions = self.listed.len();
+        let counters = &session.api.counters;
+        counters.update(|report| report.actions = actions);
+        counters.emit(CollectProgress::Listed { actions });
+        let first_request = first_request(session, listed_at, began).await;
+        plan_downloads(session, &self.listed, first_request).await?;
         Ok(listed_at)
     }
 
-    /// Polls meet the same entries again: told when there are more than ever.
-    fn note_unreadable(&self, unreadable: u64) {
-        let mut is_news = false;
-        self.tally.count(|report| {
-            is_news = unreadable > report.unreadable;
-            report.unreadable = report.unreadable.max(unreadable);
-        });
-        if is_news {
-            self.tally.notice(format!(
-                "{unreadable} entries of the list describe no action, or one too large to keep, and are left out"
-            ));
-        }
-    }
-
-    /// Reads a list to its end, and again while pages that moved meanwhile may
-    /// hide actions: until the count is met, or nothing new comes. The rounds
-    /// after the first ask for an order, which is undocumented but holds pages
-    /// still where it is understood.
-    async fn read_list(
-        &self,
-        first: &Url,
-        known: &mut Known,
-    ) -> Result<Option<Timestamp>, CollectError> {
-        let mut round = Round::default();
+    /// Reads a list to its end. Pages that move while they are read can hide
+    /// actions, so a list of several pages is read again until the service's
+    /// count is reached or a pass shows nothing new. Later passes request an
+    /// order: this is undocumented, but keeps the pages stable if supported.
+    async fn read_list(&mut self, first: &Url) -> Result<Option<Timestamp>, CollectError> {
+        let mut pass = ListPass::default();
         let mut began = None;
-        let mut idle = 0;
-        let mut ordered = Some(list::in_order(first));
-        for nth in 0..ROUNDS_MAX {
-            let before = round.ids.len();
-            round.unreadable = 0;
+        let mut idle_passes = 0;
+        let mut ordered = Some(list::ordered_by_creation(first));
+        for nth in 0..PASSES_MAX {
+            let ids_before = pass.ids.len();
+            pass.unreadable = 0;
             let url = ordered.as_ref().filter(|_| nth > 0).unwrap_or(first);
-            let read = match self.read_pages(url, known, &mut round).await {
+            let summary = match self.read_pages(url, &mut pass).await {
                 Err(error) if url != first && is_bad_request(&error) => {
                     ordered = None;
                     continue;
                 }
-                read => read?,
+                summary => summary?,
             };
-            began = began.or(read.date);
-            let met = round.ids.len() as u64 + round.unreadable;
-            let all = read.count.is_some_and(|count| met >= count);
-            if read.pages <= 1 || all {
+            began = began.or(summary.date);
+            let entries = pass.ids.len() as u64 + pass.unreadable;
+            let is_complete = summary.count.is_some_and(|count| entries >= count);
+            if summary.pages <= 1 || is_complete {
                 break;
             }
-            idle = if round.ids.len() > before {
+            idle_passes = if pass.ids.len() > ids_before {
                 0
             } else {
-                idle + 1
+                idle_passes + 1
             };
-            if idle >= IDLE_ROUNDS_MAX || (read.count.is_none() && idle > 0) {
+            if idle_passes >= IDLE_PASSES_MAX || (summary.count.is_none() && idle_passes > 0) {
                 break;
             }
         }
-        known.unreadable += round.unreadable;
+        self.listed.unreadable += pass.unreadable;
         Ok(began)
     }
 
     async fn read_pages(
-        &self,
+        &mut self,
         first: &Url,
-        known: &mut Known,
-        round: &mut Round,
-    ) -> Result<Pages, CollectError> {
-        let mut pages = Pages::default();
+        pass: &mut ListPass,
+    ) -> Result<ListSummary, CollectError> {
+        let session = self.session;
+        let mut summary = ListSummary::default();
         let mut url = first.clone();
         let mut visited = HashSet::new();
         loop {
             visited.insert(url.clone());
-            let merge = |page: &Page<'_>| {
-                let is_ours = |id| self.fleet.as_ref().is_some_and(|fleet| fleet.owns(id));
-                let news = known.merge(page, &self.settings.filter, is_ours, round);
-                (news, page.next.clone(), page.count)
+            let merge = |page: &ActionPage<'_>| {
+                let is_owned = |id| session.source.owns(id);
+                let filter = &session.settings.filter;
+                let changes = self.listed.merge(page, filter, is_owned, pass);
+                (changes, page.next.clone(), page.count)
             };
-            let ((news, next, count), date) = self.read_page(&url, merge).await?;
-            pages.pages += 1;
-            pages.date = pages.date.or(date);
-            pages.count = count.or(pages.count);
-            if !news.seen.is_empty() {
-                let seen = news.seen;
-                self.with_vault("keep the actions as received", move |vault| {
-                    vault.note_actions(&seen)
-                })
-                .await?;
+            let ((changes, next, count), date) = read_page(session, &url, merge).await?;
+            summary.pages += 1;
+            summary.date = summary.date.or(date);
+            summary.count = count.or(summary.count);
+            if !changes.changed.is_empty() {
+                let changed = changes.changed;
+                session
+                    .sink
+                    .call("store the listed actions", move |sink| {
+                        sink.record_actions(&changed)
+                    })
+                    .await?;
             }
-            // Only what is kept counts: a kill must not lose what has ended.
-            if let Some(fleet) = &self.fleet {
-                let ours = news.meant.iter().filter_map(|id| known.get(*id));
-                fleet.saw(ours.chain(&news.others_open), self.clock.now());
-            }
-            let next = next.filter(|next| !next.is_empty());
-            let next = next.and_then(|next| list::next_page(&self.api.base, &next));
-            match follow(next, &visited) {
-                Follow::Page(next) => url = next,
-                Follow::End => break,
-                Follow::Cut => {
-                    self.tally.notice(format!(
-                        "a list goes on behind its page {PAGES_MAX}: what stands there is not looked at; narrow it down with --since"
+            // Only after they are stored: a killed process must not lose an
+            // action that the source takes for ended.
+            let selected = changes
+                .selected
+                .iter()
+                .filter_map(|id| self.listed.get(*id));
+            let mut seen = selected.chain(&changes.open_others);
+            session.source.seen(&mut seen, session.api.clock.now());
+            let next = next
+                .filter(|next| !next.is_empty())
+                .and_then(|next| list::next_page_url(&session.api.base, &next));
+            match next_page(next, &visited) {
+                NextPage::Url(next) => url = next,
+                NextPage::End => break,
+                NextPage::Truncated => {
+                    session.api.counters.notify(format!(
+                        "the list has more than {PAGES_MAX} pages; the rest was not read, narrow the list with --since"
                     ));
                     break;
                 }
             }
         }
-        Ok(pages)
-    }
-
-    /// One page, read once: its body is gone before what it brought is kept.
-    async fn read_page<R>(
-        &self,
-        url: &Url,
-        read: impl FnOnce(&Page<'_>) -> R,
-    ) -> Result<(R, Option<Timestamp>), CollectError> {
-        let mut tries = Tries::default();
-        loop {
-            let error = match self.api.page(url).await {
-                Ok(answer) => match Page::read(&answer.body) {
-                    Ok(page) => return Ok((read(&page), answer.date)),
-                    // A proxy's page, or a cut one: passes like a 5xx.
-                    Err(why) => CallError::Odd(why),
-                },
-                Err(error) => error,
-            };
-            let Some(trouble) = error.may_pass() else {
-                return Err(error.into_fatal(ApiCall::List, &self.api.host));
-            };
-            match tries.next(trouble) {
-                Some(wait) => self.clock.sleep(wait).await,
-                None => return Err(error.into_fatal(ApiCall::List, &self.api.host)),
-            }
-        }
-    }
-
-    /// A fleet run, which lists every few seconds, knows of commands before
-    /// their results are there.
-    async fn first_ask(&self, listed: Option<Timestamp>, now: Moment) -> Option<FirstAsk> {
-        let fleet = self.fleet.as_ref()?;
-        let rooms = self.api.budget.rooms(ApiCall::Link).await;
-        Some(FirstAsk {
-            after: fleet.pace_asking(&rooms, self.queue.left()),
-            listed: listed?,
-            now,
-            clock: self.clock,
-        })
-    }
-
-    /// Queues what can be fetched.
-    async fn plan(&self, known: &Known, first_ask: Option<FirstAsk>) -> Result<(), CollectError> {
-        let (indexes, again) = (self.settings.filter.indexes.clone(), self.settings.again);
-        let fleet = self.fleet.as_ref();
-        let is_unfinished = |id| fleet.is_some_and(|fleet| fleet.is_unfinished(id));
-        let actions = known.actions().filter(|action| !is_unfinished(action.id));
-        let actions: Vec<_> = actions.cloned().collect();
-        let taken = self.taken.clone();
-        let plan = self
-            .with_vault_once("look up what is sealed", move |vault| {
-                let mut plan = Plan {
-                    first_ask,
-                    indexes,
-                    again,
-                    ..Plan::default()
-                };
-                for action in &actions {
-                    // For one action at a time: slots leave results meanwhile.
-                    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-                    plan.add(action, &mut taken, |key| vault.standing(key))?;
-                }
-                Ok(plan)
-            })
-            .await?;
-        self.note_never(&plan).await?;
-        self.tally.count(|report| {
-            report.already_there += plan.already_there;
-            report.pending = plan.pending;
-        });
-        for key in &plan.known_gaps {
-            self.tally.known_gap(*key, GapReason::NeverProduced);
-        }
-        self.tally.tell(CollectProgress::Planned {
-            results: plan.wants.len() as u64,
-            already_there: plan.already_there,
-        });
-        self.queue.add(plan.wants);
-        Ok(())
-    }
-
-    async fn with_vault_once<R: Send + 'static>(
-        &self,
-        doing: &'static str,
-        verb: impl FnOnce(&dyn ResultSink) -> Result<R, SinkError> + Send + 'static,
-    ) -> Result<R, CollectError> {
-        let vault = self.vault.clone();
-        tokio::task::spawn_blocking(move || verb(vault.as_ref()))
-            .await
-            .map_err(|e| CollectError::Worker(e.to_string()))?
-            .map_err(|error| CollectError::vault(doing, error))
-    }
-
-    async fn note_never(&self, plan: &Plan) -> Result<(), CollectError> {
-        let now = self.clock.stamp();
-        let gaps: Vec<Gap> = plan
-            .never
-            .iter()
-            .filter_map(|(action, place)| {
-                let command = action.commands.get(*place)?;
-                let origin = Origin::Api {
-                    host: self.api.host.clone(),
-                };
-                Some(Gap {
-                    key: action.key(command),
-                    reason: GapReason::NeverProduced,
-                    detail: plan::never_detail(action, command),
-                    noted_at: now.clone(),
-                    facts: action.facts(command, origin),
-                })
-            })
-            .collect();
-        if gaps.is_empty() {
-            return Ok(());
-        }
-        let keys: Vec<_> = gaps.iter().map(|gap| gap.key).collect();
-        self.with_vault("note gaps", move |vault| vault.note_gaps(&gaps))
-            .await?;
-        for key in keys {
-            self.tally.gap(key, GapReason::NeverProduced);
-        }
-        Ok(())
+        Ok(summary)
     }
 }
 
+/// Reads one page and returns what `parse` makes of it, so that the body is
+/// freed before the actions are stored.
+async fn read_page<R>(
+    session: &CollectSession,
+    url: &Url,
+    parse: impl FnOnce(&ActionPage<'_>) -> R,
+) -> Result<(R, Option<Timestamp>), CollectError> {
+    let mut retries = RetryState::default();
+    loop {
+        let error = match session.api.fetch_page(url).await {
+            Ok(response) => match ActionPage::parse(&response.body) {
+                Ok(page) => return Ok((parse(&page), response.date)),
+                // An error page of a proxy, or a truncated page: retried like
+                // a server error.
+                Err(why) => CallError::Unexpected(why),
+            },
+            Err(error) => error,
+        };
+        match error
+            .error_class()
+            .and_then(|class| retries.next_delay(class))
+        {
+            Some(delay) => session.api.clock.sleep(delay).await,
+            None => return Err(error.into_fatal(ApiCall::List, &session.api.host)),
+        }
+    }
+}
+
+/// Notifies the user of unreadable entries when there are more than before:
+/// later polls read the same entries again.
+fn report_unreadable(session: &CollectSession, unreadable: u64) {
+    let mut is_new = false;
+    session.api.counters.update(|report| {
+        is_new = unreadable > report.unreadable;
+        report.unreadable = report.unreadable.max(unreadable);
+    });
+    if is_new {
+        session.api.counters.notify(format!(
+            "{unreadable} entries of the list skipped: they describe no action, or one too large to store"
+        ));
+    }
+}
+
+/// Time of the first request for each result, if the source knows which
+/// results to expect: its lists show a command before its result is available.
+async fn first_request(
+    session: &CollectSession,
+    listed: Option<Timestamp>,
+    now: WallTime,
+) -> Option<FirstRequest> {
+    let expected = session.source.expected_results(session.queue.len())?;
+    let capacities = session.api.rate_limiter.capacities(ApiCall::Link).await;
+    let delay = session.pacing.update(&capacities, expected);
+    Some(FirstRequest {
+        delay,
+        listed: listed?,
+        now,
+        clock: session.api.clock,
+    })
+}
+
+/// Lets the next plan retry gaps that another attempt may fill, except those
+/// that still wait in the queue for an earlier retry.
+fn unclaim_retryable_gaps(session: &CollectSession) {
+    let mut claimed = session.lock_claimed();
+    for key in session.api.counters.retryable_gaps() {
+        if !session.queue.contains(key) {
+            claimed.unclaim(key);
+        }
+    }
+}
+
+/// Plans the listed actions and queues the results that can be downloaded.
+async fn plan_downloads(
+    session: &CollectSession,
+    listed: &ListedActions,
+    first_request: Option<FirstRequest>,
+) -> Result<(), CollectError> {
+    let mut plan = DownloadPlan {
+        first_request,
+        indexes: session.settings.filter.indexes.clone(),
+        redownload: session.settings.redownload,
+        ..DownloadPlan::default()
+    };
+    let actions: Vec<_> = listed
+        .actions()
+        .filter(|action| !session.source.is_deferred(action.id))
+        .cloned()
+        .collect();
+    let claimed = session.claimed.clone();
+    let planning = session
+        .sink
+        .call_once("look up the stored results", move |sink| {
+            for action in &actions {
+                // Locked for one action at a time: workers release results
+                // meanwhile.
+                let mut claimed = claimed.lock().unwrap_or_else(PoisonError::into_inner);
+                plan.add(action, &mut claimed, |key| sink.stored_state(key))?;
+            }
+            Ok(plan)
+        });
+    let plan = planning.await?;
+    record_never_produced(session, &plan).await?;
+    let counters = &session.api.counters;
+    counters.update(|report| {
+        report.already_there += plan.already_there;
+        report.pending = plan.unfinished;
+    });
+    for key in &plan.known_gaps {
+        counters.record_known_gap(*key, GapReason::NeverProduced);
+    }
+    let results = plan.downloads.len() as u64;
+    tracing::debug!(
+        results,
+        already_there = plan.already_there,
+        unfinished = plan.unfinished,
+        "downloads planned"
+    );
+    counters.emit(CollectProgress::Planned {
+        results,
+        already_there: plan.already_there,
+    });
+    session.queue.add(plan.downloads);
+    Ok(())
+}
+
+/// Records gaps for commands that ended without a result.
+async fn record_never_produced(
+    session: &CollectSession,
+    plan: &DownloadPlan,
+) -> Result<(), CollectError> {
+    let now = session.api.clock.stamp();
+    let gaps: Vec<Gap> = plan
+        .never
+        .iter()
+        .filter_map(|(action, position)| {
+            let command = action.commands.get(*position)?;
+            let origin = Origin::Api {
+                host: session.api.host.clone(),
+            };
+            Some(Gap {
+                key: action.key(command),
+                reason: GapReason::NeverProduced,
+                detail: plan::never_detail(action, command),
+                noted_at: now.clone(),
+                facts: action.facts(command, origin),
+            })
+        })
+        .collect();
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<_> = gaps.iter().map(|gap| gap.key).collect();
+    session
+        .sink
+        .call("record gaps", move |sink| sink.record_gaps(&gaps))
+        .await?;
+    for key in keys {
+        session
+            .api
+            .counters
+            .record_gap(key, GapReason::NeverProduced);
+    }
+    Ok(())
+}
+
+/// One pass over the pages of a list.
 #[derive(Default)]
-struct Pages {
+struct ListSummary {
     pages: u32,
     count: Option<u64>,
     date: Option<Timestamp>,
 }
 
-/// Where a list goes on.
+/// Continuation of a list.
 #[derive(Debug, PartialEq, Eq)]
-enum Follow {
-    Page(Url),
+enum NextPage {
+    Url(Url),
     /// No further page, or one that was read before.
     End,
-    /// There is more, and it is not followed.
-    Cut,
+    /// There is a further page beyond the limit.
+    Truncated,
 }
 
-fn follow(next: Option<Url>, visited: &HashSet<Url>) -> Follow {
+fn next_page(next: Option<Url>, visited: &HashSet<Url>) -> NextPage {
     match next {
-        Some(next) if visited.contains(&next) => Follow::End,
-        Some(_) if visited.len() >= PAGES_MAX => Follow::Cut,
-        Some(next) => Follow::Page(next),
-        None => Follow::End,
+        Some(next) if visited.contains(&next) => NextPage::End,
+        Some(_) if visited.len() >= PAGES_MAX => NextPage::Truncated,
+        Some(next) => NextPage::Url(next),
+        None => NextPage::End,
     }
 }
 
-/// The next poll's beginning: a while before the oldest action that may still
-/// change, and before the last list, since what was created then may not have
-/// been visible.
-fn look_from(known: &Known, listed_at: Option<Timestamp>) -> Option<Timestamp> {
+/// Beginning of the next list: before the oldest action that may still change,
+/// and before the last list, because actions created then may not have been
+/// visible.
+fn next_list_start(listed: &ListedActions, listed_at: Option<Timestamp>) -> Option<Timestamp> {
     let listed_at = listed_at?;
-    let oldest = known.oldest_open().map_or(listed_at, |t| t.min(listed_at));
-    oldest.checked_sub(LOOK_BACK).ok()
+    let oldest = listed
+        .oldest_open()
+        .map_or(listed_at, |oldest| oldest.min(listed_at));
+    oldest.checked_sub(LIST_OVERLAP).ok()
 }
 
 fn is_bad_request(error: &CollectError) -> bool {
     matches!(error, CollectError::Service { service, .. } if service.status == 400)
 }
 
-/// Whether a watch outlives it.
-fn may_pass(error: &CollectError) -> bool {
+/// Whether a watch continues after this error.
+fn is_transient(error: &CollectError) -> bool {
     match error {
-        CollectError::Transport { .. } | CollectError::Answer { .. } => true,
+        CollectError::Transport { .. } | CollectError::Response { .. } => true,
         CollectError::Service { service, .. } => service.status >= 500 || service.status == 429,
         _ => false,
     }
@@ -490,80 +495,83 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::fetch::collector::tests::{Bare, action, known, still};
+    use crate::fetch::session::tests::{EmptySink, action, idle_session, listed};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_a_slot_leaves_during_a_plan_is_planned_again() {
+    async fn result_released_during_planning_is_planned_again() {
         let state = tempfile::tempdir().unwrap();
-        let (stranger, (entered, is_in), (open, gate)) =
-            (action(2).id, mpsc::channel(), mpsc::channel());
-        let gate = std::sync::Mutex::new(gate);
-        let vault = Bare {
-            at_gate: Some(Box::new(move |key| {
-                if key.action == stranger {
+        let blocked_action = action(2).id;
+        let (entered, has_entered) = mpsc::channel();
+        let (unblock, unblocked) = mpsc::channel();
+        let unblocked = std::sync::Mutex::new(unblocked);
+        let sink = EmptySink {
+            on_stored_state: Some(Box::new(move |key| {
+                if key.action == blocked_action {
                     entered.send(()).unwrap();
-                    gate.lock().unwrap().recv().unwrap();
+                    unblocked.lock().unwrap().recv().unwrap();
                 }
             })),
-            ..Bare::default()
+            ..EmptySink::default()
         };
-        let run = still(Arc::new(vault), state.path()).await;
-        run.plan(&known(&[action(1)]), None).await.unwrap();
-        let want = run.queue.take().await.unwrap();
-        let key = want.key();
-        let both = known(&[action(1), action(2)]);
+        let session = idle_session(Arc::new(sink), state.path()).await;
+        plan_downloads(&session, &listed(&[action(1)]), None)
+            .await
+            .unwrap();
+        let pending = session.queue.take().await.unwrap();
+        let key = pending.key();
+        let both = listed(&[action(1), action(2)]);
         let planning = tokio::spawn({
-            let run = run.clone();
+            let session = session.clone();
             async move {
-                run.plan(&both, None).await.unwrap();
+                plan_downloads(&session, &both, None).await.unwrap();
                 both
             }
         });
-        is_in.recv().unwrap();
-        let leaving = std::thread::spawn({
-            let run = run.clone();
-            move || run.leave(&want)
+        has_entered.recv().unwrap();
+        let releasing = std::thread::spawn({
+            let session = session.clone();
+            move || session.release(&pending)
         });
-        // Time to come in between, where it can.
+        // Gives the release time to run during the plan, if it can.
         std::thread::sleep(Duration::from_millis(100));
-        open.send(()).unwrap();
-        leaving.join().unwrap();
+        unblock.send(()).unwrap();
+        releasing.join().unwrap();
         let both = planning.await.unwrap();
-        run.plan(&both, None).await.unwrap();
-        assert!(run.queue.holds(key));
-        assert_eq!(run.lock_taken().left(), 0);
+        plan_downloads(&session, &both, None).await.unwrap();
+        assert!(session.queue.contains(key));
+        assert_eq!(session.lock_claimed().released(), 0);
     }
 
     #[tokio::test]
-    async fn a_gap_that_waits_for_its_second_turn_is_not_planned_a_third_time() {
+    async fn queued_gap_is_not_unclaimed_until_it_is_completed() {
         let state = tempfile::tempdir().unwrap();
-        let run = still(Arc::new(Bare::default()), state.path()).await;
-        let known = known(&[action(1)]);
-        run.plan(&known, None).await.unwrap();
-        let key = run.queue.take().await.unwrap().key();
-        run.tally.gap(key, GapReason::Unreachable);
-        run.give_second_chances();
-        assert!(run.lock_taken().holds(key), "a slot is at it");
-        run.queue.settle(key);
-        run.give_second_chances();
-        assert!(!run.lock_taken().holds(key));
-        run.plan(&known, None).await.unwrap();
-        assert!(run.queue.holds(key));
+        let session = idle_session(Arc::new(EmptySink::default()), state.path()).await;
+        let listed = listed(&[action(1)]);
+        plan_downloads(&session, &listed, None).await.unwrap();
+        let key = session.queue.take().await.unwrap().key();
+        session.api.counters.record_gap(key, GapReason::Unreachable);
+        unclaim_retryable_gaps(&session);
+        assert!(session.lock_claimed().contains(key), "a worker has it");
+        session.queue.complete(key);
+        unclaim_retryable_gaps(&session);
+        assert!(!session.lock_claimed().contains(key));
+        plan_downloads(&session, &listed, None).await.unwrap();
+        assert!(session.queue.contains(key));
     }
 
     #[test]
-    fn a_list_that_does_not_end_is_cut_and_not_taken_for_whole() {
+    fn list_beyond_the_page_limit_is_truncated() {
         let page = |n: usize| Url::parse(&format!("http://h/?skip={n}")).unwrap();
         let visited: HashSet<Url> = (1..PAGES_MAX).map(page).collect();
-        assert_eq!(follow(None, &visited), Follow::End);
-        assert_eq!(follow(Some(page(7)), &visited), Follow::End);
-        let next = Some(page(PAGES_MAX));
+        assert_eq!(next_page(None, &visited), NextPage::End);
+        assert_eq!(next_page(Some(page(7)), &visited), NextPage::End);
+        let next = page(PAGES_MAX);
         assert_eq!(
-            follow(next.clone(), &visited),
-            Follow::Page(page(PAGES_MAX))
+            next_page(Some(next.clone()), &visited),
+            NextPage::Url(next.clone())
         );
         let full = visited.into_iter().chain([page(0)]).collect();
-        assert_eq!(follow(next, &full), Follow::Cut);
-        assert_eq!(follow(None, &full), Follow::End);
+        assert_eq!(next_page(Some(next), &full), NextPage::Truncated);
+        assert_eq!(next_page(None, &full), NextPage::End);
     }
 }

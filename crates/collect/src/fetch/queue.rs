@@ -1,62 +1,65 @@
-//! The results still wanted, in order, and those that wait for their next try.
+//! Download queue: the results to download, in order, and those that wait for
+//! their next attempt.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::clock::{Clock, Moment};
-use crate::fetch::retry::Tries;
+use crate::clock::{Clock, WallTime};
 use crate::service::package;
+use crate::service::retry::RetryState;
 use evidence::{Action, Command, Facts, GapReason, Origin, ResultKey, ResultKind};
 
-/// Place in the order: see [`super::plan`].
+/// Position in the download order: see [`super::plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank {
+pub(crate) struct DownloadRank {
     pub failed_before: bool,
+    /// **Units**: nanoseconds since 1970.
     pub time: i64,
     pub key: ResultKey,
 }
 
-/// A result to be fetched.
+/// A result to download.
 #[derive(Debug)]
-pub(crate) struct Want {
+pub(crate) struct PendingResult {
     action: Arc<Action>,
-    /// Position in the action's list of commands.
-    place: usize,
-    rank: Rank,
-    /// What the vault has noted about it already.
+    /// Position of the command in the action.
+    position: usize,
+    rank: DownloadRank,
+    /// Reason of the gap that the sink has recorded for this result.
     pub known_gap: Option<GapReason>,
-    pub tries: Tries,
-    /// When its command ended, where that is known and nothing was learned
-    /// from it yet.
-    pub ended: Option<Moment>,
-    /// Asked for last, and it was not there.
-    pub in_vain: Option<Moment>,
-    /// The first ask waits until then.
-    pub not_before: Option<Moment>,
+    pub retries: RetryState,
+    /// End of the command, if it is known and was not yet used to learn how
+    /// long results take.
+    pub ended: Option<WallTime>,
+    /// Time of the last request that found the result not ready.
+    pub last_miss: Option<WallTime>,
+    /// Time of the first request.
+    pub not_before: Option<WallTime>,
 }
 
-impl Want {
+impl PendingResult {
     pub fn new(
         action: Arc<Action>,
-        place: usize,
-        rank: Rank,
+        position: usize,
+        rank: DownloadRank,
         known_gap: Option<GapReason>,
     ) -> Self {
         Self {
             action,
-            place,
+            position,
             rank,
             known_gap,
-            tries: Tries::default(),
+            retries: RetryState::default(),
             ended: None,
-            in_vain: None,
+            last_miss: None,
             not_before: None,
         }
     }
 
-    pub fn that_ended(self, ended: Moment, not_before: Moment) -> Self {
+    /// Sets the end of the command and the time of the first request.
+    pub fn with_end(self, ended: WallTime, not_before: WallTime) -> Self {
         Self {
             ended: Some(ended),
             not_before: Some(not_before),
@@ -73,7 +76,7 @@ impl Want {
     }
 
     pub fn command(&self) -> Option<&Command> {
-        self.action.commands.get(self.place)
+        self.action.commands.get(self.position)
     }
 
     pub fn is_completed(&self) -> bool {
@@ -90,41 +93,43 @@ impl Want {
     }
 }
 
-/// Shared by the lister, which adds, and the slots, which take. Of each result
-/// there is one want at most: two slots at one download would meet in the vault.
-pub(crate) struct Queue {
-    state: Mutex<State>,
+/// Download queue, filled by the poller and emptied by the workers.
+///
+/// **Invariant**: it contains a result once at most, because two workers must
+/// not download the same result into the sink.
+pub(crate) struct DownloadQueue {
+    state: Mutex<QueueState>,
     changed: Notify,
     clock: Clock,
 }
 
 #[derive(Default)]
-struct State {
-    ready: BTreeMap<Rank, Want>,
-    /// Not before: in order of time, then of arrival.
-    later: BTreeMap<(Moment, u64), Want>,
+struct QueueState {
+    ready: BTreeMap<DownloadRank, PendingResult>,
+    /// Results that wait for a time, in order of that time and then of arrival.
+    scheduled: BTreeMap<(WallTime, u64), PendingResult>,
     arrivals: u64,
-    /// Not settled: ready, to be taken later, or taken.
-    held: HashSet<ResultKey>,
-    /// Nothing more will be added from outside.
-    closed: bool,
+    /// Results that are ready, scheduled or taken by a worker.
+    incomplete: HashSet<ResultKey>,
+    /// The poller adds no more results.
+    is_closed: bool,
 }
 
-impl State {
-    fn put_off(&mut self, want: Want, not_before: Moment) {
+impl QueueState {
+    fn schedule(&mut self, pending: PendingResult, not_before: WallTime) {
         self.arrivals += 1;
-        self.later.insert((not_before, self.arrivals), want);
+        self.scheduled.insert((not_before, self.arrivals), pending);
     }
 }
 
-enum Next {
-    Take(Box<Want>),
-    WaitUntil(Moment),
-    Wait,
+enum QueueStep {
+    Take(Box<PendingResult>),
+    WaitUntil(WallTime),
+    WaitForChange,
     End,
 }
 
-impl Queue {
+impl DownloadQueue {
     pub fn new(clock: Clock) -> Self {
         Self {
             state: Mutex::default(),
@@ -133,14 +138,14 @@ impl Queue {
         }
     }
 
-    /// A result that is held already is not added once more.
-    pub fn add(&self, wants: Vec<Want>) {
+    /// Adds results. Those that the queue already contains are ignored.
+    pub fn add(&self, results: Vec<PendingResult>) {
         let mut state = self.lock();
-        for want in wants {
-            if state.held.insert(want.key()) {
-                match want.not_before {
-                    Some(at) => state.put_off(want, at),
-                    None => drop(state.ready.insert(want.rank, want)),
+        for pending in results {
+            if state.incomplete.insert(pending.key()) {
+                match pending.not_before {
+                    Some(at) => state.schedule(pending, at),
+                    None => drop(state.ready.insert(pending.rank, pending)),
                 }
             }
         }
@@ -148,50 +153,50 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
-    /// Puts a taken want back, to be taken again at `not_before`.
-    pub fn put_back(&self, want: Want, not_before: Moment) {
-        self.lock().put_off(want, not_before);
+    /// Puts a taken result back until `not_before`.
+    pub fn requeue(&self, pending: PendingResult, not_before: WallTime) {
+        self.lock().schedule(pending, not_before);
         self.changed.notify_waiters();
     }
 
-    /// A taken want is settled, one way or another.
-    pub fn settle(&self, key: ResultKey) {
-        self.lock().held.remove(&key);
+    /// Removes a taken result: it is sealed, a gap, or left to a later plan.
+    pub fn complete(&self, key: ResultKey) {
+        self.lock().incomplete.remove(&key);
         self.changed.notify_waiters();
     }
 
-    /// Whether a result waits or is being fetched.
-    pub fn holds(&self, key: ResultKey) -> bool {
-        self.lock().held.contains(&key)
+    /// Whether a result waits or is being downloaded.
+    pub fn contains(&self, key: ResultKey) -> bool {
+        self.lock().incomplete.contains(&key)
     }
 
-    /// Once what is in it is settled, takers are sent home.
+    /// Ends the queue once its results are complete.
     pub fn close(&self) {
-        self.lock().closed = true;
+        self.lock().is_closed = true;
         self.changed.notify_waiters();
     }
 
-    /// Nothing more is added from outside.
     pub fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.lock().is_closed
     }
 
-    /// Wants not settled.
-    pub fn left(&self) -> u64 {
-        self.lock().held.len() as u64
+    /// Number of incomplete results.
+    pub fn len(&self) -> u64 {
+        self.lock().incomplete.len() as u64
     }
 
-    /// The next want whose time has come; `None` when all is done.
-    pub async fn take(&self) -> Option<Want> {
+    /// Takes the next result when its time has come; `None` when the queue has
+    /// ended.
+    pub async fn take(&self) -> Option<PendingResult> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match self.next() {
-                Next::Take(want) => return Some(*want),
-                Next::End => return None,
-                Next::Wait => changed.await,
-                Next::WaitUntil(at) => {
+            match self.next_step() {
+                QueueStep::Take(pending) => return Some(*pending),
+                QueueStep::End => return None,
+                QueueStep::WaitForChange => changed.await,
+                QueueStep::WaitUntil(at) => {
                     tokio::select! {
                         () = changed => {}
                         () = self.clock.sleep_until(at) => {}
@@ -201,65 +206,65 @@ impl Queue {
         }
     }
 
-    fn next(&self) -> Next {
+    fn next_step(&self) -> QueueStep {
         let now = self.clock.now();
         let mut state = self.lock();
-        while let Some(entry) = state.later.first_entry() {
+        while let Some(entry) = state.scheduled.first_entry() {
             if entry.key().0 > now {
                 break;
             }
-            let want = entry.remove();
-            state.ready.insert(want.rank, want);
+            let pending = entry.remove();
+            state.ready.insert(pending.rank, pending);
         }
-        if let Some((_, want)) = state.ready.pop_first() {
-            return Next::Take(Box::new(want));
+        if let Some((_, pending)) = state.ready.pop_first() {
+            return QueueStep::Take(Box::new(pending));
         }
-        match state.later.first_key_value() {
-            Some(((at, _), _)) => Next::WaitUntil(*at),
-            None if state.closed && state.held.is_empty() => Next::End,
-            None => Next::Wait,
+        match state.scheduled.first_key_value() {
+            Some(((at, _), _)) => QueueStep::WaitUntil(*at),
+            None if state.is_closed && state.incomplete.is_empty() => QueueStep::End,
+            None => QueueStep::WaitForChange,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn want(time: i64) -> Want {
+    fn pending(time: i64) -> PendingResult {
         let json = serde_json::json!({"id": "5382f7ea-7557-4ab7-9782-d50480024a4e",
             "commands": [{"command": {"type": "GetFile"}}]});
         let action = Arc::new(Action::from_value(&json).unwrap());
-        let rank = Rank {
+        let rank = DownloadRank {
             failed_before: false,
             time,
             key: action.key(&action.commands[0]),
         };
-        Want::new(action, 0, rank, None)
+        PendingResult::new(action, 0, rank, None)
     }
 
     #[tokio::test]
-    async fn a_result_is_held_once_from_its_adding_to_its_settling() {
-        let queue = Queue::new(Clock::new(1.0));
-        let key = want(1).key();
-        queue.add(vec![want(1), want(2)]);
-        assert_eq!(queue.left(), 1);
+    async fn queue_contains_a_result_once_until_it_is_completed() {
+        let clock = Clock::new(1.0);
+        let queue = DownloadQueue::new(clock);
+        let key = pending(1).key();
+        queue.add(vec![pending(1), pending(2)]);
+        assert_eq!(queue.len(), 1);
         let taken = queue.take().await.unwrap();
-        queue.add(vec![want(3)]);
-        assert!(queue.holds(key) && queue.left() == 1);
-        let later = Clock::new(1.0)
-            .now()
-            .after(std::time::Duration::from_secs(600));
-        queue.put_back(taken, later);
-        queue.add(vec![want(4)]);
-        assert!(queue.lock().ready.is_empty() && queue.holds(key));
-        queue.settle(key);
-        assert!(!queue.holds(key));
-        queue.add(vec![want(5)]);
+        queue.add(vec![pending(3)]);
+        assert!(queue.contains(key) && queue.len() == 1);
+        queue.requeue(taken, clock.now().after(Duration::from_secs(600)));
+        queue.add(vec![pending(4)]);
+        assert!(queue.lock().ready.is_empty() && queue.contains(key));
+        queue.complete(key);
+        assert!(!queue.contains(key));
+        queue.add(vec![pending(5)]);
         assert_eq!(queue.lock().ready.len(), 1);
     }
 }

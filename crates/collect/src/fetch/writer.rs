@@ -1,165 +1,179 @@
-//! The blocking half of a download: one worker thread that owns the vault's
-//! [`BodySink`] and is fed over a bounded channel. When the channel closes it
-//! lets go of the body, which stays where it is for the next try.
+//! Blocking half of a download: a writer thread owns the [`BodySink`] and is
+//! fed through a bounded channel. When the channel closes, the thread drops the
+//! body, which keeps its bytes for the next attempt.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::{BodySink, ResultSink, Sealed, SinkError};
+use crate::{BodySink, ResultSink, SealOutcome, SinkError};
 use evidence::{Facts, ResultKey, Time};
 
-/// Chunks on their way to the writer. The HTTP client hands out up to 400 KiB
-/// at a time, so a slot holds 2 MiB at most.
+/// Chunks on their way to the writer. The HTTP client produces chunks of up to
+/// 400 KiB, so a worker buffers 2 MiB at most.
 const CHUNKS_MAX: usize = 4;
 
-/// What must hold before a body becomes evidence.
-pub(crate) struct Terms {
+/// Requirements that a body must meet to be sealed, and its facts.
+pub(crate) struct SealRequest {
     pub facts: Facts,
     pub collected_at: Time,
+    /// Length given by the server.
     pub total: Option<u64>,
+    /// MD5 given by the server.
     pub md5: Option<[u8; 16]>,
 }
 
-enum Order {
+enum WriteCommand {
     Begin {
         etag: Option<String>,
         total: Option<u64>,
     },
-    Bytes(Bytes),
+    Append(Bytes),
     Restart,
-    Seal(Box<Terms>),
+    Seal(Box<SealRequest>),
 }
 
-/// How a writer's work ended.
+/// Outcome of a writer thread.
 #[derive(Debug)]
-pub(crate) enum End {
-    Sealed(Sealed),
-    /// The terms did not hold; the bytes are forgotten.
+pub(crate) enum WriteResult {
+    Sealed(SealOutcome),
+    /// The body did not meet the requirements; its bytes were discarded.
     Damaged(String),
-    /// Let go before its end.
-    Left,
+    /// The channel was closed before the body was complete.
+    Partial,
 }
 
-/// The writer's thread is gone; [`Writer::end`] says why.
-pub(crate) struct Gone;
-
-pub(crate) struct Writer {
-    orders: mpsc::Sender<Order>,
-    end: JoinHandle<Result<End, SinkError>>,
+/// End of a writer thread.
+pub(crate) enum WriterEnd {
+    Finished(WriteResult),
+    Failed(SinkError),
 }
 
-/// What an earlier try left.
-pub(crate) struct Opened {
-    pub writer: Writer,
+/// The writer thread has ended; [`BodyWriter::close`] returns the reason.
+#[derive(Debug)]
+pub(crate) struct WriterClosed;
+
+/// Handle to a writer thread.
+pub(crate) struct BodyWriter {
+    commands: mpsc::Sender<WriteCommand>,
+    thread: JoinHandle<Result<WriteResult, SinkError>>,
+}
+
+/// A writer, and what an earlier attempt left of the body.
+pub(crate) struct OpenedWriter {
+    pub writer: BodyWriter,
     pub offset: u64,
     pub etag: Option<String>,
 }
 
-impl Writer {
-    /// `alive` is held until the thread has let go of the vault.
+impl BodyWriter {
+    /// Starts a writer thread. The thread owns `guard` until it has released
+    /// the sink.
     pub async fn open(
-        vault: Arc<dyn ResultSink>,
+        sink: Arc<dyn ResultSink>,
         key: ResultKey,
         facts: Facts,
-        alive: mpsc::Sender<()>,
-    ) -> Result<Opened, Ended> {
-        let (orders, inbox) = mpsc::channel(CHUNKS_MAX);
-        let (tell, told) = oneshot::channel();
-        let end = tokio::task::spawn_blocking(move || {
-            let _alive = alive;
-            let download = vault.download(key, facts)?;
-            // Nobody listens where the run was stopped meanwhile.
-            let _ = tell.send((download.offset(), download.etag()));
-            obey(download, inbox)
+        guard: mpsc::Sender<()>,
+    ) -> Result<OpenedWriter, WriterEnd> {
+        let (commands, received) = mpsc::channel(CHUNKS_MAX);
+        let (opened_sender, opened) = oneshot::channel();
+        let thread = tokio::task::spawn_blocking(move || {
+            let _guard = guard;
+            let body = sink.download(key, facts)?;
+            // The receiver is gone if the session was stopped meanwhile.
+            let _ = opened_sender.send((body.offset(), body.etag()));
+            run_commands(body, received)
         });
-        let writer = Self { orders, end };
-        match told.await {
-            Ok((offset, etag)) => Ok(Opened {
+        let writer = Self { commands, thread };
+        match opened.await {
+            Ok((offset, etag)) => Ok(OpenedWriter {
                 writer,
                 offset,
                 etag,
             }),
-            Err(_) => Err(writer.end().await),
+            Err(_) => Err(writer.close().await),
         }
     }
 
-    pub async fn begin(&self, etag: Option<String>, total: Option<u64>) -> Result<(), Gone> {
-        self.order(Order::Begin { etag, total }).await
+    pub async fn begin(
+        &self,
+        etag: Option<String>,
+        total: Option<u64>,
+    ) -> Result<(), WriterClosed> {
+        self.send(WriteCommand::Begin { etag, total }).await
     }
 
-    pub async fn append(&self, bytes: Bytes) -> Result<(), Gone> {
-        self.order(Order::Bytes(bytes)).await
+    pub async fn append(&self, bytes: Bytes) -> Result<(), WriterClosed> {
+        self.send(WriteCommand::Append(bytes)).await
     }
 
-    pub async fn restart(&self) -> Result<(), Gone> {
-        self.order(Order::Restart).await
+    pub async fn restart(&self) -> Result<(), WriterClosed> {
+        self.send(WriteCommand::Restart).await
     }
 
-    /// Checks the terms and seals; returns when the vault has answered.
-    pub async fn seal(self, terms: Terms) -> Ended {
-        // Where the thread is gone its end says why.
-        let _ = self.order(Order::Seal(Box::new(terms))).await;
-        self.end().await
+    /// Checks the requirements and seals; returns when the sink has responded.
+    pub async fn seal(self, request: SealRequest) -> WriterEnd {
+        // If the thread has ended, `close` returns the reason.
+        let _ = self.send(WriteCommand::Seal(Box::new(request))).await;
+        self.close().await
     }
 
-    /// Lets go and waits for the thread.
-    pub async fn end(self) -> Ended {
-        drop(self.orders);
-        match self.end.await {
-            Ok(Ok(end)) => Ended::End(end),
-            Ok(Err(error)) => Ended::Sink(error),
-            Err(panic) => Ended::Sink(SinkError::failed(panic.to_string())),
+    /// Closes the channel and waits for the end of the thread.
+    pub async fn close(self) -> WriterEnd {
+        drop(self.commands);
+        match self.thread.await {
+            Ok(Ok(result)) => WriterEnd::Finished(result),
+            Ok(Err(error)) => WriterEnd::Failed(error),
+            Err(panic) => WriterEnd::Failed(SinkError::failed(panic.to_string())),
         }
     }
 
-    async fn order(&self, order: Order) -> Result<(), Gone> {
-        self.orders.send(order).await.map_err(|_| Gone)
+    async fn send(&self, command: WriteCommand) -> Result<(), WriterClosed> {
+        self.commands.send(command).await.map_err(|_| WriterClosed)
     }
 }
 
-/// The end of a writer's thread.
-pub(crate) enum Ended {
-    End(End),
-    Sink(SinkError),
-}
-
-fn obey(
-    mut download: Box<dyn BodySink>,
-    mut inbox: mpsc::Receiver<Order>,
-) -> Result<End, SinkError> {
-    while let Some(order) = inbox.blocking_recv() {
-        match order {
-            Order::Begin { etag, total } => download.begin(etag.as_deref(), total)?,
-            Order::Bytes(bytes) => download.append(&bytes)?,
-            Order::Restart => download.restart()?,
-            Order::Seal(terms) => return seal(download, *terms),
+fn run_commands(
+    mut body: Box<dyn BodySink>,
+    mut commands: mpsc::Receiver<WriteCommand>,
+) -> Result<WriteResult, SinkError> {
+    while let Some(command) = commands.blocking_recv() {
+        match command {
+            WriteCommand::Begin { etag, total } => body.begin(etag.as_deref(), total)?,
+            WriteCommand::Append(bytes) => body.append(&bytes)?,
+            WriteCommand::Restart => body.restart()?,
+            WriteCommand::Seal(request) => return seal(body, *request),
         }
     }
-    Ok(End::Left)
+    Ok(WriteResult::Partial)
 }
 
-fn seal(mut download: Box<dyn BodySink>, terms: Terms) -> Result<End, SinkError> {
-    if let Some(damage) = damage(download.as_ref(), &terms) {
-        download.restart()?;
-        return Ok(End::Damaged(damage));
+fn seal(mut body: Box<dyn BodySink>, request: SealRequest) -> Result<WriteResult, SinkError> {
+    if let Some(damage) = damage_of(body.as_ref(), &request) {
+        body.restart()?;
+        return Ok(WriteResult::Damaged(damage));
     }
-    download
-        .seal(terms.facts, terms.collected_at)
-        .map(End::Sealed)
+    body.seal(request.facts, request.collected_at)
+        .map(WriteResult::Sealed)
 }
 
-fn damage(download: &dyn BodySink, terms: &Terms) -> Option<String> {
-    let offset = download.offset();
-    if let Some(total) = terms.total.filter(|total| *total != offset) {
-        return Some(format!("{offset} bytes came, the server said {total}"));
+/// Describes how a body differs from the server's length or MD5.
+fn damage_of(body: &dyn BodySink, request: &SealRequest) -> Option<String> {
+    let offset = body.offset();
+    if let Some(total) = request.total.filter(|total| *total != offset) {
+        return Some(format!(
+            "received {offset} bytes, the server announced {total}"
+        ));
     }
-    let (expected, got) = (terms.md5?, download.md5()?);
-    (expected != got).then(|| format!("its MD5 is {}, the server said {}", hex(got), hex(expected)))
-}
-
-fn hex(bytes: [u8; 16]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let (expected, actual) = (request.md5?, body.md5()?);
+    (expected != actual).then(|| {
+        format!(
+            "the MD5 is {}, the server announced {}",
+            HEXLOWER.encode(&actual),
+            HEXLOWER.encode(&expected)
+        )
+    })
 }

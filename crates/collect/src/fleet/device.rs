@@ -1,50 +1,57 @@
-//! What is known of one device of a run: the record's unit. Everything a
-//! resumed run needs stands here.
+//! The record entry of one device: its steps, its state, every start attempt.
+//! It contains all that a resumed run needs.
+//!
+//! Serialized names are part of the archive format. They differ from the names
+//! in code where version 0.1 used other words.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Moment;
-use crate::fleet::PlannedDevice;
+use crate::clock::WallTime;
+use crate::fleet::plan::fleet_plan::PlannedDevice;
+pub use crate::progress::FleetCounts;
 use evidence::{ActionId, Time};
 
-/// A device's entry in the record.
+/// A device's entry in the record of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRecord {
     #[serde(flatten)]
     pub planned: PlannedDevice,
     pub state: DeviceState,
-    /// Every start that may have reached the service, the last one current.
+    /// Every start that may have reached the service; the last one is current.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<StartAttempt>,
 }
 
-/// One start.
+/// One attempt to start a session on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// From 1 on; part of the mark in the comment.
+pub struct StartAttempt {
+    /// From 1; part of the mark in the session's comment.
     pub number: u32,
-    /// Just before it was sent.
-    pub sent: Moment,
-    /// The service's clock at the last list before it: it was created later.
+    /// Just before the request was sent.
+    pub sent: WallTime,
+    /// The service's time of the last list before this attempt; the session
+    /// was created after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed_before: Option<Time>,
+    /// The session, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<ActionId>,
+    /// The service's time of its creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Time>,
-    /// Why it was to be cancelled: stands here before that is asked for.
+    /// Why the session is cancelled; recorded before the request is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cancelling: Option<Cancelling>,
-    /// It is in doubt, and a person wants the device started again, should no
-    /// list show it.
+    pub cancelling: Option<CancelReason>,
+    /// The attempt is in doubt, and a person ordered a new start if the session
+    /// is not found.
     #[serde(default, skip_serializing_if = "is_false")]
     pub repost: bool,
 }
 
-impl Attempt {
-    pub(crate) fn new(number: u32, sent: Moment) -> Self {
+impl StartAttempt {
+    pub(crate) fn new(number: u32, sent: WallTime) -> Self {
         Self {
             number,
             sent,
@@ -57,72 +64,82 @@ impl Attempt {
     }
 }
 
-fn is_false(told: &bool) -> bool {
-    !told
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
+/// Why a session is cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Cancelling {
-    /// Its device is away; it is queued again.
+pub enum CancelReason {
+    /// The device is away; it is parked and queued again later.
     Parked,
-    /// A person said so.
-    Asked,
+    /// A person ordered it.
+    #[serde(rename = "asked")]
+    Requested,
 }
 
-/// Where a device stands.
+/// State of a device in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "state")]
 pub enum DeviceState {
-    /// For its turn, or for that time.
-    Waiting {
+    /// Queued for a start.
+    #[serde(rename = "waiting")]
+    Queued {
+        /// Earliest time of the next attempt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        not_before: Option<Moment>,
+        not_before: Option<WallTime>,
+        /// Why the last attempt is repeated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
-    /// Parked until the service sees it again.
-    Away {
-        since: Moment,
-        /// As the service said when it was first looked at while parked.
+    /// Away; queued again when the service reports that it was seen.
+    #[serde(rename = "away")]
+    Parked {
+        since: WallTime,
+        /// When the service had last seen it, at the first check after parking.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last_seen: Option<Time>,
     },
-    /// The intention to start a session is in the record; the answer is not.
-    Sending,
-    /// The answer was lost: looked for.
-    Lost { since: Moment },
-    /// A session the service knows.
-    Open { since: Moment },
-    /// Nothing will follow.
+    /// The start intent is recorded; there is no response yet.
+    #[serde(rename = "sending")]
+    Starting,
+    /// The start response was lost; the run searches for the session.
+    #[serde(rename = "lost")]
+    InDoubt { since: WallTime },
+    /// The service has a session for it, Pending or in progress.
+    Open { since: WallTime },
+    /// Final, unless a session in doubt is found later.
     Settled {
         outcome: Outcome,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         detail: String,
-        at: Moment,
+        at: WallTime,
     },
 }
 
-/// What became of a device.
+/// Final result of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Every command completed.
     Done,
-    /// A command failed; those behind it were not run.
+    /// A command failed; the later ones were not run.
     Failed,
     TimedOut,
     Cancelled,
-    /// The service did not want it.
+    /// The service rejected the start.
     Refused,
-    /// Away for too long.
+    /// Away for longer than [`FleetRules::away_max`](crate::fleet::FleetRules).
     Away,
-    /// The answer to its start was lost and no list has shown the session: it
-    /// may have run. A person decides whether it is started again.
-    Unresolved,
+    /// In doubt: the start response was lost and the session was not found. It
+    /// may have run, so only a person can order a new start.
+    #[serde(rename = "unresolved")]
+    InDoubt,
 }
 
 impl Outcome {
+    /// The word shown to a person.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -131,7 +148,7 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
             Self::Away => "away",
-            Self::Unresolved => "unresolved",
+            Self::InDoubt => "unresolved",
         }
     }
 }
@@ -143,10 +160,11 @@ impl fmt::Display for Outcome {
 }
 
 impl DeviceRecord {
+    /// The entry of a device whose run has not begun.
     pub fn new(planned: PlannedDevice) -> Self {
         Self {
             planned,
-            state: DeviceState::Waiting {
+            state: DeviceState::Queued {
                 not_before: None,
                 why: None,
             },
@@ -158,22 +176,58 @@ impl DeviceRecord {
         matches!(self.state, DeviceState::Settled { .. })
     }
 
-    /// The answer to its last start was lost, and looking has not found it.
-    pub fn is_unresolved(&self) -> bool {
-        let unresolved = Outcome::Unresolved;
-        matches!(&self.state, DeviceState::Settled { outcome, .. } if *outcome == unresolved)
-    }
-
-    /// Holds a session, or may.
-    pub fn is_open(&self) -> bool {
+    /// Whether it is settled as in doubt.
+    pub fn is_settled_in_doubt(&self) -> bool {
         matches!(
             self.state,
-            DeviceState::Sending | DeviceState::Lost { .. } | DeviceState::Open { .. }
+            DeviceState::Settled {
+                outcome: Outcome::InDoubt,
+                ..
+            }
         )
     }
 
-    /// The actions it has led to, oldest first.
+    /// Whether it has a session, or may have one.
+    pub fn is_open(&self) -> bool {
+        matches!(
+            self.state,
+            DeviceState::Starting | DeviceState::InDoubt { .. } | DeviceState::Open { .. }
+        )
+    }
+
+    /// The sessions of all attempts, oldest first.
     pub fn actions(&self) -> impl Iterator<Item = ActionId> + '_ {
         self.attempts.iter().filter_map(|attempt| attempt.action)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serialized_states_keep_the_names_of_version_0_1() {
+        let at = WallTime(0);
+        let state = |state: DeviceState| serde_json::to_value(state).unwrap()["state"].clone();
+        let queued = DeviceState::Queued {
+            not_before: None,
+            why: None,
+        };
+        let parked = DeviceState::Parked {
+            since: at,
+            last_seen: None,
+        };
+        assert_eq!(state(queued), "waiting");
+        assert_eq!(state(parked), "away");
+        assert_eq!(state(DeviceState::Starting), "sending");
+        assert_eq!(state(DeviceState::InDoubt { since: at }), "lost");
+        assert_eq!(state(DeviceState::Open { since: at }), "open");
+        let outcomes = serde_json::json!([Outcome::Done, Outcome::TimedOut, Outcome::InDoubt]);
+        assert_eq!(
+            outcomes,
+            serde_json::json!(["done", "timed-out", "unresolved"])
+        );
+        let reasons = serde_json::json!([CancelReason::Parked, CancelReason::Requested]);
+        assert_eq!(reasons, serde_json::json!(["parked", "asked"]));
     }
 }

@@ -1,77 +1,86 @@
-//! The record of a run: what the archive keeps of it, and how it is kept.
+//! The durable record of a run: numbered entries, 0 for the run itself and one
+//! for each device, from 1.
+//!
+//! The archive stores them; see [`FleetRecord`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::SinkError;
-use crate::fleet::{DeviceRecord, FleetPlan, FleetRules, RunId};
+use crate::fleet::device::DeviceRecord;
+use crate::fleet::plan::fleet_plan::FleetPlan;
+use crate::fleet::rules::FleetRules;
+use crate::fleet::run_id::RunId;
 use evidence::{Action, ActionId, Time};
 
-/// The run itself: place 0 of its record.
+/// The header of a run: entry 0 of its record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
     pub id: RunId,
     pub comment: String,
     pub created: Time,
-    /// Host of the service it runs on.
+    /// Host of the service. Other hosts do not list its sessions.
     pub host: String,
-    /// Tenant and application, where they are known.
+    /// Tenant and application, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     pub rules: FleetRules,
-    /// Devices: places 1 and on.
+    /// Number of devices; their entries are 1 to `devices`.
     pub devices: u32,
     #[serde(default)]
     pub is_paused: bool,
     #[serde(default)]
     pub is_cancelled: bool,
-    /// When its last device was settled.
+    /// When the last device was settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<Time>,
 }
 
-/// A run as read back from its record.
+/// A run: its header and its devices, as read from the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunState {
     pub run: RunRecord,
     pub devices: Vec<DeviceRecord>,
 }
 
-/// What a person tells a run that is going on.
+/// A person's order to a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FleetOrder {
+    /// Start no more sessions; open ones continue.
     Pause,
+    /// Start sessions again.
     Resume,
-    /// Everything that is not over.
+    /// Cancel every session, and every device that has none.
     Cancel,
-    /// One device, by its id.
+    /// Cancel one device, by machine id.
     CancelDevice(String),
-    /// Starts again what was started, answered by nothing and found by no
-    /// list: after one more look.
+    /// Start sessions in doubt again, unless one more search finds them.
     Repost,
 }
 
-/// Keeps the record of runs. Every verb blocks and is called from worker
-/// threads.
+/// Stores the records of runs, and orders to runs.
+///
+/// All methods block; they are called on worker threads.
 pub trait FleetRecord: Send + Sync + 'static {
-    /// Keeps these places of a run; durable when it returns.
-    fn note(&self, run: RunId, notes: &[(u32, Value)]) -> Result<(), SinkError>;
+    /// Writes entries of a run, replacing earlier ones. They are durable when
+    /// it returns.
+    fn write_entries(&self, run: RunId, entries: &[(u32, Value)]) -> Result<(), SinkError>;
 
-    /// What a person has ordered, from this process or another, in order. It
-    /// stands until it is dropped; obeying it twice is harmless.
-    fn orders(&self, run: RunId) -> Result<Vec<FleetOrder>, SinkError>;
+    /// The orders not removed yet, oldest first. They may come from
+    /// another process. Executing an order twice is harmless.
+    fn pending_orders(&self, run: RunId) -> Result<Vec<FleetOrder>, SinkError>;
 
-    /// Drops the first so many of them: what was done about them is in the
-    /// record.
-    fn drop_orders(&self, run: RunId, count: usize) -> Result<(), SinkError>;
+    /// Removes the first `count` orders, after their effects are in the record.
+    fn remove_orders(&self, run: RunId, count: usize) -> Result<(), SinkError>;
 
-    /// Whether orders are heard. To end the hearing brings `false` where some
-    /// wait to be heard: nobody can leave one unheard between.
-    fn hear(&self, run: RunId, hears: bool) -> Result<bool, SinkError>;
+    /// Opens the run for orders (`true`) or closes it. To close fails with
+    /// `Ok(false)` while orders are pending, so that no order is accepted and
+    /// then ignored.
+    fn accept_orders(&self, run: RunId, accept: bool) -> Result<bool, SinkError>;
 
-    /// An action as last kept.
-    fn action(&self, id: ActionId) -> Result<Option<Action>, SinkError>;
+    /// The latest stored version of an action.
+    fn find_action(&self, id: ActionId) -> Result<Option<Action>, SinkError>;
 }
 
 impl RunState {
@@ -95,45 +104,45 @@ impl RunState {
         }
     }
 
-    /// Every place of it, as it is noted: the head last, since without it
-    /// there is no run, and a kill between must not leave half of one.
-    pub fn notes(&self) -> Vec<(u32, Value)> {
+    /// All entries, in the order to write them. The header is last: without it
+    /// there is no run, so a kill while writing leaves no incomplete run.
+    pub fn entries(&self) -> Vec<(u32, Value)> {
         let devices = self.devices.iter().zip(1..);
         devices
-            .map(|(device, place)| (place, to_value(device)))
-            .chain(std::iter::once(self.head()))
+            .map(|(device, index)| (index, to_value(device)))
+            .chain(std::iter::once(self.header()))
             .collect()
     }
 
-    /// The head alone, as it is noted.
-    pub fn head(&self) -> (u32, Value) {
+    /// The entry of the header.
+    pub fn header(&self) -> (u32, Value) {
         (0, to_value(&self.run))
     }
 
-    /// Reads a record back.
+    /// Reads a run from its entries.
     ///
-    /// **Errors**: where a place is missing or says something this build
-    /// cannot read.
-    pub fn read(mut notes: Vec<(u32, Value)>) -> Result<Self, String> {
-        notes.sort_by_key(|(place, _)| *place);
-        let mut notes = notes.into_iter();
-        let (_, run) = notes
+    /// **Errors**: an entry is missing, or this version cannot read it.
+    pub fn from_entries(mut entries: Vec<(u32, Value)>) -> Result<Self, String> {
+        entries.sort_by_key(|(index, _)| *index);
+        let mut entries = entries.into_iter();
+        let (_, header) = entries
             .next()
-            .filter(|(place, _)| *place == 0)
-            .ok_or("its head is missing")?;
-        let run: RunRecord = serde_json::from_value(run).map_err(|e| format!("its head: {e}"))?;
+            .filter(|(index, _)| *index == 0)
+            .ok_or("the run header is missing")?;
+        let run: RunRecord =
+            serde_json::from_value(header).map_err(|e| format!("run header: {e}"))?;
         let mut devices = Vec::new();
-        for ((place, note), expected) in notes.zip(1..) {
-            if place != expected {
+        for ((index, entry), expected) in entries.zip(1..) {
+            if index != expected {
                 return Err(format!("device {expected} is missing"));
             }
             let device =
-                serde_json::from_value(note).map_err(|e| format!("device {place}: {e}"))?;
+                serde_json::from_value(entry).map_err(|e| format!("device {index}: {e}"))?;
             devices.push(device);
         }
         if devices.len() as u64 != u64::from(run.devices) {
             return Err(format!(
-                "it holds {} of {} devices",
+                "{} devices are recorded, expected {}",
                 devices.len(),
                 run.devices
             ));
@@ -142,7 +151,8 @@ impl RunState {
     }
 }
 
+/// The JSON of an entry.
 pub(crate) fn to_value<T: Serialize>(record: &T) -> Value {
-    // Plain data with text keys: there is nothing in it that JSON cannot say.
+    // Never fails: the records are plain data whose maps have text keys.
     serde_json::to_value(record).unwrap_or_default()
 }

@@ -1,37 +1,46 @@
+//! The report of a run, printed when its process ends.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::Report;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, WallTime};
+use crate::fleet::device::{DeviceRecord, DeviceState, FleetCounts, Outcome};
+use crate::fleet::plan::lower_bound::{LowerBound, Workload};
+use crate::fleet::record::RunRecord;
+use crate::fleet::run_id::RunId;
 use crate::fleet::schedule::Schedule;
-use crate::fleet::{Bound, Counts, DeviceRecord, DeviceState, Needs, Outcome, RunId, RunRecord};
 
-/// What a run came to.
+/// Result of a run, or of the part that one process ran.
 #[derive(Clone, Debug, Serialize)]
 pub struct FleetReport {
     pub run: RunId,
+    /// Devices of the run.
     pub devices: u64,
+    /// Settled devices by outcome.
     pub outcomes: BTreeMap<Outcome, u64>,
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: FleetCounts,
+    /// Every device is settled.
     pub is_over: bool,
     pub is_paused: bool,
-    /// Sessions started, those that were parked counted.
+    /// Sessions started, including those that were parked later.
     pub starts: u64,
-    /// The least time this work could have taken.
-    pub bound: Bound,
-    /// From the first start to the last result, or to the last device settled
-    /// where no result came after it.
+    /// The shortest possible duration of this work.
+    pub bound: LowerBound,
+    /// From the first start to the last result, or to the last settled device
+    /// if no result came later.
     ///
     /// **Units**: service time.
     pub took: Duration,
+    /// Report of the downloads.
     pub collected: Report,
 }
 
 impl FleetReport {
-    /// Every device is done and every result is here.
+    /// Whether every device is done and every result is stored.
     pub fn is_complete(&self) -> bool {
         let done = self.outcomes.get(&Outcome::Done).copied().unwrap_or(0);
         done == self.devices && self.collected.is_complete()
@@ -39,16 +48,16 @@ impl FleetReport {
 }
 
 pub(crate) fn report(
-    head: &RunRecord,
+    header: &RunRecord,
     schedule: &Schedule,
     clock: Clock,
     collected: Report,
 ) -> FleetReport {
     let devices: Vec<&DeviceRecord> = schedule.devices().collect();
     let collected_until = (collected.sealed > 0).then(|| clock.now());
-    let (bound, took) = measured(&devices, collected_until, clock);
+    let (bound, took) = measure(&devices, collected_until, clock);
     FleetReport {
-        run: head.id,
+        run: header.id,
         devices: devices.len() as u64,
         outcomes: schedule.outcomes(),
         counts: schedule.counts(),
@@ -61,12 +70,12 @@ pub(crate) fn report(
     }
 }
 
-/// The bound of what was done, and the time it took, service time.
-fn measured(
+/// The lower bound of the settled work, and its duration in service time.
+fn measure(
     devices: &[&DeviceRecord],
-    collected_until: Option<Moment>,
+    collected_until: Option<WallTime>,
     clock: Clock,
-) -> (Bound, Duration) {
+) -> (LowerBound, Duration) {
     let mut session_time = Duration::ZERO;
     let (mut first, mut last) = (None, collected_until);
     let (mut starts, mut links) = (0, 0);
@@ -79,22 +88,17 @@ fn measured(
         {
             session_time += clock.service(at.since(attempt.sent));
             last = last.max(Some(*at));
-            links += device
-                .planned
-                .steps
-                .iter()
-                .filter(|s| s.has_result())
-                .count() as u64;
+            let steps = device.planned.steps.iter();
+            links += steps.filter(|step| step.has_result()).count() as u64;
         }
     }
-    let bound = Bound::of(Needs {
+    let bound = LowerBound::new(Workload {
         starts,
         links,
         session_time,
     });
-    let took = match (first, last) {
-        (Some(first), Some(last)) => clock.service(last.since(first)),
-        _ => Duration::ZERO,
-    };
-    (bound, took)
+    let took = first
+        .zip(last)
+        .map(|(first, last)| clock.service(last.since(first)));
+    (bound, took.unwrap_or_default())
 }

@@ -1,26 +1,27 @@
+//! Run ids, and the marks by which a run recognizes its sessions.
+
 use std::fmt;
 use std::str::FromStr;
 
-use ring::rand::SecureRandom;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::CollectError;
 
-/// What our part of a comment begins with.
-const MARK: &str = "[afteraction ";
+/// Start of a mark in a comment.
+const MARK_PREFIX: &str = "[afteraction ";
 
-/// Names a fleet run: random, so that no two runs of a tenant share a mark in
-/// their comments.
+/// Identifies a fleet run. Random, so that two runs of a tenant never share a
+/// mark. Written as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId([u8; 8]);
 
 impl RunId {
-    /// **Errors**: where the system has no randomness.
+    /// **Errors**: the system provides no random bytes.
     pub fn random() -> Result<Self, CollectError> {
         let mut bytes = [0; 8];
-        ring::rand::SystemRandom::new()
-            .fill(&mut bytes)
-            .map_err(|_| CollectError::Worker("the system gives no randomness".into()))?;
+        getrandom::fill(&mut bytes)
+            .map_err(|e| CollectError::Worker(format!("could not get random bytes: {e}")))?;
         Ok(Self(bytes))
     }
 
@@ -32,15 +33,15 @@ impl RunId {
         &self.0
     }
 
-    /// What every comment of the run holds.
-    pub(crate) fn mark(&self) -> String {
-        format!("{MARK}{self}-")
+    /// The part of a mark that all sessions of the run have in common.
+    pub(crate) fn mark_prefix(&self) -> String {
+        format!("{MARK_PREFIX}{self}-")
     }
 }
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -54,13 +55,12 @@ impl FromStr for RunId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = || format!("`{text}` is not a fleet run: expected 16 hexadecimal digits");
-        if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(refuse());
-        }
-        u64::from_str_radix(text, 16)
-            .map(|number| Self(number.to_be_bytes()))
-            .map_err(|_| refuse())
+        HEXLOWER_PERMISSIVE
+            .decode(text.as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| format!("invalid fleet run id `{text}`: expected 16 hexadecimal digits"))
     }
 }
 
@@ -78,35 +78,36 @@ impl<'de> Deserialize<'de> for RunId {
     }
 }
 
-/// One try to start a session on one device of a run: what an action is
-/// recognised by when the answer to its start was lost.
+/// Identifies one start attempt on one device of a run. It is part of the
+/// session's comment, so that a list shows the session even if the start
+/// response was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Mark {
+pub(crate) struct AttemptMark {
     pub run: RunId,
-    /// From 1 on, as in the record.
-    pub place: u32,
-    /// From 1 on.
+    /// Index of the device in the record, from 1.
+    pub device: u32,
+    /// Number of the attempt on this device, from 1.
     pub attempt: u32,
 }
 
-impl Mark {
-    /// The comment that is sent: a person's, then ours.
-    pub fn comment(&self, comment: &str) -> String {
+impl AttemptMark {
+    /// The comment to send: a person's, then the mark.
+    pub fn append_to(&self, comment: &str) -> String {
         format!(
-            "{comment} {MARK}{}-{}.{}]",
-            self.run, self.place, self.attempt
+            "{comment} {MARK_PREFIX}{}-{}.{}]",
+            self.run, self.device, self.attempt
         )
     }
 
-    /// Finds the last one in a comment as the service gives it back.
+    /// Finds the last mark in a comment.
     pub fn find(comment: &str) -> Option<Self> {
-        let (_, behind) = comment.rsplit_once(MARK)?;
-        let (mark, _) = behind.split_once(']')?;
+        let (_, after_prefix) = comment.rsplit_once(MARK_PREFIX)?;
+        let (mark, _) = after_prefix.split_once(']')?;
         let (run, rest) = mark.split_once('-')?;
-        let (place, attempt) = rest.split_once('.')?;
+        let (device, attempt) = rest.split_once('.')?;
         Some(Self {
             run: run.parse().ok()?,
-            place: place.parse().ok()?,
+            device: device.parse().ok()?,
             attempt: attempt.parse().ok()?,
         })
     }
@@ -117,36 +118,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_found_again_in_its_comment() {
-        let mark = Mark {
+    fn mark_is_found_in_its_comment() {
+        let mark = AttemptMark {
             run: RunId([0x1f, 2, 3, 4, 5, 6, 7, 8]),
-            place: 17,
+            device: 17,
             attempt: 2,
         };
-        let comment = mark.comment("CASE-42 [afteraction x]");
+        let comment = mark.append_to("CASE-42 [afteraction x]");
         assert_eq!(
             comment,
             "CASE-42 [afteraction x] [afteraction 1f02030405060708-17.2]"
         );
-        assert!(comment.contains(&mark.run.mark()));
-        assert_eq!(Mark::find(&comment), Some(mark));
+        assert!(comment.contains(&mark.run.mark_prefix()));
+        assert_eq!(AttemptMark::find(&comment), Some(mark));
         for other in [
             "",
             "CASE-42",
             "[afteraction 1f-1.1]",
             "[afteraction 1f02030405060708-1.1",
         ] {
-            assert_eq!(Mark::find(other), None, "{other}");
+            assert_eq!(AttemptMark::find(other), None, "{other}");
         }
     }
 
     #[test]
-    fn a_run_is_named_by_its_digits_alone() {
-        let id: RunId = "1f02030405060708".parse().unwrap();
-        assert_eq!(id.to_string().parse(), Ok(id));
+    fn run_id_parses_from_exactly_16_hex_digits() {
+        let id: RunId = "1F02030405060708".parse().unwrap();
+        assert_eq!(id.to_string(), "1f02030405060708");
         for text in ["", "1f", "+f02030405060708", "1f0203040506070g"] {
-            let parsed = text.parse::<RunId>();
-            assert!(parsed.is_err(), "{text}");
+            assert!(text.parse::<RunId>().is_err(), "{text}");
         }
         assert_ne!(RunId::random().unwrap(), RunId::random().unwrap());
     }

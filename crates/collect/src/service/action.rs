@@ -1,101 +1,112 @@
-//! One action by its id: looked at, cancelled, waited for.
+//! Calls for one action by its id: read, cancel, wait for a package.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
-use crate::fetch::counters::Tally;
-use crate::fetch::retry::{Tries, Trouble};
-use crate::service::api::{Api, Ask, CallError};
+use crate::api_call::ApiCall;
+use crate::counters::CollectCounters;
+use crate::error::{CollectError, clean};
+use crate::progress::{CollectProgress, Events};
+use crate::service::api::{Api, ApiRequest, ApiResponse, CallError};
 use crate::service::package::is_package;
-use crate::{ApiCall, CollectError, CollectProgress, CollectSettings, Events};
+use crate::service::retry::{ErrorClass, RetryState};
+use crate::settings::CollectSettings;
 use evidence::{Action, ActionId};
 
-/// Between two looks at a package on its way, service time: it takes minutes.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Interval at which the state of a package is read. Packages take minutes.
+///
+/// **Units**: service time.
+const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The action's JSON as the service sends it.
-pub async fn look_at_action(
-    settings: &CollectSettings,
-    id: ActionId,
-) -> Result<Vec<u8>, CollectError> {
-    let api = open(settings).await?;
-    let ask = Ask::get(ApiCall::Action, api.url(&format!("machineactions/{id}")));
-    let looked = api.call_patiently(&ask).await;
-    looked
-        .map(|answer| answer.body)
+/// Reads an action; returns its JSON as received.
+pub async fn get_action(settings: &CollectSettings, id: ActionId) -> Result<Vec<u8>, CollectError> {
+    let api = open_api(settings).await?;
+    let response = api.call_with_retries(&request_for(&api, id)).await;
+    response
+        .map(|response| response.body)
         .map_err(|error| error.into_fatal(ApiCall::Action, &api.host))
 }
 
-/// Cancels an action and returns its JSON as the service answers. Repeating it
-/// is harmless.
+/// Cancels an action; returns the JSON of the response. Cancelling an action
+/// again has no further effect.
 pub async fn cancel_action(
     settings: &CollectSettings,
     id: ActionId,
     comment: &str,
 ) -> Result<Vec<u8>, CollectError> {
-    let api = open(settings).await?;
+    let api = open_api(settings).await?;
     let url = api.url(&format!("machineactions/{id}/cancel"));
-    let comment = serde_json::json!({"Comment": comment}).to_string();
-    let cancelled = api
-        .call_patiently(&Ask::post(ApiCall::Cancel, url, comment.into_bytes()))
-        .await;
-    cancelled
-        .map(|answer| answer.body)
+    let body = serde_json::json!({"Comment": comment}).to_string();
+    let request = ApiRequest::post(ApiCall::Cancel, url, body.into_bytes());
+    let response = api.call_with_retries(&request).await;
+    response
+        .map(|response| response.body)
         .map_err(|error| error.into_fatal(ApiCall::Cancel, &api.host))
 }
 
-/// Waits until a package is over, telling where it stands; returns it as it
-/// ended.
+/// Waits until the collection of a package has ended, and returns its action.
+/// Changes of its state are sent as notices.
 ///
-/// **Errors**: also where the action is none, and where the service still does
-/// not know it when a fresh one would be visible.
-pub async fn await_package(
+/// **Errors**: the action is not a package, or the service still does not know
+/// it after the time in which a new action may be invisible.
+pub async fn wait_for_package(
     settings: &CollectSettings,
     id: ActionId,
     events: Events,
 ) -> Result<Action, CollectError> {
-    let api = open(settings).await?;
-    let ask = Ask::get(ApiCall::Action, api.url(&format!("machineactions/{id}")));
-    let fatal = |error: CallError| error.into_fatal(ApiCall::Action, &api.host);
-    let (mut tries, mut told) = (Tries::default(), String::new());
+    let api = open_api(settings).await?;
+    let mut last_status = String::new();
     loop {
-        let answer = match api.call_patiently(&ask).await {
-            Ok(answer) => answer,
-            Err(error) => match &error {
-                CallError::Service(e) if e.status == 404 => match tries.next(Trouble::NotFound) {
-                    Some(wait) => {
-                        api.clock.sleep(wait).await;
-                        continue;
-                    }
-                    None => return Err(fatal(error)),
-                },
-                _ => return Err(fatal(error)),
-            },
-        };
-        let action = Action::from_json(&answer.body).map_err(|error| CollectError::Answer {
-            call: ApiCall::Action.doing(),
-            why: crate::error::clean(&error.to_string()),
+        let response = read_visible_action(&api, id).await?;
+        let action = Action::from_json(&response.body).map_err(|error| CollectError::Response {
+            call: ApiCall::Action,
+            why: clean(&error.to_string()),
         })?;
         if !is_package(&action) {
             return Err(CollectError::Setting {
-                setting: "the action",
-                why: format!("{id} is no investigation package"),
+                setting: "action",
+                why: format!("{id} is not an investigation package"),
             });
         }
         if action.is_final() {
             return Ok(action);
         }
-        if told != action.status {
-            told.clone_from(&action.status);
-            events(CollectProgress::Notice(format!("package {id} is {told}")));
+        if last_status != action.status {
+            last_status.clone_from(&action.status);
+            let notice = format!("package {id} is {}", clean(&last_status));
+            events(CollectProgress::Notice(notice));
         }
-        api.clock.sleep(LOOK_EVERY).await;
+        api.clock.sleep(POLL_INTERVAL).await;
     }
 }
 
-pub(crate) async fn open(settings: &CollectSettings) -> Result<Api, CollectError> {
+/// Reads an action; a new one is retried while it may be invisible (404).
+async fn read_visible_action(api: &Api, id: ActionId) -> Result<ApiResponse, CollectError> {
+    let request = request_for(api, id);
+    let mut retries = RetryState::default();
+    loop {
+        let error = match api.call_with_retries(&request).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        let is_not_found = matches!(&error, CallError::Service(e) if e.status == 404);
+        let delay = is_not_found
+            .then(|| retries.next_delay(ErrorClass::NotFound))
+            .flatten();
+        match delay {
+            Some(delay) => api.clock.sleep(delay).await,
+            None => return Err(error.into_fatal(ApiCall::Action, &api.host)),
+        }
+    }
+}
+
+fn request_for(api: &Api, id: ActionId) -> ApiRequest {
+    ApiRequest::get(ApiCall::Action, api.url(&format!("machineactions/{id}")))
+}
+
+/// Opens the API for a single command, without progress events.
+pub(crate) async fn open_api(settings: &CollectSettings) -> Result<Api, CollectError> {
     settings.validate()?;
-    let clock = Clock::new(settings.pace.time_scale);
-    Api::open(settings, clock, Arc::new(Tally::new(Arc::new(|_| ())))).await
+    let counters = Arc::new(CollectCounters::new(Arc::new(|_| ())));
+    Api::open(settings, counters).await
 }

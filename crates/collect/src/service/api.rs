@@ -1,9 +1,9 @@
-//! The calls of the Defender API, each with its token, its budget and its
-//! classified answer. What it says on failure holds no address but the host.
+//! Calls of the Defender API: each with its token, its rate limit and its
+//! classified response. Error texts contain no address other than the host.
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -11,133 +11,137 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use url::Url;
 
-use crate::clock::{Clock, Moment};
-use crate::fetch::circuit_breaker::{Endless, Lost, Outage};
-use crate::fetch::counters::Tally;
-use crate::fetch::retry::{Tries, Trouble};
-use crate::service::auth::sign_in::Signer;
+use crate::api_call::ApiCall;
+use crate::clock::{Clock, WallTime};
+use crate::counters::CollectCounters;
+use crate::error::{CollectError, ServiceError};
+use crate::service::auth::secret::Secret;
+use crate::service::auth::sign_in::TokenProvider;
+use crate::service::circuit_breaker::{CircuitBreaker, OutageState, RetryForever};
+use crate::service::host;
 use crate::service::http;
-use crate::service::http::{Fault, Http, SharedHttp, Unread};
-use crate::service::links::{BadLink, Link};
+use crate::service::http::{BodyReadError, HttpClients, SharedClients, TransportError};
+use crate::service::links::{DownloadLink, LinkError};
 use crate::service::list;
-use crate::service::rate_limit::{Budget, Ticket};
+use crate::service::rate_limit::{CallPermit, RateLimiter};
+use crate::service::retry::{ErrorClass, RetryState};
+use crate::settings::CollectSettings;
 use crate::system;
-use crate::{ApiCall, CollectError, CollectSettings, Secret, ServiceError};
 use evidence::{ActionId, ResultKey};
 
-/// A page holds at most 10,000 actions of a few KiB each.
+/// A page has at most 10,000 actions of a few KiB each.
 const PAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// An answer with one action in it, of which no more is kept.
+/// A response with one action: larger than any action that is stored.
 const ACTION_BYTES_MAX: usize = 2 * list::ACTION_BYTES_MAX;
-/// An answer with one link in it.
+/// A response with one link.
 const LINK_BYTES_MAX: usize = 256 * 1024;
-/// Tokens a call is tried with: one renewed just before it was revoked again
-/// is bad luck, a third is a refusal.
+/// Tokens tried for a call. The second may be revoked as soon as the first was
+/// renewed; a third rejection is final.
 const TOKENS_MAX: u32 = 3;
 
-/// A full disk is looked at this often, real time.
-pub(crate) const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
-
+/// The API of one tenant.
 pub(crate) struct Api {
     pub base: Url,
     pub host: String,
-    pub http: SharedHttp,
-    pub signer: Signer,
-    pub budget: Arc<Budget>,
+    pub http: SharedClients,
+    pub tokens: TokenProvider,
+    pub rate_limiter: Arc<RateLimiter>,
     pub clock: Clock,
-    /// Real time.
+    /// **Units**: real time.
     pub call_timeout: Duration,
-    pub tally: Arc<Tally>,
-    pub outage: Outage,
-    /// Whether lost connections are given up.
-    pub endless: Endless,
+    pub counters: Arc<CollectCounters>,
+    pub breaker: CircuitBreaker,
+    pub retry_forever: RetryForever,
 }
 
-/// A body and the two clocks' times around it.
-pub(crate) struct Answer {
+/// A successful response.
+pub(crate) struct ApiResponse {
     pub body: Vec<u8>,
+    /// The service's clock.
     pub date: Option<Timestamp>,
-    pub asked: Moment,
+    /// Our clock when the request was sent.
+    pub sent_at: WallTime,
 }
 
-/// Why a call brought nothing.
+/// A failed call.
 #[derive(Debug)]
 pub(crate) enum CallError {
-    /// 429; the budget has moved already.
+    /// 429. The rate limiter is already updated.
     Throttled,
-    /// Any other refusal or failure the service put into words.
+    /// Any other error response.
     Service(ServiceError),
-    /// The connection broke on the way.
-    Broken(String),
-    /// No connection came about; the outage is noted.
-    Lost(String),
-    /// An answer of no use.
-    Odd(String),
-    /// An answer that holds no link to be followed.
-    BadLink(BadLink),
-    /// Nothing will go any more.
+    /// The connection broke after the request may have been sent.
+    Interrupted(String),
+    /// No connection was made. The circuit breaker is already updated.
+    NoConnection(String),
+    /// An unexpected response.
+    Unexpected(String),
+    /// A response without a usable link.
+    InvalidLink(LinkError),
+    /// No further call can succeed.
     Fatal(CollectError),
 }
 
 impl CallError {
-    /// What kind of trouble it is, where trying again may help.
-    pub fn may_pass(&self) -> Option<Trouble> {
+    /// The error class, if another attempt may help.
+    pub fn error_class(&self) -> Option<ErrorClass> {
         match self {
-            Self::Throttled => Some(Trouble::Throttled),
-            Self::Broken(_) => Some(Trouble::Broken),
-            Self::Odd(_) => Some(Trouble::Server),
-            Self::Lost(_) => Some(Trouble::Lost),
-            Self::Service(e) if e.status >= 500 || e.status == 408 => Some(Trouble::Server),
+            Self::Throttled => Some(ErrorClass::Throttled),
+            Self::Interrupted(_) => Some(ErrorClass::Interrupted),
+            Self::Unexpected(_) => Some(ErrorClass::Server),
+            Self::NoConnection(_) => Some(ErrorClass::NoConnection),
+            Self::Service(e) if e.status >= 500 || e.status == 408 => Some(ErrorClass::Server),
             _ => None,
         }
     }
 
-    /// The same as an error that ends the run.
+    /// The error that ends the collection.
     pub fn into_fatal(self, call: ApiCall, host: &str) -> CollectError {
-        let (call, host) = (call.doing(), host.to_string());
+        let transport = |why| CollectError::Transport {
+            attempt: call.description(),
+            host: host.to_string(),
+            why,
+        };
         match self {
             Self::Fatal(error) => error,
             Self::Service(service) => CollectError::Service {
                 call,
-                host,
+                host: host.to_string(),
                 service,
             },
-            Self::Throttled => CollectError::Transport {
+            Self::Throttled => transport("throttled on every attempt (429)".into()),
+            Self::Interrupted(why) | Self::NoConnection(why) => transport(why),
+            Self::Unexpected(why) => CollectError::Response { call, why },
+            Self::InvalidLink(error) => CollectError::Response {
                 call,
-                host,
-                why: "held back again and again (429)".into(),
-            },
-            Self::Broken(why) | Self::Lost(why) => CollectError::Transport { call, host, why },
-            Self::Odd(why) => CollectError::Answer { call, why },
-            Self::BadLink(bad) => CollectError::Answer {
-                call,
-                why: bad.to_string(),
+                why: error.to_string(),
             },
         }
     }
 }
 
-/// One request, before it has a token.
+/// A request without its token.
 #[derive(Clone)]
-pub(crate) struct Ask {
+pub(crate) struct ApiRequest {
     pub call: ApiCall,
     pub method: Method,
     pub url: Url,
-    pub payload: Option<Payload>,
-    /// **Units**: bytes of the answer.
-    pub max: usize,
+    pub body: Option<RequestBody>,
+    /// Limit of the response body.
+    ///
+    /// **Units**: bytes.
+    pub response_max: usize,
 }
 
-/// What a request brings along.
 #[derive(Clone)]
-pub(crate) struct Payload {
+pub(crate) struct RequestBody {
     pub content_type: String,
     pub bytes: Bytes,
 }
 
-impl Ask {
+impl ApiRequest {
     pub fn get(call: ApiCall, url: Url) -> Self {
-        let max = match call {
+        let response_max = match call {
             ApiCall::Link | ApiCall::PackageLink => LINK_BYTES_MAX,
             ApiCall::Run | ApiCall::Action | ApiCall::Cancel | ApiCall::Package => ACTION_BYTES_MAX,
             ApiCall::List | ApiCall::Machines | ApiCall::Library => PAGE_BYTES_MAX,
@@ -146,15 +150,15 @@ impl Ask {
             call,
             method: Method::GET,
             url,
-            payload: None,
-            max,
+            body: None,
+            response_max,
         }
     }
 
     pub fn post(call: ApiCall, url: Url, json: Vec<u8>) -> Self {
         Self {
             method: Method::POST,
-            payload: Some(Payload {
+            body: Some(RequestBody {
                 content_type: "application/json".into(),
                 bytes: json.into(),
             }),
@@ -164,243 +168,285 @@ impl Ask {
 }
 
 impl Api {
-    /// Signs in and opens the budget. What a person should know is told to
-    /// `tally`.
+    /// Signs in and opens the call log. Notices for the user go to `counters`.
     pub async fn open(
         settings: &CollectSettings,
-        clock: Clock,
-        tally: Arc<Tally>,
+        counters: Arc<CollectCounters>,
     ) -> Result<Self, CollectError> {
-        let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-        let endless = Endless::default();
-        let told = Some(tally.clone());
-        let signer = Signer::new(settings, http.clone(), clock, told, endless.clone())?;
-        let name = log_name(settings, &signer).await?;
-        let (budget, notice) = Budget::open(
+        let clock = Clock::new(settings.pace.time_scale);
+        let http = Arc::new(HttpClients::new(
+            settings.ca_file.as_deref(),
+            settings.timeouts,
+        )?);
+        let retry_forever = RetryForever::default();
+        let tokens = TokenProvider::new(
+            settings,
+            http.clone(),
+            Some(counters.clone()),
+            retry_forever.clone(),
+        )?;
+        let log_name = call_log_name(settings, &tokens).await?;
+        let (rate_limiter, notice) = RateLimiter::open(
             clock,
             settings.pace.limits_lifted,
             settings.timeouts.call,
             &settings.state_dir,
-            &name,
+            &log_name,
         )?;
         if let Some(notice) = notice {
-            tally.notice(notice);
+            counters.notify(notice);
         }
         Ok(Self {
             base: settings.api_base.clone(),
             host: settings.api_host(),
             http,
-            signer,
-            budget,
+            tokens,
+            rate_limiter,
             clock,
             call_timeout: settings.timeouts.call,
-            tally,
-            outage: Outage::new(endless.clone()),
-            endless,
+            counters,
+            breaker: CircuitBreaker::new(retry_forever.clone()),
+            retry_forever,
         })
     }
 
-    /// An address of the API, such as `machines`.
+    /// The address of an API path, such as `machines`.
     pub fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
-        let before = self.base.path().trim_end_matches('/');
-        url.set_path(&format!("{before}/api/{path}"));
+        let prefix = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{prefix}/api/{path}"));
         url
     }
 
-    pub async fn page(&self, url: &Url) -> Result<Answer, CallError> {
-        self.call(&Ask::get(ApiCall::List, url.clone())).await
+    pub async fn fetch_page(&self, url: &Url) -> Result<ApiResponse, CallError> {
+        self.call(&ApiRequest::get(ApiCall::List, url.clone()))
+            .await
     }
 
-    /// Asks for the link of a result: one call of the scarcest budget.
-    pub async fn link(&self, key: ResultKey) -> Result<Link, CallError> {
-        let url = self.url(&format!(
+    /// Requests the link of a result. This call has the scarcest rate limit.
+    pub async fn request_link(&self, key: ResultKey) -> Result<DownloadLink, CallError> {
+        let path = format!(
             "machineactions/{}/GetLiveResponseResultDownloadLink(index={})",
             key.action, key.index
-        ));
-        let answer = self.call(&Ask::get(ApiCall::Link, url)).await?;
-        Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
+        );
+        let link = self.link_at(ApiCall::Link, &path).await;
+        tracing::debug!(
+            action = %key.action,
+            command = key.index.0,
+            granted = link.is_ok(),
+            "link requested"
+        );
+        link
     }
 
-    /// The same for an investigation package.
-    pub async fn package_link(&self, action: ActionId) -> Result<Link, CallError> {
-        let url = self.url(&format!("machineactions/{action}/getPackageUri"));
-        let answer = self.call(&Ask::get(ApiCall::PackageLink, url)).await?;
-        Link::read(&answer.body, answer.date, answer.asked, self.clock).map_err(CallError::BadLink)
+    /// Requests the link of an investigation package.
+    pub async fn request_package_link(&self, action: ActionId) -> Result<DownloadLink, CallError> {
+        let path = format!("machineactions/{action}/getPackageUri");
+        let link = self.link_at(ApiCall::PackageLink, &path).await;
+        tracing::debug!(%action, granted = link.is_ok(), "package link requested");
+        link
     }
 
-    /// One call, sent again with another token after a 401, which says that
-    /// nothing was done.
-    pub async fn call(&self, ask: &Ask) -> Result<Answer, CallError> {
+    async fn link_at(&self, call: ApiCall, path: &str) -> Result<DownloadLink, CallError> {
+        let response = self.call(&ApiRequest::get(call, self.url(path))).await?;
+        DownloadLink::parse(&response.body, response.date, response.sent_at, self.clock)
+            .map_err(CallError::InvalidLink)
+    }
+
+    /// Sends a request. A 401 means that nothing was done, so the request is
+    /// repeated with another token.
+    pub async fn call(&self, request: &ApiRequest) -> Result<ApiResponse, CallError> {
         for _ in 0..TOKENS_MAX {
-            let (ticket, token) = self.ready(ask.call).await?;
-            match self.send(ask, ticket, &token).await {
+            let (permit, token) = self.acquire(request.call).await?;
+            match self.send(request, permit, &token).await {
                 Err(CallError::Service(e)) if e.status == 401 => {
-                    self.signer.renew(&token).await.map_err(CallError::Fatal)?;
+                    self.tokens.renew(&token).await.map_err(CallError::Fatal)?;
                 }
-                other => return other,
+                result => return result,
             }
         }
         Err(CallError::Fatal(CollectError::TokenSpent))
     }
 
-    /// Waits until a call of this kind may leave, with a token that is good by
-    /// then. The hour's budget may be waited for longer than a token lives; a
-    /// token that ended on the way gives its leave back, since the time it was
-    /// noted with would be over when another has come.
-    pub async fn ready(&self, call: ApiCall) -> Result<(Ticket, Secret), CallError> {
-        let mut tokens = 0;
+    /// Sends a request that must not be processed twice. It is repeated only
+    /// after a 429, which means that nothing was done.
+    pub async fn call_non_idempotent(
+        &self,
+        request: &ApiRequest,
+    ) -> Result<ApiResponse, CallError> {
+        let mut retries = RetryState::default();
         loop {
-            let token = self.signer.bearer().await.map_err(CallError::Fatal)?;
-            let ticket = self.admit(call).await?;
-            tokens += 1;
-            // A token that lives no longer than this is tried as it is.
-            if self.signer.is_fresh(&token) || tokens >= TOKENS_MAX {
-                return Ok((ticket, token));
-            }
-            ticket.unsent();
-        }
-    }
-
-    /// One call, sent again only while the service holds it back, which says
-    /// that nothing was done: for calls that must not be repeated.
-    pub async fn call_once(&self, ask: &Ask) -> Result<Answer, CallError> {
-        let mut tries = Tries::default();
-        loop {
-            match self.call(ask).await {
-                Err(CallError::Throttled) => match tries.next(Trouble::Throttled) {
-                    Some(wait) => self.clock.sleep(wait).await,
+            match self.call(request).await {
+                Err(CallError::Throttled) => match retries.next_delay(ErrorClass::Throttled) {
+                    Some(delay) => self.clock.sleep(delay).await,
                     None => return Err(CallError::Throttled),
                 },
-                other => return other,
+                result => return result,
             }
         }
     }
 
-    /// The same, tried again while what keeps it may pass: for calls that may
-    /// be repeated.
-    pub async fn call_patiently(&self, ask: &Ask) -> Result<Answer, CallError> {
-        let mut tries = Tries::default();
+    /// Sends a request that may be repeated, with retries.
+    pub async fn call_with_retries(&self, request: &ApiRequest) -> Result<ApiResponse, CallError> {
+        let mut retries = RetryState::default();
         loop {
-            let error = match self.call(ask).await {
-                Ok(answer) => return Ok(answer),
+            let error = match self.call(request).await {
+                Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            let Some(trouble) = error.may_pass() else {
+            let Some(class) = error.error_class() else {
                 return Err(error);
             };
-            match tries.next(trouble) {
-                Some(wait) => self.clock.sleep(wait).await,
-                None => return Err(error),
-            }
+            let Some(delay) = retries.next_delay(class) else {
+                return Err(error);
+            };
+            tracing::debug!(
+                call = request.call.as_str(),
+                ?class,
+                delay_ms = delay.as_millis() as u64,
+                "retry scheduled"
+            );
+            self.clock.sleep(delay).await;
         }
     }
 
-    /// Waits until a call of this kind may leave.
-    pub async fn admit(&self, call: ApiCall) -> Result<Ticket, CallError> {
-        self.outage.wait(self.clock).await;
-        let tell = |until| self.tally.waiting(call, self.clock.now(), until);
-        let mut told = false;
+    /// Waits until a call may be sent, and returns a token that is valid then.
+    ///
+    /// The wait may be longer than the lifetime of a token. If the token
+    /// expires meanwhile, the permit is returned: the call would be sent later
+    /// than it was logged.
+    pub async fn acquire(&self, call: ApiCall) -> Result<(CallPermit, Secret), CallError> {
+        let mut tokens = 0;
         loop {
-            let (path, source) = match self.budget.admit(call, &tell).await {
-                Ok(ticket) => return Ok(ticket),
+            let token = self.tokens.token().await.map_err(CallError::Fatal)?;
+            let permit = self.admit(call).await?;
+            tokens += 1;
+            // A token with a shorter lifetime than the wait is used as it is.
+            if self.tokens.is_current(&token) || tokens >= TOKENS_MAX {
+                return Ok((permit, token));
+            }
+            permit.release_unused();
+        }
+    }
+
+    /// Waits until a call may be sent.
+    pub async fn admit(&self, call: ApiCall) -> Result<CallPermit, CallError> {
+        self.breaker.wait(self.clock).await;
+        let on_wait = |until| self.counters.record_wait(call, self.clock.now(), until);
+        let mut is_disk_full_reported = false;
+        loop {
+            let (path, source) = match self.rate_limiter.admit(call, &on_wait).await {
+                Ok(permit) => return Ok(permit),
                 Err(CollectError::CallLog { path, source }) => (path, source),
                 Err(error) => return Err(CallError::Fatal(error)),
             };
             if system::is_disk_full(&source) {
-                if !std::mem::replace(&mut told, true) {
-                    self.tally.notice(format!(
-                        "no room for the call log {}: calls wait until there is",
+                if !std::mem::replace(&mut is_disk_full_reported, true) {
+                    self.counters.notify(format!(
+                        "no space for the call log {}: calls wait until there is",
                         path.display()
                     ));
                 }
-                tokio::time::sleep(LOOK_FOR_ROOM).await;
+                tokio::time::sleep(system::DISK_CHECK_INTERVAL).await;
             } else if source.kind() == io::ErrorKind::InvalidData {
-                let notice = self.budget.survey().map_err(CallError::Fatal)?;
-                notice.into_iter().for_each(|text| self.tally.notice(text));
+                let notice = self.rate_limiter.check_log().map_err(CallError::Fatal)?;
+                if let Some(notice) = notice {
+                    self.counters.notify(notice);
+                }
             } else {
                 return Err(CallError::Fatal(CollectError::CallLog { path, source }));
             }
         }
     }
 
-    /// Sends what was admitted.
+    /// Sends an admitted request.
     pub async fn send(
         &self,
-        ask: &Ask,
-        ticket: Ticket,
+        request: &ApiRequest,
+        permit: CallPermit,
         token: &Secret,
-    ) -> Result<Answer, CallError> {
-        let client = self.http.client(&ask.url).map_err(CallError::Fatal)?;
-        let asked = self.clock.now();
-        let mut request = client
-            .request(ask.method.clone(), ask.url.clone())
+    ) -> Result<ApiResponse, CallError> {
+        let client = self.http.client(&request.url).map_err(CallError::Fatal)?;
+        let (sent_at, began) = (self.clock.now(), Instant::now());
+        let mut builder = client
+            .request(request.method.clone(), request.url.clone())
             .bearer_auth(token.expose())
             .timeout(self.call_timeout);
-        if let Some(payload) = &ask.payload {
-            request = request
-                .header(CONTENT_TYPE, &payload.content_type)
-                .body(payload.bytes.clone());
+        if let Some(body) = &request.body {
+            builder = builder
+                .header(CONTENT_TYPE, &body.content_type)
+                .body(body.bytes.clone());
         }
-        let response = match request.send().await.map_err(http::fault) {
+        let response = match builder.send().await.map_err(http::transport_error) {
             Ok(response) => response,
-            Err(fault) if fault.unsent => {
-                ticket.unsent();
-                return Err(self.lost(fault));
+            Err(error) if error.is_unsent => {
+                permit.release_unused();
+                return Err(self.connection_failed(error));
             }
-            Err(fault) => {
-                ticket.answered();
-                return Err(CallError::Broken(fault.text));
+            Err(error) => {
+                permit.complete();
+                return Err(CallError::Interrupted(error.text));
             }
         };
         let status = response.status().as_u16();
         let date = http::date(&response);
         let retry_after = http::retry_after(&response);
-        let body = http::read_bounded(response, ask.max).await;
-        ticket.answered();
-        self.outage.over();
-        let body = body.map_err(|unread| match unread {
-            Unread::Broken(fault) => CallError::Broken(fault.text),
-            Unread::TooLong => CallError::Odd(format!("longer than {} bytes", ask.max)),
+        let body = http::read_bounded(response, request.response_max).await;
+        permit.complete();
+        self.breaker.record_success();
+        let body = body.map_err(|error| match error {
+            BodyReadError::Interrupted(error) => CallError::Interrupted(error.text),
+            BodyReadError::TooLong => {
+                CallError::Unexpected(format!("longer than {} bytes", request.response_max))
+            }
         })?;
+        http::trace_exchange(request.call.as_str(), status, began, body.len());
         match status {
-            200..=299 => Ok(Answer { body, date, asked }),
+            200..=299 => Ok(ApiResponse {
+                body,
+                date,
+                sent_at,
+            }),
             429 => {
-                self.tally.count(|report| report.throttled += 1);
-                self.budget.hold(ask.call, retry_after).await;
+                self.counters.update(|report| report.throttled += 1);
+                self.rate_limiter.block(request.call, retry_after).await;
                 Err(CallError::Throttled)
             }
-            _ => Err(CallError::Service(ServiceError::read(status, &body))),
+            _ => Err(CallError::Service(ServiceError::parse(status, &body))),
         }
     }
 
-    fn lost(&self, fault: Fault) -> CallError {
-        match self.outage.note(self.clock) {
-            Lost::Until(until) => {
-                self.tally.notice(format!(
-                    "no connection to {}: {}; trying again at {}",
+    /// Records a failed connection to the API host.
+    fn connection_failed(&self, error: TransportError) -> CallError {
+        match self.breaker.record_failure(self.clock) {
+            OutageState::Started(until) => {
+                self.counters.notify(format!(
+                    "no connection to {}: {}; next attempt at {}",
                     self.host,
-                    fault.text,
+                    error.text,
                     until.timestamp()
                 ));
-                CallError::Lost(fault.text)
+                CallError::NoConnection(error.text)
             }
-            Lost::KnownUntil(_) => CallError::Lost(fault.text),
-            Lost::ForGood => CallError::Fatal(CollectError::Transport {
-                call: "reach the service",
+            OutageState::Continues(_) => CallError::NoConnection(error.text),
+            OutageState::GaveUp => CallError::Fatal(CollectError::Transport {
+                attempt: "reach the service",
                 host: self.host.clone(),
-                why: fault.text,
+                why: error.text,
             }),
         }
     }
 }
 
-/// The call log's name: tenant and application own the budget, whichever host
-/// of the service is asked. Emulators each have one of their own.
-async fn log_name(settings: &CollectSettings, signer: &Signer) -> Result<String, CollectError> {
-    let (tenant, client) = signer.identity().await?;
+/// Name of the call log. Rate limits apply to a tenant and application on all
+/// hosts of the service; each emulator has its own.
+async fn call_log_name(
+    settings: &CollectSettings,
+    tokens: &TokenProvider,
+) -> Result<String, CollectError> {
+    let (tenant, client) = tokens.identity().await?;
     let (tenant, client) = (tenant.unwrap_or_default(), client.unwrap_or_default());
-    let emulator = if http::is_loopback(&settings.api_base) {
+    let emulator = if host::is_loopback(&settings.api_base) {
         format!("{} x{}", settings.api_host(), settings.pace.time_scale)
     } else {
         String::new()

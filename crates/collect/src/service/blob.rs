@@ -1,16 +1,15 @@
-//! What the blob host's answers mean. Pure: status and headers in, meaning out.
+//! Responses of the blob host: classifies them by status and headers. Pure.
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use data_encoding::BASE64;
 use jiff::Timestamp;
 use reqwest::Response;
 
 use crate::service::http;
 
-/// Headers kept with the evidence, as received.
-const KEPT: [&str; 11] = [
+/// Headers that are stored with the result, as received.
+const EVIDENCE_HEADERS: [&str; 11] = [
     "etag",
     "last-modified",
     "content-length",
@@ -23,14 +22,14 @@ const KEPT: [&str; 11] = [
     "x-ms-version",
     "date",
 ];
-/// A header longer than this is cut: facts must stay small.
+/// A longer header is truncated: facts must stay small.
 const HEADER_CHARS_MAX: usize = 1_024;
-/// Codes that an expired signature is refused with; Azurite says the second.
+/// Error codes of an expired signature; Azurite uses the second.
 const EXPIRY_CODES: [&str; 2] = ["AuthenticationFailed", "AuthorizationFailure"];
 
-/// The part of an answer that stands before its body.
+/// Status and headers of a response.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Head {
+pub(crate) struct BlobHeaders {
     pub status: u16,
     pub date: Option<Timestamp>,
     pub retry_after: Option<Duration>,
@@ -39,7 +38,8 @@ pub(crate) struct Head {
     pub range: Option<ContentRange>,
     pub md5: Option<[u8; 16]>,
     pub code: Option<String>,
-    pub kept: Vec<(String, String)>,
+    /// Headers that are stored with the result.
+    pub evidence_headers: Vec<(String, String)>,
 }
 
 /// `bytes 5-9/10`, `bytes */10`.
@@ -49,32 +49,31 @@ pub(crate) struct ContentRange {
     pub total: Option<u64>,
 }
 
-/// What to do with an answer, when bytes from `offset` on were asked for.
+/// Class of a response to a request for the bytes from an offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Meaning {
+pub(crate) enum BlobResponseClass {
     /// The body is the whole blob.
     Whole,
-    /// The body goes on at the offset.
-    Rest,
-    /// Nothing is left to send.
-    Done,
-    /// What is held is no beginning of what stands there now.
+    /// The body continues at the offset.
+    Remainder,
+    /// No bytes are left.
+    Complete,
+    /// The received bytes are not the beginning of the blob any more.
     StartOver,
-    /// The link's time is over.
-    Expired,
+    LinkExpired,
     Refused,
     Missing,
     /// 429 and 5xx.
     Busy,
-    /// Nothing foreseen.
-    Odd,
+    Unexpected,
 }
 
-impl Head {
+impl BlobHeaders {
     pub fn read(response: &Response) -> Self {
         let status = response.status().as_u16();
         let text = |name| http::header(response, name);
-        // On a part, Content-MD5 may be the part's; the other is the blob's.
+        // In a partial response, Content-MD5 may be that of the part;
+        // x-ms-blob-content-md5 is always that of the blob.
         let whole_md5 = (status == 200).then(|| text("content-md5")).flatten();
         Self {
             status,
@@ -82,17 +81,17 @@ impl Head {
             retry_after: http::retry_after(response),
             etag: text("etag").filter(|t| !t.is_empty()),
             length: text("content-length").and_then(|t| t.trim().parse().ok()),
-            range: text("content-range").as_deref().and_then(read_range),
+            range: text("content-range").as_deref().and_then(parse_range),
             md5: whole_md5
                 .or_else(|| text("x-ms-blob-content-md5"))
                 .as_deref()
-                .and_then(read_md5),
+                .and_then(parse_md5),
             code: text("x-ms-error-code"),
-            kept: kept(response),
+            evidence_headers: evidence_headers(response),
         }
     }
 
-    /// The blob's whole length, where the answer says it.
+    /// Length of the whole blob, if the response contains it.
     pub fn total(&self) -> Option<u64> {
         match self.status {
             200 => self.length,
@@ -100,24 +99,28 @@ impl Head {
         }
     }
 
-    /// `link_over` judges the link by the server's clock.
-    pub fn meaning(&self, offset: u64, code: &str, link_over: bool) -> Meaning {
+    /// Classifies the response. `is_link_expired` is by the server's clock.
+    pub fn classify(&self, offset: u64, code: &str, is_link_expired: bool) -> BlobResponseClass {
+        let starts_at_offset = self.range.and_then(|r| r.start) == Some(offset);
+        let ends_at_offset = offset > 0 && self.range.and_then(|r| r.total) == Some(offset);
         match self.status {
-            200 => Meaning::Whole,
-            206 if self.range.and_then(|r| r.start) == Some(offset) => Meaning::Rest,
-            206 | 412 => Meaning::StartOver,
-            416 if offset > 0 && self.range.and_then(|r| r.total) == Some(offset) => Meaning::Done,
-            416 => Meaning::StartOver,
-            403 if link_over && EXPIRY_CODES.contains(&code) => Meaning::Expired,
-            401 | 403 => Meaning::Refused,
-            404 | 410 => Meaning::Missing,
-            408 | 429 | 500..=599 => Meaning::Busy,
-            _ => Meaning::Odd,
+            200 => BlobResponseClass::Whole,
+            206 if starts_at_offset => BlobResponseClass::Remainder,
+            206 | 412 => BlobResponseClass::StartOver,
+            416 if ends_at_offset => BlobResponseClass::Complete,
+            416 => BlobResponseClass::StartOver,
+            403 if is_link_expired && EXPIRY_CODES.contains(&code) => {
+                BlobResponseClass::LinkExpired
+            }
+            401 | 403 => BlobResponseClass::Refused,
+            404 | 410 => BlobResponseClass::Missing,
+            408 | 429 | 500..=599 => BlobResponseClass::Busy,
+            _ => BlobResponseClass::Unexpected,
         }
     }
 }
 
-fn read_range(text: &str) -> Option<ContentRange> {
+fn parse_range(text: &str) -> Option<ContentRange> {
     let (range, total) = text.trim().strip_prefix("bytes")?.trim().split_once('/')?;
     Some(ContentRange {
         start: range
@@ -127,12 +130,13 @@ fn read_range(text: &str) -> Option<ContentRange> {
     })
 }
 
-fn read_md5(text: &str) -> Option<[u8; 16]> {
-    STANDARD.decode(text.trim()).ok()?.try_into().ok()
+fn parse_md5(text: &str) -> Option<[u8; 16]> {
+    BASE64.decode(text.trim().as_bytes()).ok()?.try_into().ok()
 }
 
-fn kept(response: &Response) -> Vec<(String, String)> {
-    KEPT.iter()
+fn evidence_headers(response: &Response) -> Vec<(String, String)> {
+    EVIDENCE_HEADERS
+        .iter()
         .filter_map(|name| {
             let value: String = http::header(response, name)?
                 .chars()
@@ -143,8 +147,8 @@ fn kept(response: &Response) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The `<Code>` of an error body, which may begin with a BOM.
-pub(crate) fn code_in(body: &[u8]) -> Option<String> {
+/// The `<Code>` of an error body, which may begin with a byte order mark.
+pub(crate) fn error_code_in(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let (_, rest) = text.split_once("<Code>")?;
     let (code, _) = rest.split_once("</Code>")?;
@@ -155,48 +159,57 @@ pub(crate) fn code_in(body: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn head(status: u16, range: Option<&str>) -> Head {
-        Head {
+    fn response(status: u16, range: Option<&str>) -> BlobHeaders {
+        BlobHeaders {
             status,
-            range: range.and_then(read_range),
-            ..Head::default()
+            range: range.and_then(parse_range),
+            ..BlobHeaders::default()
         }
     }
 
     #[test]
-    fn a_refusal_is_an_expiry_only_with_its_code_and_after_the_end() {
-        let refused = head(403, None);
+    fn refusal_is_an_expired_link_only_with_its_code_and_after_the_expiry() {
+        let refused = response(403, None);
         for code in EXPIRY_CODES {
-            assert_eq!(refused.meaning(0, code, true), Meaning::Expired);
-            assert_eq!(refused.meaning(0, code, false), Meaning::Refused);
+            assert_eq!(
+                refused.classify(0, code, true),
+                BlobResponseClass::LinkExpired
+            );
+            assert_eq!(refused.classify(0, code, false), BlobResponseClass::Refused);
         }
         assert_eq!(
-            refused.meaning(0, "AuthorizationPermissionMismatch", true),
-            Meaning::Refused
+            refused.classify(0, "AuthorizationPermissionMismatch", true),
+            BlobResponseClass::Refused
         );
     }
 
     #[test]
-    fn a_part_counts_only_where_it_was_asked_for() {
-        let part = head(206, Some("bytes 5-9/10"));
-        assert_eq!(part.meaning(5, "", false), Meaning::Rest);
+    fn partial_response_must_start_at_the_requested_offset() {
+        let part = response(206, Some("bytes 5-9/10"));
+        assert_eq!(part.classify(5, "", false), BlobResponseClass::Remainder);
         assert_eq!(part.total(), Some(10));
-        assert_eq!(part.meaning(4, "", false), Meaning::StartOver);
-        assert_eq!(head(206, None).meaning(5, "", false), Meaning::StartOver);
+        assert_eq!(part.classify(4, "", false), BlobResponseClass::StartOver);
+        assert_eq!(
+            response(206, None).classify(5, "", false),
+            BlobResponseClass::StartOver
+        );
     }
 
     #[test]
-    fn beyond_the_end_is_done_only_at_the_end() {
-        let beyond = head(416, Some("bytes */10"));
-        assert_eq!(beyond.meaning(10, "", false), Meaning::Done);
-        assert_eq!(beyond.meaning(11, "", false), Meaning::StartOver);
-        assert_eq!(head(416, None).meaning(10, "", false), Meaning::StartOver);
+    fn unsatisfiable_range_is_complete_only_at_the_end() {
+        let beyond = response(416, Some("bytes */10"));
+        assert_eq!(beyond.classify(10, "", false), BlobResponseClass::Complete);
+        assert_eq!(beyond.classify(11, "", false), BlobResponseClass::StartOver);
+        assert_eq!(
+            response(416, None).classify(10, "", false),
+            BlobResponseClass::StartOver
+        );
     }
 
     #[test]
-    fn the_code_is_found_behind_a_byte_order_mark() {
+    fn error_code_is_found_after_a_byte_order_mark() {
         let body = b"\xef\xbb\xbf<?xml version=\"1.0\"?><Error><Code>AuthenticationFailed</Code>";
-        assert_eq!(code_in(body).as_deref(), Some("AuthenticationFailed"));
-        assert_eq!(code_in(b"<html>"), None);
+        assert_eq!(error_code_in(body).as_deref(), Some("AuthenticationFailed"));
+        assert_eq!(error_code_in(b"<html>"), None);
     }
 }

@@ -1,10 +1,13 @@
-//! The calls of the last hour on disk, so that the budget outlives the process
-//! and is shared by processes. Every look and every entry is made under the
-//! lock of a file beside the log; the log itself is replaced whole when it has
-//! grown, so a crash leaves the old one or the new one.
+//! Call log: the calls of the last hour, on disk, so that rate limits are kept
+//! across processes.
 //!
-//! One line a fact: `s CALL ID MICROS` a call about to be sent, `a ID MICROS`
-//! its answer, `u ID` never sent after all, `h CALL MICROS` held until then.
+//! Every read and every entry is made under the lock of a file next to the
+//! log. When the log has grown, it is replaced atomically; a crash leaves the
+//! old or the new one.
+//!
+//! **Format**: one entry per line. `s CALL ID MICROS`: a call is about to be
+//! sent. `a ID MICROS`: it was answered. `u ID`: it was not sent. `h CALL
+//! MICROS`: calls of this kind are blocked until this time.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -12,53 +15,66 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::clock::Moment;
-use crate::service::rate_limit::ApiCall;
+use crate::api_call::ApiCall;
+use crate::clock::WallTime;
 use crate::system;
 
 const HEADER: &str = "afteraction calls 1\n";
-/// A longer file is rewritten without what is over, once that is half of it: an
-/// hour may hold more than this, and would be rewritten at every call.
+/// A longer log is rewritten without expired entries, if these are half of it.
+/// The calls of an hour may need more; they are not rewritten on every call.
 const REWRITE_BYTES: usize = 256 * 1024;
-/// A call and its answer, two lines.
-const CALL_BYTES: usize = 85;
-/// Entries may stand ahead of a look by so much of an hour: a minute.
-const AHEAD_PART: u32 = 60;
-/// No hour is that long: such a file is none of ours.
+/// Length of the two lines of a call and its answer.
+const BYTES_PER_CALL: usize = 85;
+/// Entries may be in the future by this fraction of an hour, that is a minute:
+/// other processes write while this one waits for the lock.
+const AHEAD_DIVISOR: u32 = 60;
+/// A longer file is not a call log: the calls of an hour need less.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// A call as the log knows it.
+/// A call in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Logged {
+pub(crate) struct LoggedCall {
     pub id: u64,
     pub call: ApiCall,
-    pub sent: Moment,
-    pub answered: Option<Moment>,
+    pub sent: WallTime,
+    pub answered: Option<WallTime>,
 }
 
-/// What the log says now.
+/// The content of the log without expired entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ledger {
-    pub calls: Vec<Logged>,
-    /// A call held back by the service until then.
-    pub holds: Vec<(ApiCall, Moment)>,
+pub(crate) struct CallHistory {
+    pub calls: Vec<LoggedCall>,
+    /// Kinds of calls that the service has throttled, with the end of the wait.
+    pub blocks: Vec<(ApiCall, WallTime)>,
 }
 
-/// A fact to be added.
+/// An entry to be appended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Entry {
-    Sent { call: ApiCall, id: u64, at: Moment },
-    Answered { id: u64, at: Moment },
-    Unsent { id: u64 },
-    Held { call: ApiCall, until: Moment },
+pub(crate) enum CallLogEntry {
+    Sent {
+        call: ApiCall,
+        id: u64,
+        at: WallTime,
+    },
+    Answered {
+        id: u64,
+        at: WallTime,
+    },
+    Unsent {
+        id: u64,
+    },
+    Blocked {
+        call: ApiCall,
+        until: WallTime,
+    },
 }
 
 pub(crate) struct CallLog {
     path: PathBuf,
     lock: PathBuf,
-    /// Entries older than this are over.
+    /// Age at which an entry expires.
     keep: Duration,
-    /// Whether an entry must survive power loss too.
+    /// Whether an entry must survive a power loss.
     sync: bool,
 }
 
@@ -77,51 +93,51 @@ impl CallLog {
         &self.path
     }
 
-    /// Shows the ledger to `decide` and adds what it returns, all under the
-    /// lock.
+    /// Passes the history to `decide` and appends the entry that it returns,
+    /// all under the lock.
     ///
-    /// **Errors**: `InvalidData` where the log cannot be understood; see
-    /// [`CallLog::start_over`].
-    pub fn decide<R>(
+    /// **Errors**: `InvalidData` if the log is damaged; see
+    /// [`CallLog::block_all`].
+    pub fn update<R>(
         &self,
-        now: Moment,
-        decide: impl FnOnce(&Ledger) -> (R, Option<Entry>),
+        now: WallTime,
+        decide: impl FnOnce(&CallHistory) -> (R, Option<CallLogEntry>),
     ) -> io::Result<R> {
-        let _held = system::lock(&self.lock)?;
+        let _lock = system::lock(&self.lock)?;
         let text = self.read()?;
-        let mut ledger = read_ledger(&text)?;
-        let turned_back = ledger.forget_before(now, self.keep);
-        let torn = !text.is_empty() && !text.ends_with('\n');
-        let long = text.len() > REWRITE_BYTES.max(2 * CALL_BYTES * ledger.calls.len());
-        if text.is_empty() || torn || long || turned_back {
-            system::replace(&self.path, &ledger.to_text(), self.sync)?;
+        let mut history = parse_history(&text)?;
+        let was_clock_set_back = history.expire(now, self.keep);
+        let is_torn = !text.is_empty() && !text.ends_with('\n');
+        let is_long = text.len() > REWRITE_BYTES.max(2 * BYTES_PER_CALL * history.calls.len());
+        if text.is_empty() || is_torn || is_long || was_clock_set_back {
+            system::replace(&self.path, &history.to_text(), self.sync)?;
         }
-        let (answer, entry) = decide(&ledger);
+        let (decision, entry) = decide(&history);
         if let Some(entry) = entry {
-            self.append(entry)?;
+            self.write(entry)?;
         }
-        Ok(answer)
+        Ok(decision)
     }
 
-    /// Adds a fact nothing depends on: it is lost where the last line is torn,
-    /// which the next decision mends.
-    pub fn note(&self, entry: Entry) -> io::Result<()> {
-        let _held = system::lock(&self.lock)?;
+    /// Appends an entry that no decision depends on. It is dropped if the last
+    /// line is torn; the next update repairs the log.
+    pub fn append(&self, entry: CallLogEntry) -> io::Result<()> {
+        let _lock = system::lock(&self.lock)?;
         if system::ends_with(&self.path, b'\n')? {
-            self.append(entry)?;
+            self.write(entry)?;
         }
         Ok(())
     }
 
-    /// Replaces a log nobody understands by one that holds every call back
-    /// until `until`: the hour counts as spent.
-    pub fn start_over(&self, until: Moment) -> io::Result<()> {
-        let _held = system::lock(&self.lock)?;
-        let ledger = Ledger {
+    /// Replaces a damaged log by one that blocks all calls until `until`,
+    /// because the calls of the last hour are unknown.
+    pub fn block_all(&self, until: WallTime) -> io::Result<()> {
+        let _lock = system::lock(&self.lock)?;
+        let history = CallHistory {
             calls: Vec::new(),
-            holds: ApiCall::ALL.iter().map(|call| (*call, until)).collect(),
+            blocks: ApiCall::ALL.iter().map(|call| (*call, until)).collect(),
         };
-        system::replace(&self.path, &ledger.to_text(), self.sync)
+        system::replace(&self.path, &history.to_text(), self.sync)
     }
 
     fn read(&self) -> io::Result<String> {
@@ -138,132 +154,137 @@ impl CallLog {
         String::from_utf8(bytes).map_err(|_| invalid("not text"))
     }
 
-    fn append(&self, entry: Entry) -> io::Result<()> {
-        let must_last = self.sync && matches!(entry, Entry::Sent { .. });
-        system::append(&self.path, &line_of(entry), must_last)
+    /// Writes an entry; the lock is held by the caller.
+    fn write(&self, entry: CallLogEntry) -> io::Result<()> {
+        let sync = self.sync && matches!(entry, CallLogEntry::Sent { .. });
+        system::append(&self.path, &format_entry(entry), sync)
     }
 }
 
-impl Ledger {
-    /// Drops what is over. What stands far in the future was written before the
-    /// clock was set back and counts from now on; `true` then, so that the log
-    /// says so too and the next look does not count from its own now.
-    fn forget_before(&mut self, now: Moment, keep: Duration) -> bool {
-        // Others note while we wait for the lock: that is no clock set back.
-        let near = now.after(keep / AHEAD_PART);
-        let mut turned_back = false;
-        let mut turn = |at: &mut Moment, latest: Moment, to: Moment| {
+impl CallHistory {
+    /// Removes expired entries. An entry that is far in the future was written
+    /// before the clock was set back; it expires as if it were written now.
+    /// Returns whether there was one: the log is rewritten then, so that the
+    /// next read does not start its expiry again.
+    fn expire(&mut self, now: WallTime, keep: Duration) -> bool {
+        let latest = now.after(keep / AHEAD_DIVISOR);
+        let mut was_clock_set_back = false;
+        let mut limit = |at: &mut WallTime, latest: WallTime, replacement: WallTime| {
             if *at > latest {
-                *at = to;
-                turned_back = true;
+                *at = replacement;
+                was_clock_set_back = true;
             }
         };
         for call in &mut self.calls {
-            turn(&mut call.sent, near, now);
+            limit(&mut call.sent, latest, now);
             if let Some(answered) = &mut call.answered {
-                turn(answered, near, now);
+                limit(answered, latest, now);
             }
         }
-        self.calls.retain(|c| {
-            c.answered
-                .unwrap_or(now.min(c.sent.after(keep)))
+        self.calls.retain(|call| {
+            call.answered
+                .unwrap_or(now.min(call.sent.after(keep)))
                 .after(keep)
                 > now
         });
-        for (_, until) in &mut self.holds {
-            turn(until, near.after(keep), now.after(keep));
+        for (_, until) in &mut self.blocks {
+            limit(until, latest.after(keep), now.after(keep));
         }
-        self.holds.retain(|(_, until)| *until > now);
-        turned_back
+        self.blocks.retain(|(_, until)| *until > now);
+        was_clock_set_back
     }
 
     fn to_text(&self) -> String {
-        let sent = self.calls.iter().map(|c| Entry::Sent {
-            call: c.call,
-            id: c.id,
-            at: c.sent,
+        let sent = self.calls.iter().map(|call| CallLogEntry::Sent {
+            call: call.call,
+            id: call.id,
+            at: call.sent,
         });
-        let answered = self.calls.iter().filter_map(|c| {
-            Some(Entry::Answered {
-                id: c.id,
-                at: c.answered?,
+        let answered = self.calls.iter().filter_map(|call| {
+            Some(CallLogEntry::Answered {
+                id: call.id,
+                at: call.answered?,
             })
         });
-        let held = self.holds.iter().map(|(call, until)| Entry::Held {
-            call: *call,
-            until: *until,
-        });
+        let blocked = self
+            .blocks
+            .iter()
+            .map(|(call, until)| CallLogEntry::Blocked {
+                call: *call,
+                until: *until,
+            });
         let mut text = HEADER.to_string();
-        text.extend(sent.chain(answered).chain(held).map(line_of));
+        text.extend(sent.chain(answered).chain(blocked).map(format_entry));
         text
     }
-}
 
-fn line_of(entry: Entry) -> String {
-    let mut line = String::new();
-    // Writing to a String cannot fail.
-    let _ = match entry {
-        Entry::Sent { call, id, at } => writeln!(line, "s {} {id} {}", call.word(), at.0),
-        Entry::Answered { id, at } => writeln!(line, "a {id} {}", at.0),
-        Entry::Unsent { id } => writeln!(line, "u {id}"),
-        Entry::Held { call, until } => writeln!(line, "h {} {}", call.word(), until.0),
-    };
-    line
-}
-
-/// Reads a log. A last line without its end was being written when its
-/// process died: that call was never sent.
-fn read_ledger(text: &str) -> io::Result<Ledger> {
-    let mut ledger = Ledger::default();
-    if text.is_empty() {
-        return Ok(ledger);
-    }
-    let body = text
-        .strip_prefix(HEADER)
-        .ok_or_else(|| invalid("it begins with no header of this version"))?;
-    let whole = body
-        .rfind('\n')
-        .map_or("", |end| body.get(..end).unwrap_or(""));
-    for line in whole.lines() {
-        ledger
-            .add(line)
-            .ok_or_else(|| invalid("a line is none of ours"))?;
-    }
-    Ok(ledger)
-}
-
-impl Ledger {
-    fn add(&mut self, line: &str) -> Option<()> {
+    /// Adds a line of the log; `None` if it is malformed.
+    fn add_line(&mut self, line: &str) -> Option<()> {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
-            ["s", call, id, at] => self.calls.push(Logged {
+            ["s", call, id, at] => self.calls.push(LoggedCall {
                 id: id.parse().ok()?,
-                call: ApiCall::from_word(call)?,
-                sent: Moment(at.parse().ok()?),
+                call: ApiCall::parse(call)?,
+                sent: WallTime(at.parse().ok()?),
                 answered: None,
             }),
             ["a", id, at] => {
-                let (id, at) = (id.parse().ok()?, Moment(at.parse().ok()?));
+                let (id, at) = (id.parse().ok()?, WallTime(at.parse().ok()?));
                 if let Some(call) = self.find(id) {
                     call.answered = Some(at);
                 }
             }
             ["u", id] => {
                 let id: u64 = id.parse().ok()?;
-                self.calls.retain(|c| c.id != id);
+                self.calls.retain(|call| call.id != id);
             }
             ["h", call, until] => self
-                .holds
-                .push((ApiCall::from_word(call)?, Moment(until.parse().ok()?))),
+                .blocks
+                .push((ApiCall::parse(call)?, WallTime(until.parse().ok()?))),
             _ => return None,
         }
         Some(())
     }
 
-    /// Answers come soon after their calls: searched from the end.
-    fn find(&mut self, id: u64) -> Option<&mut Logged> {
-        self.calls.iter_mut().rev().find(|c| c.id == id)
+    /// Searches from the end: answers follow soon after their calls.
+    fn find(&mut self, id: u64) -> Option<&mut LoggedCall> {
+        self.calls.iter_mut().rev().find(|call| call.id == id)
     }
+}
+
+fn format_entry(entry: CallLogEntry) -> String {
+    let mut line = String::new();
+    // Writing to a String cannot fail.
+    let _ = match entry {
+        CallLogEntry::Sent { call, id, at } => writeln!(line, "s {} {id} {}", call.as_str(), at.0),
+        CallLogEntry::Answered { id, at } => writeln!(line, "a {id} {}", at.0),
+        CallLogEntry::Unsent { id } => writeln!(line, "u {id}"),
+        CallLogEntry::Blocked { call, until } => {
+            writeln!(line, "h {} {}", call.as_str(), until.0)
+        }
+    };
+    line
+}
+
+/// Parses a log. A last line without a line end was being written when its
+/// process died: that call was not sent.
+fn parse_history(text: &str) -> io::Result<CallHistory> {
+    let mut history = CallHistory::default();
+    if text.is_empty() {
+        return Ok(history);
+    }
+    let body = text
+        .strip_prefix(HEADER)
+        .ok_or_else(|| invalid("unknown header or version"))?;
+    let complete_lines = body
+        .rfind('\n')
+        .map_or("", |end| body.get(..end).unwrap_or(""));
+    for line in complete_lines.lines() {
+        history
+            .add_line(line)
+            .ok_or_else(|| invalid("malformed line"))?;
+    }
+    Ok(history)
 }
 
 fn invalid(why: &str) -> io::Error {
@@ -276,142 +297,147 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn sent(id: u64, at: u64) -> Entry {
-        Entry::Sent {
+    fn open(dir: &tempfile::TempDir) -> CallLog {
+        CallLog::open(dir.path(), "t", HOUR, true).unwrap()
+    }
+
+    fn sent(id: u64, at: u64) -> CallLogEntry {
+        CallLogEntry::Sent {
             call: ApiCall::Link,
             id,
-            at: Moment(at),
+            at: WallTime(at),
         }
     }
 
-    fn look(log: &CallLog, now: u64) -> io::Result<Ledger> {
-        log.decide(Moment(now), |ledger| (ledger.clone(), None))
+    fn read(log: &CallLog, now: u64) -> io::Result<CallHistory> {
+        log.update(WallTime(now), |history| (history.clone(), None))
     }
 
     #[test]
-    fn what_one_process_notes_another_sees_until_the_hour_is_over() {
+    fn entries_are_visible_to_other_processes_for_one_hour() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || CallLog::open(dir.path(), "t", HOUR, true).unwrap();
-        let (one, other) = (open(), open());
-        one.decide(Moment(5), |_| ((), Some(sent(1, 5)))).unwrap();
-        one.decide(Moment(6), |_| ((), Some(sent(2, 6)))).unwrap();
-        one.note(Entry::Answered {
+        let (one, other) = (open(&dir), open(&dir));
+        one.update(WallTime(5), |_| ((), Some(sent(1, 5)))).unwrap();
+        one.update(WallTime(6), |_| ((), Some(sent(2, 6)))).unwrap();
+        one.append(CallLogEntry::Answered {
             id: 1,
-            at: Moment(9),
+            at: WallTime(9),
         })
         .unwrap();
-        one.note(Entry::Unsent { id: 2 }).unwrap();
-        let ledger = look(&other, 10).unwrap();
-        assert_eq!(ledger.calls.len(), 1);
-        assert_eq!(ledger.calls[0].answered, Some(Moment(9)));
-        let later = look(&other, 10 + 3_600_000_000).unwrap();
-        assert_eq!(later, Ledger::default());
+        one.append(CallLogEntry::Unsent { id: 2 }).unwrap();
+        let history = read(&other, 10).unwrap();
+        assert_eq!(history.calls.len(), 1);
+        assert_eq!(history.calls[0].answered, Some(WallTime(9)));
+        let later = read(&other, 10 + 3_600_000_000).unwrap();
+        assert_eq!(later, CallHistory::default());
     }
 
     #[test]
-    fn a_torn_last_line_is_a_call_that_was_not_sent() {
+    fn torn_last_line_is_a_call_that_was_not_sent() {
         let dir = tempfile::tempdir().unwrap();
-        let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
-        log.decide(Moment(5), |_| ((), Some(sent(1, 5)))).unwrap();
+        let log = open(&dir);
+        log.update(WallTime(5), |_| ((), Some(sent(1, 5)))).unwrap();
         let mut text = std::fs::read_to_string(log.path()).unwrap();
         text.push_str("s link 99");
         std::fs::write(log.path(), text).unwrap();
-        log.note(Entry::Unsent { id: 1 }).unwrap();
-        assert_eq!(look(&log, 6).unwrap().calls.len(), 1);
-        log.decide(Moment(7), |_| ((), Some(sent(3, 7)))).unwrap();
-        assert_eq!(look(&log, 8).unwrap().calls.len(), 2);
+        log.append(CallLogEntry::Unsent { id: 1 }).unwrap();
+        assert_eq!(read(&log, 6).unwrap().calls.len(), 1);
+        log.update(WallTime(7), |_| ((), Some(sent(3, 7)))).unwrap();
+        assert_eq!(read(&log, 8).unwrap().calls.len(), 2);
     }
 
     #[test]
-    fn a_log_nobody_understands_is_refused_and_then_holds_everything() {
+    fn unreadable_log_is_an_error_until_all_calls_are_blocked() {
         let dir = tempfile::tempdir().unwrap();
-        let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
-        for odd in ["something else\n", "afteraction calls 1\nx y\n", "\0\0\0"] {
-            std::fs::write(log.path(), odd).unwrap();
-            let error = look(&log, 5).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{odd:?}");
+        let log = open(&dir);
+        for text in ["something else\n", "afteraction calls 1\nx y\n", "\0\0\0"] {
+            std::fs::write(log.path(), text).unwrap();
+            let error = read(&log, 5).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{text:?}");
         }
-        log.start_over(Moment(77)).unwrap();
-        assert_eq!(look(&log, 5).unwrap().holds.len(), ApiCall::ALL.len());
+        log.block_all(WallTime(77)).unwrap();
+        assert_eq!(read(&log, 5).unwrap().blocks.len(), ApiCall::ALL.len());
     }
 
     #[test]
-    fn a_clock_set_back_prolongs_no_hold_beyond_an_hour() {
-        let mut ledger = Ledger {
-            calls: vec![Logged {
+    fn clock_set_back_extends_no_block_beyond_an_hour() {
+        let mut history = CallHistory {
+            calls: vec![LoggedCall {
                 id: 1,
                 call: ApiCall::List,
-                sent: Moment(u64::MAX),
+                sent: WallTime(u64::MAX),
                 answered: None,
             }],
-            holds: vec![(ApiCall::List, Moment(u64::MAX))],
+            blocks: vec![(ApiCall::List, WallTime(u64::MAX))],
         };
-        assert!(ledger.forget_before(Moment(10), HOUR));
-        assert_eq!(ledger.calls[0].sent, Moment(10));
-        assert_eq!(ledger.holds[0].1, Moment(10).after(HOUR));
-        assert!(!ledger.forget_before(Moment(10), HOUR));
+        assert!(history.expire(WallTime(10), HOUR));
+        assert_eq!(history.calls[0].sent, WallTime(10));
+        assert_eq!(history.blocks[0].1, WallTime(10).after(HOUR));
+        assert!(!history.expire(WallTime(10), HOUR));
     }
 
     #[test]
-    fn what_a_clock_ahead_wrote_is_over_an_hour_after_the_first_look() {
+    fn log_entries_from_the_future_expire_one_hour_after_first_read() {
         let dir = tempfile::tempdir().unwrap();
-        let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
-        let day = Moment(0).after(24 * HOUR);
-        let held = Entry::Held {
+        let log = open(&dir);
+        let day = WallTime(0).after(24 * HOUR);
+        log.update(day, |_| ((), Some(sent(1, day.0)))).unwrap();
+        log.append(CallLogEntry::Answered { id: 1, at: day })
+            .unwrap();
+        log.append(CallLogEntry::Blocked {
             call: ApiCall::List,
             until: day.after(HOUR),
-        };
-        log.decide(day, |_| ((), Some(sent(1, day.0)))).unwrap();
-        log.note(Entry::Answered { id: 1, at: day }).unwrap();
-        log.note(held).unwrap();
-        let first = look(&log, 10).unwrap();
-        assert_eq!(first.calls[0].answered, Some(Moment(10)));
-        assert_eq!(first.holds.len(), 1);
-        let half = look(&log, HOUR.as_micros() as u64 / 2).unwrap();
+        })
+        .unwrap();
+        let first = read(&log, 10).unwrap();
+        assert_eq!(first.calls[0].answered, Some(WallTime(10)));
+        assert_eq!(first.blocks.len(), 1);
+        let half = read(&log, HOUR.as_micros() as u64 / 2).unwrap();
         assert_eq!(half, first);
-        let later = Moment(11).after(HOUR);
-        assert_eq!(look(&log, later.0).unwrap(), Ledger::default());
+        let later = WallTime(11).after(HOUR);
+        assert_eq!(read(&log, later.0).unwrap(), CallHistory::default());
     }
 
     #[test]
-    fn another_call_noted_during_a_look_is_no_clock_set_back() {
-        let mut ledger = Ledger {
-            calls: vec![Logged {
+    fn entry_slightly_in_the_future_is_not_a_clock_set_back() {
+        let mut history = CallHistory {
+            calls: vec![LoggedCall {
                 id: 1,
                 call: ApiCall::List,
-                sent: Moment(11),
-                answered: Some(Moment(12)),
+                sent: WallTime(11),
+                answered: Some(WallTime(12)),
             }],
-            holds: vec![(ApiCall::List, Moment(11).after(HOUR))],
+            blocks: vec![(ApiCall::List, WallTime(11).after(HOUR))],
         };
-        let before = ledger.clone();
-        assert!(!ledger.forget_before(Moment(10), HOUR));
-        assert_eq!(ledger, before);
+        let before = history.clone();
+        assert!(!history.expire(WallTime(10), HOUR));
+        assert_eq!(history, before);
     }
 
     #[test]
-    fn a_long_log_of_calls_that_count_is_not_written_again() {
+    fn long_log_is_rewritten_only_if_half_of_it_is_expired() {
         let dir = tempfile::tempdir().unwrap();
-        let log = CallLog::open(dir.path(), "t", HOUR, true).unwrap();
-        let calls = |n: u64, at: u64| {
-            let lines = (0..n).map(|n| {
-                let id = u64::MAX - n;
-                let answer = Entry::Answered { id, at: Moment(at) };
-                line_of(sent(id, at)) + &line_of(answer)
-            });
-            lines.collect::<String>()
+        let log = open(&dir);
+        let calls = |count: u64, at: u64| -> String {
+            (0..count)
+                .map(|n| {
+                    let id = u64::MAX - n;
+                    let at = WallTime(at);
+                    format_entry(sent(id, at.0)) + &format_entry(CallLogEntry::Answered { id, at })
+                })
+                .collect()
         };
-        let now = Moment(1_700_000_000_000_000).after(2 * HOUR);
-        let [old, new] = [1_700_000_000_000_000, now.0];
-        let full = format!("{HEADER}{}{}", calls(1, old), calls(4_500, new));
-        assert_eq!(full.len(), HEADER.len() + 4_501 * CALL_BYTES);
+        let old = 1_700_000_000_000_000;
+        let now = WallTime(old).after(2 * HOUR).0;
+        let full = format!("{HEADER}{}{}", calls(1, old), calls(4_500, now));
+        assert_eq!(full.len(), HEADER.len() + 4_501 * BYTES_PER_CALL);
         assert!(full.len() > REWRITE_BYTES);
         std::fs::write(log.path(), &full).unwrap();
-        assert_eq!(look(&log, now.0).unwrap().calls.len(), 4_500);
+        assert_eq!(read(&log, now).unwrap().calls.len(), 4_500);
         assert_eq!(std::fs::read_to_string(log.path()).unwrap(), full);
-        let stale = format!("{HEADER}{}{}", calls(6_000, old), calls(10, new));
+        let stale = format!("{HEADER}{}{}", calls(6_000, old), calls(10, now));
         std::fs::write(log.path(), &stale).unwrap();
-        look(&log, now.0).unwrap();
+        read(&log, now).unwrap();
         assert!(std::fs::read_to_string(log.path()).unwrap().len() < 1_000);
     }
 }

@@ -1,69 +1,83 @@
-//! The HTTP clients and the rules they keep: no redirects, no transparent
-//! decompression, no silent retries, plain http to this machine alone, and no
-//! error text with a URL in it.
+//! HTTP clients and the rules they follow: no redirects, no transparent
+//! decompression, no silent retries, and no error text with an address in it.
 
 use std::error::Error;
 use std::path::Path;
 use std::sync::{Arc, Once, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::{Certificate, Client, ClientBuilder, Response};
-use url::{Host, Url};
+use url::Url;
 
-use crate::error::clean;
-use crate::{CollectError, Timeouts};
+use crate::clock::between;
+use crate::error::{CollectError, clean};
+use crate::service::host;
+use crate::settings::Timeouts;
 
-/// No `Retry-After` holds longer, service time: whatever a host asks for, it is
-/// looked at again then.
+/// Longest `Retry-After` that is followed: afterwards the host is called again
+/// in any case.
+///
+/// **Units**: service time.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
-/// A ca file is a few certificates; a larger file is a mistaken path.
+/// A CA file has a few certificates; a larger file is a wrong path.
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// One client for this machine, without proxy and certificates; one for the
-/// world, with the system's, made when first needed: a machine without a trust
-/// store can still speak to an emulator.
-pub(crate) struct Http {
-    near: Client,
-    far: OnceLock<Result<Client, String>>,
-    roots: Vec<Certificate>,
+/// A client for loopback addresses, without proxy and root certificates, and
+/// one for all others. The second is created when it is first needed, so that
+/// a machine without a trust store can use an emulator.
+pub(crate) struct HttpClients {
+    loopback: Client,
+    external: OnceLock<Result<Client, String>>,
+    extra_roots: Vec<Certificate>,
     timeouts: Timeouts,
 }
 
-impl Http {
+/// HTTP clients, shared by everything that calls a host.
+pub(crate) type SharedClients = Arc<HttpClients>;
+
+impl HttpClients {
     pub fn new(ca_file: Option<&Path>, timeouts: Timeouts) -> Result<Self, CollectError> {
-        install_provider();
-        let roots = ca_file.map(read_roots).transpose()?.unwrap_or_default();
-        let near = common(timeouts).no_proxy().tls_certs_only([]).build();
+        install_crypto_provider();
+        let extra_roots = ca_file.map(read_roots).transpose()?.unwrap_or_default();
+        let loopback = client_builder(timeouts).no_proxy().tls_certs_only([]);
         Ok(Self {
-            near: near.map_err(|e| unusable(fault(e).text))?,
-            far: OnceLock::new(),
-            roots,
+            loopback: loopback
+                .build()
+                .map_err(|e| unusable_settings(transport_error(e).text))?,
+            external: OnceLock::new(),
+            extra_roots,
             timeouts,
         })
     }
 
-    /// **Errors**: where the system's trust store or proxy cannot be used.
+    /// The client for an address.
+    ///
+    /// **Errors**: the system's trust store or proxy settings are unusable.
     pub fn client(&self, url: &Url) -> Result<&Client, CollectError> {
-        if url.scheme() == "http" && is_loopback(url) {
-            return Ok(&self.near);
+        if url.scheme() == "http" && host::is_loopback(url) {
+            return Ok(&self.loopback);
         }
-        let far = self.far.get_or_init(|| {
-            let builder = common(self.timeouts).tls_certs_merge(self.roots.clone());
-            builder.build().map_err(|e| fault(e).text)
-        });
-        far.as_ref().map_err(|why| unusable(why.clone()))
+        self.external
+            .get_or_init(|| {
+                client_builder(self.timeouts)
+                    .tls_certs_merge(self.extra_roots.clone())
+                    .build()
+                    .map_err(|e| transport_error(e).text)
+            })
+            .as_ref()
+            .map_err(|why| unusable_settings(why.clone()))
     }
 }
 
-fn unusable(why: String) -> CollectError {
+fn unusable_settings(why: String) -> CollectError {
     CollectError::Setting {
-        setting: "the https client",
+        setting: "network settings",
         why,
     }
 }
 
-fn common(timeouts: Timeouts) -> ClientBuilder {
+fn client_builder(timeouts: Timeouts) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("afteraction/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -73,9 +87,9 @@ fn common(timeouts: Timeouts) -> ClientBuilder {
         .read_timeout(timeouts.read)
 }
 
-fn install_provider() {
+fn install_crypto_provider() {
     static ONCE: Once = Once::new();
-    // Refused only where the process has one already, which serves as well.
+    // Fails only if the process has installed a provider before.
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }
 
@@ -91,55 +105,22 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate>, CollectError> {
         return Err(refuse(format!("longer than {CA_FILE_BYTES_MAX} bytes")));
     }
     let pem = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
-    let roots = Certificate::from_pem_bundle(&pem).map_err(|e| refuse(fault(e).text))?;
+    let roots = Certificate::from_pem_bundle(&pem).map_err(|e| refuse(transport_error(e).text))?;
     if roots.is_empty() {
-        return Err(refuse("no PEM certificate in it".into()));
+        return Err(refuse("the file contains no PEM certificate".into()));
     }
     Ok(roots)
 }
 
-/// Lets https pass, and http to this machine.
-pub(crate) fn guard(url: &Url) -> Result<(), CollectError> {
-    match url.scheme() {
-        "https" => Ok(()),
-        "http" if is_loopback(url) => Ok(()),
-        "http" => Err(CollectError::PlainHttp {
-            host: authority(url),
-        }),
-        other => Err(CollectError::Setting {
-            setting: "an address",
-            why: format!("`{}` is no https", clean(other)),
-        }),
-    }
-}
-
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
-    }
-}
-
-/// Host and port: what may be shown of an address.
-pub(crate) fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or("");
-    match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_string(),
-    }
-}
-
-/// What went wrong on the way, without the address it went to.
+/// A failed request, without its address.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
-    /// No connection: nothing reached the service.
-    pub unsent: bool,
+pub(crate) struct TransportError {
+    /// No connection was made, so that the service received nothing.
+    pub is_unsent: bool,
     pub text: String,
 }
 
-pub(crate) fn fault(error: reqwest::Error) -> Fault {
+pub(crate) fn transport_error(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = error.source();
@@ -147,35 +128,50 @@ pub(crate) fn fault(error: reqwest::Error) -> Fault {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    Fault {
-        unsent: error.is_connect(),
+    TransportError {
+        is_unsent: error.is_connect(),
         text: clean(&text),
     }
 }
 
-/// A body that ended too early or grew past its bound.
-pub(crate) enum Unread {
-    Broken(Fault),
+/// A body that could not be read.
+pub(crate) enum BodyReadError {
+    Interrupted(TransportError),
     TooLong,
 }
 
 /// Reads a body of at most `max` bytes.
-pub(crate) async fn read_bounded(mut response: Response, max: usize) -> Result<Vec<u8>, Unread> {
+pub(crate) async fn read_bounded(
+    mut response: Response,
+    max: usize,
+) -> Result<Vec<u8>, BodyReadError> {
     let mut body = Vec::new();
     while let Some(chunk) = response
         .chunk()
         .await
-        .map_err(|e| Unread::Broken(fault(e)))?
+        .map_err(|e| BodyReadError::Interrupted(transport_error(e)))?
     {
         if body.len().saturating_add(chunk.len()) > max {
-            return Err(Unread::TooLong);
+            return Err(BodyReadError::TooLong);
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
 }
 
-/// A header's text, lossy where it is none.
+/// Traces an HTTP exchange. Its address is not passed to this function, since
+/// a path or a query may be secret.
+pub(crate) fn trace_exchange(call: &'static str, status: u16, began: Instant, bytes: usize) {
+    tracing::debug!(
+        call,
+        status,
+        duration_ms = began.elapsed().as_millis() as u64,
+        bytes,
+        "HTTP call"
+    );
+}
+
+/// A header as text; bytes that are not UTF-8 are replaced.
 pub(crate) fn header(response: &Response, name: &str) -> Option<String> {
     let value = response.headers().get(name)?;
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -183,94 +179,60 @@ pub(crate) fn header(response: &Response, name: &str) -> Option<String> {
 
 /// The server's clock.
 pub(crate) fn date(response: &Response) -> Option<Timestamp> {
-    read_date(&header(response, "date")?)
+    parse_date(&header(response, "date")?)
 }
 
-pub(crate) fn read_date(text: &str) -> Option<Timestamp> {
+fn parse_date(text: &str) -> Option<Timestamp> {
     let time = httpdate::parse_http_date(text.trim()).ok()?;
     Timestamp::try_from(time).ok()
 }
 
-/// How long `Retry-After` asks to wait, in seconds or until a date judged by
-/// the server's own clock; at most [`RETRY_AFTER_MAX`].
+/// The wait that `Retry-After` asks for, given in seconds or as a date by the
+/// server's clock; at most [`RETRY_AFTER_MAX`].
 ///
 /// **Units**: service time.
 pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
     let text = header(response, "retry-after")?;
-    read_retry_after(&text, date(response).unwrap_or_else(Timestamp::now))
+    parse_retry_after(&text, date(response).unwrap_or_else(Timestamp::now))
 }
 
-fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => crate::clock::between(now, read_date(text)?).unwrap_or_default(),
+        Err(_) => between(now, parse_date(text)?).unwrap_or_default(),
     };
     Some(wait.min(RETRY_AFTER_MAX))
 }
-
-/// Shared by everything that speaks to a host.
-pub(crate) type SharedHttp = Arc<Http>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn url(text: &str) -> Url {
-        Url::parse(text).unwrap()
-    }
-
     #[test]
-    fn plain_http_passes_to_this_machine_alone() {
-        for near in [
-            "http://127.0.0.1:9",
-            "http://127.9.9.9",
-            "http://[::1]:80",
-            "http://localhost",
-        ] {
-            assert!(guard(&url(near)).is_ok(), "{near}");
-        }
-        for far in [
-            "http://example.com",
-            "http://127.0.0.1.example.com",
-            "http://10.0.0.1",
-            "ftp://127.0.0.1",
-        ] {
-            assert!(guard(&url(far)).is_err(), "{far}");
-        }
-        assert!(guard(&url("https://example.com")).is_ok());
-    }
-
-    #[test]
-    fn retry_after_reads_seconds_and_dates() {
+    fn retry_after_accepts_seconds_and_dates() {
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
-        let read = |text| read_retry_after(text, now);
-        assert_eq!(read(" 17 "), Some(Duration::from_secs(17)));
+        let parse = |text| parse_retry_after(text, now);
+        assert_eq!(parse(" 17 "), Some(Duration::from_secs(17)));
         assert_eq!(
-            read("Fri, 02 Jan 2026 03:04:35 GMT"),
+            parse("Fri, 02 Jan 2026 03:04:35 GMT"),
             Some(Duration::from_secs(30))
         );
-        assert_eq!(read("Fri, 02 Jan 2026 03:04:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("soon"), None);
+        assert_eq!(parse("Fri, 02 Jan 2026 03:04:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(parse("soon"), None);
         for long in ["18446744073709551615", "Fri, 31 Dec 2100 00:00:00 GMT"] {
-            assert_eq!(read(long), Some(RETRY_AFTER_MAX), "{long}");
+            assert_eq!(parse(long), Some(RETRY_AFTER_MAX), "{long}");
         }
     }
 
     #[tokio::test]
-    async fn a_transport_error_shows_no_address() {
-        let http = Http::new(None, Timeouts::default()).unwrap();
-        let secret = url("http://127.0.0.1:1/blob/secretpath?se=x&sig=SECRET");
-        let error = http
-            .client(&secret)
-            .unwrap()
-            .get(secret)
-            .send()
-            .await
-            .unwrap_err();
-        let fault = fault(error);
-        assert!(fault.unsent);
-        let text = format!("{fault:?}");
+    async fn transport_error_shows_no_address() {
+        let http = HttpClients::new(None, Timeouts::default()).unwrap();
+        let secret = Url::parse("http://127.0.0.1:1/blob/secretpath?se=x&sig=SECRET").unwrap();
+        let client = http.client(&secret).unwrap();
+        let error = transport_error(client.get(secret).send().await.unwrap_err());
+        assert!(error.is_unsent);
+        let text = format!("{error:?}");
         assert!(
             !text.contains("sig=") && !text.contains("secretpath"),
             "{text}"

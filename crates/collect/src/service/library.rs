@@ -1,4 +1,4 @@
-//! The live response library: scripts and tools that sessions put and run.
+//! The live response library: scripts and tools that sessions use.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,18 +7,19 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::clock::Clock;
-use crate::fetch::counters::Tally;
-use crate::fetch::retry::Tries;
-use crate::fleet::entities;
-use crate::service::api::{Api, Ask, CallError, Payload};
-use crate::{ApiCall, CollectError, CollectSettings};
+use crate::api_call::ApiCall;
+use crate::counters::CollectCounters;
+use crate::error::CollectError;
+use crate::service::api::{Api, ApiRequest, CallError, RequestBody};
+use crate::service::entity_list::read_entities;
+use crate::service::retry::RetryState;
+use crate::settings::CollectSettings;
 use evidence::Sha256;
 
-/// **Source**: the library page; a larger file is refused.
+/// Largest file that the service accepts. **Source**: the library page.
 pub const LIBRARY_FILE_BYTES_MAX: u64 = 20 * 1024 * 1024;
 
-/// A file of the library, as the service describes it.
+/// A file of the library, as described by the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LibraryFile {
     pub name: String,
@@ -28,19 +29,19 @@ pub struct LibraryFile {
     pub updated: String,
 }
 
-/// A file to be put there.
+/// A file to upload.
 #[derive(Clone, Debug)]
 pub struct LibraryUpload {
     pub name: String,
     pub bytes: Vec<u8>,
     pub description: String,
-    /// What its parameters are; empty where it has none.
+    /// Description of the parameters; empty if there are none.
     pub parameters: String,
-    /// Replace a file of that name.
+    /// Replace an existing file of this name.
     pub replace: bool,
 }
 
-/// The library, spoken to by its own calls.
+/// Client of the library.
 pub struct LibraryClient {
     api: Api,
 }
@@ -48,20 +49,24 @@ pub struct LibraryClient {
 impl LibraryUpload {
     /// Reads a file.
     ///
-    /// **Errors**: also where it is larger than the service takes.
+    /// **Errors**: the file cannot be read, is larger than
+    /// [`LIBRARY_FILE_BYTES_MAX`], or its name is not Unicode.
     pub fn from_file(path: &Path) -> Result<Self, CollectError> {
         let refuse = |why: String| CollectError::Upload {
             path: path.to_path_buf(),
             why,
         };
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| refuse("it has no name the service could take".into()))?;
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| refuse("the file name is missing or not Unicode".into()))?;
         let bytes = std::fs::metadata(path)
             .map_err(|e| refuse(e.to_string()))?
             .len();
         if bytes > LIBRARY_FILE_BYTES_MAX {
-            let why = format!("{bytes} bytes; the service takes {LIBRARY_FILE_BYTES_MAX}");
-            return Err(refuse(why));
+            return Err(refuse(format!(
+                "{bytes} bytes; the service accepts up to {LIBRARY_FILE_BYTES_MAX}"
+            )));
         }
         Ok(Self {
             name: name.to_string(),
@@ -72,41 +77,39 @@ impl LibraryUpload {
         })
     }
 
-    /// What the name comes to in the header of a form.
+    /// The name as sent in the header of the form.
     fn sent_name(&self) -> String {
-        let name = self.name.chars();
-        name.filter(|c| !c.is_control() && *c != '"').collect()
+        self.name
+            .chars()
+            .filter(|c| !c.is_control() && *c != '"')
+            .collect()
     }
 
-    fn payload(&self) -> Payload {
-        // At most 70 characters (RFC 2046).
+    /// The multipart form of the upload.
+    fn form(&self) -> RequestBody {
+        // RFC 2046 allows up to 70 characters.
         let hash = Sha256::of(&self.bytes).to_string();
         let boundary = format!("afteraction{}", hash.get(..32).unwrap_or_default());
         let mut body = Vec::with_capacity(self.bytes.len() + 2_048);
-        let mut part = |head: &str, bytes: &[u8]| {
+        let mut add_part = |head: &str, bytes: &[u8]| {
             let head = format!("--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n");
             body.extend_from_slice(head.as_bytes());
             body.extend_from_slice(bytes);
             body.extend_from_slice(b"\r\n");
         };
-        part("name=\"Description\"", self.description.as_bytes());
-        part("name=\"ParametersDescription\"", self.parameters.as_bytes());
-        let has_parameters = !self.parameters.is_empty();
-        part(
-            "name=\"HasParameters\"",
-            has_parameters.to_string().as_bytes(),
-        );
-        part(
-            "name=\"OverrideIfExists\"",
-            self.replace.to_string().as_bytes(),
-        );
-        let head = format!(
+        let has_parameters = (!self.parameters.is_empty()).to_string();
+        let replace = self.replace.to_string();
+        add_part("name=\"Description\"", self.description.as_bytes());
+        add_part("name=\"ParametersDescription\"", self.parameters.as_bytes());
+        add_part("name=\"HasParameters\"", has_parameters.as_bytes());
+        add_part("name=\"OverrideIfExists\"", replace.as_bytes());
+        let file_head = format!(
             "name=\"file\"; filename=\"{}\"\r\nContent-Type: application/octet-stream",
             self.sent_name()
         );
-        part(&head, &self.bytes);
+        add_part(&file_head, &self.bytes);
         body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
-        Payload {
+        RequestBody {
             content_type: format!("multipart/form-data; boundary={boundary}"),
             bytes: body.into(),
         }
@@ -117,78 +120,80 @@ impl LibraryClient {
     /// Signs in.
     pub async fn open(settings: &CollectSettings) -> Result<Self, CollectError> {
         settings.validate()?;
-        let clock = Clock::new(settings.pace.time_scale);
-        let tally = Arc::new(Tally::new(Arc::new(|_| ())));
-        let api = Api::open(settings, clock, tally).await?;
+        let counters = Arc::new(CollectCounters::new(Arc::new(|_| ())));
+        let api = Api::open(settings, counters).await?;
         Ok(Self { api })
     }
 
     pub async fn list(&self) -> Result<Vec<LibraryFile>, CollectError> {
         let url = self.api.url("libraryfiles");
-        let (values, _) = entities(&self.api, ApiCall::Library, url).await?;
-        Ok(values.iter().filter_map(read_file).collect())
+        let (values, _) = read_entities(&self.api, ApiCall::Library, url).await?;
+        Ok(values.iter().filter_map(parse_file).collect())
     }
 
-    /// Puts a file there and compares the hash the service says it has. A lost
-    /// answer is resolved by looking.
+    /// Uploads a file and compares its hash with the one that the service
+    /// lists. If the response was lost, the list decides.
     pub async fn upload(&self, upload: &LibraryUpload) -> Result<LibraryFile, CollectError> {
-        let ask = Ask {
+        let request = ApiRequest {
             method: Method::POST,
-            payload: Some(upload.payload()),
-            ..Ask::get(ApiCall::Library, self.api.url("libraryfiles"))
+            body: Some(upload.form()),
+            ..ApiRequest::get(ApiCall::Library, self.api.url("libraryfiles"))
         };
         let name = upload.sent_name();
-        let refused = match self.api.call_once(&ask).await {
+        let lost_response = match self.api.call_non_idempotent(&request).await {
             Ok(_) => None,
-            Err(error) if error.may_pass().is_some() => Some(error),
+            Err(error) if error.error_class().is_some() => Some(error),
             Err(error) => return Err(self.fatal(error)),
         };
         let ours = Sha256::of(&upload.bytes).to_string();
         let files = self.list().await?;
-        let held = files
+        let listed = files
             .into_iter()
-            .find(|f| f.name.eq_ignore_ascii_case(&name));
-        let same = held.as_ref().and_then(|file| file.sha256.as_ref());
-        match (held.clone(), same, refused) {
-            (Some(file), Some(theirs), _) if theirs.eq_ignore_ascii_case(&ours) => Ok(file),
-            (_, _, Some(error)) => Err(self.fatal(error)),
-            (Some(file), None, None) => Ok(file),
-            (held, ..) => Err(CollectError::LibraryDiffers {
+            .find(|file| file.name.eq_ignore_ascii_case(&name));
+        let theirs = listed.as_ref().and_then(|file| file.sha256.clone());
+        let is_same = theirs
+            .as_ref()
+            .is_some_and(|hash| hash.eq_ignore_ascii_case(&ours));
+        match (listed, lost_response) {
+            (Some(file), _) if is_same => Ok(file),
+            (_, Some(error)) => Err(self.fatal(error)),
+            (Some(file), None) if theirs.is_none() => Ok(file),
+            _ => Err(CollectError::LibraryDiffers {
                 name,
                 ours,
-                theirs: held
-                    .and_then(|f| f.sha256)
-                    .unwrap_or_else(|| "nothing".into()),
+                theirs: theirs.unwrap_or_else(|| "missing".into()),
             }),
         }
     }
 
-    /// **Errors**: also where no file has that name, unless an answer was lost
-    /// before: then that one took it away.
+    /// Deletes a file.
+    ///
+    /// **Errors**: also if there is no file of this name, unless the response
+    /// of an earlier attempt was lost: that attempt has deleted the file.
     pub async fn delete(&self, name: &str) -> Result<(), CollectError> {
         let mut url = self.api.url("libraryfiles");
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(name);
         }
-        let ask = Ask {
+        let request = ApiRequest {
             method: Method::DELETE,
-            ..Ask::get(ApiCall::Library, url)
+            ..ApiRequest::get(ApiCall::Library, url)
         };
-        let mut tries = Tries::default();
-        let mut may_be_gone = false;
+        let mut retries = RetryState::default();
+        let mut may_be_deleted = false;
         loop {
-            let error = match self.api.call(&ask).await {
+            let error = match self.api.call(&request).await {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
             let is_absent = matches!(&error, CallError::Service(e) if e.status == 404);
-            if is_absent && may_be_gone {
+            if is_absent && may_be_deleted {
                 return Ok(());
             }
-            let trouble = error.may_pass();
-            may_be_gone |= trouble.is_some_and(|trouble| !trouble.is_undone());
-            match trouble.and_then(|trouble| tries.next(trouble)) {
-                Some(wait) => self.api.clock.sleep(wait).await,
+            let class = error.error_class();
+            may_be_deleted |= class.is_some_and(|class| !class.is_surely_unprocessed());
+            match class.and_then(|class| retries.next_delay(class)) {
+                Some(delay) => self.api.clock.sleep(delay).await,
                 None => return Err(self.fatal(error)),
             }
         }
@@ -199,7 +204,7 @@ impl LibraryClient {
     }
 }
 
-fn read_file(value: &Value) -> Option<LibraryFile> {
+fn parse_file(value: &Value) -> Option<LibraryFile> {
     let text = |name: &str| value[name].as_str().unwrap_or_default().to_string();
     Some(LibraryFile {
         name: value["fileName"].as_str()?.to_string(),
@@ -215,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_upload_is_one_form_with_the_bytes_as_they_are() {
+    fn upload_form_contains_the_bytes_unchanged() {
         let upload = LibraryUpload {
             name: "a\"b.ps1".into(),
             bytes: b"\r\n--x\0".to_vec(),
@@ -223,14 +228,14 @@ mod tests {
             parameters: String::new(),
             replace: true,
         };
-        let payload = upload.payload();
-        let body = String::from_utf8(payload.bytes.to_vec()).unwrap();
+        let form = upload.form();
+        let body = String::from_utf8(form.bytes.to_vec()).unwrap();
         assert!(body.contains(
             "filename=\"ab.ps1\"\r\nContent-Type: application/octet-stream\r\n\r\n\r\n--x\0\r\n--"
         ));
         assert!(body.contains("name=\"OverrideIfExists\"\r\n\r\ntrue\r\n"));
         assert!(body.contains("name=\"HasParameters\"\r\n\r\nfalse\r\n"));
-        let boundary = payload.content_type.split("boundary=").nth(1).unwrap();
+        let boundary = form.content_type.split("boundary=").nth(1).unwrap();
         assert!((20..=70).contains(&boundary.len()), "{boundary}");
         assert!(body.ends_with(&format!("--{boundary}--\r\n")));
     }

@@ -1,5 +1,5 @@
-//! The answer of the link call, made into a link that can be used byte for
-//! byte.
+//! Download links: parses the response of a link request. The address is sent
+//! byte for byte as received.
 
 use std::time::Duration;
 
@@ -7,64 +7,69 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use url::Url;
 
-use crate::clock::{Clock, Moment, between};
-use crate::service::http;
+use crate::clock::{Clock, WallTime, between};
+use crate::service::host;
 use evidence::{ResultLink, Time};
 
-/// Links live thirty minutes; one that says nothing is taken to.
-const LIFE_USUAL: Duration = Duration::from_secs(30 * 60);
-/// With less life left a new link is cheaper than a refusal, service time.
-const NEAR_END: Duration = Duration::from_secs(30);
+/// Lifetime of a link without an expiry. Links live for thirty minutes.
+const LIFETIME_DEFAULT: Duration = Duration::from_secs(30 * 60);
+/// Remaining lifetime below which a new link is requested instead of risking a
+/// refusal.
+///
+/// **Units**: service time.
+const RENEW_BEFORE_EXPIRY: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
-struct Answer {
+struct LinkResponse {
     value: String,
 }
 
-/// A link and how long it lives, by our clock.
+/// A link, and its expiry by our clock.
 #[derive(Clone, Debug)]
-pub(crate) struct Link {
+pub(crate) struct DownloadLink {
     secret: ResultLink,
-    ends_at: Moment,
+    expires_at: WallTime,
 }
 
-/// Why an answer held no usable link. Holds nothing of the link.
+/// A response without a usable link. Contains no part of the link but its host.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadLink {
-    #[error("the answer holds no `value`")]
+pub(crate) enum LinkError {
+    #[error("the response contains no `value`")]
     NoValue,
-    #[error("the link is no address")]
-    NoAddress,
-    #[error("the link is plain http to {0}")]
+    #[error("invalid link URL")]
+    InvalidUrl,
+    #[error("plain HTTP link to {0}")]
     PlainHttp(String),
 }
 
-impl Link {
-    /// `date` is the server's clock when it answered, `asked` ours: life left
-    /// is `se` minus the server's clock, whatever ours says.
-    pub fn read(
+impl DownloadLink {
+    /// Parses a response. The lifetime is the `se` parameter minus `date`, the
+    /// server's clock at the response; it is counted from `requested_at`, our
+    /// clock.
+    pub fn parse(
         body: &[u8],
         date: Option<Timestamp>,
-        asked: Moment,
+        requested_at: WallTime,
         clock: Clock,
-    ) -> Result<Self, BadLink> {
+    ) -> Result<Self, LinkError> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let answer: Answer = serde_json::from_slice(body).map_err(|_| BadLink::NoValue)?;
-        let text = unwrap(&answer.value);
-        let url = Url::parse(&text).map_err(|_| BadLink::NoAddress)?;
-        http::guard(&url).map_err(|_| BadLink::PlainHttp(http::authority(&url)))?;
-        let expires = end_of(&url);
-        let life = match (expires, date) {
-            (Some(expires), Some(date)) => between(date, expires).unwrap_or_default(),
-            _ => LIFE_USUAL,
+        let response: LinkResponse =
+            serde_json::from_slice(body).map_err(|_| LinkError::NoValue)?;
+        let text = unescape(&response.value);
+        let url = Url::parse(&text).map_err(|_| LinkError::InvalidUrl)?;
+        host::require_https(&url).map_err(|_| LinkError::PlainHttp(host::host_and_port(&url)))?;
+        let expiry = expiry_of(&url);
+        let lifetime = match (expiry, date) {
+            (Some(expiry), Some(date)) => between(date, expiry).unwrap_or_default(),
+            _ => LIFETIME_DEFAULT,
         };
         Ok(Self {
-            secret: ResultLink::new(text, expires),
-            ends_at: asked.after(clock.real(life)),
+            secret: ResultLink::new(text, expiry),
+            expires_at: requested_at.after(clock.real(lifetime)),
         })
     }
 
-    /// The address for the request; parsing leaves path and query as they are.
+    /// The address for the request; parsing keeps path and query unchanged.
     pub fn url(&self) -> Option<Url> {
         Url::parse(self.secret.expose()).ok()
     }
@@ -73,32 +78,33 @@ impl Link {
         self.secret.host()
     }
 
-    pub fn is_near_end(&self, now: Moment, clock: Clock) -> bool {
-        now.after(clock.real(NEAR_END)) >= self.ends_at
+    pub fn expires_soon(&self, now: WallTime, clock: Clock) -> bool {
+        now.after(clock.real(RENEW_BEFORE_EXPIRY)) >= self.expires_at
     }
 
-    /// Whether its time is over by the server's clock, else by ours.
-    pub fn is_over(&self, date: Option<Timestamp>, now: Moment) -> bool {
+    /// Whether the link has expired, by the server's clock if it is known, else
+    /// by ours.
+    pub fn is_expired(&self, date: Option<Timestamp>, now: WallTime) -> bool {
         match (self.secret.expires(), date) {
-            // `Date` has whole seconds, cut off.
-            (Some(expires), Some(date)) => date.as_second() + 1 >= expires.as_second(),
-            _ => now >= self.ends_at,
+            // `Date` has whole seconds, rounded down.
+            (Some(expiry), Some(date)) => date.as_second() + 1 >= expiry.as_second(),
+            _ => now >= self.expires_at,
         }
     }
 }
 
-/// Undoes one level of inner quotes and of `&amp;`, nothing else.
-fn unwrap(value: &str) -> String {
+/// Removes one pair of inner quotes and one level of `&amp;`.
+fn unescape(value: &str) -> String {
     let value = value.trim();
-    let value = value
+    let unquoted = value
         .strip_prefix('"')
         .and_then(|v| v.strip_suffix('"'))
         .unwrap_or(value);
-    value.trim().replace("&amp;", "&")
+    unquoted.trim().replace("&amp;", "&")
 }
 
-/// The `se` of a signed address.
-fn end_of(url: &Url) -> Option<Timestamp> {
+/// The expiry in the `se` parameter of a signed address.
+fn expiry_of(url: &Url) -> Option<Timestamp> {
     let (_, text) = url.query_pairs().find(|(name, _)| name == "se")?;
     Time::from_text(text).instant()
 }
@@ -109,18 +115,18 @@ mod tests {
 
     const RAW: &str = "https://h.blob.example/investigation-actions-data/ID/CustomPlaybookCommandOutput/4ed5?se=2026-02-04T16%3A00%3A00Z&sp=r&sv=2021-08-06&sr=b&sig=a/b%2Bc/d%3D";
 
-    fn read(value: &str, date: &str) -> Result<Link, BadLink> {
+    fn parse(value: &str, date: &str) -> Result<DownloadLink, LinkError> {
         let body = serde_json::json!({ "value": value }).to_string();
-        Link::read(
+        DownloadLink::parse(
             body.as_bytes(),
             date.parse().ok(),
-            Moment(0),
+            WallTime(0),
             Clock::new(1.0),
         )
     }
 
     #[test]
-    fn a_link_goes_out_byte_for_byte() {
+    fn link_address_is_kept_byte_for_byte() {
         let escaped = RAW.replace('&', "&amp;");
         for value in [
             RAW.to_string(),
@@ -128,31 +134,31 @@ mod tests {
             format!("\"{RAW}\""),
             format!("\"{escaped}\""),
         ] {
-            let link = read(&value, "2026-02-04T15:30:00Z").unwrap();
+            let link = parse(&value, "2026-02-04T15:30:00Z").unwrap();
             assert_eq!(link.url().unwrap().as_str(), RAW);
         }
-        let twice = read(&RAW.replace('&', "&amp;amp;"), "").unwrap();
-        assert_eq!(twice.url().unwrap().as_str(), escaped);
+        let twice_escaped = parse(&RAW.replace('&', "&amp;amp;"), "").unwrap();
+        assert_eq!(twice_escaped.url().unwrap().as_str(), escaped);
     }
 
     #[test]
-    fn life_is_counted_by_the_servers_clock() {
-        let link = read(RAW, "2026-02-04T15:30:00Z").unwrap();
-        let minutes = |n: u64| Moment(n * 60_000_000);
-        assert!(!link.is_near_end(minutes(29), Clock::new(1.0)));
-        assert!(link.is_near_end(minutes(30), Clock::new(1.0)));
-        let over = |date: &str| link.is_over(date.parse().ok(), minutes(0));
-        assert!(!over("2026-02-04T15:59:00Z"));
-        assert!(over("2026-02-04T16:00:00Z"));
-        assert!(link.is_over(None, minutes(31)));
+    fn lifetime_is_counted_by_the_servers_clock() {
+        let link = parse(RAW, "2026-02-04T15:30:00Z").unwrap();
+        let minutes = |n: u64| WallTime(n * 60_000_000);
+        assert!(!link.expires_soon(minutes(29), Clock::new(1.0)));
+        assert!(link.expires_soon(minutes(30), Clock::new(1.0)));
+        let is_expired = |date: &str| link.is_expired(date.parse().ok(), minutes(0));
+        assert!(!is_expired("2026-02-04T15:59:00Z"));
+        assert!(is_expired("2026-02-04T16:00:00Z"));
+        assert!(link.is_expired(None, minutes(31)));
     }
 
     #[test]
-    fn a_link_that_cannot_be_used_is_refused_without_being_shown() {
-        let far = read(&RAW.replace("https", "http"), "").unwrap_err();
-        assert_eq!(far, BadLink::PlainHttp("h.blob.example".into()));
-        assert_eq!(read("", "").unwrap_err(), BadLink::NoAddress);
-        let debug = format!("{:?}", read(RAW, "").unwrap());
+    fn unusable_link_is_refused_and_not_shown() {
+        let plain = parse(&RAW.replace("https", "http"), "").unwrap_err();
+        assert_eq!(plain, LinkError::PlainHttp("h.blob.example".into()));
+        assert_eq!(parse("", "").unwrap_err(), LinkError::InvalidUrl);
+        let debug = format!("{:?}", parse(RAW, "").unwrap());
         assert!(!debug.contains("sig=") && !debug.contains("CustomPlaybook"));
     }
 }

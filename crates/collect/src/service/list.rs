@@ -1,5 +1,7 @@
-//! Lists of actions: the query, the pages, and merging what unstable paging
-//! brings. Absence from one list proves nothing.
+//! Lists of actions: the query, the pages, and the merge of pages that move
+//! while they are read.
+//!
+//! An action that one list does not show may still exist.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -12,25 +14,26 @@ use url::Url;
 
 use crate::error::clean;
 use crate::service::package;
-use crate::{ActionFilter, SeenAction};
+use crate::settings::ActionFilter;
+use crate::sink::ReceivedAction;
 use evidence::{Action, ActionId};
 
-/// Ids asked for in one list: the address stays well under 2,000 characters.
+/// Ids in one query: the address stays well below 2,000 characters.
 pub(crate) const IDS_PER_QUERY: usize = 20;
 
-/// Pages of one list: a service that never ends it is cut off here.
+/// Pages of one list. A list without an end is truncated here.
 pub(crate) const PAGES_MAX: usize = 10_000;
 
-/// What is kept of one action, as received and as read: thousands of times
-/// what the service sends. The vault takes twice as much as a result's facts,
-/// which repeat the action's.
+/// Largest action that is stored, both as received and as parsed: thousands of
+/// times what the service sends. The sink accepts facts of twice this size,
+/// and facts repeat their action.
 ///
 /// **Units**: bytes of JSON.
 pub(crate) const ACTION_BYTES_MAX: usize = 512 * 1024;
 
-/// One page, its actions byte for byte.
+/// A page of actions, each byte for byte as received.
 #[derive(Deserialize)]
-pub(crate) struct Page<'a> {
+pub(crate) struct ActionPage<'a> {
     #[serde(borrow)]
     pub value: Vec<&'a RawValue>,
     #[serde(rename = "@odata.nextLink", default)]
@@ -39,58 +42,59 @@ pub(crate) struct Page<'a> {
     pub count: Option<u64>,
 }
 
-impl<'a> Page<'a> {
-    pub fn read(body: &'a [u8]) -> Result<Self, String> {
+impl<'a> ActionPage<'a> {
+    pub fn parse(body: &'a [u8]) -> Result<Self, String> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        // Its message quotes what was met.
+        // The parser's message may quote the body.
         serde_json::from_slice(body).map_err(|e| clean(&e.to_string()))
     }
 }
 
-/// How far a list reaches beyond what its filter says.
+/// The part of the action list to read, within the filter.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reach {
-    /// Only what was created since.
-    pub from: Option<Timestamp>,
-    /// Open sessions too, of whatever age; without `from` nothing else.
-    pub with_open: bool,
+pub(crate) struct ListWindow {
+    /// Actions created since this time.
+    pub created_since: Option<Timestamp>,
+    /// Open actions of any age as well; without `created_since` only these.
+    pub include_open: bool,
 }
 
-/// The first page of each list that covers `filter`.
-pub(crate) fn first_pages(base: &Url, filter: &ActionFilter, reach: Reach) -> Vec<Url> {
-    let shared = conditions(filter, reach);
-    let id_groups: Vec<&[ActionId]> = filter.actions.chunks(IDS_PER_QUERY).collect();
-    let queries: Vec<Vec<String>> = if id_groups.is_empty() {
+/// Addresses of the first pages of the lists that cover `filter`.
+pub(crate) fn first_page_urls(base: &Url, filter: &ActionFilter, window: ListWindow) -> Vec<Url> {
+    let shared = conditions(filter, window);
+    let queries: Vec<Vec<String>> = if filter.actions.is_empty() {
         vec![shared]
     } else {
-        id_groups
-            .into_iter()
+        filter
+            .actions
+            .chunks(IDS_PER_QUERY)
             .map(|ids| {
-                let any: Vec<_> = ids.iter().map(|id| format!("id eq {id}")).collect();
-                let mut all = shared.clone();
-                all.push(format!("({})", any.join(" or ")));
-                all
+                let ids: Vec<_> = ids.iter().map(|id| format!("id eq {id}")).collect();
+                let any_id = format!("({})", ids.join(" or "));
+                shared.iter().cloned().chain([any_id]).collect()
             })
             .collect()
     };
     queries
         .into_iter()
-        .map(|all| {
+        .map(|conditions| {
             let mut url = base.clone();
             let path = base.path().trim_end_matches('/');
             url.set_path(&format!("{path}/api/machineactions"));
-            let filter = all.join(" and ");
+            let filter = conditions.join(" and ");
             url.set_query(Some(&format!("$filter={filter}&$count=true")));
             url
         })
         .collect()
 }
 
-fn conditions(filter: &ActionFilter, reach: Reach) -> Vec<String> {
-    let mut all = vec![format!("type eq '{}'", filter.kind())];
-    let since = filter.since.max(reach.from);
-    let since = since.map(|since| format!("creationDateTimeUtc ge {since}"));
-    if reach.with_open {
+fn conditions(filter: &ActionFilter, window: ListWindow) -> Vec<String> {
+    let mut all = vec![format!("type eq '{}'", filter.action_type())];
+    let since = filter
+        .since
+        .max(window.created_since)
+        .map(|since| format!("creationDateTimeUtc ge {since}"));
+    if window.include_open {
         let open = ["status eq 'Pending'", "status eq 'InProgress'"].map(String::from);
         let any: Vec<_> = since.into_iter().chain(open).collect();
         all.push(format!("({})", any.join(" or ")));
@@ -103,17 +107,17 @@ fn conditions(filter: &ActionFilter, reach: Reach) -> Vec<String> {
     all
 }
 
-/// The same list, oldest first.
-pub(crate) fn in_order(first: &Url) -> Url {
+/// The same list, oldest action first.
+pub(crate) fn ordered_by_creation(first: &Url) -> Url {
     let mut url = first.clone();
     let query = first.query().unwrap_or("");
     url.set_query(Some(&format!("{query}&$orderby=creationDateTimeUtc asc")));
     url
 }
 
-/// The page after: the path and query of `next` on our own host, whatever host
-/// it names. The token never follows a link elsewhere.
-pub(crate) fn next_page(base: &Url, next: &str) -> Option<Url> {
+/// Address of the next page: path and query of `next` on the API host,
+/// whatever host `next` names. The token is never sent to another host.
+pub(crate) fn next_page_url(base: &Url, next: &str) -> Option<Url> {
     let next = base.join(next).ok()?;
     let mut url = base.clone();
     url.set_path(next.path());
@@ -121,160 +125,173 @@ pub(crate) fn next_page(base: &Url, next: &str) -> Option<Url> {
     Some(url)
 }
 
-/// What all lists so far have shown.
+/// All actions that the lists have shown so far.
 #[derive(Default)]
-pub(crate) struct Known {
-    actions: HashMap<ActionId, Seen>,
-    /// Of the ids asked for, those met, meant or not.
-    met: HashSet<ActionId>,
+pub(crate) struct ListedActions {
+    actions: HashMap<ActionId, ListedAction>,
+    /// The ids of the filter that were listed, whether or not the action
+    /// matches the rest of the filter.
+    listed_ids: HashSet<ActionId>,
     hasher: RandomState,
+    /// Entries of the last poll that describe no action.
     pub unreadable: u64,
 }
 
-struct Seen {
+struct ListedAction {
     action: Arc<Action>,
-    /// Of the JSON as received: a change is noted again.
+    /// Hash of the JSON as received: a change is stored again.
     digest: u64,
 }
 
-/// What a page added.
+/// What a page adds to the listed actions.
 #[derive(Default)]
-pub(crate) struct News {
-    /// Actions new or changed, to be kept as received.
-    pub seen: Vec<SeenAction>,
-    /// Ids never met before, meant or not.
+pub(crate) struct PageChanges {
+    /// New or changed actions, to be stored as received.
+    pub changed: Vec<ReceivedAction>,
+    /// Number of ids that no page of the pass has shown before.
     pub new_ids: u64,
-    /// Every action of the page that is meant.
-    pub meant: Vec<ActionId>,
-    /// Actions that are not meant and not over.
-    pub others_open: Vec<Action>,
+    /// All selected actions of the page.
+    pub selected: Vec<ActionId>,
+    /// Open actions that are not selected.
+    pub open_others: Vec<Action>,
 }
 
-impl Known {
-    /// Merges a page by id. What neither `filter` means nor `is_ours` is not
-    /// kept.
+impl ListedActions {
+    /// Merges a page. An action is kept if the filter selects it or `is_owned`
+    /// accepts it.
     pub fn merge(
         &mut self,
-        page: &Page<'_>,
+        page: &ActionPage<'_>,
         filter: &ActionFilter,
-        is_ours: impl Fn(ActionId) -> bool,
-        round: &mut Round,
-    ) -> News {
-        let mut news = News::default();
+        is_owned: impl Fn(ActionId) -> bool,
+        pass: &mut ListPass,
+    ) -> PageChanges {
+        let mut changes = PageChanges::default();
         for raw in &page.value {
             let json = raw.get().as_bytes();
             let Ok(mut action) = Action::from_json(json) else {
-                round.unreadable += 1;
+                pass.unreadable += 1;
                 continue;
             };
             package::add_command(&mut action);
-            if filter.actions.contains(&action.id) {
-                self.met.insert(action.id);
-            }
             let id = action.id;
-            if filter.takes(&action) || is_ours(id) {
-                if !self.keep(action, json, &mut news) {
-                    round.unreadable += 1;
+            if filter.actions.contains(&id) {
+                self.listed_ids.insert(id);
+            }
+            if filter.matches(&action) || is_owned(id) {
+                if !self.insert_if_changed(action, json, &mut changes) {
+                    pass.unreadable += 1;
                     continue;
                 }
-                news.meant.push(id);
+                changes.selected.push(id);
             } else if !action.is_final() {
-                news.others_open.push(action);
+                changes.open_others.push(action);
             }
-            if round.ids.insert(id) {
-                news.new_ids += 1;
+            if pass.ids.insert(id) {
+                changes.new_ids += 1;
             }
         }
-        news
+        changes
     }
 
-    /// `false` where it is too large to be kept.
-    fn keep(&mut self, action: Action, json: &[u8], news: &mut News) -> bool {
+    /// Returns `false` if the action is too large to store.
+    fn insert_if_changed(
+        &mut self,
+        action: Action,
+        json: &[u8],
+        changes: &mut PageChanges,
+    ) -> bool {
         let digest = self.hasher.hash_one(json);
         if let Some(known) = self.actions.get(&action.id)
             && (known.digest == digest || is_older(&action, &known.action))
         {
             return true;
         }
-        if !fits(&action, json) {
+        if !is_storable(&action, json) {
             return false;
         }
         let action = Arc::new(action);
-        self.actions.insert(
-            action.id,
-            Seen {
-                action: action.clone(),
-                digest,
-            },
-        );
-        news.seen.push(SeenAction {
+        let listed = ListedAction {
+            action: action.clone(),
+            digest,
+        };
+        self.actions.insert(action.id, listed);
+        changes.changed.push(ReceivedAction {
             action,
             json: json.into(),
         });
         true
     }
 
-    /// Takes in an action that was kept outside of lists, or by an earlier
-    /// process; what is known already may be later.
-    pub fn recall(&mut self, mut action: Action) {
+    /// Inserts an action that was recorded outside of lists or by an earlier
+    /// process, unless a later state of it is known.
+    pub fn insert_recorded(&mut self, mut action: Action) {
         package::add_command(&mut action);
         let known = self.actions.get(&action.id);
         if known.is_some_and(|known| is_older(&action, &known.action)) {
             return;
         }
-        let action = Arc::new(action);
-        let seen = Seen {
-            action: action.clone(),
+        let listed = ListedAction {
+            action: Arc::new(action),
             digest: 0,
         };
-        self.actions.insert(action.id, seen);
+        self.actions.insert(listed.action.id, listed);
     }
 
     pub fn get(&self, id: ActionId) -> Option<&Action> {
-        self.actions.get(&id).map(|seen| &*seen.action)
+        self.actions.get(&id).map(|listed| &*listed.action)
     }
 
     pub fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
-        self.actions.values().map(|seen| &seen.action)
+        self.actions.values().map(|listed| &listed.action)
     }
 
-    /// Ids of `wanted` that no list has shown.
-    pub fn missing(&self, wanted: &[ActionId]) -> impl Iterator<Item = ActionId> {
-        wanted.iter().copied().filter(|id| !self.met.contains(id))
+    /// The given ids that no list has shown.
+    pub fn missing(&self, ids: &[ActionId]) -> impl Iterator<Item = ActionId> {
+        ids.iter()
+            .copied()
+            .filter(|id| !self.listed_ids.contains(id))
     }
 
     pub fn len(&self) -> u64 {
         self.actions.len() as u64
     }
 
-    /// When the oldest action was created that may still change.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
+    /// Creation time of the oldest action that may still change.
     pub fn oldest_open(&self) -> Option<Timestamp> {
-        self.open_since().min()
+        self.open_created().min()
     }
 
-    /// When actions were created that may still change.
-    pub fn open_since(&self) -> impl Iterator<Item = Timestamp> {
-        let open = self.actions().filter(|action| !action.is_final());
-        open.filter_map(|action| action.created.as_ref()?.instant())
+    /// Creation times of the actions that may still change.
+    pub fn open_created(&self) -> impl Iterator<Item = Timestamp> {
+        self.actions()
+            .filter(|action| !action.is_final())
+            .filter_map(|action| action.created.as_ref()?.instant())
     }
 }
 
-/// Whether an action can be kept.
-pub(crate) fn fits(action: &Action, json: &[u8]) -> bool {
-    json.len() <= ACTION_BYTES_MAX && read_bytes(action) <= ACTION_BYTES_MAX
+/// Whether an action is small enough to store.
+pub(crate) fn is_storable(action: &Action, json: &[u8]) -> bool {
+    json.len() <= ACTION_BYTES_MAX && parsed_bytes(action) <= ACTION_BYTES_MAX
 }
 
-/// A command of two bytes reads as a hundred.
-fn read_bytes(action: &Action) -> usize {
+/// Length of a parsed action as JSON. A command of two bytes is parsed into a
+/// hundred.
+fn parsed_bytes(action: &Action) -> usize {
     serde_json::to_vec(action).map_or(usize::MAX, |json| json.len())
 }
 
-/// A text as it stands in `$filter`.
-pub(crate) fn quoted(text: &str) -> String {
+/// A string literal for `$filter`.
+pub(crate) fn odata_string(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// A page read late may show an action as it was before.
+/// Whether an action is older than the known state of it: a page that was read
+/// late may show an earlier state.
 fn is_older(action: &Action, known: &Action) -> bool {
     match (&action.updated, &known.updated) {
         (Some(update), Some(known)) => update < known,
@@ -282,10 +299,11 @@ fn is_older(action: &Action, known: &Action) -> bool {
     }
 }
 
-/// The ids one list has shown, over all its rounds.
+/// The ids that a list has shown, over all its passes.
 #[derive(Default)]
-pub(crate) struct Round {
+pub(crate) struct ListPass {
     pub ids: HashSet<ActionId>,
+    /// Entries of the current pass that describe no action.
     pub unreadable: u64,
 }
 
@@ -297,21 +315,21 @@ mod tests {
         Url::parse("http://127.0.0.1:8080").unwrap()
     }
 
-    fn from(time: &str) -> Reach {
-        Reach {
-            from: time.parse().ok(),
-            with_open: false,
+    fn created_since(time: &str) -> ListWindow {
+        ListWindow {
+            created_since: time.parse().ok(),
+            include_open: false,
         }
     }
 
     #[test]
-    fn open_sessions_are_listed_whatever_their_age() {
-        let reach = Reach {
-            with_open: true,
-            ..from("2026-01-02T00:00:00Z")
+    fn window_with_open_actions_lists_them_at_any_age() {
+        let window = ListWindow {
+            include_open: true,
+            ..created_since("2026-01-02T00:00:00Z")
         };
-        let query = |reach| {
-            let pages = first_pages(&base(), &ActionFilter::default(), reach);
+        let query = |window| {
+            let pages = first_page_urls(&base(), &ActionFilter::default(), window);
             pages[0]
                 .query()
                 .unwrap()
@@ -319,27 +337,27 @@ mod tests {
                 .replace("%27", "'")
         };
         assert_eq!(
-            query(reach),
+            query(window),
             "$filter=type eq 'LiveResponse' and (creationDateTimeUtc ge 2026-01-02T00:00:00Z or status eq 'Pending' or status eq 'InProgress')&$count=true"
         );
         assert_eq!(
-            query(Reach {
-                from: None,
-                ..reach
+            query(ListWindow {
+                created_since: None,
+                ..window
             }),
             "$filter=type eq 'LiveResponse' and (status eq 'Pending' or status eq 'InProgress')&$count=true"
         );
     }
 
     #[test]
-    fn a_query_names_type_time_and_ids() {
+    fn query_contains_type_time_and_ids() {
         let id: ActionId = "5382f7ea-7557-4ab7-9782-d50480024a4e".parse().unwrap();
         let filter = ActionFilter {
             since: "2026-01-01T00:00:00Z".parse().ok(),
             actions: vec![id; 21],
             ..ActionFilter::default()
         };
-        let pages = first_pages(&base(), &filter, from("2026-01-02T00:00:00Z"));
+        let pages = first_page_urls(&base(), &filter, created_since("2026-01-02T00:00:00Z"));
         assert_eq!(pages.len(), 2);
         assert_eq!(
             pages[1].as_str(),
@@ -350,13 +368,13 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_is_asked_of_our_own_host() {
+    fn next_page_is_requested_from_the_api_host() {
         for next in [
             "https://evil.example/api/machineactions?$skip=2",
             "/api/machineactions?$skip=2",
         ] {
             assert_eq!(
-                next_page(&base(), next).unwrap().as_str(),
+                next_page_url(&base(), next).unwrap().as_str(),
                 "http://127.0.0.1:8080/api/machineactions?$skip=2"
             );
         }
@@ -368,48 +386,48 @@ mod tests {
             {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e",  "status":"InProgress"},
             {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","status":"Succeeded"},
             {"id":"5382f7ea-7557-4ab7-9782-d50480024a4e","status":"Pending"}, {"id":7}]}"#;
-        let page = Page::read(body).unwrap();
-        let mut known = Known::default();
-        let mut round = Round::default();
-        let news = known.merge(&page, &ActionFilter::default(), |_| false, &mut round);
-        assert_eq!((news.seen.len(), news.new_ids, round.unreadable), (2, 1, 1));
+        let page = ActionPage::parse(body).unwrap();
+        let (mut listed, mut pass) = (ListedActions::default(), ListPass::default());
+        let mut merge = || listed.merge(&page, &ActionFilter::default(), |_| false, &mut pass);
+        let first = merge();
+        assert_eq!((first.changed.len(), first.new_ids), (2, 1));
         assert_eq!(
-            &*news.seen[0].json,
+            &*first.changed[0].json,
             br#"{"id":"5382f7ea-7557-4ab7-9782-d50480024a4e",  "status":"InProgress"}"#
         );
-        assert!(known.actions().all(|a| a.is_final()));
-        let again = known.merge(&page, &ActionFilter::default(), |_| false, &mut round);
-        assert_eq!(again.new_ids, 0);
+        assert_eq!(merge().new_ids, 0);
+        assert_eq!(pass.unreadable, 2, "one per merge");
+        assert!(listed.actions().all(|action| action.is_final()));
     }
 
     #[test]
-    fn an_action_too_large_to_keep_is_left_out_and_its_page_is_not() {
+    fn action_too_large_to_store_is_skipped_and_the_rest_of_the_page_kept() {
         let long = |n: usize| "a".repeat(n);
-        for monster in [
+        for too_large in [
             format!(r#""x":"{}""#, long(ACTION_BYTES_MAX)),
-            // Small as received, and megabytes as read.
+            // Small as received, megabytes as parsed.
             format!(r#""commands":[{}0]"#, "0,".repeat(20_000)),
         ] {
             let id = "5382f7ea-7557-4ab7-9782-d50480024a4e";
             let body = format!(
-                r#"{{"value":[{{"id":"{}",{monster}}},{{"id":"{id}"}}]}}"#,
+                r#"{{"value":[{{"id":"{}",{too_large}}},{{"id":"{id}"}}]}}"#,
                 id.replace('5', "6")
             );
-            let page = Page::read(body.as_bytes()).unwrap();
-            let (mut known, mut round) = (Known::default(), Round::default());
-            let news = known.merge(&page, &ActionFilter::default(), |_| true, &mut round);
-            assert_eq!((news.seen.len(), news.meant.len()), (1, 1));
-            assert_eq!((round.unreadable, round.ids.len()), (1, 1));
+            let page = ActionPage::parse(body.as_bytes()).unwrap();
+            let (mut listed, mut pass) = (ListedActions::default(), ListPass::default());
+            let changes = listed.merge(&page, &ActionFilter::default(), |_| true, &mut pass);
+            assert_eq!((changes.changed.len(), changes.selected.len()), (1, 1));
+            assert_eq!((pass.unreadable, pass.ids.len()), (1, 1));
         }
     }
 
     #[test]
-    fn a_page_that_is_none_is_told_without_what_it_holds() {
-        let told = |text: String| {
+    fn error_for_an_invalid_page_is_short_and_omits_tokens() {
+        let error_for = |text: String| {
             let body = serde_json::json!({ "value": text }).to_string();
-            Page::read(body.as_bytes()).err().unwrap()
+            ActionPage::parse(body.as_bytes()).err().unwrap()
         };
-        assert!(told("x".repeat(10_000)).len() < 400);
-        assert!(!told("eyJsecret".into()).contains("eyJ"));
+        assert!(error_for("x".repeat(10_000)).len() < 400);
+        assert!(!error_for("eyJsecret".into()).contains("eyJ"));
     }
 }

@@ -1,36 +1,40 @@
-//! Looks before the first call at what a run will need, and says what is
-//! wrong in words. Only the service's own refusal stops a run.
+//! Preflight check: tries everything that a collection needs, and describes
+//! what is wrong. Only a refusal of the service is a failure.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use reqwest::StatusCode;
+use reqwest::{Response, StatusCode};
 use serde::Serialize;
 
+use crate::api_call::ApiCall;
 use crate::clock::{Clock, between};
-use crate::fetch::circuit_breaker::Endless;
+use crate::error::{CollectError, ServiceError, clean};
 use crate::service::auth::jwt;
-use crate::service::auth::jwt::{TO_FETCH, TO_LIST};
-use crate::service::auth::sign_in::Signer;
+use crate::service::auth::jwt::{DOWNLOAD_PERMISSIONS, LIST_PERMISSIONS};
+use crate::service::auth::secret::Secret;
+use crate::service::auth::sign_in::TokenProvider;
+use crate::service::circuit_breaker::RetryForever;
 use crate::service::http;
-use crate::service::http::Http;
+use crate::service::http::{HttpClients, TransportError};
 use crate::service::list;
-use crate::{CollectError, CollectSettings, Secret, ServiceError};
+use crate::service::list::ListWindow;
+use crate::settings::CollectSettings;
 
-/// Life left is counted by the server's clock, but times in the report are
-/// ours: more than this confuses a timeline.
-const SKEW_SECONDS_MAX: i64 = 120;
-/// A result may have 3 GB.
-const ROOM_WISHED: u64 = 4 * 1024 * 1024 * 1024;
-/// A service that holds calls back for longer is not waited for: a person
-/// looks on.
+/// Largest difference between the clocks without a warning. Links are timed by
+/// the server's clock, but the times in a record are ours.
+const SKEW_SECONDS_MAX: u64 = 120;
+/// Free space without a warning. One result may have 3 GB.
+const FREE_BYTES_RECOMMENDED: u64 = 4 * 1024 * 1024 * 1024;
+/// Longest `Retry-After` that is waited for: a person waits for the check.
 ///
 /// **Units**: service time.
 const THROTTLED_WAIT_MAX: Duration = Duration::from_secs(60);
-/// Enough of an error to explain it.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest response that is read.
+const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Outcome of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckState {
@@ -39,7 +43,7 @@ pub enum CheckState {
     Fail,
 }
 
-/// One thing looked at.
+/// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckLine {
     /// `settings`, `sign-in`, `permissions`, `host`, `clock`, `disk`.
@@ -70,7 +74,7 @@ impl CheckLine {
     fn failed(what: &'static str, error: &CollectError) -> Self {
         Self {
             hint: error.hint().map(str::to_string),
-            ..Self::new(what, CheckState::Fail, full_text(error))
+            ..Self::new(what, CheckState::Fail, text_with_causes(error))
         }
     }
 
@@ -80,12 +84,14 @@ impl CheckLine {
     }
 }
 
-/// Tries what a run needs: sign-in, permissions, host, clock, room. `room` is
-/// what the archive's disk has free, where known. Costs one list call, two
-/// where the service holds the first back, not counted in the call log.
-pub async fn check(settings: &CollectSettings, room: Option<u64>) -> Vec<CheckLine> {
+/// Checks settings, sign-in, permissions, host, clock and disk. `free_bytes` is
+/// the free space on the archive's disk, if known.
+///
+/// **Cost**: one list call, or two if the first is throttled. They are not
+/// counted in the call log.
+pub async fn check(settings: &CollectSettings, free_bytes: Option<u64>) -> Vec<CheckLine> {
     let mut lines = Vec::new();
-    if let Err(error) = look(settings, &mut lines).await {
+    if let Err(error) = check_service(settings, &mut lines).await {
         let what = match error {
             CollectError::Setting { .. }
             | CollectError::CaFile { .. }
@@ -94,159 +100,182 @@ pub async fn check(settings: &CollectSettings, room: Option<u64>) -> Vec<CheckLi
         };
         lines.push(CheckLine::failed(what, &error));
     }
-    lines.push(disk(room));
+    lines.push(check_disk(free_bytes));
     lines
 }
 
-async fn look(settings: &CollectSettings, lines: &mut Vec<CheckLine>) -> Result<(), CollectError> {
+async fn check_service(
+    settings: &CollectSettings,
+    lines: &mut Vec<CheckLine>,
+) -> Result<(), CollectError> {
     settings.validate()?;
-    let clock = Clock::new(settings.pace.time_scale);
-    let http = Arc::new(Http::new(settings.ca_file.as_deref(), settings.timeouts)?);
-    let signer = Signer::new(settings, http.clone(), clock, None, Endless::default())?;
-    let token = signer.bearer().await?;
-    lines.push(CheckLine::ok("sign-in", "a token was granted"));
-    lines.push(permissions(&token));
-    host(settings, &http, clock, &token, lines).await;
+    let http = Arc::new(HttpClients::new(
+        settings.ca_file.as_deref(),
+        settings.timeouts,
+    )?);
+    let tokens = TokenProvider::new(settings, http.clone(), None, RetryForever::default())?;
+    let token = tokens.token().await?;
+    lines.push(CheckLine::ok("sign-in", "token granted"));
+    lines.push(check_permissions(&token));
+    check_host(settings, &http, &token, lines).await;
     Ok(())
 }
 
-/// What a token seems to lack, in a sentence; nothing where it cannot be read.
+/// Describes the permissions that a token seems to lack; `None` if it lacks
+/// none or is not a readable JWT.
 pub(crate) fn missing_permissions(token: &Secret) -> Option<String> {
-    jwt::claims(token)?;
-    let line = permissions(token);
+    jwt::read_claims(token)?;
+    let line = check_permissions(token);
     let hint = line.hint?;
     (line.state == CheckState::Warn).then(|| format!("{}: {hint}", line.message))
 }
 
-fn permissions(token: &Secret) -> CheckLine {
-    let Some(claims) = jwt::claims(token) else {
-        return CheckLine::warn(
-            "permissions",
-            "the token cannot be read, so they are unknown",
-        );
+fn check_permissions(token: &Secret) -> CheckLine {
+    let Some(claims) = jwt::read_claims(token) else {
+        return CheckLine::warn("permissions", "unknown: the token is not a readable JWT");
     };
-    let (list, link) = (claims.hold_any(TO_LIST), claims.hold_any(TO_FETCH));
-    let held = if claims.permissions.is_empty() {
+    let granted = if claims.permissions.is_empty() {
         "none".to_string()
     } else {
-        crate::error::clean(&claims.permissions.join(", "))
+        clean(&claims.permissions.join(", "))
     };
-    match (list, link) {
-        (_, true) => CheckLine::ok("permissions", format!("the token holds {held}")),
-        (true, false) => CheckLine::warn(
+    if claims.has_any(DOWNLOAD_PERMISSIONS) {
+        CheckLine::ok(
             "permissions",
-            format!("Machine.ReadWrite.All seems missing; the token holds {held}"),
+            format!("permissions of the token: {granted}"),
         )
-        .with_hint("the newest API page asks for it to fetch results; older tenants need Machine.Read.All alone"),
-        (false, false) => CheckLine::warn(
+    } else if claims.has_any(LIST_PERMISSIONS) {
+        CheckLine::warn(
             "permissions",
-            format!("Machine.Read.All and Machine.ReadWrite.All seem missing; the token holds {held}"),
+            format!(
+                "Machine.ReadWrite.All seems to be missing; permissions of the token: {granted}"
+            ),
         )
-        .with_hint("grant the application both and consent to them; with Machine.LiveResponse alone every command looks empty"),
+        .with_hint("the current API page requires it to download results; older tenants need Machine.Read.All only")
+    } else {
+        CheckLine::warn(
+            "permissions",
+            format!(
+                "Machine.Read.All and Machine.ReadWrite.All seem to be missing; permissions of the token: {granted}"
+            ),
+        )
+        .with_hint("grant both to the application and consent to them; with Machine.LiveResponse only, every command seems to have no result")
     }
 }
 
-async fn host(
+/// Lists one action, and compares the clocks by the response.
+async fn check_host(
     settings: &CollectSettings,
-    http: &Http,
-    clock: Clock,
+    http: &HttpClients,
     token: &Secret,
     lines: &mut Vec<CheckLine>,
 ) {
-    let base = &settings.api_base;
-    let Some(mut url) = list::first_pages(base, &settings.filter, list::Reach::default())
-        .into_iter()
-        .next()
-    else {
-        return;
-    };
-    let query = url.query().unwrap_or("").to_string();
-    url.set_query(Some(&format!("{query}&$top=1")));
-    let client = match http.client(&url) {
-        Ok(client) => client,
+    let host = settings.api_host();
+    let response = match list_one_action(settings, http, token).await {
+        Ok(response) => response,
         Err(error) => return lines.push(CheckLine::failed("host", &error)),
     };
-    let ask = || {
-        let request = client.get(url.clone()).bearer_auth(token.expose());
-        request.timeout(settings.timeouts.call).send()
-    };
-    let mut answer = ask().await;
-    if let Ok(throttled) = &answer
-        && throttled.status() == StatusCode::TOO_MANY_REQUESTS
-        && let Some(wait) = http::retry_after(throttled)
-        && wait <= THROTTLED_WAIT_MAX
-    {
-        clock.sleep(wait).await;
-        answer = ask().await;
-    }
-    let host = settings.api_host();
-    let response = match answer.map_err(http::fault) {
-        Ok(response) => response,
-        Err(fault) => {
-            let error = CollectError::Transport {
-                call: "list actions",
-                host,
-                why: fault.text,
-            };
-            lines.push(CheckLine::failed("host", &error));
-            return;
-        }
-    };
     let (status, date) = (response.status(), http::date(&response));
-    let body = http::read_bounded(response, ANSWER_BYTES_MAX).await;
+    let body = http::read_bounded(response, RESPONSE_BYTES_MAX).await;
     lines.push(if status.is_success() {
         CheckLine::ok("host", format!("{host} lists actions"))
     } else if status == StatusCode::TOO_MANY_REQUESTS {
-        CheckLine::warn("host", format!("{host} holds calls back for now (429)"))
-            .with_hint("something else uses up the application's calls; collecting waits and goes on by itself")
+        CheckLine::warn("host", format!("{host} throttles calls at the moment (429)")).with_hint(
+            "another program uses the calls of this application; collecting waits and then continues",
+        )
     } else {
         let error = CollectError::Service {
-            call: "list actions",
+            call: ApiCall::List,
             host,
-            service: ServiceError::read(status.as_u16(), &body.unwrap_or_else(|_| Vec::new())),
+            service: ServiceError::parse(status.as_u16(), &body.unwrap_or_else(|_| Vec::new())),
         };
         CheckLine::failed("host", &error)
     });
-    lines.push(skew(date, settings.pace.time_scale));
+    lines.push(check_clock(date, settings.pace.time_scale));
 }
 
-fn skew(date: Option<Timestamp>, scale: f64) -> CheckLine {
+/// Requests a list of one action, again if the first request is throttled for
+/// a short time.
+async fn list_one_action(
+    settings: &CollectSettings,
+    http: &HttpClients,
+    token: &Secret,
+) -> Result<Response, CollectError> {
+    let unreachable = |error: TransportError| CollectError::Transport {
+        attempt: ApiCall::List.description(),
+        host: settings.api_host(),
+        why: error.text,
+    };
+    let base = &settings.api_base;
+    let mut url = list::first_page_urls(base, &settings.filter, ListWindow::default())
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| base.clone());
+    let query = url.query().unwrap_or("").to_string();
+    url.set_query(Some(&format!("{query}&$top=1")));
+    let client = http.client(&url)?;
+    let request = async || {
+        let began = Instant::now();
+        let response = client
+            .get(url.clone())
+            .bearer_auth(token.expose())
+            .timeout(settings.timeouts.call)
+            .send()
+            .await
+            .map_err(|e| unreachable(http::transport_error(e)))?;
+        http::trace_exchange("check", response.status().as_u16(), began, 0);
+        Ok(response)
+    };
+    let response = request().await?;
+    match http::retry_after(&response) {
+        Some(wait)
+            if response.status() == StatusCode::TOO_MANY_REQUESTS && wait <= THROTTLED_WAIT_MAX =>
+        {
+            Clock::new(settings.pace.time_scale).sleep(wait).await;
+            request().await
+        }
+        _ => Ok(response),
+    }
+}
+
+fn check_clock(date: Option<Timestamp>, time_scale: f64) -> CheckLine {
     let now = Timestamp::now();
     let Some(date) = date else {
-        return CheckLine::warn("clock", "the host does not say its time");
+        return CheckLine::warn("clock", "the response of the host has no date");
     };
-    if scale > 1.0 {
-        return CheckLine::ok("clock", "time is sped up: not compared");
+    if time_scale > 1.0 {
+        return CheckLine::ok("clock", "not compared because of the time scale");
     }
-    let (apart, side) = match between(now, date) {
-        Some(behind) => (behind, "behind"),
+    let (difference, direction) = match between(now, date) {
+        Some(difference) => (difference, "behind"),
         None => (between(date, now).unwrap_or_default(), "ahead of"),
     };
-    let seconds = apart.as_secs();
-    let message = format!("this machine is {seconds} s {side} the host");
-    if i64::try_from(seconds).unwrap_or(i64::MAX) > SKEW_SECONDS_MAX {
-        CheckLine::warn("clock", message)
-            .with_hint("links are timed by the host's clock, so collecting works; set this one right for the record")
+    let seconds = difference.as_secs();
+    let message = format!("the clock of this machine is {seconds} s {direction} the host");
+    if seconds > SKEW_SECONDS_MAX {
+        CheckLine::warn("clock", message).with_hint(
+            "collecting works, because links are timed by the clock of the host; set this clock for correct times in the record",
+        )
     } else {
         CheckLine::ok("clock", message)
     }
 }
 
-fn disk(room: Option<u64>) -> CheckLine {
+fn check_disk(free_bytes: Option<u64>) -> CheckLine {
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-    match room {
-        None => CheckLine::warn("disk", "how much room there is cannot be told"),
-        Some(room) if room < ROOM_WISHED => CheckLine::warn(
+    match free_bytes {
+        None => CheckLine::warn("disk", "the free space is unknown"),
+        Some(free) if free < FREE_BYTES_RECOMMENDED => CheckLine::warn(
             "disk",
-            format!("{:.1} GB free; one result may have 3", gigabytes(room)),
+            format!("{:.1} GB free; one result may have 3 GB", gigabytes(free)),
         )
-        .with_hint("a full disk pauses collecting; make room and it goes on"),
-        Some(room) => CheckLine::ok("disk", format!("{:.1} GB free", gigabytes(room))),
+        .with_hint("a full disk pauses collecting until there is space"),
+        Some(free) => CheckLine::ok("disk", format!("{:.1} GB free", gigabytes(free))),
     }
 }
 
-/// An error with its causes.
-fn full_text(error: &CollectError) -> String {
+/// The message of an error and of its causes.
+fn text_with_causes(error: &CollectError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

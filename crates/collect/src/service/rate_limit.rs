@@ -1,11 +1,12 @@
-//! The service's budgets: so many calls of each kind in any sliding minute and
-//! in any sliding hour. The server's clock counts, so a call occupies its
-//! windows from its sending until 60 s and 3,600 s after its answer, or after
-//! the time by which it would have been given up.
+//! Rate limiter: delays calls so that the service's limits for any sliding
+//! minute and hour are kept, across tasks and processes.
+//!
+//! The limits are measured by the server's clock. A call therefore occupies
+//! its windows from its sending until 60 s and 3,600 s after its response, or
+//! after its timeout if there is none.
 
-mod capacity;
+mod windows;
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,363 +15,243 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use crate::CollectError;
-use crate::clock::{Clock, Moment};
-use crate::service::call_log::{CallLog, Entry, Ledger};
+use crate::api_call::ApiCall;
+use crate::clock::{Clock, WallTime};
+use crate::error::CollectError;
+use crate::service::call_log::{CallHistory, CallLog, CallLogEntry};
+use crate::service::rate_limit::windows::HOUR;
+pub(crate) use crate::service::rate_limit::windows::{
+    CALLS_PER_HOUR, CALLS_PER_MINUTE, CallCapacity, CallTiming, STARTS_PER_MINUTE, capacities,
+    earliest,
+};
 
-pub(crate) use crate::service::rate_limit::capacity::{Room, rooms};
+/// Delay after a 429 without `Retry-After`: half a window.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(30);
+/// A permit is valid for this long. An unanswered call is counted for its
+/// timeout and a minute after its admission; a call that is sent within half a
+/// minute is answered or timed out while it counts.
+const PERMIT_VALID_FOR: Duration = Duration::from_secs(30);
 
-/// What a 429 without `Retry-After` holds: half a window.
-const RETRY_AFTER_USUAL: Duration = Duration::from_secs(30);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
-/// Since its leave an unanswered call is counted for its timeout and a minute:
-/// one that leaves within half of that is answered or given up while it counts.
-const LEAVE_GOOD_FOR: Duration = Duration::from_secs(30);
+const CALL_KINDS: usize = ApiCall::ALL.len();
 
-/// The kinds of calls; each has a budget of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ApiCall {
-    /// List actions.
-    List,
-    /// Ask for a result's link.
-    Link,
-    /// Start a live response session.
-    Run,
-    /// List machines.
-    Machines,
-    /// Look at one action.
-    Action,
-    /// Cancel an action.
-    Cancel,
-    /// Look at, add to or take from the library.
-    Library,
-    /// Have an investigation package collected.
-    Package,
-    /// Ask for an investigation package's link.
-    PackageLink,
-}
-
-/// So many calls in any such span.
-struct Limit {
-    calls: usize,
-    span: Duration,
-}
-
-const fn limit(calls: usize, span: Duration) -> Limit {
-    Limit { calls, span }
-}
-
-/// Of most calls, links among them. **Source**: the API page of each.
-pub(crate) const CALLS_PER_MINUTE: usize = 100;
-pub(crate) const CALLS_PER_HOUR: usize = 1_500;
-const USUAL: &[Limit] = &[limit(CALLS_PER_MINUTE, MINUTE), limit(CALLS_PER_HOUR, HOUR)];
-/// Starts a minute, and in any hour as many as its minutes allow.
-pub(crate) const STARTS_PER_MINUTE: usize = 10;
-const RUN: &[Limit] = &[limit(STARTS_PER_MINUTE, MINUTE)];
-const PACKAGE_LINK: &[Limit] = &[limit(2, MINUTE), limit(120, HOUR)];
-
-const KINDS: usize = ApiCall::ALL.len();
-
-impl ApiCall {
-    pub const ALL: [Self; 9] = [
-        Self::List,
-        Self::Link,
-        Self::Run,
-        Self::Machines,
-        Self::Action,
-        Self::Cancel,
-        Self::Library,
-        Self::Package,
-        Self::PackageLink,
-    ];
-
-    fn limits(self) -> &'static [Limit] {
-        match self {
-            Self::Run => RUN,
-            Self::PackageLink => PACKAGE_LINK,
-            _ => USUAL,
-        }
-    }
-
-    /// Place in [`ApiCall::ALL`].
-    fn place(self) -> usize {
-        self as usize
-    }
-
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::List => "list",
-            Self::Link => "link",
-            Self::Run => "run",
-            Self::Machines => "machines",
-            Self::Action => "action",
-            Self::Cancel => "cancel",
-            Self::Library => "library",
-            Self::Package => "package",
-            Self::PackageLink => "package-link",
-        }
-    }
-
-    pub(crate) fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|call| call.word() == word)
-    }
-
-    /// For messages: "could not …".
-    pub fn doing(self) -> &'static str {
-        match self {
-            Self::List => "list actions",
-            Self::Link => "ask for a result's link",
-            Self::Run => "start a live response session",
-            Self::Machines => "list machines",
-            Self::Action => "look at an action",
-            Self::Cancel => "cancel an action",
-            Self::Library => "use the library",
-            Self::Package => "have a package collected",
-            Self::PackageLink => "ask for a package's link",
-        }
-    }
-}
-
-/// The clock that counts, and when a call without an answer is given up.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    pub clock: Clock,
-    /// **Units**: real time.
-    pub call_timeout: Duration,
-}
-
-/// When the next call may leave. In flight means not yet answered: its end is
-/// not known, so what is said then is the earliest it could be.
-pub(crate) fn earliest(ledger: &Ledger, call: ApiCall, now: Moment, pace: Pace) -> Moment {
-    let mut ends = ends(ledger, call, now, pace);
-    ends.sort_unstable();
-    let free = call
-        .limits()
-        .iter()
-        .filter_map(|limit| {
-            // The call that must be over before one more fits.
-            let blocking = ends.len().checked_sub(limit.calls)?;
-            Some(ends.get(blocking)?.after(pace.clock.real(limit.span)))
-        })
-        .max();
-    let held = ledger
-        .holds
-        .iter()
-        .filter(|(held, _)| *held == call)
-        .map(|(_, until)| *until)
-        .max();
-    free.max(held).unwrap_or(now).max(now)
-}
-
-/// When the calls of a kind were over, or will be.
-fn ends(ledger: &Ledger, call: ApiCall, now: Moment, pace: Pace) -> Vec<Moment> {
-    let of_kind = ledger.calls.iter().filter(|c| c.call == call);
-    of_kind
-        .map(|c| {
-            c.answered
-                .unwrap_or(c.sent.after(pace.call_timeout).min(now))
-        })
-        .collect()
-}
-
-/// Lets calls go when their windows have room.
-pub(crate) struct Budget {
-    pace: Pace,
-    /// `None` with limits lifted: there is nothing to count.
+/// Admits calls when their windows have capacity.
+pub(crate) struct RateLimiter {
+    timing: CallTiming,
+    /// `None` if the limits are lifted: there is nothing to count.
     log: Option<Arc<CallLog>>,
-    /// Who waits for a kind waits in line: the first in line asks the log.
-    doors: [Mutex<Moment>; KINDS],
+    /// Waiters of each kind queue here; the first one reads the log. Without a
+    /// log, the value is the time until which the kind is blocked.
+    waiters: [Mutex<WallTime>; CALL_KINDS],
     next_id: AtomicU64,
-    counts: [AtomicU64; KINDS],
+    sent: [AtomicU64; CALL_KINDS],
 }
 
-/// A call that was let go. Dropped without a word it counts as in flight.
-pub(crate) struct Ticket {
-    budget: Arc<Budget>,
+/// Permission to send one call. If it is dropped, the call counts as in flight.
+pub(crate) struct CallPermit {
+    limiter: Arc<RateLimiter>,
     call: ApiCall,
     id: u64,
-    /// When the log noted it.
-    at: Moment,
+    /// Time of the log entry.
+    admitted: WallTime,
 }
 
-impl Budget {
-    /// Opens the log of `name` in `dir`. Where it cannot be understood, the
-    /// hour counts as spent, and that is the returned notice.
+impl RateLimiter {
+    /// Opens the log `name` in `dir`. If the log is damaged, all calls are
+    /// blocked for an hour; the returned notice says so.
     pub fn open(
         clock: Clock,
-        lifted: bool,
+        limits_lifted: bool,
         call_timeout: Duration,
         dir: &Path,
         name: &str,
     ) -> Result<(Arc<Self>, Option<String>), CollectError> {
-        let (log, notice) = if lifted {
+        let (log, notice) = if limits_lifted {
             (None, None)
         } else {
             let keep = clock.real(HOUR);
-            // An emulator's hour is not worth a sync for each call.
+            // The hour of an emulator is not worth a sync per call.
             let log = CallLog::open(dir, name, keep, !clock.is_scaled())
                 .map_err(|source| log_error(&dir.join(name), source))?;
-            let notice = survey(&log, clock)?;
+            let notice = replace_damaged(&log, clock)?;
             (Some(Arc::new(log)), notice)
         };
-        let budget = Self {
-            pace: Pace {
+        let first_id = getrandom::u64()
+            .map_err(|_| CollectError::Worker("the system provides no randomness".into()))?;
+        let limiter = Self {
+            timing: CallTiming {
                 clock,
                 call_timeout,
             },
             log,
-            doors: Default::default(),
-            next_id: AtomicU64::new(RandomState::new().hash_one(std::process::id())),
-            counts: Default::default(),
+            waiters: Default::default(),
+            next_id: AtomicU64::new(first_id),
+            sent: Default::default(),
         };
-        Ok((Arc::new(budget), notice))
+        Ok((Arc::new(limiter), notice))
     }
 
-    /// Waits until a call may leave and notes that it does. `tell` hears of
-    /// every wait, with its end.
+    /// Waits until a call may be sent, and logs it. `on_wait` is called with
+    /// the end of each wait.
     pub async fn admit(
         self: &Arc<Self>,
         call: ApiCall,
-        tell: &(dyn Fn(Moment) + Sync),
-    ) -> Result<Ticket, CollectError> {
-        let mut held_until = self.door(call).lock().await;
+        on_wait: &(dyn Fn(WallTime) + Sync),
+    ) -> Result<CallPermit, CollectError> {
+        let mut blocked_until = self.waiter(call).lock().await;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let at = loop {
-            let now = self.pace.clock.now();
-            let until = match &self.log {
-                Some(log) => self.ask(log.clone(), call, id, now).await?.max(*held_until),
-                None => *held_until,
+        let admitted = loop {
+            let now = self.timing.clock.now();
+            let at = match &self.log {
+                Some(log) => self
+                    .try_admit(log.clone(), call, id, now)
+                    .await?
+                    .max(*blocked_until),
+                None => *blocked_until,
             };
-            if until <= now {
+            if at <= now {
                 break now;
             }
-            tell(until);
-            self.pace.clock.sleep_until(until).await;
+            on_wait(at);
+            self.timing.clock.sleep_until(at).await;
         };
-        *held_until = Moment::default();
-        self.counter(call).fetch_add(1, Ordering::Relaxed);
-        Ok(Ticket {
-            budget: self.clone(),
+        *blocked_until = WallTime::default();
+        self.sent_counter(call).fetch_add(1, Ordering::Relaxed);
+        Ok(CallPermit {
+            limiter: self.clone(),
             call,
             id,
-            at,
+            admitted,
         })
     }
 
-    /// A 429 moves the schedule of the whole kind, not of one call.
-    pub async fn hold(&self, call: ApiCall, retry_after: Option<Duration>) {
-        let wait = retry_after.unwrap_or(RETRY_AFTER_USUAL);
-        let until = self.pace.clock.now().after(self.pace.clock.real(wait));
+    /// Blocks a kind of call after a 429.
+    pub async fn block(&self, call: ApiCall, retry_after: Option<Duration>) {
+        let wait = retry_after.unwrap_or(RETRY_AFTER_DEFAULT);
+        tracing::debug!(
+            call = call.as_str(),
+            wait_ms = wait.as_millis() as u64,
+            "throttled by the service"
+        );
+        let until = self.timing.clock.now().after(self.timing.clock.real(wait));
         match self.log.clone() {
-            // Awaited, so that whoever asks next finds it there.
+            // Awaited, so that the next call finds the entry.
             Some(log) => {
-                let entry = Entry::Held { call, until };
-                let _ = tokio::task::spawn_blocking(move || log.note(entry)).await;
+                let entry = CallLogEntry::Blocked { call, until };
+                let _ = tokio::task::spawn_blocking(move || log.append(entry)).await;
             }
             None => {
-                let mut held = self.door(call).lock().await;
-                *held = (*held).max(until);
+                let mut blocked_until = self.waiter(call).lock().await;
+                *blocked_until = (*blocked_until).max(until);
             }
         }
     }
 
-    /// Looks whether the log can be understood; where it cannot, the hour
-    /// counts as spent from now on, and that is the returned notice.
-    pub fn survey(&self) -> Result<Option<String>, CollectError> {
+    /// Checks the log. If it is damaged, all calls are blocked for an hour; the
+    /// returned notice says so.
+    pub fn check_log(&self) -> Result<Option<String>, CollectError> {
         match &self.log {
-            Some(log) => survey(log, self.pace.clock),
+            Some(log) => replace_damaged(log, self.timing.clock),
             None => Ok(None),
         }
     }
 
-    /// What may leave in the time to come, calls of other processes counted;
-    /// nothing where the log cannot be read, which the next call meets.
-    pub async fn rooms(&self, call: ApiCall) -> Vec<Room> {
-        let (log, pace) = (self.log.clone(), self.pace);
-        let now = pace.clock.now();
-        let looked = tokio::task::spawn_blocking(move || match log {
-            Some(log) => log.decide(now, |ledger| (rooms(ledger, call, now, pace), None)),
-            None => Ok(rooms(&Ledger::default(), call, now, pace)),
+    /// Calls that may be sent in the time to come, given those of all
+    /// processes. If the log cannot be read, none: the next call reports it.
+    pub async fn capacities(&self, call: ApiCall) -> Vec<CallCapacity> {
+        let (log, timing) = (self.log.clone(), self.timing);
+        let now = timing.clock.now();
+        let computing = tokio::task::spawn_blocking(move || match log {
+            Some(log) => log.update(now, |history| {
+                (capacities(history, call, now, timing), None)
+            }),
+            None => Ok(capacities(&CallHistory::default(), call, now, timing)),
         });
-        let none = Room {
+        let none = CallCapacity {
             within: HOUR,
             calls: 0,
         };
-        let known = looked.await.ok().and_then(Result::ok);
-        known.unwrap_or_else(|| vec![none])
+        computing
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or_else(|| vec![none])
     }
 
-    /// Calls sent by this run.
-    pub fn count(&self, call: ApiCall) -> u64 {
-        self.counter(call).load(Ordering::Relaxed)
+    /// Number of calls sent by this process.
+    pub fn calls_sent(&self, call: ApiCall) -> u64 {
+        self.sent_counter(call).load(Ordering::Relaxed)
     }
 
-    /// Room now: the moment the log gives, and the call noted if that is now.
-    async fn ask(
+    /// The time at which a call may be sent. If that is now, the call is
+    /// logged.
+    async fn try_admit(
         &self,
         log: Arc<CallLog>,
         call: ApiCall,
         id: u64,
-        now: Moment,
-    ) -> Result<Moment, CollectError> {
-        let pace = self.pace;
+        now: WallTime,
+    ) -> Result<WallTime, CollectError> {
+        let timing = self.timing;
         let path = log.path().to_path_buf();
-        let decided = tokio::task::spawn_blocking(move || {
-            log.decide(now, |ledger| {
-                let at = earliest(ledger, call, now, pace);
-                let entry = (at <= now).then_some(Entry::Sent { call, id, at: now });
+        let admitting = tokio::task::spawn_blocking(move || {
+            log.update(now, |history| {
+                let at = earliest(history, call, now, timing);
+                let entry = (at <= now).then_some(CallLogEntry::Sent { call, id, at: now });
                 (at, entry)
             })
         });
-        decided
+        admitting
             .await
             .map_err(|e| CollectError::Worker(e.to_string()))?
             .map_err(|source| log_error(&path, source))
     }
 
-    /// Adds a fact behind the caller's back: without it the log is only more
-    /// careful than it need be.
-    fn note(&self, entry: Entry) {
+    /// Appends to the log in the background. Without this entry the log counts
+    /// more calls than necessary, never fewer.
+    fn append_in_background(&self, entry: CallLogEntry) {
         if let Some(log) = self.log.clone() {
-            drop(tokio::task::spawn_blocking(move || log.note(entry)));
+            drop(tokio::task::spawn_blocking(move || log.append(entry)));
         }
     }
 
-    fn door(&self, call: ApiCall) -> &Mutex<Moment> {
-        &self.doors[call.place()]
+    fn waiter(&self, call: ApiCall) -> &Mutex<WallTime> {
+        &self.waiters[call.index()]
     }
 
-    fn counter(&self, call: ApiCall) -> &AtomicU64 {
-        &self.counts[call.place()]
-    }
-}
-
-impl Ticket {
-    /// Whether a request that leaves now is counted until it is over.
-    pub fn is_good(&self) -> bool {
-        let clock = self.budget.pace.clock;
-        clock.now() <= self.at.after(clock.real(LEAVE_GOOD_FOR))
-    }
-
-    /// The answer is here, or will never be.
-    pub fn answered(self) {
-        let at = self.budget.pace.clock.now();
-        self.budget.note(Entry::Answered { id: self.id, at });
-    }
-
-    /// No connection came about: the service has seen nothing.
-    pub fn unsent(self) {
-        let count = self.budget.counter(self.call);
-        count.fetch_sub(1, Ordering::Relaxed);
-        self.budget.note(Entry::Unsent { id: self.id });
+    fn sent_counter(&self, call: ApiCall) -> &AtomicU64 {
+        &self.sent[call.index()]
     }
 }
 
-fn survey(log: &CallLog, clock: Clock) -> Result<Option<String>, CollectError> {
+impl CallPermit {
+    /// Whether a call that is sent now is counted until it is over.
+    pub fn is_valid(&self) -> bool {
+        let clock = self.limiter.timing.clock;
+        clock.now() <= self.admitted.after(clock.real(PERMIT_VALID_FOR))
+    }
+
+    /// The call was answered, or will never be.
+    pub fn complete(self) {
+        let at = self.limiter.timing.clock.now();
+        let entry = CallLogEntry::Answered { id: self.id, at };
+        self.limiter.append_in_background(entry);
+    }
+
+    /// The call was not sent, or no connection was made: it is not counted.
+    pub fn release_unused(self) {
+        self.limiter
+            .sent_counter(self.call)
+            .fetch_sub(1, Ordering::Relaxed);
+        let entry = CallLogEntry::Unsent { id: self.id };
+        self.limiter.append_in_background(entry);
+    }
+}
+
+/// Replaces a damaged log by one that blocks all calls for an hour, and returns
+/// a notice.
+fn replace_damaged(log: &CallLog, clock: Clock) -> Result<Option<String>, CollectError> {
     let now = clock.now();
-    let error = match log.decide(now, |_| ((), None)) {
+    let error = match log.update(now, |_| ((), None)) {
         Ok(()) => return Ok(None),
         Err(error) => error,
     };
@@ -379,9 +260,9 @@ fn survey(log: &CallLog, clock: Clock) -> Result<Option<String>, CollectError> {
         return Err(failed(error));
     }
     let until = now.after(clock.real(HOUR));
-    log.start_over(until).map_err(failed)?;
+    log.block_all(until).map_err(failed)?;
     Ok(Some(format!(
-        "the call log {} is unreadable ({error}): this hour's budget counts as spent until {}",
+        "the call log {} is unreadable ({error}): the calls of the last hour are unknown, no call is sent until {}",
         log.path().display(),
         until.timestamp()
     )))
@@ -395,151 +276,59 @@ fn log_error(path: &Path, source: io::Error) -> CollectError {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::service::call_log::Logged;
+    use crate::service::rate_limit::windows::MINUTE;
 
     const TIMEOUT: Duration = Duration::from_secs(120);
 
-    pub fn pace() -> Pace {
-        Pace {
-            clock: Clock::new(1.0),
-            call_timeout: TIMEOUT,
-        }
-    }
-
-    pub fn answered(at_s: u64) -> Logged {
-        Logged {
-            id: at_s,
-            call: ApiCall::Link,
-            sent: seconds(at_s),
-            answered: Some(seconds(at_s)),
-        }
-    }
-
-    pub fn seconds(s: u64) -> Moment {
-        Moment(s * 1_000_000)
-    }
-
-    fn next(calls: Vec<Logged>, now: u64) -> Moment {
-        let ledger = Ledger {
-            calls,
-            holds: Vec::new(),
-        };
-        earliest(&ledger, ApiCall::Link, seconds(now), pace())
+    fn open(dir: &Path, clock: Clock) -> (Arc<RateLimiter>, Option<String>) {
+        RateLimiter::open(clock, false, TIMEOUT, dir, "t").unwrap()
     }
 
     #[test]
-    fn a_minute_bursts_to_its_limit_and_slides() {
-        let calls: Vec<_> = (0..99).map(answered).collect();
-        assert_eq!(next(calls.clone(), 99), seconds(99));
-        let full: Vec<_> = (0..100).map(|_| answered(10)).collect();
-        assert_eq!(next(full, 20), seconds(70));
-    }
-
-    #[test]
-    fn an_hour_binds_when_the_minute_does_not() {
-        let calls: Vec<_> = (0..1_500).map(|n| answered(n * 2)).collect();
-        assert_eq!(next(calls, 3_100), seconds(3_600));
-    }
-
-    #[test]
-    fn each_kind_has_limits_of_its_own() {
-        let free = |call, calls: usize, now| {
-            let sent = |_| Logged {
-                call,
-                ..answered(10)
-            };
-            let ledger = Ledger {
-                calls: (0..calls).map(sent).collect(),
-                holds: Vec::new(),
-            };
-            earliest(&ledger, call, seconds(now), pace())
-        };
-        assert_eq!(free(ApiCall::Run, 9, 20), seconds(20));
-        assert_eq!(free(ApiCall::Run, 10, 20), seconds(70));
-        assert_eq!(free(ApiCall::PackageLink, 2, 20), seconds(70));
-        assert_eq!(free(ApiCall::PackageLink, 120, 100), seconds(3_610));
-        assert_eq!(free(ApiCall::Cancel, 99, 20), seconds(20));
-        for (place, call) in ApiCall::ALL.into_iter().enumerate() {
-            assert_eq!(
-                (call.place(), ApiCall::from_word(call.word())),
-                (place, Some(call))
-            );
-        }
-    }
-
-    #[test]
-    fn a_call_in_flight_occupies_until_it_would_be_given_up() {
-        let mut calls: Vec<_> = (0..99).map(|_| answered(1)).collect();
-        calls.push(Logged {
-            answered: None,
-            ..answered(1)
-        });
-        assert_eq!(next(calls.clone(), 10), seconds(61));
-        let lost: Vec<_> = (0..100).map(|_| calls[99]).collect();
-        assert_eq!(next(lost.clone(), 100), seconds(160));
-        assert_eq!(next(lost, 150), seconds(181));
-    }
-
-    #[test]
-    fn the_other_kind_of_call_is_not_held() {
-        let ledger = Ledger {
-            calls: (0..100).map(|_| answered(10)).collect(),
-            holds: vec![(ApiCall::Link, seconds(500))],
-        };
-        let at = |call| earliest(&ledger, call, seconds(20), pace());
-        assert_eq!(at(ApiCall::List), seconds(20));
-        assert_eq!(at(ApiCall::Link), seconds(500));
-    }
-
-    #[test]
-    fn a_log_nobody_understands_counts_as_a_spent_hour() {
+    fn unreadable_call_log_blocks_calls_for_one_hour() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("t.calls"), "\0\0\0").unwrap();
         let clock = Clock::new(1.0);
         let before = clock.now();
-        let (budget, notice) = Budget::open(clock, false, TIMEOUT, dir.path(), "t").unwrap();
+        let (limiter, notice) = open(dir.path(), clock);
         assert!(notice.unwrap().contains("unreadable"));
-        let free = |call| {
-            let log = budget.log.as_ref().unwrap();
-            let now = clock.now();
-            log.decide(now, |ledger| (earliest(ledger, call, now, pace()), None))
-                .unwrap()
-        };
+        let log = limiter.log.as_ref().unwrap();
         for call in ApiCall::ALL {
-            assert!(free(call) >= before.after(HOUR), "{call:?}");
+            let now = clock.now();
+            let next = log
+                .update(now, |history| {
+                    (earliest(history, call, now, limiter.timing), None)
+                })
+                .unwrap();
+            assert!(next >= before.after(HOUR), "{call:?}");
         }
-        let again = Budget::open(clock, false, TIMEOUT, dir.path(), "t").unwrap();
-        assert!(again.1.is_none(), "what was said once is in the log");
+        let (_, notice) = open(dir.path(), clock);
+        assert!(notice.is_none(), "the notice is given once");
     }
 
-    /// A server that keeps its own windows, at a hundred times real time.
+    /// Measures the times at which calls are admitted, at 100 times real time.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn n_calls_take_as_long_as_they_must_and_never_overspend() {
+    async fn two_limiters_with_one_log_keep_the_limits_and_use_them_fully() {
+        const CALLS: usize = 310;
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::new(100.0);
-        let open = || {
-            Budget::open(clock, false, TIMEOUT, dir.path(), "t")
-                .unwrap()
-                .0
-        };
-        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let limiters = [open(dir.path(), clock).0, open(dir.path(), clock).0];
+        let admissions = Arc::new(std::sync::Mutex::new(Vec::new()));
         let start = std::time::Instant::now();
-        // Two budgets on one log: two processes of one application.
-        let workers: Vec<_> = (0..16)
-            .map(|n| (n % 2, seen.clone()))
-            .zip([open(), open()].into_iter().cycle())
-            .map(|((_, seen), budget)| {
+        let workers: Vec<_> = limiters
+            .into_iter()
+            .cycle()
+            .take(16)
+            .map(|limiter| {
+                let admissions = admissions.clone();
                 tokio::spawn(async move {
-                    loop {
-                        if seen.lock().unwrap().len() >= 310 {
-                            return;
-                        }
-                        let ticket = budget.admit(ApiCall::Link, &|_| ()).await.unwrap();
-                        seen.lock().unwrap().push(start.elapsed());
+                    while admissions.lock().unwrap().len() < CALLS {
+                        let permit = limiter.admit(ApiCall::Link, &|_| ()).await.unwrap();
+                        admissions.lock().unwrap().push(start.elapsed());
                         tokio::time::sleep(Duration::from_micros(500)).await;
-                        ticket.answered();
+                        permit.complete();
                     }
                 })
             })
@@ -547,14 +336,14 @@ pub(crate) mod tests {
         for worker in workers {
             worker.await.unwrap();
         }
-        let mut times = seen.lock().unwrap().clone();
+        let mut times = admissions.lock().unwrap().clone();
         times.sort();
         let window = clock.real(MINUTE);
         for pair in times.windows(101) {
             assert!(pair[100] - pair[0] >= window, "{:?}", pair[100] - pair[0]);
         }
         let bound = 3 * window;
-        let taken = times[309];
+        let taken = times[CALLS - 1];
         assert!(taken >= bound && taken < bound.mul_f64(1.15), "{taken:?}");
     }
 }

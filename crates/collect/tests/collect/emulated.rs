@@ -14,8 +14,8 @@ use emulator::{
 use evidence::{ActionId, GapReason};
 use tokio::sync::watch;
 
-use super::vault::MemoryVault;
-use super::{Told, run, run_until};
+use super::memory_sink::TestSink;
+use super::{Outcome, run, run_until};
 
 const SCALE: f64 = 100.0;
 
@@ -61,31 +61,31 @@ fn fleet() -> EmulatedFleet {
 }
 
 /// Everything the fleet holds is sealed, byte for byte.
-fn nothing_lost(fleet: &EmulatedFleet, vault: &MemoryVault, told: &Told) {
-    let sealed = vault.sealed();
+fn nothing_lost(fleet: &EmulatedFleet, sink: &TestSink, outcome: &Outcome) {
+    let sealed = sink.sealed();
     for (key, body) in fleet.results() {
         let kept = sealed
             .get(&key)
-            .unwrap_or_else(|| panic!("{key} is lost: {}", told.text()));
+            .unwrap_or_else(|| panic!("{key} is lost: {}", outcome.text()));
         assert!(kept.bytes == body.whole().unwrap(), "{key} differs");
     }
-    assert!(told.report.is_complete(), "{}", told.text());
+    assert!(outcome.report.is_complete(), "{}", outcome.text());
 }
 
-async fn survive(faults: &str) -> (Told, Emulator) {
+async fn survive(faults: &str) -> (Outcome, Emulator) {
     let state = tempfile::tempdir().unwrap();
     let fleet = fleet();
     let emulator = start(emulator::EmulatorSettings {
         faults: Faults::parse(faults).unwrap(),
         ..emulator::EmulatorSettings::serving(fleet.clone())
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&emulator, state.path()), &vault).await;
-    assert!(told.failure.is_none(), "{faults}: {}", told.text());
-    nothing_lost(&fleet, &vault, &told);
+    let sink = TestSink::new();
+    let outcome = run(settings(&emulator, state.path()), &sink).await;
+    assert!(outcome.failure.is_none(), "{faults}: {}", outcome.text());
+    nothing_lost(&fleet, &sink, &outcome);
     let violations = emulator.journal().all_violations();
     assert!(violations.is_empty(), "{faults}: {violations:?}");
-    (told, emulator)
+    (outcome, emulator)
 }
 
 #[tokio::test]
@@ -163,19 +163,19 @@ async fn nothing_is_lost_under_every_fault_at_once() {
         faults: Faults::survivable(),
         ..emulator::EmulatorSettings::serving(fleet.clone())
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&emulator, state.path()), &vault).await;
-    nothing_lost(&fleet, &vault, &told);
+    let sink = TestSink::new();
+    let outcome = run(settings(&emulator, state.path()), &sink).await;
+    nothing_lost(&fleet, &sink, &outcome);
     assert_eq!(emulator.journal().all_violations(), []);
 }
 
 #[tokio::test]
 async fn a_cut_body_costs_no_second_link_and_no_byte_twice() {
-    let (told, emulator) = survive("cut=each1").await;
+    let (outcome, emulator) = survive("cut=each1").await;
     // 14 results, of which the empty one cannot be cut.
-    assert_eq!(told.report.link_calls, 14);
+    assert_eq!(outcome.report.link_calls, 14);
     let sent = emulator.journal().bytes_sent();
-    let sealed = told.report.bytes;
+    let sealed = outcome.report.bytes;
     assert!(sent < sealed + 600_000, "{sent} sent for {sealed}");
 }
 
@@ -198,11 +198,11 @@ async fn what_is_not_there_becomes_a_gap_with_its_reason() {
     let emulator = start(emulator::EmulatorSettings::serving(
         EmulatedFleet::new().action(action),
     ));
-    let vault = MemoryVault::new();
-    let told = run(settings(&emulator, state.path()), &vault).await;
-    assert!(told.failure.is_none(), "{}", told.text());
-    assert_eq!(told.report.sealed, 2, "{}", told.text());
-    let reasons: Vec<_> = vault
+    let sink = TestSink::new();
+    let outcome = run(settings(&emulator, state.path()), &sink).await;
+    assert!(outcome.failure.is_none(), "{}", outcome.text());
+    assert_eq!(outcome.report.sealed, 2, "{}", outcome.text());
+    let reasons: Vec<_> = sink
         .gaps()
         .iter()
         .map(|gap| (gap.key.index.0, gap.reason))
@@ -211,10 +211,10 @@ async fn what_is_not_there_becomes_a_gap_with_its_reason() {
         reasons,
         [(3, GapReason::NeverProduced), (1, GapReason::BlobMissing)]
     );
-    let again = run(settings(&emulator, state.path()), &vault).await;
+    let again = run(settings(&emulator, state.path()), &sink).await;
     assert_eq!(again.report.already_there, 2);
-    assert_eq!(again.report.gaps, told.report.gaps);
-    assert_eq!(vault.gaps().len(), 2, "a known gap is not noted twice");
+    assert_eq!(again.report.gaps, outcome.report.gaps);
+    assert_eq!(sink.gaps().len(), 2, "a known gap is not noted twice");
 }
 
 #[tokio::test]
@@ -224,10 +224,10 @@ async fn a_refused_link_is_a_gap_and_the_rest_is_collected() {
         faults: Faults::parse("403=2").unwrap(),
         ..emulator::EmulatorSettings::serving(EmulatedFleet::transcripts(5, 100, 1))
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&emulator, state.path()), &vault).await;
-    assert_eq!(told.report.sealed, 3);
-    assert_eq!(told.report.gaps.get(&GapReason::Refused), Some(&2));
+    let sink = TestSink::new();
+    let outcome = run(settings(&emulator, state.path()), &sink).await;
+    assert_eq!(outcome.report.sealed, 3);
+    assert_eq!(outcome.report.gaps.get(&GapReason::Refused), Some(&2));
 }
 
 #[tokio::test]
@@ -237,9 +237,9 @@ async fn tokens_that_live_shorter_than_the_run_are_renewed() {
         token_life: Duration::from_secs(40),
         ..emulator::EmulatorSettings::serving(EmulatedFleet::transcripts(150, 100, 1))
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&emulator, state.path()), &vault).await;
-    assert_eq!(told.report.sealed, 150, "{}", told.text());
+    let sink = TestSink::new();
+    let outcome = run(settings(&emulator, state.path()), &sink).await;
+    assert_eq!(outcome.report.sealed, 150, "{}", outcome.text());
     assert!(emulator.journal().count(CallKind::SignIn) > 1);
 }
 
@@ -269,22 +269,22 @@ async fn spend_a_binding_budget() -> (Duration, Duration) {
     let emulator = start(emulator::EmulatorSettings::serving(
         EmulatedFleet::transcripts(results, 200, 1),
     ));
-    let vault = MemoryVault::new();
+    let sink = TestSink::new();
     // Interrupted in the middle, so that the second run has to know the first.
     let (stop, stopped) = watch::channel(false);
     let began = Instant::now();
     let first = tokio::spawn({
-        let (settings, vault) = (settings(&emulator, state.path()), vault.clone());
-        async move { run_until(settings, &vault, stopped).await }
+        let (settings, sink) = (settings(&emulator, state.path()), sink.clone());
+        async move { run_until(settings, &sink, stopped).await }
     });
-    while vault.sealed().len() < 100 {
+    while sink.sealed().len() < 100 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     stop.send(true).unwrap();
     let first = first.await.unwrap();
-    let second = run(settings(&emulator, state.path()), &vault).await;
+    let second = run(settings(&emulator, state.path()), &sink).await;
     let taken = began.elapsed().mul_f64(SCALE);
-    assert_eq!(vault.sealed().len(), results, "{}", second.text());
+    assert_eq!(sink.sealed().len(), results, "{}", second.text());
     assert_eq!(emulator.journal().all_violations(), []);
     let calls = first.report.link_calls + second.report.link_calls;
     assert!(calls <= results as u64 + 1, "{calls}");
@@ -303,13 +303,13 @@ async fn small_results_flow_when_limits_are_lifted() {
         ..emulator::EmulatorSettings::serving(EmulatedFleet::transcripts(results, 2_000, 1))
     });
     // As a store that groups commits for 50 ms.
-    let vault = MemoryVault::sealing_in(Duration::from_millis(50));
+    let sink = TestSink::sealing_in(Duration::from_millis(50));
     let mut settings = settings(&emulator, state.path());
     settings.pace.limits_lifted = true;
-    let told = run(settings, &vault).await;
-    assert_eq!(told.report.sealed, results as u64, "{}", told.text());
+    let outcome = run(settings, &sink).await;
+    assert_eq!(outcome.report.sealed, results as u64, "{}", outcome.text());
     assert_eq!(emulator.journal().links_unused(), 0);
-    let rate = results as u64 * 1_000 / told.report.duration_ms.max(1);
+    let rate = results as u64 * 1_000 / outcome.report.duration_ms.max(1);
     println!("{rate} results/s");
     assert!(rate > 200, "{rate} results/s");
 }
@@ -323,13 +323,13 @@ async fn an_hour_that_binds_is_kept_within_five_percent() {
     let emulator = start(emulator::EmulatorSettings::serving(
         EmulatedFleet::transcripts(results, 200, 1),
     ));
-    let vault = MemoryVault::sealing_in(Duration::from_millis(20));
+    let sink = TestSink::sealing_in(Duration::from_millis(20));
     let began = Instant::now();
-    let told = run(settings(&emulator, state.path()), &vault).await;
+    let outcome = run(settings(&emulator, state.path()), &sink).await;
     let taken = began.elapsed().mul_f64(SCALE);
     let bound = bound(results as u64);
     println!("{taken:?} for {results} results, the bound is {bound:?}");
-    assert_eq!(told.report.sealed, results as u64);
+    assert_eq!(outcome.report.sealed, results as u64);
     assert_eq!(emulator.journal().all_violations(), []);
     assert!(taken < bound.mul_f64(1.05), "{taken:?} against {bound:?}");
 }
@@ -340,16 +340,16 @@ async fn a_watch_takes_what_appears_and_stops_when_told() {
     let emulator = Arc::new(start(emulator::EmulatorSettings::serving(
         EmulatedFleet::transcripts(2, 100, 1),
     )));
-    let vault = MemoryVault::new();
+    let sink = TestSink::new();
     let mut settings = settings(&emulator, state.path());
     settings.watch = Some(Duration::from_secs(10));
     let (stop, stopped) = watch::channel(false);
     let watching = tokio::spawn({
-        let vault = vault.clone();
-        async move { run_until(settings, &vault, stopped).await }
+        let sink = sink.clone();
+        async move { run_until(settings, &sink, stopped).await }
     });
     let until = async |count| {
-        while vault.sealed().len() < count {
+        while sink.sealed().len() < count {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -366,11 +366,11 @@ async fn a_watch_takes_what_appears_and_stops_when_told() {
         .await
         .unwrap();
     stop.send(true).unwrap();
-    let told = watching.await.unwrap();
-    assert!(told.report.stopped && told.failure.is_none());
-    assert_eq!((told.report.sealed, told.report.left), (3, 0));
+    let outcome = watching.await.unwrap();
+    assert!(outcome.report.stopped && outcome.failure.is_none());
+    assert_eq!((outcome.report.sealed, outcome.report.left), (3, 0));
     assert_eq!(emulator.journal().all_violations(), []);
-    let states = vault
+    let states = sink
         .actions()
         .iter()
         .filter(|seen| seen.action.device.as_deref() == Some("ws-live.contoso.example"))
@@ -384,12 +384,12 @@ async fn a_service_that_goes_away_and_comes_back_is_waited_for() {
     let fleet = EmulatedFleet::transcripts(150, 100, 1);
     let emulator = start(emulator::EmulatorSettings::serving(fleet.clone()));
     let (addr, origin) = (emulator.addr(), emulator.origin());
-    let vault = MemoryVault::new();
+    let sink = TestSink::new();
     let running = tokio::spawn({
-        let (settings, vault) = (settings(&emulator, state.path()), vault.clone());
-        async move { run(settings, &vault).await }
+        let (settings, sink) = (settings(&emulator, state.path()), sink.clone());
+        async move { run(settings, &sink).await }
     });
-    while vault.sealed().is_empty() {
+    while sink.sealed().is_empty() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     tokio::task::spawn_blocking(move || emulator.shutdown())
@@ -401,7 +401,7 @@ async fn a_service_that_goes_away_and_comes_back_is_waited_for() {
         origin: Some(origin),
         ..emulator::EmulatorSettings::serving(fleet.clone())
     });
-    let told = running.await.unwrap();
-    nothing_lost(&fleet, &vault, &told);
+    let outcome = running.await.unwrap();
+    nothing_lost(&fleet, &sink, &outcome);
     drop(back);
 }

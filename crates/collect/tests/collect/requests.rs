@@ -4,14 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use afteraction_collect::fleet::survey;
-use afteraction_collect::{
-    CollectError, LibraryClient, LibraryUpload, look_at_action, start_package,
-};
+use afteraction_collect::fleet::read_inventory;
+use afteraction_collect::{CollectError, LibraryClient, LibraryUpload, get_action, start_package};
 use serde_json::json;
 
 use super::stub::{Reply, Stub};
-use super::stubbed::{id, is_list, page, settings};
+use super::stub_service::{id, is_list, page, settings};
 
 fn machines() -> Reply {
     let machine = json!({"id": "m'1", "computerDnsName": "ws-1"});
@@ -55,7 +53,7 @@ async fn an_action_that_never_ends_is_not_read_to_its_end() {
     let long = json!({"id": id(1), "title": "x".repeat(3 << 20)}).to_string();
     let stub = Stub::serve(move |_, _| Reply::new(200, long.clone()));
     let settings = settings(&stub, state.path());
-    let looked = look_at_action(&settings, id(1).parse().unwrap()).await;
+    let looked = get_action(&settings, id(1).parse().unwrap()).await;
     let error = looked.unwrap_err().to_string();
     assert!(error.contains("longer than 1048576 bytes"), "{error}");
 }
@@ -70,7 +68,7 @@ async fn a_list_that_leads_back_to_its_own_page_is_not_taken_for_whole() {
         Reply::new(200, list.to_string())
     });
     let settings = settings(&stub, state.path());
-    let surveyed = survey(&settings, Arc::new(|_| ())).await;
+    let surveyed = read_inventory(&settings, Arc::new(|_| ())).await;
     let error = format!("{:?}", surveyed.unwrap_err());
     assert!(error.contains("does not end"), "{error}");
 }
@@ -129,7 +127,7 @@ async fn a_file_that_is_gone_after_a_lost_answer_was_deleted() {
         .await
         .unwrap();
     library.delete("a.ps1").await.unwrap();
-    // Held back is not done: a name nobody has is told.
+    // Held back is not done: a name nobody has is outcome.
     let missing = library.delete("a.ps1").await.unwrap_err();
     assert!(matches!(missing, CollectError::Service { .. }), "{missing}");
 }

@@ -1,105 +1,87 @@
-//! What a request must have besides good steps: a comment, files in the
-//! library, permissions, variables that belong to somebody.
+//! Checks of a request apart from its steps: comment, names in
+//! `[device.NAME]`, library files, permissions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use crate::fleet::plan::variables::has_any;
-use crate::fleet::{FleetRequest, PlannedDevice, Playbook, Step, Survey, Wrong};
+use crate::fleet::plan::diagnostic::Diagnostic;
+use crate::fleet::plan::machine::{FleetInventory, MachineInfo};
+use crate::fleet::plan::playbook::Playbook;
+use crate::fleet::plan::step::SessionStep;
+use crate::fleet::plan::variables::contains_variable;
 
-pub(crate) fn comment(request: &FleetRequest) -> &str {
-    let own = request.comment.as_deref();
-    own.or(request.playbook.comment.as_deref())
-        .unwrap_or("")
-        .trim()
-}
-
-pub(crate) fn check_comment(request: &FleetRequest) -> Vec<Wrong> {
-    let comment = comment(request);
-    let mut wrong = Vec::new();
+pub(crate) fn check_comment(comment: &str) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
     if comment.is_empty() {
-        wrong.push(
-            Wrong::new("comment", "the service wants one with every session")
-                .hint("add --comment CASE-42"),
+        diagnostics.push(
+            Diagnostic::new("comment", "the service requires one for every session")
+                .hint("pass --comment CASE-42, or set `comment` in the playbook"),
         );
     }
     if comment.chars().any(char::is_control) {
-        wrong.push(Wrong::new("comment", "holds a control character"));
+        diagnostics.push(Diagnostic::new("comment", "contains a control character"));
     }
-    wrong
+    diagnostics
 }
 
-/// Variables given to a device that takes no part are a misspelled name.
-pub(crate) fn check_variables_names(
+/// Reports variables of devices that are not selected: their names are
+/// probably misspelled.
+pub(crate) fn check_device_names<'a>(
     playbook: &Playbook,
-    survey: &Survey,
-    places: &[usize],
-) -> Vec<Wrong> {
-    let taking_part: HashSet<String> = places
-        .iter()
-        .filter_map(|place| survey.machines.get(*place))
-        .flat_map(|m| {
-            [
-                m.id.to_lowercase(),
-                m.label().to_lowercase(),
-                m.short().to_lowercase(),
-            ]
-        })
+    selected: impl Iterator<Item = &'a MachineInfo>,
+) -> Vec<Diagnostic> {
+    let names: HashSet<String> = selected
+        .flat_map(|machine| [&machine.id, machine.label(), machine.short()].map(str::to_lowercase))
         .collect();
-    let names = playbook.by_device.keys();
-    names
-        .filter(|name| !taking_part.contains(*name))
+    playbook
+        .by_device
+        .keys()
+        .filter(|name| !names.contains(*name))
         .map(|name| {
-            Wrong::new(
+            Diagnostic::new(
                 format!("[device.{name}]"),
-                "has variables and takes no part in the run",
+                "sets variables for a device that is not selected",
             )
-            .hint("name it as the service does, by id, full or short name")
+            .hint("use the id, full name or short name of a selected device")
         })
         .collect()
 }
 
-pub(crate) fn check_library(
-    devices: &[PlannedDevice],
-    request: &FleetRequest,
-    survey: &Survey,
-) -> Vec<Wrong> {
-    let Some(library) = &survey.library else {
+/// Reports library files that do not exist. File names with variables are
+/// skipped.
+pub(crate) fn check_library<'a>(
+    steps: impl Iterator<Item = &'a SessionStep>,
+    inventory: &FleetInventory,
+) -> Vec<Diagnostic> {
+    let Some(library) = &inventory.library else {
         return vec![
-            Wrong::new(
-                "library",
-                "could not be looked at, so its files are not checked",
-            )
-            .hint("grant the application Library.Manage")
-            .warning(),
+            Diagnostic::new("library", "could not be listed: its files are not checked")
+                .hint("grant the application the permission Library.Manage")
+                .warning(),
         ];
     };
-    let held: HashSet<String> = library.iter().map(|name| name.to_lowercase()).collect();
-    let planned = devices.iter().flat_map(|device| &device.steps);
-    // Where no device is known, as written.
-    let written = request.playbook.steps.iter().filter(|_| devices.is_empty());
-    let mut missing: HashMap<&str, usize> = HashMap::new();
-    for name in planned.chain(written).filter_map(Step::library_file) {
-        if !name.trim().is_empty() && !has_any(name) && !held.contains(&name.to_lowercase()) {
-            *missing.entry(name).or_default() += 1;
-        }
-    }
-    let mut missing: Vec<&str> = missing.into_keys().collect();
-    missing.sort_unstable();
-    let wrong = missing.into_iter().map(|name| {
-        Wrong::new("library", format!("holds no file {name}"))
-            .hint("`library upload FILE` puts it there")
-    });
-    wrong.collect()
+    let existing: HashSet<String> = library.iter().map(|name| name.to_lowercase()).collect();
+    let missing: BTreeSet<&str> = steps
+        .filter_map(SessionStep::library_file)
+        .filter(|name| !name.trim().is_empty() && !contains_variable(name))
+        .filter(|name| !existing.contains(&name.to_lowercase()))
+        .collect();
+    missing
+        .into_iter()
+        .map(|name| {
+            Diagnostic::new("library", format!("no file `{name}`"))
+                .hint(format!("upload it with `library upload {name}`"))
+        })
+        .collect()
 }
 
-pub(crate) fn check_permissions(survey: &Survey) -> Option<Wrong> {
-    let missing = &survey.missing_permissions;
+pub(crate) fn check_permissions(inventory: &FleetInventory) -> Option<Diagnostic> {
+    let missing = &inventory.missing_permissions;
     (!missing.is_empty()).then(|| {
-        Wrong::new(
+        Diagnostic::new(
             "permissions",
-            format!("the token does not seem to hold {}", missing.join(", ")),
+            format!("the access token seems to lack {}", missing.join(", ")),
         )
-        .hint("grant them to the application and consent; only the service's own refusal stops the run")
+        .hint("grant them to the application with admin consent; the run continues until the service rejects a call")
         .warning()
     })
 }

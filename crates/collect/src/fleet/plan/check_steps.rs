@@ -1,91 +1,96 @@
-//! What the service would refuse, or worse take otherwise than it was meant.
-//! Pure.
+//! Checks steps for values that the service rejects or silently misreads.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use data_encoding::BASE64;
 
-use crate::fleet::{Step, Wrong};
+use crate::fleet::plan::diagnostic::Diagnostic;
+use crate::fleet::plan::step::SessionStep;
 
-/// **Source**: the run live response page: arguments must not hold these.
+/// Characters that the service rejects in arguments.
+///
+/// **Source**: the API page "Run live response".
 const FORBIDDEN: [char; 5] = [';', '&', '|', '!', '$'];
 
-/// Everything wrong with the steps of one session.
-pub(crate) fn check_steps(steps: &[Step]) -> Vec<Wrong> {
-    let mut wrong = Vec::new();
+/// Returns every fault of the steps of one session.
+pub(crate) fn check_steps(steps: &[SessionStep]) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
     if steps.is_empty() {
-        wrong.push(
-            Wrong::new("steps", "there is nothing to run")
-                .hint("add --put FILE, --script NAME or --get PATH, or a playbook with [[step]]"),
-        );
+        diagnostics.push(Diagnostic::new("steps", "none given").hint(
+            "pass --put FILE, --script NAME or --get PATH, or a playbook with [[step]] tables",
+        ));
     }
-    let mut before = 0;
+    let mut highest_rank = 0;
     for (n, step) in steps.iter().enumerate() {
-        let place = format!("step {} ({})", n + 1, step.kind());
-        if step.rank() < before {
-            wrong.push(
-                Wrong::new(
-                    &place,
-                    "the service runs PutFile, then RunScript, then GetFile",
+        let subject = format!("step {} ({})", n + 1, step.kind());
+        if step.rank() < highest_rank {
+            diagnostics.push(
+                Diagnostic::new(
+                    &subject,
+                    "out of order: the service runs PutFile, then RunScript, then GetFile",
                 )
-                .hint("put the steps into that order, or make two runs of them"),
+                .hint("put the steps in this order, or split them into two runs"),
             );
         }
-        before = before.max(step.rank());
-        wrong.extend(check_step(&place, step));
+        highest_rank = highest_rank.max(step.rank());
+        diagnostics.extend(check_step(&subject, step));
     }
-    wrong
+    diagnostics
 }
 
-fn check_step(place: &str, step: &Step) -> Vec<Wrong> {
-    let mut wrong = Vec::new();
-    for (parameter, text) in step.clone().texts_mut() {
-        let place = format!("{place} {parameter}");
+fn check_step(subject: &str, step: &SessionStep) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    for (parameter, text) in step.params() {
+        let subject = format!("{subject} {parameter}");
         if text.trim().is_empty() {
-            wrong.push(Wrong::new(&place, "is empty"));
+            diagnostics.push(Diagnostic::new(&subject, "is empty"));
         }
-        wrong.extend(check_characters(&place, text));
-        wrong.extend(match parameter {
-            "Args" => check_args(&place, text).into_iter().collect(),
-            "Path" => check_path(&place, text),
-            _ => check_library_name(&place, text).into_iter().collect(),
-        });
+        diagnostics.extend(check_characters(&subject, text));
+        match parameter {
+            "Args" => diagnostics.extend(check_args(&subject, text)),
+            "Path" => diagnostics.extend(check_path(&subject, text)),
+            _ => diagnostics.extend(check_library_name(&subject, text)),
+        }
     }
-    wrong
+    diagnostics
 }
 
-fn check_characters(place: &str, text: &str) -> Option<Wrong> {
+fn check_characters(subject: &str, text: &str) -> Option<Diagnostic> {
     let control = text.chars().find(|c| c.is_control())?;
     Some(
-        Wrong::new(place, format!("holds a control character ({control:?})"))
-            .hint("in TOML write paths in 'single quotes', where \\t is no tab"),
+        Diagnostic::new(
+            subject,
+            format!("contains a control character ({control:?})"),
+        )
+        .hint(
+            "in TOML, write paths in 'single quotes': in \"double quotes\", \\t is a tab character",
+        ),
     )
 }
 
-fn check_args(place: &str, args: &str) -> Option<Wrong> {
-    let found: Vec<String> = FORBIDDEN
+fn check_args(subject: &str, args: &str) -> Option<Diagnostic> {
+    let forbidden: Vec<String> = FORBIDDEN
         .iter()
         .filter(|c| args.contains(**c))
         .map(|c| format!("`{c}`"))
         .collect();
-    (!found.is_empty()).then(|| {
-        Wrong::new(
-            place,
-            format!("the service refuses arguments that hold {}", found.join(" ")),
+    (!forbidden.is_empty()).then(|| {
+        Diagnostic::new(
+            subject,
+            format!("the service rejects arguments that contain {}", forbidden.join(" ")),
         )
         .hint(
-            "--encode-args sends them as one base64 word; the script reads it with [Text.Encoding]::Unicode.GetString([Convert]::FromBase64String($args[0]))",
+            "pass --encode-args to send them as one base64 word; decode it in the script with [Text.Encoding]::Unicode.GetString([Convert]::FromBase64String($args[0]))",
         )
     })
 }
 
-fn check_path(place: &str, path: &str) -> Vec<Wrong> {
-    let mut wrong = Vec::new();
-    // A share begins with two of them.
-    let behind = path.get(2..).unwrap_or("");
-    if behind.contains("\\\\") {
-        wrong.push(
-            Wrong::new(place, format!("`{path}` holds doubled backslashes"))
-                .hint("write each once: they are escaped on the way"),
+fn check_path(subject: &str, path: &str) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    // A UNC path starts with two backslashes.
+    let after_prefix = path.get(2..).unwrap_or("");
+    if after_prefix.contains("\\\\") {
+        diagnostics.push(
+            Diagnostic::new(subject, format!("`{path}` contains double backslashes"))
+                .hint("write single backslashes; the request escapes them"),
         );
     }
     let bytes = path.as_bytes();
@@ -94,49 +99,52 @@ fn check_path(place: &str, path: &str) -> Vec<Wrong> {
         || path.starts_with('%')
         || (bytes.get(1) == Some(&b':') && matches!(bytes.get(2), Some(b'\\' | b'/')));
     if !is_absolute && !path.trim().is_empty() {
-        wrong.push(
-            Wrong::new(place, format!("`{path}` does not say where it begins"))
-                .hint("write the whole path, such as 'C:\\Temp\\out.zip' or /tmp/out.zip"),
+        diagnostics.push(
+            Diagnostic::new(subject, format!("`{path}` is not an absolute path"))
+                .hint("write the full path, such as 'C:\\Temp\\out.zip' or /tmp/out.zip"),
         );
     }
-    wrong
+    diagnostics
 }
 
-fn check_library_name(place: &str, name: &str) -> Option<Wrong> {
+fn check_library_name(subject: &str, name: &str) -> Option<Diagnostic> {
     name.contains(['/', '\\']).then(|| {
-        Wrong::new(place, format!("`{name}` is a path"))
-            .hint("name a file of the library; `library upload FILE` puts one there")
+        Diagnostic::new(
+            subject,
+            format!("`{name}` is a path, not the name of a library file"),
+        )
+        .hint("upload the file with `library upload FILE`, then use its name")
     })
 }
 
-/// The arguments as one word that no rule of the service touches.
-pub(crate) fn encoded(args: &str) -> String {
+/// The arguments as the base64 of their UTF-16, which contains none of the
+/// characters that the service rejects.
+pub(crate) fn encode_args(args: &str) -> String {
     let utf16: Vec<u8> = args.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    BASE64.encode(utf16)
+    BASE64.encode(&utf16)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(script: &str, args: &str) -> Step {
-        Step::Run {
+    fn run(script: &str, args: &str) -> SessionStep {
+        SessionStep::Run {
             script: script.into(),
             args: Some(args.into()),
         }
     }
 
-    fn get(path: &str) -> Step {
-        Step::Get { path: path.into() }
+    fn get(path: &str) -> SessionStep {
+        SessionStep::Get { path: path.into() }
     }
 
-    fn wrongs(steps: &[Step]) -> Vec<String> {
-        let found = check_steps(steps);
-        found.iter().map(ToString::to_string).collect()
+    fn faults(steps: &[SessionStep]) -> Vec<String> {
+        check_steps(steps).iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn what_the_service_takes_is_right() {
+    fn valid_steps_have_no_faults() {
         for path in [
             "C:\\Temp\\a b.zip",
             "\\\\srv\\share\\a",
@@ -144,28 +152,28 @@ mod tests {
             "%TEMP%\\a",
             "c:/a",
         ] {
-            assert_eq!(wrongs(&[get(path)]), [""; 0], "{path}");
+            assert_eq!(faults(&[get(path)]), [""; 0], "{path}");
         }
-        assert_eq!(wrongs(&[run("a.ps1", "-Out C:\\T"), get("C:\\a")]), [""; 0]);
+        assert_eq!(faults(&[run("a.ps1", "-Out C:\\T"), get("C:\\a")]), [""; 0]);
     }
 
     #[test]
-    fn everything_wrong_is_said_at_once_and_where() {
+    fn every_fault_is_reported_with_its_step_and_parameter() {
         let steps = [
             get("C:\\\\Temp\\\\a"),
             run("dir\\a.ps1", "-A 1; whoami | more"),
             get("C:\temp"),
-            Step::Put { file: " ".into() },
+            SessionStep::Put { file: " ".into() },
         ];
-        let found = wrongs(&steps);
+        let found = faults(&steps);
         for (n, part) in [
-            "step 1 (GetFile) Path: `C:\\\\Temp\\\\a` holds doubled",
-            "step 2 (RunScript): the service runs PutFile, then",
+            "step 1 (GetFile) Path: `C:\\\\Temp\\\\a` contains double",
+            "step 2 (RunScript): out of order",
             "step 2 (RunScript) ScriptName: `dir\\a.ps1` is a path",
-            "step 2 (RunScript) Args: the service refuses arguments that hold `;` `|`",
-            "step 3 (GetFile) Path: holds a control character ('\\t')",
-            "step 3 (GetFile) Path: `C:\temp` does not say",
-            "step 4 (PutFile): the service runs",
+            "step 2 (RunScript) Args: the service rejects arguments that contain `;` `|`",
+            "step 3 (GetFile) Path: contains a control character ('\\t')",
+            "step 3 (GetFile) Path: `C:\temp` is not an absolute path",
+            "step 4 (PutFile): out of order",
             "step 4 (PutFile) FileName: is empty",
         ]
         .iter()
@@ -174,14 +182,14 @@ mod tests {
             assert!(found[n].starts_with(part), "{n}: {found:#?}");
         }
         assert_eq!(found.len(), 8, "{found:#?}");
-        assert!(wrongs(&[])[0].contains("nothing to run"));
+        assert_eq!(faults(&[]), ["steps: none given"]);
     }
 
     #[test]
-    fn encoded_arguments_hold_nothing_forbidden() {
-        let word = encoded("-Q \"a;b|c\" $x ä");
+    fn encoded_arguments_contain_no_forbidden_character() {
+        let word = encode_args("-Q \"a;b|c\" $x ä");
         assert_eq!(check_args("", &word), None);
-        let bytes = BASE64.decode(word).unwrap();
+        let bytes = BASE64.decode(word.as_bytes()).unwrap();
         let units: Vec<u16> = bytes
             .chunks_exact(2)
             .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))

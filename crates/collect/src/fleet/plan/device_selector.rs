@@ -1,195 +1,200 @@
-//! Which devices are meant, by what a person typed.
+//! Device selectors of a request: names and ids, `tag:`, `group:`, `health:`.
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::fleet::{Machine, Wrong};
+use crate::fleet::plan::diagnostic::Diagnostic;
+use crate::fleet::plan::machine::MachineInfo;
 
-/// Machines named when a name fits several, and values when none is the one.
-const SHOWN_MAX: usize = 5;
+/// Machines listed for an ambiguous name, and values listed for an unknown
+/// tag, group or health.
+const LISTED_MAX: usize = 5;
 
-/// A word that means devices.
+/// A selector of devices, parsed from one word.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Machine id, full or short name.
-    Named(String),
-    Tagged(String),
-    Grouped(String),
+pub enum DeviceSelector {
+    /// Machine id, full name or short name. Selects exactly one device.
+    Name(String),
+    /// `tag:T`
+    Tag(String),
+    /// `group:G`, the device group.
+    Group(String),
+    /// `health:H`, the health status.
     Health(String),
 }
 
-impl Wanted {
-    pub fn read(text: &str) -> Self {
+impl DeviceSelector {
+    /// Parses a selector. Every text is one: an unknown prefix is part of a
+    /// name.
+    pub fn parse(text: &str) -> Self {
         let text = text.trim();
-        match text.split_once(':') {
-            Some((field, value)) => {
-                let value = value.trim().to_string();
-                match field.to_ascii_lowercase().as_str() {
-                    "tag" => Self::Tagged(value),
-                    "group" => Self::Grouped(value),
-                    "health" => Self::Health(value),
-                    _ => Self::Named(text.to_string()),
-                }
-            }
-            None => Self::Named(text.to_string()),
+        let Some((field, value)) = text.split_once(':') else {
+            return Self::Name(text.to_string());
+        };
+        let value = value.trim().to_string();
+        match field.to_ascii_lowercase().as_str() {
+            "tag" => Self::Tag(value),
+            "group" => Self::Group(value),
+            "health" => Self::Health(value),
+            _ => Self::Name(text.to_string()),
         }
     }
 
-    /// What is looked at, and the value it is to have.
+    /// The field it compares, and the expected value.
     fn field(&self) -> (&'static str, &str) {
         match self {
-            Self::Named(name) => ("name", name),
-            Self::Tagged(tag) => ("tag", tag),
-            Self::Grouped(group) => ("group", group),
+            Self::Name(name) => ("name", name),
+            Self::Tag(tag) => ("tag", tag),
+            Self::Group(group) => ("group", group),
             Self::Health(health) => ("health", health),
         }
     }
 
-    /// What a machine has in that field.
-    fn values<'a>(&self, machine: &'a Machine) -> Vec<&'a str> {
+    /// The values of that field on a machine.
+    fn values<'a>(&self, machine: &'a MachineInfo) -> Vec<&'a str> {
         match self {
-            Self::Named(_) => Vec::new(),
-            Self::Tagged(_) => machine.tags.iter().map(String::as_str).collect(),
-            Self::Grouped(_) => vec![&machine.group],
+            Self::Name(_) => Vec::new(),
+            Self::Tag(_) => machine.tags.iter().map(String::as_str).collect(),
+            Self::Group(_) => vec![&machine.group],
             Self::Health(_) => vec![&machine.health],
         }
     }
 
-    fn takes(&self, machine: &Machine) -> bool {
-        let (_, wanted) = self.field();
+    fn matches(&self, machine: &MachineInfo) -> bool {
+        let (_, expected) = self.field();
         let mut values = self.values(machine).into_iter();
-        values.any(|value| value.eq_ignore_ascii_case(wanted))
+        values.any(|value| value.eq_ignore_ascii_case(expected))
     }
 }
 
-/// Machines by everything they can be called.
-struct Names<'a> {
-    machines: &'a [Machine],
+/// Machines by id, full name and short name, in lower case.
+struct MachineNames<'a> {
+    machines: &'a [MachineInfo],
     by_name: HashMap<String, Vec<usize>>,
 }
 
-impl<'a> Names<'a> {
-    fn new(machines: &'a [Machine]) -> Self {
+impl<'a> MachineNames<'a> {
+    fn new(machines: &'a [MachineInfo]) -> Self {
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
-        for (place, machine) in machines.iter().enumerate() {
+        for (n, machine) in machines.iter().enumerate() {
             let names: BTreeSet<String> = [machine.id.as_str(), machine.label(), machine.short()]
                 .into_iter()
                 .map(str::to_lowercase)
                 .collect();
             for name in names {
-                by_name.entry(name).or_default().push(place);
+                by_name.entry(name).or_default().push(n);
             }
         }
         Self { machines, by_name }
     }
 
-    fn find(&self, name: &str) -> Result<usize, Wrong> {
-        let places = self.by_name.get(&name.to_lowercase());
-        match places.map_or(&[][..], Vec::as_slice) {
-            [place] => Ok(*place),
-            [] => Err(Wrong::new(
-                format!("device {name}"),
-                "the service knows no such machine",
-            )
-            .hint("by id, full or short name, or tag:T, group:G, health:H")),
-            places => Err(Wrong::new(
-                format!("device {name}"),
-                format!(
-                    "{} machines are called that: {}",
-                    places.len(),
-                    self.list(places)
-                ),
-            )
-            .hint("name the one that is meant by its id")),
+    fn find_one(&self, name: &str) -> Result<usize, Diagnostic> {
+        let found = self.by_name.get(&name.to_lowercase());
+        let fault = |message: String| Diagnostic::new(format!("device {name}"), message);
+        match found.map_or(&[][..], Vec::as_slice) {
+            [one] => Ok(*one),
+            [] => Err(fault("no machine has this name or id".into())
+                .hint("use an id, full name or short name, or tag:T, group:G, health:H")),
+            several => {
+                let message = format!(
+                    "{} machines have this name: {}",
+                    several.len(),
+                    self.describe(several)
+                );
+                Err(fault(message).hint("use the machine id"))
+            }
         }
     }
 
-    fn list(&self, places: &[usize]) -> String {
-        let shown: Vec<String> = places
+    fn describe(&self, machines: &[usize]) -> String {
+        let listed: Vec<String> = machines
             .iter()
-            .take(SHOWN_MAX)
-            .filter_map(|place| self.machines.get(*place))
+            .take(LISTED_MAX)
+            .filter_map(|n| self.machines.get(*n))
             .map(|machine| {
                 let seen = machine.last_seen.as_ref().map_or("never", |t| t.text());
                 format!("{} ({}, last seen {seen})", machine.id, machine.health)
             })
             .collect();
-        shown.join(", ")
+        listed.join(", ")
     }
 }
 
-/// The places of the machines that are meant, each once, in the order they
-/// were named; and every word that means none, or more than one where one was
-/// meant.
-pub(crate) fn resolve(typed: &[String], machines: &[Machine]) -> (Vec<usize>, Vec<Wrong>) {
-    let names = Names::new(machines);
-    let (mut meant, mut wrong) = (Vec::new(), Vec::new());
-    let mut taken = BTreeSet::new();
-    for text in typed {
-        match find(&names, &Wanted::read(text)) {
-            Ok(places) => meant.extend(places.into_iter().filter(|place| taken.insert(*place))),
-            Err(why) => wrong.push(why),
+/// Indexes into `machines` of the selected ones, each once, in the order of
+/// the selectors; and a diagnostic for every selector that selects nothing, or
+/// several machines by one name.
+pub(crate) fn select_machines(
+    selectors: &[String],
+    machines: &[MachineInfo],
+) -> (Vec<usize>, Vec<Diagnostic>) {
+    let names = MachineNames::new(machines);
+    let (mut selected, mut diagnostics) = (Vec::new(), Vec::new());
+    let mut is_selected = BTreeSet::new();
+    for text in selectors {
+        match select(&names, &DeviceSelector::parse(text)) {
+            Ok(found) => selected.extend(found.into_iter().filter(|n| is_selected.insert(*n))),
+            Err(diagnostic) => diagnostics.push(diagnostic),
         }
     }
-    (meant, wrong)
+    (selected, diagnostics)
 }
 
-fn find(names: &Names<'_>, wanted: &Wanted) -> Result<Vec<usize>, Wrong> {
-    if let Wanted::Named(name) = wanted {
-        return names.find(name).map(|place| vec![place]);
+fn select(names: &MachineNames<'_>, selector: &DeviceSelector) -> Result<Vec<usize>, Diagnostic> {
+    if let DeviceSelector::Name(name) = selector {
+        return names.find_one(name).map(|one| vec![one]);
     }
-    let (field, value) = wanted.field();
+    let (field, value) = selector.field();
     if value.is_empty() {
-        // A variable of the shell that is not set must not mean all machines
-        // that have no group.
-        return Err(Wrong::new(
-            format!("devices {field}:"),
-            format!("names no {field}"),
-        ));
+        // With an unset shell variable, `group:$G` would select every machine
+        // without a group.
+        return Err(
+            Diagnostic::new(format!("devices {field}:"), format!("the {field} is empty"))
+                .hint(format!("write {field}:NAME")),
+        );
     }
-    let machines = names.machines.iter().enumerate();
-    let places: Vec<usize> = machines
-        .filter(|(_, machine)| wanted.takes(machine))
-        .map(|(place, _)| place)
+    let found: Vec<usize> = (names.machines.iter().enumerate())
+        .filter(|(_, machine)| selector.matches(machine))
+        .map(|(n, _)| n)
         .collect();
-    if places.is_empty() {
-        return Err(Wrong::new(
+    if found.is_empty() {
+        return Err(Diagnostic::new(
             format!("devices {field}:{value}"),
-            format!("no machine has that {field}"),
+            format!("no device has this {field}"),
         )
-        .hint(there_are(names.machines, wanted)));
+        .hint(existing_values(names.machines, selector)));
     }
-    Ok(places)
+    Ok(found)
 }
 
-/// What stands there instead.
-fn there_are(machines: &[Machine], wanted: &Wanted) -> String {
+/// The values that the field of `selector` has on some machine.
+fn existing_values(machines: &[MachineInfo], selector: &DeviceSelector) -> String {
+    let (field, _) = selector.field();
     let values: BTreeSet<&str> = machines
         .iter()
-        .flat_map(|machine| wanted.values(machine))
+        .flat_map(|machine| selector.values(machine))
         .filter(|value| !value.is_empty())
         .collect();
-    let shown: Vec<&str> = values.iter().take(SHOWN_MAX).copied().collect();
-    let more = match values.len().saturating_sub(SHOWN_MAX) {
-        0 => String::new(),
-        n => format!(" and {n} others"),
-    };
-    match shown.is_empty() {
-        true => "no machine has any".into(),
-        false => format!("there are {}{more}", shown.join(", ")),
+    if values.is_empty() {
+        return format!("no device has a {field}");
     }
+    let listed: Vec<&str> = values.iter().take(LISTED_MAX).copied().collect();
+    let more = match values.len().saturating_sub(LISTED_MAX) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!("existing values of {field}: {}{more}", listed.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn machine(id: &str, name: &str, tag: &str) -> Machine {
+    fn machine(id: &str, name: &str, tag: &str) -> MachineInfo {
         let json = serde_json::json!({"id": id, "computerDnsName": name, "machineTags": [tag],
             "healthStatus": "Active", "rbacGroupName": "Servers"});
-        Machine::from_value(&json).unwrap()
+        MachineInfo::from_value(&json).unwrap()
     }
 
-    fn fleet() -> Vec<Machine> {
+    fn fleet() -> Vec<MachineInfo> {
         vec![
             machine("aa", "ws-1.contoso.example", "vip"),
             machine("bb", "ws-2.contoso.example", "vip"),
@@ -197,36 +202,41 @@ mod tests {
         ]
     }
 
-    fn resolved(typed: &[&str]) -> (Vec<usize>, Vec<String>) {
-        let typed: Vec<_> = typed.iter().map(ToString::to_string).collect();
-        let (meant, wrong) = resolve(&typed, &fleet());
-        (meant, wrong.into_iter().map(|w| w.to_string()).collect())
+    fn selected(selectors: &[&str]) -> (Vec<usize>, Vec<String>) {
+        let selectors: Vec<_> = selectors.iter().map(ToString::to_string).collect();
+        let (selected, diagnostics) = select_machines(&selectors, &fleet());
+        let diagnostics = diagnostics.iter().map(ToString::to_string);
+        (selected, diagnostics.collect())
     }
 
     #[test]
-    fn devices_are_found_by_any_name_and_counted_once() {
-        assert_eq!(resolved(&["WS-1", "aa", "ws-2.fabrikam.example"]).0, [0, 2]);
-        assert_eq!(resolved(&["cc", "tag:VIP"]).0, [2, 0, 1]);
-        assert_eq!(resolved(&["health:active"]).0, [0, 1, 2]);
-        assert_eq!(resolved(&["group: servers"]).0.len(), 3);
+    fn device_is_selected_once_by_any_of_its_names() {
+        assert_eq!(selected(&["WS-1", "aa", "ws-2.fabrikam.example"]).0, [0, 2]);
+        assert_eq!(selected(&["cc", "tag:VIP"]).0, [2, 0, 1]);
+        assert_eq!(selected(&["health:active"]).0, [0, 1, 2]);
+        assert_eq!(selected(&["group: servers"]).0.len(), 3);
     }
 
     #[test]
-    fn a_name_of_two_machines_means_neither() {
-        let (meant, wrong) = resolved(&["ws-2", "ws-9", "tag:none"]);
-        assert!(meant.is_empty());
+    fn ambiguous_and_unknown_names_select_nothing() {
+        let (found, faults) = selected(&["ws-2", "ws-9", "tag:none", "group:"]);
+        assert!(found.is_empty());
         assert!(
-            wrong[0].contains("2 machines") && wrong[0].contains("bb"),
-            "{wrong:?}"
+            faults[0].contains("2 machines") && faults[0].contains("bb"),
+            "{faults:?}"
         );
-        assert!(wrong[1].contains("no such machine"), "{wrong:?}");
-        assert!(wrong[2].contains("tag:none"), "{wrong:?}");
+        assert_eq!(faults[1], "device ws-9: no machine has this name or id");
+        assert_eq!(faults[2], "devices tag:none: no device has this tag");
+        assert_eq!(faults[3], "devices group:: the group is empty");
     }
 
     #[test]
-    fn who_misspells_a_tag_reads_those_there_are() {
-        let hint = |typed: &str| resolve(&[typed.into()], &fleet()).1.remove(0).hint;
-        assert_eq!(hint("tag:incident").as_deref(), Some("there are vip"));
-        assert_eq!(hint("health:gone").as_deref(), Some("there are Active"));
+    fn unknown_tag_error_lists_existing_tags() {
+        let hint = |selector: &str| {
+            let (_, mut faults) = select_machines(&[selector.into()], &fleet());
+            faults.remove(0).hint.unwrap()
+        };
+        assert_eq!(hint("tag:incident"), "existing values of tag: vip");
+        assert_eq!(hint("health:gone"), "existing values of health: Active");
     }
 }

@@ -1,22 +1,27 @@
+//! Faults and warnings of a request.
+
 use std::fmt;
 
 use serde::Serialize;
 
-/// Something that keeps a run from starting, found before its first call.
+/// A fault or warning of a request, found before any session is started.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Wrong {
-    /// `step 2 (RunScript)`, `device ws-1`, `library`, `permissions`.
-    pub place: String,
+pub struct Diagnostic {
+    /// The part of the request: `step 2 (RunScript)`, `device ws-1`, `library`,
+    /// `permissions`.
+    #[serde(rename = "place")]
+    pub subject: String,
     pub message: String,
+    /// The change that removes the fault.
     pub hint: Option<String>,
-    /// Worth saying, but only the service's own refusal would stop the run.
+    /// A warning does not prevent the run; the service may still reject it.
     pub is_warning: bool,
 }
 
-impl Wrong {
-    pub(crate) fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
+impl Diagnostic {
+    pub(crate) fn new(subject: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
-            place: place.into(),
+            subject: subject.into(),
             message: message.into(),
             hint: None,
             is_warning: false,
@@ -34,8 +39,8 @@ impl Wrong {
     }
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
+        write!(f, "{}: {}", self.subject, self.message)
     }
 }

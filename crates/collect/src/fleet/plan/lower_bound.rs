@@ -1,4 +1,4 @@
-//! The least time a run takes, whatever is done: the greatest of three.
+//! Lower bound of the duration of a run, from the limits of the service.
 
 use std::time::Duration;
 
@@ -6,44 +6,52 @@ use serde::Serialize;
 
 use crate::service::rate_limit;
 
-/// The service's own limit on sessions of a tenant, Pending ones counted.
+/// Concurrent sessions of a tenant, Pending ones included; a limit of the
+/// service.
 pub(crate) const SESSIONS_MAX: usize = 25;
-/// Starts in any minute.
 const STARTS_PER_MINUTE: u64 = rate_limit::STARTS_PER_MINUTE as u64;
 const LINKS_PER_MINUTE: u64 = rate_limit::CALLS_PER_MINUTE as u64;
 const LINKS_PER_HOUR: u64 = rate_limit::CALLS_PER_HOUR as u64;
-/// Two minutes in the queue, some seconds of work, 37 s until the service says
-/// so: as seen on a tenant.
-pub const SESSION_USUAL: Duration = Duration::from_secs(160);
+/// Typical duration of a session: two minutes in the service's queue, some
+/// seconds of work, and 37 s until the service reports the end.
+///
+/// **Source**: measured on a tenant.
+pub const TYPICAL_SESSION_TIME: Duration = Duration::from_secs(160);
 
-/// What a run needs.
+/// The work of a run, in the units that the service limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Needs {
+pub struct Workload {
+    /// Sessions to start.
     pub starts: u64,
+    /// Download links to request, one per result.
     pub links: u64,
-    /// All sessions one after the other.
+    /// Sum of the durations of all sessions.
+    ///
+    /// **Units**: service time.
     pub session_time: Duration,
 }
 
-/// No run is over sooner.
+/// The shortest possible duration of a run; the longest of three limits
+/// decides.
 ///
 /// **Units**: service time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Bound {
-    /// 100 links a minute and 1,500 an hour.
+pub struct LowerBound {
+    /// From 100 links a minute and 1,500 an hour.
     pub links: Duration,
-    /// 10 starts a minute.
+    /// From 10 starts a minute.
     pub starts: Duration,
-    /// 25 sessions at a time.
+    /// From 25 concurrent sessions.
     pub sessions: Duration,
 }
 
-impl Bound {
-    pub fn of(needs: Needs) -> Self {
+impl LowerBound {
+    pub fn new(workload: Workload) -> Self {
+        let full_minutes = workload.starts.saturating_sub(1) / STARTS_PER_MINUTE;
         Self {
-            links: of_links(needs.links),
-            starts: Duration::from_secs(60 * (needs.starts.saturating_sub(1) / STARTS_PER_MINUTE)),
-            sessions: needs.session_time / SESSIONS_MAX as u32,
+            links: time_for_links(workload.links),
+            starts: Duration::from_secs(60 * full_minutes),
+            sessions: workload.session_time / SESSIONS_MAX as u32,
         }
     }
 
@@ -51,7 +59,7 @@ impl Bound {
         self.links.max(self.starts).max(self.sessions)
     }
 
-    /// Which of the three it is.
+    /// The limit that decides, as text.
     pub fn reason(&self) -> &'static str {
         if self.longest() == self.links {
             "100 links a minute and 1,500 an hour"
@@ -63,8 +71,9 @@ impl Bound {
     }
 }
 
-/// 3600·⌊(n−1)/1500⌋ + 60·⌊((n−1) mod 1500)/100⌋ seconds.
-fn of_links(n: u64) -> Duration {
+/// Seconds until link `n` may be requested:
+/// 3600·⌊(n−1)/1500⌋ + 60·⌊((n−1) mod 1500)/100⌋.
+fn time_for_links(n: u64) -> Duration {
     let before = n.saturating_sub(1);
     let hours = before / LINKS_PER_HOUR;
     let minutes = (before % LINKS_PER_HOUR) / LINKS_PER_MINUTE;
@@ -75,8 +84,8 @@ fn of_links(n: u64) -> Duration {
 mod tests {
     use super::*;
 
-    fn bound(starts: u64, links: u64, session_s: u64) -> Bound {
-        Bound::of(Needs {
+    fn bound(starts: u64, links: u64, session_s: u64) -> LowerBound {
+        LowerBound::new(Workload {
             starts,
             links,
             session_time: Duration::from_secs(session_s),
@@ -84,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greatest_of_three_binds() {
+    fn longest_of_the_three_limits_decides() {
         let fleet = bound(2_000, 4_000, 2_000 * 60);
         assert_eq!(fleet.links.as_secs(), 2 * 3_600 + 60 * 9);
         assert_eq!(fleet.starts.as_secs(), 60 * 199);

@@ -1,4 +1,4 @@
-//! What is to be run, as a person writes it down.
+//! Playbooks: the steps of a run and their variables, as a TOML file.
 //!
 //! ```toml
 //! comment = "CASE-42"
@@ -20,47 +20,57 @@
 //! [device.ws-1]
 //! out = 'D:\Temp'
 //! ```
+//!
+//! `{{device}}`, `{{short}}` and `{{machine}}` are predefined: full name, short
+//! name and machine id of the device.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use crate::CollectError;
-use crate::fleet::Step;
+use crate::fleet::plan::step::SessionStep;
 use crate::fleet::plan::variables::Variables;
 
-/// A playbook is a page; a longer file is a mistaken path.
+/// Largest playbook file. A playbook has a page or two; a larger file is a
+/// mistaken path.
+///
+/// **Units**: bytes.
 pub const PLAYBOOK_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Steps in order, and the variables in them.
+/// A parsed playbook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Playbook {
+    /// Comment of the run, shown in the portal and in the audit log.
     pub comment: Option<String>,
-    /// Devices it names itself; see [`super::Wanted`].
+    /// Device selectors; see [`DeviceSelector`](crate::fleet::DeviceSelector).
     pub devices: Vec<String>,
-    pub steps: Vec<Step>,
+    /// Steps of every session, with variables not yet substituted.
+    pub steps: Vec<SessionStep>,
+    /// Variables of all devices.
     pub variables: Variables,
-    /// By the name or id a person wrote, in lower case.
+    /// Variables of single devices by name or id, in lower case. They override
+    /// [`variables`](Self::variables).
     pub by_device: BTreeMap<String, Variables>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct PlaybookFile {
     comment: Option<String>,
     #[serde(default)]
     devices: Vec<String>,
     #[serde(default)]
     variables: Variables,
     #[serde(default)]
-    step: Vec<WrittenStep>,
+    step: Vec<StepTable>,
     #[serde(default)]
     device: BTreeMap<String, Variables>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenStep {
+struct StepTable {
     put: Option<String>,
     run: Option<String>,
     args: Option<String>,
@@ -68,65 +78,67 @@ struct WrittenStep {
 }
 
 impl Playbook {
-    /// Reads TOML.
+    /// Parses the TOML of a playbook.
     ///
-    /// **Errors**: what TOML or the playbook does not allow, with its place.
+    /// **Errors**: invalid TOML, or keys and steps that a playbook does not
+    /// have. The message has the line or the number of the step.
     pub fn read(text: &str) -> Result<Self, CollectError> {
-        let refuse = |why: String| CollectError::Playbook { why };
-        let written: Written = toml::from_str(text).map_err(|e| refuse(toml_fault(text, &e)))?;
-        let steps = written
+        let invalid = |why: String| CollectError::Playbook { why };
+        let file: PlaybookFile =
+            toml::from_str(text).map_err(|e| invalid(describe_toml_error(text, &e)))?;
+        let steps = file
             .step
             .into_iter()
-            .enumerate()
-            .map(|(n, step)| {
-                step.read()
-                    .map_err(|why| refuse(format!("step {}: {why}", n + 1)))
+            .zip(1..)
+            .map(|(table, n)| {
+                let step = table.into_step();
+                step.map_err(|why| invalid(format!("step {n}: {why}")))
             })
             .collect::<Result<_, _>>()?;
-        let by_device = written
+        let by_device = file
             .device
             .into_iter()
-            .map(|(name, variables)| (name.to_lowercase(), variables));
+            .map(|(name, variables)| (name.to_lowercase(), variables))
+            .collect();
         Ok(Self {
-            comment: written.comment,
-            devices: written.devices,
+            comment: file.comment,
+            devices: file.devices,
             steps,
-            variables: written.variables,
-            by_device: by_device.collect(),
+            variables: file.variables,
+            by_device,
         })
     }
 
-    /// The variables of a device known by any of `names`, its own before the
+    /// The value of a variable on a device with these names: its own, else the
     /// playbook's.
-    pub(crate) fn value<'a>(&'a self, names: &[&str], variable: &str) -> Option<&'a str> {
-        let own = names
+    pub(crate) fn variable<'a>(&'a self, names: &[&str], variable: &str) -> Option<&'a str> {
+        names
             .iter()
             .filter_map(|name| self.by_device.get(&name.to_lowercase()))
-            .find_map(|own| own.get(variable));
-        own.or_else(|| self.variables.get(variable))
+            .find_map(|own| own.get(variable))
+            .or_else(|| self.variables.get(variable))
             .map(String::as_str)
     }
 }
 
-/// What is wrong in a page of TOML and in which line, without quoting it: a
-/// line may hold a secret.
-pub fn toml_fault(text: &str, error: &toml::de::Error) -> String {
+/// Describes a TOML error with its line number. Does not quote the line, which
+/// may contain a secret.
+pub fn describe_toml_error(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().replace('\n', ", ");
-    let before = error.span().and_then(|span| text.get(..span.start));
-    match before {
+    match error.span().and_then(|span| text.get(..span.start)) {
         Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
         None => message,
     }
 }
 
-impl WrittenStep {
-    fn read(self) -> Result<Step, String> {
+impl StepTable {
+    fn into_step(self) -> Result<SessionStep, String> {
         match (self.put, self.run, self.get, self.args) {
-            (Some(file), None, None, None) => Ok(Step::Put { file }),
-            (None, Some(script), None, args) => Ok(Step::Run { script, args }),
-            (None, None, Some(path), None) => Ok(Step::Get { path }),
-            (_, None, _, Some(_)) => Err("`args` belong to a `run`".into()),
-            _ => Err("expected one of `put`, `run` and `get`".into()),
+            (Some(file), None, None, None) => Ok(SessionStep::Put { file }),
+            (None, Some(script), None, args) => Ok(SessionStep::Run { script, args }),
+            (None, None, Some(path), None) => Ok(SessionStep::Get { path }),
+            (_, None, _, Some(_)) => Err("`args` is only valid with `run`".into()),
+            _ => Err("expected exactly one of `put`, `run` and `get`".into()),
         }
     }
 }
@@ -135,7 +147,7 @@ impl WrittenStep {
 mod tests {
     use super::*;
 
-    const PAGE: &str = r#"
+    const PLAYBOOK: &str = r#"
         comment = "CASE-42"
         devices = ["ws-1", "tag:incident"]
         [variables]
@@ -152,17 +164,17 @@ mod tests {
     "#;
 
     #[test]
-    fn a_playbook_reads_with_steps_in_order_and_variables_by_device() {
-        let playbook = Playbook::read(PAGE).unwrap();
-        let kinds: Vec<_> = playbook.steps.iter().map(Step::kind).collect();
+    fn playbook_has_steps_in_order_and_variables_by_device() {
+        let playbook = Playbook::read(PLAYBOOK).unwrap();
+        let kinds: Vec<_> = playbook.steps.iter().map(SessionStep::kind).collect();
         assert_eq!(kinds, ["PutFile", "RunScript", "GetFile"]);
-        assert_eq!(playbook.value(&["x", "ws-1"], "out"), Some("D:\\Temp"));
-        assert_eq!(playbook.value(&["ws-2"], "out"), Some("C:\\Temp"));
-        assert_eq!(playbook.value(&["ws-2"], "in"), None);
+        assert_eq!(playbook.variable(&["x", "ws-1"], "out"), Some("D:\\Temp"));
+        assert_eq!(playbook.variable(&["ws-2"], "out"), Some("C:\\Temp"));
+        assert_eq!(playbook.variable(&["ws-2"], "in"), None);
     }
 
     #[test]
-    fn what_is_misspelled_is_refused_with_its_place() {
+    fn error_names_the_faulty_key_step_or_line() {
         for (text, named) in [
             ("[[step]]\nrun = 'a'\nargz = 'b'", "argz"),
             ("[[steps]]\nrun = 'a'", "steps"),

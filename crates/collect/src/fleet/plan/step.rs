@@ -1,15 +1,18 @@
-//! One step of a session: what is sent to the service as a command.
+//! Steps of a session, and the request that starts a session with them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// A command, with every variable filled in once it stands in a plan.
+/// One command of a live response session.
+///
+/// In a [`Playbook`](crate::fleet::Playbook) its texts may contain
+/// `{{variables}}`; in a plan they are substituted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum Step {
-    /// Puts a file of the library on the device.
+pub enum SessionStep {
+    /// Copies a library file to the device.
     Put { file: String },
     /// Runs a script of the library.
     Run {
@@ -17,17 +20,18 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         args: Option<String>,
     },
-    /// Takes a file from the device.
+    /// Fetches a file from the device.
     Get { path: String },
 }
 
-/// Where a session on a machine is started, below `/api`.
+/// The path of the call that starts a session, below `/api`.
 pub(crate) fn start_path(machine_id: &str) -> String {
     format!("machines/{machine_id}/runliveresponse")
 }
 
-impl Step {
-    /// The service takes steps in this order only.
+impl SessionStep {
+    /// Sort key of the order in which the service runs the steps of a session:
+    /// put, run, get.
     pub fn rank(&self) -> u8 {
         match self {
             Self::Put { .. } => 0,
@@ -36,7 +40,7 @@ impl Step {
         }
     }
 
-    /// The word the service has for it.
+    /// The command type in the API: `PutFile`, `RunScript` or `GetFile`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Put { .. } => "PutFile",
@@ -45,7 +49,7 @@ impl Step {
         }
     }
 
-    /// The file of the library it needs.
+    /// The library file that the step needs.
     pub fn library_file(&self) -> Option<&str> {
         match self {
             Self::Put { file } => Some(file),
@@ -54,26 +58,13 @@ impl Step {
         }
     }
 
-    /// Whether the service keeps something to be fetched.
+    /// Whether the step produces a result that can be downloaded.
     pub fn has_result(&self) -> bool {
         !matches!(self, Self::Put { .. })
     }
 
-    /// Every text in it, with its parameter's name.
-    pub(crate) fn texts_mut(&mut self) -> Vec<(&'static str, &mut String)> {
-        match self {
-            Self::Put { file } => vec![("FileName", file)],
-            Self::Run { script, args } => {
-                let args = args.as_mut().map(|args| ("Args", args));
-                std::iter::once(("ScriptName", script))
-                    .chain(args)
-                    .collect()
-            }
-            Self::Get { path } => vec![("Path", path)],
-        }
-    }
-
-    fn params(&self) -> Vec<(&'static str, &str)> {
+    /// The parameters, with their names in the API.
+    pub(crate) fn params(&self) -> Vec<(&'static str, &str)> {
         match self {
             Self::Put { file } => vec![("FileName", file)],
             Self::Run { script, args } => {
@@ -86,7 +77,22 @@ impl Step {
         }
     }
 
-    /// As the service wants it; names of parameters are case-sensitive.
+    /// The same for changing them.
+    pub(crate) fn params_mut(&mut self) -> Vec<(&'static str, &mut String)> {
+        match self {
+            Self::Put { file } => vec![("FileName", file)],
+            Self::Run { script, args } => {
+                let args = args.as_mut().map(|args| ("Args", args));
+                std::iter::once(("ScriptName", script))
+                    .chain(args)
+                    .collect()
+            }
+            Self::Get { path } => vec![("Path", path)],
+        }
+    }
+
+    /// The command in the body of a request. The service compares parameter
+    /// names case-sensitively.
     fn to_json(&self) -> Value {
         let params: Vec<_> = self
             .params()
@@ -97,7 +103,7 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for SessionStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Put { file } => write!(f, "put {file}"),
@@ -111,9 +117,9 @@ impl fmt::Display for Step {
     }
 }
 
-/// The body of the request that runs `steps`.
-pub(crate) fn body(steps: &[Step], comment: &str) -> Value {
-    let commands: Vec<_> = steps.iter().map(Step::to_json).collect();
+/// The body of the request that starts a session with these steps.
+pub(crate) fn start_body(steps: &[SessionStep], comment: &str) -> Value {
+    let commands: Vec<_> = steps.iter().map(SessionStep::to_json).collect();
     json!({"Commands": commands, "Comment": comment})
 }
 
@@ -122,21 +128,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_has_the_names_the_service_is_strict_about() {
+    fn start_body_has_the_exact_parameter_names_of_the_api() {
         let steps = [
-            Step::Put {
+            SessionStep::Put {
                 file: "kape.zip".into(),
             },
-            Step::Run {
+            SessionStep::Run {
                 script: "run.ps1".into(),
                 args: Some("-Out C:\\Temp".into()),
             },
-            Step::Get {
+            SessionStep::Get {
                 path: "C:\\Temp\\out.zip".into(),
             },
         ];
         assert_eq!(
-            body(&steps, "CASE-42").to_string(),
+            start_body(&steps, "CASE-42").to_string(),
             r#"{"Commands":[{"params":[{"key":"FileName","value":"kape.zip"}],"type":"PutFile"},{"params":[{"key":"ScriptName","value":"run.ps1"},{"key":"Args","value":"-Out C:\\Temp"}],"type":"RunScript"},{"params":[{"key":"Path","value":"C:\\Temp\\out.zip"}],"type":"GetFile"}],"Comment":"CASE-42"}"#
         );
     }

@@ -1,36 +1,35 @@
-//! `{{name}}` in a playbook, filled in for each device.
+//! Substitution of `{{name}}` in the texts of a playbook.
 
 use std::collections::BTreeMap;
 
-/// Values by name.
+/// Values of variables, by name.
 pub type Variables = BTreeMap<String, String>;
 
-pub(crate) fn has_any(text: &str) -> bool {
+pub(crate) fn contains_variable(text: &str) -> bool {
     text.contains("{{")
 }
 
-/// Fills in every name.
+/// Replaces each `{{name}}` by its value.
 ///
-/// **Errors**: the first name nobody gave a value, or the rest of a text whose
-/// braces do not close.
-pub(crate) fn fill<'a>(
+/// **Errors**: the first name without a value, or a `{{` without `}}`.
+pub(crate) fn substitute<'a>(
     text: &str,
-    value: impl Fn(&str) -> Option<&'a str>,
+    value_of: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<String, String> {
-    let mut filled = String::with_capacity(text.len());
+    let mut output = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, behind)) = rest.split_once("{{") {
-        let (name, after) = behind
+    while let Some((before, opened)) = rest.split_once("{{") {
+        let (name, after) = opened
             .split_once("}}")
-            .ok_or_else(|| format!("`{{{{{behind}` has no closing `}}}}`"))?;
+            .ok_or_else(|| format!("`{{{{{opened}` has no closing `}}}}`"))?;
         let name = name.trim();
-        let value = value(name).ok_or_else(|| format!("no value for the variable `{name}`"))?;
-        filled.push_str(before);
-        filled.push_str(value);
+        let value = value_of(name).ok_or_else(|| format!("no value for the variable `{name}`"))?;
+        output.push_str(before);
+        output.push_str(value);
         rest = after;
     }
-    filled.push_str(rest);
-    Ok(filled)
+    output.push_str(rest);
+    Ok(output)
 }
 
 #[cfg(test)]
@@ -38,14 +37,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_filled_in_and_what_is_missing_is_named() {
-        let value = |name: &str| (name == "out").then_some("C:\\T");
+    fn variables_are_replaced_and_missing_ones_are_named() {
+        let value_of = |name: &str| (name == "out").then_some("C:\\T");
         assert_eq!(
-            fill("{{out}}\\a {{ out }}", value).unwrap(),
+            substitute("{{out}}\\a {{ out }}", value_of).unwrap(),
             "C:\\T\\a C:\\T"
         );
-        assert_eq!(fill("{ }", value).unwrap(), "{ }");
-        assert!(fill("{{in}}", value).unwrap_err().contains("`in`"));
-        assert!(fill("{{out", value).unwrap_err().contains("closing"));
+        assert_eq!(substitute("{ }", value_of).unwrap(), "{ }");
+        assert!(substitute("{{in}}", value_of).unwrap_err().contains("`in`"));
+        assert!(
+            substitute("{{out", value_of)
+                .unwrap_err()
+                .contains("closing")
+        );
     }
 }

@@ -1,89 +1,99 @@
-//! Sessions that no list brought: the answer to a start, a look by id, a
-//! machine's own list. They are kept as received, within the bounds of what
-//! lists bring, and handed to the lister, which alone plans what is fetched.
+//! Actions that became known outside of the poller's lists: from the response
+//! to a start, by id, or from the list of one machine.
+//!
+//! They are stored as received, within the size limits of listed actions, and
+//! handed to the poller, which plans the downloads of all actions.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::SeenAction;
-use crate::fetch::collector::Run;
-use crate::fleet::runner::Fleet;
+use crate::ReceivedAction;
+use crate::fetch::session::CollectSession;
 use crate::service::list;
 use evidence::Action;
 
-/// Kept, and not planned from yet.
+/// Stored actions that the poller has not taken yet.
 ///
-/// **Memory**: what a few seconds of calls bring.
+/// **Memory**: the actions of the few seconds between two polls.
 #[derive(Default)]
-pub(crate) struct Inbox(Mutex<Vec<Action>>);
+pub(crate) struct DiscoveredActions(Mutex<Vec<Action>>);
 
-impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, Vec<Action>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl DiscoveredActions {
+    /// Stores an action. The schedule must observe it only afterwards, so that
+    /// the run does not end before its results are planned.
+    ///
+    /// If the action is too large, a notice is given and its results are not
+    /// collected. If the sink fails, the session ends.
+    pub async fn store(&self, session: &CollectSession, action: &Action, json: Vec<u8>) {
+        if !list::is_storable(action, &json) {
+            return session.api.counters.notify(format!(
+                "action {} is too large to store: its results are not collected",
+                action.id
+            ));
+        }
+        let received = [ReceivedAction {
+            action: Arc::new(action.clone()),
+            json: json.into(),
+        }];
+        let stored = session.sink.call("store an action", move |sink| {
+            sink.record_actions(&received)
+        });
+        match stored.await {
+            Ok(()) => self.lock().push(action.clone()),
+            Err(error) => session.shutdown.fail(error),
+        }
+    }
+
+    /// Removes and returns all actions.
+    pub fn take(&self) -> Vec<Action> {
+        std::mem::take(&mut *self.lock())
     }
 
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
-}
 
-impl Fleet {
-    /// Keeps an action: what the schedule is told after this is planned from
-    /// before the run is at rest. What is too large is told, and its results
-    /// are not fetched.
-    pub(crate) async fn keep_found(&self, run: &Run, action: &Action, json: Vec<u8>) {
-        if !list::fits(action, &json) {
-            return run.tally.notice(format!(
-                "what the service says of action {} is too large to keep",
-                action.id
-            ));
-        }
-        let seen = [SeenAction {
-            action: Arc::new(action.clone()),
-            json: json.into(),
-        }];
-        let noted = run.with_vault("keep an action as received", move |vault| {
-            vault.note_actions(&seen)
-        });
-        match noted.await {
-            Ok(()) => self.inbox.lock().push(action.clone()),
-            Err(error) => run.fail(error),
-        }
-    }
-
-    /// What was found since the last time.
-    pub fn take_found(&self) -> Vec<Action> {
-        std::mem::take(&mut *self.inbox.lock())
+    fn lock(&self) -> MutexGuard<'_, Vec<Action>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
 
-    use crate::fetch::collector::tests::{Bare, action, still};
-    use crate::fleet::runner::tests::fleet;
+    use crate::fetch::session::tests::{EmptySink, action, idle_session};
+    use crate::fetch::source::ResultSource;
+    use crate::fleet::runner::fleet_runner::tests::fleet;
 
     #[tokio::test]
-    async fn what_is_found_keeps_the_run_from_rest_and_has_the_bounds_of_a_list() {
-        let state = tempfile::tempdir().unwrap();
-        let run = still(Arc::new(Bare::default()), state.path()).await;
+    async fn run_is_not_finished_until_discovered_actions_are_taken() {
+        let state_dir = tempfile::tempdir().unwrap();
+        let session = idle_session(Arc::new(EmptySink::default()), state_dir.path()).await;
         let fleet = fleet();
-        fleet
-            .hears
-            .store(false, std::sync::atomic::Ordering::Release);
+        fleet.accepts_orders.store(false, Ordering::Release);
         fleet.lock().is_paused = true;
-        assert!(fleet.is_at_rest());
-        fleet.keep_found(&run, &action(1), b"{}".to_vec()).await;
-        assert!(!fleet.is_at_rest(), "nothing is planned from it yet");
-        assert_eq!(fleet.take_found(), [action(1)]);
-        assert!(fleet.is_at_rest());
-        // Small as received, and megabytes as read.
-        let mut monster = action(2);
-        monster.commands = vec![monster.commands[0].clone(); 20_000];
-        fleet.keep_found(&run, &monster, b"{}".to_vec()).await;
-        assert!(fleet.take_found().is_empty());
-        let notices = run.tally.report().notices;
-        assert!(notices[0].contains("too large to keep"), "{notices:?}");
-        assert!(!run.is_halted(), "it is no reason to end the run");
+        assert!(fleet.is_finished());
+        let json = b"{}".to_vec();
+        fleet.discovered.store(&session, &action(1), json).await;
+        assert!(!fleet.is_finished(), "the action is not planned yet");
+        assert_eq!(fleet.discovered.take(), [action(1)]);
+        assert!(fleet.is_finished());
+    }
+
+    #[tokio::test]
+    async fn oversized_action_is_skipped_with_a_notice() {
+        let state_dir = tempfile::tempdir().unwrap();
+        let session = idle_session(Arc::new(EmptySink::default()), state_dir.path()).await;
+        let fleet = fleet();
+        // Small as received, megabytes when parsed.
+        let mut oversized = action(2);
+        oversized.commands = vec![oversized.commands[0].clone(); 20_000];
+        let json = b"{}".to_vec();
+        fleet.discovered.store(&session, &oversized, json).await;
+        assert!(fleet.discovered.is_empty());
+        let notices = session.api.counters.report().notices;
+        assert!(notices[0].contains("too large to store"), "{notices:?}");
+        assert!(!session.shutdown.is_stopped(), "the run continues");
     }
 }

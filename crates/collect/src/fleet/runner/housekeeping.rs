@@ -1,275 +1,81 @@
-//! Everything besides starting: a person's orders, cancellations, the record,
-//! the end.
+//! Everything except starting sessions: executes orders, writes the record,
+//! reports progress, cancels and reconciles.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use tokio::task::{JoinError, JoinSet};
-
-use crate::clock::Moment;
-use crate::fetch::collector::Run;
-use crate::fleet::runner::{Fleet, reconcile};
-use crate::fleet::schedule::{Cancel, Schedule};
-use crate::fleet::{Cancelling, Counts, DeviceState, FleetOrder, FleetRecord, RunId};
-use crate::service::api::{Ask, CallError};
-use crate::{ApiCall, CollectError, CollectProgress, SinkError};
+use crate::fetch::session::CollectSession;
+use crate::fleet::device::FleetCounts;
+use crate::fleet::runner::cancellations::run_cancellations;
+use crate::fleet::runner::fleet_runner::FleetRunner;
+use crate::fleet::runner::orders;
+use crate::fleet::runner::reconcile::run_reconciliation;
+use crate::{CollectError, CollectProgress};
 use evidence::Time;
 
-/// Cancellations under way at a time: a hundred a minute may leave, and one
-/// that hangs takes two minutes.
-const CANCELS_MAX: usize = 8;
-
-/// Everything besides starting, until the run halts or is at rest.
-pub(crate) async fn tend(run: Arc<Run>, fleet: Arc<Fleet>) {
-    let tended = run.unless_halted(tend_all(&run, &fleet)).await;
-    if let Some(Err(error)) = tended {
-        run.fail(error);
+/// Runs until the session stops or the run is finished.
+pub(crate) async fn run_housekeeping(session: Arc<CollectSession>, fleet: Arc<FleetRunner>) {
+    let housekeeping = run_tasks(&session, &fleet);
+    if let Some(Err(error)) = session.shutdown.unless_stopped(housekeeping).await {
+        session.shutdown.fail(error);
     }
 }
 
-/// A person is heard and the record kept while calls wait for their budgets.
-async fn tend_all(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    fleet.check_owner(run).await?;
+/// The tasks are concurrent, so that orders are executed and the record is
+/// written while calls wait for the rate limit.
+async fn run_tasks(
+    session: &Arc<CollectSession>,
+    fleet: &Arc<FleetRunner>,
+) -> Result<(), CollectError> {
+    fleet.check_owner(session).await?;
     tokio::select! {
-        ended = keep_and_tell(run, fleet) => ended,
-        failed = cancel_due(run, fleet) => failed,
-        () = look(run, fleet) => Ok(()),
+        ended = update_until_finished(session, fleet) => ended,
+        failed = run_cancellations(session, fleet) => failed,
+        () = run_reconciliation(session, fleet) => Ok(()),
     }
 }
 
-/// Ends when nothing more can be started.
-async fn keep_and_tell(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    let mut told = Counts::default();
+/// Executes orders, writes the record and reports progress, until no session
+/// will be started any more.
+async fn update_until_finished(
+    session: &CollectSession,
+    fleet: &Arc<FleetRunner>,
+) -> Result<(), CollectError> {
+    let counters = &session.api.counters;
+    let mut reported = FleetCounts::default();
     loop {
-        hear(run, fleet).await?;
-        fleet.keep(run).await?;
-        mark_end(run, fleet).await?;
-        hear_on_or_end(fleet).await?;
+        orders::execute_pending(session, fleet).await?;
+        fleet.write_changes(session).await?;
+        record_end(session, fleet).await?;
+        orders::update_acceptance(fleet).await?;
         let (notices, counts) = {
             let mut schedule = fleet.lock();
             (schedule.take_notices(), schedule.counts())
         };
-        notices.into_iter().for_each(|text| run.tally.notice(text));
-        if counts != told {
-            told = counts;
-            run.tally.tell(CollectProgress::Fleet(counts));
+        for notice in notices {
+            counters.notify(notice);
         }
-        if run.queue.is_closed() {
+        if counts != reported {
+            reported = counts;
+            counters.emit(CollectProgress::Fleet(counts));
+        }
+        if session.queue.is_closed() {
             return Ok(());
         }
-        fleet.pause(run.clock).await;
+        fleet.wait(session.api.clock).await;
     }
 }
 
-/// What lists do not tell, each call waiting for its own budget; never ends by
-/// itself.
-async fn look(run: &Run, fleet: &Arc<Fleet>) {
-    let mut machines_at = Moment::default();
-    loop {
-        reconcile::look_at_unseen(run, fleet).await;
-        reconcile::look_for_lost(run, fleet).await;
-        if run.clock.now() >= machines_at {
-            machines_at = reconcile::look_for_parked(run, fleet).await;
-        }
-        fleet.pause(run.clock).await;
-    }
-}
-
-/// That the last device is settled, or one is not after all.
-async fn mark_end(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
+/// Records the end of the run when the last device is settled, and removes it
+/// when a settled session is found to be open.
+async fn record_end(
+    session: &CollectSession,
+    fleet: &Arc<FleetRunner>,
+) -> Result<(), CollectError> {
     let is_over = fleet.lock().is_over();
-    if fleet.lock_head().over.is_some() == is_over {
+    if fleet.lock_header().over.is_some() == is_over {
         return Ok(());
     }
-    let now = Time::from_instant(run.clock.now().timestamp());
-    fleet.lock_head().over = is_over.then_some(now);
-    fleet.keep_head(run).await
-}
-
-/// Results may be collected for hours after the last session. Nothing is
-/// started any more by then, so whoever leaves an order is to be told that
-/// nobody hears it.
-async fn hear_on_or_end(fleet: &Fleet) -> Result<(), CollectError> {
-    let hears = !fleet.lock().is_at_rest();
-    if hears == fleet.hears.load(Ordering::Acquire) {
-        return Ok(());
-    }
-    if fleet
-        .asked(move |record, id| record.hear(id, hears))
-        .await?
-    {
-        fleet.hears.store(hears, Ordering::Release);
-    }
-    Ok(())
-}
-
-/// Obeys what was ordered. An order goes once what was done about it is in
-/// the record: a kill in between has it obeyed again, never forgotten.
-async fn hear(run: &Run, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    let orders = fleet.asked(FleetRecord::orders).await?;
-    if orders.is_empty() {
-        return Ok(());
-    }
-    let now = run.clock.now();
-    for order in &orders {
-        run.tally.notice(fleet.obey(order, now));
-    }
-    fleet.keep_head(run).await?;
-    fleet.keep(run).await?;
-    let count = orders.len();
-    fleet
-        .asked(move |record, id| record.drop_orders(id, count))
-        .await?;
-    fleet.happened.notify_waiters();
-    Ok(())
-}
-
-impl Fleet {
-    /// A verb of the record about what a person ordered, off the async
-    /// threads.
-    async fn asked<T: Send + 'static>(
-        &self,
-        verb: impl FnOnce(&dyn FleetRecord, RunId) -> Result<T, SinkError> + Send + 'static,
-    ) -> Result<T, CollectError> {
-        let (record, id) = (self.record.clone(), self.lock().id);
-        tokio::task::spawn_blocking(move || verb(record.as_ref(), id))
-            .await
-            .map_err(|e| CollectError::Worker(e.to_string()))?
-            .map_err(|e| CollectError::vault("hear what was ordered", e))
-    }
-
-    /// Does what a person says; returns what is to be told.
-    fn obey(&self, order: &FleetOrder, now: Moment) -> String {
-        let (mut schedule, mut head) = (self.lock(), self.lock_head());
-        match order {
-            FleetOrder::Pause => {
-                (schedule.is_paused, head.is_paused) = (true, true);
-                "paused: what is under way ends, nothing more is started".into()
-            }
-            FleetOrder::Resume => {
-                (schedule.is_paused, head.is_paused) = (false, false);
-                "going on".into()
-            }
-            FleetOrder::Cancel => {
-                head.is_cancelled = true;
-                schedule.cancel_all(now);
-                "cancelled: sessions under way are being cancelled".into()
-            }
-            FleetOrder::CancelDevice(id) => cancel_named(&mut schedule, id, now),
-            FleetOrder::Repost if head.is_cancelled => {
-                "the run is cancelled: nothing is started again".into()
-            }
-            FleetOrder::Repost => {
-                (schedule.is_paused, head.is_paused) = (false, false);
-                match schedule.repost_lost() {
-                    0 => "no start is in doubt: nothing is started again".into(),
-                    n => format!("{n} in doubt: started again unless one more look finds them"),
-                }
-            }
-        }
-    }
-}
-
-/// Cancels the one device of that id; returns what is to be told.
-fn cancel_named(schedule: &mut Schedule, id: &str, now: Moment) -> String {
-    let &[place] = schedule.places_of(id).as_slice() else {
-        return format!("no device of this run alone is {id}");
-    };
-    let mut devices = schedule.devices();
-    let device = devices.nth(place.saturating_sub(1) as usize);
-    let told = device.map(|device| match &device.state {
-        DeviceState::Settled { outcome, .. } => {
-            format!("{} is over already: {outcome}", device.planned.name)
-        }
-        _ => format!("{} is cancelled", device.planned.name),
-    });
-    drop(devices);
-    schedule.cancel_device(place, now);
-    told.unwrap_or_default()
-}
-
-/// Cancels what is due, a few at a time: a person's word and the sessions that
-/// parking frees wait neither for the looking nor behind a call that hangs.
-/// Never ends by itself.
-async fn cancel_due(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    let mut under_way = JoinSet::new();
-    loop {
-        let due = fleet.lock().due_to_cancel(run.clock.now());
-        if !due.is_empty() {
-            fleet.keep(run).await?;
-        }
-        for due in due {
-            while under_way.len() >= CANCELS_MAX {
-                done(under_way.join_next().await)?;
-            }
-            under_way.spawn(cancel(run.clone(), fleet.clone(), due));
-        }
-        while let Some(ended) = under_way.try_join_next() {
-            done(Some(ended))?;
-        }
-        fleet.pause(run.clock).await;
-    }
-}
-
-fn done(ended: Option<Result<Result<(), CollectError>, JoinError>>) -> Result<(), CollectError> {
-    match ended {
-        Some(Err(panic)) => Err(CollectError::Worker(panic.to_string())),
-        Some(Ok(cancelled)) => cancelled,
-        None => Ok(()),
-    }
-}
-
-/// One call; what fails is due again in a minute.
-async fn cancel(run: Arc<Run>, fleet: Arc<Fleet>, due: Cancel) -> Result<(), CollectError> {
-    let path = format!("machineactions/{}/cancel", due.action);
-    let comment = serde_json::json!({"Comment": fleet.cancel_comment(due.why)});
-    let body = comment.to_string().into_bytes();
-    let ask = Ask::post(ApiCall::Cancel, run.api.url(&path), body);
-    let answer = match due.why {
-        Cancelling::Asked => run.api.call(&ask).await.map(drop),
-        Cancelling::Parked => cancel_if_it_waits(&run, &fleet, due, &ask).await,
-    };
-    match answer {
-        Err(CallError::Fatal(error)) => Err(error),
-        Err(CallError::Service(e)) if e.status == 403 => {
-            run.tally
-                .notice(format!("action {} cannot be cancelled: {e}", due.action));
-            fleet.lock().cancel_refused(due.place);
-            Ok(())
-        }
-        // Done, or over already, or to be tried again: the list tells.
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-/// A device may have come while the call waited for its budget or for the host.
-async fn cancel_if_it_waits(
-    run: &Run,
-    fleet: &Fleet,
-    due: Cancel,
-    ask: &Ask,
-) -> Result<(), CallError> {
-    let (ticket, token) = run.api.ready(ApiCall::Cancel).await?;
-    let now = run.clock.now();
-    if !fleet.lock().still_waits(due.place, due.action, now) {
-        ticket.unsent();
-        return Ok(());
-    }
-    match run.api.send(ask, ticket, &token).await {
-        Err(CallError::Service(e)) if e.status == 401 => {
-            let renewed = run.api.signer.renew(&token).await;
-            renewed.map(drop).map_err(CallError::Fatal)
-        }
-        answer => answer.map(drop),
-    }
-}
-
-impl Fleet {
-    fn cancel_comment(&self, why: Cancelling) -> String {
-        let id = self.lock().id;
-        match why {
-            Cancelling::Parked => format!("afteraction {id}: the device is away"),
-            Cancelling::Asked => format!("afteraction {id}: cancelled"),
-        }
-    }
+    let now = Time::from_instant(session.api.clock.now().timestamp());
+    fleet.lock_header().over = is_over.then_some(now);
+    fleet.write_header(session).await
 }

@@ -1,429 +1,72 @@
-//! A run under way: does what the schedule decides, beside the collecting.
+//! Executes a run: carries out the decisions of the schedule and reports the
+//! responses of the service to it.
 //!
-//! Three things go on at once: the lister shows every list to the schedule,
-//! [`start_all`] starts sessions, [`tend`] cancels, parks, looks for what was
-//! lost, takes a person's orders and keeps the record.
+//! Three tasks work concurrently on one [`FleetRunner`]:
+//! - The poller of the collector reads the action lists and shows them to the
+//!   schedule (`source`).
+//! - `starts` starts sessions.
+//! - `housekeeping` executes orders, cancels sessions, searches for sessions
+//!   that lists do not show (`reconcile`), and writes the record.
 
+mod cancellations;
 mod discovered;
+mod fleet_runner;
 mod housekeeping;
+mod orders;
 mod reconcile;
+mod source;
 mod starts;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use jiff::Timestamp;
-use tokio::sync::{Notify, Semaphore, watch};
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
-use crate::clock::{Clock, Moment};
+use crate::clock::Clock;
 use crate::fetch::collector;
-use crate::fetch::collector::Run;
-use crate::fetch::poll_interval;
-use crate::fetch::poll_interval::{Delay, ToCome};
-use crate::fleet::plan::lower_bound::SESSIONS_MAX;
-use crate::fleet::record::to_value;
+use crate::fetch::session::CollectSession;
+use crate::fleet::record::{FleetRecord, RunState};
 use crate::fleet::report::{FleetReport, report};
-use crate::fleet::schedule::Schedule;
-use crate::fleet::{FleetRecord, RunRecord, RunState, SESSION_USUAL};
-use crate::service::rate_limit::{Room, STARTS_PER_MINUTE};
-use crate::{CollectError, CollectSettings, Events, ResultSink, Secret, SinkError};
-use evidence::{Action, ActionId};
+use crate::fleet::runner::fleet_runner::FleetRunner;
+use crate::fleet::runner::housekeeping::run_housekeeping;
+use crate::fleet::runner::starts::start_sessions;
+use crate::{CollectError, CollectSettings, Events, ResultSink};
 
-use crate::fleet::runner::discovered::Inbox;
-pub(crate) use crate::fleet::runner::housekeeping::tend;
-pub(crate) use crate::fleet::runner::starts::start_all;
-
-/// Answers waited for at a time: more never leave within a minute.
-const IN_FLIGHT_MAX: usize = STARTS_PER_MINUTE;
-/// Between two looks at what could be started, service time.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// A run and its record, shared by the parts of the collector.
-pub(crate) struct Fleet {
-    schedule: Mutex<Schedule>,
-    head: Mutex<RunRecord>,
-    record: Arc<dyn FleetRecord>,
-    /// Something happened that may let a session start or a cancellation be
-    /// due.
-    happened: Notify,
-    /// Held while the record is written, so that it is written in order: by
-    /// the thread that writes, which goes on when nobody waits for it any more.
-    writing: Mutex<()>,
-    /// Found outside of lists, for the lister.
-    inbox: Inbox,
-    asking: Mutex<Asking>,
-    in_flight: Arc<Semaphore>,
-    refused: Mutex<Refused>,
-    /// Whether what a person orders is heard: while anything may be started.
-    hears: AtomicBool,
-    /// Set once the run is known to be of the tenant we are signed in to.
-    owned: tokio::sync::OnceCell<()>,
-}
-
-/// Tokens the service refused since it took one.
-#[derive(Default)]
-struct Refused {
-    last: Option<Secret>,
-    in_a_row: u32,
-}
-
-impl Refused {
-    /// Counts a token once, of however many starts that left with it; the same
-    /// again where `next`, what came instead, is no other. Returns how many
-    /// that makes.
-    fn count(&mut self, token: &Secret, next: &Secret) -> u32 {
-        if self.last.as_ref() != Some(token) || next == token {
-            self.last = Some(token.clone());
-            self.in_a_row += 1;
-        }
-        self.in_a_row
-    }
-}
-
-/// How results are asked for.
-#[derive(Default)]
-struct Asking {
-    every: Duration,
-    delay: Delay,
-}
-
-/// Runs a fleet to its end and collects what comes of it; the same for a run
-/// that is gone on with. `stop` set to true leaves it as it stands, to be gone
-/// on with.
+/// Runs a new or resumed fleet run until every device is settled or the run is
+/// paused, and collects the results of its sessions.
+///
+/// Setting `stop` to true ends it earlier. The run can be resumed from its
+/// record in every case.
+///
+/// **Errors**: the report is complete in every case; the error is the reason
+/// why the run ended early.
 pub async fn run_fleet(
-    settings: CollectSettings,
+    mut settings: CollectSettings,
     state: RunState,
-    vault: Arc<dyn ResultSink>,
+    sink: Arc<dyn ResultSink>,
     record: Arc<dyn FleetRecord>,
     events: Events,
     stop: watch::Receiver<bool>,
 ) -> (FleetReport, Option<CollectError>) {
     let clock = Clock::new(settings.pace.time_scale);
-    let mut settings = settings;
-    settings.filter.comment = Some(state.run.id.mark());
-    let fleet = Arc::new(Fleet::new(state, record, clock));
-    let (collected, failure) =
-        collector::pump(settings, vault, events, stop, Some(fleet.clone())).await;
-    let head = fleet.lock_head().clone();
-    let report = report(&head, &fleet.lock(), clock, collected);
+    settings.filter.comment = Some(state.run.id.mark_prefix());
+    let fleet = Arc::new(FleetRunner::new(state, record, clock));
+    let background_tasks = |session: &Arc<CollectSession>| -> Vec<BoxFuture<'static, ()>> {
+        vec![
+            Box::pin(start_sessions(session.clone(), fleet.clone())),
+            Box::pin(run_housekeeping(session.clone(), fleet.clone())),
+        ]
+    };
+    let (collected, failure) = collector::run_session(
+        settings,
+        sink,
+        events,
+        stop,
+        fleet.clone(),
+        background_tasks,
+    )
+    .await;
+    let header = fleet.lock_header().clone();
+    let report = report(&header, &fleet.lock(), clock, collected);
     (report, failure)
-}
-
-impl Fleet {
-    fn new(state: RunState, record: Arc<dyn FleetRecord>, clock: Clock) -> Self {
-        let schedule = Schedule::new(&state.run, state.devices, clock, clock.now());
-        Self {
-            schedule: Mutex::new(schedule),
-            head: Mutex::new(state.run),
-            record,
-            happened: Notify::new(),
-            writing: Mutex::default(),
-            inbox: Inbox::default(),
-            asking: Mutex::default(),
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-            refused: Mutex::default(),
-            hears: AtomicBool::new(true),
-            owned: tokio::sync::OnceCell::new(),
-        }
-    }
-
-    fn lock_refused(&self) -> MutexGuard<'_, Refused> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn lock(&self) -> MutexGuard<'_, Schedule> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_head(&self) -> MutexGuard<'_, RunRecord> {
-        self.head.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// From when on the next list must reach back, by the service's clock.
-    /// `open`: when sessions were created that are known to be open.
-    pub fn look_from(&self, open: impl Iterator<Item = Timestamp>) -> Option<Timestamp> {
-        self.lock().look_from(open)
-    }
-
-    /// The sessions of devices that are over.
-    pub fn sessions(&self) -> Vec<ActionId> {
-        self.lock().sessions_over().collect()
-    }
-
-    pub fn owns(&self, action: ActionId) -> bool {
-        self.lock().owns(action)
-    }
-
-    /// Nothing of a session that is over is missing yet: its device was away and
-    /// another one follows, or lists do not show all of it.
-    pub fn is_unfinished(&self, action: ActionId) -> bool {
-        let schedule = self.lock();
-        schedule.is_parked(action) || schedule.is_shown_by_half(action)
-    }
-
-    pub fn saw<'a>(&self, actions: impl Iterator<Item = &'a Action>, now: Moment) {
-        let mut schedule = self.lock();
-        actions.for_each(|action| schedule.saw(action, now));
-    }
-
-    pub fn listed(&self, date: Option<Timestamp>, began: Moment, now: Moment) {
-        self.lock().listed(date, began, now);
-        self.happened.notify_waiters();
-    }
-
-    /// Nothing is under way, nothing will be, whatever a person orders, and the
-    /// lister knows it all.
-    pub fn is_at_rest(&self) -> bool {
-        // What is found reaches the inbox before the schedule.
-        let rests = !self.hears.load(Ordering::Acquire) && self.lock().is_at_rest();
-        rests && self.inbox.is_empty()
-    }
-
-    /// Works out anew how results are asked for: so long after a command's
-    /// end, and then as often. `queued`: results of commands that are over.
-    pub fn pace_asking(&self, rooms: &[Room], queued: u64) -> Duration {
-        let (devices, results) = self.lock().to_come();
-        let sessions_a_minute = SESSIONS_MAX as f64 * 60.0 / SESSION_USUAL.as_secs_f64();
-        let to_come = ToCome {
-            queued,
-            later: results,
-            a_minute: sessions_a_minute * results as f64 / devices.max(1) as f64,
-        };
-        let mut asking = self.lock_asking();
-        asking.every = poll_interval::step(rooms, to_come, asking.delay.mean());
-        asking.every
-    }
-
-    pub fn ask_every(&self) -> Duration {
-        self.lock_asking().every
-    }
-
-    /// A result was there so long after its command's end, and not yet when it
-    /// was asked for `in_vain`.
-    pub fn met(&self, in_vain: Option<Duration>, there: Duration) {
-        self.lock_asking().delay.met(in_vain, there);
-    }
-
-    fn lock_asking(&self) -> MutexGuard<'_, Asking> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Actions of devices that are over: their results may still be missing.
-    ///
-    /// **Cost**: one look-up an action.
-    pub async fn ended_actions(self: &Arc<Self>) -> Result<Vec<Action>, CollectError> {
-        let ids: Vec<ActionId> = {
-            let schedule = self.lock();
-            let devices = schedule.devices();
-            devices
-                .flat_map(|d| d.actions().collect::<Vec<_>>())
-                .collect()
-        };
-        let record = self.record.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            let known = ids
-                .into_iter()
-                .filter_map(|id| record.action(id).transpose());
-            known.collect::<Result<Vec<_>, _>>()
-        });
-        looked
-            .await
-            .map_err(|e| CollectError::Worker(e.to_string()))?
-            .map_err(|e| CollectError::vault("look up the actions of the run", e))
-    }
-
-    /// Notes whose run it is, or refuses one of another tenant or application:
-    /// there its sessions would look forgotten and its machines unknown.
-    async fn check_owner(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
-        let check = || async {
-            let Some(owner) = owner(run).await? else {
-                return Ok(());
-            };
-            let known = self.lock_head().owner.clone();
-            match known {
-                Some(known) if known != owner => Err(CollectError::Setting {
-                    setting: "the sign-in",
-                    why: format!("the run is of {known}, not of {owner}"),
-                }),
-                Some(_) => Ok(()),
-                None => {
-                    self.lock_head().owner = Some(owner);
-                    self.keep_head(run).await
-                }
-            }
-        };
-        self.owned.get_or_try_init(check).await.map(|_| ())
-    }
-
-    /// Writes what has changed; returns once it is durable.
-    async fn keep(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
-        self.write(run, Self::write_changed).await
-    }
-
-    async fn keep_head(self: &Arc<Self>, run: &Run) -> Result<(), CollectError> {
-        self.write(run, Self::write_head).await
-    }
-
-    fn write_changed(&self) -> Result<(), SinkError> {
-        let _order = self.lock_writing();
-        let (id, changed) = {
-            let mut schedule = self.lock();
-            (schedule.id, schedule.take_changed())
-        };
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let notes = changed.iter().map(|(place, r)| (*place, to_value(r)));
-        let noted = self.record.note(id, &notes.collect::<Vec<_>>());
-        if noted.is_err() {
-            let places = changed.iter().map(|(place, _)| *place);
-            self.lock().put_changed_back(places);
-        }
-        noted
-    }
-
-    fn write_head(&self) -> Result<(), SinkError> {
-        let _order = self.lock_writing();
-        let (id, head) = (self.lock().id, to_value(&*self.lock_head()));
-        self.record.note(id, &[(0, head)])
-    }
-
-    fn lock_writing(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes on a thread of its own, waiting while the disk is full.
-    async fn write(
-        self: &Arc<Self>,
-        run: &Run,
-        write: fn(&Self) -> Result<(), SinkError>,
-    ) -> Result<(), CollectError> {
-        loop {
-            let fleet = self.clone();
-            let written = tokio::task::spawn_blocking(move || write(&fleet)).await;
-            match written.map_err(|e| CollectError::Worker(e.to_string()))? {
-                Ok(()) => return Ok(()),
-                Err(SinkError::DiskFull) if !run.is_halted() => run.wait_for_room(0).await,
-                Err(error) => {
-                    return Err(CollectError::vault(
-                        "keep the record of the fleet run",
-                        error,
-                    ));
-                }
-            }
-        }
-    }
-}
-
-impl Fleet {
-    /// Until something happened, or for a moment.
-    async fn pause(&self, clock: Clock) {
-        tokio::select! {
-            () = self.happened.notified() => {}
-            () = clock.sleep(LOOK_EVERY) => {}
-        }
-    }
-}
-
-/// Tenant and application as the token tells them, or as was typed; `None`
-/// where neither says.
-async fn owner(run: &Run) -> Result<Option<String>, CollectError> {
-    let (tenant, application) = run.api.signer.identity().await?;
-    let both = tenant.zip(application);
-    Ok(both.map(|(tenant, application)| format!("{tenant} {application}").to_ascii_lowercase()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fleet::schedule::Answer;
-    use crate::fleet::{Bound, FleetOrder, FleetPlan, FleetRules, Needs, PlannedDevice, RunId};
-    use evidence::Time;
-
-    /// Takes what it is given, unless it is full.
-    #[derive(Default)]
-    struct Notes {
-        is_full: AtomicBool,
-        kept: Mutex<Vec<(u32, serde_json::Value)>>,
-    }
-
-    impl FleetRecord for Notes {
-        fn note(&self, _: RunId, notes: &[(u32, serde_json::Value)]) -> Result<(), SinkError> {
-            if self.is_full.load(Ordering::SeqCst) {
-                return Err(SinkError::DiskFull);
-            }
-            self.kept.lock().unwrap().extend_from_slice(notes);
-            Ok(())
-        }
-
-        fn orders(&self, _: RunId) -> Result<Vec<FleetOrder>, SinkError> {
-            Ok(Vec::new())
-        }
-
-        fn drop_orders(&self, _: RunId, _: usize) -> Result<(), SinkError> {
-            Ok(())
-        }
-
-        fn hear(&self, _: RunId, _: bool) -> Result<bool, SinkError> {
-            Ok(true)
-        }
-
-        fn action(&self, _: ActionId) -> Result<Option<Action>, SinkError> {
-            Ok(None)
-        }
-    }
-
-    /// A run of one device, before its first list.
-    pub fn fleet() -> Arc<Fleet> {
-        with_record(Arc::new(Notes::default()))
-    }
-
-    fn with_record(record: Arc<Notes>) -> Arc<Fleet> {
-        let plan = FleetPlan {
-            id: RunId::from_bytes([1; 8]),
-            comment: "c".into(),
-            devices: vec![PlannedDevice {
-                machine_id: "m".into(),
-                name: "ws".into(),
-                steps: Vec::new(),
-                likely_away: false,
-                last_seen: None,
-            }],
-            bound: Bound::of(Needs::default()),
-            warnings: Vec::new(),
-        };
-        let created = Time::from_text("2026-02-04T12:00:00Z");
-        let state = RunState::new(plan, FleetRules::default(), "h".into(), created);
-        Arc::new(Fleet::new(state, record, Clock::new(1.0)))
-    }
-
-    #[test]
-    fn a_refused_token_counts_once_however_many_starts_left_with_it() {
-        let [a, b, c] = ["a", "b", "c"].map(Secret::new);
-        let mut refused = Refused::default();
-        assert_eq!((0..10).map(|_| refused.count(&a, &b)).max(), Some(1));
-        assert_eq!(refused.count(&b, &c), 2);
-        let always = (0..3).map(|_| refused.count(&c, &c));
-        assert_eq!(always.collect::<Vec<_>>(), [3, 4, 5], "there is no other");
-    }
-
-    #[test]
-    fn a_change_that_could_not_be_written_is_written_the_next_time() {
-        let (record, clock) = (Arc::new(Notes::default()), Clock::new(1.0));
-        let fleet = with_record(record.clone());
-        fleet.listed(None, clock.now(), clock.now());
-        let start = fleet.lock().next_start(clock.now()).unwrap();
-        record.is_full.store(true, Ordering::SeqCst);
-        assert!(fleet.write_changed().is_err());
-        fleet
-            .lock()
-            .answered(start.place, Answer::Lost, clock.now());
-        record.is_full.store(false, Ordering::SeqCst);
-        fleet.write_changed().unwrap();
-        fleet.write_changed().unwrap();
-        let kept = record.kept.lock().unwrap();
-        assert_eq!(kept.len(), 1, "what is written is not written again");
-        assert_eq!(kept[0].1["state"]["state"], "lost");
-    }
 }

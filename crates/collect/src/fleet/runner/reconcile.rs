@@ -1,116 +1,156 @@
-//! What the regular lists cannot tell is asked for by itself: sessions no list
-//! shows, starts without an answer, parked devices.
+//! Reconciles the schedule with the service where the poller's lists are not
+//! enough: sessions that no list shows, starts in doubt, parked devices.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Moment;
-use crate::fetch::collector::Run;
-use crate::fetch::poller::LOOK_BACK;
+use crate::clock::WallTime;
+use crate::fetch::poller::LIST_OVERLAP;
+use crate::fetch::session::CollectSession;
 use crate::fleet::plan::inventory;
-use crate::fleet::runner::Fleet;
-use crate::fleet::schedule::Look;
-use crate::service::api::{Ask, CallError};
-use crate::service::list::{IDS_PER_QUERY, quoted};
+use crate::fleet::runner::fleet_runner::FleetRunner;
+use crate::fleet::schedule::ReconcileQuery;
+use crate::service::api::{ApiRequest, CallError};
+use crate::service::entity_list::read_entities;
+use crate::service::list::{IDS_PER_QUERY, odata_string};
 use crate::{ApiCall, CollectError};
-use evidence::Action;
+use evidence::{Action, ActionId};
 
-/// Between two looks at parked devices, service time.
-const MACHINES_EVERY: Duration = Duration::from_secs(60);
-/// The same where they are so many that whole lists are asked for.
-const MANY_MACHINES_EVERY: Duration = Duration::from_secs(300);
-/// More parked devices than this are not asked for by their ids.
+/// Interval of the checks of parked devices.
+///
+/// **Units**: service time.
+const PARKED_EVERY: Duration = Duration::from_secs(60);
+/// The same if every machine is listed.
+const ALL_MACHINES_EVERY: Duration = Duration::from_secs(300);
+/// Parked devices that are listed by their ids; if there are more, every
+/// machine is listed.
 const PARKED_BY_ID_MAX: usize = 100;
 
-pub async fn look_at_unseen(run: &Run, fleet: &Arc<Fleet>) {
-    let unseen = fleet.lock().take_unseen(run.clock.now());
-    for (place, id) in unseen {
-        let ask = Ask::get(
-            ApiCall::Action,
-            run.api.url(&format!("machineactions/{id}")),
+/// Reconciles repeatedly; never returns. Each call waits for its rate limit.
+pub(super) async fn run_reconciliation(session: &CollectSession, fleet: &FleetRunner) {
+    let clock = session.api.clock;
+    let mut next_parked_check = WallTime::default();
+    loop {
+        check_unlisted_sessions(session, fleet).await;
+        search_sessions_in_doubt(session, fleet).await;
+        if clock.now() >= next_parked_check {
+            let interval = check_parked_devices(session, fleet).await;
+            next_parked_check = clock.now().after(clock.real(interval));
+        }
+        fleet.wait(clock).await;
+    }
+}
+
+/// Requests sessions that no list shows by their ids.
+async fn check_unlisted_sessions(session: &CollectSession, fleet: &FleetRunner) {
+    let due = fleet.lock().due_session_checks(session.api.clock.now());
+    for (index, id) in due {
+        check_session(session, fleet, index, id).await;
+    }
+}
+
+async fn check_session(session: &CollectSession, fleet: &FleetRunner, index: u32, id: ActionId) {
+    let api = &session.api;
+    let url = api.url(&format!("machineactions/{id}"));
+    match api.call(&ApiRequest::get(ApiCall::Action, url)).await {
+        Ok(answer) => {
+            tracing::debug!(device = index, action = %id, "unlisted session found by id");
+            if let Ok(action) = Action::from_json(&answer.body) {
+                discover(session, fleet, &action, answer.body).await;
+            }
+        }
+        Err(CallError::Service(error)) if error.status == 404 => {
+            tracing::debug!(device = index, action = %id, "unlisted session not found by id");
+            fleet.lock().session_not_found(index, api.clock.now());
+        }
+        // Requested again later.
+        Err(_) => {}
+    }
+}
+
+/// Stores an action, then shows it to the schedule.
+async fn discover(session: &CollectSession, fleet: &FleetRunner, action: &Action, json: Vec<u8>) {
+    fleet.discovered.store(session, action, json).await;
+    let now = session.api.clock.now();
+    fleet.lock().observe_action(action, now);
+}
+
+/// Lists the machines of starts in doubt. A failed list is repeated later.
+async fn search_sessions_in_doubt(session: &CollectSession, fleet: &FleetRunner) {
+    let clock = session.api.clock;
+    let due = fleet.lock().due_reconcile_queries(clock.now());
+    for query in due {
+        let began = clock.now();
+        let searched = search_machine(session, fleet, &query).await;
+        tracing::debug!(
+            device = query.index,
+            is_complete = searched.is_ok(),
+            "machine searched for a session in doubt"
         );
-        match run.api.call(&ask).await {
-            Ok(answer) => {
-                if let Ok(action) = Action::from_json(&answer.body) {
-                    fleet.keep_found(run, &action, answer.body).await;
-                    fleet.lock().saw(&action, run.clock.now());
-                }
-            }
-            Err(CallError::Service(e)) if e.status == 404 => {
-                fleet.lock().unknown(place, run.clock.now());
-            }
-            Err(_) => {}
+        if searched.is_ok() {
+            let mut schedule = fleet.lock();
+            schedule.complete_reconcile_query(query.index, began, clock.now());
         }
     }
 }
 
-/// Whether parked devices were seen again; returns when to look next.
-pub async fn look_for_parked(run: &Run, fleet: &Arc<Fleet>) -> Moment {
-    let parked = fleet.lock().parked();
-    let many = parked.len() > PARKED_BY_ID_MAX;
-    let filters: Vec<Option<String>> = if many {
-        vec![None]
-    } else {
-        let groups = parked.chunks(IDS_PER_QUERY);
-        groups.map(|ids| Some(any_id(ids))).collect()
-    };
-    for filter in filters {
-        // What fails is looked at again next time.
-        if let Ok((machines, _)) = inventory::machines(&run.api, filter.as_deref()).await {
-            fleet.lock().saw_machines(&machines);
-        }
-    }
-    let wait = if many {
-        MANY_MACHINES_EVERY
-    } else {
-        MACHINES_EVERY
-    };
-    run.clock.now().after(run.clock.real(wait))
-}
-
-fn any_id(ids: &[String]) -> String {
-    let any: Vec<_> = ids
-        .iter()
-        .map(|id| format!("id eq {}", quoted(id)))
-        .collect();
-    any.join(" or ")
-}
-
-/// Starts whose answer was lost, on the machines they were sent to. What fails
-/// is looked for again next time.
-pub async fn look_for_lost(run: &Run, fleet: &Fleet) {
-    let due = fleet.lock().due_to_look(run.clock.now());
-    for look in due {
-        let began = run.clock.now();
-        if show_created_on(run, fleet, &look).await.is_ok() {
-            fleet.lock().looked(look.place, began, run.clock.now());
-        }
-    }
-}
-
-/// Shows the schedule what was created on a machine since shortly before a
-/// start.
+/// Shows the actions of a machine to the schedule, from shortly before the
+/// start in doubt.
 ///
-/// **Errors**: also where the list was not read to its end, since what stands
-/// behind may be what is looked for.
-async fn show_created_on(run: &Run, fleet: &Fleet, look: &Look) -> Result<(), CollectError> {
-    let mut filter = format!("machineId eq {}", quoted(&look.machine_id));
-    let from = look.from.and_then(|from| from.checked_sub(LOOK_BACK).ok());
-    if let Some(from) = from {
-        filter.push_str(&format!(" and creationDateTimeUtc ge {from}"));
+/// **Errors**: the list was not read to its end; the session may be in the rest.
+async fn search_machine(
+    session: &CollectSession,
+    fleet: &FleetRunner,
+    query: &ReconcileQuery,
+) -> Result<(), CollectError> {
+    let mut filter = format!("machineId eq {}", odata_string(&query.machine_id));
+    let since = query
+        .created_since
+        .and_then(|since| since.checked_sub(LIST_OVERLAP).ok());
+    if let Some(since) = since {
+        filter.push_str(&format!(" and creationDateTimeUtc ge {since}"));
     }
-    let mut url = run.api.url("machineactions");
+    let mut url = session.api.url("machineactions");
     url.set_query(Some(&format!("$filter={filter}")));
-    let (values, _) = inventory::entities(&run.api, ApiCall::List, url).await?;
+    let (values, _) = read_entities(&session.api, ApiCall::List, url).await?;
     for value in values {
         let Ok(action) = Action::from_value(&value) else {
             continue;
         };
-        if fleet.lock().is_ours(&action) {
+        let is_own = fleet.lock().is_own(&action);
+        if is_own {
             let json = value.to_string().into_bytes();
-            fleet.keep_found(run, &action, json).await;
-            fleet.lock().saw(&action, run.clock.now());
+            discover(session, fleet, &action, json).await;
         }
     }
     Ok(())
+}
+
+/// Reads when parked devices were last seen. Returns the time until the next
+/// check, in service time.
+async fn check_parked_devices(session: &CollectSession, fleet: &FleetRunner) -> Duration {
+    let parked = fleet.lock().parked_machines();
+    let (filters, interval) = if parked.len() > PARKED_BY_ID_MAX {
+        (vec![None], ALL_MACHINES_EVERY)
+    } else {
+        let groups = parked.chunks(IDS_PER_QUERY);
+        (
+            groups.map(|ids| Some(id_filter(ids))).collect(),
+            PARKED_EVERY,
+        )
+    };
+    for filter in filters {
+        // A failed list is repeated with the next check.
+        if let Ok((machines, _)) = inventory::list_machines(&session.api, filter.as_deref()).await {
+            fleet.lock().observe_machines(&machines);
+        }
+    }
+    interval
+}
+
+fn id_filter(ids: &[String]) -> String {
+    let conditions: Vec<_> = ids
+        .iter()
+        .map(|id| format!("id eq {}", odata_string(id)))
+        .collect();
+    conditions.join(" or ")
 }

@@ -1,184 +1,275 @@
-//! Sessions started one after the other, as the budget and the schedule let
-//! them, and what the answers mean.
+//! Starts sessions as the schedule and the rate limit permit, and classifies
+//! the responses.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::fetch::collector::Run;
+use tokio::sync::Semaphore;
+
+use crate::fetch::session::CollectSession;
 use crate::fleet::plan::step::start_path;
-use crate::fleet::runner::{Fleet, IN_FLIGHT_MAX, Refused};
-use crate::fleet::schedule::{Answer, Start};
-use crate::service::api::{Ask, CallError};
-use crate::service::rate_limit::Ticket;
+use crate::fleet::runner::fleet_runner::FleetRunner;
+use crate::fleet::schedule::{SessionStart, StartResponse};
+use crate::service::api::{ApiRequest, CallError};
+use crate::service::rate_limit::{CallPermit, STARTS_PER_MINUTE};
 use crate::{ApiCall, CollectError, Secret, ServiceError};
 use evidence::Action;
 
-/// When stopped, answers under way have so long, real time: what has none by
-/// then is looked for when the run is gone on with.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
-/// Tokens refused in a row after which there is no use.
-const REFUSED_TOKENS_MAX: u32 = 3;
+/// Starts in flight at a time; no more may be sent within a minute.
+const IN_FLIGHT_MAX: usize = STARTS_PER_MINUTE;
+/// Time to wait for responses after a stop. A start without a response by then
+/// is in doubt until the run is resumed.
+///
+/// **Units**: real time.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Tokens rejected in a row before the run fails.
+const REJECTED_TOKENS_MAX: u32 = 3;
 
-/// Starts sessions until the run halts or is at rest.
-pub(crate) async fn start_all(run: Arc<Run>, fleet: Arc<Fleet>) {
-    let started = run.unless_halted(start_each(&run, &fleet)).await;
+/// Starts sessions until the run stops or is finished.
+pub(crate) async fn start_sessions(session: Arc<CollectSession>, fleet: Arc<FleetRunner>) {
+    let starter = SessionStarter {
+        session: session.clone(),
+        fleet: fleet.clone(),
+        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+        rejections: Arc::default(),
+    };
+    let started = session.shutdown.unless_stopped(starter.run()).await;
     if let Some(Err(error)) = started {
-        run.fail(error);
+        session.shutdown.fail(error);
     }
-    // What is under way ends by itself, or is left after a while.
-    let _ = fleet.in_flight.acquire_many(IN_FLIGHT_MAX as u32).await;
-    if let Err(error) = fleet.keep(&run).await {
-        run.fail(error);
+    // Starts in flight end by themselves, at the latest after `STOP_GRACE`.
+    let _ = starter.in_flight.acquire_many(IN_FLIGHT_MAX as u32).await;
+    if let Err(error) = fleet.write_changes(&session).await {
+        session.shutdown.fail(error);
     }
 }
 
-async fn start_each(run: &Arc<Run>, fleet: &Arc<Fleet>) -> Result<(), CollectError> {
-    fleet.check_owner(run).await?;
-    while !run.queue.is_closed() {
-        if !fleet.lock().could_start(run.clock.now()) {
-            fleet.pause(run.clock).await;
-            continue;
+#[derive(Clone)]
+struct SessionStarter {
+    session: Arc<CollectSession>,
+    fleet: Arc<FleetRunner>,
+    in_flight: Arc<Semaphore>,
+    rejections: Arc<Mutex<TokenRejections>>,
+}
+
+/// Tokens rejected since the last accepted one.
+#[derive(Default)]
+struct TokenRejections {
+    last: Option<Secret>,
+    in_a_row: u32,
+}
+
+impl TokenRejections {
+    /// Counts a rejected token once, although several starts may have been
+    /// sent with it. If it was renewed to the same token, it is counted again.
+    /// Returns the number of rejections in a row.
+    fn count(&mut self, rejected: &Secret, renewed: &Secret) -> u32 {
+        if self.last.as_ref() != Some(rejected) || renewed == rejected {
+            self.last = Some(rejected.clone());
+            self.in_a_row += 1;
         }
-        let permit = fleet.in_flight.clone().acquire_owned().await;
-        // The token first: what waits for one keeps no place in the budget,
-        // which would be over by the time it leaves.
-        let ready = run.api.ready(ApiCall::Run).await;
-        let (ticket, token) = ready.map_err(|e| e.into_fatal(ApiCall::Run, &run.api.host))?;
-        // What could be started when the wait began may not be now.
-        let Some(start) = fleet.lock().next_start(run.clock.now()) else {
-            ticket.unsent();
-            continue;
-        };
-        let held = Held {
-            run: run.clone(),
-            fleet: fleet.clone(),
-            place: start.place,
-            ticket: Some(ticket),
-        };
-        fleet.keep(run).await?;
-        let Some(ticket) = held.leave() else {
-            continue;
-        };
-        let (run, fleet) = (run.clone(), fleet.clone());
-        tokio::spawn(async move {
-            let _permit = permit;
-            tokio::select! {
-                () = send(&run, &fleet, start, ticket, &token) => {}
-                () = run.halted_for(LAST_ANSWERS) => {}
-            }
-        });
-    }
-    Ok(())
-}
-
-/// A start between its decision and its request. Where it is dropped before
-/// it leaves, it never was sent, and nobody need look for it.
-struct Held {
-    run: Arc<Run>,
-    fleet: Arc<Fleet>,
-    place: u32,
-    ticket: Option<Ticket>,
-}
-
-impl Held {
-    /// `None` where the record took so long that the budget would no longer
-    /// count the request.
-    fn leave(mut self) -> Option<Ticket> {
-        self.ticket.take_if(|ticket| ticket.is_good())
+        self.in_a_row
     }
 }
 
-impl Drop for Held {
+/// A start whose intent is in the schedule but whose request is not sent.
+/// Dropping it undoes the start, so that it is not in doubt.
+struct UnsentStart<'a> {
+    starter: &'a SessionStarter,
+    /// Index of the device.
+    index: u32,
+    permit: Option<CallPermit>,
+}
+
+impl UnsentStart<'_> {
+    /// Takes the permit to send the request. `None` if recording the intent
+    /// took so long that the rate limit no longer counts the permit.
+    fn into_permit(mut self) -> Option<CallPermit> {
+        self.permit.take_if(|permit| permit.is_valid())
+    }
+}
+
+impl Drop for UnsentStart<'_> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.unsent();
-            let now = self.run.clock.now();
-            self.fleet.lock().answered(self.place, Answer::Unsent, now);
+        if let Some(permit) = self.permit.take() {
+            permit.release_unused();
+            self.starter
+                .handle_response(self.index, StartResponse::NotSent);
         }
     }
 }
 
-/// Sends one start and tells the schedule what came of it.
-async fn send(run: &Run, fleet: &Arc<Fleet>, start: Start, ticket: Ticket, token: &Secret) {
-    let body = start.body.to_string().into_bytes();
-    let url = run.api.url(&start_path(&start.machine_id));
-    let ask = Ask::post(ApiCall::Run, url, body);
-    let answer = match ask_once(run, fleet, &ask, ticket, token).await {
-        Ok(body) => match Action::from_json(&body) {
-            Ok(action) => {
-                // The answer to a start is evidence, too.
-                fleet.keep_found(run, &action, body).await;
-                Answer::Created(Box::new(action))
+impl SessionStarter {
+    async fn run(&self) -> Result<(), CollectError> {
+        let (session, fleet) = (&self.session, &self.fleet);
+        fleet.check_owner(session).await?;
+        while !session.queue.is_closed() {
+            if !fleet.lock().can_start(session.api.clock.now()) {
+                fleet.wait(session.api.clock).await;
+                continue;
             }
-            Err(_) => Answer::Lost,
-        },
-        Err(answer) => answer,
-    };
-    let now = run.clock.now();
-    fleet.lock().answered(start.place, answer, now);
-    if let Err(error) = fleet.keep(run).await {
-        run.fail(error);
-    }
-    fleet.happened.notify_waiters();
-}
-
-async fn ask_once(
-    run: &Run,
-    fleet: &Fleet,
-    ask: &Ask,
-    ticket: Ticket,
-    token: &Secret,
-) -> Result<Vec<u8>, Answer> {
-    let fatal = |error: CollectError, answer: Answer| {
-        run.fail(error);
-        answer
-    };
-    let error = match run.api.send(ask, ticket, token).await {
-        Ok(answer) => {
-            *fleet.lock_refused() = Refused::default();
-            return Ok(answer.body);
+            let slot = self.in_flight.clone().acquire_owned().await;
+            let (permit, token) = session
+                .api
+                .acquire(ApiCall::Run)
+                .await
+                .map_err(|e| e.into_fatal(ApiCall::Run, &session.api.host))?;
+            // Choose the device only now: the schedule may have changed while
+            // waiting.
+            let Some(start) = fleet.lock().next_start(session.api.clock.now()) else {
+                permit.release_unused();
+                continue;
+            };
+            let unsent = UnsentStart {
+                starter: self,
+                index: start.index,
+                permit: Some(permit),
+            };
+            fleet.write_changes(session).await?;
+            tracing::debug!(device = start.index, "start intent recorded");
+            let Some(permit) = unsent.into_permit() else {
+                continue;
+            };
+            let starter = self.clone();
+            tokio::spawn(async move {
+                let _slot = slot;
+                tokio::select! {
+                    () = starter.start(start, permit, &token) => {}
+                    () = starter.session.shutdown.stopped_for(STOP_GRACE) => {}
+                }
+            });
         }
-        Err(error) => error,
-    };
-    Err(match error {
-        CallError::Throttled => Answer::Throttled,
-        CallError::Lost(_) => Answer::Unsent,
-        CallError::Broken(_) | CallError::Odd(_) | CallError::BadLink(_) => Answer::Lost,
-        CallError::Fatal(error) => fatal(error, Answer::Unsent),
-        CallError::Service(e) if e.status == 401 => match run.api.signer.renew(token).await {
-            Ok(next) if fleet.lock_refused().count(token, &next) <= REFUSED_TOKENS_MAX => {
-                Answer::Unsent
+        Ok(())
+    }
+
+    /// Sends a start and reports the response to the schedule.
+    async fn start(&self, start: SessionStart, permit: CallPermit, token: &Secret) {
+        let session = &self.session;
+        let response = match self.send(&start, permit, token).await {
+            Ok(body) => match Action::from_json(&body) {
+                Ok(action) => {
+                    // The response is the first version of the action.
+                    let discovered = &self.fleet.discovered;
+                    discovered.store(session, &action, body).await;
+                    StartResponse::Created(Box::new(action))
+                }
+                Err(_) => StartResponse::Missing,
+            },
+            Err(error) => self.classify(error, token).await,
+        };
+        self.handle_response(start.index, response);
+        if let Err(error) = self.fleet.write_changes(session).await {
+            session.shutdown.fail(error);
+        }
+        self.fleet.changed.notify_waiters();
+    }
+
+    fn handle_response(&self, index: u32, response: StartResponse) {
+        tracing::debug!(device = index, response = response.name(), "start response");
+        let now = self.session.api.clock.now();
+        let mut schedule = self.fleet.lock();
+        schedule.handle_start_response(index, response, now);
+    }
+
+    async fn send(
+        &self,
+        start: &SessionStart,
+        permit: CallPermit,
+        token: &Secret,
+    ) -> Result<Vec<u8>, CallError> {
+        let api = &self.session.api;
+        let body = start.body.to_string().into_bytes();
+        let url = api.url(&start_path(&start.machine_id));
+        tracing::debug!(device = start.index, "start sent");
+        let request = ApiRequest::post(ApiCall::Run, url, body);
+        let answer = api.send(&request, permit, token).await?;
+        *self.lock_rejections() = TokenRejections::default();
+        Ok(answer.body)
+    }
+
+    /// The effect of a failed start. Errors that would reject every further
+    /// start end the session.
+    async fn classify(&self, error: CallError, token: &Secret) -> StartResponse {
+        let fail = |error: CollectError, response: StartResponse| {
+            self.session.shutdown.fail(error);
+            response
+        };
+        let service = match error {
+            CallError::Throttled => return StartResponse::Throttled,
+            CallError::NoConnection(_) => return StartResponse::NotSent,
+            CallError::Interrupted(_) | CallError::Unexpected(_) | CallError::InvalidLink(_) => {
+                return StartResponse::Missing;
             }
-            Ok(_) => fatal(CollectError::TokenSpent, Answer::Unsent),
-            Err(error) => fatal(error, Answer::Unsent),
-        },
-        CallError::Service(e) if e.status == 408 || e.status >= 500 => Answer::Lost,
-        // Whoever refuses without the service's words may stand between it and
-        // us, and have passed the start on.
-        CallError::Service(service) if service.code.is_empty() && service.status == 403 => {
-            fatal(refused(run, service), Answer::Lost)
+            CallError::Fatal(error) => return fail(error, StartResponse::NotSent),
+            CallError::Service(service) => service,
+        };
+        match service.status {
+            401 => match self.renew(token).await {
+                Ok(()) => StartResponse::NotSent,
+                Err(error) => fail(error, StartResponse::NotSent),
+            },
+            408 | 500.. => StartResponse::Missing,
+            // Without an error code, the response may come from a proxy that
+            // has forwarded the start.
+            403 if service.code.is_empty() => fail(self.rejected(service), StartResponse::Missing),
+            _ if service.code.is_empty() => StartResponse::Missing,
+            _ if is_device_busy(&service) => StartResponse::DeviceBusy,
+            // Only `DisallowedOperation` concerns the device. Every other 403
+            // concerns the application and would reject every start.
+            403 if !is_about_device(&service) => {
+                fail(self.rejected(service), StartResponse::NotSent)
+            }
+            _ => StartResponse::Rejected(service.to_string()),
         }
-        CallError::Service(e) if e.code.is_empty() => Answer::Lost,
-        CallError::Service(e) if e.code.eq_ignore_ascii_case("ActiveRequestAlreadyExists") => {
-            Answer::Busy
-        }
-        // Only this one is about the device; any other is about us, and every
-        // further start would be refused as well.
-        CallError::Service(service) if service.status == 403 && !is_about_device(&service) => {
-            fatal(refused(run, service), Answer::Unsent)
-        }
-        CallError::Service(e) => Answer::Refused(e.to_string()),
-    })
-}
+    }
 
-fn refused(run: &Run, service: ServiceError) -> CollectError {
-    CollectError::Service {
-        call: ApiCall::Run.doing(),
-        host: run.api.host.clone(),
-        service,
+    /// Renews a rejected token.
+    ///
+    /// **Errors**: too many tokens were rejected in a row.
+    async fn renew(&self, rejected: &Secret) -> Result<(), CollectError> {
+        let renewed = self.session.api.tokens.renew(rejected).await?;
+        if self.lock_rejections().count(rejected, &renewed) > REJECTED_TOKENS_MAX {
+            return Err(CollectError::TokenSpent);
+        }
+        Ok(())
+    }
+
+    fn rejected(&self, service: ServiceError) -> CollectError {
+        CollectError::Service {
+            call: ApiCall::Run,
+            host: self.session.api.host.clone(),
+            service,
+        }
+    }
+
+    fn lock_rejections(&self) -> std::sync::MutexGuard<'_, TokenRejections> {
+        self.rejections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn is_about_device(refused: &ServiceError) -> bool {
-    refused.code.eq_ignore_ascii_case("DisallowedOperation")
+fn is_device_busy(service: &ServiceError) -> bool {
+    service
+        .code
+        .eq_ignore_ascii_case("ActiveRequestAlreadyExists")
+}
+
+fn is_about_device(service: &ServiceError) -> bool {
+    service.code.eq_ignore_ascii_case("DisallowedOperation")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejected_token_is_counted_once_unless_renewal_returns_it_again() {
+        let [a, b, c] = ["a", "b", "c"].map(Secret::new);
+        let mut rejections = TokenRejections::default();
+        assert_eq!((0..10).map(|_| rejections.count(&a, &b)).max(), Some(1));
+        assert_eq!(rejections.count(&b, &c), 2);
+        let same = (0..3).map(|_| rejections.count(&c, &c));
+        assert_eq!(same.collect::<Vec<_>>(), [3, 4, 5]);
+    }
 }

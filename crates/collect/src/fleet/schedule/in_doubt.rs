@@ -1,160 +1,175 @@
-//! Starts whose answer was lost: looked for, and never sent again but by a
-//! person's word.
+//! Starts in doubt: the response was lost, so the session may exist. They are
+//! searched and never repeated unless a person orders it.
 //!
-//! Every list looks for them by their mark; so does, in longer intervals, a
-//! list of what was created on the machine alone, which paging cannot hide.
-//! Where looking long enough has shown nothing the device is *unresolved*:
-//! said, left alone, and looked for now and then while the run goes on.
+//! Every list is searched for their marks. A list of the sessions of one
+//! machine is searched as well, less often; paging cannot hide a session from
+//! it. If the session is not found for long enough, the device is settled as in
+//! doubt. It is still searched from time to time while the run continues.
 
 use jiff::Timestamp;
 
-use crate::fleet::schedule::watching::UNKNOWN;
-use crate::fleet::schedule::{
-    DeviceState, LISTS_MIN, LOST_DOUBLINGS_MAX, Moment, Outcome, Schedule,
-};
+use crate::clock::WallTime;
+use crate::fleet::device::{DeviceState, Outcome};
+use crate::fleet::schedule::Schedule;
+use crate::fleet::schedule::limits::{LISTS_MIN, MISSING_DOUBLINGS_MAX};
+use crate::fleet::schedule::unlisted::NOT_FOUND;
 use evidence::Time;
 
-/// A machine whose own list is to be asked for.
+/// A search for a session in doubt in the list of its machine.
 #[derive(Clone, Debug)]
-pub(crate) struct Look {
-    pub place: u32,
+pub(crate) struct ReconcileQuery {
+    /// Index of the device.
+    pub index: u32,
     pub machine_id: String,
-    /// The service's clock at the last list before the start.
-    pub from: Option<Timestamp>,
+    /// The service's time of the last list before the start.
+    pub created_since: Option<Timestamp>,
 }
 
-/// What a person reads of an unresolved device.
-const UNRESOLVED: &str =
-    "the answer to its start was lost and no list has shown the session: it may have run";
+/// Detail of a device whose start response was lost.
+const RESPONSE_LOST: &str =
+    "the response to its start was lost and the session was not found; it may have run";
 
 impl Schedule {
-    /// The answer to a start is lost. One after the other holds the rest back
-    /// for a while: an outage is to leave few in doubt. What was under way
-    /// together is lost together and counts once.
-    pub(crate) fn lose(&mut self, place: u32, now: Moment) {
-        self.set(place, DeviceState::Lost { since: now });
-        let sent = self.attempt(place).map_or(now, |attempt| attempt.sent);
-        if sent < self.last_lost {
+    /// The response to a start is missing. Each further one in a row delays
+    /// the next start, so that an outage leaves few sessions in doubt. Starts
+    /// that were in flight together count once.
+    pub(super) fn enter_doubt(&mut self, index: u32, now: WallTime) {
+        self.set_state(index, DeviceState::InDoubt { since: now });
+        let sent = self.current_attempt(index).map_or(now, |a| a.sent);
+        if sent < self.last_missing {
             return;
         }
-        self.last_lost = now;
-        let doublings = self.lost_in_a_row.checked_sub(1);
-        self.lost_in_a_row += 1;
-        if let Some(doublings) = doublings {
-            let hold = self.times.again_after * 2u32.pow(doublings.min(LOST_DOUBLINGS_MAX));
-            self.hold_until = self.hold_until.max(now.after(hold));
-            self.notices.push(format!(
-                "the answers to {} starts in a row were lost: the next one waits until {:.0}",
-                self.lost_in_a_row,
-                self.hold_until.timestamp()
-            ));
-        }
+        self.last_missing = now;
+        self.missing_in_a_row += 1;
+        let Some(doublings) = self.missing_in_a_row.checked_sub(2) else {
+            return;
+        };
+        let delay = self.limits.retry_after * 2u32.pow(doublings.min(MISSING_DOUBLINGS_MAX));
+        self.hold_starts_until = self.hold_starts_until.max(now.after(delay));
+        self.notices.push(format!(
+            "the responses to {} starts in a row were lost: no session is started until {:.0}",
+            self.missing_in_a_row,
+            self.hold_starts_until.timestamp()
+        ));
     }
 
-    /// A list that might have shown a lost start was read to its end.
-    pub(crate) fn count_list(&mut self, place: u32, began: Moment) {
-        if let Some(device) = self.device_mut(place)
-            && let DeviceState::Lost { since } = device.record.state
+    /// A list was completed that could have shown the session in doubt.
+    pub(super) fn count_list_without_session(&mut self, index: u32, began: WallTime) {
+        if let Some(device) = self.device_mut(index)
+            && let DeviceState::InDoubt { since } = device.record.state
             && began > since
         {
-            device.lists += 1;
+            device.lists_without_session += 1;
         }
     }
 
-    /// Machines whose own lists are due.
-    pub fn due_to_look(&mut self, now: Moment) -> Vec<Look> {
-        let lost: Vec<u32> = self.open.union(&self.unresolved).copied().collect();
-        lost.into_iter()
-            .filter_map(|place| self.look_at(place, now))
+    /// Returns the machines to list now.
+    pub fn due_reconcile_queries(&mut self, now: WallTime) -> Vec<ReconcileQuery> {
+        self.maybe_in_doubt()
+            .into_iter()
+            .filter_map(|index| self.reconcile_query(index, now))
             .collect()
     }
 
-    fn look_at(&mut self, place: u32, now: Moment) -> Option<Look> {
-        let times = self.times;
-        let device = self.device_mut(place)?;
-        let wait = match &device.record.state {
-            DeviceState::Lost { .. } if device.lists >= LISTS_MIN => times.look_every,
-            DeviceState::Settled { .. } => times.lost_for,
+    fn maybe_in_doubt(&self) -> Vec<u32> {
+        self.open.union(&self.settled_in_doubt).copied().collect()
+    }
+
+    fn reconcile_query(&mut self, index: u32, now: WallTime) -> Option<ReconcileQuery> {
+        let limits = self.limits;
+        let device = self.device_mut(index)?;
+        let interval = match &device.record.state {
+            DeviceState::InDoubt { .. } if device.lists_without_session >= LISTS_MIN => {
+                limits.recheck_every
+            }
+            DeviceState::Settled { .. } => limits.in_doubt_after,
             _ => return None,
         };
-        if now < device.look_again_at {
+        if now < device.reconcile_at {
             return None;
         }
-        device.look_again_at = now.after(wait);
-        let before = device.record.attempts.last()?.listed_before.as_ref();
-        Some(Look {
-            place,
+        device.reconcile_at = now.after(interval);
+        let listed_before = device.record.attempts.last()?.listed_before.as_ref();
+        Some(ReconcileQuery {
+            index,
             machine_id: device.record.planned.machine_id.clone(),
-            from: before.and_then(Time::instant),
+            created_since: listed_before.and_then(Time::instant),
         })
     }
 
-    /// A machine's own list was read to its end, and what it showed was told;
-    /// it began at `began`.
-    pub fn looked(&mut self, place: u32, began: Moment, now: Moment) {
-        let lost_for = self.times.lost_for;
-        let Some(device) = self.device_mut(place) else {
+    /// Event: the list of a machine was read to its end, after its actions were
+    /// observed. It began at `began`.
+    pub fn complete_reconcile_query(&mut self, index: u32, began: WallTime, now: WallTime) {
+        let in_doubt_after = self.limits.in_doubt_after;
+        let Some(device) = self.device_mut(index) else {
             return;
         };
-        let DeviceState::Lost { since } = device.record.state else {
+        let DeviceState::InDoubt { since } = device.record.state else {
             return;
         };
-        if device.lists < LISTS_MIN || began.since(since) < lost_for {
+        if device.lists_without_session < LISTS_MIN || began.since(since) < in_doubt_after {
             return;
         }
+        let cancel_requested = device.cancel_requested;
         let name = device.record.planned.name.clone();
-        let last = device.record.attempts.last();
-        let had_session = last.is_some_and(|attempt| attempt.action.is_some());
-        let is_wanted = last.is_some_and(|attempt| attempt.repost);
-        let why = if had_session { UNKNOWN } else { UNRESOLVED };
-        if is_wanted && !device.cancel_asked {
+        let attempt = device.record.attempts.last();
+        let had_session = attempt.is_some_and(|attempt| attempt.action.is_some());
+        let is_repost_ordered = attempt.is_some_and(|attempt| attempt.repost);
+        if is_repost_ordered && !cancel_requested {
             self.notices.push(format!(
-                "no list shows the session on {name}: it is started again, as asked for"
+                "{name}: the session in doubt was not found; it is started again, as ordered"
             ));
-            return self.wait(place, None, None);
+            return self.queue(index, None, None);
         }
-        let hint = match device.cancel_asked {
-            true => "",
-            false => "; `fleet resume --repost-lost` starts it again",
+        let why = if had_session {
+            NOT_FOUND
+        } else {
+            RESPONSE_LOST
+        };
+        let hint = if cancel_requested {
+            ""
+        } else {
+            ". To start it again, use `fleet resume --repost-lost`"
         };
         self.notices
-            .push(format!("{name} is unresolved: {why}{hint}"));
-        self.settle(place, Outcome::Unresolved, why, now);
-        let look_again_at = now.after(lost_for);
-        if let Some(device) = self.device_mut(place) {
-            device.look_again_at = look_again_at;
+            .push(format!("{name} is in doubt: {why}{hint}"));
+        self.settle(index, Outcome::InDoubt, why, now);
+        if let Some(device) = self.device_mut(index) {
+            device.reconcile_at = now.after(in_doubt_after);
         }
     }
 
-    /// A person wants what is in doubt started again, should one more look not
-    /// show it: that stands in its record. Returns how many devices that are.
-    pub fn repost_lost(&mut self) -> usize {
-        let places: Vec<u32> = self.open.union(&self.unresolved).copied().collect();
-        let in_doubt = places.into_iter().filter(|place| self.doubt(*place));
-        // Each is looked at in its turn.
-        in_doubt.collect::<Vec<_>>().len()
+    /// A person ordered to start sessions in doubt again. The order is
+    /// recorded; each device is searched once more before. Returns the number
+    /// of devices.
+    pub fn order_repost(&mut self) -> usize {
+        let mut count = 0;
+        for index in self.maybe_in_doubt() {
+            count += usize::from(self.mark_for_repost(index));
+        }
+        count
     }
 
-    fn doubt(&mut self, place: u32) -> bool {
-        let Some(device) = self.device_mut(place) else {
+    fn mark_for_repost(&mut self, index: u32) -> bool {
+        let Some(device) = self.device_mut(index) else {
             return false;
         };
-        let is_unresolved = device.record.is_unresolved();
-        let is_lost = is_unresolved || matches!(device.record.state, DeviceState::Lost { .. });
-        if !is_lost || device.cancel_asked {
+        let is_settled = device.record.is_settled_in_doubt();
+        let is_in_doubt = is_settled || matches!(device.record.state, DeviceState::InDoubt { .. });
+        if !is_in_doubt || device.cancel_requested {
             return false;
         }
-        device.look_again_at = Moment::default();
-        device.lists = 0;
+        device.reconcile_at = WallTime::default();
+        device.lists_without_session = 0;
         let Some(attempt) = device.record.attempts.last_mut() else {
             return false;
         };
         attempt.repost = true;
         let since = attempt.sent;
-        if is_unresolved {
-            self.set(place, DeviceState::Lost { since });
+        if is_settled {
+            self.set_state(index, DeviceState::InDoubt { since });
         }
-        self.changed.insert(place);
+        self.changed.insert(index);
         true
     }
 }

@@ -1,230 +1,173 @@
-//! What to do next, decided from what happened: the pure heart of a run. It is
-//! handed events with their time and asked for decisions; it has no clock, no
-//! network and no disk.
+//! The schedule of a run: a pure state machine. It receives events with their
+//! time and returns decisions; it has no clock, no network and no disk.
 //!
-//! Whoever drives it keeps two promises: what [`Schedule::take_changed`] gives
-//! is in the record before a start or a cancellation that was decided leaves;
-//! and a start leaves only when its budget has room.
+//! | events | decisions | file |
+//! |---|---|---|
+//! | start response | next session to start | `starts` |
+//! | action observed in a list, list completed | – | `observe` |
+//! | session not found by id | sessions to request by id | `unlisted` |
+//! | list of one machine completed, repost ordered | machines to list | `in_doubt` |
+//! | machines observed | sessions to park, machines to check | `parking` |
+//! | device or run cancelled | sessions to cancel | `cancel` |
 //!
-//! **Order**: devices that look present first, as they were named; those that
-//! look away last. **Cost** of each event: logarithmic in the devices, but for
-//! `listed` and `due_to_cancel`, which look at the open sessions.
+//! States of a device: Queued → Starting → Open → Settled. A device that is
+//! away goes from Open to Parked and back to Queued; a start without a response
+//! goes from Starting to InDoubt.
+//!
+//! The caller guarantees two things:
+//! - The records from [`Schedule::take_changed`] are durable before the request
+//!   of a start or a cancellation is sent.
+//! - A start is sent only when the rate limit admits it.
+//!
+//! **Order** of starts: devices likely present, in plan order; then devices
+//! likely away.
+//!
+//! **Cost** of an event: logarithmic in the number of devices; linear in the
+//! number of open sessions for `complete_list` and `due_cancellations`.
 
+mod cancel;
 mod in_doubt;
+mod limits;
+mod observe;
 mod parking;
+mod session_limit;
 #[cfg(test)]
 mod simulation;
-mod starting;
+mod starts;
 #[cfg(test)]
 mod tests;
-mod watching;
+mod unlisted;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use crate::clock::{Clock, Moment, between};
-use crate::fleet::device::{Attempt, Cancelling, DeviceRecord, DeviceState, Outcome};
-use crate::fleet::sessions::Sessions;
-use crate::fleet::{RunId, RunRecord};
+use crate::clock::{Clock, WallTime, between};
+use crate::fleet::device::{
+    CancelReason, DeviceRecord, DeviceState, FleetCounts, Outcome, StartAttempt,
+};
+use crate::fleet::record::RunRecord;
+use crate::fleet::run_id::RunId;
+use crate::fleet::schedule::limits::{LIST_WINDOW, ScheduleLimits};
+use crate::fleet::schedule::session_limit::SessionLimit;
 use evidence::{ActionId, Time};
 
-pub(crate) use crate::fleet::schedule::in_doubt::Look;
-pub(crate) use crate::fleet::schedule::parking::Cancel;
-pub(crate) use crate::fleet::schedule::starting::{Answer, Start};
+pub(crate) use crate::fleet::schedule::cancel::SessionCancel;
+pub(crate) use crate::fleet::schedule::in_doubt::ReconcileQuery;
+pub(crate) use crate::fleet::schedule::starts::{SessionStart, StartResponse};
 
-/// How devices that are away are treated, service time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct FleetRules {
-    /// A session Pending for so long is cancelled and its device parked;
-    /// `None` leaves it the service's own three days.
-    pub park_after: Option<Duration>,
-    /// Sessions that may wait for their devices at a time.
-    pub parked_max: usize,
-    /// A device away for so long is given up.
-    pub away_max: Duration,
-    /// A start that no list has shown for so long since its answer was lost
-    /// is for a person to decide. Fresh actions were seen to stay invisible
-    /// for two minutes.
-    pub lost_for: Duration,
-}
-
-impl Default for FleetRules {
-    fn default() -> Self {
-        Self {
-            park_after: Some(Duration::from_secs(15 * 60)),
-            parked_max: 5,
-            away_max: Duration::from_secs(3 * 24 * 3_600),
-            lost_for: Duration::from_secs(10 * 60),
-        }
-    }
-}
-
-/// The same and what else takes its time, in real time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
-    pub park_after: Option<Duration>,
-    pub parked_max: usize,
-    pub away_max: Duration,
-    /// Pending for longer than the usual queue: waiting for its device.
-    pub waits_after: Duration,
-    pub lost_for: Duration,
-    /// The list of a lost start's machine is asked for this often until
-    /// then, and after that once in `lost_for`.
-    pub look_every: Duration,
-    /// A session no list has shown for so long is asked for by its id.
-    pub unseen_for: Duration,
-    /// One that is not known by its id either for so long is for a person to
-    /// decide.
-    pub unknown_for: Duration,
-    /// Lists reach back to starts that are no older.
-    pub listed_for: Duration,
-    /// A device that was busy, and a cancellation without effect, are tried
-    /// again after this long.
-    pub again_after: Duration,
-}
-
-/// Lists that must not have shown a lost start, besides the time and the
-/// machine's own list.
-const LISTS_MIN: u32 = 3;
-/// Times the service must not have known a session by its id.
-const UNKNOWN_MIN: u32 = 4;
-/// So many sessions that lists do not show hold starts back: what is started
-/// then would not be seen either.
-const UNSEEN_MAX: usize = 3;
-/// Older sessions are listed while they are open, and asked for by their ids
-/// when they no longer are: one that waits for days is not to make every list
-/// reach back for days.
-const LISTED_FOR: Duration = Duration::from_secs(3_600);
-/// A device held by others is tried again after a minute, then two, four…
-const BUSY_DOUBLINGS_MAX: u32 = 4;
-/// So are starts while one answer after the other is lost: an hour's outage
-/// leaves a dozen or so in doubt.
-const LOST_DOUBLINGS_MAX: u32 = 2;
-
-impl Times {
-    pub fn new(rules: FleetRules, clock: Clock) -> Self {
-        let minutes = |m: u64| clock.real(Duration::from_secs(m * 60));
-        Self {
-            park_after: rules.park_after.map(|after| clock.real(after)),
-            parked_max: rules.parked_max,
-            away_max: clock.real(rules.away_max),
-            waits_after: minutes(5),
-            lost_for: clock.real(rules.lost_for),
-            look_every: minutes(2),
-            unseen_for: minutes(10),
-            unknown_for: minutes(30),
-            listed_for: clock.real(LISTED_FOR),
-            again_after: minutes(1),
-        }
-    }
-}
-
-/// A device while its run is going on.
-struct Device {
+/// A device of the run: its record, and state that a restart may forget.
+struct ScheduledDevice {
     record: DeviceRecord,
-    /// Not seen by the service for long: waits behind the others.
+    /// Scheduled after the other devices.
     likely_away: bool,
-    /// The service's word for its open session.
+    /// The service reports its open session as Pending.
     is_pending: bool,
-    /// When a list or an answer last showed its session.
-    shown: Moment,
-    /// Times since then that the service did not know it by its id.
-    unknown: u32,
-    /// First shown as succeeded with commands that are not completed.
-    half_since: Option<Moment>,
-    /// When it is asked for by its id next.
-    ask_again_at: Moment,
-    /// Lists that might have shown a lost start.
-    lists: u32,
-    /// When its machine's own list is asked for next.
-    look_again_at: Moment,
-    cancel_again_at: Moment,
-    /// Starts met with another session on the device.
-    busy: u32,
-    /// The first of them in a row.
-    busy_since: Option<Moment>,
-    cancel_asked: bool,
+    /// When a list or a response last showed its session.
+    last_shown: WallTime,
+    /// Requests by id since then that did not find the session.
+    not_found_count: u32,
+    /// When the session was first shown as Succeeded with uncompleted commands.
+    incomplete_since: Option<WallTime>,
+    /// When its session may be requested by id again.
+    recheck_at: WallTime,
+    /// Complete lists that could have shown the session in doubt.
+    lists_without_session: u32,
+    /// When the list of its machine may be requested again.
+    reconcile_at: WallTime,
+    /// When its session may be cancelled again.
+    cancel_at: WallTime,
+    /// Starts that met another session on the device, since when.
+    busy_count: u32,
+    busy_since: Option<WallTime>,
+    cancel_requested: bool,
 }
 
+/// The state of a run. Devices are addressed by their index in the record,
+/// from 1.
 pub(crate) struct Schedule {
     pub id: RunId,
     comment: String,
-    times: Times,
-    /// Device `place` of the record at `place - 1`.
-    devices: Vec<Device>,
-    by_action: HashMap<ActionId, u32>,
-    ready: BTreeSet<(bool, u32)>,
-    later: BTreeSet<(Moment, u32)>,
-    open: BTreeSet<u32>,
-    away: BTreeSet<u32>,
-    unresolved: BTreeSet<u32>,
-    settled: usize,
-    /// Open sessions of others with their machines, as last listed.
-    others: HashMap<ActionId, String>,
-    others_listing: HashMap<ActionId, String>,
-    sessions: Sessions,
-    /// Answers to starts lost in a row, and until when that holds others back.
-    lost_in_a_row: u32,
-    last_lost: Moment,
-    hold_until: Moment,
-    /// Sessions given up in a row as not known to the service.
-    unknown_in_a_row: usize,
-    /// That lists leave out our sessions is told once.
-    is_blind_told: bool,
-    /// Before the first list nobody knows who holds sessions.
-    has_listed: bool,
-    /// When the latest session began that its device took up.
-    taken_up: Moment,
-    /// When the last list began.
-    list_began: Moment,
-    /// The service's clock at the last list.
-    listed_at: Option<Timestamp>,
+    limits: ScheduleLimits,
+    session_limit: SessionLimit,
     pub is_paused: bool,
-    pub is_cancelled: bool,
+
+    /// Device `index` is at `index - 1`.
+    devices: Vec<ScheduledDevice>,
+    by_action: HashMap<ActionId, u32>,
+    /// Queued devices that may be started now, those likely away last.
+    ready: BTreeSet<(bool, u32)>,
+    /// Queued devices that may be started later.
+    delayed: BTreeSet<(WallTime, u32)>,
+    open: BTreeSet<u32>,
+    parked: BTreeSet<u32>,
+    settled_in_doubt: BTreeSet<u32>,
+    settled: usize,
+
+    /// Foreign sessions, which include earlier sessions of this run, with their
+    /// machines: of the last complete list, and of the list being read.
+    foreign_sessions: HashMap<ActionId, String>,
+    foreign_in_list: HashMap<ActionId, String>,
+    /// A list was completed. Before, the sessions of others are unknown and
+    /// none is started.
+    has_listed: bool,
+    /// When the last complete list began.
+    last_list_began: WallTime,
+    /// The service's time of the last complete list.
+    last_list_time: Option<Timestamp>,
+
+    /// Start responses missing in a row, the last of them, and until when no
+    /// further session is started because of it.
+    missing_in_a_row: u32,
+    last_missing: WallTime,
+    hold_starts_until: WallTime,
+    /// Sessions given up in a row because they were not found by id.
+    not_found_in_a_row: usize,
+    /// The notice that lists omit sessions was given.
+    is_omission_noticed: bool,
+    /// The latest start of a session that its device has taken up.
+    latest_taken_up: WallTime,
+
     changed: BTreeSet<u32>,
     notices: Vec<String>,
 }
 
 impl Schedule {
-    /// A fresh run or one that is gone on with: what was being sent when its
-    /// process ended is looked for, and what was unresolved once more.
-    pub fn new(run: &RunRecord, devices: Vec<DeviceRecord>, clock: Clock, now: Moment) -> Self {
-        let times = Times::new(run.rules, clock);
+    /// Schedules a new run, or resumes one. Sessions whose start intent has no
+    /// recorded response are in doubt; those settled in doubt are searched
+    /// again.
+    pub fn new(run: &RunRecord, devices: Vec<DeviceRecord>, clock: Clock, now: WallTime) -> Self {
+        let limits = ScheduleLimits::new(run.rules, clock);
         let mut schedule = Self {
             id: run.id,
             comment: run.comment.clone(),
-            times,
+            limits,
+            session_limit: SessionLimit::new(limits.retry_after),
+            is_paused: run.is_paused,
             devices: Vec::with_capacity(devices.len()),
             by_action: HashMap::new(),
             ready: BTreeSet::new(),
-            later: BTreeSet::new(),
+            delayed: BTreeSet::new(),
             open: BTreeSet::new(),
-            away: BTreeSet::new(),
-            unresolved: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            settled_in_doubt: BTreeSet::new(),
             settled: 0,
-            others: HashMap::new(),
-            others_listing: HashMap::new(),
-            sessions: Sessions::new(times.again_after),
-            lost_in_a_row: 0,
-            last_lost: Moment::default(),
-            hold_until: Moment::default(),
-            unknown_in_a_row: 0,
-            is_blind_told: false,
+            foreign_sessions: HashMap::new(),
+            foreign_in_list: HashMap::new(),
             has_listed: false,
-            taken_up: Moment::default(),
-            list_began: Moment::default(),
-            listed_at: None,
-            is_paused: run.is_paused,
-            is_cancelled: false,
+            last_list_began: WallTime::default(),
+            last_list_time: None,
+            missing_in_a_row: 0,
+            last_missing: WallTime::default(),
+            hold_starts_until: WallTime::default(),
+            not_found_in_a_row: 0,
+            is_omission_noticed: false,
+            latest_taken_up: WallTime::default(),
             changed: BTreeSet::new(),
             notices: Vec::new(),
         };
-        for (record, place) in devices.into_iter().zip(1..) {
-            schedule.add(place, record);
+        for (record, index) in devices.into_iter().zip(1..) {
+            schedule.add_device(index, record);
         }
         if run.is_cancelled {
             schedule.cancel_all(now);
@@ -232,76 +175,84 @@ impl Schedule {
         schedule
     }
 
-    fn add(&mut self, place: u32, mut record: DeviceRecord) {
-        if record.state == DeviceState::Sending || record.is_unresolved() {
-            let since = record.attempts.last().map_or(Moment::default(), |a| a.sent);
-            record.state = DeviceState::Lost { since };
+    fn add_device(&mut self, index: u32, mut record: DeviceRecord) {
+        if record.state == DeviceState::Starting || record.is_settled_in_doubt() {
+            let since = record
+                .attempts
+                .last()
+                .map_or(WallTime::default(), |a| a.sent);
+            record.state = DeviceState::InDoubt { since };
         }
         for action in record.actions() {
-            self.by_action.insert(action, place);
+            self.by_action.insert(action, index);
         }
         let cancelling = record.attempts.last().and_then(|a| a.cancelling);
-        self.devices.push(Device {
+        self.devices.push(ScheduledDevice {
             likely_away: record.planned.likely_away,
             record,
             is_pending: false,
-            shown: Moment::default(),
-            unknown: 0,
-            half_since: None,
-            ask_again_at: Moment::default(),
-            lists: 0,
-            look_again_at: Moment::default(),
-            cancel_again_at: Moment::default(),
-            busy: 0,
+            last_shown: WallTime::default(),
+            not_found_count: 0,
+            incomplete_since: None,
+            recheck_at: WallTime::default(),
+            lists_without_session: 0,
+            reconcile_at: WallTime::default(),
+            cancel_at: WallTime::default(),
+            busy_count: 0,
             busy_since: None,
-            cancel_asked: cancelling == Some(Cancelling::Asked),
+            cancel_requested: cancelling == Some(CancelReason::Requested),
         });
-        self.list_as(place, true);
+        self.set_membership(index, true);
     }
 
-    /// Puts a device into the list its state belongs to, or takes it out.
-    fn list_as(&mut self, place: u32, is_in: bool) {
-        let Some(device) = self.device(place) else {
+    /// Adds a device to the set of its state, or removes it.
+    fn set_membership(&mut self, index: u32, is_member: bool) {
+        let Some(device) = self.device(index) else {
             return;
         };
         let likely_away = device.likely_away;
         match &device.record.state {
-            DeviceState::Waiting {
+            DeviceState::Queued {
                 not_before: Some(at),
                 ..
             } => {
                 let at = *at;
-                put(&mut self.later, (at, place), is_in);
+                set_member(&mut self.delayed, (at, index), is_member);
             }
-            DeviceState::Waiting { .. } => put(&mut self.ready, (likely_away, place), is_in),
-            DeviceState::Away { .. } => put(&mut self.away, place, is_in),
+            DeviceState::Queued { .. } => {
+                set_member(&mut self.ready, (likely_away, index), is_member);
+            }
+            DeviceState::Parked { .. } => set_member(&mut self.parked, index, is_member),
             DeviceState::Settled { outcome, .. } => {
-                let is_unresolved = *outcome == Outcome::Unresolved;
-                if is_in {
+                let is_in_doubt = *outcome == Outcome::InDoubt;
+                if is_member {
                     self.settled += 1;
                 } else {
                     self.settled -= 1;
                 }
-                put(&mut self.unresolved, place, is_in && is_unresolved);
+                set_member(&mut self.settled_in_doubt, index, is_member && is_in_doubt);
             }
-            _ => put(&mut self.open, place, is_in),
+            DeviceState::Starting | DeviceState::InDoubt { .. } | DeviceState::Open { .. } => {
+                set_member(&mut self.open, index, is_member);
+            }
         }
     }
 
-    /// Every change of state goes through here: it will be in the record.
-    fn set(&mut self, place: u32, state: DeviceState) {
-        self.list_as(place, false);
-        if let Some(device) = self.device_mut(place) {
+    /// Changes the state of a device; the only way to do so.
+    fn set_state(&mut self, index: u32, state: DeviceState) {
+        tracing::debug!(run = %self.id, device = index, state = state_name(&state), "device state changed");
+        self.set_membership(index, false);
+        if let Some(device) = self.device_mut(index) {
             device.record.state = state;
         }
-        self.list_as(place, true);
-        self.changed.insert(place);
+        self.set_membership(index, true);
+        self.changed.insert(index);
     }
 
-    fn settle(&mut self, place: u32, outcome: Outcome, detail: impl Into<String>, at: Moment) {
+    fn settle(&mut self, index: u32, outcome: Outcome, detail: impl Into<String>, at: WallTime) {
         let detail = detail.into();
-        self.set(
-            place,
+        self.set_state(
+            index,
             DeviceState::Settled {
                 outcome,
                 detail,
@@ -310,64 +261,71 @@ impl Schedule {
         );
     }
 
-    fn wait(&mut self, place: u32, not_before: Option<Moment>, why: Option<String>) {
-        self.set(place, DeviceState::Waiting { not_before, why });
+    fn queue(&mut self, index: u32, not_before: Option<WallTime>, why: Option<String>) {
+        self.set_state(index, DeviceState::Queued { not_before, why });
     }
 
-    fn device(&self, place: u32) -> Option<&Device> {
+    fn device(&self, index: u32) -> Option<&ScheduledDevice> {
         self.devices
-            .get(usize::try_from(place).ok()?.checked_sub(1)?)
+            .get(usize::try_from(index).ok()?.checked_sub(1)?)
     }
 
-    fn device_mut(&mut self, place: u32) -> Option<&mut Device> {
+    fn device_mut(&mut self, index: u32) -> Option<&mut ScheduledDevice> {
         self.devices
-            .get_mut(usize::try_from(place).ok()?.checked_sub(1)?)
+            .get_mut(usize::try_from(index).ok()?.checked_sub(1)?)
     }
 
-    fn attempt(&self, place: u32) -> Option<&Attempt> {
-        self.device(place)?.record.attempts.last()
+    fn current_attempt(&self, index: u32) -> Option<&StartAttempt> {
+        self.device(index)?.record.attempts.last()
     }
 
-    /// What is not in the record yet.
+    /// The device that an action belongs to.
+    fn device_of(&self, action: ActionId) -> Option<&ScheduledDevice> {
+        self.device(*self.by_action.get(&action)?)
+    }
+
+    /// The entries that changed since the last call, to be recorded.
     pub fn take_changed(&mut self) -> Vec<(u32, DeviceRecord)> {
         let changed = std::mem::take(&mut self.changed);
         changed
             .into_iter()
-            .filter_map(|place| Some((place, self.device(place)?.record.clone())))
+            .filter_map(|index| Some((index, self.device(index)?.record.clone())))
             .collect()
     }
 
-    /// They could not be kept: they are in what is taken next.
-    pub fn put_changed_back(&mut self, places: impl Iterator<Item = u32>) {
-        self.changed.extend(places);
+    /// Marks entries as changed again, because recording them failed.
+    pub fn mark_changed(&mut self, indexes: impl Iterator<Item = u32>) {
+        self.changed.extend(indexes);
     }
 
-    /// What a person should know, said once.
+    /// Notices for a person, each returned once.
     pub fn take_notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
     }
 
-    /// Nothing will follow.
+    /// Whether every device is settled.
     pub fn is_over(&self) -> bool {
         self.settled == self.devices.len()
     }
 
-    /// Nothing is under way and nothing may be started.
-    pub fn is_at_rest(&self) -> bool {
+    /// Whether no session is open and none may be started.
+    pub fn is_idle(&self) -> bool {
         self.is_over() || (self.is_paused && self.open.is_empty())
     }
 
-    /// Sessions open, ours and those of others that are listed; among those
-    /// are earlier ones of ours whose devices have another by now.
-    pub fn sessions_open(&self) -> usize {
-        self.open.len() + self.others.len()
+    /// Sessions that count towards the limit of the service: those of devices,
+    /// and foreign ones. Foreign ones include earlier sessions of this run on
+    /// devices that have another session by now.
+    pub fn open_sessions(&self) -> usize {
+        self.open.len() + self.foreign_sessions.len()
     }
 
-    /// By its id or its mark.
-    pub fn is_ours(&self, action: &evidence::Action) -> bool {
-        self.place_of(action).is_some()
+    /// Whether the action belongs to this run, by its id or its mark.
+    pub fn is_own(&self, action: &evidence::Action) -> bool {
+        self.find_device(action).is_some()
     }
 
+    /// Whether an action with this id is known to belong to this run.
     pub fn owns(&self, action: ActionId) -> bool {
         self.by_action.contains_key(&action)
     }
@@ -376,35 +334,38 @@ impl Schedule {
         self.devices.iter().map(|device| &device.record)
     }
 
-    pub fn counts(&self) -> Counts {
-        Counts {
-            waiting: self.ready.len() + self.later.len(),
+    pub fn counts(&self) -> FleetCounts {
+        FleetCounts {
+            waiting: self.ready.len() + self.delayed.len(),
             open: self.open.len(),
-            away: self.away.len(),
+            away: self.parked.len(),
             settled: self.settled,
-            others: self.others.len(),
+            others: self.foreign_sessions.len(),
         }
     }
 
-    /// Devices that are not over, and how many results they may still bring.
-    pub fn to_come(&self) -> (u64, u64) {
-        let coming = self.devices().filter(|device| !device.is_settled());
-        let results = coming.map(|device| {
-            let steps = device.planned.steps.iter();
-            steps.filter(|step| step.has_result()).count() as u64
-        });
-        results.fold((0, 0), |(devices, all), results| {
-            (devices + 1, all + results)
-        })
+    /// Number of unsettled devices, and of the results they may still
+    /// produce.
+    pub fn remaining_work(&self) -> (u64, u64) {
+        self.devices()
+            .filter(|device| !device.is_settled())
+            .map(|device| {
+                let steps = device.planned.steps.iter();
+                steps.filter(|step| step.has_result()).count() as u64
+            })
+            .fold((0, 0), |(devices, all), results| {
+                (devices + 1, all + results)
+            })
     }
 
-    /// The last sessions of devices that are over.
-    pub fn sessions_over(&self) -> impl Iterator<Item = ActionId> {
-        let over = self.devices().filter(|device| device.is_settled());
-        over.filter_map(|device| device.actions().last())
+    /// The last session of each settled device.
+    pub fn settled_sessions(&self) -> impl Iterator<Item = ActionId> {
+        self.devices()
+            .filter(|device| device.is_settled())
+            .filter_map(|device| device.actions().last())
     }
 
-    /// How many devices have come to each end.
+    /// Number of settled devices by outcome.
     pub fn outcomes(&self) -> BTreeMap<Outcome, u64> {
         let mut outcomes = BTreeMap::new();
         for record in self.devices() {
@@ -415,40 +376,43 @@ impl Schedule {
         outcomes
     }
 
-    /// From when on lists must reach back: before the oldest start that may
-    /// still change, by the service's clock, but for old ones once a list was
-    /// read. `open`: sessions known to be open. `None` before the first list.
-    pub fn look_from(&self, open: impl Iterator<Item = Timestamp>) -> Option<Timestamp> {
-        let starts = self.open.iter().filter_map(|place| {
-            let attempt = self.attempt(*place)?;
-            let known = attempt.listed_before.as_ref().or(attempt.created.as_ref());
-            known.and_then(Time::instant)
+    /// The creation time from which the next list must show sessions, by the
+    /// service's clock: that of the oldest session that may still change. After
+    /// the first list, sessions older than [`LIST_WINDOW`] are left out.
+    ///
+    /// `open` has the creation times of sessions that lists show as open.
+    /// `None` without a list and without a session.
+    pub fn list_since(&self, open: impl Iterator<Item = Timestamp>) -> Option<Timestamp> {
+        let starts = self.open.iter().filter_map(|index| {
+            let attempt = self.current_attempt(*index)?;
+            let earliest = attempt.listed_before.as_ref().or(attempt.created.as_ref());
+            earliest.and_then(Time::instant)
         });
-        let Some(listed_at) = self.listed_at else {
+        let Some(listed_at) = self.last_list_time else {
             return starts.min();
         };
-        let is_young =
-            |start: &Timestamp| between(*start, listed_at).is_none_or(|age| age < LISTED_FOR);
-        let young = starts.chain(open).filter(is_young);
-        young.chain([listed_at]).min()
+        let is_recent =
+            |start: &Timestamp| between(*start, listed_at).is_none_or(|age| age < LIST_WINDOW);
+        let recent = starts.chain(open).filter(is_recent);
+        recent.chain([listed_at]).min()
     }
 }
 
-fn put<T: Ord>(list: &mut BTreeSet<T>, entry: T, is_in: bool) {
-    if is_in {
-        list.insert(entry);
+fn set_member<T: Ord>(set: &mut BTreeSet<T>, entry: T, is_member: bool) {
+    if is_member {
+        set.insert(entry);
     } else {
-        list.remove(&entry);
+        set.remove(&entry);
     }
 }
 
-/// Devices by where they stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    pub waiting: usize,
-    pub open: usize,
-    pub away: usize,
-    pub settled: usize,
-    /// Open sessions of others.
-    pub others: usize,
+fn state_name(state: &DeviceState) -> &'static str {
+    match state {
+        DeviceState::Queued { .. } => "queued",
+        DeviceState::Parked { .. } => "parked",
+        DeviceState::Starting => "starting",
+        DeviceState::InDoubt { .. } => "in doubt",
+        DeviceState::Open { .. } => "open",
+        DeviceState::Settled { outcome, .. } => outcome.as_str(),
+    }
 }

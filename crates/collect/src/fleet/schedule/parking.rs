@@ -1,235 +1,169 @@
-//! Devices that are away, and sessions to be cancelled.
+//! Parks absent devices, and queues them again when they are seen.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::fleet::Machine;
-use crate::fleet::device::Cancelling;
-use crate::fleet::schedule::{DeviceState, Moment, Outcome, Schedule};
+use crate::clock::WallTime;
+use crate::fleet::device::{CancelReason, DeviceState, Outcome};
+use crate::fleet::plan::machine::MachineInfo;
+use crate::fleet::schedule::Schedule;
 use evidence::{ActionId, Time};
 
-/// A session to be cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cancel {
-    pub place: u32,
-    pub action: ActionId,
-    pub why: Cancelling,
-}
-
 /// An open session that its device has not taken up.
-struct Waiting {
-    place: u32,
-    since: Moment,
-    /// From its start to when it was last shown to wait.
-    seen_for: Duration,
+struct PendingSession {
+    /// Index of the device.
+    index: u32,
+    since: WallTime,
+    /// From the start to the last list that showed it as Pending.
+    shown_for: Duration,
     likely_away: bool,
 }
 
 impl Schedule {
-    /// Sessions to be cancelled now. That they are must be in the record
-    /// before the requests leave.
-    pub fn due_to_cancel(&mut self, now: Moment) -> Vec<Cancel> {
-        let mut places = self.overdue();
-        places.extend(self.asked());
-        places
-            .into_iter()
-            .filter_map(|(place, why)| self.cancel_one(place, why, now))
-            .collect()
-    }
-
-    fn cancel_one(&mut self, place: u32, why: Cancelling, now: Moment) -> Option<Cancel> {
-        let again_at = now.after(self.times.again_after);
-        let device = self.device_mut(place)?;
-        if now < device.cancel_again_at {
-            return None;
-        }
-        let attempt = device.record.attempts.last_mut()?;
-        let action = attempt.action?;
-        attempt.cancelling = Some(why);
-        device.cancel_again_at = again_at;
-        self.changed.insert(place);
-        Some(Cancel { place, action, why })
-    }
-
-    /// Sessions a person wants cancelled.
-    fn asked(&self) -> Vec<(u32, Cancelling)> {
-        let open = self.open.iter().copied();
-        open.filter(|place| self.device(*place).is_some_and(|d| d.cancel_asked))
-            .map(|place| (place, Cancelling::Asked))
-            .collect()
-    }
-
-    /// Sessions that wait for their devices too long, or in too great number:
-    /// then those that have waited longest, while later ones were taken up. It
-    /// counts for how long they were seen to wait: whatever happened since the
-    /// last list, an hour without network too, is not known.
-    fn overdue(&self) -> Vec<(u32, Cancelling)> {
-        let Some(park_after) = self.times.park_after else {
+    /// Devices whose sessions have been Pending for too long. If more than
+    /// `parked_max` wait for their devices, those that wait longest are
+    /// included as well, provided that later sessions were taken up meanwhile.
+    ///
+    /// Only the time until the last list counts. Later changes, for example
+    /// during an hour without network, are unknown.
+    pub(super) fn devices_to_park(&self) -> Vec<u32> {
+        let Some(park_after) = self.limits.park_after else {
             return Vec::new();
         };
-        let mut waiting: Vec<Waiting> = self
+        let min_wait = self.limits.queue_time.min(park_after);
+        let mut pending: Vec<PendingSession> = self
             .open
             .iter()
-            .filter_map(|place| self.waiting(*place))
-            .filter(|waiting| waiting.seen_for >= self.times.waits_after.min(park_after))
+            .filter_map(|index| self.pending_session(*index))
+            .filter(|session| session.shown_for >= min_wait)
             .collect();
-        waiting.sort_unstable_by_key(|waiting| (waiting.since, waiting.place));
-        let too_many = waiting.len().saturating_sub(self.times.parked_max);
-        let late = waiting.iter().enumerate().filter(|(n, waiting)| {
-            let is_passed_over = waiting.likely_away || waiting.since < self.taken_up;
-            (*n < too_many && is_passed_over) || waiting.seen_for >= park_after
-        });
-        late.map(|(_, waiting)| (waiting.place, Cancelling::Parked))
+        pending.sort_unstable_by_key(|session| (session.since, session.index));
+        let excess = pending.len().saturating_sub(self.limits.parked_max);
+        pending
+            .iter()
+            .zip(0..)
+            .filter(|(session, n)| {
+                let is_passed_over = session.likely_away || session.since < self.latest_taken_up;
+                (*n < excess && is_passed_over) || session.shown_for >= park_after
+            })
+            .map(|(session, _)| session.index)
             .collect()
     }
 
-    /// Whether a session that was to be cancelled for its device's sake still
-    /// waits, as far as is known: the call may have been held up for long.
-    pub fn still_waits(&self, place: u32, action: ActionId, now: Moment) -> bool {
-        let is_current = self
-            .attempt(place)
-            .is_some_and(|a| a.action == Some(action));
-        let shown = self.device(place).map(|device| device.shown);
-        let is_fresh = shown.is_some_and(|shown| now.since(shown) < self.times.look_every);
-        is_current && is_fresh && self.waiting(place).is_some()
-    }
-
-    /// The session of a device that is away is gone.
-    pub(crate) fn park(&mut self, place: u32, now: Moment) {
-        if self.is_given_up(place, now) {
-            let why = "seen now and then, and took up no session";
-            return self.settle(place, Outcome::Away, why, now);
-        }
-        let last_seen = None;
-        let since = now;
-        self.set(place, DeviceState::Away { since, last_seen });
-    }
-
-    /// A session given up for its device's sake, and over without having run.
-    pub fn is_parked(&self, action: ActionId) -> bool {
-        let device = self.by_action.get(&action).and_then(|p| self.device(*p));
-        let Some(device) = device else {
-            return false;
-        };
-        let mut attempts = device.record.attempts.iter();
-        let parked = Some(Cancelling::Parked);
-        let was_parked = attempts.any(|a| a.action == Some(action) && a.cancelling == parked);
-        let is_last = device.record.actions().last() == Some(action);
-        let is_its_end = matches!(
-            device.record.state,
-            DeviceState::Open { .. } | DeviceState::Settled { .. }
-        );
-        was_parked && !(is_last && is_its_end)
-    }
-
-    /// Counted from its first session: one that is seen but never takes a
-    /// session up must have an end, too.
-    pub(crate) fn is_given_up(&self, place: u32, now: Moment) -> bool {
-        let first = self.device(place).and_then(|d| d.record.attempts.first());
-        first.is_some_and(|first| now.since(first.sent) >= self.times.away_max)
-    }
-
-    /// The service does not let us cancel the session of this device: not
-    /// asked for again, unless a person does.
-    pub fn cancel_refused(&mut self, place: u32) {
-        if let Some(device) = self.device_mut(place) {
-            device.cancel_again_at = Moment(u64::MAX);
-        }
-    }
-
-    fn waiting(&self, place: u32) -> Option<Waiting> {
-        let device = self.device(place)?;
+    fn pending_session(&self, index: u32) -> Option<PendingSession> {
+        let device = self.device(index)?;
         let DeviceState::Open { since } = device.record.state else {
             return None;
         };
-        let waiting = Waiting {
-            place,
+        (device.is_pending && !device.cancel_requested).then(|| PendingSession {
+            index,
             since,
-            seen_for: device.shown.since(since),
+            shown_for: device.last_shown.since(since),
             likely_away: device.likely_away,
-        };
-        (device.is_pending && !device.cancel_asked).then_some(waiting)
+        })
     }
 
-    /// Machine ids of the devices that are parked.
-    pub fn parked(&self) -> Vec<String> {
-        let away = self.away.iter().filter_map(|place| self.device(*place));
-        away.map(|device| device.record.planned.machine_id.clone())
+    /// Whether the session of a device to be parked is still Pending, as far
+    /// as is known: the cancellation may have been delayed by the rate limit.
+    pub fn is_still_pending(&self, index: u32, action: ActionId, now: WallTime) -> bool {
+        let is_recent = self
+            .device(index)
+            .is_some_and(|device| now.since(device.last_shown) < self.limits.recheck_every);
+        is_recent && self.is_current_session(index, action) && self.pending_session(index).is_some()
+    }
+
+    /// Parks a device whose session was cancelled for this purpose.
+    pub(super) fn park(&mut self, index: u32, now: WallTime) {
+        if self.is_away_too_long(index, now) {
+            let detail = "the device was seen but took up no session";
+            return self.settle(index, Outcome::Away, detail, now);
+        }
+        self.set_state(
+            index,
+            DeviceState::Parked {
+                since: now,
+                last_seen: None,
+            },
+        );
+    }
+
+    /// Whether the session was cancelled to park its device, and another
+    /// session follows or has followed. It has no results.
+    pub fn was_parked(&self, action: ActionId) -> bool {
+        let Some(device) = self.device_of(action) else {
+            return false;
+        };
+        let is_parking = device.record.attempts.iter().any(|attempt| {
+            attempt.action == Some(action) && attempt.cancelling == Some(CancelReason::Parked)
+        });
+        let is_last = device.record.actions().last() == Some(action);
+        let is_open_or_settled = matches!(
+            device.record.state,
+            DeviceState::Open { .. } | DeviceState::Settled { .. }
+        );
+        is_parking && !(is_last && is_open_or_settled)
+    }
+
+    /// Whether the first session of a device was started too long ago. Counted
+    /// from the first one, so that a device which is seen but never takes up a
+    /// session is given up as well.
+    pub(super) fn is_away_too_long(&self, index: u32, now: WallTime) -> bool {
+        let first = self.device(index).and_then(|d| d.record.attempts.first());
+        first.is_some_and(|first| now.since(first.sent) >= self.limits.away_max)
+    }
+
+    /// Machine ids of the parked devices.
+    pub fn parked_machines(&self) -> Vec<String> {
+        let parked = self.parked.iter().filter_map(|index| self.device(*index));
+        parked
+            .map(|device| device.record.planned.machine_id.clone())
             .collect()
     }
 
-    /// Machines as the service describes them now: who was seen since it was
-    /// parked is queued again.
-    pub fn saw_machines(&mut self, machines: &[Machine]) {
-        let seen =
-            |machine: &Machine| Some((machine.id.to_ascii_lowercase(), machine.last_seen.clone()?));
-        let seen: HashMap<String, Time> = machines.iter().filter_map(seen).collect();
-        let away: Vec<u32> = self.away.iter().copied().collect();
-        for place in away {
-            let id = self.device(place).map(|d| &d.record.planned.machine_id);
-            let seen = id.and_then(|id| seen.get(&id.to_ascii_lowercase()));
-            if let Some(seen) = seen.cloned() {
-                self.saw_parked(place, seen);
+    /// Event: machines were observed. Parked devices that were seen since they
+    /// were parked are queued again.
+    pub fn observe_machines(&mut self, machines: &[MachineInfo]) {
+        let last_seen: HashMap<String, &Time> = machines
+            .iter()
+            .filter_map(|machine| {
+                Some((machine.id.to_ascii_lowercase(), machine.last_seen.as_ref()?))
+            })
+            .collect();
+        let parked: Vec<u32> = self.parked.iter().copied().collect();
+        for index in parked {
+            let device = self.device(index);
+            let id = device.map(|d| d.record.planned.machine_id.to_ascii_lowercase());
+            if let Some(seen) = id.and_then(|id| last_seen.get(&id)) {
+                self.observe_parked(index, seen);
             }
         }
     }
 
-    fn saw_parked(&mut self, place: u32, seen: Time) {
-        let created = self.attempt(place).and_then(|a| a.created.clone());
-        let state = self.device(place).map(|d| d.record.state.clone());
-        let Some(DeviceState::Away { since, last_seen }) = state else {
+    fn observe_parked(&mut self, index: u32, seen: &Time) {
+        let Some(device) = self.device_mut(index) else {
             return;
         };
-        // The first look tells what "moved" will be measured by, unless the
-        // device was seen after its session had been queued.
-        let before = last_seen.as_ref().or(created.as_ref());
-        let before = before.and_then(Time::instant);
+        let DeviceState::Parked { since, last_seen } = &device.record.state else {
+            return;
+        };
+        // The first observation is the one to compare with, unless the device
+        // was seen after its session had been created.
+        let created = device
+            .record
+            .attempts
+            .last()
+            .and_then(|a| a.created.as_ref());
+        let before = last_seen.as_ref().or(created).and_then(Time::instant);
         let is_later = before.zip(seen.instant()).is_some_and(|(b, s)| s > b);
+        let (since, is_first) = (*since, last_seen.is_none());
         if is_later {
-            if let Some(device) = self.device_mut(place) {
-                // Seen, and yet it took up no session: behind the others.
-                device.likely_away = device.record.attempts.len() > 1;
-            }
-            self.wait(place, None, None);
-        } else if last_seen.is_none() {
-            let last_seen = Some(seen);
-            self.set(place, DeviceState::Away { since, last_seen });
+            // If it was seen but took up no session before, it is started
+            // after the other devices.
+            device.likely_away = device.record.attempts.len() > 1;
+            self.queue(index, None, None);
+        } else if is_first {
+            let last_seen = Some(seen.clone());
+            self.set_state(index, DeviceState::Parked { since, last_seen });
         }
-    }
-
-    /// A person wants one device left out.
-    pub fn cancel_device(&mut self, place: u32, now: Moment) {
-        let Some(device) = self.device_mut(place) else {
-            return;
-        };
-        device.cancel_asked = true;
-        device.cancel_again_at = Moment::default();
-        if device.record.is_open() {
-            if let Some(attempt) = device.record.attempts.last_mut() {
-                attempt.cancelling = Some(Cancelling::Asked);
-            }
-            self.changed.insert(place);
-            return;
-        }
-        if !device.record.is_settled() {
-            self.settle(place, Outcome::Cancelled, "before it was started", now);
-        }
-    }
-
-    /// A person wants it all to end.
-    pub fn cancel_all(&mut self, now: Moment) {
-        self.is_cancelled = true;
-        for place in (1..).take(self.devices.len()) {
-            self.cancel_device(place, now);
-        }
-    }
-
-    /// Places of the devices a person names.
-    pub fn places_of(&self, name: &str) -> Vec<u32> {
-        let named = |place: &u32| {
-            self.device(*place)
-                .is_some_and(|device| device.record.planned.is_called(name))
-        };
-        (1..).take(self.devices.len()).filter(named).collect()
     }
 }

@@ -1,7 +1,9 @@
-//! A service and a driver in simulated time: the judge of the schedule. The
-//! service counts starts by its own window, sessions by its own list, and how
-//! often each device was worked on; it loses answers, holds back, fails, hides
-//! fresh actions and has devices that are away.
+//! Simulation of the service and of the runner, second by second, to test the
+//! schedule.
+//!
+//! The simulated service counts starts and sessions itself and panics if a
+//! limit is exceeded or a device is run twice. It loses responses, throttles,
+//! hides new actions, ignores cancellations and has absent devices.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,23 +12,23 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::ApiCall;
-use crate::clock::{Clock, Moment};
-use crate::fleet::plan::lower_bound::{Bound, Needs, SESSIONS_MAX};
+use crate::clock::{Clock, WallTime};
+use crate::fleet::plan::lower_bound::{LowerBound, SESSIONS_MAX, Workload};
 use crate::fleet::record::{RunState, to_value};
-use crate::fleet::schedule::{Answer, DeviceState, FleetRules, Outcome, Schedule, Start};
-use crate::fleet::{FleetPlan, Machine, PlannedDevice, RunId, Step};
-use crate::service::call_log::{Ledger, Logged};
-use crate::service::rate_limit::{Pace, earliest};
+use crate::fleet::schedule::{DeviceState, Outcome, Schedule, SessionStart, StartResponse};
+use crate::fleet::{FleetPlan, FleetRules, MachineInfo, PlannedDevice, RunId, SessionStep};
+use crate::service::call_log::{CallHistory, LoggedCall};
+use crate::service::rate_limit::{CallTiming, earliest};
 use evidence::{Action, ActionId, Time};
 
 /// Seconds between lists.
 const LIST_EVERY: u64 = 10;
 const BEGIN: u64 = 1_770_000_000;
 
-/// Small and repeatable.
-pub struct Random(u64);
+/// A small pseudo-random generator with a seed.
+pub struct XorShift(u64);
 
-impl Random {
+impl XorShift {
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
@@ -43,36 +45,38 @@ impl Random {
     }
 }
 
-/// How a device behaves.
+/// Behavior of a device.
 #[derive(Clone, Copy, Debug)]
-pub struct Nature {
-    /// Cannot be reached in these seconds of the run.
+pub struct DeviceBehavior {
+    /// The seconds of the run in which it is away: from, to.
     pub away: (u64, u64),
-    pub looks_away: bool,
+    pub likely_away: bool,
     pub fails: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// Percent of starts whose answer is lost; half of them never arrived.
+pub struct ServiceFaults {
+    /// Percent of starts whose response is lost; half of these starts never
+    /// reach the service.
     pub lost: u64,
-    /// Percent of starts refused with 429 for no reason of ours.
+    /// Percent of starts throttled (429) although below the limits.
     pub throttled: u64,
-    /// Seconds a fresh action stays invisible, at most.
+    /// Longest time that a new action is missing from lists, in seconds.
     pub invisible: u64,
-    /// Percent of entries a list leaves out.
-    pub left_out: u64,
+    /// Percent of entries that a list omits.
+    pub omitted: u64,
     /// Percent of cancellations without effect.
-    pub deaf: u64,
-    /// Sessions of others: listed ones and hidden ones.
-    pub others: (u64, u64),
-    /// Chance in ten thousand, each second, that the process is killed.
+    pub ignored_cancels: u64,
+    /// Foreign sessions: listed and unlisted.
+    pub foreign: (u64, u64),
+    /// Chance of a kill of the process in each second, in 1/10,000.
     pub kills: u64,
-    /// Percent of starts at which it is killed between intention and request.
+    /// Percent of starts at which the process is killed after recording the
+    /// start intent and before sending the request.
     pub kills_at_start: u64,
 }
 
-struct Session {
+struct SimulatedSession {
     id: ActionId,
     device: usize,
     comment: String,
@@ -83,88 +87,92 @@ struct Session {
     status: &'static str,
 }
 
-pub struct World {
-    pub natures: Vec<Nature>,
-    pub faults: Faults,
-    random: Random,
+pub struct Simulation {
+    pub behaviors: Vec<DeviceBehavior>,
+    pub faults: ServiceFaults,
+    random: XorShift,
     now: u64,
-    sessions: Vec<Session>,
-    /// Sessions before this one are over and were so for long.
-    settled_before: usize,
+    sessions: Vec<SimulatedSession>,
+    /// Earlier sessions are closed and too old to be listed.
+    first_listed: usize,
     open_on: BTreeMap<usize, usize>,
     starts: Vec<u64>,
-    /// How often each device's commands were begun.
-    pub worked: Vec<u32>,
-    pub most_sessions: usize,
+    /// Number of sessions that each device has taken up.
+    pub runs: Vec<u32>,
+    pub max_sessions: usize,
     marks: std::collections::HashSet<String>,
     pub session_seconds: u64,
-    // the driver
+    // State of the simulated runner.
     schedule: Schedule,
-    notes: BTreeMap<u32, Value>,
-    ledger: Ledger,
-    answers: Vec<(u64, u32, u64, Answer)>,
+    record: BTreeMap<u32, Value>,
+    ledger: CallHistory,
+    /// Responses on their way: arrival, device, call, response.
+    responses: Vec<(u64, u32, u64, StartResponse)>,
     next_id: u64,
     pub kills: u32,
-    /// Starts that a person decided to send again.
+    /// Starts in doubt that were ordered again.
     pub reposted: u32,
     pub done_at: Vec<u64>,
     pub notices: Vec<String>,
 }
 
-fn at(second: u64) -> Moment {
-    Moment((BEGIN + second) * 1_000_000)
+fn at(second: u64) -> WallTime {
+    WallTime((BEGIN + second) * 1_000_000)
 }
 
 fn stamp(second: u64) -> Timestamp {
     Timestamp::from_second((BEGIN + second) as i64).unwrap()
 }
 
-fn plan(natures: &[Nature]) -> FleetPlan {
-    let devices = natures.iter().enumerate().map(|(n, nature)| PlannedDevice {
-        machine_id: format!("{n:040x}"),
-        name: format!("ws-{n}.contoso.example"),
-        steps: vec![Step::Get {
-            path: "C:\\a".into(),
-        }],
-        likely_away: nature.looks_away,
-        last_seen: None,
-    });
+fn plan(behaviors: &[DeviceBehavior]) -> FleetPlan {
+    let devices = behaviors
+        .iter()
+        .enumerate()
+        .map(|(n, behavior)| PlannedDevice {
+            machine_id: format!("{n:040x}"),
+            name: format!("ws-{n}.contoso.example"),
+            steps: vec![SessionStep::Get {
+                path: "C:\\a".into(),
+            }],
+            likely_away: behavior.likely_away,
+            last_seen: None,
+        });
     FleetPlan {
         id: RunId::from_bytes([7; 8]),
         comment: "CASE-42".into(),
         devices: devices.collect(),
-        bound: Bound::of(Needs::default()),
+        bound: LowerBound::new(Workload::default()),
         warnings: Vec::new(),
     }
 }
 
-impl World {
-    pub fn new(seed: u64, natures: Vec<Nature>, faults: Faults) -> Self {
+impl Simulation {
+    pub fn new(seed: u64, behaviors: Vec<DeviceBehavior>, faults: ServiceFaults) -> Self {
         let rules = FleetRules {
             away_max: Duration::from_secs(4 * 3_600),
             ..FleetRules::default()
         };
         let created = Time::from_instant(stamp(0));
-        let state = RunState::new(plan(&natures), rules, "host".into(), created);
+        let state = RunState::new(plan(&behaviors), rules, "host".into(), created);
         let clock = Clock::new(1.0);
         Self {
-            notes: state.notes().into_iter().collect(),
+            record: state.entries().into_iter().collect(),
             schedule: Schedule::new(&state.run, state.devices, clock, at(0)),
-            worked: vec![0; natures.len()],
-            done_at: vec![0; natures.len()],
-            natures,
+            runs: vec![0; behaviors.len()],
+            done_at: vec![0; behaviors.len()],
+            behaviors,
             faults,
-            random: Random::new(seed),
+            random: XorShift::new(seed),
             now: 0,
             sessions: Vec::new(),
-            settled_before: 0,
+            first_listed: 0,
             open_on: BTreeMap::new(),
             starts: Vec::new(),
-            most_sessions: 0,
+            max_sessions: 0,
             marks: Default::default(),
             session_seconds: 0,
-            ledger: Ledger::default(),
-            answers: Vec::new(),
+            ledger: CallHistory::default(),
+            responses: Vec::new(),
             next_id: 1,
             kills: 0,
             reposted: 0,
@@ -172,92 +180,93 @@ impl World {
         }
     }
 
-    /// Plays until the run is over; returns its seconds.
-    pub fn play(&mut self, most_seconds: u64) -> u64 {
+    /// Runs until every device is settled; returns the number of seconds.
+    pub fn run(&mut self, max_seconds: u64) -> u64 {
         loop {
             while !self.schedule.is_over() {
-                assert!(self.now < most_seconds, "{:?}", self.schedule.counts());
-                self.second();
+                assert!(self.now < max_seconds, "{:?}", self.schedule.counts());
+                self.run_second();
                 self.now += 1;
             }
-            if !self.decide() {
+            if !self.order_repost() {
                 return self.now;
             }
         }
     }
 
-    /// A person goes on with the run and has what is unresolved started
-    /// again. Nothing may be unresolved that ever reached the service.
-    fn decide(&mut self) -> bool {
-        let unresolved: Vec<usize> = self
+    /// Resumes the run and orders that devices in doubt are started again.
+    /// Returns whether there were any. A start that reached the service must not
+    /// be in doubt.
+    fn order_repost(&mut self) -> bool {
+        let in_doubt: Vec<usize> = self
             .schedule
             .devices()
             .enumerate()
-            .filter(|(_, record)| record.is_unresolved())
+            .filter(|(_, record)| record.is_settled_in_doubt())
             .map(|(n, _)| n)
             .collect();
-        for device in &unresolved {
+        for device in &in_doubt {
             let mut sessions = self.sessions.iter();
             assert!(
                 !sessions.any(|s| s.device == *device && s.status != "Cancelled"),
                 "device {device} has a session that was not found"
             );
         }
-        if unresolved.is_empty() {
+        if in_doubt.is_empty() {
             return false;
         }
-        self.reposted += unresolved.len() as u32;
+        self.reposted += in_doubt.len() as u32;
         self.restart();
-        assert_eq!(self.schedule.repost_lost(), unresolved.len());
+        assert_eq!(self.schedule.order_repost(), in_doubt.len());
         true
     }
 
-    fn second(&mut self) {
-        self.sessions_go_on();
-        self.deliver();
+    fn run_second(&mut self) {
+        self.advance_sessions();
+        self.deliver_responses();
         if self.random.below(10_000) < self.faults.kills {
             self.kill();
         }
         if self.now.is_multiple_of(LIST_EVERY) {
             self.list();
             self.cancel();
-            self.look_for_lost();
+            self.run_reconcile_queries();
         }
         if self.now.is_multiple_of(60) {
-            self.look_at_machines();
+            self.check_parked_machines();
         }
         self.start();
-        self.note();
+        self.record_changes();
     }
 
-    /// Forgets all but the record and the call log.
+    /// Loses everything except the record and the call history.
     fn kill(&mut self) {
         self.kills += 1;
         self.restart();
     }
 
     fn restart(&mut self) {
-        self.answers.clear();
-        let state = RunState::read(self.notes.clone().into_iter().collect()).unwrap();
+        self.responses.clear();
+        let state = RunState::from_entries(self.record.clone().into_iter().collect()).unwrap();
         self.schedule = Schedule::new(&state.run, state.devices, Clock::new(1.0), at(self.now));
     }
 
-    fn note(&mut self) {
-        for (place, record) in self.schedule.take_changed() {
+    fn record_changes(&mut self) {
+        for (index, record) in self.schedule.take_changed() {
             if record.is_settled() {
-                self.done_at[place as usize - 1] = self.now;
+                self.done_at[index as usize - 1] = self.now;
             }
-            self.notes.insert(place, to_value(&record));
+            self.record.insert(index, to_value(&record));
         }
         self.notices.extend(self.schedule.take_notices());
     }
 
     fn is_away(&self, device: usize) -> bool {
-        let (from, to) = self.natures[device].away;
+        let (from, to) = self.behaviors[device].away;
         (from..to).contains(&self.now)
     }
 
-    fn sessions_go_on(&mut self) {
+    fn advance_sessions(&mut self) {
         let open: Vec<(usize, usize)> = self.open_on.iter().map(|(d, s)| (*d, *s)).collect();
         for (device, n) in open {
             let away = self.is_away(device);
@@ -269,17 +278,14 @@ impl World {
                 Some(begins) if session.status == "Pending" && now >= begins && !away => {
                     session.status = "InProgress";
                     session.ends = now + work;
-                    self.worked[device] += 1;
-                    assert_eq!(
-                        self.worked[device], 1,
-                        "device {device} was worked on twice"
-                    );
+                    self.runs[device] += 1;
+                    assert_eq!(self.runs[device], 1, "device {device} was run twice");
                 }
                 _ => {}
             }
             let session = &mut self.sessions[n];
             if session.status == "InProgress" && now >= session.ends {
-                session.status = if self.natures[device].fails {
+                session.status = if self.behaviors[device].fails {
                     "Failed"
                 } else {
                     "Succeeded"
@@ -290,14 +296,14 @@ impl World {
         }
     }
 
-    fn hidden(&self) -> usize {
-        // Others come and go.
+    fn unlisted_foreign(&self) -> usize {
+        // Foreign sessions open and close.
         let swing = self.now / 600 % 3;
-        (self.faults.others.1 * swing / 2) as usize
+        (self.faults.foreign.1 * swing / 2) as usize
     }
 
     fn start(&mut self) {
-        let pace = Pace {
+        let pace = CallTiming {
             clock: Clock::new(1.0),
             call_timeout: Duration::from_secs(120),
         };
@@ -306,7 +312,7 @@ impl World {
             let Some(start) = self.schedule.next_start(now) else {
                 return;
             };
-            self.note();
+            self.record_changes();
             if self.random.percent(self.faults.kills_at_start) {
                 return self.kill();
             }
@@ -314,50 +320,50 @@ impl World {
             self.ledger
                 .calls
                 .retain(|c| now.since(c.sent) < Duration::from_secs(400));
-            self.ledger.calls.push(Logged {
+            self.ledger.calls.push(LoggedCall {
                 id: self.next_id,
                 call: ApiCall::Run,
                 sent: now,
                 answered: None,
             });
-            self.post(&start, self.next_id);
+            self.receive_start(&start, self.next_id);
         }
     }
 
-    /// The service's side of a start.
-    fn post(&mut self, start: &Start, call: u64) {
+    /// The service receives a start.
+    fn receive_start(&mut self, start: &SessionStart, call: u64) {
         let late = 1 + self.random.below(3);
-        let answer = |world: &mut Self, late: u64, answer: Answer| {
-            world
-                .answers
-                .push((world.now + late, start.place, call, answer));
+        let respond = |simulation: &mut Self, late: u64, response: StartResponse| {
+            simulation
+                .responses
+                .push((simulation.now + late, start.index, call, response));
         };
         let is_lost = self.random.percent(self.faults.lost);
         if is_lost && self.random.percent(50) {
-            return answer(self, 120, Answer::Lost);
+            return respond(self, 120, StartResponse::Missing);
         }
         self.starts.retain(|sent| self.now - sent < 60);
         self.starts.push(self.now);
         assert!(self.starts.len() <= 10, "more than 10 starts a minute");
         let comment = start.body["Comment"].as_str().unwrap().to_string();
-        let device = start.place as usize - 1;
-        let others = self.faults.others.0 as usize + self.hidden();
+        let device = start.index as usize - 1;
+        let others = self.faults.foreign.0 as usize + self.unlisted_foreign();
         if self.random.percent(self.faults.throttled) || self.open_on.len() + others >= SESSIONS_MAX
         {
-            return answer(self, late, Answer::Throttled);
+            return respond(self, late, StartResponse::Throttled);
         }
         if self.open_on.contains_key(&device) {
-            return answer(self, late, Answer::Busy);
+            return respond(self, late, StartResponse::DeviceBusy);
         }
         assert!(
             self.marks.insert(comment.clone()),
-            "{comment} was posted twice"
+            "{comment} was started twice"
         );
         let mut id = [0; 16];
         id[..8].copy_from_slice(&call.to_be_bytes());
         let visible = self.now + self.random.below(self.faults.invisible + 1);
         self.open_on.insert(device, self.sessions.len());
-        self.sessions.push(Session {
+        self.sessions.push(SimulatedSession {
             id: ActionId::from_bytes(id),
             device,
             comment,
@@ -367,26 +373,27 @@ impl World {
             ends: 0,
             status: "Pending",
         });
-        self.most_sessions = self.most_sessions.max(self.open_on.len());
+        self.max_sessions = self.max_sessions.max(self.open_on.len());
         if is_lost {
-            return answer(self, 120, Answer::Lost);
+            return respond(self, 120, StartResponse::Missing);
         }
         let action = self.action(self.sessions.len() - 1);
-        answer(self, late, Answer::Created(Box::new(action)));
+        respond(self, late, StartResponse::Created(Box::new(action)));
     }
 
-    fn deliver(&mut self) {
+    fn deliver_responses(&mut self) {
         let now = self.now;
-        let (due, later) = std::mem::take(&mut self.answers)
+        let (due, later) = std::mem::take(&mut self.responses)
             .into_iter()
             .partition(|(when, ..)| *when <= now);
-        self.answers = later;
-        let due: Vec<(u64, u32, u64, Answer)> = due;
-        for (_, place, call, answer) in due {
+        self.responses = later;
+        let due: Vec<(u64, u32, u64, StartResponse)> = due;
+        for (_, index, call, response) in due {
             if let Some(logged) = self.ledger.calls.iter_mut().find(|c| c.id == call) {
                 logged.answered = Some(at(now));
             }
-            self.schedule.answered(place, answer, at(now));
+            self.schedule
+                .handle_start_response(index, response, at(now));
         }
     }
 
@@ -411,42 +418,42 @@ impl World {
     fn list(&mut self) {
         let from = self
             .schedule
-            .look_from(std::iter::empty())
+            .list_since(std::iter::empty())
             .map_or(0, |from| {
                 (from.as_second() - BEGIN as i64 - 600).max(0) as u64
             });
         while self
             .sessions
-            .get(self.settled_before)
+            .get(self.first_listed)
             .is_some_and(|s| s.created < from && !self.open_on.contains_key(&s.device))
         {
-            self.settled_before += 1;
+            self.first_listed += 1;
         }
-        for n in self.settled_before..self.sessions.len() {
+        for n in self.first_listed..self.sessions.len() {
             let session = &self.sessions[n];
             let is_open = self.open_on.get(&session.device) == Some(&n);
             let is_listed = session.visible <= self.now && (session.created >= from || is_open);
-            if is_listed && !self.random.percent(self.faults.left_out) {
+            if is_listed && !self.random.percent(self.faults.omitted) {
                 let action = self.action(n);
-                self.schedule.saw(&action, at(self.now));
+                self.schedule.observe_action(&action, at(self.now));
             }
         }
-        for other in 0..self.faults.others.0 {
+        for other in 0..self.faults.foreign.0 {
             let action = Action::from_value(&json!({"id": format!("{other:032x}"),
                 "type": "LiveResponse", "status": "InProgress", "machineId": "other"}));
-            self.schedule.saw(&action.unwrap(), at(self.now));
+            self.schedule.observe_action(&action.unwrap(), at(self.now));
         }
         self.schedule
-            .listed(Some(stamp(self.now)), at(self.now), at(self.now));
-        self.note();
+            .complete_list(Some(stamp(self.now)), at(self.now), at(self.now));
+        self.record_changes();
     }
 
-    /// The machine's own list, of which paging hides nothing; what is fresh
-    /// stays invisible there, too.
-    fn look_for_lost(&mut self) {
-        for look in self.schedule.due_to_look(at(self.now)) {
-            let device = look.place as usize - 1;
-            let from = look.from.map_or(0, |from| {
+    /// Lists single machines. No entry is omitted, but new actions are missing
+    /// from these lists too.
+    fn run_reconcile_queries(&mut self) {
+        for query in self.schedule.due_reconcile_queries(at(self.now)) {
+            let device = query.index as usize - 1;
+            let from = query.created_since.map_or(0, |from| {
                 (from.as_second() - BEGIN as i64 - 600).max(0) as u64
             });
             for n in 0..self.sessions.len() {
@@ -454,19 +461,20 @@ impl World {
                 let is_listed = session.visible <= self.now && session.created >= from;
                 if session.device == device && is_listed {
                     let action = self.action(n);
-                    self.schedule.saw(&action, at(self.now));
+                    self.schedule.observe_action(&action, at(self.now));
                 }
             }
             let now = at(self.now);
-            self.schedule.looked(look.place, now, now);
+            self.schedule
+                .complete_reconcile_query(query.index, now, now);
         }
     }
 
     fn cancel(&mut self) {
-        let due = self.schedule.due_to_cancel(at(self.now));
-        self.note();
+        let due = self.schedule.due_cancellations(at(self.now));
+        self.record_changes();
         for cancel in due {
-            let deaf = self.random.percent(self.faults.deaf);
+            let is_ignored = self.random.percent(self.faults.ignored_cancels);
             let found = self
                 .sessions
                 .iter_mut()
@@ -474,7 +482,7 @@ impl World {
                 .find(|s| s.id == cancel.action);
             if let Some(session) = found
                 && session.status == "Pending"
-                && !deaf
+                && !is_ignored
             {
                 session.status = "Cancelled";
                 let device = session.device;
@@ -483,30 +491,30 @@ impl World {
         }
     }
 
-    fn look_at_machines(&mut self) {
-        let machines: Vec<Machine> = self
+    fn check_parked_machines(&mut self) {
+        let machines: Vec<MachineInfo> = self
             .schedule
-            .parked()
+            .parked_machines()
             .iter()
             .filter_map(|id| {
                 let device = usize::from_str_radix(id, 16).ok()?;
-                let (from, _) = self.natures[device].away;
+                let (from, _) = self.behaviors[device].away;
                 let seen = if self.is_away(device) { from } else { self.now };
-                // No machine was seen before the run and never since.
+                // A machine that is away was last seen when it went away.
                 let seen = stamp(seen).to_string();
-                Machine::from_value(&json!({"id": id, "lastSeen": seen}))
+                MachineInfo::from_value(&json!({"id": id, "lastSeen": seen}))
             })
             .collect();
-        self.schedule.saw_machines(&machines);
+        self.schedule.observe_machines(&machines);
     }
 
-    /// Every device came to the end its nature has for it.
-    pub fn assert_ends(&self) {
+    /// Asserts that every device has the outcome of its behavior.
+    pub fn assert_outcomes(&self) {
         for (n, record) in self.schedule.devices().enumerate() {
-            let nature = self.natures[n];
-            let expected = if nature.away.1 == u64::MAX {
+            let behavior = self.behaviors[n];
+            let expected = if behavior.away.1 == u64::MAX {
                 Outcome::Away
-            } else if nature.fails {
+            } else if behavior.fails {
                 Outcome::Failed
             } else {
                 Outcome::Done
@@ -515,19 +523,21 @@ impl World {
                 panic!("device {n} is not settled");
             };
             assert_eq!(outcome, expected, "device {n}: {record:?}");
-            let worked = u32::from(expected != Outcome::Away);
-            assert_eq!(self.worked[n], worked, "device {n}");
+            let runs = u32::from(expected != Outcome::Away);
+            assert_eq!(self.runs[n], runs, "device {n}");
         }
-        assert!(self.most_sessions <= SESSIONS_MAX);
+        assert!(self.max_sessions <= SESSIONS_MAX);
     }
 
-    /// The least seconds the starts and sessions there were could take.
-    pub fn bound(&self, starts: u64) -> u64 {
-        let needs = Needs {
+    /// Lower bound of the duration of the starts and sessions of this run.
+    ///
+    /// **Units**: seconds.
+    pub fn lower_bound(&self, starts: u64) -> u64 {
+        let needs = Workload {
             starts,
             links: starts,
             session_time: Duration::from_secs(self.session_seconds),
         };
-        Bound::of(needs).longest().as_secs()
+        LowerBound::new(needs).longest().as_secs()
     }
 }

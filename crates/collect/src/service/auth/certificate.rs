@@ -1,36 +1,55 @@
-//! Signing in with a certificate: a JWT that says who we are, signed with its
-//! key.
+//! Client assertions: a JWT that identifies the application, signed with the
+//! key of its certificate (RS256, certificate thumbprint in `x5t`).
 //!
-//! **Source**: the identity platform's page on certificate credentials.
+//! **Source**: the page of the identity platform on certificate credentials.
 
 use std::path::Path;
+use std::sync::Once;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, KeyUtils};
+use jsonwebtoken::errors::{Error as JwtError, ErrorKind};
+use jsonwebtoken::signature::{Error as SignatureError, Signer};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::json;
+use serde::Serialize;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
-use crate::clock::Moment;
-use crate::{CollectError, Secret};
+use crate::clock::WallTime;
+use crate::error::CollectError;
+use crate::service::auth::secret::Secret;
 
 pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// The service takes at most a day; an assertion is used at once.
-const LIVES: Duration = Duration::from_secs(600);
+/// Lifetime of an assertion, which is used at once. The service accepts up to
+/// a day.
+const LIFETIME: Duration = Duration::from_secs(600);
 
-/// What the token endpoint is told, signed.
+#[derive(Serialize)]
+struct AssertionClaims<'a> {
+    aud: &'a str,
+    iss: &'a str,
+    sub: &'a str,
+    jti: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+}
+
+/// Creates an assertion for the token endpoint.
 ///
-/// **Errors**: where the file holds no certificate and RSA key; they show
-/// nothing of the key.
-pub(crate) fn assertion(
+/// **Errors**: the file contains no X.509 certificate or no RSA key. The
+/// message shows no part of the key.
+pub(crate) fn client_assertion(
     path: &Path,
     client_id: &str,
     endpoint: &str,
-    now: Moment,
+    now: WallTime,
 ) -> Result<Secret, CollectError> {
     let refuse = |why: &str| CollectError::Certificate {
         path: path.to_path_buf(),
@@ -39,98 +58,161 @@ pub(crate) fn assertion(
     let pem = Secret::from_file(path)?;
     let pem = pem.expose().as_bytes();
     let certificate = CertificateDer::from_pem_slice(pem)
-        .map_err(|_| refuse("it holds no certificate in PEM"))?;
+        .map_err(|_| refuse("the file contains no PEM certificate"))?;
+    Certificate::from_der(&certificate).map_err(|_| refuse("invalid X.509 certificate"))?;
     let key = read_key(pem).ok_or_else(|| {
-        refuse("it holds no RSA key in PEM (unencrypted, PKCS#8 or PKCS#1, 2,048 bits or more)")
+        refuse("the file contains no usable RSA key (PEM, unencrypted, PKCS#8 or PKCS#1, 2,048 bits or more)")
     })?;
-    let random = SystemRandom::new();
     let mut id = [0; 16];
-    random
-        .fill(&mut id)
-        .map_err(|_| refuse("the system gives no randomness"))?;
-    let thumbprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, &certificate);
-    let header = json!({"alg": "RS256", "typ": "JWT", "x5t": BASE64.encode(thumbprint)});
-    let begins = now.timestamp().as_second();
-    let claims = json!({
-        "aud": endpoint, "iss": client_id, "sub": client_id, "jti": BASE64.encode(id),
-        "iat": begins, "nbf": begins, "exp": begins + LIVES.as_secs() as i64,
-    });
-    let signed = format!(
-        "{}.{}",
-        BASE64.encode(header.to_string()),
-        BASE64.encode(claims.to_string())
-    );
-    let mut signature = vec![0; key.public().modulus_len()];
-    key.sign(
-        &RSA_PKCS1_SHA256,
-        &random,
-        signed.as_bytes(),
-        &mut signature,
-    )
-    .map_err(|_| refuse("its key does not sign"))?;
-    Ok(Secret::new(format!(
-        "{signed}.{}",
-        BASE64.encode(signature)
-    )))
+    getrandom::fill(&mut id).map_err(|_| refuse("the system provides no randomness"))?;
+    let header = Header {
+        x5t: Some(thumbprint(&certificate)),
+        ..Header::new(Algorithm::RS256)
+    };
+    let begin = now.timestamp().as_second();
+    let claims = AssertionClaims {
+        aud: endpoint,
+        iss: client_id,
+        sub: client_id,
+        jti: BASE64URL_NOPAD.encode(&id),
+        iat: begin,
+        nbf: begin,
+        exp: begin + LIFETIME.as_secs() as i64,
+    };
+    install_signer();
+    jsonwebtoken::encode(&header, &claims, &key)
+        .map(Secret::new)
+        .map_err(|_| refuse("the key could not sign"))
 }
 
-fn read_key(pem: &[u8]) -> Option<RsaKeyPair> {
-    match PrivateKeyDer::from_pem_slice(pem).ok()? {
-        PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).ok(),
-        PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()).ok(),
-        _ => None,
+/// SHA-1 of the certificate, as `x5t` requires it.
+fn thumbprint(certificate: &CertificateDer<'_>) -> String {
+    let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
+    BASE64URL_NOPAD.encode(sha1.as_ref())
+}
+
+fn read_key(pem: &[u8]) -> Option<EncodingKey> {
+    let der = PrivateKeyDer::from_pem_slice(pem).ok()?;
+    let der = match &der {
+        PrivateKeyDer::Pkcs8(key) => key.secret_pkcs8_der(),
+        PrivateKeyDer::Pkcs1(key) => key.secret_pkcs1_der(),
+        _ => return None,
+    };
+    parse_rsa_key(der).map(|_| EncodingKey::from_rsa_der(der))
+}
+
+fn parse_rsa_key(der: &[u8]) -> Option<RsaKeyPair> {
+    RsaKeyPair::from_pkcs8(der)
+        .or_else(|_| RsaKeyPair::from_der(der))
+        .ok()
+}
+
+/// Signs with RS256, by the cryptography that TLS uses.
+struct RingSigner(RsaKeyPair);
+
+impl Signer<Vec<u8>> for RingSigner {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
+        let mut signature = vec![0; self.0.public().modulus_len()];
+        self.0
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                message,
+                &mut signature,
+            )
+            .map_err(|_| SignatureError::new())?;
+        Ok(signature)
     }
+}
+
+impl JwtSigner for RingSigner {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::RS256
+    }
+}
+
+fn ring_signer(_: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, JwtError> {
+    match parse_rsa_key(key.as_bytes()) {
+        Some(key) => Ok(Box::new(RingSigner(key))),
+        None => Err(ErrorKind::InvalidKeyFormat.into()),
+    }
+}
+
+/// Makes ring the cryptography of `jsonwebtoken`, which has none of its own in
+/// this build. Tokens are never verified here.
+fn install_signer() {
+    static PROVIDER: CryptoProvider = CryptoProvider {
+        signer_factory: ring_signer,
+        verifier_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
+        key_utils: KeyUtils::new_unimplemented(),
+    };
+    static ONCE: Once = Once::new();
+    // Fails only if the process has installed a provider before.
+    ONCE.call_once(|| {
+        let _ = PROVIDER.install_default();
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    use serde_json::Value;
 
     use super::*;
 
-    /// Made for this test, known to nobody else.
+    /// Generated for tests and used nowhere else.
     const PEM: &str = include_str!("../../../../../tests/support/certificate.pem");
 
-    fn written(text: &str) -> tempfile::NamedTempFile {
+    fn file_with(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         file
     }
 
-    #[test]
-    fn an_assertion_is_signed_by_the_certificates_key() {
-        let file = written(PEM);
-        let endpoint = "https://login.example/t/oauth2/v2.0/token";
-        let now = Moment(1_770_000_000_000_000);
-        let token = assertion(file.path(), "client", endpoint, now).unwrap();
-        let (signed, signature) = token.expose().rsplit_once('.').unwrap();
-        let key = read_key(PEM.as_bytes()).unwrap();
-        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public().as_ref())
-            .verify(signed.as_bytes(), &BASE64.decode(signature).unwrap())
-            .unwrap();
-        let part = |n: usize| -> serde_json::Value {
-            let text = signed.split('.').nth(n).unwrap();
-            serde_json::from_slice(&BASE64.decode(text).unwrap()).unwrap()
-        };
-        assert_eq!(part(0)["alg"], "RS256");
-        assert_eq!(part(0)["x5t"].as_str().unwrap().len(), 27);
-        let claims = part(1);
-        assert_eq!(claims["aud"], endpoint);
-        assert_eq!(
-            (&claims["iss"], &claims["sub"]),
-            (&"client".into(), &"client".into())
-        );
-        assert_eq!(
-            claims["exp"].as_i64().unwrap() - claims["nbf"].as_i64().unwrap(),
-            600
-        );
+    fn decode_json(base64: &str) -> Value {
+        serde_json::from_slice(&BASE64URL_NOPAD.decode(base64.as_bytes()).unwrap()).unwrap()
     }
 
     #[test]
-    fn what_is_no_certificate_is_refused_and_not_shown() {
-        let key = PEM.split("-----BEGIN CERTIFICATE").next().unwrap();
-        for text in ["secret", key] {
-            let error = assertion(written(text).path(), "c", "e", Moment(0)).unwrap_err();
+    fn assertion_is_signed_by_the_key_of_the_certificate() {
+        let endpoint = "https://login.example/t/oauth2/v2.0/token";
+        let now = WallTime(1_770_000_000_000_000);
+        let file = file_with(PEM);
+        let token = client_assertion(file.path(), "client", endpoint, now).unwrap();
+        let (signed, signature) = token.expose().rsplit_once('.').unwrap();
+        let key = read_key(PEM.as_bytes()).unwrap();
+        let key = parse_rsa_key(key.as_bytes()).unwrap();
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public().as_ref())
+            .verify(
+                signed.as_bytes(),
+                &BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap(),
+            )
+            .unwrap();
+        let (header, claims) = signed.split_once('.').unwrap();
+        let (header, claims) = (decode_json(header), decode_json(claims));
+        assert_eq!(
+            (&header["alg"], &header["typ"]),
+            (&"RS256".into(), &"JWT".into())
+        );
+        assert_eq!(header["x5t"].as_str().unwrap().len(), 27);
+        assert_eq!(header.as_object().unwrap().len(), 3);
+        assert_eq!(claims["aud"], endpoint);
+        assert_eq!(claims["iss"], "client");
+        assert_eq!(claims["sub"], "client");
+        let lifetime = claims["exp"].as_i64().unwrap() - claims["nbf"].as_i64().unwrap();
+        assert_eq!(lifetime, 600);
+    }
+
+    #[test]
+    fn file_without_certificate_or_key_is_refused_and_not_shown() {
+        let (key, certificate) = PEM.split_once("-----BEGIN CERTIFICATE").unwrap();
+        let certificate = format!("-----BEGIN CERTIFICATE{certificate}");
+        let not_x509 = PEM.replace("CERTIFICATE-----\nMII", "CERTIFICATE-----\nAAA");
+        assert_ne!(not_x509, PEM);
+        for text in ["secret", key, &certificate, &not_x509] {
+            let error = client_assertion(file_with(text).path(), "c", "e", WallTime(0));
+            let error = error.unwrap_err();
+            assert!(matches!(error, CollectError::Certificate { .. }), "{error}");
             let shown = format!("{error} {error:?}");
             assert!(
                 !shown.contains("secret") && !shown.contains("MII"),
@@ -141,12 +223,14 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_secret_others_may_read_is_refused() {
-        use crate::CollectError;
-        let file = written(PEM);
-        let mut share = std::process::Command::new("chmod");
-        let shared = share.arg("644").arg(file.path()).status().unwrap();
-        assert!(shared.success());
+    fn secret_file_that_other_users_can_read_is_refused() {
+        let file = file_with(PEM);
+        let chmod = std::process::Command::new("chmod")
+            .arg("644")
+            .arg(file.path())
+            .status()
+            .unwrap();
+        assert!(chmod.success());
         let error = Secret::from_file(file.path()).unwrap_err();
         assert!(matches!(error, CollectError::SecretFile { .. }));
         assert!(error.hint().unwrap().contains("chmod 600"));

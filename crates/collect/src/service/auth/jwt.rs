@@ -1,41 +1,43 @@
-//! What a bearer token says of itself. Read for warnings and for the name of
-//! the call log, never trusted for more.
+//! Claims of a bearer token. They are read without verification and used only
+//! for warnings and for the name of the call log.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::dangerous::insecure_decode_claims;
 use serde_json::Value;
 
-use crate::Secret;
+use crate::service::auth::secret::Secret;
 
-/// The claims worth reading; empty where the token is no JWT.
+/// The claims that are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Claims {
+pub(crate) struct TokenClaims {
     pub tenant: Option<String>,
     pub application: Option<String>,
-    /// `roles` of an application, `scp` of a delegated token.
+    /// `roles` of an application token, `scp` of a delegated token.
     pub permissions: Vec<String>,
 }
 
-/// Any of these lists machines and actions.
-pub(crate) const TO_LIST: &[&str] = &["Machine.Read.All", "Machine.ReadWrite.All", "Machine.Read"];
-/// Any of these has links to results.
-pub(crate) const TO_FETCH: &[&str] = &["Machine.ReadWrite.All", "Machine.ReadWrite"];
+/// Permissions of which one is required to list machines and actions.
+pub(crate) const LIST_PERMISSIONS: &[&str] =
+    &["Machine.Read.All", "Machine.ReadWrite.All", "Machine.Read"];
+/// Permissions of which one is required to request links to results.
+pub(crate) const DOWNLOAD_PERMISSIONS: &[&str] = &["Machine.ReadWrite.All", "Machine.ReadWrite"];
 
-impl Claims {
-    pub fn hold_any(&self, names: &[&str]) -> bool {
-        let mut held = self.permissions.iter();
-        held.any(|held| names.iter().any(|name| held.eq_ignore_ascii_case(name)))
+impl TokenClaims {
+    pub fn has_any(&self, names: &[&str]) -> bool {
+        self.permissions.iter().any(|permission| {
+            names
+                .iter()
+                .any(|name| permission.eq_ignore_ascii_case(name))
+        })
     }
 }
 
-pub(crate) fn claims(token: &Secret) -> Option<Claims> {
-    let payload = token.expose().split('.').nth(1)?;
-    let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    let json: Value = serde_json::from_slice(&bytes).ok()?;
-    let text = |name: &str| json[name].as_str().map(str::to_string);
-    let roles = json["roles"].as_array().into_iter().flatten();
-    let scopes = json["scp"].as_str().unwrap_or("").split_whitespace();
-    Some(Claims {
+/// Reads the claims; `None` if the token is not a JWT.
+pub(crate) fn read_claims(token: &Secret) -> Option<TokenClaims> {
+    let claims: Value = insecure_decode_claims(token.expose()).ok()?;
+    let text = |name: &str| claims[name].as_str().map(str::to_string);
+    let roles = claims["roles"].as_array().into_iter().flatten();
+    let scopes = claims["scp"].as_str().unwrap_or("").split_whitespace();
+    Some(TokenClaims {
         tenant: text("tid"),
         application: text("appid").or_else(|| text("azp")),
         permissions: roles
@@ -48,23 +50,26 @@ pub(crate) fn claims(token: &Secret) -> Option<Claims> {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE64URL_NOPAD;
+
     use super::*;
 
     fn token(payload: &str) -> Secret {
-        Secret::new(format!("e30.{}.x", URL_SAFE_NO_PAD.encode(payload)))
+        let payload = BASE64URL_NOPAD.encode(payload.as_bytes());
+        Secret::new(format!("e30.{payload}.x"))
     }
 
     #[test]
-    fn claims_read_from_application_and_delegated_tokens() {
-        let app = claims(&token(
+    fn claims_are_read_from_application_and_delegated_tokens() {
+        let application = read_claims(&token(
             r#"{"tid":"t","appid":"a","roles":["Machine.Read.All"]}"#,
         ))
         .unwrap();
-        assert_eq!(app.permissions, ["Machine.Read.All"]);
-        assert_eq!(app.tenant.as_deref(), Some("t"));
-        let person = claims(&token(r#"{"azp":"a","scp":"A.B C.D"}"#)).unwrap();
-        assert_eq!(person.permissions, ["A.B", "C.D"]);
-        assert_eq!(person.application.as_deref(), Some("a"));
-        assert_eq!(claims(&Secret::new("opaque")), None);
+        assert_eq!(application.permissions, ["Machine.Read.All"]);
+        assert_eq!(application.tenant.as_deref(), Some("t"));
+        let delegated = read_claims(&token(r#"{"azp":"a","scp":"A.B C.D"}"#)).unwrap();
+        assert_eq!(delegated.permissions, ["A.B", "C.D"]);
+        assert_eq!(delegated.application.as_deref(), Some("a"));
+        assert_eq!(read_claims(&Secret::new("opaque")), None);
     }
 }

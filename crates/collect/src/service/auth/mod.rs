@@ -1,4 +1,5 @@
-//! TODO-DOC collect/service/auth
+//! Authentication: secrets, sign-in with a secret or a certificate, and the
+//! renewal of bearer tokens.
 
 pub(crate) mod certificate;
 pub(crate) mod jwt;

@@ -1,25 +1,31 @@
+//! Secrets: client secrets and tokens, whose text appears in no message.
+
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use crate::{CollectError, system};
+use crate::error::CollectError;
+use crate::system;
 
-/// No token or client secret is longer; a larger file is a mistaken path.
+/// Longer than any token or client secret; a larger file is a wrong path.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
-/// A client secret or token: cannot be printed, by nobody and nowhere.
+/// A client secret or a token. It implements no `Display`, and its `Debug`
+/// text does not contain it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Blanks and line ends around it are dropped: no secret has any.
+    /// Creates a secret. White space around the text is removed; no secret has
+    /// any.
     pub fn new(text: impl AsRef<str>) -> Self {
         Self(text.as_ref().trim().to_string())
     }
 
-    /// Reads a file that holds the secret and nothing else.
+    /// Reads a file that contains only the secret.
     ///
-    /// **Errors**: also where others may read it.
+    /// **Errors**: the file cannot be read, is empty, or can be read by other
+    /// users.
     pub fn from_file(path: &Path) -> Result<Self, CollectError> {
         let unreadable = |source| CollectError::SecretFile {
             path: path.to_path_buf(),
@@ -42,7 +48,8 @@ impl Secret {
         self.0.is_empty()
     }
 
-    /// The secret itself: for a request, never for a message.
+    /// The text of the secret, for a request. It must not be put into a
+    /// message.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

@@ -1,80 +1,86 @@
-//! Bearer tokens: got, renewed before they end and once on a 401.
+//! Bearer tokens: obtained from the login host or from the caller, renewed
+//! before they expire and after a 401.
 
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use url::Url;
 
-use crate::clock::{Clock, Moment};
-use crate::error::clean;
-use crate::fetch::circuit_breaker::Endless;
-use crate::fetch::counters::Tally;
-use crate::fetch::retry::{Tries, Trouble};
+use crate::clock::{Clock, WallTime};
+use crate::counters::CollectCounters;
+use crate::error::{CollectError, clean};
+use crate::progress::CollectProgress;
 use crate::service::auth::certificate;
 use crate::service::auth::jwt;
-use crate::service::auth::jwt::Claims;
+use crate::service::auth::jwt::TokenClaims;
+use crate::service::auth::secret::Secret;
+use crate::service::circuit_breaker::RetryForever;
+use crate::service::host;
 use crate::service::http;
-use crate::service::http::{SharedHttp, Unread};
+use crate::service::http::{BodyReadError, SharedClients};
+use crate::service::retry::{ErrorClass, RetryState};
+use crate::settings::{CollectSettings, SignIn, TokenSource};
 use crate::system;
-use crate::{CollectError, CollectProgress, CollectSettings, Secret, SignIn, TokenSource};
 
-/// A token answer holds one token.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
-/// What a token command may print.
+/// A token response contains one token.
+const RESPONSE_BYTES_MAX: usize = 256 * 1024;
+/// Output of a token command.
 const OUTPUT_BYTES_MAX: u64 = 256 * 1024;
-/// A command that waits for a person's password has that long.
+/// A command may wait for a person to type a password.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 /// The whole exchange with the login host.
 const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(60);
-/// Renewed this long before its end, service time: a list of many pages under
-/// way should not meet the end.
-const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// A token is renewed this long before it expires, so that it does not expire
+/// while a long list is read.
+///
+/// **Units**: service time.
+const RENEW_BEFORE_EXPIRY: Duration = Duration::from_secs(300);
 
-pub(crate) struct Signer {
-    how: SignIn,
+/// Provides the current bearer token.
+pub(crate) struct TokenProvider {
+    sign_in: SignIn,
     scope: String,
     token_url: Option<Url>,
-    http: SharedHttp,
+    http: SharedClients,
     clock: Clock,
-    /// Hears of waiting for the login host; without it nobody waits.
-    tally: Option<Arc<Tally>>,
-    endless: Endless,
-    current: Mutex<Option<Token>>,
-    /// Held by the one that gets another.
+    /// Receives notices of retries. Without it, nothing is retried.
+    counters: Option<Arc<CollectCounters>>,
+    retry_forever: RetryForever,
+    current: Mutex<Option<CachedToken>>,
+    /// Locked by the task that obtains a token.
     renewing: tokio::sync::Mutex<()>,
 }
 
-struct Token {
+struct CachedToken {
     value: Secret,
-    renew_at: Option<Moment>,
+    renew_at: Option<WallTime>,
 }
 
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     access_token: String,
     #[serde(default)]
     expires_in: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
-struct Denied {
+struct TokenErrorResponse {
     #[serde(default)]
     error: String,
     #[serde(default)]
     error_description: String,
 }
 
-impl Signer {
+impl TokenProvider {
     pub fn new(
         settings: &CollectSettings,
-        http: SharedHttp,
-        clock: Clock,
-        tally: Option<Arc<Tally>>,
-        endless: Endless,
+        http: SharedClients,
+        counters: Option<Arc<CollectCounters>>,
+        retry_forever: RetryForever,
     ) -> Result<Self, CollectError> {
         let token_url = match &settings.sign_in {
             SignIn::Client { tenant, .. } | SignIn::Certificate { tenant, .. } => {
@@ -83,100 +89,97 @@ impl Signer {
             SignIn::Token(_) => None,
         };
         Ok(Self {
-            how: settings.sign_in.clone(),
+            sign_in: settings.sign_in.clone(),
             scope: settings.scope(),
             token_url,
             http,
-            clock,
-            tally,
-            endless,
+            clock: Clock::new(settings.pace.time_scale),
+            counters,
+            retry_forever,
             current: Mutex::default(),
             renewing: tokio::sync::Mutex::default(),
         })
     }
 
-    /// The token to send, new where the last one nears its end.
-    pub async fn bearer(&self) -> Result<Secret, CollectError> {
-        if let Some(token) = self.fresh() {
+    /// The token to send; a new one if the last one expires soon.
+    pub async fn token(&self) -> Result<Secret, CollectError> {
+        if let Some(token) = self.current_token() {
             return Ok(token);
         }
         let _renewing = self.renewing.lock().await;
-        match self.fresh() {
+        match self.current_token() {
             Some(token) => Ok(token),
-            None => self.replace().await,
+            None => self.obtain().await,
         }
     }
 
     /// Whether a token is still the one to send.
-    pub fn is_fresh(&self, token: &Secret) -> bool {
-        self.fresh().as_ref() == Some(token)
+    pub fn is_current(&self, token: &Secret) -> bool {
+        self.current_token().as_ref() == Some(token)
     }
 
-    fn fresh(&self) -> Option<Secret> {
+    fn current_token(&self) -> Option<Secret> {
         let now = self.clock.now();
         let current = self.lock_current();
         let token = current.as_ref()?;
-        let lives = token.renew_at.is_none_or(|at| now < at);
-        lives.then(|| token.value.clone())
+        token
+            .renew_at
+            .is_none_or(|at| now < at)
+            .then(|| token.value.clone())
     }
 
-    fn lock_current(&self) -> MutexGuard<'_, Option<Token>> {
+    fn lock_current(&self) -> MutexGuard<'_, Option<CachedToken>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Another token after the service refused `spent`. Of many calls refused
-    /// at once the first renews for all.
-    pub async fn renew(&self, spent: &Secret) -> Result<Secret, CollectError> {
+    /// Obtains another token after the service has rejected one. If several
+    /// calls are rejected at once, the first renews the token for all.
+    pub async fn renew(&self, rejected: &Secret) -> Result<Secret, CollectError> {
         let _renewing = self.renewing.lock().await;
-        let held = self.lock_current().as_ref().map(|t| t.value.clone());
-        match held {
-            Some(token) if token != *spent => Ok(token),
-            _ => self.replace().await,
+        let current = self.lock_current().as_ref().map(|t| t.value.clone());
+        match current {
+            Some(token) if token != *rejected => Ok(token),
+            _ => self.obtain().await,
         }
     }
 
-    /// Tenant and application as the token tells them, or as was typed.
+    /// Tenant and application, from the token or else from the settings.
     pub async fn identity(&self) -> Result<(Option<String>, Option<String>), CollectError> {
-        let claims = self.claims().await?;
-        let typed = match &self.how {
+        let claims: TokenClaims = jwt::read_claims(&self.token().await?).unwrap_or_default();
+        let (tenant, application) = match &self.sign_in {
             SignIn::Client {
                 tenant, client_id, ..
             }
             | SignIn::Certificate {
                 tenant, client_id, ..
-            } => Some((tenant.clone(), client_id.clone())),
-            SignIn::Token(_) => None,
+            } => (Some(tenant.clone()), Some(client_id.clone())),
+            SignIn::Token(_) => (None, None),
         };
-        let (tenant, application) = typed.unzip();
         Ok((claims.tenant.or(tenant), claims.application.or(application)))
     }
 
-    async fn claims(&self) -> Result<Claims, CollectError> {
-        Ok(jwt::claims(&self.bearer().await?).unwrap_or_default())
-    }
-
-    async fn replace(&self) -> Result<Secret, CollectError> {
-        // At the start an unreachable host is an error a person waits for; in
-        // mid-run it is an outage to be outlived.
-        let trouble = match *self.lock_current() {
-            Some(_) => Trouble::Lost,
-            None => Trouble::SignIn,
+    async fn obtain(&self) -> Result<Secret, CollectError> {
+        // At the start, the user waits for an error; later, an unreachable
+        // host is an outage to be waited out.
+        let class = match *self.lock_current() {
+            Some(_) => ErrorClass::NoConnection,
+            None => ErrorClass::SignIn,
         };
-        let token = match &self.how {
+        let token = match &self.sign_in {
             SignIn::Client {
                 client_id, secret, ..
             } => {
-                self.grant(client_id, Proof::Secret(secret), trouble)
-                    .await?
+                let credential = ClientCredential::Secret(secret);
+                self.sign_in(client_id, credential, class).await?
             }
             SignIn::Certificate {
                 client_id, file, ..
             } => {
-                self.grant(client_id, Proof::Certificate(file), trouble)
-                    .await?
+                let credential = ClientCredential::Certificate(file);
+                self.sign_in(client_id, credential, class).await?
             }
-            SignIn::Token(source) => Token {
-                value: from_source(source).await?,
+            SignIn::Token(source) => CachedToken {
+                value: read_token(source).await?,
                 renew_at: None,
             },
         };
@@ -185,127 +188,145 @@ impl Signer {
         Ok(value)
     }
 
-    async fn grant(
+    /// Requests a token, with the retries of `class`.
+    async fn sign_in(
         &self,
         client_id: &str,
-        proof: Proof<'_>,
-        trouble: Trouble,
-    ) -> Result<Token, CollectError> {
-        let mut tries = Tries::default();
+        credential: ClientCredential<'_>,
+        class: ErrorClass,
+    ) -> Result<CachedToken, CollectError> {
+        let mut retries = RetryState::default();
         loop {
-            let refusal = match self.ask(client_id, proof).await {
+            let failure = match self.request_token(client_id, credential).await {
                 Ok(token) => return Ok(token),
-                Err(refusal) => refusal,
+                Err(failure) => failure,
             };
-            let may_pass = matches!(refusal, Refusal::Passing(_));
-            let error = self.failure(refusal);
-            let endless = trouble == Trouble::Lost && self.endless.get();
-            match (&self.tally, tries.next_or_longest(trouble, endless)) {
-                (Some(tally), Some(wait)) if may_pass => {
-                    tally.tell(CollectProgress::Notice(format!("{error}; trying again")));
-                    self.clock.sleep(wait).await;
-                }
-                _ => return Err(error),
-            }
+            let is_transient = matches!(failure, SignInFailure::Transient(_));
+            let error = self.error_of(failure);
+            let forever = class == ErrorClass::NoConnection && self.retry_forever.get();
+            let delay = retries.next_delay_or_longest(class, forever);
+            let (Some(counters), Some(delay), true) = (&self.counters, delay, is_transient) else {
+                return Err(error);
+            };
+            tracing::debug!(?class, delay_ms = delay.as_millis() as u64, "sign-in retry");
+            counters.emit(CollectProgress::Notice(format!("{error}; trying again")));
+            self.clock.sleep(delay).await;
         }
     }
 
-    fn failure(&self, refusal: Refusal) -> CollectError {
-        let url = self.token_url.as_ref();
-        let host = url.map(http::authority).unwrap_or_default();
-        match refusal {
-            Refusal::Unusable(error) => error,
-            Refusal::Final(why) => CollectError::SignIn { host, why },
-            Refusal::Passing(why) => CollectError::Transport {
-                call: "sign in",
+    fn error_of(&self, failure: SignInFailure) -> CollectError {
+        let host = self
+            .token_url
+            .as_ref()
+            .map(host::host_and_port)
+            .unwrap_or_default();
+        match failure {
+            SignInFailure::Credential(error) => error,
+            SignInFailure::Permanent(why) => CollectError::SignIn { host, why },
+            SignInFailure::Transient(why) => CollectError::Transport {
+                attempt: "sign in",
                 host,
                 why,
             },
         }
     }
 
-    async fn ask(&self, client_id: &str, proof: Proof<'_>) -> Result<Token, Refusal> {
+    async fn request_token(
+        &self,
+        client_id: &str,
+        credential: ClientCredential<'_>,
+    ) -> Result<CachedToken, SignInFailure> {
         let Some(url) = &self.token_url else {
-            return Err(Refusal::Final("no login host".into()));
+            return Err(SignInFailure::Permanent("no login host".into()));
         };
         let client = self
             .http
             .client(url)
-            .map_err(|e| Refusal::Final(e.to_string()))?;
-        let asked = self.clock.now();
+            .map_err(|e| SignInFailure::Permanent(e.to_string()))?;
+        let (requested_at, began) = (self.clock.now(), Instant::now());
         let mut form = vec![
             ("grant_type", "client_credentials"),
             ("client_id", client_id),
             ("scope", &self.scope),
         ];
-        let proven = proof
-            .for_endpoint(client_id, url, asked)
-            .map_err(Refusal::Unusable)?;
-        form.extend(proven.iter().map(|(name, value)| (*name, value.expose())));
+        let fields = credential
+            .form_fields(client_id, url, requested_at)
+            .map_err(SignInFailure::Credential)?;
+        form.extend(fields.iter().map(|(name, value)| (*name, value.expose())));
         let response = client
             .post(url.clone())
             .timeout(SIGN_IN_TIMEOUT)
             .form(&form)
             .send()
             .await
-            .map_err(|e| Refusal::Passing(http::fault(e).text))?;
+            .map_err(|e| SignInFailure::Transient(http::transport_error(e).text))?;
         let status = response.status();
-        let body = match http::read_bounded(response, ANSWER_BYTES_MAX).await {
+        let body = match http::read_bounded(response, RESPONSE_BYTES_MAX).await {
             Ok(body) => body,
-            Err(Unread::Broken(fault)) => return Err(Refusal::Passing(fault.text)),
-            Err(Unread::TooLong) => return Err(Refusal::Final("the answer is too long".into())),
+            Err(BodyReadError::Interrupted(error)) => {
+                return Err(SignInFailure::Transient(error.text));
+            }
+            Err(BodyReadError::TooLong) => {
+                return Err(SignInFailure::Permanent("the response is too long".into()));
+            }
         };
+        http::trace_exchange("sign-in", status.as_u16(), began, body.len());
         if status.is_success() {
-            return self.read_grant(&body, asked);
+            return self.parse_token(&body, requested_at);
         }
-        let why = format!("status {}{}", status.as_u16(), denial(&body));
+        let why = format!("status {}{}", status.as_u16(), describe_denial(&body));
         Err(if status.is_server_error() || status.as_u16() == 429 {
-            Refusal::Passing(why)
+            SignInFailure::Transient(why)
         } else {
-            Refusal::Final(why)
+            SignInFailure::Permanent(why)
         })
     }
 
-    fn read_grant(&self, body: &[u8], asked: Moment) -> Result<Token, Refusal> {
-        // serde_json's message would not quote the token, but is not needed.
-        let granted: Granted = serde_json::from_slice(body)
-            .map_err(|_| Refusal::Final("the answer holds no access_token".into()))?;
-        let lives = granted
+    fn parse_token(
+        &self,
+        body: &[u8],
+        requested_at: WallTime,
+    ) -> Result<CachedToken, SignInFailure> {
+        let response: TokenResponse = serde_json::from_slice(body).map_err(|_| {
+            SignInFailure::Permanent("the response contains no access_token".into())
+        })?;
+        let lifetime = response
             .expires_in
             .and_then(|v| v.as_u64().or_else(|| v.as_str()?.parse().ok()))
             .map(Duration::from_secs);
-        Ok(Token {
-            value: Secret::new(granted.access_token),
-            renew_at: lives.map(|lives| {
-                let early = RENEW_BEFORE.min(lives / 10);
-                asked.after(self.clock.real(lives.saturating_sub(early)))
+        Ok(CachedToken {
+            value: Secret::new(response.access_token),
+            renew_at: lifetime.map(|lifetime| {
+                let early = RENEW_BEFORE_EXPIRY.min(lifetime / 10);
+                requested_at.after(self.clock.real(lifetime.saturating_sub(early)))
             }),
         })
     }
 }
 
-enum Refusal {
-    /// No answer, not all of it, or a service out of breath.
-    Passing(String),
-    Final(String),
-    /// What it was to be proven with.
-    Unusable(CollectError),
+/// A token request without a token.
+enum SignInFailure {
+    /// No response, an incomplete one, 5xx or 429.
+    Transient(String),
+    Permanent(String),
+    /// The secret or certificate cannot be used.
+    Credential(CollectError),
 }
 
-/// How we show who we are.
+/// Proof of the application's identity.
 #[derive(Clone, Copy)]
-enum Proof<'a> {
+enum ClientCredential<'a> {
     Secret(&'a Secret),
     Certificate(&'a Path),
 }
 
-impl Proof<'_> {
-    /// The fields of the form that prove it.
-    fn for_endpoint(
+impl ClientCredential<'_> {
+    /// The form fields of the token request.
+    fn form_fields(
         self,
         client_id: &str,
         endpoint: &Url,
-        now: Moment,
+        now: WallTime,
     ) -> Result<Vec<(&'static str, Secret)>, CollectError> {
         Ok(match self {
             Self::Secret(secret) => vec![("client_secret", secret.clone())],
@@ -316,7 +337,7 @@ impl Proof<'_> {
                 ),
                 (
                     "client_assertion",
-                    certificate::assertion(file, client_id, endpoint.as_str(), now)?,
+                    certificate::client_assertion(file, client_id, endpoint.as_str(), now)?,
                 ),
             ],
         })
@@ -326,30 +347,26 @@ impl Proof<'_> {
 fn token_url(login_base: &Url, tenant: &str) -> Result<Url, CollectError> {
     let base = login_base.as_str().trim_end_matches('/');
     Url::parse(&format!("{base}/{tenant}/oauth2/v2.0/token")).map_err(|e| CollectError::Setting {
-        setting: "the login base",
+        setting: "login base",
         why: e.to_string(),
     })
 }
 
-/// `invalid_client` and the first line of what the login host explains.
-fn denial(body: &[u8]) -> String {
-    let Ok(denied) = serde_json::from_slice::<Denied>(body) else {
+/// The error code and the first line of the description, such as
+/// `invalid_client`.
+fn describe_denial(body: &[u8]) -> String {
+    let Ok(response) = serde_json::from_slice::<TokenErrorResponse>(body) else {
         return String::new();
     };
-    let first = denied.error_description.lines().next().unwrap_or("");
-    [denied.error.as_str(), first]
+    let first_line = response.error_description.lines().next().unwrap_or("");
+    [response.error.as_str(), first_line]
         .iter()
         .filter(|part| !part.is_empty())
         .map(|part| format!(", {}", clean(part)))
         .collect()
 }
 
-/// What a command prints, shown to nobody.
-pub async fn secret_from_command(line: &str) -> Result<Secret, CollectError> {
-    from_command(line).await
-}
-
-async fn from_source(source: &TokenSource) -> Result<Secret, CollectError> {
+async fn read_token(source: &TokenSource) -> Result<Secret, CollectError> {
     match source {
         TokenSource::Ready(token) => Ok(token.clone()),
         TokenSource::File(path) => {
@@ -358,12 +375,13 @@ async fn from_source(source: &TokenSource) -> Result<Secret, CollectError> {
                 .await
                 .map_err(|e| CollectError::Worker(e.to_string()))?
         }
-        TokenSource::Command(line) => from_command(line.expose()).await,
+        TokenSource::Command(line) => secret_from_command(line.expose()).await,
     }
 }
 
-/// What it prints is the token and is shown to nobody, its complaints neither.
-async fn from_command(line: &str) -> Result<Secret, CollectError> {
+/// Runs a command that prints a secret. Neither its output nor its error
+/// output appears in an error.
+pub async fn secret_from_command(line: &str) -> Result<Secret, CollectError> {
     let refuse = |why: String| CollectError::TokenCommand { why };
     let mut child = system::shell(line)
         .stdin(Stdio::null())
@@ -390,61 +408,68 @@ async fn from_command(line: &str) -> Result<Secret, CollectError> {
     if !status.success() {
         return Err(refuse(status.to_string()));
     }
-    token_in(&text).ok_or_else(|| refuse("it printed nothing that is a token".into()))
+    parse_secret(&text).ok_or_else(|| refuse("the output contains no secret".into()))
 }
 
-/// A token alone, or in JSON as `az account get-access-token` prints it.
-fn token_in(text: &str) -> Option<Secret> {
-    let token = match serde_json::from_str::<serde_json::Value>(text) {
+/// Parses a secret, or the JSON that `az account get-access-token` prints.
+fn parse_secret(text: &str) -> Option<Secret> {
+    let secret = match serde_json::from_str::<serde_json::Value>(text) {
         Ok(json) if json.is_object() => ["accessToken", "access_token"]
             .iter()
             .find_map(|name| json[*name].as_str())
             .map(Secret::new)?,
-        Ok(serde_json::Value::String(token)) => Secret::new(token),
+        Ok(serde_json::Value::String(secret)) => Secret::new(secret),
         _ => Secret::new(text),
     };
-    let usable = !token.is_empty() && token.expose().bytes().all(|b| b.is_ascii_graphic());
-    usable.then_some(token)
+    let is_usable = !secret.is_empty() && secret.expose().bytes().all(|b| b.is_ascii_graphic());
+    is_usable.then_some(secret)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::clouds::Cloud;
+    use crate::service::http::HttpClients;
 
     #[test]
-    fn a_token_is_found_alone_quoted_and_in_json() {
+    fn secret_is_parsed_from_text_quotes_and_json() {
         for text in ["abc.def\n", "\"abc.def\"", r#"{"accessToken":"abc.def"}"#] {
-            assert_eq!(token_in(text), Some(Secret::new("abc.def")), "{text}");
+            assert_eq!(parse_secret(text), Some(Secret::new("abc.def")), "{text}");
         }
         for text in ["", "two words", "{}"] {
-            assert_eq!(token_in(text), None, "{text}");
+            assert_eq!(parse_secret(text), None, "{text}");
         }
     }
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn a_token_command_is_run_and_its_failure_shows_no_output() {
-        let token = from_command("printf abc.def").await.unwrap();
+    async fn failed_command_shows_its_exit_code_but_no_output() {
+        let token = secret_from_command("printf abc.def").await.unwrap();
         assert_eq!(token, Secret::new("abc.def"));
-        let error = from_command("printf eyJsecret; exit 3").await.unwrap_err();
+        let error = secret_from_command("printf eyJsecret; exit 3").await;
+        let error = error.unwrap_err();
         let text = format!("{error} {error:?}");
         assert!(text.contains('3') && !text.contains("eyJ"), "{text}");
     }
 
     #[tokio::test]
-    async fn a_token_that_says_it_lives_for_ever_is_taken() {
-        let nowhere = Some("http://127.0.0.1:1");
-        let sign_in = SignIn::Token(TokenSource::Ready(Secret::new("x")));
-        let cloud = crate::Cloud::Commercial;
-        let settings = CollectSettings::new(cloud, nowhere, nowhere, sign_in, "s".into()).unwrap();
-        let http = Arc::new(http::Http::new(None, settings.timeouts).unwrap());
-        let clock = Clock::new(1.0);
-        let signer = Signer::new(&settings, http, clock, None, Endless::default()).unwrap();
+    async fn token_with_an_endless_lifetime_is_accepted() {
+        let unreachable = Some("http://127.0.0.1:1");
+        let settings = CollectSettings::new(
+            Cloud::Commercial,
+            unreachable,
+            unreachable,
+            SignIn::Token(TokenSource::Ready(Secret::new("x"))),
+            "s".into(),
+        )
+        .unwrap();
+        let http = Arc::new(HttpClients::new(None, settings.timeouts).unwrap());
+        let tokens = TokenProvider::new(&settings, http, None, RetryForever::default()).unwrap();
         let body = br#"{"access_token":"a","expires_in":18446744073709551615}"#;
-        let Ok(token) = signer.read_grant(body, clock.now()) else {
-            panic!("a token was granted");
+        let Ok(token) = tokens.parse_token(body, tokens.clock.now()) else {
+            panic!("the response contains a token");
         };
-        *signer.lock_current() = Some(token);
-        assert!(signer.is_fresh(&Secret::new("a")) && !signer.is_fresh(&Secret::new("b")));
+        *tokens.lock_current() = Some(token);
+        assert!(tokens.is_current(&Secret::new("a")) && !tokens.is_current(&Secret::new("b")));
     }
 }

@@ -1,104 +1,108 @@
-//! Starts whose answers were lost, or that came about after all.
+//! Tests of starts in doubt.
 
 use crate::fleet::schedule::tests::*;
 
 #[test]
-fn a_lost_answer_is_looked_for_and_found_by_its_mark() {
+fn session_in_doubt_is_found_by_its_mark() {
     let mut schedule = schedule(1);
     let start = schedule.next_start(second(0)).unwrap();
-    schedule.answered(start.place, Answer::Lost, second(120));
+    schedule.handle_start_response(start.index, StartResponse::Missing, second(120));
     for n in 0..400 {
-        assert!(!schedule.could_start(second(125 + n)), "posted again");
+        assert!(!schedule.can_start(second(125 + n)), "started again");
     }
-    schedule.saw(&action(&start, 9, "InProgress"), second(130));
+    schedule.observe_action(&action(&start, 9, "InProgress"), second(130));
     let record = schedule.devices().next().unwrap();
     assert!(matches!(record.state, DeviceState::Open { .. }));
-    schedule.saw(&action(&start, 9, "Succeeded"), second(135));
+    schedule.observe_action(&action(&start, 9, "Succeeded"), second(135));
     assert!(schedule.is_over());
     assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
 }
 
-/// Lists and the machine's own list until `last`, none of which shows a thing.
-fn look_in_vain(schedule: &mut Schedule, from: u64, last: u64) -> usize {
-    let mut looks = 0;
+/// Completes empty lists, and empty lists of the machine, until `last`. Returns
+/// the number of lists of the machine.
+fn fail_reconcile_queries(schedule: &mut Schedule, from: u64, last: u64) -> usize {
+    let mut queries = 0;
     for n in (from..=last).step_by(5).map(second) {
-        schedule.listed(None, n, n);
-        for look in schedule.due_to_look(n) {
-            looks += 1;
-            schedule.looked(look.place, n, n);
+        schedule.complete_list(None, n, n);
+        for query in schedule.due_reconcile_queries(n) {
+            queries += 1;
+            schedule.complete_reconcile_query(query.index, n, n);
         }
-        assert!(!schedule.could_start(n), "posted again");
+        assert!(!schedule.can_start(n), "started again");
     }
-    looks
+    queries
 }
 
 #[test]
-fn a_start_no_list_shows_is_unresolved_and_never_posted_again_by_itself() {
+fn unlisted_start_is_settled_in_doubt_and_not_repeated() {
     let mut schedule = schedule(1);
     let start = schedule.next_start(second(0)).unwrap();
-    schedule.answered(start.place, Answer::Lost, second(120));
-    let looks = look_in_vain(&mut schedule, 125, 715);
-    assert!((4..=6).contains(&looks), "{looks} looks at the machine");
-    assert_eq!(schedule.counts().open, 1, "it may hold a session");
-    look_in_vain(&mut schedule, 720, 900);
-    assert_eq!(schedule.outcomes()[&Outcome::Unresolved], 1);
+    schedule.handle_start_response(start.index, StartResponse::Missing, second(120));
+    let queries = fail_reconcile_queries(&mut schedule, 125, 715);
+    assert!((4..=6).contains(&queries), "{queries} queries");
+    assert_eq!(schedule.counts().open, 1, "it may have a session");
+    fail_reconcile_queries(&mut schedule, 720, 900);
+    assert_eq!(schedule.outcomes()[&Outcome::InDoubt], 1);
     assert!(schedule.is_over());
     let notices = schedule.take_notices();
     assert!(notices[0].contains("--repost-lost"), "{notices:?}");
-    // It shows up after all, as long as somebody looks.
-    schedule.saw(&action(&start, 9, "Pending"), second(1_000));
+    // It is found later, while the run continues.
+    schedule.observe_action(&action(&start, 9, "Pending"), second(1_000));
     assert_eq!(schedule.counts().open, 1);
-    schedule.saw(&action(&start, 9, "Succeeded"), second(1_010));
+    schedule.observe_action(&action(&start, 9, "Succeeded"), second(1_010));
     assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
 }
 
 #[test]
-fn a_person_has_what_is_unresolved_started_again_after_one_more_look() {
+fn ordered_repost_starts_the_session_again_after_one_more_query() {
     let mut schedule = schedule(2);
     let start = schedule.next_start(second(0)).unwrap();
-    schedule.answered(start.place, Answer::Lost, second(120));
+    schedule.handle_start_response(start.index, StartResponse::Missing, second(120));
     let other = schedule.next_start(second(130)).unwrap();
-    let created = Answer::Created(Box::new(action(&other, 7, "InProgress")));
-    schedule.answered(other.place, created, second(131));
-    look_in_vain(&mut schedule, 135, 900);
-    assert_eq!(schedule.outcomes()[&Outcome::Unresolved], 1);
-    assert_eq!(schedule.repost_lost(), 1, "the other is not in doubt");
+    let created = StartResponse::Created(Box::new(action(&other, 7, "InProgress")));
+    schedule.handle_start_response(other.index, created, second(131));
+    fail_reconcile_queries(&mut schedule, 135, 900);
+    assert_eq!(schedule.outcomes()[&Outcome::InDoubt], 1);
+    assert_eq!(schedule.order_repost(), 1, "the other is not in doubt");
     for n in [901, 902, 903].map(second) {
-        assert!(schedule.due_to_look(n).is_empty(), "lists come first");
-        schedule.listed(None, n, n);
+        assert!(
+            schedule.due_reconcile_queries(n).is_empty(),
+            "complete lists come first"
+        );
+        schedule.complete_list(None, n, n);
     }
-    let look = schedule.due_to_look(second(904)).remove(0);
-    schedule.looked(look.place, second(904), second(904));
+    let query = schedule.due_reconcile_queries(second(904)).remove(0);
+    schedule.complete_reconcile_query(query.index, second(904), second(904));
     let again = schedule.next_start(second(905)).unwrap();
-    assert_eq!(again.place, start.place);
+    assert_eq!(again.index, start.index);
     assert_ne!(again.body["Comment"], start.body["Comment"]);
-    // The first one shows up now: said, and the later stays the current one.
-    let created = Answer::Created(Box::new(action(&again, 8, "Pending")));
-    schedule.answered(again.place, created, second(906));
-    schedule.saw(&action(&start, 9, "Pending"), second(910));
+    // The first session is found now; the second remains the current one.
+    let created = StartResponse::Created(Box::new(action(&again, 8, "Pending")));
+    schedule.handle_start_response(again.index, created, second(906));
+    schedule.observe_action(&action(&start, 9, "Pending"), second(910));
     let notices = schedule.take_notices();
     assert!(notices.last().unwrap().contains("after all"), "{notices:?}");
-    schedule.saw(&action(&again, 8, "Succeeded"), second(930));
-    schedule.saw(&action(&other, 7, "Succeeded"), second(930));
+    schedule.observe_action(&action(&again, 8, "Succeeded"), second(930));
+    schedule.observe_action(&action(&other, 7, "Succeeded"), second(930));
     assert!(schedule.is_over());
 }
 
 #[test]
-fn a_session_given_up_and_there_after_all_takes_a_place_until_it_is_over() {
+fn abandoned_session_counts_towards_the_limit_until_it_is_final() {
     let mut schedule = schedule(40);
     let first = schedule.next_start(second(0)).unwrap();
-    schedule.answered(first.place, Answer::Lost, second(120));
-    schedule.repost_lost();
+    schedule.handle_start_response(first.index, StartResponse::Missing, second(120));
+    schedule.order_repost();
     for n in [125, 130, 135, 725].map(second) {
-        schedule.listed(None, n, n);
+        schedule.complete_list(None, n, n);
     }
-    schedule.due_to_look(second(726));
-    schedule.looked(first.place, second(726), second(726));
+    schedule.due_reconcile_queries(second(726));
+    schedule.complete_reconcile_query(first.index, second(726), second(726));
     start_unlisted(&mut schedule, 8, 730);
     let list = |schedule: &mut Schedule, status, at| {
-        schedule.saw(&action(&first, 9, status), at);
-        schedule.listed(None, at, at);
-        schedule.sessions_open()
+        schedule.observe_action(&action(&first, 9, status), at);
+        schedule.complete_list(None, at, at);
+        schedule.open_sessions()
     };
     assert_eq!(list(&mut schedule, "Pending", second(735)), 2);
     let more = std::iter::from_fn(|| schedule.next_start(second(740))).count();
@@ -107,69 +111,72 @@ fn a_session_given_up_and_there_after_all_takes_a_place_until_it_is_over() {
 }
 
 #[test]
-fn that_a_person_wants_it_started_again_outlives_a_kill() {
+fn repost_order_survives_a_kill() {
     let mut before = schedule(1);
     let start = before.next_start(second(0)).unwrap();
-    before.answered(start.place, Answer::Lost, second(120));
-    look_in_vain(&mut before, 135, 900);
+    before.handle_start_response(start.index, StartResponse::Missing, second(120));
+    fail_reconcile_queries(&mut before, 135, 900);
     before.take_changed();
-    assert_eq!(before.repost_lost(), 1);
-    let kept = crate::fleet::record::to_value(&before.take_changed()[0].1);
-    let kept = vec![serde_json::from_value(kept).unwrap()];
+    assert_eq!(before.order_repost(), 1);
+    let entry = crate::fleet::record::to_value(&before.take_changed()[0].1);
+    let records = vec![serde_json::from_value(entry).unwrap()];
     let run = state_of(1, FleetRules::default()).run;
-    let mut after = Schedule::new(&run, kept, Clock::new(1.0), second(900));
+    let mut after = Schedule::new(&run, records, Clock::new(1.0), second(900));
     for n in [901, 902, 903].map(second) {
-        after.listed(None, n, n);
+        after.complete_list(None, n, n);
     }
-    let look = after.due_to_look(second(904)).remove(0);
-    after.looked(look.place, second(904), second(904));
+    let query = after.due_reconcile_queries(second(904)).remove(0);
+    after.complete_reconcile_query(query.index, second(904), second(904));
     assert!(after.next_start(second(905)).is_some());
 }
 
 #[test]
-fn answers_lost_one_after_the_other_hold_the_next_start_back() {
+fn responses_lost_in_a_row_delay_the_next_start() {
     let mut schedule = schedule(9);
     let together = [0, 0].map(|n| schedule.next_start(second(n)).unwrap());
     for start in together {
-        schedule.answered(start.place, Answer::Lost, second(120));
+        schedule.handle_start_response(start.index, StartResponse::Missing, second(120));
     }
     let next = schedule.next_start(second(121)).unwrap();
-    schedule.answered(next.place, Answer::Lost, second(122));
-    assert!(!schedule.could_start(second(180)));
+    schedule.handle_start_response(next.index, StartResponse::Missing, second(122));
+    assert!(!schedule.can_start(second(180)));
     let next = schedule.next_start(second(183)).unwrap();
-    schedule.answered(next.place, Answer::Lost, second(184));
-    assert!(!schedule.could_start(second(300)), "twice as long");
+    schedule.handle_start_response(next.index, StartResponse::Missing, second(184));
+    assert!(!schedule.can_start(second(300)), "two minutes");
     let next = schedule.next_start(second(305)).unwrap();
-    let created = Answer::Created(Box::new(action(&next, 1, "InProgress")));
-    schedule.answered(next.place, created, second(306));
-    assert!(schedule.could_start(second(307)), "over");
+    let created = StartResponse::Created(Box::new(action(&next, 1, "InProgress")));
+    schedule.handle_start_response(next.index, created, second(306));
+    assert!(schedule.can_start(second(307)), "a response arrived");
 }
 
 #[test]
-fn a_start_taken_back_that_came_about_is_known_by_its_mark() {
-    for answer in [Answer::Unsent, Answer::Refused("status 404, Odd".into())] {
+fn session_of_an_undone_start_is_linked_by_its_mark() {
+    for answer in [
+        StartResponse::NotSent,
+        StartResponse::Rejected("status 404, Odd".into()),
+    ] {
         let mut schedule = schedule(1);
         let start = schedule.next_start(second(0)).unwrap();
-        schedule.answered(start.place, answer, second(1));
-        schedule.saw(&action(&start, 1, "Pending"), second(5));
+        schedule.handle_start_response(start.index, answer, second(1));
+        schedule.observe_action(&action(&start, 1, "Pending"), second(5));
         assert_eq!(schedule.counts().open, 1);
-        assert!(!schedule.could_start(second(6)), "started twice");
-        schedule.saw(&action(&start, 1, "Succeeded"), second(9));
+        assert!(!schedule.can_start(second(6)), "started twice");
+        schedule.observe_action(&action(&start, 1, "Succeeded"), second(9));
         assert_eq!(schedule.outcomes()[&Outcome::Done], 1);
     }
 }
 
 #[test]
-fn of_a_cancelled_run_nothing_in_doubt_is_started_again() {
+fn cancelled_run_does_not_repost_starts_in_doubt() {
     let mut schedule = schedule(1);
     let start = schedule.next_start(second(0)).unwrap();
-    schedule.answered(start.place, Answer::Lost, second(120));
+    schedule.handle_start_response(start.index, StartResponse::Missing, second(120));
     schedule.cancel_all(second(121));
-    assert_eq!(schedule.repost_lost(), 0);
-    look_in_vain(&mut schedule, 125, 900);
+    assert_eq!(schedule.order_repost(), 0);
+    fail_reconcile_queries(&mut schedule, 125, 900);
     let notices = schedule.take_notices();
     assert!(
-        !notices.iter().any(|n| n.contains("starts it again")),
+        !notices.iter().any(|n| n.contains("start it again")),
         "{notices:?}"
     );
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::memory_sink::TestSink;
 #[cfg(target_os = "linux")]
 use super::run;
 use super::run_until;
 use super::stub::{Reply, Stub};
-use super::stubbed::{action, is_list, link, page, settings};
-use super::vault::MemoryVault;
+use super::stub_service::{action, is_list, link, page, settings};
 
 /// Two pages; between them `meddle` is let at the call log in `state`.
 fn meddled(state: &Path, meddle: impl Fn(&Path) + Send + Sync + 'static) -> Stub {
@@ -37,17 +37,20 @@ async fn a_call_log_spoilt_in_mid_run_counts_as_a_spent_hour_and_ends_nothing() 
     let stub = meddled(state.path(), |log| std::fs::write(log, "\0\0\0").unwrap());
     let (stop, stopped) = watch::channel(false);
     let settings = settings(&stub, state.path());
-    let running =
-        tokio::spawn(async move { run_until(settings, &MemoryVault::new(), stopped).await });
+    let running = tokio::spawn(async move { run_until(settings, &TestSink::new(), stopped).await });
     tokio::time::sleep(Duration::from_millis(600)).await;
     stop.send(true).unwrap();
-    let told = running.await.unwrap();
+    let outcome = running.await.unwrap();
     assert!(
-        told.failure.is_none() && told.report.stopped,
+        outcome.failure.is_none() && outcome.report.stopped,
         "{}",
-        told.text()
+        outcome.text()
     );
-    assert!(told.text().contains("is unreadable"), "{}", told.text());
+    assert!(
+        outcome.text().contains("is unreadable"),
+        "{}",
+        outcome.text()
+    );
     let lists = stub.seen().iter().filter(|r| is_list(r)).count();
     assert_eq!(lists, 1, "the hour is spent");
 }
@@ -68,8 +71,8 @@ async fn a_disk_without_room_for_the_call_log_is_waited_for() {
             std::fs::remove_file(fresh).unwrap();
         });
     });
-    let told = run(settings(&stub, state.path()), &MemoryVault::new()).await;
-    assert!(told.failure.is_none(), "{}", told.text());
-    assert_eq!(told.report.actions, 2);
-    assert!(told.text().contains("no room for the call log"));
+    let outcome = run(settings(&stub, state.path()), &TestSink::new()).await;
+    assert!(outcome.failure.is_none(), "{}", outcome.text());
+    assert_eq!(outcome.report.actions, 2);
+    assert!(outcome.text().contains("no space for the call log"));
 }

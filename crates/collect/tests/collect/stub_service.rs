@@ -14,8 +14,8 @@ use evidence::{ActionId, CommandIndex, GapReason, ResultKey};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::memory_sink::TestSink;
 use super::stub::{Reply, Request, Stub};
-use super::vault::MemoryVault;
 use super::{run, run_until};
 
 const TOKEN: &str = "eyJhbGciOiJub25lIn0.e30.TOKENSIGNATURE";
@@ -100,12 +100,12 @@ async fn a_result_is_fetched_with_its_link_byte_for_byte_and_without_the_token()
             .header("ETag", "\"0x1\"")
             .header("x-ms-request-id", "r-1")
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&stub, state.path()), &vault).await;
-    assert!(told.failure.is_none(), "{}", told.text());
-    assert_eq!(told.report.sealed, 2);
-    assert!(told.report.is_complete());
-    let sealed = vault.sealed();
+    let sink = TestSink::new();
+    let outcome = run(settings(&stub, state.path()), &sink).await;
+    assert!(outcome.failure.is_none(), "{}", outcome.text());
+    assert_eq!(outcome.report.sealed, 2);
+    assert!(outcome.report.is_complete());
+    let sealed = sink.sealed();
     assert_eq!(sealed[&key(1, 0)].bytes, b"transcript");
     let facts = &sealed[&key(1, 1)].facts;
     assert_eq!(facts.header("etag"), Some("\"0x1\""));
@@ -125,16 +125,16 @@ async fn a_result_is_fetched_with_its_link_byte_for_byte_and_without_the_token()
         .filter(|r| r.header("authorization") == Some(&format!("Bearer {TOKEN}")))
         .count();
     assert_eq!(calls, with_token);
-    assert_eq!(vault.actions().len(), 1);
+    assert_eq!(sink.actions().len(), 1);
 }
 
 #[tokio::test]
 async fn a_second_run_takes_only_what_is_new() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 3)], |_| Reply::new(200, "x"));
-    let vault = MemoryVault::new();
-    run(settings(&stub, state.path()), &vault).await;
-    let again = run(settings(&stub, state.path()), &vault).await;
+    let sink = TestSink::new();
+    run(settings(&stub, state.path()), &sink).await;
+    let again = run(settings(&stub, state.path()), &sink).await;
     assert_eq!((again.report.sealed, again.report.already_there), (0, 3));
     assert_eq!(again.report.link_calls, 0);
 }
@@ -154,10 +154,10 @@ async fn the_token_never_follows_a_next_link_to_another_host() {
         r if r.is_blob() => Reply::new(200, ""),
         r => link(r, base),
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&stub, state.path()), &vault).await;
-    assert_eq!(told.report.sealed, 2, "{}", told.text());
-    assert!(vault.sealed()[&key(2, 0)].bytes.is_empty());
+    let sink = TestSink::new();
+    let outcome = run(settings(&stub, state.path()), &sink).await;
+    assert_eq!(outcome.report.sealed, 2, "{}", outcome.text());
+    assert!(sink.sealed()[&key(2, 0)].bytes.is_empty());
     assert!(elsewhere.seen().is_empty());
 }
 
@@ -180,9 +180,9 @@ async fn actions_hidden_by_moving_pages_are_found_in_another_round() {
         r if r.is_blob() => Reply::new(200, "x"),
         r => link(r, base),
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&stub, state.path()), &vault).await;
-    assert_eq!(told.report.sealed, 2, "{}", told.text());
+    let sink = TestSink::new();
+    let outcome = run(settings(&stub, state.path()), &sink).await;
+    assert_eq!(outcome.report.sealed, 2, "{}", outcome.text());
     assert!(
         stub.seen()
             .iter()
@@ -200,10 +200,10 @@ async fn a_link_in_plain_http_to_another_machine_is_not_followed() {
             Reply::new(200, json!({ "value": link }).to_string())
         }
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&stub, state.path()), &vault).await;
-    assert_eq!(told.report.gaps.get(&GapReason::Refused), Some(&1));
-    let detail = &vault.gaps()[0].detail;
+    let sink = TestSink::new();
+    let outcome = run(settings(&stub, state.path()), &sink).await;
+    assert_eq!(outcome.report.gaps.get(&GapReason::Refused), Some(&1));
+    let detail = &sink.gaps()[0].detail;
     assert!(detail.contains("blob.example") && !detail.contains("sig="));
 }
 
@@ -243,16 +243,16 @@ async fn a_body_that_breaks_off_goes_on_where_it_stood() {
             _ => reply,
         }
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&stub, state.path()), &vault).await;
-    assert_eq!(told.report.sealed, 1, "{}", told.text());
-    assert_eq!(vault.sealed()[&key(1, 0)].bytes, long_body());
+    let sink = TestSink::new();
+    let outcome = run(settings(&stub, state.path()), &sink).await;
+    assert_eq!(outcome.report.sealed, 1, "{}", outcome.text());
+    assert_eq!(sink.sealed()[&key(1, 0)].bytes, long_body());
     let blobs: Vec<_> = stub.seen().into_iter().filter(Request::is_blob).collect();
     assert_eq!(blobs.len(), 3);
     assert_eq!(blobs[1].header("if-match"), Some("\"0x1\""));
     assert_eq!(blobs[1].header("range"), Some("bytes=70000-"));
     assert_eq!(blobs[2].header("range"), Some("bytes=75000-"));
-    assert_eq!(told.report.link_calls, 1);
+    assert_eq!(outcome.report.link_calls, 1);
 }
 
 #[tokio::test]
@@ -267,10 +267,10 @@ async fn a_part_that_begins_elsewhere_is_never_joined() {
             _ => reply,
         }
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&stub, state.path()), &vault).await;
-    assert_eq!(told.report.sealed, 1, "{}", told.text());
-    assert_eq!(vault.sealed()[&key(1, 0)].bytes, long_body());
+    let sink = TestSink::new();
+    let outcome = run(settings(&stub, state.path()), &sink).await;
+    assert_eq!(outcome.report.sealed, 1, "{}", outcome.text());
+    assert_eq!(sink.sealed()[&key(1, 0)].bytes, long_body());
 }
 
 #[tokio::test]
@@ -293,11 +293,11 @@ async fn a_stopped_run_leaves_what_it_had_and_the_next_goes_on_from_there() {
             _ => reply,
         }
     });
-    let vault = MemoryVault::new();
+    let sink = TestSink::new();
     let (stop, stopped) = watch::channel(false);
     let first = tokio::spawn({
-        let (settings, vault) = (settings(&stub, state.path()), vault.clone());
-        async move { run_until(settings, &vault, stopped).await }
+        let (settings, sink) = (settings(&stub, state.path()), sink.clone());
+        async move { run_until(settings, &sink, stopped).await }
     });
     tokio::time::sleep(Duration::from_millis(400)).await;
     stop.send(true).unwrap();
@@ -305,10 +305,10 @@ async fn a_stopped_run_leaves_what_it_had_and_the_next_goes_on_from_there() {
     assert!(first.report.stopped && first.failure.is_none());
     assert_eq!((first.report.sealed, first.report.left), (0, 1));
     // 200,000 bytes came; whole frames of them stay.
-    assert_eq!(vault.partial()[&key(1, 0)].bytes.len(), 199_680);
-    let second = run(settings(&stub, state.path()), &vault).await;
+    assert_eq!(sink.partial()[&key(1, 0)].bytes.len(), 199_680);
+    let second = run(settings(&stub, state.path()), &sink).await;
     assert_eq!(second.report.sealed, 1, "{}", second.text());
-    assert_eq!(vault.sealed()[&key(1, 0)].bytes, long_body());
+    assert_eq!(sink.sealed()[&key(1, 0)].bytes, long_body());
     let last = stub.seen().pop().unwrap();
     assert_eq!(last.header("range"), Some("bytes=199680-"));
 }
@@ -317,23 +317,27 @@ async fn a_stopped_run_leaves_what_it_had_and_the_next_goes_on_from_there() {
 async fn a_full_disk_pauses_and_collecting_goes_on_when_there_is_room() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 1)], |r| ranged(r, &long_body()));
-    let vault = MemoryVault::new();
-    vault.leave_room(150_000);
-    let later = vault.clone();
+    let sink = TestSink::new();
+    sink.leave_room(150_000);
+    let later = sink.clone();
     let room = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(500)).await;
         later.leave_room(u64::MAX);
     });
-    let told = run(settings(&stub, state.path()), &vault).await;
+    let outcome = run(settings(&stub, state.path()), &sink).await;
     room.await.unwrap();
-    assert_eq!(told.report.sealed, 1, "{}", told.text());
-    let full = told
+    assert_eq!(outcome.report.sealed, 1, "{}", outcome.text());
+    let full = outcome
         .progress
         .iter()
         .filter(|p| matches!(p, CollectProgress::DiskFull { .. }))
         .count();
     assert_eq!(full, 1);
-    assert!(told.progress.contains(&CollectProgress::RoomAgain));
+    assert!(
+        outcome
+            .progress
+            .contains(&CollectProgress::DiskSpaceAvailable)
+    );
 }
 
 #[tokio::test]
@@ -343,10 +347,10 @@ async fn a_wrong_md5_is_tried_again_and_then_a_gap() {
         let md5 = base64::engine::general_purpose::STANDARD.encode([7; 16]);
         Reply::new(200, "bytes").header("Content-MD5", md5)
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&stub, state.path()), &vault).await;
-    assert_eq!(told.report.gaps.get(&GapReason::Damaged), Some(&1));
-    assert!(vault.sealed().is_empty());
+    let sink = TestSink::new();
+    let outcome = run(settings(&stub, state.path()), &sink).await;
+    assert_eq!(outcome.report.gaps.get(&GapReason::Damaged), Some(&1));
+    assert!(sink.sealed().is_empty());
     let blobs = stub.seen().iter().filter(|r| r.is_blob()).count();
     assert_eq!(blobs, 4);
 }
@@ -362,15 +366,15 @@ async fn no_text_of_a_failing_run_holds_a_link_or_the_token() {
             Reply::new(200, "x").header("Content-Length", "99").cut(0)
         }
     });
-    let vault = MemoryVault::new();
-    let told = run(settings(&stub, state.path()), &vault).await;
-    assert_eq!(vault.gaps().len(), 2, "{}", told.text());
+    let sink = TestSink::new();
+    let outcome = run(settings(&stub, state.path()), &sink).await;
+    assert_eq!(sink.gaps().len(), 2, "{}", outcome.text());
     let refused = Stub::serve(|r, _| {
         let token = r.header("authorization").unwrap_or("").to_string();
         let error = json!({"error": {"code": "Forbidden", "message": token}});
         Reply::new(403, error.to_string())
     });
-    let failed = run(settings(&refused, state.path()), &vault).await;
+    let failed = run(settings(&refused, state.path()), &sink).await;
     for file in std::fs::read_dir(state.path()).unwrap() {
         let kept = std::fs::read_to_string(file.unwrap().path()).unwrap();
         assert!(!kept.contains("TOKENSIGNATURE") && !kept.contains("sig="));
@@ -379,10 +383,10 @@ async fn no_text_of_a_failing_run_holds_a_link_or_the_token() {
     assert!(matches!(failure, CollectError::Service { .. }) && failure.hint().is_some());
     let settings = settings(&stub, state.path());
     for text in [
-        told.text(),
+        outcome.text(),
         failed.text(),
         format!("{failure}"),
-        format!("{:?}", vault.gaps()),
+        format!("{:?}", sink.gaps()),
         format!("{settings:?}"),
     ] {
         assert!(!text.contains("sig="), "{text}");
@@ -394,15 +398,21 @@ async fn no_text_of_a_failing_run_holds_a_link_or_the_token() {
 async fn speed_and_lifted_limits_are_for_this_machine_only() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(Vec::new(), |_| Reply::new(200, ""));
-    let vault = MemoryVault::new();
+    let sink = TestSink::new();
     let mut far = settings(&stub, state.path());
     far.api_base = "https://api.example".parse().unwrap();
-    let told = run(far, &vault).await;
-    assert!(matches!(told.failure, Some(CollectError::Setting { .. })));
+    let outcome = run(far, &sink).await;
+    assert!(matches!(
+        outcome.failure,
+        Some(CollectError::Setting { .. })
+    ));
     let mut plain = settings(&stub, state.path());
     plain.login_base = "http://login.example".parse().unwrap();
-    let told = run(plain, &vault).await;
-    assert!(matches!(told.failure, Some(CollectError::PlainHttp { .. })));
+    let outcome = run(plain, &sink).await;
+    assert!(matches!(
+        outcome.failure,
+        Some(CollectError::PlainHttp { .. })
+    ));
 }
 
 #[tokio::test]
@@ -486,22 +496,22 @@ async fn an_unreachable_login_host_is_no_wrong_secret() {
 async fn a_name_that_matches_nothing_is_no_clean_end() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 1)], |_| Reply::new(200, "bytes"));
-    let vault = MemoryVault::new();
+    let sink = TestSink::new();
     let mut settings = settings(&stub, state.path());
     settings.filter.devices = vec!["PC-17".into(), "nosuch".into()];
-    let told = run(settings.clone(), &vault).await;
-    assert_eq!((told.report.sealed, told.report.left), (1, 0));
-    assert_eq!(told.report.unmatched, ["nosuch"]);
-    assert!(!told.report.is_complete());
-    let said = |told: &super::Told, what: &str| told.text().contains(what);
-    assert!(said(&told, "on nosuch matches"), "{}", told.text());
+    let outcome = run(settings.clone(), &sink).await;
+    assert_eq!((outcome.report.sealed, outcome.report.left), (1, 0));
+    assert_eq!(outcome.report.unmatched, ["nosuch"]);
+    assert!(!outcome.report.is_complete());
+    let said = |outcome: &super::Outcome, what: &str| outcome.text().contains(what);
+    assert!(said(&outcome, "on nosuch matches"), "{}", outcome.text());
     settings.filter.devices.pop();
     settings.filter.comment = Some("case-43".into());
-    let told = run(settings.clone(), &vault).await;
-    assert!(said(&told, "matches the filter"), "{}", told.text());
+    let outcome = run(settings.clone(), &sink).await;
+    assert!(said(&outcome, "matches the filter"), "{}", outcome.text());
     settings.filter.comment = None;
-    let told = run(settings, &vault).await;
-    assert!(told.report.is_complete() && !said(&told, "matches the filter"));
+    let outcome = run(settings, &sink).await;
+    assert!(outcome.report.is_complete() && !said(&outcome, "matches the filter"));
 }
 
 #[tokio::test]
@@ -519,20 +529,20 @@ async fn entries_that_cannot_be_read_are_counted_over_all_lists_and_told_once() 
     settings.filter.actions = wanted;
     settings.watch = Some(Duration::from_secs(5));
     let (stop, stopped) = watch::channel(false);
-    let vault = MemoryVault::new();
+    let sink = TestSink::new();
     let running = tokio::spawn({
-        let vault = vault.clone();
-        async move { run_until(settings, &vault, stopped).await }
+        let sink = sink.clone();
+        async move { run_until(settings, &sink, stopped).await }
     });
     while stub.seen().iter().filter(|r| is_list(r)).count() < 8 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     stop.send(true).unwrap();
-    let told = running.await.unwrap();
-    assert_eq!(told.report.unreadable, 1, "{}", told.text());
-    let notices = told.report.notices.iter();
+    let outcome = running.await.unwrap();
+    assert_eq!(outcome.report.unreadable, 1, "{}", outcome.text());
+    let notices = outcome.report.notices.iter();
     let unreadable = notices.filter(|text| text.contains("describe no action"));
-    assert_eq!(unreadable.count(), 1, "{}", told.text());
+    assert_eq!(unreadable.count(), 1, "{}", outcome.text());
 }
 
 #[tokio::test]
@@ -557,32 +567,36 @@ async fn a_call_that_waited_longer_than_its_token_lives_takes_another() {
         client_id: "c".into(),
         secret: Secret::new("s"),
     };
-    let told = run(settings, &MemoryVault::new()).await;
-    assert!(told.failure.is_none(), "{}", told.text());
+    let outcome = run(settings, &TestSink::new()).await;
+    assert!(outcome.failure.is_none(), "{}", outcome.text());
     let seen = stub.seen();
     let tokens: Vec<_> = seen
         .iter()
         .filter_map(|r| r.header("authorization"))
         .collect();
     assert_eq!(tokens, ["Bearer token-0", "Bearer token-1"]);
-    assert_eq!(told.report.list_calls, 2);
+    assert_eq!(outcome.report.list_calls, 2);
 }
 
 #[tokio::test]
 async fn a_vault_without_room_costs_no_link() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 1)], |_| Reply::new(200, "x"));
-    let vault = MemoryVault::new();
-    vault.leave_room(0);
-    let later = vault.clone();
+    let sink = TestSink::new();
+    sink.leave_room(0);
+    let later = sink.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(500)).await;
         later.leave_room(u64::MAX);
     });
-    let told = run(settings(&stub, state.path()), &vault).await;
-    assert_eq!(told.report.sealed, 1, "{}", told.text());
-    assert!(told.progress.contains(&CollectProgress::RoomAgain));
-    assert_eq!(told.report.link_calls, 1);
+    let outcome = run(settings(&stub, state.path()), &sink).await;
+    assert_eq!(outcome.report.sealed, 1, "{}", outcome.text());
+    assert!(
+        outcome
+            .progress
+            .contains(&CollectProgress::DiskSpaceAvailable)
+    );
+    assert_eq!(outcome.report.link_calls, 1);
 }
 
 #[tokio::test]
@@ -591,9 +605,9 @@ async fn an_action_of_megabytes_is_left_out_and_ends_nothing() {
     let mut monster = action(2, 1);
     monster["requestorComment"] = "x".repeat(2_000_000).into();
     let stub = service(vec![monster, action(1, 1)], |_| Reply::new(200, "x"));
-    let vault = MemoryVault::new();
-    let told = run(settings(&stub, state.path()), &vault).await;
-    assert!(told.failure.is_none(), "{}", told.failure.unwrap());
-    assert_eq!((told.report.sealed, told.report.unreadable), (1, 1));
-    assert_eq!(vault.actions().len(), 1);
+    let sink = TestSink::new();
+    let outcome = run(settings(&stub, state.path()), &sink).await;
+    assert!(outcome.failure.is_none(), "{}", outcome.failure.unwrap());
+    assert_eq!((outcome.report.sealed, outcome.report.unreadable), (1, 1));
+    assert_eq!(sink.actions().len(), 1);
 }

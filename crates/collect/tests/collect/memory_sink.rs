@@ -6,20 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use afteraction_collect::{BodySink, ResultSink, Sealed, SeenAction, SinkError, StoredState};
+use afteraction_collect::{
+    BodySink, ReceivedAction, ResultSink, SealOutcome, SinkError, StoredState,
+};
 use evidence::{Facts, Gap, ResultKey, Sha256, Time, Version};
 use md5::{Digest, Md5};
 
 const FRAME: usize = 1024;
 
 #[derive(Clone)]
-pub struct MemoryVault(Arc<Inner>);
+pub struct TestSink(Arc<Inner>);
 
 struct Inner {
     sealed: Mutex<BTreeMap<ResultKey, Kept>>,
     partial: Mutex<BTreeMap<ResultKey, Partial>>,
     gaps: Mutex<Vec<Gap>>,
-    actions: Mutex<Vec<SeenAction>>,
+    actions: Mutex<Vec<ReceivedAction>>,
     /// Bytes still to be written before the disk is full.
     room: AtomicU64,
     seal_takes: Duration,
@@ -37,7 +39,7 @@ pub struct Partial {
     pub bytes: Vec<u8>,
 }
 
-impl MemoryVault {
+impl TestSink {
     pub fn new() -> Self {
         Self::sealing_in(Duration::ZERO)
     }
@@ -66,7 +68,7 @@ impl MemoryVault {
         self.0.gaps.lock().unwrap().clone()
     }
 
-    pub fn actions(&self) -> Vec<SeenAction> {
+    pub fn actions(&self) -> Vec<ReceivedAction> {
         self.0.actions.lock().unwrap().clone()
     }
 
@@ -93,8 +95,8 @@ impl MemoryVault {
     }
 }
 
-impl ResultSink for MemoryVault {
-    fn standing(&self, key: ResultKey) -> Result<StoredState, SinkError> {
+impl ResultSink for TestSink {
+    fn stored_state(&self, key: ResultKey) -> Result<StoredState, SinkError> {
         if let Some(kept) = self.0.sealed.lock().unwrap().get(&key) {
             return Ok(StoredState::Sealed {
                 version: Version::FIRST,
@@ -106,12 +108,12 @@ impl ResultSink for MemoryVault {
         Ok(gap.map_or(StoredState::Absent, |gap| StoredState::Gap(gap.reason)))
     }
 
-    fn note_actions(&self, actions: &[SeenAction]) -> Result<(), SinkError> {
+    fn record_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError> {
         self.0.actions.lock().unwrap().extend_from_slice(actions);
         Ok(())
     }
 
-    fn note_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
+    fn record_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError> {
         self.0.gaps.lock().unwrap().extend_from_slice(gaps);
         Ok(())
     }
@@ -122,19 +124,19 @@ impl ResultSink for MemoryVault {
         }
         let partial = self.0.partial.lock().unwrap().remove(&key);
         Ok(Box::new(MemoryDownload {
-            vault: self.clone(),
+            sink: self.clone(),
             key,
             held: partial.unwrap_or_default(),
         }))
     }
 
-    fn room(&self) -> Result<Option<u64>, SinkError> {
+    fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
         Ok(Some(self.0.room.load(Ordering::SeqCst)))
     }
 }
 
 struct MemoryDownload {
-    vault: MemoryVault,
+    sink: TestSink,
     key: ResultKey,
     held: Partial,
 }
@@ -155,7 +157,7 @@ impl BodySink for MemoryDownload {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
-        self.vault.take_room(bytes.len() as u64)?;
+        self.sink.take_room(bytes.len() as u64)?;
         self.held.bytes.extend_from_slice(bytes);
         Ok(())
     }
@@ -169,17 +171,17 @@ impl BodySink for MemoryDownload {
         Some(Md5::digest(&self.held.bytes).into())
     }
 
-    fn seal(mut self: Box<Self>, facts: Facts, _: Time) -> Result<Sealed, SinkError> {
-        std::thread::sleep(self.vault.0.seal_takes);
+    fn seal(mut self: Box<Self>, facts: Facts, _: Time) -> Result<SealOutcome, SinkError> {
+        std::thread::sleep(self.sink.0.seal_takes);
         let bytes = std::mem::take(&mut self.held.bytes);
-        let sealed = Sealed {
+        let sealed = SealOutcome {
             version: Version::FIRST,
             already_there: false,
             sha256: sha256(&bytes),
             bytes: bytes.len() as u64,
         };
         let kept = Kept { bytes, facts };
-        let before = self.vault.0.sealed.lock().unwrap().insert(self.key, kept);
+        let before = self.sink.0.sealed.lock().unwrap().insert(self.key, kept);
         assert!(before.is_none(), "{} sealed twice", self.key);
         Ok(sealed)
     }
@@ -190,7 +192,7 @@ impl Drop for MemoryDownload {
         let whole = self.held.bytes.len() / FRAME * FRAME;
         self.held.bytes.truncate(whole);
         if whole > 0 {
-            let mut partial = self.vault.0.partial.lock().unwrap();
+            let mut partial = self.sink.0.partial.lock().unwrap();
             partial.insert(self.key, std::mem::take(&mut self.held));
         }
     }
