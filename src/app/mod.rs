@@ -9,6 +9,7 @@ mod baseline_store;
 mod certificate;
 mod collect;
 mod collect_events;
+pub(crate) mod columns;
 mod compare;
 mod cursor;
 mod custody;
@@ -53,6 +54,7 @@ pub use crate::app::collect::{CollectReport, check_collect, collect};
 pub use crate::app::collect_events::{
     CollectEvent, CollectEvents, FleetCounts, RunControl, StopSignal,
 };
+pub use crate::app::columns::Columns;
 pub use crate::app::compare::{
     ANALYZERS, BaselineList, BaselineRow, By, CompareRequest, CompareSummary, DiffKind,
     DiffRequest, DiffRow, LearnRequest, RULES, RawRow, RuleSet, SideRow, Sides, StackRequest,
