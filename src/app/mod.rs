@@ -102,7 +102,7 @@ pub use crate::app::service_settings::{
 };
 pub use crate::app::session::{ArchivePosition, ArchiveSession};
 pub use crate::app::show::{View, ViewMember, show, show_raw};
-pub use crate::app::show_line::{At, Lines, show_at};
+pub use crate::app::show_line::{LineOutput, LineTarget, show_at};
 pub use crate::app::status::{ArchiveStatus, IndexLag, IndexPartSize, IndexStatus, status};
 pub use crate::app::verify::{DamageRow, VerifyReport, verify};
 pub use crate::app::wait_for_index::IndexWait;

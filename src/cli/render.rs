@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::app::{
-    ArchiveStatus, CountRow, GapRow, HitRow, Lines, ListRow, ProblemRow, ResultState,
+    ArchiveStatus, CountRow, GapRow, HitRow, LineOutput, ListRow, ProblemRow, ResultState,
     SearchExplanation, TextAccess, View, ViewMember,
 };
 use evidence::Time;
@@ -276,7 +276,7 @@ impl<'a> LineView<'a> {
     }
 }
 
-impl Lines for LineView<'_> {
+impl LineOutput for LineView<'_> {
     fn found(&mut self, number: u64, offset: u64) -> io::Result<()> {
         if self.raw {
             return Ok(());

@@ -51,7 +51,7 @@ fn one_damaged_result_keeps_no_other_from_being_searched() {
     assert!(problems[0]["hides_text"].as_bool().unwrap());
     let message = problems[0]["message"].as_str().unwrap();
     assert!(
-        message.contains("the archive's copy is damaged"),
+        message.contains("the copy in the archive is damaged"),
         "{message}"
     );
     assert_eq!(case.run(&["verify"]).code, 4);
