@@ -16,7 +16,7 @@ use crate::app::decode_settings::{
 use crate::app::error::{Failure, FailureKind};
 use crate::app::index_files::{index_dir, index_id, index_settings, open_index};
 use crate::app::index_lock::IndexLock;
-use crate::app::indexer::Indexer;
+use crate::app::indexer::ResultIndexer;
 
 /// Passwords of an archive. With more, each encrypted member would be a
 /// brute-force attack.
@@ -117,7 +117,7 @@ fn index_encrypted_again(archive: &Path) -> Result<(), Failure> {
     let settings = index_settings(&id);
     let mut writer = IndexWriter::open(&index_dir(archive), id, settings)?;
     let watermark = writer.watermark();
-    let mut indexer = Indexer::new(archive, &catalogue, &mut writer)?;
+    let mut indexer = ResultIndexer::new(archive, &catalogue, &mut writer)?;
     for result in encrypted {
         indexer.writer.forget(result);
         indexer.read(&record_of(&catalogue, result)?)?;

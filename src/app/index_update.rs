@@ -10,7 +10,7 @@ use crate::app::custody;
 use crate::app::error::Failure;
 use crate::app::index_files::{index_dir, index_id, index_settings, open_strictly};
 use crate::app::index_lock::IndexLock;
-use crate::app::indexer::{IndexReport, Indexer};
+use crate::app::indexer::{IndexReport, ResultIndexer};
 
 /// **Units**: bytes of text between two commits: the work that a crash can
 /// lose, and about one segment.
@@ -73,7 +73,7 @@ pub(super) fn update_locked(
     let watermark = writer.watermark();
     let results = catalogue.results_since(watermark);
     let total = results.iter().map(|result| result.bytes).sum();
-    let mut indexer = Indexer::new(archive, catalogue, &mut writer)?;
+    let mut indexer = ResultIndexer::new(archive, catalogue, &mut writer)?;
     let mut done = 0;
     for result in results {
         on_progress(done, total);

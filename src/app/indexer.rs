@@ -1,7 +1,7 @@
-//! One result after the other into the index: its members peeled, each
-//! distinct content read once.
+//! Reads results into the index: opens their containers and extracts the text
+//! of each distinct content once.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
@@ -12,22 +12,21 @@ use serde::Serialize;
 use evidence::{Layer, Problem, ProblemKind, Record, ResultKind, Sha256, Sha256Sum};
 use extract::TranscriptFacts;
 use index::{IndexWriter, Occurrence, PlacedProblem, ResultMetadata};
-use members;
-use members::{Member, ResultHint, Visitor};
+use members::{Member, ResultHint};
 use store::{Catalogue, SealedResult, StoreError};
 
 use crate::app::decode_settings::{DecodeSettings, scratch_factory};
 use crate::app::error::Failure;
-use crate::app::text_sink::{Found, TextSink};
+use crate::app::text_sink::{Extraction, TextSink};
+use crate::app::visit::{MemberVisitor, read_member, walk_members};
 
-/// Members up to this size are hashed before they are read as text, so that
-/// content known already costs a hash and nothing more. Most members are
-/// smaller.
-const KNOWN_FIRST_BYTES_MAX: usize = 8 << 20;
+/// Members up to this size are hashed before their text is extracted, so that
+/// content that is indexed already costs a hash only. Most members are smaller.
+const HASH_FIRST_BYTES_MAX: usize = 8 << 20;
 
-/// Of a member's path: no file system has longer ones that people use, and a
-/// hostile archive of a million members may give each a name of 64 KiB.
-const NAME_CHARS_MAX: usize = 1024;
+/// Characters of a member path that are indexed. Real paths are shorter, and a
+/// hostile archive can give each of a million members a name of 64 KiB.
+const PATH_CHARS_MAX: usize = 1024;
 
 /// Result of an index update.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -42,17 +41,17 @@ pub struct IndexReport {
 }
 
 /// Reads results into the index, one after the other.
-pub(super) struct Indexer<'a> {
+pub(super) struct ResultIndexer<'a> {
     archive: &'a Path,
     catalogue: &'a Catalogue,
     pub(super) writer: &'a mut IndexWriter,
     settings: DecodeSettings,
     pub(super) report: IndexReport,
-    /// The member at hand; goes round, so that it is not allocated for each.
+    /// Buffer for the first bytes of a member, used for all members.
     head: Vec<u8>,
 }
 
-impl<'a> Indexer<'a> {
+impl<'a> ResultIndexer<'a> {
     pub(super) fn new(
         archive: &'a Path,
         catalogue: &'a Catalogue,
@@ -68,38 +67,35 @@ impl<'a> Indexer<'a> {
         })
     }
 
-    /// Reads one result. Where the archive's own copy of it is damaged, what
-    /// can be read is kept, and the rest is a problem of this result.
+    /// Indexes one result. If the copy in the archive is damaged, its readable
+    /// part is indexed, and the rest becomes a problem of the result.
     pub(super) fn read(&mut self, record: &Record) -> Result<(), Failure> {
         let (archive, settings) = (self.archive, self.settings.members.clone());
         let hint = ResultHint {
             name: record.facts.header("content-disposition"),
         };
-        let damage = Damage::default();
+        let damage = CopyDamage::default();
         let mut scratch = scratch_factory(archive);
-        let source = damage.of(self.catalogue.reader(record.id))?;
+        let source = damage.unless_damaged(self.catalogue.reader(record.id))?;
         let mut result = ResultReader {
             indexer: self,
             record,
-            facts: result_facts(record),
+            metadata: result_metadata(record),
             transcripts: 0,
-            again: Vec::new(),
+            postponed: Vec::new(),
             text_bytes: 0,
-            failed: None,
             damage: &damage,
         };
         if let Some(source) = source {
             let mut source = damage.watch(source);
-            let walked = members::traverse(&mut source, hint, &settings, &mut scratch, &mut result);
-            let failed = result.failed.take().map_or(Ok(()), Err);
-            let walked = failed.and(walked.map_err(Failure::from));
-            if let Some(summary) = damage.excuses(walked)? {
-                result.facts.members = summary.members;
+            let walked = walk_members(&mut source, hint, &settings, &mut scratch, &mut result);
+            if let Some(summary) = damage.excuse(walked)? {
+                result.metadata.members = summary.members;
             }
-            for met in std::mem::take(&mut result.again) {
-                let read = result.read_large(&met, hint);
-                let found = damage.excuses(read)?.flatten();
-                result.keep(met, found);
+            for member in std::mem::take(&mut result.postponed) {
+                let read = result.read_postponed(&member, hint);
+                let extraction = damage.excuse(read)?.flatten();
+                result.add_occurrence(member, extraction);
             }
         }
         if let Some(message) = damage.take() {
@@ -107,17 +103,19 @@ impl<'a> Indexer<'a> {
             result.note_problem(&[], Problem::new(ProblemKind::Damaged, message));
         }
         let ResultReader {
-            facts, text_bytes, ..
+            metadata,
+            text_bytes,
+            ..
         } = result;
         self.report.results += 1;
-        self.report.members += facts.members;
-        self.report.problems += facts.problems;
+        self.report.members += metadata.members;
+        self.report.problems += metadata.problems;
         self.report.text_bytes += text_bytes;
-        self.writer.result(facts);
+        self.writer.result(metadata);
         Ok(())
     }
 
-    /// A result of which not even the facts can be read.
+    /// Indexes a result whose record cannot be read.
     pub(super) fn note_damaged(&mut self, sealed: &SealedResult, error: &StoreError) {
         let message = format!("{COPY_DAMAGED}: {error}");
         self.writer.problem(PlacedProblem {
@@ -135,33 +133,31 @@ impl<'a> Indexer<'a> {
     }
 }
 
-const COPY_DAMAGED: &str = "the archive's copy is damaged, what can be read of it is searched";
+const COPY_DAMAGED: &str = "the copy in the archive is damaged, its readable part is indexed";
 
-/// Tells damage of the archive's own copy from other failures: disks rot, and
-/// one bad sector must not keep everything behind it from being indexed.
+/// Distinguishes damage of the copy in the archive from other failures: one bad
+/// sector must not prevent the rest from being indexed.
 #[derive(Default)]
-struct Damage(Cell<Option<String>>);
+struct CopyDamage(RefCell<Option<String>>);
 
-impl Damage {
-    fn note(&self, what: &dyn Display) {
-        let first = self.0.take();
+impl CopyDamage {
+    /// Keeps the first message.
+    fn note(&self, error: &dyn Display) {
         self.0
-            .set(first.or_else(|| Some(format!("{COPY_DAMAGED}: {what}"))));
+            .borrow_mut()
+            .get_or_insert_with(|| format!("{COPY_DAMAGED}: {error}"));
     }
 
     fn is_noted(&self) -> bool {
-        let noted = self.0.take();
-        let is_noted = noted.is_some();
-        self.0.set(noted);
-        is_noted
+        self.0.borrow().is_some()
     }
 
     fn take(&self) -> Option<String> {
         self.0.take()
     }
 
-    /// `None` where it is damaged.
-    fn of<T>(&self, opened: Result<T, StoreError>) -> Result<Option<T>, Failure> {
+    /// `None` if the copy is damaged.
+    fn unless_damaged<T>(&self, opened: Result<T, StoreError>) -> Result<Option<T>, Failure> {
         match opened {
             Ok(opened) => Ok(Some(opened)),
             Err(error @ StoreError::Damaged { .. }) => {
@@ -172,15 +168,15 @@ impl Damage {
         }
     }
 
-    fn watch<R>(&self, inner: R) -> Watched<'_, R> {
-        Watched {
+    fn watch<R>(&self, inner: R) -> DamageReader<'_, R> {
+        DamageReader {
             inner,
             damage: self,
         }
     }
 
-    /// A failure that came of damage is none.
-    fn excuses<T>(&self, done: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    /// Ignores a failure after damage, because the damage caused it.
+    fn excuse<T>(&self, done: Result<T, Failure>) -> Result<Option<T>, Failure> {
         match done {
             Ok(done) => Ok(Some(done)),
             Err(_) if self.is_noted() => Ok(None),
@@ -189,31 +185,29 @@ impl Damage {
     }
 }
 
-/// A source that notes where its bytes are not those that were sealed.
-struct Watched<'d, R> {
+/// A reader that notes bytes that differ from those that were sealed.
+struct DamageReader<'d, R> {
     inner: R,
-    damage: &'d Damage,
+    damage: &'d CopyDamage,
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for DamageReader<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buf);
-        if let Err(error) = &read
-            && error.kind() == io::ErrorKind::InvalidData
-        {
-            self.damage.note(error);
-        }
-        read
+        self.inner.read(buf).inspect_err(|error| {
+            if error.kind() == io::ErrorKind::InvalidData {
+                self.damage.note(error);
+            }
+        })
     }
 }
 
-impl<R: Seek> Seek for Watched<'_, R> {
+impl<R: Seek> Seek for DamageReader<'_, R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.inner.seek(to)
     }
 }
 
-fn result_facts(record: &Record) -> ResultMetadata {
+fn result_metadata(record: &Record) -> ResultMetadata {
     let facts = &record.facts;
     ResultMetadata {
         device: facts.device.clone(),
@@ -229,23 +223,22 @@ fn result_facts(record: &Record) -> ResultMetadata {
     }
 }
 
-/// One result on its way into the index: takes its members.
+/// Indexes the members of one result.
 struct ResultReader<'r, 'a> {
-    indexer: &'r mut Indexer<'a>,
+    indexer: &'r mut ResultIndexer<'a>,
     record: &'r Record,
-    facts: ResultMetadata,
+    metadata: ResultMetadata,
     /// Members so far that are transcripts.
     transcripts: u64,
-    /// Large members of several parts: their hash must be known before their
-    /// text is taken, so they are opened again.
-    again: Vec<Met>,
+    /// Large members with several texts. Their hash must be known before their
+    /// text is extracted, so they are read again.
+    postponed: Vec<MemberContent>,
     text_bytes: u64,
-    failed: Option<Failure>,
-    damage: &'r Damage,
+    damage: &'r CopyDamage,
 }
 
-/// A member that was met.
-struct Met {
+/// A member and its content.
+struct MemberContent {
     layers: Vec<Layer>,
     name: String,
     content: Sha256,
@@ -253,7 +246,7 @@ struct Met {
     bytes: u64,
 }
 
-impl Met {
+impl MemberContent {
     fn new(member: &Member<'_>, content: Sha256, bytes: u64) -> Self {
         Self {
             layers: member.layers.to_vec(),
@@ -264,41 +257,35 @@ impl Met {
     }
 }
 
-impl Visitor for ResultReader<'_, '_> {
-    fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
-        match self.take(member, bytes) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(failure) => {
-                self.failed = Some(failure);
-                ControlFlow::Break(())
-            }
-        }
+impl MemberVisitor for ResultReader<'_, '_> {
+    fn member(
+        &mut self,
+        member: &Member<'_>,
+        mut bytes: &mut dyn Read,
+    ) -> Result<ControlFlow<()>, Failure> {
+        let mut head = std::mem::take(&mut self.indexer.head);
+        head.clear();
+        Read::take(&mut bytes, HASH_FIRST_BYTES_MAX as u64 + 1).read_to_end(&mut head)?;
+        let done = if head.len() <= HASH_FIRST_BYTES_MAX {
+            let content = self.content_of(member, &head);
+            let member = MemberContent::new(member, content, head.len() as u64);
+            self.read_hashed(member, &mut head.as_slice())
+        } else {
+            self.read_large(member, &head, bytes)
+        };
+        self.indexer.head = head;
+        done.map(ControlFlow::Continue)
     }
 
-    fn problem(&mut self, layers: &[Layer], problem: Problem) {
+    fn problem(&mut self, layers: &[Layer], problem: Problem) -> Result<(), Failure> {
         self.note_problem(layers, problem);
+        Ok(())
     }
 }
 
 impl ResultReader<'_, '_> {
-    fn take(&mut self, member: &Member<'_>, mut bytes: &mut dyn Read) -> Result<(), Failure> {
-        let mut head = std::mem::take(&mut self.indexer.head);
-        head.clear();
-        Read::take(&mut bytes, KNOWN_FIRST_BYTES_MAX as u64 + 1).read_to_end(&mut head)?;
-        let taken = if head.len() <= KNOWN_FIRST_BYTES_MAX {
-            let content = self.content_of(member, &head);
-            self.read_known(
-                Met::new(member, content, head.len() as u64),
-                &mut head.as_slice(),
-            )
-        } else {
-            self.stream(member, &head, bytes)
-        };
-        self.indexer.head = head;
-        taken
-    }
-
-    /// A result that is no container was hashed when it was sealed.
+    /// The hash of a member. A result that is not a container was hashed when
+    /// it was sealed.
     fn content_of(&self, member: &Member<'_>, bytes: &[u8]) -> Sha256 {
         if member.layers.is_empty() && bytes.len() as u64 == self.record.bytes {
             self.record.sha256
@@ -307,32 +294,33 @@ impl ResultReader<'_, '_> {
         }
     }
 
-    /// Text of a content whose hash is known.
-    fn read_known(&mut self, met: Met, bytes: &mut dyn Read) -> Result<(), Failure> {
-        let content = met.content;
-        let known = self.indexer.writer.holds(&content);
-        let mut sink = TextSink::new(self.indexer.writer, Some(content), known);
+    /// Indexes a member whose hash is known.
+    fn read_hashed(&mut self, member: MemberContent, bytes: &mut dyn Read) -> Result<(), Failure> {
+        let content = member.content;
+        let is_indexed = self.indexer.writer.holds(&content);
+        let mut sink = TextSink::new(self.indexer.writer, Some(content), is_indexed);
         sink.read(
             self.indexer.archive,
             bytes,
-            &met.name,
+            &member.name,
             self.record.facts.kind,
             self.indexer.settings.extract,
         )?;
-        sink.end(content)?;
-        let found = sink.into_found();
-        self.keep(met, Some(found));
+        sink.finish(content)?;
+        let extraction = sink.into_extraction();
+        self.add_occurrence(member, Some(extraction));
         Ok(())
     }
 
-    /// Text and hash of a large member in one pass.
-    fn stream(
+    /// Indexes and hashes a large member in one pass; postpones it if it has
+    /// several texts.
+    fn read_large(
         &mut self,
         member: &Member<'_>,
         head: &[u8],
         rest: &mut dyn Read,
     ) -> Result<(), Failure> {
-        let mut hashed = Hashed::new(head.chain(rest));
+        let mut hashed = HashingReader::new(head.chain(rest));
         let mut sink = TextSink::new(self.indexer.writer, None, false);
         sink.read(
             self.indexer.archive,
@@ -342,116 +330,123 @@ impl ResultReader<'_, '_> {
             self.indexer.settings.extract,
         )?;
         let (content, len) = hashed.finish()?;
-        let again = sink.has_more_parts;
-        if !again {
-            sink.end(content)?;
+        let is_postponed = sink.has_more_parts;
+        if !is_postponed {
+            sink.finish(content)?;
         }
-        let found = sink.into_found();
-        let met = Met::new(member, content, len);
-        if again {
-            self.again.push(met);
+        let extraction = sink.into_extraction();
+        let member = MemberContent::new(member, content, len);
+        if is_postponed {
+            self.postponed.push(member);
         } else {
-            self.keep(met, Some(found));
+            self.add_occurrence(member, Some(extraction));
         }
         Ok(())
     }
 
-    fn read_large(&mut self, met: &Met, hint: ResultHint<'_>) -> Result<Option<Found>, Failure> {
-        let (kind, id, damage) = (self.record.facts.kind, self.record.id, self.damage);
-        let Indexer {
-            archive,
-            catalogue,
-            writer,
-            settings,
-            ..
-        } = &mut *self.indexer;
-        let open = |take: &mut dyn FnMut(&mut dyn Read) -> Result<(), Failure>| {
-            let Some(source) = damage.of(catalogue.reader(id))? else {
-                return Ok(());
-            };
-            let mut source = damage.watch(source);
-            let mut scratch = scratch_factory(archive);
-            let mut taken = Ok(());
-            members::open(
-                &mut source,
-                hint,
-                &met.layers,
-                &settings.members,
-                &mut scratch,
-                &mut |_: &Member<'_>, bytes: &mut dyn Read| taken = take(bytes),
-            )?;
-            taken
-        };
-        let mut content = None;
-        open(&mut |bytes| {
-            content = Some(Hashed::new(bytes).finish()?.0);
-            Ok(())
-        })?;
-        let Some(content) = content else {
+    /// Reads a postponed member twice: for its hash, and for its texts. `None`
+    /// if it cannot be opened any more.
+    fn read_postponed(
+        &mut self,
+        member: &MemberContent,
+        hint: ResultHint<'_>,
+    ) -> Result<Option<Extraction>, Failure> {
+        let hash = |bytes: &mut dyn Read| Ok(HashingReader::new(bytes).finish()?.0);
+        let Some(content) = self.reopen(member, hint, |_, bytes| hash(bytes))? else {
             return Ok(None);
         };
-        let known = writer.holds(&content);
-        let mut found = None;
-        open(&mut |bytes| {
-            let mut sink = TextSink::new(writer, Some(content), known);
-            sink.read(archive, bytes, &met.name, kind, settings.extract)?;
-            sink.end(content)?;
-            found = Some(sink.into_found());
-            Ok(())
-        })?;
-        Ok(found)
+        let kind = self.record.facts.kind;
+        self.reopen(member, hint, |indexer, bytes| {
+            let is_indexed = indexer.writer.holds(&content);
+            let mut sink = TextSink::new(indexer.writer, Some(content), is_indexed);
+            sink.read(
+                indexer.archive,
+                bytes,
+                &member.name,
+                kind,
+                indexer.settings.extract,
+            )?;
+            sink.finish(content)?;
+            Ok(sink.into_extraction())
+        })
     }
 
-    fn keep(&mut self, met: Met, found: Option<Found>) {
-        let mut occurrence = Occurrence {
-            member: printed(&met.name),
-            ..Occurrence::new(self.record.id, met.layers, met.content, met.bytes)
+    /// Opens a member again. `None` if the copy in the archive is damaged.
+    fn reopen<T>(
+        &mut self,
+        member: &MemberContent,
+        hint: ResultHint<'_>,
+        mut read: impl FnMut(&mut ResultIndexer<'_>, &mut dyn Read) -> Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let opened = self.indexer.catalogue.reader(self.record.id);
+        let Some(source) = self.damage.unless_damaged(opened)? else {
+            return Ok(None);
         };
-        if let Some(found) = found {
-            self.text_bytes += found.text_bytes;
-            for problem in found.problems {
+        let mut source = self.damage.watch(source);
+        let mut scratch = scratch_factory(self.indexer.archive);
+        let settings = self.indexer.settings.members.clone();
+        let indexer = &mut *self.indexer;
+        let (value, _) = read_member(
+            &mut source,
+            hint,
+            &member.layers,
+            &settings,
+            &mut scratch,
+            |_, bytes| read(indexer, bytes),
+        )?;
+        Ok(Some(value))
+    }
+
+    fn add_occurrence(&mut self, member: MemberContent, extraction: Option<Extraction>) {
+        let mut occurrence = Occurrence {
+            member: indexed_path(&member.name),
+            ..Occurrence::new(self.record.id, member.layers, member.content, member.bytes)
+        };
+        if let Some(extraction) = extraction {
+            self.text_bytes += extraction.text_bytes;
+            for problem in extraction.problems {
                 self.note_problem(&occurrence.layers, problem);
             }
-            if let Some(told) = found.transcript {
-                occurrence.script = told.script_name.clone();
-                occurrence.exit_code = told.exit_code;
-                self.note_transcript(told);
+            if let Some(facts) = extraction.transcript {
+                occurrence.script = facts.script_name.clone();
+                occurrence.exit_code = facts.exit_code;
+                self.note_transcript(facts);
             }
         }
         self.indexer.writer.occurrence(occurrence);
     }
 
-    /// What the only transcript of a result says is said of the result; of
-    /// several, what they agree on.
-    fn note_transcript(&mut self, told: TranscriptFacts) {
+    /// Adds the facts of a transcript to the result: of several transcripts,
+    /// those they agree on.
+    fn note_transcript(&mut self, facts: TranscriptFacts) {
         self.transcripts += 1;
-        let facts = &mut self.facts;
-        let own_script = self.record.facts.script.is_some();
+        let metadata = &mut self.metadata;
+        let has_script = self.record.facts.script.is_some();
         if self.transcripts == 1 {
-            facts.exit_code = told.exit_code;
-            facts.transcript_id = told.transcript_id;
-            if !own_script {
-                facts.script = told.script_name;
+            metadata.exit_code = facts.exit_code;
+            metadata.transcript_id = facts.transcript_id;
+            if !has_script {
+                metadata.script = facts.script_name;
             }
             return;
         }
-        facts.exit_code = facts
+        metadata.exit_code = metadata
             .exit_code
-            .filter(|known| Some(*known) == told.exit_code);
-        facts.transcript_id = facts
+            .filter(|known| Some(*known) == facts.exit_code);
+        metadata.transcript_id = metadata
             .transcript_id
             .take()
-            .filter(|known| Some(known) == told.transcript_id.as_ref());
-        if !own_script {
-            facts.script = facts
+            .filter(|known| Some(known) == facts.transcript_id.as_ref());
+        if !has_script {
+            metadata.script = metadata
                 .script
                 .take()
-                .filter(|known| Some(known) == told.script_name.as_ref());
+                .filter(|known| Some(known) == facts.script_name.as_ref());
         }
     }
 
     fn note_problem(&mut self, layers: &[Layer], problem: Problem) {
-        self.facts.problems += 1;
+        self.metadata.problems += 1;
         self.indexer.writer.problem(PlacedProblem {
             id: self.record.id,
             layers: layers.to_vec(),
@@ -460,22 +455,22 @@ impl ResultReader<'_, '_> {
     }
 }
 
-/// A member's path as the index keeps it.
-fn printed(name: &str) -> String {
-    match name.char_indices().nth(NAME_CHARS_MAX) {
+/// The path of a member as it is indexed.
+fn indexed_path(name: &str) -> String {
+    match name.char_indices().nth(PATH_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name.to_string(),
     }
 }
 
-/// Hashes what is read through it.
-struct Hashed<R> {
+/// Computes the hash of what is read through it.
+struct HashingReader<R> {
     inner: R,
     hasher: Sha256Sum,
     len: u64,
 }
 
-impl<R: Read> Hashed<R> {
+impl<R: Read> HashingReader<R> {
     fn new(inner: R) -> Self {
         Self {
             inner,
@@ -484,14 +479,14 @@ impl<R: Read> Hashed<R> {
         }
     }
 
-    /// Reads to the end, whatever was read before.
+    /// Reads the rest, and returns hash and length of everything.
     fn finish(mut self) -> io::Result<(Sha256, u64)> {
         io::copy(&mut self, &mut io::sink())?;
         Ok((self.hasher.finish(), self.len))
     }
 }
 
-impl<R: Read> Read for Hashed<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buf)?;
         self.hasher.update(&buf[..n]);

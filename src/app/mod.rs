@@ -9,6 +9,7 @@ mod baseline_store;
 mod certificate;
 mod collect;
 mod collect_events;
+pub(crate) mod columns;
 mod compare;
 mod cursor;
 mod custody;
@@ -53,6 +54,7 @@ pub use crate::app::collect::{CollectReport, check_collect, collect};
 pub use crate::app::collect_events::{
     CollectEvent, CollectEvents, FleetCounts, RunControl, StopSignal,
 };
+pub use crate::app::columns::Columns;
 pub use crate::app::compare::{
     ANALYZERS, BaselineList, BaselineRow, By, CompareRequest, CompareSummary, DiffKind,
     DiffRequest, DiffRow, LearnRequest, RULES, RawRow, RuleSet, SideRow, Sides, StackRequest,
@@ -100,7 +102,7 @@ pub use crate::app::service_settings::{
 };
 pub use crate::app::session::{ArchivePosition, ArchiveSession};
 pub use crate::app::show::{View, ViewMember, show, show_raw};
-pub use crate::app::show_line::{At, Lines, show_at};
+pub use crate::app::show_line::{LineOutput, LineTarget, show_at};
 pub use crate::app::status::{ArchiveStatus, IndexLag, IndexPartSize, IndexStatus, status};
 pub use crate::app::verify::{DamageRow, VerifyReport, verify};
 pub use crate::app::wait_for_index::IndexWait;

@@ -1,9 +1,10 @@
-//! What the use cases answer with: one struct a row, the same names in JSON,
-//! CSV, the page and the terminal. These names stay.
+//! Rows of the answers. The keys of a row are the same in JSON, JSON Lines and
+//! CSV, and must not change.
 
 use std::io;
 use std::sync::Arc;
 
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use evidence::{
@@ -12,30 +13,33 @@ use evidence::{
 };
 use index::Snippet;
 
-/// Which result or member a row is about, in the same words in every answer.
-#[derive(Clone, Debug, Serialize)]
-pub struct ResultPlace {
-    /// The printed form, which `show` takes.
-    #[serde(rename = "ref")]
-    pub reference: String,
-    pub action_id: ActionId,
-    pub command_index: CommandIndex,
-    /// From 1; null where there are no bytes.
-    pub version: Option<u32>,
-    pub device: Option<String>,
-    pub machine_id: Option<String>,
+use crate::app::columns::{Columns, columns, serialize_row};
+
+columns! {
+    /// The result or member a row is about.
+    #[derive(Clone, Debug)]
+    pub struct ResultPlace {
+        /// Printed form of the locator, as `show` accepts it.
+        pub reference: String as "ref",
+        pub action_id: ActionId,
+        pub command_index: CommandIndex,
+        /// From 1; `None` if there are no bytes.
+        pub version: Option<u32>,
+        pub device: Option<String>,
+        pub machine_id: Option<String>,
+    }
 }
 
 impl ResultPlace {
-    pub fn of(at: &Locator, device: Option<String>, machine_id: Option<String>) -> Self {
+    pub fn of(locator: &Locator, device: Option<String>, machine_id: Option<String>) -> Self {
         Self {
-            reference: at.to_string(),
-            version: Some(at.id.version.0),
-            ..Self::missing(at.id.key, device, machine_id)
+            reference: locator.to_string(),
+            version: Some(locator.id.version.0),
+            ..Self::missing(locator.id.key, device, machine_id)
         }
     }
 
-    /// Of a result that is not there.
+    /// The place of a missing result.
     pub fn missing(key: ResultKey, device: Option<String>, machine_id: Option<String>) -> Self {
         Self {
             reference: key.to_string(),
@@ -48,15 +52,15 @@ impl ResultPlace {
     }
 }
 
-/// Where a result stands.
+/// State of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResultState {
-    /// In the archive, whole.
+    /// In the archive.
     Sealed,
-    /// Not there, and it is known why.
+    /// Missing, with a recorded reason.
     Gap,
-    /// Not there yet.
+    /// Not collected yet.
     Pending,
 }
 
@@ -70,83 +74,89 @@ impl ResultState {
     }
 }
 
-/// A result: one version of it, or its absence.
-#[derive(Clone, Debug, Serialize)]
-pub struct ListRow {
-    #[serde(flatten)]
-    pub place: ResultPlace,
-    pub kind: ResultKind,
-    pub script: Option<String>,
-    pub path: Option<String>,
-    /// Of the script; null until the result is indexed.
-    pub exit_code: Option<i64>,
-    /// The command's end, else its start.
-    pub time: Option<Time>,
-    pub requestor: Option<String>,
-    pub comment: Option<String>,
-    pub collected_at: Option<Time>,
-    pub state: ResultState,
-    /// Why it is not there.
-    pub reason: Option<GapReason>,
-    /// **Units**: bytes as downloaded.
-    pub bytes: Option<u64>,
-    /// Of the bytes as downloaded.
-    pub sha256: Option<Sha256>,
-    /// ResultPlace in the journal.
-    pub seq: Option<Seq>,
+columns! {
+    /// One version of a result, or a missing result.
+    #[derive(Clone, Debug)]
+    pub struct ListRow {
+        pub place: ResultPlace as flatten,
+        pub kind: ResultKind,
+        pub script: Option<String>,
+        pub path: Option<String>,
+        /// Exit code of the script; `None` until the result is indexed.
+        pub exit_code: Option<i64>,
+        /// End of the command, or its start if the end is not known.
+        pub time: Option<Time>,
+        pub requestor: Option<String>,
+        pub comment: Option<String>,
+        pub collected_at: Option<Time>,
+        pub state: ResultState,
+        /// Reason of a gap.
+        pub reason: Option<GapReason>,
+        /// **Units**: bytes as downloaded.
+        pub bytes: Option<u64>,
+        /// SHA-256 of the bytes as downloaded.
+        pub sha256: Option<Sha256>,
+        /// Position in the journal.
+        pub seq: Option<Seq>,
+    }
 }
 
-/// A result that is not there.
-#[derive(Clone, Debug, Serialize)]
-pub struct GapRow {
-    #[serde(flatten)]
-    pub place: ResultPlace,
-    pub kind: ResultKind,
-    pub script: Option<String>,
-    pub path: Option<String>,
-    pub time: Option<Time>,
-    pub reason: GapReason,
-    /// What was attempted and what came back.
-    pub detail: String,
-    pub noted_at: Time,
-    /// Whether collecting again may still bring it.
-    pub worth_retrying: bool,
+columns! {
+    /// A missing result with a recorded reason.
+    #[derive(Clone, Debug)]
+    pub struct GapRow {
+        pub place: ResultPlace as flatten,
+        pub kind: ResultKind,
+        pub script: Option<String>,
+        pub path: Option<String>,
+        pub time: Option<Time>,
+        pub reason: GapReason,
+        /// The attempt, and how it failed.
+        pub detail: String,
+        pub noted_at: Time,
+        /// Whether another collection can succeed.
+        pub worth_retrying: bool,
+    }
 }
 
-/// Something wrong inside the evidence.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProblemRow {
-    #[serde(flatten)]
-    pub place: ResultPlace,
-    pub kind: ProblemKind,
-    pub message: String,
-    /// Whether a search may have missed something because of it.
-    pub hides_text: bool,
+columns! {
+    /// A problem in the evidence.
+    #[derive(Clone, Debug)]
+    pub struct ProblemRow {
+        pub place: ResultPlace as flatten,
+        pub kind: ProblemKind,
+        pub message: String,
+        /// Whether a search can miss text because of it.
+        pub hides_text: bool,
+    }
 }
 
-/// The text a hit stands in; shared by the hits of it.
-#[derive(Clone, Debug, Serialize)]
-pub struct MemberRow {
-    #[serde(flatten)]
-    pub place: ResultPlace,
-    pub script: Option<String>,
-    pub time: Option<Time>,
-    pub member: String,
-    pub member_sha256: Sha256,
+columns! {
+    /// The member of a hit. Hits of one member share it.
+    #[derive(Clone, Debug)]
+    pub struct MemberRow {
+        pub place: ResultPlace as flatten,
+        pub script: Option<String>,
+        pub time: Option<Time>,
+        pub member: String,
+        pub member_sha256: Sha256,
+    }
 }
 
-/// A place where a search matched.
+/// A line that matches a search.
 #[derive(Clone, Debug)]
 pub struct HitRow {
     pub member: Arc<MemberRow>,
     /// From 1, in the decoded text.
     pub line: u64,
-    /// Of the match: bytes in the decoded text (UTF-8), from 0.
+    /// Offset of the match.
+    ///
+    /// **Units**: bytes in the decoded text (UTF-8), from 0.
     pub offset: u64,
     pub shown: Arc<Snippet>,
     pub before: Vec<String>,
     pub after: Vec<String>,
-    /// `member` as JSON, written once for all its hits.
+    /// `member` as JSON, serialized once for all its hits.
     pub(super) member_json: Arc<str>,
 }
 
@@ -157,9 +167,8 @@ impl HitRow {
         self.shown.text.len() + context.map(String::len).sum::<usize>()
     }
 
-    /// The same object as by `Serialize`. Most of it is the same for all hits
-    /// of a member, and millions are listed: that part is written once, and so
-    /// is a line that comes again.
+    /// Writes the same object as `Serialize`, faster: the member and repeated
+    /// lines are serialized once for all their hits.
     pub fn write_json(&self, out: &mut Vec<u8>) -> io::Result<()> {
         let member = self.member_json.strip_suffix('}').unwrap_or_default();
         out.extend_from_slice(member.as_bytes());
@@ -168,94 +177,117 @@ impl HitRow {
         out.extend_from_slice(b",\"offset\":");
         serde_json::to_writer(&mut *out, &self.offset)?;
         out.extend_from_slice(b",\"text\":");
-        match Arc::strong_count(&self.shown) {
-            // Nobody keeps it for another hit.
-            1 => serde_json::to_writer(&mut *out, &self.shown.text)?,
-            _ => out.extend_from_slice(self.shown.text_json().as_bytes()),
+        if Arc::strong_count(&self.shown) == 1 {
+            // No other hit uses the cached form.
+            serde_json::to_writer(&mut *out, &self.shown.text)?;
+        } else {
+            out.extend_from_slice(self.shown.text_json().as_bytes());
         }
-        let rest = RestOfHit::of(self);
-        if rest.is_empty() {
+        let details = HitDetails(self);
+        if details.is_empty() {
             out.push(b'}');
             return Ok(());
         }
-        let rest = serde_json::to_string(&rest)?;
+        let object = serde_json::to_string(&details)?;
         out.push(b',');
-        out.extend_from_slice(&rest.as_bytes()[1..]);
+        out.extend_from_slice(&object.as_bytes()[1..]);
         Ok(())
+    }
+}
+
+impl Columns for HitRow {
+    fn columns() -> Vec<&'static str> {
+        let mut columns = ResultPlace::columns();
+        columns.extend([
+            "script",
+            "time",
+            "member",
+            "line",
+            "offset",
+            "text",
+            "text_truncated",
+            "line_bytes",
+            "member_sha256",
+        ]);
+        columns
+    }
+
+    fn detail_keys() -> Vec<&'static str> {
+        vec!["before", "after"]
+    }
+
+    fn write_entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        self.member.write_entries(map)?;
+        map.serialize_entry("line", &self.line)?;
+        map.serialize_entry("offset", &self.offset)?;
+        map.serialize_entry("text", &self.shown.text)?;
+        HitDetails(self).write(map)
     }
 }
 
 impl Serialize for HitRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Object<'a> {
-            #[serde(flatten)]
-            member: &'a MemberRow,
-            line: u64,
-            offset: u64,
-            text: &'a str,
-            #[serde(flatten)]
-            rest: RestOfHit<'a>,
-        }
-        let object = Object {
-            member: &self.member,
-            line: self.line,
-            offset: self.offset,
-            text: &self.shown.text,
-            rest: RestOfHit::of(self),
-        };
-        object.serialize(serializer)
+        serialize_row(self, serializer)
     }
 }
 
-/// What most hits do not have.
-#[derive(Serialize)]
-struct RestOfHit<'a> {
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    text_truncated: bool,
-    /// **Units**: bytes of the whole line, where `text` is not all of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    before: &'a [String],
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    after: &'a [String],
-}
+/// The entries that most hits do not have.
+struct HitDetails<'a>(&'a HitRow);
 
-impl<'a> RestOfHit<'a> {
-    fn of(hit: &'a HitRow) -> Self {
-        Self {
-            text_truncated: hit.shown.text_truncated,
-            line_bytes: hit.shown.line_bytes,
-            before: &hit.before,
-            after: &hit.after,
-        }
-    }
-
+impl HitDetails<'_> {
     fn is_empty(&self) -> bool {
-        !self.text_truncated
-            && self.line_bytes.is_none()
-            && self.before.is_empty()
-            && self.after.is_empty()
+        let hit = self.0;
+        !hit.shown.text_truncated
+            && hit.shown.line_bytes.is_none()
+            && hit.before.is_empty()
+            && hit.after.is_empty()
+    }
+
+    fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let hit = self.0;
+        if hit.shown.text_truncated {
+            map.serialize_entry("text_truncated", &true)?;
+        }
+        // **Units**: bytes of the whole line, of which `text` is a part.
+        if let Some(bytes) = hit.shown.line_bytes {
+            map.serialize_entry("line_bytes", &bytes)?;
+        }
+        for (key, lines) in [("before", &hit.before), ("after", &hit.after)] {
+            if !lines.is_empty() {
+                map.serialize_entry(key, lines)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// How many hits, for one value of a field or for all.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct CountRow {
-    /// Empty where a member has none, or where nothing was counted by.
-    pub value: String,
-    #[serde(skip)]
-    pub by_field: bool,
-    pub hits: u64,
-    pub members: u64,
-    /// Members that match but for the time asked for, and have none.
-    pub undated: u64,
+impl Serialize for HitDetails<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.write(&mut map)?;
+        map.end()
+    }
+}
+
+columns! {
+    /// Number of hits, for one value of a field or in total.
+    #[derive(Clone, Debug, Default)]
+    pub struct CountRow {
+        /// Empty for a member without a value, and for the total.
+        pub value: String,
+        /// Whether hits were counted by a field.
+        pub by_field: bool as hidden,
+        pub hits: u64,
+        pub members: u64,
+        /// Members that are excluded only because they have no time.
+        pub undated: u64,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::columns::assert_declares_all_keys;
     use evidence::{ResultId, Version};
 
     fn hit(shown: Snippet, before: &[&str]) -> HitRow {
@@ -285,27 +317,38 @@ mod tests {
         }
     }
 
+    fn truncated(text: &str) -> Snippet {
+        let mut snippet = Snippet::of(text.to_string());
+        (snippet.text_truncated, snippet.line_bytes) = (true, Some(99_999));
+        snippet
+    }
+
     #[test]
-    fn a_hit_written_in_pieces_is_the_object_that_is_serialized() {
-        let text = "C:\\x \u{1b}\"é".to_string();
-        let plain = Snippet::of(text.clone());
-        let mut cut = Snippet::of(text);
-        (cut.text_truncated, cut.line_bytes) = (true, Some(99_999));
+    fn hit_written_in_parts_equals_the_serialized_hit() {
+        let text = "C:\\x \u{1b}\"é";
+        let plain = Snippet::of(text.to_string());
         for (hit, keys) in [
             (hit(plain.clone(), &[]), 13),
             (hit(plain, &["be\"fore"]), 14),
-            (hit(cut, &["1", "2"]), 16),
+            (hit(truncated(text), &["1", "2"]), 16),
         ] {
-            let mut written = Vec::new();
-            hit.write_json(&mut written).unwrap();
-            let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
-            assert_eq!(written, serde_json::to_value(&hit).unwrap());
-            assert_eq!(written.as_object().unwrap().len(), keys, "{written}");
-            let kept = hit.shown.clone();
-            let mut again = Vec::new();
-            hit.write_json(&mut again).unwrap();
-            let again: serde_json::Value = serde_json::from_slice(&again).unwrap();
-            assert_eq!(again, written, "{kept:?}");
+            let serialized = serde_json::to_string(&hit).unwrap();
+            let mut alone = Vec::new();
+            hit.write_json(&mut alone).unwrap();
+            assert_eq!(String::from_utf8(alone).unwrap(), serialized);
+            let _other = hit.shown.clone();
+            let mut shared = Vec::new();
+            hit.write_json(&mut shared).unwrap();
+            assert_eq!(String::from_utf8(shared).unwrap(), serialized);
+            let object: serde_json::Value = serde_json::from_str(&serialized).unwrap();
+            assert_eq!(object.as_object().unwrap().len(), keys, "{serialized}");
         }
+    }
+
+    #[test]
+    fn hit_declares_all_its_keys() {
+        let mut hit = hit(truncated("x"), &["before"]);
+        hit.after.push("after".into());
+        assert_declares_all_keys(&hit);
     }
 }

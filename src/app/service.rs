@@ -3,24 +3,25 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
 use collect::{LibraryClient, LibraryFile, LibraryUpload, Secret};
 use evidence::{Action, ActionId};
 
 use crate::app::collect::{CollectReport, collect};
 use crate::app::collect_events::{RunControl, to_collector};
+use crate::app::columns::columns;
 use crate::app::error::{Failure, FailureKind};
 use crate::app::service_settings::{CollectPolling, CollectRequest, ServiceSettings};
 
-/// A file of the library.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LibraryRow {
-    pub name: String,
-    pub sha256: Option<String>,
-    pub description: String,
-    pub created_by: String,
-    pub updated: String,
+columns! {
+    /// A file of the library.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct LibraryRow {
+        pub name: String,
+        pub sha256: Option<String>,
+        pub description: String,
+        pub created_by: String,
+        pub updated: String,
+    }
 }
 
 impl From<LibraryFile> for LibraryRow {

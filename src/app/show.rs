@@ -1,4 +1,5 @@
-//! Show: from a reference back to the original bytes, checked on the way.
+//! Shows a result or a member: from a reference back to the original bytes,
+//! whose hashes are checked while they are read.
 
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
@@ -6,77 +7,75 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evidence::{Layer, Locator, Problem, Record, ResultKind, Sha256Sum};
-use extract;
-use extract::{DocumentHead, Sink, TextPart, TranscriptFacts};
-use members;
-use members::{ContainerFormat, Member, MembersError, ResultHint, Visitor};
+use extract::{ContentHint, DocumentHead, TextPart, TranscriptFacts};
+use members::{ContainerFormat, Member, MembersError, ResultHint};
 use store::Catalogue;
 
 use crate::app::decode_settings::{DecodeSettings, layer_of, record_of, scratch_factory};
 use crate::app::error::{Failure, FailureKind};
 use crate::app::gaps::missing_results;
 use crate::app::session::ArchiveSession;
-use crate::app::text_sink::extract_text;
+use crate::app::visit::{MemberVisitor, TextVisitor, extract_texts, read_member, walk_members};
 
 /// A member in a listing.
 #[derive(Clone, Debug)]
 pub struct ViewMember {
     pub reference: String,
-    /// **Units**: bytes, inflated, as the container claims.
+    /// **Units**: decompressed bytes, as declared by the container.
     pub bytes: Option<u64>,
     pub container: bool,
     pub locked: bool,
 }
 
-/// Where what is shown goes.
+/// Output of [`show`].
 pub trait View {
     fn fact(&mut self, name: &str, value: &str) -> io::Result<()>;
     fn heading(&mut self, text: &str) -> io::Result<()>;
-    /// A piece of text, cut anywhere.
+    /// A piece of a text, cut at any character.
     fn text(&mut self, text: &str) -> io::Result<()>;
     fn member(&mut self, member: &ViewMember) -> io::Result<()>;
-    /// No part of the evidence: must stay apart from it.
+    /// Must be kept apart from the evidence.
     fn problem(&mut self, place: &str, message: &str) -> io::Result<()>;
     fn end(&mut self) -> io::Result<()>;
 }
 
-/// Shows a result or a member for a person: a transcript readable, members
-/// listed, text as text.
+/// Shows a result or member to a person: transcripts in readable form, the
+/// members of containers as a list, text as text.
 pub fn show(
     session: &ArchiveSession,
     reference: &Locator,
     view: &mut dyn View,
 ) -> Result<(), Failure> {
-    let shown = Shown::open(session, reference)?;
+    let result = OpenResult::open(session, reference)?;
     if reference.layers.is_empty() {
-        shown.facts(view)?;
-        shown.whole(view)?;
+        result.show_facts(view)?;
+        result.show_contents(view)?;
     } else {
-        shown.member(view)?;
+        result.show_member(view)?;
     }
     Ok(view.end()?)
 }
 
-/// Writes the bytes of a result or member as they are; what is wrong with them
-/// is told apart, place and message.
+/// Writes the unchanged bytes of a result or member. `on_problem` is called
+/// with the place and the message of each problem in them.
 ///
-/// **Errors**: `Damaged` where the whole result does not match its hash; what
-/// was written until then is not evidence.
+/// **Errors**: `Damaged` if the result does not match its hash. The bytes that
+/// were written before are not evidence.
 pub fn show_raw(
     session: &ArchiveSession,
     reference: &Locator,
     out: &mut dyn Write,
-    tell: &mut dyn FnMut(&str, &str),
+    on_problem: &mut dyn FnMut(&str, &str),
 ) -> Result<(), Failure> {
-    let shown = Shown::open(session, reference)?;
+    let result = OpenResult::open(session, reference)?;
     if reference.layers.is_empty() {
-        return shown.raw_result(out);
+        return result.write_raw_result(out);
     }
-    shown.raw_member(&mut RawText { out, tell })
+    result.write_raw_member(&mut RawView { out, on_problem })
 }
 
-/// A result or member that is read back.
-pub(super) struct Shown<'a> {
+/// A result whose bytes are read back.
+pub(super) struct OpenResult<'a> {
     pub(super) archive: &'a Path,
     reference: &'a Locator,
     catalogue: Arc<Catalogue>,
@@ -84,27 +83,27 @@ pub(super) struct Shown<'a> {
     pub(super) settings: DecodeSettings,
 }
 
-/// What is known of a result that is not here.
-fn why_missing(catalogue: &Catalogue, reference: &Locator) -> Option<Failure> {
+/// The reason why a result is not in the archive, if one is known.
+fn reason_missing(catalogue: &Catalogue, reference: &Locator) -> Option<Failure> {
     let missing = missing_results(catalogue).ok()?.remove(&reference.id.key)?;
-    let what = match (missing.reason, missing.detail) {
+    let message = match (missing.reason, missing.detail) {
         (Some(reason), Some(detail)) => format!("{reference} is a gap: {reason}, {detail}"),
         (Some(reason), None) => format!("{reference} is a gap: {reason}"),
         _ => format!("{reference} is pending: it was not collected yet"),
     };
-    Some(Failure::new(FailureKind::NotFound, what))
+    Some(Failure::new(FailureKind::NotFound, message))
 }
 
-impl<'a> Shown<'a> {
+impl<'a> OpenResult<'a> {
     pub(super) fn open(
         session: &'a ArchiveSession,
         reference: &'a Locator,
     ) -> Result<Self, Failure> {
         let catalogue = session.catalogue()?;
         let record = record_of(&catalogue, reference.id)
-            .map_err(|failure| why_missing(&catalogue, reference).unwrap_or(failure))
+            .map_err(|failure| reason_missing(&catalogue, reference).unwrap_or(failure))
             .map_err(|failure| {
-                failure.hint("`list` shows what there is, `gaps` what is missing and why")
+                failure.hint("see `list` for results, `gaps` for missing results and reasons")
             })?;
         Ok(Self {
             archive: session.archive(),
@@ -125,7 +124,7 @@ impl<'a> Shown<'a> {
         }
     }
 
-    fn facts(&self, view: &mut dyn View) -> Result<(), Failure> {
+    fn show_facts(&self, view: &mut dyn View) -> Result<(), Failure> {
         let facts = &self.record.facts;
         view.fact("result", &self.record.id.to_string())?;
         let rows = [
@@ -151,72 +150,70 @@ impl<'a> Shown<'a> {
         Ok(())
     }
 
-    /// A listing of what is inside, or where the result is one text, that text;
-    /// whether there was anything of it. A member has a listing alone.
-    fn whole(&self, view: &mut dyn View) -> Result<bool, Failure> {
+    /// Lists the members, or shows the text of a result that is not a
+    /// container. Returns whether there was something to show: a member is
+    /// shown here only if it is a container.
+    fn show_contents(&self, view: &mut dyn View) -> Result<bool, Failure> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
-        let mut lister = Lister {
-            shown: self,
+        let mut lister = MemberLister {
+            result: self,
             view,
-            listed: false,
+            has_heading: false,
             shows: self.reference.layers.is_empty(),
-            failed: None,
         };
-        members::traverse(
+        walk_members(
             &mut source,
             self.hint(),
             &self.settings.members,
             &mut scratch,
             &mut lister,
         )?;
-        match lister.failed {
-            Some(failure) => Err(failure),
-            None => Ok(lister.shows),
-        }
+        Ok(lister.shows)
     }
 
-    /// A member's text; of one that holds others, those.
-    fn member(&self, view: &mut dyn View) -> Result<(), Failure> {
+    /// Shows the text of a member, or its members if it is a container.
+    fn show_member(&self, view: &mut dyn View) -> Result<(), Failure> {
         let (layers, part) = self.split_part()?;
-        let is_whole = part.is_none();
-        if !self.print(view, &layers, part, is_whole)? || self.whole(view)? {
+        let may_be_container = part.is_none();
+        if self.print(view, &layers, part, may_be_container)? || self.show_contents(view)? {
             return Ok(());
         }
-        // It only looked as if it held others.
+        // It begins like a container and is none.
         self.print(view, &layers, None, false).map(drop)
     }
 
-    /// Prints a member, unless what looks wrapped is to be left: whether it is.
+    /// Prints the text of a member. With `skips_containers`, a member that
+    /// begins like a container is not printed. Returns whether it was printed.
     fn print(
         &self,
         view: &mut dyn View,
         layers: &[Layer],
         part: Option<Layer>,
-        leaves_wrapped: bool,
+        skips_containers: bool,
     ) -> Result<bool, Failure> {
-        let (mut printed, mut is_left) = (Ok(()), false);
-        let problems = self.open_member(layers, &mut |member, bytes| {
+        let (is_printed, problems) = self.open_member(layers, |member, bytes| {
             let mut head = Vec::new();
-            let read = bytes.take(members::HEAD_BYTES).read_to_end(&mut head);
-            is_left = leaves_wrapped && members::looks_like_container(&head);
-            printed = read.map(drop).map_err(Failure::from);
-            if printed.is_ok() && !is_left {
-                let mut bytes = head.as_slice().chain(bytes);
-                let mut printer = Printer::new(view, self.reference, part.clone());
-                let kind = self.record.facts.kind;
-                printed =
-                    printer.print(self.archive, &mut bytes, member.name, kind, &self.settings);
+            bytes.take(members::HEAD_BYTES).read_to_end(&mut head)?;
+            if skips_containers && members::looks_like_container(&head) {
+                return Ok(false);
             }
+            TextPrinter::new(view, self.reference, part.clone()).print(
+                self.archive,
+                &mut head.as_slice().chain(bytes),
+                member.name,
+                self.record.facts.kind,
+                &self.settings,
+            )?;
+            Ok(true)
         })?;
-        printed?;
-        if !is_left {
-            self.tell(&problems, view)?;
+        if is_printed {
+            self.show_problems(&problems, view)?;
         }
-        Ok(is_left)
+        Ok(is_printed)
     }
 
-    fn tell(&self, problems: &[Problem], view: &mut dyn View) -> Result<(), Failure> {
+    fn show_problems(&self, problems: &[Problem], view: &mut dyn View) -> Result<(), Failure> {
         let place = self.reference.to_string();
         problems
             .iter()
@@ -224,7 +221,8 @@ impl<'a> Shown<'a> {
         Ok(())
     }
 
-    /// Splits `!output` and its like off, unless a member has that name.
+    /// Splits a part of a transcript (`!output`) off the reference, unless a
+    /// member has that name.
     pub(super) fn split_part(&self) -> Result<(Vec<Layer>, Option<Layer>), Failure> {
         let layers = &self.reference.layers;
         let Some((last, before)) = layers.split_last() else {
@@ -242,52 +240,53 @@ impl<'a> Shown<'a> {
     fn has_member(&self, layers: &[Layer]) -> Result<bool, Failure> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
-        let settings = &self.settings.members;
-        let found = members::open(
+        let opened = members::open(
             &mut source,
             self.hint(),
             layers,
-            settings,
+            &self.settings.members,
             &mut scratch,
             &mut |_, _| {},
         );
-        match found {
+        match opened {
             Ok(_) => Ok(true),
             Err(MembersError::NoSuchMember { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    pub(super) fn open_member(
+    /// Calls `read` with the bytes of a member. Returns its problems, too.
+    pub(super) fn open_member<T>(
         &self,
         layers: &[Layer],
-        take: &mut dyn FnMut(&Member<'_>, &mut dyn Read),
-    ) -> Result<Vec<Problem>, Failure> {
+        read: impl FnMut(&Member<'_>, &mut dyn Read) -> Result<T, Failure>,
+    ) -> Result<(T, Vec<Problem>), Failure> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut scratch = scratch_factory(self.archive);
-        let settings = &self.settings.members;
-        members::open(
+        read_member(
             &mut source,
             self.hint(),
             layers,
-            settings,
+            &self.settings.members,
             &mut scratch,
-            take,
+            read,
         )
-        .map_err(|e| Failure::from(e).hint(format!("`show {}` lists its members", self.record.id)))
+        .map_err(|failure| match failure.kind {
+            FailureKind::NotFound => {
+                failure.hint(format!("list the members with `show {}`", self.record.id))
+            }
+            _ => failure,
+        })
     }
 
-    fn raw_result(&self, out: &mut dyn Write) -> Result<(), Failure> {
+    fn write_raw_result(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let mut source = self.catalogue.reader(self.record.id)?;
         let mut hasher = Sha256Sum::default();
         let mut buffer = vec![0; COPY_BYTES];
         loop {
             let n = source.read(&mut buffer).map_err(|e| {
-                Failure::caused(
-                    FailureKind::Damaged,
-                    format!("could not read {}", self.record.id),
-                    e,
-                )
+                let attempt = format!("could not read {}", self.record.id);
+                Failure::caused(FailureKind::Damaged, attempt, e)
             })?;
             if n == 0 {
                 break;
@@ -295,159 +294,146 @@ impl<'a> Shown<'a> {
             hasher.update(&buffer[..n]);
             out.write_all(&buffer[..n])?;
         }
-        let found = hasher.finish();
-        if found == self.record.sha256 {
+        let actual = hasher.finish();
+        if actual == self.record.sha256 {
             return Ok(());
         }
         Err(Failure::new(
             FailureKind::Damaged,
             format!(
-                "evidence {} is damaged: it hashes to {found}, the record says {}",
+                "evidence {} is damaged: its hash is {actual}, the record has {}",
                 self.record.id, self.record.sha256
             ),
         )
-        .hint("run verify to see where"))
+        .hint("locate the damage with `verify`"))
     }
 
-    fn raw_member(&self, raw: &mut RawText<'_>) -> Result<(), Failure> {
+    fn write_raw_member(&self, view: &mut RawView<'_>) -> Result<(), Failure> {
         let (layers, part) = self.split_part()?;
-        let mut written = Ok(());
-        let problems = self.open_member(&layers, &mut |member, bytes| {
-            written = match &part {
-                None => io::copy(bytes, raw.out).map(|_| ()).map_err(Failure::from),
-                Some(_) => {
-                    let mut printer = Printer::new(raw, self.reference, part.clone());
-                    printer.print(
-                        self.archive,
-                        bytes,
-                        member.name,
-                        self.record.facts.kind,
-                        &self.settings,
-                    )
-                }
-            };
+        let ((), problems) = self.open_member(&layers, |member, bytes| {
+            if part.is_none() {
+                io::copy(bytes, view.out)?;
+                return Ok(());
+            }
+            let kind = self.record.facts.kind;
+            TextPrinter::new(view, self.reference, part.clone()).print(
+                self.archive,
+                bytes,
+                member.name,
+                kind,
+                &self.settings,
+            )
         })?;
-        written?;
-        self.tell(&problems, raw)
+        self.show_problems(&problems, view)
     }
 }
 
-/// Copied at once.
+/// **Units**: bytes that are copied at once.
 const COPY_BYTES: usize = 256 << 10;
 
-/// Lists the members of what was asked for; a result that is a leaf itself is
-/// printed.
-struct Lister<'a, 'v> {
-    shown: &'a Shown<'a>,
+/// Lists the members of a result or of one of its containers. A result that is
+/// not a container is printed.
+struct MemberLister<'a, 'v> {
+    result: &'a OpenResult<'a>,
     view: &'v mut dyn View,
-    listed: bool,
-    /// It is a result, or a member that holds others.
+    has_heading: bool,
+    /// The reference is a result, or a container that was found.
     shows: bool,
-    failed: Option<Failure>,
 }
 
-impl Lister<'_, '_> {
-    fn or_stop(&mut self, done: Result<(), Failure>) -> ControlFlow<()> {
-        match done {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(failure) => {
-                self.failed = Some(failure);
-                ControlFlow::Break(())
-            }
-        }
-    }
-
+impl MemberLister<'_, '_> {
     fn is_inside(&self, layers: &[Layer]) -> bool {
-        layers.starts_with(&self.shown.reference.layers)
+        layers.starts_with(&self.result.reference.layers)
     }
 
     fn list(&mut self, member: &Member<'_>, container: bool) -> Result<(), Failure> {
-        if !self.listed {
+        if !self.has_heading {
             self.view.heading("members")?;
-            self.listed = true;
+            self.has_heading = true;
         }
         Ok(self.view.member(&ViewMember {
-            reference: self.reference(member.layers).to_string(),
+            reference: self.locator(member.layers).to_string(),
             bytes: member.size_declared,
             container,
             locked: false,
         })?)
     }
 
-    fn reference(&self, layers: &[Layer]) -> Locator {
+    fn locator(&self, layers: &[Layer]) -> Locator {
         Locator {
             layers: layers.to_vec(),
-            ..Locator::of_result(self.shown.record.id)
+            ..Locator::of_result(self.result.record.id)
         }
     }
 }
 
-impl Visitor for Lister<'_, '_> {
-    fn member(&mut self, member: &Member<'_>, bytes: &mut dyn Read) -> ControlFlow<()> {
+impl MemberVisitor for MemberLister<'_, '_> {
+    fn member(
+        &mut self,
+        member: &Member<'_>,
+        bytes: &mut dyn Read,
+    ) -> Result<ControlFlow<()>, Failure> {
         if !self.is_inside(member.layers) {
-            return ControlFlow::Continue(());
+            return Ok(ControlFlow::Continue(()));
         }
         if !self.shows {
-            // The member itself, which holds no others.
-            return ControlFlow::Break(());
+            // The member of the reference, which is not a container.
+            return Ok(ControlFlow::Break(()));
         }
-        let kind = self.shown.record.facts.kind;
-        let done = if member.layers.is_empty() || kind == ResultKind::Transcript {
-            let place = self.reference(member.layers);
-            let mut printer = Printer::new(self.view, &place, None);
+        let kind = self.result.record.facts.kind;
+        if member.layers.is_empty() || kind == ResultKind::Transcript {
+            let place = self.locator(member.layers);
+            let mut printer = TextPrinter::new(self.view, &place, None);
             printer.print(
-                self.shown.archive,
+                self.result.archive,
                 bytes,
                 member.name,
                 kind,
-                &self.shown.settings,
-            )
+                &self.result.settings,
+            )?;
         } else {
-            self.list(member, false)
-        };
-        self.or_stop(done)
+            self.list(member, false)?;
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn container(&mut self, member: &Member<'_>, _: ContainerFormat) -> ControlFlow<()> {
-        if member.layers == self.shown.reference.layers {
+    fn container(
+        &mut self,
+        member: &Member<'_>,
+        _: ContainerFormat,
+    ) -> Result<ControlFlow<()>, Failure> {
+        if member.layers == self.result.reference.layers {
             self.shows = true;
-            return ControlFlow::Continue(());
+        } else if self.is_inside(member.layers) {
+            self.list(member, true)?;
         }
-        if !self.is_inside(member.layers) {
-            return ControlFlow::Continue(());
-        }
-        let done = self.list(member, true);
-        self.or_stop(done)
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn problem(&mut self, layers: &[Layer], problem: Problem) {
-        if !self.shows || !self.is_inside(layers) {
-            return;
+    fn problem(&mut self, layers: &[Layer], problem: Problem) -> Result<(), Failure> {
+        if self.shows && self.is_inside(layers) {
+            let place = self.locator(layers).to_string();
+            self.view.problem(&place, &problem.message)?;
         }
-        let place = self.reference(layers).to_string();
-        if let Err(e) = self.view.problem(&place, &problem.message) {
-            self.failed = Some(e.into());
-        }
+        Ok(())
     }
 }
 
-/// Prints the texts of one member, all or one part of them.
-struct Printer<'v> {
+/// Prints the texts of one member: all, or one part.
+struct TextPrinter<'v> {
     view: &'v mut dyn View,
     place: &'v Locator,
     only: Option<Layer>,
-    printing: bool,
-    failed: Option<io::Error>,
+    is_printing: bool,
 }
 
-impl<'v> Printer<'v> {
+impl<'v> TextPrinter<'v> {
     fn new(view: &'v mut dyn View, place: &'v Locator, only: Option<Layer>) -> Self {
         Self {
             view,
             place,
             only,
-            printing: true,
-            failed: None,
+            is_printing: true,
         }
     }
 
@@ -459,85 +445,65 @@ impl<'v> Printer<'v> {
         kind: ResultKind,
         settings: &DecodeSettings,
     ) -> Result<(), Failure> {
-        let hint = extract::ContentHint {
+        let hint = ContentHint {
             name: Some(name),
             kind,
         };
-        extract_text(archive, bytes, hint, settings.extract, self)?;
-        match self.failed.take() {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
-        }
-    }
-
-    fn or_stop(&mut self, done: io::Result<()>) -> ControlFlow<()> {
-        match done {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                self.failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
+        extract_texts(archive, bytes, hint, settings.extract, self)
     }
 }
 
-impl Sink for Printer<'_> {
-    fn document(&mut self, head: DocumentHead) -> ControlFlow<()> {
+impl TextVisitor for TextPrinter<'_> {
+    fn document(&mut self, head: DocumentHead) -> Result<ControlFlow<()>, Failure> {
         let layer = layer_of(head.part);
-        self.printing = self.only.is_none() || self.only == layer;
-        match layer {
-            Some(layer) if self.only.is_none() => {
-                let done = self.view.heading(layer.as_str());
-                self.or_stop(done)
-            }
-            _ => ControlFlow::Continue(()),
+        self.is_printing = self.only.is_none() || self.only == layer;
+        if let Some(layer) = layer
+            && self.only.is_none()
+        {
+            self.view.heading(layer.as_str())?;
         }
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn text(&mut self, piece: &str) -> ControlFlow<()> {
-        if !self.printing {
-            return ControlFlow::Continue(());
+    fn text(&mut self, piece: &str) -> Result<ControlFlow<()>, Failure> {
+        if self.is_printing {
+            self.view.text(piece)?;
         }
-        let done = self.view.text(piece);
-        self.or_stop(done)
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn transcript(&mut self, facts: &TranscriptFacts) {
+    fn transcript(&mut self, facts: &TranscriptFacts) -> Result<(), Failure> {
         if self.only.is_some() {
-            return;
+            return Ok(());
         }
-        let exit = facts.exit_code.map(|code| code.to_string());
-        let rows = [
-            ("script", facts.script_name.as_deref()),
-            ("exit code", exit.as_deref()),
-        ];
-        let done = self.view.end().and_then(|()| {
-            rows.iter()
-                .filter_map(|(name, value)| Some((name, (*value)?)))
-                .try_for_each(|(name, value)| self.view.fact(name, value))
-        });
-        let _ = self.or_stop(done);
+        self.view.end()?;
+        if let Some(script) = &facts.script_name {
+            self.view.fact("script", script)?;
+        }
+        if let Some(code) = facts.exit_code {
+            self.view.fact("exit code", &code.to_string())?;
+        }
+        Ok(())
     }
 
-    /// Of a part alone only what may be missing from it: how the document
-    /// around it was read is told where the whole is shown.
-    fn problem(&mut self, problem: Problem) {
-        if self.only.is_some() && !problem.kind.hides_text() {
-            return;
+    /// For one part, only problems that hide text are shown; the others are
+    /// about the whole document.
+    fn problem(&mut self, problem: Problem) -> Result<(), Failure> {
+        if self.only.is_none() || problem.kind.hides_text() {
+            let place = self.place.to_string();
+            self.view.problem(&place, &problem.message)?;
         }
-        let place = self.place.to_string();
-        let done = self.view.problem(&place, &problem.message);
-        let _ = self.or_stop(done);
+        Ok(())
     }
 }
 
-/// Text as it is, nothing around it.
-struct RawText<'a> {
+/// Writes text only.
+struct RawView<'a> {
     out: &'a mut dyn Write,
-    tell: &'a mut dyn FnMut(&str, &str),
+    on_problem: &'a mut dyn FnMut(&str, &str),
 }
 
-impl View for RawText<'_> {
+impl View for RawView<'_> {
     fn fact(&mut self, _: &str, _: &str) -> io::Result<()> {
         Ok(())
     }
@@ -555,7 +521,7 @@ impl View for RawText<'_> {
     }
 
     fn problem(&mut self, place: &str, message: &str) -> io::Result<()> {
-        (self.tell)(place, message);
+        (self.on_problem)(place, message);
         Ok(())
     }
 

@@ -1,80 +1,64 @@
-//! The sink that writes extracted text to the index, and extraction with
-//! scratch files of the archive.
+//! Writes the texts that are extracted from one content to the index.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use evidence::{Problem, ProblemKind, ResultKind, Sha256};
-use extract;
-use extract::{ContentHint, DocumentHead, ExtractSettings, Input, Sink, TranscriptFacts};
-use index::{IndexError, IndexWriter};
+use extract::{ContentHint, DocumentHead, ExtractSettings, TranscriptFacts};
+use index::IndexWriter;
 
-use crate::app::decode_settings::{layer_of, scratch_factory};
+use crate::app::decode_settings::layer_of;
 use crate::app::error::Failure;
+use crate::app::visit::{TextVisitor, extract_texts};
 
-/// Extracts the text of `bytes`. Formats that need seeking use scratch files
-/// in the archive if they do not fit in memory.
-pub(super) fn extract_text(
-    archive: &Path,
-    bytes: &mut dyn Read,
-    hint: ContentHint<'_>,
-    settings: ExtractSettings,
-    sink: &mut dyn Sink,
-) -> io::Result<()> {
-    let mut scratch = scratch_factory(archive);
-    extract::extract(
-        Input::new(bytes, hint, settings).with_scratch(&mut scratch),
-        sink,
-    )
-}
+/// Problems of one member that are kept. The rest is counted in one more.
+const MEMBER_PROBLEMS_MAX: usize = 100;
 
-/// What an extraction brought besides text.
-pub(super) struct Found {
+/// Result of an extraction, besides the text.
+#[derive(Default)]
+pub(super) struct Extraction {
     pub(super) problems: Vec<Problem>,
     pub(super) transcript: Option<TranscriptFacts>,
     /// **Units**: bytes of decoded text.
     pub(super) text_bytes: u64,
 }
 
-/// Problems of one member kept; the rest is counted in one more.
-const MEMBER_PROBLEMS_MAX: usize = 100;
-
-/// Writes the texts of one content to the index. Event records become lines of
-/// their document (the default of [`Sink::record`]).
+/// Writes the texts of one content to the index.
 pub(super) struct TextSink<'a> {
     writer: &'a mut IndexWriter,
     content: Option<Sha256>,
-    /// The content's text is in the index: only its facts are wanted.
-    known: bool,
-    /// A document is open in the writer.
-    writing: bool,
-    /// Stopped at a second part, since the content has no name yet.
+    /// The text of the content is indexed already: only problems and facts are
+    /// read.
+    is_indexed: bool,
+    /// The writer has an open document.
+    is_writing: bool,
+    /// Extraction stopped at a second part, because the hash of the content is
+    /// not known yet.
     pub(super) has_more_parts: bool,
-    found: Found,
-    /// Problems beyond those kept.
-    uncounted: u64,
-    failed: Option<IndexError>,
+    extraction: Extraction,
+    /// Problems that are not kept.
+    more_problems: u64,
 }
 
 impl<'a> TextSink<'a> {
-    pub(super) fn new(writer: &'a mut IndexWriter, content: Option<Sha256>, known: bool) -> Self {
+    pub(super) fn new(
+        writer: &'a mut IndexWriter,
+        content: Option<Sha256>,
+        is_indexed: bool,
+    ) -> Self {
         Self {
             writer,
             content,
-            known,
-            writing: false,
+            is_indexed,
+            is_writing: false,
             has_more_parts: false,
-            found: Found {
-                problems: Vec::new(),
-                transcript: None,
-                text_bytes: 0,
-            },
-            uncounted: 0,
-            failed: None,
+            extraction: Extraction::default(),
+            more_problems: 0,
         }
     }
 
+    /// Extracts the texts of a content.
     pub(super) fn read(
         &mut self,
         archive: &Path,
@@ -87,95 +71,80 @@ impl<'a> TextSink<'a> {
             name: Some(name),
             kind,
         };
-        extract_text(archive, bytes, hint, settings, self)?;
-        match self.failed.take() {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
-        }
+        extract_texts(archive, bytes, hint, settings, self)
     }
 
-    /// Ends the last document, now that its content is known.
-    pub(super) fn end(&mut self, content: Sha256) -> Result<(), Failure> {
-        if std::mem::take(&mut self.writing) {
+    /// Finishes the last document, once the hash of its content is known.
+    pub(super) fn finish(&mut self, content: Sha256) -> Result<(), Failure> {
+        if std::mem::take(&mut self.is_writing) {
             self.writer.finish(content)?;
         }
         Ok(())
     }
 
-    pub(super) fn into_found(mut self) -> Found {
-        if self.writing {
+    /// Ends the extraction. A document that is not finished is discarded.
+    pub(super) fn into_extraction(mut self) -> Extraction {
+        if self.is_writing {
             self.writer.abandon();
         }
-        if self.uncounted > 0 {
-            self.found.problems.push(Problem::new(
+        if self.more_problems > 0 {
+            self.extraction.problems.push(Problem::new(
                 ProblemKind::LimitReached,
                 format!(
-                    "{} more problems in this member; {MEMBER_PROBLEMS_MAX} are listed",
-                    self.uncounted
+                    "{} more problems in this member, limit of {MEMBER_PROBLEMS_MAX} reached",
+                    self.more_problems
                 ),
             ));
         }
-        self.found
+        self.extraction
     }
 
-    fn end_part(&mut self) -> Result<ControlFlow<()>, IndexError> {
-        if !std::mem::take(&mut self.writing) {
+    fn finish_part(&mut self) -> Result<ControlFlow<()>, Failure> {
+        if !std::mem::take(&mut self.is_writing) {
             return Ok(ControlFlow::Continue(()));
         }
-        match self.content {
-            Some(content) => {
-                self.writer.finish(content)?;
-                Ok(ControlFlow::Continue(()))
-            }
-            None => {
-                self.has_more_parts = true;
-                self.writer.abandon();
-                Ok(ControlFlow::Break(()))
-            }
-        }
-    }
-
-    fn or_stop<T>(&mut self, done: Result<T, IndexError>) -> ControlFlow<(), T> {
-        match done {
-            Ok(value) => ControlFlow::Continue(value),
-            Err(error) => {
-                self.failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
+        let Some(content) = self.content else {
+            self.has_more_parts = true;
+            self.writer.abandon();
+            return Ok(ControlFlow::Break(()));
+        };
+        self.writer.finish(content)?;
+        Ok(ControlFlow::Continue(()))
     }
 }
 
-impl Sink for TextSink<'_> {
-    fn document(&mut self, head: DocumentHead) -> ControlFlow<()> {
-        if self.known {
-            return ControlFlow::Continue(());
+impl TextVisitor for TextSink<'_> {
+    fn document(&mut self, head: DocumentHead) -> Result<ControlFlow<()>, Failure> {
+        if self.is_indexed {
+            return Ok(ControlFlow::Continue(()));
         }
-        let ended = self.end_part();
-        self.or_stop(ended)??;
+        if self.finish_part()?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         self.writer.begin(layer_of(head.part));
-        self.writing = true;
-        ControlFlow::Continue(())
+        self.is_writing = true;
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn text(&mut self, piece: &str) -> ControlFlow<()> {
-        if !self.writing {
-            return ControlFlow::Continue(());
+    fn text(&mut self, piece: &str) -> Result<ControlFlow<()>, Failure> {
+        if self.is_writing {
+            self.extraction.text_bytes += piece.len() as u64;
+            self.writer.text(piece)?;
         }
-        self.found.text_bytes += piece.len() as u64;
-        let taken = self.writer.text(piece);
-        self.or_stop(taken)
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn transcript(&mut self, facts: &TranscriptFacts) {
-        self.found.transcript = Some(facts.clone());
+    fn transcript(&mut self, facts: &TranscriptFacts) -> Result<(), Failure> {
+        self.extraction.transcript = Some(facts.clone());
+        Ok(())
     }
 
-    fn problem(&mut self, problem: Problem) {
-        if self.found.problems.len() < MEMBER_PROBLEMS_MAX {
-            self.found.problems.push(problem);
+    fn problem(&mut self, problem: Problem) -> Result<(), Failure> {
+        if self.extraction.problems.len() < MEMBER_PROBLEMS_MAX {
+            self.extraction.problems.push(problem);
         } else {
-            self.uncounted += 1;
+            self.more_problems += 1;
         }
+        Ok(())
     }
 }

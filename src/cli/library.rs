@@ -12,9 +12,7 @@ use crate::app::{
 use crate::cli::args::{Form as TypedForm, Global};
 use crate::cli::connect;
 use crate::cli::connect::Connect;
-use crate::cli::output::{
-    Columns, Form, Output, Paint, Row, counted, human_bytes, visible, write_visible,
-};
+use crate::cli::output::{Form, Output, Paint, Row, counted, human_bytes, visible, write_visible};
 use crate::cli::runtime;
 use crate::cli::{Exit, archive, say};
 
@@ -207,8 +205,6 @@ pub fn action(global: &Global, typed: &Action) -> Result<Exit, Failure> {
 }
 
 impl Row for LibraryRow {
-    const COLUMNS: Columns = &[&["name", "sha256", "description", "created_by", "updated"]];
-
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,

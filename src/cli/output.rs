@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::app::{Failure, FailureKind};
+use crate::app::{Columns, Failure, FailureKind};
 use crate::cli::args;
 
 /// The form of an answer.
@@ -32,23 +32,8 @@ impl From<&args::Form> for Form {
     }
 }
 
-/// Keys of a row's object in their order, in groups: the CSV header.
-pub type Columns = &'static [&'static [&'static str]];
-
-/// Those of a [`Place`](crate::app::ResultPlace), which most rows begin with.
-pub const PLACE: [&str; 6] = [
-    "ref",
-    "action_id",
-    "command_index",
-    "version",
-    "device",
-    "machine_id",
-];
-
 /// Something that prints as a JSON object, a CSV row, or a line for people.
-pub trait Row: Serialize {
-    const COLUMNS: Columns;
-
+pub trait Row: Serialize + Columns {
     /// As one JSON object.
     fn write_json(&self, out: &mut Vec<u8>) -> io::Result<()> {
         Ok(serde_json::to_writer(out, self)?)
@@ -97,6 +82,7 @@ impl Output {
             form,
             written: 0,
             text: Vec::new(),
+            columns: R::columns(),
             row: std::marker::PhantomData,
         }
     }
@@ -197,6 +183,7 @@ pub struct Rows<R> {
     written: u64,
     /// Of a row: it is written in many small pieces.
     text: Vec<u8>,
+    columns: Vec<&'static str>,
     row: std::marker::PhantomData<R>,
 }
 
@@ -216,9 +203,9 @@ impl<R: Row> Rows<R> {
             }
             Form::Csv => {
                 if self.written == 0 {
-                    write_header::<R>(out)?;
+                    write_header(out, &self.columns)?;
                 }
-                write_cells(out, row)?;
+                write_cells(out, &self.columns, row)?;
             }
         }
         self.written += 1;
@@ -230,7 +217,7 @@ impl<R: Row> Rows<R> {
         match (self.form, self.written) {
             (Form::Json, 0) => out.write_all(b"[]\n")?,
             (Form::Json, _) => out.write_all(b"\n]\n")?,
-            (Form::Csv, 0) => write_header::<R>(out)?,
+            (Form::Csv, 0) => write_header(out, &self.columns)?,
             _ => {}
         }
         out.flush()?;
@@ -238,13 +225,13 @@ impl<R: Row> Rows<R> {
     }
 }
 
-fn write_header<R: Row>(out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", R::COLUMNS.concat().join(","))
+fn write_header(out: &mut dyn Write, columns: &[&str]) -> io::Result<()> {
+    writeln!(out, "{}", columns.join(","))
 }
 
-fn write_cells<R: Row>(out: &mut dyn Write, row: &R) -> io::Result<()> {
+fn write_cells(out: &mut dyn Write, columns: &[&str], row: &impl Row) -> io::Result<()> {
     let value = serde_json::to_value(row)?;
-    for (i, column) in R::COLUMNS.iter().copied().flatten().enumerate() {
+    for (i, column) in columns.iter().enumerate() {
         if i > 0 {
             out.write_all(b",")?;
         }
@@ -475,16 +462,16 @@ pub fn counted(count: u64, thing: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::columns::columns;
 
-    #[derive(Serialize)]
-    struct Pair {
-        a: &'static str,
-        b: Option<u32>,
+    columns! {
+        struct Pair {
+            a: &'static str,
+            b: Option<u32>,
+        }
     }
 
     impl Row for Pair {
-        const COLUMNS: Columns = &[&["a", "b"]];
-
         fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
             writeln!(out, "{}", self.a)
         }
@@ -492,7 +479,7 @@ mod tests {
 
     fn csv(a: &'static str) -> String {
         let mut out = Vec::new();
-        write_cells(&mut out, &Pair { a, b: None }).unwrap();
+        write_cells(&mut out, &Pair::columns(), &Pair { a, b: None }).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -518,21 +505,20 @@ mod tests {
 
     #[test]
     fn lists_in_a_cell_show_their_escape_codes() {
-        #[derive(Serialize)]
-        struct Listing {
-            a: Vec<&'static str>,
-            b: i32,
+        columns! {
+            struct Listing {
+                a: Vec<&'static str>,
+                b: i32,
+            }
         }
         impl Row for Listing {
-            const COLUMNS: Columns = &[&["a", "b"]];
-
             fn write_line(&self, _: &mut dyn Write, _: Paint) -> io::Result<()> {
                 Ok(())
             }
         }
         let mut out = Vec::new();
         let a = vec!["x\u{9b}2J\u{202e}", "y;=cmd"];
-        write_cells(&mut out, &Listing { a, b: -5 }).unwrap();
+        write_cells(&mut out, &Listing::columns(), &Listing { a, b: -5 }).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "\"[\"\"x\\u{9b}2J\\u{202e}\"\",\"\"y;'=cmd\"\"]\",-5\n"

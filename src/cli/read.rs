@@ -51,8 +51,8 @@ pub fn problems(global: &Global, typed: &args::Problems) -> Result<Exit, Failure
 pub fn show(global: &Global, typed: &args::Show) -> Result<Exit, Failure> {
     let reference = app::parse_reference(&typed.reference)?;
     let mut out = Output::open(typed.output.as_deref(), global.no_color)?;
-    let line = typed.at.map(app::At::Line);
-    if let Some(at) = line.or(typed.at_offset.map(app::At::Offset)) {
+    let line = typed.at.map(app::LineTarget::Line);
+    if let Some(at) = line.or(typed.at_offset.map(app::LineTarget::Offset)) {
         let context = typed.context.unwrap_or(0);
         let paint = out.paint;
         let mut view =

@@ -4,14 +4,12 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::app::{
-    ArchiveStatus, CountRow, GapRow, HitRow, Lines, ListRow, ProblemRow, ResultState,
+    ArchiveStatus, CountRow, GapRow, HitRow, LineOutput, ListRow, ProblemRow, ResultState,
     SearchExplanation, TextAccess, View, ViewMember,
 };
 use evidence::Time;
 
-use crate::cli::output::{
-    Columns, PLACE, Paint, Row, counted, human_bytes, human_count, visible, write_visible,
-};
+use crate::cli::output::{Paint, Row, counted, human_bytes, human_count, visible, write_visible};
 
 fn or_dash(text: Option<&str>) -> Cow<'_, str> {
     text.map_or_else(|| "-".into(), visible)
@@ -22,25 +20,6 @@ fn time_or_dash(time: Option<&Time>) -> Cow<'_, str> {
 }
 
 impl Row for ListRow {
-    const COLUMNS: Columns = &[
-        &PLACE,
-        &[
-            "kind",
-            "script",
-            "path",
-            "exit_code",
-            "time",
-            "requestor",
-            "comment",
-            "collected_at",
-            "state",
-            "reason",
-            "bytes",
-            "sha256",
-            "seq",
-        ],
-    ];
-
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         let state = match self.state {
             ResultState::Sealed => human_bytes(self.bytes.unwrap_or(0)),
@@ -66,20 +45,6 @@ impl Row for ListRow {
 }
 
 impl Row for GapRow {
-    const COLUMNS: Columns = &[
-        &PLACE,
-        &[
-            "kind",
-            "script",
-            "path",
-            "time",
-            "reason",
-            "detail",
-            "noted_at",
-            "worth_retrying",
-        ],
-    ];
-
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
@@ -94,8 +59,6 @@ impl Row for GapRow {
 }
 
 impl Row for ProblemRow {
-    const COLUMNS: Columns = &[&PLACE, &["kind", "message", "hides_text"]];
-
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
@@ -109,8 +72,6 @@ impl Row for ProblemRow {
 }
 
 impl Row for CountRow {
-    const COLUMNS: Columns = &[&["value", "hits", "members", "undated"]];
-
     fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
         let value = match (self.value.as_str(), self.by_field) {
             ("", true) => "(none)".into(),
@@ -126,21 +87,6 @@ impl Row for CountRow {
 }
 
 impl Row for HitRow {
-    const COLUMNS: Columns = &[
-        &PLACE,
-        &[
-            "script",
-            "time",
-            "member",
-            "line",
-            "offset",
-            "text",
-            "text_truncated",
-            "line_bytes",
-            "member_sha256",
-        ],
-    ];
-
     fn write_json(&self, out: &mut Vec<u8>) -> io::Result<()> {
         HitRow::write_json(self, out)
     }
@@ -330,7 +276,7 @@ impl<'a> LineView<'a> {
     }
 }
 
-impl Lines for LineView<'_> {
+impl LineOutput for LineView<'_> {
     fn found(&mut self, number: u64, offset: u64) -> io::Result<()> {
         if self.raw {
             return Ok(());

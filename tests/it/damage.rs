@@ -50,7 +50,7 @@ fn damaged_result_does_not_affect_others() {
     assert!(problems[0]["hides_text"].as_bool().unwrap());
     let message = problems[0]["message"].as_str().unwrap();
     assert!(
-        message.contains("the archive's copy is damaged"),
+        message.contains("the copy in the archive is damaged"),
         "{message}"
     );
     assert_eq!(case.run(&["verify"]).code, 4);

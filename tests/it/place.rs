@@ -2,7 +2,7 @@
 
 use std::io;
 
-use afteraction::app::{self, ArchiveSession, At, Lines};
+use afteraction::app::{self, ArchiveSession, LineOutput, LineTarget};
 use serde_json::Value;
 
 use super::support::{Case, real_data, sample_data};
@@ -15,7 +15,7 @@ struct Line {
     text: String,
 }
 
-impl Lines for Line {
+impl LineOutput for Line {
     fn found(&mut self, number: u64, _: u64) -> io::Result<()> {
         self.number = number;
         Ok(())
@@ -50,7 +50,7 @@ fn check(case: &Case, hits: &[Value]) {
         );
         let text = hit["text"].as_str().unwrap();
         let is_cut = hit.get("text_truncated").is_some();
-        for at in [At::Line(number), At::Offset(offset)] {
+        for at in [LineTarget::Line(number), LineTarget::Offset(offset)] {
             let mut line = Line::default();
             app::show_at(&session, &reference, at, 0, &mut line)
                 .unwrap_or_else(|e| panic!("{at:?} of {hit}: {e}"));

@@ -7,13 +7,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use jiff::Timestamp;
-use serde::Serialize;
-
 use analyze::{Baseline, BaselineFacts, Learner, PAGE_MAX};
 use evidence::Time;
+use jiff::Timestamp;
 
 use crate::app::baseline_store::{BaselineStore, check_name};
+use crate::app::columns::columns;
 use crate::app::compare::scope::{CompareRequest, CompareSummary, Scope};
 use crate::app::custody;
 use crate::app::error::{Failure, FailureKind};
@@ -32,21 +31,23 @@ pub struct LearnRequest {
     pub more: bool,
 }
 
-/// A version of a baseline.
-#[derive(Clone, Debug, Serialize)]
-pub struct BaselineRow {
-    pub name: String,
-    pub version: u32,
-    pub lines: u64,
-    pub devices: u64,
-    pub members: u64,
-    pub learned_at: Time,
-    pub learned_by: String,
-    pub learned_from: String,
-    /// Rules that were switched off.
-    pub rules_off: Vec<String>,
-    /// Names of the user's own rules.
-    pub rules_more: Vec<String>,
+columns! {
+    /// A version of a baseline.
+    #[derive(Clone, Debug)]
+    pub struct BaselineRow {
+        pub name: String,
+        pub version: u32,
+        pub lines: u64,
+        pub devices: u64,
+        pub members: u64,
+        pub learned_at: Time,
+        pub learned_by: String,
+        pub learned_from: String,
+        /// Rules that were switched off.
+        pub rules_off: Vec<String>,
+        /// Names of the user's own rules.
+        pub rules_more: Vec<String>,
+    }
 }
 
 impl BaselineRow {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::app::columns::columns;
 use collect::fleet::{DeviceRecord, DeviceState, Outcome, SessionStep};
 use evidence::{Action, ActionId, Command, CommandIndex, GapReason, ResultKey, Time};
 
@@ -126,29 +127,27 @@ impl Brought {
     }
 }
 
-/// A command on a device.
-#[derive(Clone, Debug, Serialize)]
-pub struct Cell {
-    pub device: String,
-    pub machine_id: String,
-    pub action_id: Option<ActionId>,
-    pub command_index: CommandIndex,
-    pub command: String,
-    pub state: CellState,
-    /// Why, where somebody said so.
-    pub detail: String,
-    /// When the command ended.
-    pub time: Option<Time>,
-    #[serde(skip)]
-    pub result: Brought,
-    /// Somebody wanted it there: an action or a run names it.
-    #[serde(skip)]
-    pub is_meant: bool,
-    #[serde(skip)]
-    pub step: SessionStep,
-    /// How many of this step stand before it in its session.
-    #[serde(skip)]
-    pub repeats: u32,
+columns! {
+    /// A command on a device.
+    #[derive(Clone, Debug)]
+    pub struct Cell {
+        pub device: String,
+        pub machine_id: String,
+        pub action_id: Option<ActionId>,
+        pub command_index: CommandIndex,
+        pub command: String,
+        pub state: CellState,
+        /// Why, where somebody said so.
+        pub detail: String,
+        /// When the command ended.
+        pub time: Option<Time>,
+        pub result: Brought as hidden,
+        /// Somebody wanted it there: an action or a run names it.
+        pub is_meant: bool as hidden,
+        pub step: SessionStep as hidden,
+        /// How many of this step stand before it in its session.
+        pub repeats: u32 as hidden,
+    }
 }
 
 impl Cell {

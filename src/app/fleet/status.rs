@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde::Serialize;
-
+use crate::app::columns::columns;
 use crate::app::error::Failure;
 use crate::app::fleet::cell::{Brought, Cell};
 use crate::app::fleet::run::is_at_run;
@@ -16,47 +14,51 @@ use collect::fleet::{
     DeviceRecord, DeviceState, LowerBound, RunId, RunState, TYPICAL_SESSION_TIME, Workload,
 };
 use evidence::{Action, Time};
+use jiff::Timestamp;
 use store::{Catalogue, writer_command};
 
-/// A run in a list of them, and at the head of its status.
-#[derive(Clone, Debug, Serialize)]
-pub struct RunRow {
-    pub run: RunId,
-    pub comment: String,
-    pub created: Option<Time>,
-    pub host: String,
-    pub devices: u32,
-    /// `running`; `paused`; `cancelled`, while its sessions end; `collecting`,
-    /// while only results are still to come; `left`, where somebody must go on
-    /// with it; `over`; `unreadable`.
-    pub state: &'static str,
-    /// Why it cannot be read, where it cannot.
-    pub why: Option<String>,
-    /// Devices by where they stand.
-    pub counts: BTreeMap<&'static str, u64>,
-    /// Results that are here, and those of all its commands.
-    pub results: u64,
-    pub results_expected: u64,
-    /// Of commands that are over, and neither here nor given up.
-    pub results_to_come: u64,
-    /// The least time to its end, had it all the service allows.
-    ///
-    /// **Units**: seconds of service time from now; none where nothing goes on.
-    pub left_s: Option<u64>,
+columns! {
+    /// A run in a list of them, and at the head of its status.
+    #[derive(Clone, Debug)]
+    pub struct RunRow {
+        pub run: RunId,
+        pub comment: String,
+        pub created: Option<Time>,
+        pub host: String,
+        pub devices: u32,
+        /// `running`; `paused`; `cancelled`, while its sessions end; `collecting`,
+        /// while only results are still to come; `left`, where somebody must go on
+        /// with it; `over`; `unreadable`.
+        pub state: &'static str,
+        /// Why it cannot be read, where it cannot.
+        pub why: Option<String>,
+        /// Devices by where they stand.
+        pub counts: BTreeMap<&'static str, u64>,
+        /// Results that are here, and those of all its commands.
+        pub results: u64,
+        pub results_expected: u64,
+        /// Of commands that are over, and neither here nor given up.
+        pub results_to_come: u64,
+        /// The least time to its end, had it all the service allows.
+        ///
+        /// **Units**: seconds of service time from now; none where nothing goes on.
+        pub left_s: Option<u64>,
+    }
 }
 
-/// A command on a device of a run.
-#[derive(Clone, Debug, Serialize)]
-pub struct FleetRow {
-    #[serde(flatten)]
-    pub cell: Cell,
-    pub run: RunId,
-    /// Where its device stands.
-    pub device_state: &'static str,
-    /// What it waits for, where it waits.
-    pub waits_for: Option<String>,
-    /// Starts so far.
-    pub attempts: usize,
+columns! {
+    /// A command on a device of a run.
+    #[derive(Clone, Debug)]
+    pub struct FleetRow {
+        pub cell: Cell as flatten,
+        pub run: RunId,
+        /// Where its device stands.
+        pub device_state: &'static str,
+        /// What it waits for, where it waits.
+        pub waits_for: Option<String>,
+        /// Starts so far.
+        pub attempts: usize,
+    }
 }
 
 /// Every run of the archive, oldest first; those that cannot be read behind

@@ -3,12 +3,10 @@
 use std::io::{self, Write};
 
 use crate::app::{BaselineRow, DiffKind, DiffRow, SideRow, StackRow, TwinRow, VARIANTS_COUNTED};
-use crate::cli::output::{Columns, PLACE, Paint, Row, counted, human_count, visible};
+use crate::cli::output::{Paint, Row, counted, human_count, visible};
 
 /// **Units**: bytes of a line that a terminal shows; JSON and CSV carry more.
 const SHOWN_BYTES: usize = 400;
-
-const EXAMPLE: [&str; 5] = ["script", "member", "line", "offset", "text"];
 
 fn shown(text: &str) -> String {
     let mut end = text.len().min(SHOWN_BYTES);
@@ -57,21 +55,6 @@ fn at(reference: &str, line: Option<u64>) -> String {
 }
 
 impl Row for StackRow {
-    const COLUMNS: Columns = &[
-        &[
-            "value",
-            "devices",
-            "of_devices",
-            "count",
-            "variants",
-            "first_seen",
-            "last_seen",
-            "on",
-        ],
-        &PLACE,
-        &EXAMPLE,
-    ];
-
     /// How rare, the line, and where it stands.
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         let on = self.on.iter().map(|device| visible(device));
@@ -126,28 +109,6 @@ impl Row for StackRow {
 }
 
 impl Row for DiffRow {
-    const COLUMNS: Columns = &[&[
-        "change",
-        "before",
-        "after",
-        "before_device",
-        "before_devices",
-        "before_count",
-        "before_ref",
-        "before_line",
-        "before_offset",
-        "before_text",
-        "after_device",
-        "after_devices",
-        "after_count",
-        "after_ref",
-        "after_line",
-        "after_offset",
-        "after_text",
-        "before_text_truncated",
-        "after_text_truncated",
-    ]];
-
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         let marks = match self.change {
             DiffKind::Removed | DiffKind::Added => ["-", "+"],
@@ -187,16 +148,6 @@ fn write_side(
 }
 
 impl Row for TwinRow {
-    const COLUMNS: Columns = &[&[
-        "device",
-        "machine_id",
-        "distance",
-        "nearest",
-        "nearest_distance",
-        "texts",
-        "lines",
-    ]];
-
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         let name = self.device.as_ref().or(self.machine_id.as_ref());
         let name = name.map_or_else(|| "(no device)".into(), |name| visible(name));
@@ -219,19 +170,6 @@ impl Row for TwinRow {
 }
 
 impl Row for BaselineRow {
-    const COLUMNS: Columns = &[&[
-        "name",
-        "version",
-        "lines",
-        "devices",
-        "members",
-        "learned_at",
-        "learned_by",
-        "learned_from",
-        "rules_off",
-        "rules_more",
-    ]];
-
     fn write_line(&self, out: &mut dyn Write, _: Paint) -> io::Result<()> {
         writeln!(out, "{}", baseline(self))
     }

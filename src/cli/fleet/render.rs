@@ -3,18 +3,7 @@
 use std::io::{self, Write};
 
 use crate::app::{Cell, CellState, FleetRow, RunRow};
-use crate::cli::output::{Columns, Paint, Row, human_count, visible};
-
-const CELL: [&str; 8] = [
-    "device",
-    "machine_id",
-    "action_id",
-    "command_index",
-    "command",
-    "state",
-    "detail",
-    "time",
-];
+use crate::cli::output::{Paint, Row, human_count, visible};
 
 fn painted(state: CellState, paint: Paint) -> String {
     let word = format!("{:<9}", state.as_str());
@@ -40,8 +29,6 @@ fn write_cell(out: &mut dyn Write, cell: &Cell, paint: Paint) -> io::Result<()> 
 }
 
 impl Row for Cell {
-    const COLUMNS: Columns = &[&CELL];
-
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         write_cell(out, self, paint)?;
         writeln!(out)
@@ -49,8 +36,6 @@ impl Row for Cell {
 }
 
 impl Row for FleetRow {
-    const COLUMNS: Columns = &[&CELL, &["run", "device_state", "waits_for", "attempts"]];
-
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         write_cell(out, &self.cell, paint)?;
         if let Some(what) = &self.waits_for {
@@ -65,21 +50,6 @@ impl Row for FleetRow {
 }
 
 impl Row for RunRow {
-    const COLUMNS: Columns = &[&[
-        "run",
-        "comment",
-        "created",
-        "host",
-        "devices",
-        "state",
-        "why",
-        "counts",
-        "results",
-        "results_expected",
-        "results_to_come",
-        "left_s",
-    ]];
-
     fn write_line(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         writeln!(
             out,
