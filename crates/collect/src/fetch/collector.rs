@@ -215,7 +215,7 @@ async fn finish_step(session: &CollectSession, pending: PendingResult, step: Dow
 }
 
 /// Requeues a result after the delay of its error class, or records a gap if
-/// the retries are exhausted. `at_least` is a delay that the service asked for.
+/// the retries are exhausted. `at_least` is the delay requested by the server.
 async fn retry(
     session: &CollectSession,
     mut pending: PendingResult,

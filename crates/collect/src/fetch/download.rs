@@ -33,8 +33,8 @@ pub(crate) enum DownloadStep {
     /// Every byte was received.
     Seal(Box<ResultDownload>),
     Gap(GapReason, String),
-    /// Another attempt after the delay of the error class, or after the delay
-    /// that the server asked for if that is longer.
+    /// Another attempt, after the longer of the delay of the error class and
+    /// the delay requested by the server.
     Retry(ErrorClass, String, Option<Duration>),
     /// The sink has no space; so many more bytes are known to be missing.
     WaitForSpace(u64),

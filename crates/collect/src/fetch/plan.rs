@@ -115,7 +115,7 @@ impl FirstRequest {
     }
 }
 
-/// The results of the listed actions, by what is to be done with them.
+/// The results of the listed actions, by the next step for each.
 #[derive(Default)]
 pub(crate) struct DownloadPlan {
     pub downloads: Vec<PendingResult>,

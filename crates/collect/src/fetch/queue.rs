@@ -109,7 +109,7 @@ struct QueueState {
     /// Results that wait for a time, in order of that time and then of arrival.
     scheduled: BTreeMap<(WallTime, u64), PendingResult>,
     arrivals: u64,
-    /// Results that are ready, scheduled or taken by a worker.
+    /// Results in any state: ready, scheduled or taken by a worker.
     incomplete: HashSet<ResultKey>,
     /// The poller adds no more results.
     is_closed: bool,

@@ -8,7 +8,7 @@ use reqwest::Response;
 
 use crate::service::http;
 
-/// Headers that are stored with the result, as received.
+/// Headers stored with the result, as received.
 const EVIDENCE_HEADERS: [&str; 11] = [
     "etag",
     "last-modified",
@@ -38,7 +38,7 @@ pub(crate) struct BlobHeaders {
     pub range: Option<ContentRange>,
     pub md5: Option<[u8; 16]>,
     pub code: Option<String>,
-    /// Headers that are stored with the result.
+    /// Headers stored with the result.
     pub evidence_headers: Vec<(String, String)>,
 }
 

@@ -187,7 +187,7 @@ fn parse_date(text: &str) -> Option<Timestamp> {
     Timestamp::try_from(time).ok()
 }
 
-/// The wait that `Retry-After` asks for, given in seconds or as a date by the
+/// The wait that `Retry-After` requests, given in seconds or as a date by the
 /// server's clock; at most [`RETRY_AFTER_MAX`].
 ///
 /// **Units**: service time.

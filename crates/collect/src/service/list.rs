@@ -25,7 +25,7 @@ pub(crate) const IDS_PER_QUERY: usize = 20;
 pub(crate) const PAGES_MAX: usize = 10_000;
 
 /// Largest action that is stored, both as received and as parsed: thousands of
-/// times what the service sends. The sink accepts facts of twice this size,
+/// times the usual size. The sink accepts facts of twice this size,
 /// and facts repeat their action.
 ///
 /// **Units**: bytes of JSON.
@@ -116,7 +116,7 @@ pub(crate) fn ordered_by_creation(first: &Url) -> Url {
 }
 
 /// Address of the next page: path and query of `next` on the API host,
-/// whatever host `next` names. The token is never sent to another host.
+/// even if `next` names another one, which must not receive the token.
 pub(crate) fn next_page_url(base: &Url, next: &str) -> Option<Url> {
     let next = base.join(next).ok()?;
     let mut url = base.clone();
@@ -143,7 +143,7 @@ struct ListedAction {
     digest: u64,
 }
 
-/// What a page adds to the listed actions.
+/// Changes that a page makes to the listed actions.
 #[derive(Default)]
 pub(crate) struct PageChanges {
     /// New or changed actions, to be stored as received.
@@ -152,7 +152,7 @@ pub(crate) struct PageChanges {
     pub new_ids: u64,
     /// All selected actions of the page.
     pub selected: Vec<ActionId>,
-    /// Open actions that are not selected.
+    /// Open actions that the filter does not select.
     pub open_others: Vec<Action>,
 }
 

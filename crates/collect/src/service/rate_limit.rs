@@ -57,7 +57,8 @@ pub(crate) struct CallPermit {
 
 impl RateLimiter {
     /// Opens the log `name` in `dir`. If the log is damaged, all calls are
-    /// blocked for an hour; the returned notice says so.
+    /// blocked for an hour; the returned notice
+    /// explains it.
     pub fn open(
         clock: Clock,
         limits_lifted: bool,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::service::auth::secret::Secret;
 
-/// The claims that are used.
+/// Tenant, application and permissions of a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TokenClaims {
     pub tenant: Option<String>,
