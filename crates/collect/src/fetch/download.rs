@@ -447,12 +447,12 @@ impl ResultDownload {
     }
 
     /// Bytes received so far.
-    pub fn received_bytes(&self) -> u64 {
+    pub(crate) fn received_bytes(&self) -> u64 {
         self.offset
     }
 
     /// Seals the body; returns when the sink has responded.
-    pub async fn seal(self, session: &CollectSession) -> Result<WriteResult, DownloadStep> {
+    pub(crate) async fn seal(self, session: &CollectSession) -> Result<WriteResult, DownloadStep> {
         let (key, missing) = (self.key, self.total);
         let request = SealRequest {
             facts: Facts {

@@ -138,7 +138,7 @@ pub(crate) struct DownloadPlan {
 impl DownloadPlan {
     /// Adds the commands of an action that are not claimed yet, and claims
     /// them. A key that occurs twice in the action counts once.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         action: &Arc<Action>,
         claimed: &mut ClaimedResults,

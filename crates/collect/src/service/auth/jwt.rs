@@ -22,7 +22,7 @@ pub(crate) const LIST_PERMISSIONS: &[&str] =
 pub(crate) const DOWNLOAD_PERMISSIONS: &[&str] = &["Machine.ReadWrite.All", "Machine.ReadWrite"];
 
 impl TokenClaims {
-    pub fn has_any(&self, names: &[&str]) -> bool {
+    pub(crate) fn has_any(&self, names: &[&str]) -> bool {
         self.permissions.iter().any(|permission| {
             names
                 .iter()
