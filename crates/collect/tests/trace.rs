@@ -132,6 +132,7 @@ async fn full_trace_contains_no_link_token_or_secret() {
         "HTTP call call=link status=200",
         "link requested",
         "retry scheduled",
+        "download action=",
         "download complete",
         "result sealed",
         "collection ended",

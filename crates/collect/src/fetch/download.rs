@@ -79,12 +79,7 @@ pub(crate) async fn fetch(session: &CollectSession, pending: &mut PendingResult)
         Ok(link) => link,
         Err(step) => return download.close_with(step).await,
     };
-    tracing::debug!(
-        action = %download.key.action,
-        command = download.key.index.0,
-        offset = download.offset,
-        "download started"
-    );
+    tracing::debug!(offset = download.offset, "download started");
     match transfer_all(session, pending, link, &mut download).await {
         None => {
             tracing::debug!(
@@ -125,8 +120,6 @@ async fn transfer_all(
             return Some(DownloadStep::Gap(GapReason::Unreachable, detail));
         };
         tracing::debug!(
-            action = %download.key.action,
-            command = download.key.index.0,
             ?class,
             offset = download.offset,
             delay_ms = delay.as_millis() as u64,

@@ -344,7 +344,10 @@ mod tests {
             assert!(pair[100] - pair[0] >= window, "{:?}", pair[100] - pair[0]);
         }
         let bound = 3 * window;
-        let taken = times[CALLS - 1];
-        assert!(taken >= bound && taken < bound.mul_f64(1.15), "{taken:?}");
+        let elapsed = times[CALLS - 1];
+        assert!(
+            elapsed >= bound && elapsed < bound.mul_f64(1.15),
+            "{elapsed:?}"
+        );
     }
 }

@@ -254,12 +254,12 @@ fn lower_bound(calls: u64) -> Duration {
 async fn rate_limit_is_used_fully_and_never_exceeded() {
     // A loaded machine may be late once, but not on every attempt.
     for tries_left in (0..3).rev() {
-        let (taken, bound) = collect_more_than_a_minute_allows().await;
+        let (elapsed, bound) = collect_more_than_a_minute_allows().await;
         // For a debug build; a release build stays within 5 %.
-        if taken < bound.mul_f64(1.25) {
+        if elapsed < bound.mul_f64(1.25) {
             return;
         }
-        assert!(tries_left > 0, "{taken:?} against {bound:?}");
+        assert!(tries_left > 0, "{elapsed:?} against {bound:?}");
     }
 }
 
@@ -285,15 +285,15 @@ async fn collect_more_than_a_minute_allows() -> (Duration, Duration) {
     stop.send(true).unwrap();
     let first = first.await.unwrap();
     let second = run(settings(&emulator, state.path()), &sink).await;
-    let taken = began.elapsed().mul_f64(SCALE);
+    let elapsed = began.elapsed().mul_f64(SCALE);
     assert_eq!(sink.sealed().len(), results, "{}", second.text());
     assert_eq!(emulator.journal().all_violations(), []);
     let calls = first.report.link_calls + second.report.link_calls;
     assert!(calls <= results as u64 + 1, "{calls}");
     let bound = lower_bound(results as u64);
-    println!("{taken:?} for {results} results, the bound is {bound:?}");
+    println!("{elapsed:?} for {results} results, the bound is {bound:?}");
     assert!(second.report.waits > 0 && second.report.throttled == 0);
-    (taken, bound)
+    (elapsed, bound)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -328,12 +328,15 @@ async fn hourly_limit_is_used_to_95_percent() {
     let sink = TestSink::sealing_in(Duration::from_millis(20));
     let began = Instant::now();
     let outcome = run(settings(&emulator, state.path()), &sink).await;
-    let taken = began.elapsed().mul_f64(SCALE);
+    let elapsed = began.elapsed().mul_f64(SCALE);
     let bound = lower_bound(results as u64);
-    println!("{taken:?} for {results} results, the bound is {bound:?}");
+    println!("{elapsed:?} for {results} results, the bound is {bound:?}");
     assert_eq!(outcome.report.sealed, results as u64);
     assert_eq!(emulator.journal().all_violations(), []);
-    assert!(taken < bound.mul_f64(1.05), "{taken:?} against {bound:?}");
+    assert!(
+        elapsed < bound.mul_f64(1.05),
+        "{elapsed:?} against {bound:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -205,9 +205,12 @@ impl TokenProvider {
             let error = self.error_of(failure);
             let forever = class == ErrorClass::NoConnection && self.retry_forever.get();
             let delay = retries.next_delay_or_longest(class, forever);
-            let (Some(counters), Some(delay), true) = (&self.counters, delay, is_transient) else {
+            let (Some(counters), Some(delay)) = (&self.counters, delay) else {
                 return Err(error);
             };
+            if !is_transient {
+                return Err(error);
+            }
             tracing::debug!(?class, delay_ms = delay.as_millis() as u64, "sign-in retry");
             counters.emit(CollectProgress::Notice(format!("{error}; trying again")));
             self.clock.sleep(delay).await;
