@@ -65,35 +65,35 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub fn new(scale: f64) -> Self {
+    pub(crate) fn new(scale: f64) -> Self {
         Self {
             scale: scale.max(1.0),
         }
     }
 
-    pub fn now(self) -> WallTime {
+    pub(crate) fn now(self) -> WallTime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         WallTime(micros(since.unwrap_or_default()))
     }
 
-    pub fn is_scaled(self) -> bool {
+    pub(crate) fn is_scaled(self) -> bool {
         self.scale > 1.0
     }
 
     /// Converts a duration from service time to real time. The service chooses
     /// the duration; one that does not fit becomes [`Duration::MAX`].
-    pub fn real(self, service: Duration) -> Duration {
+    pub(crate) fn real(self, service: Duration) -> Duration {
         Duration::try_from_secs_f64(service.as_secs_f64() / self.scale).unwrap_or(Duration::MAX)
     }
 
     /// Converts a duration from real time to service time.
-    pub fn service(self, real: Duration) -> Duration {
+    pub(crate) fn service(self, real: Duration) -> Duration {
         Duration::try_from_secs_f64(real.as_secs_f64() * self.scale).unwrap_or(Duration::MAX)
     }
 
     /// Sleeps until the wall clock reaches `deadline`, but not longer than the
     /// time left at the call: a clock that is set back prolongs no sleep.
-    pub async fn sleep_until(self, deadline: WallTime) {
+    pub(crate) async fn sleep_until(self, deadline: WallTime) {
         let began = Instant::now();
         let longest = deadline.since(self.now());
         loop {
@@ -106,12 +106,12 @@ impl Clock {
     }
 
     /// Sleeps for a duration in service time.
-    pub async fn sleep(self, service: Duration) {
+    pub(crate) async fn sleep(self, service: Duration) {
         self.sleep_until(self.now().after(self.real(service))).await;
     }
 
     /// The current time, as recorded with results and gaps.
-    pub fn stamp(self) -> Time {
+    pub(crate) fn stamp(self) -> Time {
         Time::from_instant(self.now().timestamp())
     }
 }

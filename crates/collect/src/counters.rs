@@ -24,7 +24,7 @@ pub(crate) struct CollectCounters {
 }
 
 impl CollectCounters {
-    pub fn new(events: Events) -> Self {
+    pub(crate) fn new(events: Events) -> Self {
         Self {
             report: Mutex::default(),
             gaps: Mutex::default(),
@@ -33,12 +33,12 @@ impl CollectCounters {
         }
     }
 
-    pub fn emit(&self, progress: CollectProgress) {
+    pub(crate) fn emit(&self, progress: CollectProgress) {
         (self.events)(progress);
     }
 
     /// Sends a message to the user and keeps it for the report.
-    pub fn notify(&self, text: impl Into<String>) {
+    pub(crate) fn notify(&self, text: impl Into<String>) {
         let text = text.into();
         self.update(|report| {
             if report.notices.len() < NOTICES_MAX {
@@ -48,11 +48,11 @@ impl CollectCounters {
         self.emit(CollectProgress::Notice(text));
     }
 
-    pub fn update(&self, change: impl FnOnce(&mut Report)) {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Report)) {
         change(&mut self.lock());
     }
 
-    pub fn record_sealed(&self, key: ResultKey, sealed: &SealOutcome) {
+    pub(crate) fn record_sealed(&self, key: ResultKey, sealed: &SealOutcome) {
         self.lock_gaps().remove(&key);
         self.update(|report| {
             if sealed.already_there {
@@ -69,18 +69,18 @@ impl CollectCounters {
         });
     }
 
-    pub fn record_gap(&self, key: ResultKey, reason: GapReason) {
+    pub(crate) fn record_gap(&self, key: ResultKey, reason: GapReason) {
         self.record_known_gap(key, reason);
         self.emit(CollectProgress::Gap { key, reason });
     }
 
     /// Counts a gap that was recorded before this collection.
-    pub fn record_known_gap(&self, key: ResultKey, reason: GapReason) {
+    pub(crate) fn record_known_gap(&self, key: ResultKey, reason: GapReason) {
         self.lock_gaps().insert(key, reason);
     }
 
     /// Gaps that another attempt may fill.
-    pub fn retryable_gaps(&self) -> Vec<ResultKey> {
+    pub(crate) fn retryable_gaps(&self) -> Vec<ResultKey> {
         self.lock_gaps()
             .iter()
             .filter(|(_, reason)| reason.worth_retrying())
@@ -90,7 +90,7 @@ impl CollectCounters {
 
     /// A rate limit delays `call`. Each waiting task reports this; a period of
     /// time is counted once.
-    pub fn record_wait(&self, call: ApiCall, now: WallTime, until: WallTime) {
+    pub(crate) fn record_wait(&self, call: ApiCall, now: WallTime, until: WallTime) {
         let mut counted_until = self
             .counted_until
             .lock()
@@ -114,7 +114,7 @@ impl CollectCounters {
     }
 
     /// The report so far.
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let mut report = self.lock().clone();
         for reason in self.lock_gaps().values() {
             *report.gaps.entry(*reason).or_default() += 1;

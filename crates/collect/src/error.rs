@@ -87,7 +87,7 @@ impl CollectError {
         }
     }
 
-    /// What the user can do about it.
+    /// Advice for the user.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::PlainHttp { .. } => {

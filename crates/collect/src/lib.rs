@@ -30,8 +30,9 @@
 //! - No link, token or secret appears in a message, a `Debug` text, a trace or
 //!   a file. The token is sent to the API host only; a link is used byte for
 //!   byte.
-//! - The functions are async functions without a runtime, a signal handler or
-//!   an exit of their own. The caller stops them with a `watch` channel.
+//! - The functions are async functions. They start no runtime, install no
+//!   signal handler and never exit the process; the caller stops them with a
+//!   `watch` channel.
 //!
 //! # Must not depend on
 //!

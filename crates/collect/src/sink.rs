@@ -8,14 +8,14 @@ use evidence::{Action, Facts, Gap, GapReason, ResultKey, Sha256, Time, Version};
 /// The archive as the collector sees it. All methods block and are called from
 /// worker threads, several at a time.
 pub trait ResultSink: Send + Sync + 'static {
-    /// What the archive has stored for a result.
+    /// The stored state of a result.
     fn stored_state(&self, key: ResultKey) -> Result<StoredState, SinkError>;
 
     /// Stores actions as received; an action that is already stored is not
     /// stored again. Called with a whole page, which can be one commit.
     fn record_actions(&self, actions: &[ReceivedAction]) -> Result<(), SinkError>;
 
-    /// Records results that are missing, and the reasons.
+    /// Records missing results with their reasons.
     fn record_gaps(&self, gaps: &[Gap]) -> Result<(), SinkError>;
 
     /// Opens the download of a result. If an earlier download left a partial
@@ -55,7 +55,7 @@ pub trait BodySink: Send {
     fn seal(self: Box<Self>, facts: Facts, collected_at: Time) -> Result<SealOutcome, SinkError>;
 }
 
-/// What the archive has stored for a result.
+/// Stored state of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredState {
     Absent,

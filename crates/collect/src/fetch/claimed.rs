@@ -17,28 +17,28 @@ pub(crate) struct ClaimedResults {
 }
 
 impl ClaimedResults {
-    pub fn contains(&self, key: ResultKey) -> bool {
+    pub(crate) fn contains(&self, key: ResultKey) -> bool {
         self.claimed.contains(&key)
     }
 
-    pub fn claim(&mut self, key: ResultKey) {
+    pub(crate) fn claim(&mut self, key: ResultKey) {
         self.released.remove(&key);
         self.claimed.insert(key);
     }
 
     /// The service may still produce the result: the next plan claims it again.
-    pub fn release(&mut self, key: ResultKey) {
+    pub(crate) fn release(&mut self, key: ResultKey) {
         self.claimed.remove(&key);
         self.released.insert(key);
     }
 
     /// Lets the next plan decide again on a completed result.
-    pub fn unclaim(&mut self, key: ResultKey) {
+    pub(crate) fn unclaim(&mut self, key: ResultKey) {
         self.claimed.remove(&key);
     }
 
     /// Number of released results that no plan has claimed again.
-    pub fn released(&self) -> u64 {
+    pub(crate) fn released(&self) -> u64 {
         self.released.len() as u64
     }
 }

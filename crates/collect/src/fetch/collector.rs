@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::counters::CollectCounters;
 use crate::fetch::download;
@@ -142,7 +143,9 @@ async fn worker(session: Arc<CollectSession>, sealing: Arc<Semaphore>) {
         .await
         .flatten()
     {
-        let download = download::fetch(&session, &mut pending);
+        let key = pending.key();
+        let span = tracing::debug_span!("download", action = %key.action, command = key.index.0);
+        let download = download::fetch(&session, &mut pending).instrument(span);
         let Some(step) = shutdown.unless_stopped(download).await else {
             return;
         };
@@ -215,7 +218,7 @@ async fn finish_step(session: &CollectSession, pending: PendingResult, step: Dow
 }
 
 /// Requeues a result after the delay of its error class, or records a gap if
-/// the retries are exhausted. `at_least` is a delay that the service asked for.
+/// the retries are exhausted. `at_least` is the delay requested by the server.
 async fn retry(
     session: &CollectSession,
     mut pending: PendingResult,

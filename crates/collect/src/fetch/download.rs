@@ -33,8 +33,8 @@ pub(crate) enum DownloadStep {
     /// Every byte was received.
     Seal(Box<ResultDownload>),
     Gap(GapReason, String),
-    /// Another attempt after the delay of the error class, or after the delay
-    /// that the server asked for if that is longer.
+    /// Another attempt, after the longer of the delay of the error class and
+    /// the delay requested by the server.
     Retry(ErrorClass, String, Option<Duration>),
     /// The sink has no space; so many more bytes are known to be missing.
     WaitForSpace(u64),
@@ -79,12 +79,7 @@ pub(crate) async fn fetch(session: &CollectSession, pending: &mut PendingResult)
         Ok(link) => link,
         Err(step) => return download.close_with(step).await,
     };
-    tracing::debug!(
-        action = %download.key.action,
-        command = download.key.index.0,
-        offset = download.offset,
-        "download started"
-    );
+    tracing::debug!(offset = download.offset, "download started");
     match transfer_all(session, pending, link, &mut download).await {
         None => {
             tracing::debug!(
@@ -125,8 +120,6 @@ async fn transfer_all(
             return Some(DownloadStep::Gap(GapReason::Unreachable, detail));
         };
         tracing::debug!(
-            action = %download.key.action,
-            command = download.key.index.0,
             ?class,
             offset = download.offset,
             delay_ms = delay.as_millis() as u64,
@@ -447,12 +440,12 @@ impl ResultDownload {
     }
 
     /// Bytes received so far.
-    pub fn received_bytes(&self) -> u64 {
+    pub(crate) fn received_bytes(&self) -> u64 {
         self.offset
     }
 
     /// Seals the body; returns when the sink has responded.
-    pub async fn seal(self, session: &CollectSession) -> Result<WriteResult, DownloadStep> {
+    pub(crate) async fn seal(self, session: &CollectSession) -> Result<WriteResult, DownloadStep> {
         let (key, missing) = (self.key, self.total);
         let request = SealRequest {
             facts: Facts {

@@ -13,7 +13,7 @@ pub(crate) struct FilterSource {
 }
 
 impl FilterSource {
-    pub fn new(filter: ActionFilter) -> Self {
+    pub(crate) fn new(filter: ActionFilter) -> Self {
         Self { filter }
     }
 }

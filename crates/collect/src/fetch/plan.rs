@@ -115,7 +115,7 @@ impl FirstRequest {
     }
 }
 
-/// The results of the listed actions, by what is to be done with them.
+/// The results of the listed actions, by the next step for each.
 #[derive(Default)]
 pub(crate) struct DownloadPlan {
     pub downloads: Vec<PendingResult>,
@@ -138,7 +138,7 @@ pub(crate) struct DownloadPlan {
 impl DownloadPlan {
     /// Adds the commands of an action that are not claimed yet, and claims
     /// them. A key that occurs twice in the action counts once.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         action: &Arc<Action>,
         claimed: &mut ClaimedResults,

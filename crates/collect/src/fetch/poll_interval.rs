@@ -106,19 +106,23 @@ impl ResultPacing {
     /// Computes and returns the request interval.
     ///
     /// **Units**: service time.
-    pub fn update(&self, capacities: &[CallCapacity], expected: ExpectedResults) -> Duration {
+    pub(crate) fn update(
+        &self,
+        capacities: &[CallCapacity],
+        expected: ExpectedResults,
+    ) -> Duration {
         let mut state = self.lock();
         let interval = request_interval(capacities, expected, state.delay.mean);
         state.interval = Some(interval);
         interval
     }
 
-    pub fn interval(&self) -> Option<Duration> {
+    pub(crate) fn interval(&self) -> Option<Duration> {
         self.lock().interval
     }
 
     /// See [`ResultDelay::record`].
-    pub fn record_delay(&self, last_miss: Option<Duration>, available: Duration) {
+    pub(crate) fn record_delay(&self, last_miss: Option<Duration>, available: Duration) {
         self.lock().delay.record(last_miss, available);
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::Instrument;
 use url::Url;
 
 use crate::clock::WallTime;
@@ -71,7 +72,11 @@ impl Poller<'_> {
             // A source that finishes during a poll may do so after its plan.
             let was_finished = source.is_finished();
             let window = source.next_window(changed_since, &self.listed);
-            match self.poll(window).await {
+            match self
+                .poll(window)
+                .instrument(tracing::debug_span!("poll"))
+                .await
+            {
                 Ok(_) if was_finished && source.is_finished() => {
                     self.report_unmatched();
                     return Ok(());

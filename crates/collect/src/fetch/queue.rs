@@ -40,7 +40,7 @@ pub(crate) struct PendingResult {
 }
 
 impl PendingResult {
-    pub fn new(
+    pub(crate) fn new(
         action: Arc<Action>,
         position: usize,
         rank: DownloadRank,
@@ -59,7 +59,7 @@ impl PendingResult {
     }
 
     /// Sets the end of the command and the time of the first request.
-    pub fn with_end(self, ended: WallTime, not_before: WallTime) -> Self {
+    pub(crate) fn with_end(self, ended: WallTime, not_before: WallTime) -> Self {
         Self {
             ended: Some(ended),
             not_before: Some(not_before),
@@ -67,23 +67,23 @@ impl PendingResult {
         }
     }
 
-    pub fn key(&self) -> ResultKey {
+    pub(crate) fn key(&self) -> ResultKey {
         self.rank.key
     }
 
-    pub fn action(&self) -> &Action {
+    pub(crate) fn action(&self) -> &Action {
         &self.action
     }
 
-    pub fn command(&self) -> Option<&Command> {
+    pub(crate) fn command(&self) -> Option<&Command> {
         self.action.commands.get(self.position)
     }
 
-    pub fn is_completed(&self) -> bool {
+    pub(crate) fn is_completed(&self) -> bool {
         self.command().is_some_and(Command::is_completed)
     }
 
-    pub fn facts(&self, host: &str) -> Option<Facts> {
+    pub(crate) fn facts(&self, host: &str) -> Option<Facts> {
         let origin = Origin::Api { host: host.into() };
         let mut facts = self.action.facts(self.command()?, origin);
         if package::is_package(&self.action) {
@@ -109,7 +109,7 @@ struct QueueState {
     /// Results that wait for a time, in order of that time and then of arrival.
     scheduled: BTreeMap<(WallTime, u64), PendingResult>,
     arrivals: u64,
-    /// Results that are ready, scheduled or taken by a worker.
+    /// Results in any state: ready, scheduled or taken by a worker.
     incomplete: HashSet<ResultKey>,
     /// The poller adds no more results.
     is_closed: bool,
@@ -130,7 +130,7 @@ enum QueueStep {
 }
 
 impl DownloadQueue {
-    pub fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self {
             state: Mutex::default(),
             changed: Notify::new(),
@@ -139,7 +139,7 @@ impl DownloadQueue {
     }
 
     /// Adds results. Those that the queue already contains are ignored.
-    pub fn add(&self, results: Vec<PendingResult>) {
+    pub(crate) fn add(&self, results: Vec<PendingResult>) {
         let mut state = self.lock();
         for pending in results {
             if state.incomplete.insert(pending.key()) {
@@ -154,40 +154,40 @@ impl DownloadQueue {
     }
 
     /// Puts a taken result back until `not_before`.
-    pub fn requeue(&self, pending: PendingResult, not_before: WallTime) {
+    pub(crate) fn requeue(&self, pending: PendingResult, not_before: WallTime) {
         self.lock().schedule(pending, not_before);
         self.changed.notify_waiters();
     }
 
     /// Removes a taken result: it is sealed, a gap, or left to a later plan.
-    pub fn complete(&self, key: ResultKey) {
+    pub(crate) fn complete(&self, key: ResultKey) {
         self.lock().incomplete.remove(&key);
         self.changed.notify_waiters();
     }
 
     /// Whether a result waits or is being downloaded.
-    pub fn contains(&self, key: ResultKey) -> bool {
+    pub(crate) fn contains(&self, key: ResultKey) -> bool {
         self.lock().incomplete.contains(&key)
     }
 
     /// Ends the queue once its results are complete.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_waiters();
     }
 
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.lock().is_closed
     }
 
     /// Number of incomplete results.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.lock().incomplete.len() as u64
     }
 
     /// Takes the next result when its time has come; `None` when the queue has
     /// ended.
-    pub async fn take(&self) -> Option<PendingResult> {
+    pub(crate) async fn take(&self) -> Option<PendingResult> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

@@ -37,7 +37,7 @@ pub(crate) struct CollectSession {
 
 impl CollectSession {
     /// Validates the settings, signs in and opens the call log.
-    pub async fn open(
+    pub(crate) async fn open(
         settings: CollectSettings,
         sink: Arc<dyn ResultSink>,
         counters: Arc<CollectCounters>,
@@ -66,13 +66,13 @@ impl CollectSession {
         })
     }
 
-    pub fn lock_claimed(&self) -> MutexGuard<'_, ClaimedResults> {
+    pub(crate) fn lock_claimed(&self) -> MutexGuard<'_, ClaimedResults> {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records how long a result took to become available, if the end of its
     /// command is known and was not used yet.
-    pub fn record_available(&self, pending: &mut PendingResult) {
+    pub(crate) fn record_available(&self, pending: &mut PendingResult) {
         if let Some(ended) = pending.ended.take() {
             let clock = self.api.clock;
             let since_end = |at: WallTime| clock.service(at.since(ended));
@@ -84,7 +84,7 @@ impl CollectSession {
     /// Leaves a result that is not available to a later plan. It is removed
     /// from the queue before its claim ends, because the queue rejects a
     /// result that it still contains.
-    pub fn release(&self, pending: &PendingResult) {
+    pub(crate) fn release(&self, pending: &PendingResult) {
         self.queue.complete(pending.key());
         self.lock_claimed().release(pending.key());
     }

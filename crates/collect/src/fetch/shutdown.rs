@@ -14,7 +14,7 @@ pub(crate) struct Shutdown {
 }
 
 impl Shutdown {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             stop: watch::Sender::new(false),
             failure: Mutex::default(),
@@ -24,7 +24,7 @@ impl Shutdown {
     /// Runs a future until it completes or the session stops, whichever is
     /// first. Returns `None` after a stop; the future is dropped at the await
     /// point that it has reached.
-    pub async fn unless_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
+    pub(crate) async fn unless_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut stop = self.stop.subscribe();
         tokio::select! {
             biased;
@@ -33,32 +33,32 @@ impl Shutdown {
         }
     }
 
-    pub fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         *self.stop.borrow()
     }
 
     /// Waits for the stop, and then for a grace period.
     ///
     /// **Units**: real time.
-    pub async fn stopped_for(&self, grace: Duration) {
+    pub(crate) async fn stopped_for(&self, grace: Duration) {
         let mut stop = self.stop.subscribe();
         let _ = stop.wait_for(|stop| *stop).await;
         tokio::time::sleep(grace).await;
     }
 
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.send_replace(true);
     }
 
     /// Stops the session with an error; the first error is reported.
-    pub fn fail(&self, error: CollectError) {
+    pub(crate) fn fail(&self, error: CollectError) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);
         drop(failure);
         self.stop();
     }
 
-    pub fn take_failure(&self) -> Option<CollectError> {
+    pub(crate) fn take_failure(&self) -> Option<CollectError> {
         self.failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

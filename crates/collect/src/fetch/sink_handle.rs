@@ -25,7 +25,7 @@ pub(crate) struct SinkHandle {
 }
 
 impl SinkHandle {
-    pub fn new(
+    pub(crate) fn new(
         sink: Arc<dyn ResultSink>,
         counters: Arc<CollectCounters>,
         shutdown: Arc<Shutdown>,
@@ -39,13 +39,13 @@ impl SinkHandle {
     }
 
     /// The sink itself, for a thread that may block.
-    pub fn shared(&self) -> Arc<dyn ResultSink> {
+    pub(crate) fn shared(&self) -> Arc<dyn ResultSink> {
         self.sink.clone()
     }
 
     /// Calls the sink on a worker thread, again and again while the disk is
     /// full. `attempt` completes "could not …" in an error.
-    pub async fn call<R: Send + 'static>(
+    pub(crate) async fn call<R: Send + 'static>(
         &self,
         attempt: &'static str,
         operation: impl Fn(&dyn ResultSink) -> Result<R, SinkError> + Send + Sync + 'static,
@@ -67,7 +67,7 @@ impl SinkHandle {
     }
 
     /// Calls the sink on a worker thread, once.
-    pub async fn call_once<R: Send + 'static>(
+    pub(crate) async fn call_once<R: Send + 'static>(
         &self,
         attempt: &'static str,
         operation: impl FnOnce(&dyn ResultSink) -> Result<R, SinkError> + Send + 'static,
@@ -89,7 +89,7 @@ impl SinkHandle {
 
     /// Returns when the sink has space for `missing` more bytes, or after one
     /// interval if the free space is unknown.
-    pub async fn wait_for_space(&self, missing: u64) {
+    pub(crate) async fn wait_for_space(&self, missing: u64) {
         let needed = missing.saturating_add(SPACE_MARGIN);
         if !self.set_disk_full(true) {
             tracing::info!(needed, "disk full, collecting paused");

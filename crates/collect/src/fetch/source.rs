@@ -1,5 +1,5 @@
-//! Where the results of a session come from: the actions that a filter
-//! selects, or the live response sessions of a fleet run.
+//! Sources of results: the actions that a filter selects, or the live response
+//! sessions of a fleet run.
 //!
 //! The collector lists, plans and downloads; the source decides which part of
 //! the action list to read and is notified of everything that was read.
@@ -33,7 +33,7 @@ pub(crate) trait ResultSource: Send + Sync + 'static {
     }
 
     /// Called with the actions of a page after the sink has stored them:
-    /// those that are collected, and open ones of other origin.
+    /// the selected ones, and open ones of other origin.
     fn seen(&self, _actions: &mut dyn Iterator<Item = &Action>, _now: WallTime) {}
 
     /// Called when a poll has read the list to its end. Returns actions that
@@ -74,7 +74,7 @@ pub(crate) trait ResultSource: Send + Sync + 'static {
         None
     }
 
-    /// Everything the source stands for and that no list has shown.
+    /// The devices and actions of the source that no list has shown.
     fn unmatched(&self, listed: &ListedActions) -> Unmatched;
 }
 

@@ -72,7 +72,7 @@ pub(crate) struct OpenedWriter {
 impl BodyWriter {
     /// Starts a writer thread. The thread owns `guard` until it has released
     /// the sink.
-    pub async fn open(
+    pub(crate) async fn open(
         sink: Arc<dyn ResultSink>,
         key: ResultKey,
         facts: Facts,
@@ -98,7 +98,7 @@ impl BodyWriter {
         }
     }
 
-    pub async fn begin(
+    pub(crate) async fn begin(
         &self,
         etag: Option<String>,
         total: Option<u64>,
@@ -106,23 +106,23 @@ impl BodyWriter {
         self.send(WriteCommand::Begin { etag, total }).await
     }
 
-    pub async fn append(&self, bytes: Bytes) -> Result<(), WriterClosed> {
+    pub(crate) async fn append(&self, bytes: Bytes) -> Result<(), WriterClosed> {
         self.send(WriteCommand::Append(bytes)).await
     }
 
-    pub async fn restart(&self) -> Result<(), WriterClosed> {
+    pub(crate) async fn restart(&self) -> Result<(), WriterClosed> {
         self.send(WriteCommand::Restart).await
     }
 
     /// Checks the requirements and seals; returns when the sink has responded.
-    pub async fn seal(self, request: SealRequest) -> WriterEnd {
+    pub(crate) async fn seal(self, request: SealRequest) -> WriterEnd {
         // If the thread has ended, `close` returns the reason.
         let _ = self.send(WriteCommand::Seal(Box::new(request))).await;
         self.close().await
     }
 
     /// Closes the channel and waits for the end of the thread.
-    pub async fn close(self) -> WriterEnd {
+    pub(crate) async fn close(self) -> WriterEnd {
         drop(self.commands);
         match self.thread.await {
             Ok(Ok(result)) => WriterEnd::Finished(result),

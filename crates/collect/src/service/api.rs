@@ -84,7 +84,7 @@ pub(crate) enum CallError {
 
 impl CallError {
     /// The error class, if another attempt may help.
-    pub fn error_class(&self) -> Option<ErrorClass> {
+    pub(crate) fn error_class(&self) -> Option<ErrorClass> {
         match self {
             Self::Throttled => Some(ErrorClass::Throttled),
             Self::Interrupted(_) => Some(ErrorClass::Interrupted),
@@ -96,7 +96,7 @@ impl CallError {
     }
 
     /// The error that ends the collection.
-    pub fn into_fatal(self, call: ApiCall, host: &str) -> CollectError {
+    pub(crate) fn into_fatal(self, call: ApiCall, host: &str) -> CollectError {
         let transport = |why| CollectError::Transport {
             attempt: call.description(),
             host: host.to_string(),
@@ -140,7 +140,7 @@ pub(crate) struct RequestBody {
 }
 
 impl ApiRequest {
-    pub fn get(call: ApiCall, url: Url) -> Self {
+    pub(crate) fn get(call: ApiCall, url: Url) -> Self {
         let response_max = match call {
             ApiCall::Link | ApiCall::PackageLink => LINK_BYTES_MAX,
             ApiCall::Run | ApiCall::Action | ApiCall::Cancel | ApiCall::Package => ACTION_BYTES_MAX,
@@ -155,7 +155,7 @@ impl ApiRequest {
         }
     }
 
-    pub fn post(call: ApiCall, url: Url, json: Vec<u8>) -> Self {
+    pub(crate) fn post(call: ApiCall, url: Url, json: Vec<u8>) -> Self {
         Self {
             method: Method::POST,
             body: Some(RequestBody {
@@ -169,7 +169,7 @@ impl ApiRequest {
 
 impl Api {
     /// Signs in and opens the call log. Notices for the user go to `counters`.
-    pub async fn open(
+    pub(crate) async fn open(
         settings: &CollectSettings,
         counters: Arc<CollectCounters>,
     ) -> Result<Self, CollectError> {
@@ -211,20 +211,20 @@ impl Api {
     }
 
     /// The address of an API path, such as `machines`.
-    pub fn url(&self, path: &str) -> Url {
+    pub(crate) fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         let prefix = self.base.path().trim_end_matches('/');
         url.set_path(&format!("{prefix}/api/{path}"));
         url
     }
 
-    pub async fn fetch_page(&self, url: &Url) -> Result<ApiResponse, CallError> {
+    pub(crate) async fn fetch_page(&self, url: &Url) -> Result<ApiResponse, CallError> {
         self.call(&ApiRequest::get(ApiCall::List, url.clone()))
             .await
     }
 
     /// Requests the link of a result. This call has the scarcest rate limit.
-    pub async fn request_link(&self, key: ResultKey) -> Result<DownloadLink, CallError> {
+    pub(crate) async fn request_link(&self, key: ResultKey) -> Result<DownloadLink, CallError> {
         let path = format!(
             "machineactions/{}/GetLiveResponseResultDownloadLink(index={})",
             key.action, key.index
@@ -240,7 +240,10 @@ impl Api {
     }
 
     /// Requests the link of an investigation package.
-    pub async fn request_package_link(&self, action: ActionId) -> Result<DownloadLink, CallError> {
+    pub(crate) async fn request_package_link(
+        &self,
+        action: ActionId,
+    ) -> Result<DownloadLink, CallError> {
         let path = format!("machineactions/{action}/getPackageUri");
         let link = self.link_at(ApiCall::PackageLink, &path).await;
         tracing::debug!(%action, granted = link.is_ok(), "package link requested");
@@ -255,7 +258,7 @@ impl Api {
 
     /// Sends a request. A 401 means that nothing was done, so the request is
     /// repeated with another token.
-    pub async fn call(&self, request: &ApiRequest) -> Result<ApiResponse, CallError> {
+    pub(crate) async fn call(&self, request: &ApiRequest) -> Result<ApiResponse, CallError> {
         for _ in 0..TOKENS_MAX {
             let (permit, token) = self.acquire(request.call).await?;
             match self.send(request, permit, &token).await {
@@ -270,7 +273,7 @@ impl Api {
 
     /// Sends a request that must not be processed twice. It is repeated only
     /// after a 429, which means that nothing was done.
-    pub async fn call_non_idempotent(
+    pub(crate) async fn call_non_idempotent(
         &self,
         request: &ApiRequest,
     ) -> Result<ApiResponse, CallError> {
@@ -287,7 +290,10 @@ impl Api {
     }
 
     /// Sends a request that may be repeated, with retries.
-    pub async fn call_with_retries(&self, request: &ApiRequest) -> Result<ApiResponse, CallError> {
+    pub(crate) async fn call_with_retries(
+        &self,
+        request: &ApiRequest,
+    ) -> Result<ApiResponse, CallError> {
         let mut retries = RetryState::default();
         loop {
             let error = match self.call(request).await {
@@ -315,7 +321,7 @@ impl Api {
     /// The wait may be longer than the lifetime of a token. If the token
     /// expires meanwhile, the permit is returned: the call would be sent later
     /// than it was logged.
-    pub async fn acquire(&self, call: ApiCall) -> Result<(CallPermit, Secret), CallError> {
+    pub(crate) async fn acquire(&self, call: ApiCall) -> Result<(CallPermit, Secret), CallError> {
         let mut tokens = 0;
         loop {
             let token = self.tokens.token().await.map_err(CallError::Fatal)?;
@@ -330,7 +336,7 @@ impl Api {
     }
 
     /// Waits until a call may be sent.
-    pub async fn admit(&self, call: ApiCall) -> Result<CallPermit, CallError> {
+    pub(crate) async fn admit(&self, call: ApiCall) -> Result<CallPermit, CallError> {
         self.breaker.wait(self.clock).await;
         let on_wait = |until| self.counters.record_wait(call, self.clock.now(), until);
         let mut is_disk_full_reported = false;
@@ -360,7 +366,7 @@ impl Api {
     }
 
     /// Sends an admitted request.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         request: &ApiRequest,
         permit: CallPermit,

@@ -8,7 +8,7 @@ use reqwest::Response;
 
 use crate::service::http;
 
-/// Headers that are stored with the result, as received.
+/// Headers stored with the result, as received.
 const EVIDENCE_HEADERS: [&str; 11] = [
     "etag",
     "last-modified",
@@ -38,7 +38,7 @@ pub(crate) struct BlobHeaders {
     pub range: Option<ContentRange>,
     pub md5: Option<[u8; 16]>,
     pub code: Option<String>,
-    /// Headers that are stored with the result.
+    /// Headers stored with the result.
     pub evidence_headers: Vec<(String, String)>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) enum BlobResponseClass {
 }
 
 impl BlobHeaders {
-    pub fn read(response: &Response) -> Self {
+    pub(crate) fn read(response: &Response) -> Self {
         let status = response.status().as_u16();
         let text = |name| http::header(response, name);
         // In a partial response, Content-MD5 may be that of the part;
@@ -92,7 +92,7 @@ impl BlobHeaders {
     }
 
     /// Length of the whole blob, if the response contains it.
-    pub fn total(&self) -> Option<u64> {
+    pub(crate) fn total(&self) -> Option<u64> {
         match self.status {
             200 => self.length,
             _ => self.range?.total,
@@ -100,7 +100,12 @@ impl BlobHeaders {
     }
 
     /// Classifies the response. `is_link_expired` is by the server's clock.
-    pub fn classify(&self, offset: u64, code: &str, is_link_expired: bool) -> BlobResponseClass {
+    pub(crate) fn classify(
+        &self,
+        offset: u64,
+        code: &str,
+        is_link_expired: bool,
+    ) -> BlobResponseClass {
         let starts_at_offset = self.range.and_then(|r| r.start) == Some(offset);
         let ends_at_offset = offset > 0 && self.range.and_then(|r| r.total) == Some(offset);
         match self.status {

@@ -79,7 +79,7 @@ pub(crate) struct CallLog {
 }
 
 impl CallLog {
-    pub fn open(dir: &Path, name: &str, keep: Duration, sync: bool) -> io::Result<Self> {
+    pub(crate) fn open(dir: &Path, name: &str, keep: Duration, sync: bool) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         Ok(Self {
             path: dir.join(format!("{name}.calls")),
@@ -89,7 +89,7 @@ impl CallLog {
         })
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -98,7 +98,7 @@ impl CallLog {
     ///
     /// **Errors**: `InvalidData` if the log is damaged; see
     /// [`CallLog::block_all`].
-    pub fn update<R>(
+    pub(crate) fn update<R>(
         &self,
         now: WallTime,
         decide: impl FnOnce(&CallHistory) -> (R, Option<CallLogEntry>),
@@ -121,7 +121,7 @@ impl CallLog {
 
     /// Appends an entry that no decision depends on. It is dropped if the last
     /// line is torn; the next update repairs the log.
-    pub fn append(&self, entry: CallLogEntry) -> io::Result<()> {
+    pub(crate) fn append(&self, entry: CallLogEntry) -> io::Result<()> {
         let _lock = system::lock(&self.lock)?;
         if system::ends_with(&self.path, b'\n')? {
             self.write(entry)?;
@@ -131,7 +131,7 @@ impl CallLog {
 
     /// Replaces a damaged log by one that blocks all calls until `until`,
     /// because the calls of the last hour are unknown.
-    pub fn block_all(&self, until: WallTime) -> io::Result<()> {
+    pub(crate) fn block_all(&self, until: WallTime) -> io::Result<()> {
         let _lock = system::lock(&self.lock)?;
         let history = CallHistory {
             calls: Vec::new(),

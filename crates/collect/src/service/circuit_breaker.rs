@@ -13,11 +13,11 @@ use crate::service::retry::{ErrorClass, RetryState};
 pub(crate) struct RetryForever(Arc<AtomicBool>);
 
 impl RetryForever {
-    pub fn set(&self, forever: bool) {
+    pub(crate) fn set(&self, forever: bool) {
         self.0.store(forever, Ordering::Relaxed);
     }
 
-    pub fn get(&self) -> bool {
+    pub(crate) fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -47,7 +47,7 @@ pub(crate) enum OutageState {
 }
 
 impl CircuitBreaker {
-    pub fn new(retry_forever: RetryForever) -> Self {
+    pub(crate) fn new(retry_forever: RetryForever) -> Self {
         Self {
             retry_forever,
             state: Mutex::default(),
@@ -55,7 +55,7 @@ impl CircuitBreaker {
     }
 
     /// Records a failed connection. Concurrent failures count once.
-    pub fn record_failure(&self, clock: Clock) -> OutageState {
+    pub(crate) fn record_failure(&self, clock: Clock) -> OutageState {
         let now = clock.now();
         let mut state = self.lock();
         if now < state.open_until {
@@ -79,12 +79,12 @@ impl CircuitBreaker {
     }
 
     /// Records a successful connection.
-    pub fn record_success(&self) {
+    pub(crate) fn record_success(&self) {
         *self.lock() = BreakerState::default();
     }
 
     /// Waits until the next attempt is due.
-    pub async fn wait(&self, clock: Clock) {
+    pub(crate) async fn wait(&self, clock: Clock) {
         let until = self.lock().open_until;
         clock.sleep_until(until).await;
     }

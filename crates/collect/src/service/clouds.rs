@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::error::CollectError;
 
-/// Token scope of all hosts that are not in a government cloud.
+/// Token scope of all hosts outside the government clouds.
 const COMMERCIAL_SCOPE: &str = "https://api.securitycenter.microsoft.com/.default";
 /// Domain of the government clouds. Their scope is that of the API host.
 const GOVERNMENT_DOMAIN: &str = ".us";
@@ -25,7 +25,7 @@ struct CloudHosts {
     names: &'static [&'static str],
     api_base: &'static str,
     login_base: &'static str,
-    /// Regions with an API host of their own.
+    /// Regions, each with its own API host.
     regions: &'static [&'static str],
 }
 
@@ -69,7 +69,7 @@ impl Cloud {
         self.hosts().login_base
     }
 
-    /// Regions with an API host of their own.
+    /// Regions, each with its own API host.
     pub fn regions(self) -> &'static [&'static str] {
         self.hosts().regions
     }

@@ -37,7 +37,7 @@ pub(crate) struct HttpClients {
 pub(crate) type SharedClients = Arc<HttpClients>;
 
 impl HttpClients {
-    pub fn new(ca_file: Option<&Path>, timeouts: Timeouts) -> Result<Self, CollectError> {
+    pub(crate) fn new(ca_file: Option<&Path>, timeouts: Timeouts) -> Result<Self, CollectError> {
         install_crypto_provider();
         let extra_roots = ca_file.map(read_roots).transpose()?.unwrap_or_default();
         let loopback = client_builder(timeouts).no_proxy().tls_certs_only([]);
@@ -54,7 +54,7 @@ impl HttpClients {
     /// The client for an address.
     ///
     /// **Errors**: the system's trust store or proxy settings are unusable.
-    pub fn client(&self, url: &Url) -> Result<&Client, CollectError> {
+    pub(crate) fn client(&self, url: &Url) -> Result<&Client, CollectError> {
         if url.scheme() == "http" && host::is_loopback(url) {
             return Ok(&self.loopback);
         }
@@ -187,7 +187,7 @@ fn parse_date(text: &str) -> Option<Timestamp> {
     Timestamp::try_from(time).ok()
 }
 
-/// The wait that `Retry-After` asks for, given in seconds or as a date by the
+/// The wait that `Retry-After` requests, given in seconds or as a date by the
 /// server's clock; at most [`RETRY_AFTER_MAX`].
 ///
 /// **Units**: service time.

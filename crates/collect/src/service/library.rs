@@ -168,8 +168,8 @@ impl LibraryClient {
 
     /// Deletes a file.
     ///
-    /// **Errors**: also if there is no file of this name, unless the response
-    /// of an earlier attempt was lost: that attempt has deleted the file.
+    /// **Errors**: also if the library has no file of this name, unless the
+    /// response of an earlier attempt was lost: that attempt has deleted it.
     pub async fn delete(&self, name: &str) -> Result<(), CollectError> {
         let mut url = self.api.url("libraryfiles");
         if let Ok(mut path) = url.path_segments_mut() {

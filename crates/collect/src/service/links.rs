@@ -46,7 +46,7 @@ impl DownloadLink {
     /// Parses a response. The lifetime is the `se` parameter minus `date`, the
     /// server's clock at the response; it is counted from `requested_at`, our
     /// clock.
-    pub fn parse(
+    pub(crate) fn parse(
         body: &[u8],
         date: Option<Timestamp>,
         requested_at: WallTime,
@@ -70,21 +70,21 @@ impl DownloadLink {
     }
 
     /// The address for the request; parsing keeps path and query unchanged.
-    pub fn url(&self) -> Option<Url> {
+    pub(crate) fn url(&self) -> Option<Url> {
         Url::parse(self.secret.expose()).ok()
     }
 
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.secret.host()
     }
 
-    pub fn expires_soon(&self, now: WallTime, clock: Clock) -> bool {
+    pub(crate) fn expires_soon(&self, now: WallTime, clock: Clock) -> bool {
         now.after(clock.real(RENEW_BEFORE_EXPIRY)) >= self.expires_at
     }
 
     /// Whether the link has expired, by the server's clock if it is known, else
     /// by ours.
-    pub fn is_expired(&self, date: Option<Timestamp>, now: WallTime) -> bool {
+    pub(crate) fn is_expired(&self, date: Option<Timestamp>, now: WallTime) -> bool {
         match (self.secret.expires(), date) {
             // `Date` has whole seconds, rounded down.
             (Some(expiry), Some(date)) => date.as_second() + 1 >= expiry.as_second(),

@@ -25,7 +25,7 @@ pub(crate) const IDS_PER_QUERY: usize = 20;
 pub(crate) const PAGES_MAX: usize = 10_000;
 
 /// Largest action that is stored, both as received and as parsed: thousands of
-/// times what the service sends. The sink accepts facts of twice this size,
+/// times the usual size. The sink accepts facts of twice this size,
 /// and facts repeat their action.
 ///
 /// **Units**: bytes of JSON.
@@ -43,7 +43,7 @@ pub(crate) struct ActionPage<'a> {
 }
 
 impl<'a> ActionPage<'a> {
-    pub fn parse(body: &'a [u8]) -> Result<Self, String> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, String> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         // The parser's message may quote the body.
         serde_json::from_slice(body).map_err(|e| clean(&e.to_string()))
@@ -116,7 +116,7 @@ pub(crate) fn ordered_by_creation(first: &Url) -> Url {
 }
 
 /// Address of the next page: path and query of `next` on the API host,
-/// whatever host `next` names. The token is never sent to another host.
+/// even if `next` names another one, which must not receive the token.
 pub(crate) fn next_page_url(base: &Url, next: &str) -> Option<Url> {
     let next = base.join(next).ok()?;
     let mut url = base.clone();
@@ -143,7 +143,7 @@ struct ListedAction {
     digest: u64,
 }
 
-/// What a page adds to the listed actions.
+/// Changes that a page makes to the listed actions.
 #[derive(Default)]
 pub(crate) struct PageChanges {
     /// New or changed actions, to be stored as received.
@@ -152,14 +152,14 @@ pub(crate) struct PageChanges {
     pub new_ids: u64,
     /// All selected actions of the page.
     pub selected: Vec<ActionId>,
-    /// Open actions that are not selected.
+    /// Open actions that the filter does not select.
     pub open_others: Vec<Action>,
 }
 
 impl ListedActions {
     /// Merges a page. An action is kept if the filter selects it or `is_owned`
     /// accepts it.
-    pub fn merge(
+    pub(crate) fn merge(
         &mut self,
         page: &ActionPage<'_>,
         filter: &ActionFilter,
@@ -225,7 +225,7 @@ impl ListedActions {
 
     /// Inserts an action that was recorded outside of lists or by an earlier
     /// process, unless a later state of it is known.
-    pub fn insert_recorded(&mut self, mut action: Action) {
+    pub(crate) fn insert_recorded(&mut self, mut action: Action) {
         package::add_command(&mut action);
         let known = self.actions.get(&action.id);
         if known.is_some_and(|known| is_older(&action, &known.action)) {
@@ -238,36 +238,36 @@ impl ListedActions {
         self.actions.insert(listed.action.id, listed);
     }
 
-    pub fn get(&self, id: ActionId) -> Option<&Action> {
+    pub(crate) fn get(&self, id: ActionId) -> Option<&Action> {
         self.actions.get(&id).map(|listed| &*listed.action)
     }
 
-    pub fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
+    pub(crate) fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
         self.actions.values().map(|listed| &listed.action)
     }
 
     /// The given ids that no list has shown.
-    pub fn missing(&self, ids: &[ActionId]) -> impl Iterator<Item = ActionId> {
+    pub(crate) fn missing(&self, ids: &[ActionId]) -> impl Iterator<Item = ActionId> {
         ids.iter()
             .copied()
             .filter(|id| !self.listed_ids.contains(id))
     }
 
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.actions.len() as u64
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.actions.is_empty()
     }
 
     /// Creation time of the oldest action that may still change.
-    pub fn oldest_open(&self) -> Option<Timestamp> {
+    pub(crate) fn oldest_open(&self) -> Option<Timestamp> {
         self.open_created().min()
     }
 
     /// Creation times of the actions that may still change.
-    pub fn open_created(&self) -> impl Iterator<Item = Timestamp> {
+    pub(crate) fn open_created(&self) -> impl Iterator<Item = Timestamp> {
         self.actions()
             .filter(|action| !action.is_final())
             .filter_map(|action| action.created.as_ref()?.instant())

@@ -1,5 +1,5 @@
-//! Preflight check: tries everything that a collection needs, and describes
-//! what is wrong. Only a refusal of the service is a failure.
+//! Preflight check: tries everything that a collection needs and reports each
+//! problem with a hint.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -57,8 +57,9 @@ pub(crate) struct CallPermit {
 
 impl RateLimiter {
     /// Opens the log `name` in `dir`. If the log is damaged, all calls are
-    /// blocked for an hour; the returned notice says so.
-    pub fn open(
+    /// blocked for an hour; the returned notice
+    /// explains it.
+    pub(crate) fn open(
         clock: Clock,
         limits_lifted: bool,
         call_timeout: Duration,
@@ -92,7 +93,7 @@ impl RateLimiter {
 
     /// Waits until a call may be sent, and logs it. `on_wait` is called with
     /// the end of each wait.
-    pub async fn admit(
+    pub(crate) async fn admit(
         self: &Arc<Self>,
         call: ApiCall,
         on_wait: &(dyn Fn(WallTime) + Sync),
@@ -125,7 +126,7 @@ impl RateLimiter {
     }
 
     /// Blocks a kind of call after a 429.
-    pub async fn block(&self, call: ApiCall, retry_after: Option<Duration>) {
+    pub(crate) async fn block(&self, call: ApiCall, retry_after: Option<Duration>) {
         let wait = retry_after.unwrap_or(RETRY_AFTER_DEFAULT);
         tracing::debug!(
             call = call.as_str(),
@@ -148,7 +149,7 @@ impl RateLimiter {
 
     /// Checks the log. If it is damaged, all calls are blocked for an hour; the
     /// returned notice says so.
-    pub fn check_log(&self) -> Result<Option<String>, CollectError> {
+    pub(crate) fn check_log(&self) -> Result<Option<String>, CollectError> {
         match &self.log {
             Some(log) => replace_damaged(log, self.timing.clock),
             None => Ok(None),
@@ -157,7 +158,7 @@ impl RateLimiter {
 
     /// Calls that may be sent in the time to come, given those of all
     /// processes. If the log cannot be read, none: the next call reports it.
-    pub async fn capacities(&self, call: ApiCall) -> Vec<CallCapacity> {
+    pub(crate) async fn capacities(&self, call: ApiCall) -> Vec<CallCapacity> {
         let (log, timing) = (self.log.clone(), self.timing);
         let now = timing.clock.now();
         let computing = tokio::task::spawn_blocking(move || match log {
@@ -178,7 +179,7 @@ impl RateLimiter {
     }
 
     /// Number of calls sent by this process.
-    pub fn calls_sent(&self, call: ApiCall) -> u64 {
+    pub(crate) fn calls_sent(&self, call: ApiCall) -> u64 {
         self.sent_counter(call).load(Ordering::Relaxed)
     }
 
@@ -225,20 +226,20 @@ impl RateLimiter {
 
 impl CallPermit {
     /// Whether a call that is sent now is counted until it is over.
-    pub fn is_valid(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         let clock = self.limiter.timing.clock;
         clock.now() <= self.admitted.after(clock.real(PERMIT_VALID_FOR))
     }
 
     /// The call was answered, or will never be.
-    pub fn complete(self) {
+    pub(crate) fn complete(self) {
         let at = self.limiter.timing.clock.now();
         let entry = CallLogEntry::Answered { id: self.id, at };
         self.limiter.append_in_background(entry);
     }
 
     /// The call was not sent, or no connection was made: it is not counted.
-    pub fn release_unused(self) {
+    pub(crate) fn release_unused(self) {
         self.limiter
             .sent_counter(self.call)
             .fetch_sub(1, Ordering::Relaxed);
@@ -343,7 +344,10 @@ mod tests {
             assert!(pair[100] - pair[0] >= window, "{:?}", pair[100] - pair[0]);
         }
         let bound = 3 * window;
-        let taken = times[CALLS - 1];
-        assert!(taken >= bound && taken < bound.mul_f64(1.15), "{taken:?}");
+        let elapsed = times[CALLS - 1];
+        assert!(
+            elapsed >= bound && elapsed < bound.mul_f64(1.15),
+            "{elapsed:?}"
+        );
     }
 }

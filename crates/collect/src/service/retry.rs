@@ -51,12 +51,12 @@ const fn policy(retries: u32, first_delay_ms: u64, max_delay_s: u64) -> RetryPol
 
 impl ErrorClass {
     /// Whether the service cannot have processed the request.
-    pub fn is_surely_unprocessed(self) -> bool {
+    pub(crate) fn is_surely_unprocessed(self) -> bool {
         matches!(self, Self::Throttled | Self::NoConnection)
     }
 
     /// The longest delay, without jitter.
-    pub fn max_delay(self) -> Duration {
+    pub(crate) fn max_delay(self) -> Duration {
         self.policy().max_delay
     }
 
@@ -102,7 +102,7 @@ impl RetryState {
     /// retries are exhausted.
     ///
     /// **Units**: service time.
-    pub fn next_delay(&mut self, class: ErrorClass) -> Option<Duration> {
+    pub(crate) fn next_delay(&mut self, class: ErrorClass) -> Option<Duration> {
         let count = self.errors.entry(class).or_insert(0);
         *count = count.saturating_add(1);
         delay(class.policy(), *count, jitter())
@@ -110,7 +110,11 @@ impl RetryState {
 
     /// Like [`RetryState::next_delay`], but if `forever` is set, exhausted
     /// retries continue with the longest delay.
-    pub fn next_delay_or_longest(&mut self, class: ErrorClass, forever: bool) -> Option<Duration> {
+    pub(crate) fn next_delay_or_longest(
+        &mut self,
+        class: ErrorClass,
+        forever: bool,
+    ) -> Option<Duration> {
         self.next_delay(class)
             .or_else(|| forever.then(|| class.max_delay()))
     }
@@ -119,14 +123,14 @@ impl RetryState {
     /// minute; `None` if the retries are exhausted.
     ///
     /// **Units**: service time.
-    pub fn next_even_delay(&mut self, interval: Duration) -> Option<Duration> {
+    pub(crate) fn next_even_delay(&mut self, interval: Duration) -> Option<Duration> {
         let delay = even_delay(interval, self.even_total)?;
         self.even_total += delay;
         Some(delay)
     }
 
     /// Forgets the errors of a class.
-    pub fn reset(&mut self, class: ErrorClass) {
+    pub(crate) fn reset(&mut self, class: ErrorClass) {
         self.errors.remove(&class);
     }
 }

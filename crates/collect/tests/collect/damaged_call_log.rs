@@ -1,4 +1,4 @@
-//! A call log that something meddles with in mid-run.
+//! Damage to the call log during a collection.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,8 +13,9 @@ use super::run_until;
 use super::stub::{Reply, Stub};
 use super::stub_service::{action, is_list, link, page, settings};
 
-/// Two pages; between them `meddle` is let at the call log in `state`.
-fn meddled(state: &Path, meddle: impl Fn(&Path) + Send + Sync + 'static) -> Stub {
+/// A service with two pages; `damage` is called with the path of the call log
+/// before the first response.
+fn service_with_damage(state: &Path, damage: impl Fn(&Path) + Send + Sync + 'static) -> Stub {
     let state = state.to_path_buf();
     Stub::serve(move |request, base| match request {
         r if is_list(r) && r.target.contains("$skip") => page(&[action(2, 0)]),
@@ -22,7 +23,7 @@ fn meddled(state: &Path, meddle: impl Fn(&Path) + Send + Sync + 'static) -> Stub
             let files = std::fs::read_dir(&state).unwrap().flatten();
             let mut logs = files.map(|file| file.path());
             let log = logs.find(|path| path.extension().is_some_and(|e| e == "calls"));
-            meddle(&log.unwrap());
+            damage(&log.unwrap());
             let next = format!("{base}/api/machineactions?$skip=1");
             let page = json!({"value": [action(1, 0)], "@odata.count": 2, "@odata.nextLink": next});
             Reply::new(200, page.to_string())
@@ -32,9 +33,9 @@ fn meddled(state: &Path, meddle: impl Fn(&Path) + Send + Sync + 'static) -> Stub
 }
 
 #[tokio::test]
-async fn a_call_log_spoilt_in_mid_run_counts_as_a_spent_hour_and_ends_nothing() {
+async fn call_log_damaged_during_a_collection_blocks_calls_for_one_hour() {
     let state = tempfile::tempdir().unwrap();
-    let stub = meddled(state.path(), |log| std::fs::write(log, "\0\0\0").unwrap());
+    let stub = service_with_damage(state.path(), |log| std::fs::write(log, "\0\0\0").unwrap());
     let (stop, stopped) = watch::channel(false);
     let settings = settings(&stub, state.path());
     let running = tokio::spawn(async move { run_until(settings, &TestSink::new(), stopped).await });
@@ -51,20 +52,20 @@ async fn a_call_log_spoilt_in_mid_run_counts_as_a_spent_hour_and_ends_nothing() 
         "{}",
         outcome.text()
     );
-    let lists = stub.seen().iter().filter(|r| is_list(r)).count();
-    assert_eq!(lists, 1, "the hour is spent");
+    let lists = stub.requests().iter().filter(|r| is_list(r)).count();
+    assert_eq!(lists, 1, "all calls are blocked");
 }
 
-/// What is written to it finds no room.
+/// Writes to the log fail with a full disk.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_disk_without_room_for_the_call_log_is_waited_for() {
+async fn collection_waits_for_space_for_the_call_log() {
     let state = tempfile::tempdir().unwrap();
-    let stub = meddled(state.path(), |log| {
+    let stub = service_with_damage(state.path(), |log| {
         let fresh = log.with_extension("fresh");
         let _ = std::fs::remove_file(&fresh);
         std::os::unix::fs::symlink("/dev/full", &fresh).unwrap();
-        // An empty log is written anew at the next look.
+        // An empty log is rewritten at the next update.
         std::fs::write(log, "").unwrap();
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(600));

@@ -1,6 +1,6 @@
-//! Against the emulator, which judges: no call over budget, no token to the
-//! blob host, no link altered, no range without its ETag, nothing lost under
-//! any fault.
+//! Collections against the emulator, which records violations: calls above a
+//! rate limit, a token sent to the blob host, altered links, ranges without an
+//! ETag. No fault may lose a result.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use evidence::{ActionId, GapReason};
 use tokio::sync::watch;
 
 use super::memory_sink::TestSink;
-use super::{Outcome, run, run_until};
+use super::{CollectOutcome, run, run_until};
 
 const SCALE: f64 = 100.0;
 
@@ -49,7 +49,7 @@ fn start(settings: emulator::EmulatorSettings) -> Emulator {
     .unwrap()
 }
 
-/// Small transcripts, one body of several chunks, one that is empty.
+/// Small transcripts, a body of several chunks and an empty body.
 fn fleet() -> EmulatedFleet {
     let long = ResultBody::seeded(BodyKind::ZipInGzip, 7, 3_000_000);
     EmulatedFleet::transcripts(12, 3_000, 1).action(
@@ -60,19 +60,20 @@ fn fleet() -> EmulatedFleet {
     )
 }
 
-/// Everything the fleet holds is sealed, byte for byte.
-fn nothing_lost(fleet: &EmulatedFleet, sink: &TestSink, outcome: &Outcome) {
+/// Asserts that every result of the fleet is sealed, byte for byte.
+fn assert_all_sealed(fleet: &EmulatedFleet, sink: &TestSink, outcome: &CollectOutcome) {
     let sealed = sink.sealed();
     for (key, body) in fleet.results() {
-        let kept = sealed
+        let stored = sealed
             .get(&key)
             .unwrap_or_else(|| panic!("{key} is lost: {}", outcome.text()));
-        assert!(kept.bytes == body.whole().unwrap(), "{key} differs");
+        assert!(stored.bytes == body.whole().unwrap(), "{key} differs");
     }
     assert!(outcome.report.is_complete(), "{}", outcome.text());
 }
 
-async fn survive(faults: &str) -> (Outcome, Emulator) {
+/// Collects under faults and asserts that nothing is lost or violated.
+async fn collect_under(faults: &str) -> (CollectOutcome, Emulator) {
     let state = tempfile::tempdir().unwrap();
     let fleet = fleet();
     let emulator = start(emulator::EmulatorSettings {
@@ -82,14 +83,14 @@ async fn survive(faults: &str) -> (Outcome, Emulator) {
     let sink = TestSink::new();
     let outcome = run(settings(&emulator, state.path()), &sink).await;
     assert!(outcome.failure.is_none(), "{faults}: {}", outcome.text());
-    nothing_lost(&fleet, &sink, &outcome);
+    assert_all_sealed(&fleet, &sink, &outcome);
     let violations = emulator.journal().all_violations();
     assert!(violations.is_empty(), "{faults}: {violations:?}");
     (outcome, emulator)
 }
 
 #[tokio::test]
-async fn nothing_is_lost_while_the_service_delays_or_refuses_for_a_while() {
+async fn nothing_is_lost_while_the_service_delays_or_rejects_calls() {
     for faults in [
         "not-ready=each3",
         "link.429=3@7",
@@ -99,29 +100,29 @@ async fn nothing_is_lost_while_the_service_delays_or_refuses_for_a_while() {
         "503=4",
         "blob.503=5",
     ] {
-        survive(faults).await;
+        collect_under(faults).await;
     }
 }
 
 #[tokio::test]
 async fn nothing_is_lost_while_actions_stay_invisible() {
-    survive("not-visible@60").await;
-    survive("not-visible@20,not-ready=each1").await;
+    collect_under("not-visible@60").await;
+    collect_under("not-visible@20,not-ready=each1").await;
 }
 
 #[tokio::test]
-async fn nothing_is_lost_while_lists_move() {
+async fn nothing_is_lost_while_list_pages_move() {
     for faults in [
         "small-pages@3",
         "small-pages@2,reordered",
         "small-pages@4,duplicates@2",
     ] {
-        survive(faults).await;
+        collect_under(faults).await;
     }
 }
 
 #[tokio::test]
-async fn nothing_is_lost_while_links_die_or_come_disguised() {
+async fn nothing_is_lost_while_links_expire_or_are_escaped() {
     for faults in [
         "born-expired=each2",
         "born-expired=each2,bom",
@@ -130,12 +131,12 @@ async fn nothing_is_lost_while_links_die_or_come_disguised() {
         "quoted-link",
         "amp-link,quoted-link,expire-midway",
     ] {
-        survive(faults).await;
+        collect_under(faults).await;
     }
 }
 
 #[tokio::test]
-async fn nothing_is_lost_while_bodies_break() {
+async fn nothing_is_lost_while_bodies_are_interrupted() {
     for faults in [
         "cut=each3",
         "cut=each2@1",
@@ -146,17 +147,17 @@ async fn nothing_is_lost_while_bodies_break() {
         "stall=1",
         "slow=1@4000",
     ] {
-        survive(faults).await;
+        collect_under(faults).await;
     }
 }
 
 #[tokio::test]
 async fn nothing_is_lost_when_a_call_hangs() {
-    survive("hang=1@3").await;
+    collect_under("hang=1@3").await;
 }
 
 #[tokio::test]
-async fn nothing_is_lost_under_every_fault_at_once() {
+async fn nothing_is_lost_under_all_faults_together() {
     let state = tempfile::tempdir().unwrap();
     let fleet = fleet();
     let emulator = start(emulator::EmulatorSettings {
@@ -165,14 +166,14 @@ async fn nothing_is_lost_under_every_fault_at_once() {
     });
     let sink = TestSink::new();
     let outcome = run(settings(&emulator, state.path()), &sink).await;
-    nothing_lost(&fleet, &sink, &outcome);
+    assert_all_sealed(&fleet, &sink, &outcome);
     assert_eq!(emulator.journal().all_violations(), []);
 }
 
 #[tokio::test]
-async fn a_cut_body_costs_no_second_link_and_no_byte_twice() {
-    let (outcome, emulator) = survive("cut=each1").await;
-    // 14 results, of which the empty one cannot be cut.
+async fn interrupted_download_resumes_with_the_same_link() {
+    let (outcome, emulator) = collect_under("cut=each1").await;
+    // 14 results; the empty one cannot be interrupted.
     assert_eq!(outcome.report.link_calls, 14);
     let sent = emulator.journal().bytes_sent();
     let sealed = outcome.report.bytes;
@@ -180,7 +181,7 @@ async fn a_cut_body_costs_no_second_link_and_no_byte_twice() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_becomes_a_gap_with_its_reason() {
+async fn missing_result_becomes_a_gap_with_its_reason() {
     let state = tempfile::tempdir().unwrap();
     let id: ActionId = "5382f7ea-7557-4ab7-9782-d50480024a4e".parse().unwrap();
     let action = ScriptedAction::on("ws-001.contoso.example")
@@ -211,14 +212,14 @@ async fn what_is_not_there_becomes_a_gap_with_its_reason() {
         reasons,
         [(3, GapReason::NeverProduced), (1, GapReason::BlobMissing)]
     );
-    let again = run(settings(&emulator, state.path()), &sink).await;
-    assert_eq!(again.report.already_there, 2);
-    assert_eq!(again.report.gaps, outcome.report.gaps);
-    assert_eq!(sink.gaps().len(), 2, "a known gap is not noted twice");
+    let second = run(settings(&emulator, state.path()), &sink).await;
+    assert_eq!(second.report.already_there, 2);
+    assert_eq!(second.report.gaps, outcome.report.gaps);
+    assert_eq!(sink.gaps().len(), 2, "a known gap is not recorded twice");
 }
 
 #[tokio::test]
-async fn a_refused_link_is_a_gap_and_the_rest_is_collected() {
+async fn refused_link_is_a_gap_and_other_results_are_collected() {
     let state = tempfile::tempdir().unwrap();
     let emulator = start(emulator::EmulatorSettings {
         faults: Faults::parse("403=2").unwrap(),
@@ -231,7 +232,7 @@ async fn a_refused_link_is_a_gap_and_the_rest_is_collected() {
 }
 
 #[tokio::test]
-async fn tokens_that_live_shorter_than_the_run_are_renewed() {
+async fn expiring_tokens_are_renewed_during_a_collection() {
     let state = tempfile::tempdir().unwrap();
     let emulator = start(emulator::EmulatorSettings {
         token_life: Duration::from_secs(40),
@@ -243,34 +244,35 @@ async fn tokens_that_live_shorter_than_the_run_are_renewed() {
     assert!(emulator.journal().count(CallKind::SignIn) > 1);
 }
 
-/// The bound of DEFENDER.md, service time.
-fn bound(calls: u64) -> Duration {
+/// Shortest time in which the rate limits allow so many calls, service time.
+fn lower_bound(calls: u64) -> Duration {
     let before = calls - 1;
     Duration::from_secs(3_600 * (before / 1_500) + 60 * ((before % 1_500) / 100))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_binding_budget_is_spent_to_the_last_call_and_never_overspent() {
-    // A loaded machine may be late; one that is late each time is too slow.
+async fn rate_limit_is_used_fully_and_never_exceeded() {
+    // A loaded machine may be late once, but not on every attempt.
     for tries_left in (0..3).rev() {
-        let (taken, bound) = spend_a_binding_budget().await;
-        // A debug build; the release measures 5 %.
-        if taken < bound.mul_f64(1.25) {
+        let (elapsed, bound) = collect_more_than_a_minute_allows().await;
+        // For a debug build; a release build stays within 5 %.
+        if elapsed < bound.mul_f64(1.25) {
             return;
         }
-        assert!(tries_left > 0, "{taken:?} against {bound:?}");
+        assert!(tries_left > 0, "{elapsed:?} against {bound:?}");
     }
 }
 
-/// How long it took, and the bound of it, service time.
-async fn spend_a_binding_budget() -> (Duration, Duration) {
+/// Returns the duration of the collection and its lower bound, service time.
+async fn collect_more_than_a_minute_allows() -> (Duration, Duration) {
     let state = tempfile::tempdir().unwrap();
     let results = 330;
     let emulator = start(emulator::EmulatorSettings::serving(
         EmulatedFleet::transcripts(results, 200, 1),
     ));
     let sink = TestSink::new();
-    // Interrupted in the middle, so that the second run has to know the first.
+    // Stopped in the middle: the second collection must count the calls of the
+    // first.
     let (stop, stopped) = watch::channel(false);
     let began = Instant::now();
     let first = tokio::spawn({
@@ -283,26 +285,26 @@ async fn spend_a_binding_budget() -> (Duration, Duration) {
     stop.send(true).unwrap();
     let first = first.await.unwrap();
     let second = run(settings(&emulator, state.path()), &sink).await;
-    let taken = began.elapsed().mul_f64(SCALE);
+    let elapsed = began.elapsed().mul_f64(SCALE);
     assert_eq!(sink.sealed().len(), results, "{}", second.text());
     assert_eq!(emulator.journal().all_violations(), []);
     let calls = first.report.link_calls + second.report.link_calls;
     assert!(calls <= results as u64 + 1, "{calls}");
-    let bound = bound(results as u64);
-    println!("{taken:?} for {results} results, the bound is {bound:?}");
+    let bound = lower_bound(results as u64);
+    println!("{elapsed:?} for {results} results, the bound is {bound:?}");
     assert!(second.report.waits > 0 && second.report.throttled == 0);
-    (taken, bound)
+    (elapsed, bound)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn small_results_flow_when_limits_are_lifted() {
+async fn lifted_limits_allow_hundreds_of_results_per_second() {
     let state = tempfile::tempdir().unwrap();
     let results = 1_000;
     let emulator = start(emulator::EmulatorSettings {
         limits: ServiceLimits::lifted(),
         ..emulator::EmulatorSettings::serving(EmulatedFleet::transcripts(results, 2_000, 1))
     });
-    // As a store that groups commits for 50 ms.
+    // Like a store that groups commits for 50 ms.
     let sink = TestSink::sealing_in(Duration::from_millis(50));
     let mut settings = settings(&emulator, state.path());
     settings.pace.limits_lifted = true;
@@ -314,10 +316,10 @@ async fn small_results_flow_when_limits_are_lifted() {
     assert!(rate > 200, "{rate} results/s");
 }
 
-/// Too long for every day: `cargo test -- --ignored`.
+/// Takes long; run with `cargo test -- --ignored`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes an hour at a hundred times its speed"]
-async fn an_hour_that_binds_is_kept_within_five_percent() {
+#[ignore = "takes an hour of service time"]
+async fn hourly_limit_is_used_to_95_percent() {
     let state = tempfile::tempdir().unwrap();
     let results = 1_600;
     let emulator = start(emulator::EmulatorSettings::serving(
@@ -326,16 +328,19 @@ async fn an_hour_that_binds_is_kept_within_five_percent() {
     let sink = TestSink::sealing_in(Duration::from_millis(20));
     let began = Instant::now();
     let outcome = run(settings(&emulator, state.path()), &sink).await;
-    let taken = began.elapsed().mul_f64(SCALE);
-    let bound = bound(results as u64);
-    println!("{taken:?} for {results} results, the bound is {bound:?}");
+    let elapsed = began.elapsed().mul_f64(SCALE);
+    let bound = lower_bound(results as u64);
+    println!("{elapsed:?} for {results} results, the bound is {bound:?}");
     assert_eq!(outcome.report.sealed, results as u64);
     assert_eq!(emulator.journal().all_violations(), []);
-    assert!(taken < bound.mul_f64(1.05), "{taken:?} against {bound:?}");
+    assert!(
+        elapsed < bound.mul_f64(1.05),
+        "{elapsed:?} against {bound:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_takes_what_appears_and_stops_when_told() {
+async fn watch_collects_new_results_and_stops_on_request() {
     let state = tempfile::tempdir().unwrap();
     let emulator = Arc::new(start(emulator::EmulatorSettings::serving(
         EmulatedFleet::transcripts(2, 100, 1),
@@ -356,7 +361,7 @@ async fn a_watch_takes_what_appears_and_stops_when_told() {
     tokio::time::timeout(Duration::from_secs(5), until(2))
         .await
         .unwrap();
-    // Takes two minutes in the queue and some seconds to run.
+    // The session is pending for two minutes and runs for some seconds.
     let live = ScriptedAction::on("ws-live.contoso.example")
         .created_after_start(Duration::ZERO)
         .progress(emulator::ActionProgress::default())
@@ -373,13 +378,13 @@ async fn a_watch_takes_what_appears_and_stops_when_told() {
     let states = sink
         .actions()
         .iter()
-        .filter(|seen| seen.action.device.as_deref() == Some("ws-live.contoso.example"))
+        .filter(|received| received.action.device.as_deref() == Some("ws-live.contoso.example"))
         .count();
-    assert!(states > 1, "every state of an action is kept as received");
+    assert!(states > 1, "every state of an action is stored as received");
 }
 
 #[tokio::test]
-async fn a_service_that_goes_away_and_comes_back_is_waited_for() {
+async fn collection_continues_after_an_outage_of_the_service() {
     let state = tempfile::tempdir().unwrap();
     let fleet = EmulatedFleet::transcripts(150, 100, 1);
     let emulator = start(emulator::EmulatorSettings::serving(fleet.clone()));
@@ -402,6 +407,6 @@ async fn a_service_that_goes_away_and_comes_back_is_waited_for() {
         ..emulator::EmulatorSettings::serving(fleet.clone())
     });
     let outcome = running.await.unwrap();
-    nothing_lost(&fleet, &sink, &outcome);
+    assert_all_sealed(&fleet, &sink, &outcome);
     drop(back);
 }

@@ -1,4 +1,5 @@
-//! The collector over real HTTP, with a vault in memory.
+//! Collections and fleet runs over HTTP, against the emulator and against a
+//! stub server, with a sink in memory.
 
 mod damaged_call_log;
 mod emulated;
@@ -14,38 +15,39 @@ use afteraction_collect::{CollectError, CollectProgress, CollectSettings, Report
 use memory_sink::TestSink;
 use tokio::sync::watch;
 
-/// What a run said, all of it.
-struct Outcome {
+/// Everything that a collection returned or reported.
+struct CollectOutcome {
     report: Report,
     failure: Option<CollectError>,
     progress: Vec<CollectProgress>,
 }
 
-impl Outcome {
-    /// Every text the run let out.
+impl CollectOutcome {
+    /// All texts of the collection.
     fn text(&self) -> String {
         format!("{:?} {:?} {:?}", self.report, self.failure, self.progress)
     }
 }
 
+/// Collects until the end or until `stop` is set.
 async fn run_until(
     settings: CollectSettings,
     sink: &TestSink,
     stop: watch::Receiver<bool>,
-) -> Outcome {
+) -> CollectOutcome {
     let progress = Arc::new(Mutex::new(Vec::new()));
-    let heard = progress.clone();
-    let events = Arc::new(move |p: CollectProgress| heard.lock().unwrap().push(p));
+    let received = progress.clone();
+    let events = Arc::new(move |p: CollectProgress| received.lock().unwrap().push(p));
     let (report, failure) = collect(settings, sink.shared(), events, stop).await;
     let progress = progress.lock().unwrap().clone();
-    Outcome {
+    CollectOutcome {
         report,
         failure,
         progress,
     }
 }
 
-async fn run(settings: CollectSettings, sink: &TestSink) -> Outcome {
+async fn run(settings: CollectSettings, sink: &TestSink) -> CollectOutcome {
     let (_stop, stopped) = watch::channel(false);
     run_until(settings, sink, stopped).await
 }

@@ -1,5 +1,5 @@
-//! A vault in memory. It forgets what a real one would: a download let go
-//! keeps whole frames only.
+//! A sink in memory. Like the store, a dropped download keeps complete frames
+//! only.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,26 +15,26 @@ use md5::{Digest, Md5};
 const FRAME: usize = 1024;
 
 #[derive(Clone)]
-pub struct TestSink(Arc<Inner>);
+pub struct TestSink(Arc<TestSinkState>);
 
-struct Inner {
-    sealed: Mutex<BTreeMap<ResultKey, Kept>>,
-    partial: Mutex<BTreeMap<ResultKey, Partial>>,
+struct TestSinkState {
+    sealed: Mutex<BTreeMap<ResultKey, SealedBody>>,
+    partial: Mutex<BTreeMap<ResultKey, PartialBody>>,
     gaps: Mutex<Vec<Gap>>,
     actions: Mutex<Vec<ReceivedAction>>,
-    /// Bytes still to be written before the disk is full.
-    room: AtomicU64,
-    seal_takes: Duration,
+    /// Bytes that can be written before the disk is full.
+    free_bytes: AtomicU64,
+    seal_duration: Duration,
 }
 
 #[derive(Clone)]
-pub struct Kept {
+pub struct SealedBody {
     pub bytes: Vec<u8>,
     pub facts: Facts,
 }
 
 #[derive(Clone, Default)]
-pub struct Partial {
+pub struct PartialBody {
     pub etag: Option<String>,
     pub bytes: Vec<u8>,
 }
@@ -44,15 +44,15 @@ impl TestSink {
         Self::sealing_in(Duration::ZERO)
     }
 
-    /// A vault that groups commits lets a seal wait for its group.
-    pub fn sealing_in(seal_takes: Duration) -> Self {
-        Self(Arc::new(Inner {
+    /// A sink whose seals take a while, as in a store that groups commits.
+    pub fn sealing_in(seal_duration: Duration) -> Self {
+        Self(Arc::new(TestSinkState {
             sealed: Mutex::default(),
             partial: Mutex::default(),
             gaps: Mutex::default(),
             actions: Mutex::default(),
-            room: AtomicU64::new(u64::MAX),
-            seal_takes,
+            free_bytes: AtomicU64::new(u64::MAX),
+            seal_duration,
         }))
     }
 
@@ -60,7 +60,7 @@ impl TestSink {
         Arc::new(self.clone())
     }
 
-    pub fn sealed(&self) -> BTreeMap<ResultKey, Kept> {
+    pub fn sealed(&self) -> BTreeMap<ResultKey, SealedBody> {
         self.0.sealed.lock().unwrap().clone()
     }
 
@@ -72,22 +72,22 @@ impl TestSink {
         self.0.actions.lock().unwrap().clone()
     }
 
-    pub fn partial(&self) -> BTreeMap<ResultKey, Partial> {
+    pub fn partial(&self) -> BTreeMap<ResultKey, PartialBody> {
         self.0.partial.lock().unwrap().clone()
     }
 
-    pub fn leave_room(&self, bytes: u64) {
-        self.0.room.store(bytes, Ordering::SeqCst);
+    pub fn set_free_bytes(&self, bytes: u64) {
+        self.0.free_bytes.store(bytes, Ordering::SeqCst);
     }
 
-    fn take_room(&self, bytes: u64) -> Result<(), SinkError> {
+    fn use_bytes(&self, bytes: u64) -> Result<(), SinkError> {
         self.0
-            .room
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| {
-                if room == u64::MAX {
-                    Some(room)
+            .free_bytes
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| {
+                if free == u64::MAX {
+                    Some(free)
                 } else {
-                    room.checked_sub(bytes)
+                    free.checked_sub(bytes)
                 }
             })
             .map(drop)
@@ -97,10 +97,10 @@ impl TestSink {
 
 impl ResultSink for TestSink {
     fn stored_state(&self, key: ResultKey) -> Result<StoredState, SinkError> {
-        if let Some(kept) = self.0.sealed.lock().unwrap().get(&key) {
+        if let Some(body) = self.0.sealed.lock().unwrap().get(&key) {
             return Ok(StoredState::Sealed {
                 version: Version::FIRST,
-                sha256: sha256(&kept.bytes),
+                sha256: sha256(&body.bytes),
             });
         }
         let gaps = self.0.gaps.lock().unwrap();
@@ -119,81 +119,81 @@ impl ResultSink for TestSink {
     }
 
     fn download(&self, key: ResultKey, _: Facts) -> Result<Box<dyn BodySink>, SinkError> {
-        if self.0.room.load(Ordering::SeqCst) == 0 {
+        if self.0.free_bytes.load(Ordering::SeqCst) == 0 {
             return Err(SinkError::DiskFull);
         }
         let partial = self.0.partial.lock().unwrap().remove(&key);
-        Ok(Box::new(MemoryDownload {
+        Ok(Box::new(TestDownload {
             sink: self.clone(),
             key,
-            held: partial.unwrap_or_default(),
+            body: partial.unwrap_or_default(),
         }))
     }
 
     fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
-        Ok(Some(self.0.room.load(Ordering::SeqCst)))
+        Ok(Some(self.0.free_bytes.load(Ordering::SeqCst)))
     }
 }
 
-struct MemoryDownload {
+struct TestDownload {
     sink: TestSink,
     key: ResultKey,
-    held: Partial,
+    body: PartialBody,
 }
 
-impl BodySink for MemoryDownload {
+impl BodySink for TestDownload {
     fn offset(&self) -> u64 {
-        self.held.bytes.len() as u64
+        self.body.bytes.len() as u64
     }
 
     fn etag(&self) -> Option<String> {
-        self.held.etag.clone()
+        self.body.etag.clone()
     }
 
     fn begin(&mut self, etag: Option<&str>, _: Option<u64>) -> Result<(), SinkError> {
-        assert!(self.held.bytes.is_empty(), "begun in the middle");
-        self.held.etag = etag.map(str::to_string);
+        assert!(self.body.bytes.is_empty(), "begin after the first byte");
+        self.body.etag = etag.map(str::to_string);
         Ok(())
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
-        self.sink.take_room(bytes.len() as u64)?;
-        self.held.bytes.extend_from_slice(bytes);
+        self.sink.use_bytes(bytes.len() as u64)?;
+        self.body.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
     fn restart(&mut self) -> Result<(), SinkError> {
-        self.held = Partial::default();
+        self.body = PartialBody::default();
         Ok(())
     }
 
     fn md5(&self) -> Option<[u8; 16]> {
-        Some(Md5::digest(&self.held.bytes).into())
+        Some(Md5::digest(&self.body.bytes).into())
     }
 
     fn seal(mut self: Box<Self>, facts: Facts, _: Time) -> Result<SealOutcome, SinkError> {
-        std::thread::sleep(self.sink.0.seal_takes);
-        let bytes = std::mem::take(&mut self.held.bytes);
-        let sealed = SealOutcome {
+        std::thread::sleep(self.sink.0.seal_duration);
+        let bytes = std::mem::take(&mut self.body.bytes);
+        let outcome = SealOutcome {
             version: Version::FIRST,
             already_there: false,
             sha256: sha256(&bytes),
             bytes: bytes.len() as u64,
         };
-        let kept = Kept { bytes, facts };
-        let before = self.sink.0.sealed.lock().unwrap().insert(self.key, kept);
+        let body = SealedBody { bytes, facts };
+        let before = self.sink.0.sealed.lock().unwrap().insert(self.key, body);
         assert!(before.is_none(), "{} sealed twice", self.key);
-        Ok(sealed)
+        Ok(outcome)
     }
 }
 
-impl Drop for MemoryDownload {
+impl Drop for TestDownload {
     fn drop(&mut self) {
-        let whole = self.held.bytes.len() / FRAME * FRAME;
-        self.held.bytes.truncate(whole);
-        if whole > 0 {
+        let complete_frames = self.body.bytes.len() / FRAME * FRAME;
+        self.body.bytes.truncate(complete_frames);
+        if complete_frames > 0 {
             let mut partial = self.sink.0.partial.lock().unwrap();
-            partial.insert(self.key, std::mem::take(&mut self.held));
+            partial.insert(self.key, std::mem::take(&mut self.body));
         }
     }
 }

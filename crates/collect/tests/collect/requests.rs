@@ -1,5 +1,4 @@
-//! What is asked of the service once: packages and the library, while answers
-//! are lost or held back.
+//! Calls for packages and the library, with lost and throttled responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,9 +16,9 @@ fn machines() -> Reply {
 }
 
 #[tokio::test]
-async fn a_package_whose_answer_was_lost_is_found_when_it_shows() {
+async fn package_with_a_lost_response_is_found_in_the_list() {
     let state = tempfile::tempdir().unwrap();
-    let (starts, looks) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (starts, lists) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let comment = Arc::new(std::sync::Mutex::new(serde_json::Value::Null));
     let stub = Stub::serve(move |request, _| match request {
         r if r.method == "POST" => match starts.fetch_add(1, Ordering::SeqCst) {
@@ -30,7 +29,7 @@ async fn a_package_whose_answer_was_lost_is_found_when_it_shows() {
                 Reply::new(502, "<html>")
             }
         },
-        r if is_list(r) => match looks.fetch_add(1, Ordering::SeqCst) {
+        r if is_list(r) => match lists.fetch_add(1, Ordering::SeqCst) {
             0 | 1 => page(&[]),
             _ => page(&[json!({"id": id(9), "type": "CollectInvestigationPackage",
                 "requestorComment": *comment.lock().unwrap()})]),
@@ -40,26 +39,26 @@ async fn a_package_whose_answer_was_lost_is_found_when_it_shows() {
     let settings = settings(&stub, state.path());
     let action = start_package(&settings, "ws-1", "CASE-42").await.unwrap();
     assert_eq!(action.to_string(), id(9));
-    let seen = stub.seen();
-    assert_eq!(seen.iter().filter(|r| r.method == "POST").count(), 2);
-    let look = seen.iter().find(|r| is_list(r)).unwrap();
-    let target = look.target.replace("%20", " ").replace("%27", "'");
+    let requests = stub.requests();
+    assert_eq!(requests.iter().filter(|r| r.method == "POST").count(), 2);
+    let list = requests.iter().find(|r| is_list(r)).unwrap();
+    let target = list.target.replace("%20", " ").replace("%27", "'");
     assert!(target.ends_with("machineId eq 'm''1'"), "{target}");
 }
 
 #[tokio::test]
-async fn an_action_that_never_ends_is_not_read_to_its_end() {
+async fn response_with_a_too_large_action_is_not_read_to_its_end() {
     let state = tempfile::tempdir().unwrap();
     let long = json!({"id": id(1), "title": "x".repeat(3 << 20)}).to_string();
     let stub = Stub::serve(move |_, _| Reply::new(200, long.clone()));
     let settings = settings(&stub, state.path());
-    let looked = get_action(&settings, id(1).parse().unwrap()).await;
-    let error = looked.unwrap_err().to_string();
+    let response = get_action(&settings, id(1).parse().unwrap()).await;
+    let error = response.unwrap_err().to_string();
     assert!(error.contains("longer than 1048576 bytes"), "{error}");
 }
 
 #[tokio::test]
-async fn a_list_that_leads_back_to_its_own_page_is_not_taken_for_whole() {
+async fn list_that_links_to_its_own_page_is_an_error() {
     let state = tempfile::tempdir().unwrap();
     let stub = Stub::serve(|request, base| {
         let next = format!("{base}{}", request.target);
@@ -68,13 +67,13 @@ async fn a_list_that_leads_back_to_its_own_page_is_not_taken_for_whole() {
         Reply::new(200, list.to_string())
     });
     let settings = settings(&stub, state.path());
-    let surveyed = read_inventory(&settings, Arc::new(|_| ())).await;
-    let error = format!("{:?}", surveyed.unwrap_err());
+    let inventory = read_inventory(&settings, Arc::new(|_| ())).await;
+    let error = format!("{:?}", inventory.unwrap_err());
     assert!(error.contains("does not end"), "{error}");
 }
 
 #[tokio::test]
-async fn a_package_that_a_refusal_kept_from_starting_is_not_looked_for() {
+async fn refused_package_is_not_searched() {
     let state = tempfile::tempdir().unwrap();
     let stub = Stub::serve(|request, _| match request.method.as_str() {
         "POST" => Reply::new(400, "{}"),
@@ -83,11 +82,11 @@ async fn a_package_that_a_refusal_kept_from_starting_is_not_looked_for() {
     let settings = settings(&stub, state.path());
     let refused = start_package(&settings, "ws-1", "CASE-42").await;
     assert!(matches!(refused, Err(CollectError::Service { .. })));
-    assert!(!stub.seen().iter().any(is_list));
+    assert!(!stub.requests().iter().any(is_list));
 }
 
 #[tokio::test]
-async fn an_upload_that_is_held_back_is_sent_again_and_found_by_the_name_it_was_sent_with() {
+async fn throttled_upload_is_repeated_and_found_by_its_sent_name() {
     let state = tempfile::tempdir().unwrap();
     let sends = AtomicUsize::new(0);
     let stub = Stub::serve(move |request, _| match request.method.as_str() {
@@ -107,14 +106,14 @@ async fn an_upload_that_is_held_back_is_sent_again_and_found_by_the_name_it_was_
         parameters: String::new(),
         replace: false,
     };
-    let held = library.upload(&upload).await.unwrap();
-    assert_eq!(held.name, "ab.ps1");
-    let seen = stub.seen();
-    assert_eq!(seen.iter().filter(|r| r.method == "POST").count(), 2);
+    let uploaded = library.upload(&upload).await.unwrap();
+    assert_eq!(uploaded.name, "ab.ps1");
+    let requests = stub.requests();
+    assert_eq!(requests.iter().filter(|r| r.method == "POST").count(), 2);
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_after_a_lost_answer_was_deleted() {
+async fn missing_file_after_a_lost_response_was_deleted() {
     let state = tempfile::tempdir().unwrap();
     let sends = AtomicUsize::new(0);
     let stub = Stub::serve(move |_, _| match sends.fetch_add(1, Ordering::SeqCst) {
@@ -127,7 +126,7 @@ async fn a_file_that_is_gone_after_a_lost_answer_was_deleted() {
         .await
         .unwrap();
     library.delete("a.ps1").await.unwrap();
-    // Held back is not done: a name nobody has is outcome.
+    // A throttled call has deleted nothing: the missing file is an error.
     let missing = library.delete("a.ps1").await.unwrap_err();
     assert!(matches!(missing, CollectError::Service { .. }), "{missing}");
 }

@@ -1,5 +1,5 @@
-//! A server of a few lines, for answers no well-behaved emulator gives. It
-//! keeps every request as it came over the wire.
+//! Stub HTTP server, for responses that the emulator does not give. It records
+//! every request as received.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -31,7 +31,7 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Bytes of the body after which the connection drops.
+    /// Length of the body after which the connection is closed.
     pub cut: Option<usize>,
 }
 
@@ -58,32 +58,33 @@ impl Reply {
 
 pub struct Stub {
     pub base: String,
-    seen: Arc<Mutex<Vec<Request>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Stub {
-    /// Serves until the test's process ends.
-    pub fn serve(answer: impl Fn(&Request, &str) -> Reply + Send + Sync + 'static) -> Self {
+    /// Starts a server that runs until the process ends.
+    pub fn serve(respond: impl Fn(&Request, &str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
-        let (kept, own, answer) = (seen.clone(), base.clone(), Arc::new(answer));
+        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let (recorded, own_base, respond) = (requests.clone(), base.clone(), Arc::new(respond));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (kept, own, answer) = (kept.clone(), own.clone(), answer.clone());
+                let (recorded, own_base, respond) =
+                    (recorded.clone(), own_base.clone(), respond.clone());
                 std::thread::spawn(move || {
                     if let Some(request) = read(&stream) {
-                        kept.lock().unwrap().push(request.clone());
-                        write(&stream, &answer(&request, &own));
+                        recorded.lock().unwrap().push(request.clone());
+                        write(&stream, &respond(&request, &own_base));
                     }
                 });
             }
         });
-        Self { base, seen }
+        Self { base, requests }
     }
 
-    pub fn seen(&self) -> Vec<Request> {
-        self.seen.lock().unwrap().clone()
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
@@ -126,7 +127,7 @@ fn write(mut stream: &TcpStream, reply: &Reply) {
     }
     head.push_str("\r\n");
     let end = reply.cut.unwrap_or(reply.body.len());
-    // A client may be gone already.
+    // The client may have closed the connection.
     let _ = stream.write_all(head.as_bytes());
     let _ = stream.write_all(&reply.body[..end]);
 }

@@ -1,4 +1,5 @@
-//! Against a stub that answers as no well-behaved emulator would.
+//! Collections and checks against a stub server, for responses that the
+//! emulator does not give.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -49,10 +50,10 @@ pub fn page(actions: &[serde_json::Value]) -> Reply {
     Reply::new(200, json!({ "value": actions }).to_string())
 }
 
-/// A link to `/blob/ID/INDEX` of this same server, as the service signs it.
+/// A signed link to `/blob/ID/INDEX` of the same server.
 pub fn link(request: &Request, base: &str) -> Reply {
-    let place = request.target.trim_start_matches("/api/machineactions/");
-    let url = format!("{base}/blob/{place}?se=2099-01-01T00%3A00%3A00Z&sp=r&{SIG}");
+    let path = request.target.trim_start_matches("/api/machineactions/");
+    let url = format!("{base}/blob/{path}?se=2099-01-01T00%3A00%3A00Z&sp=r&{SIG}");
     Reply::new(200, json!({ "value": url }).to_string())
         .header("Date", "Thu, 01 Jan 2026 00:00:00 GMT")
 }
@@ -61,7 +62,7 @@ pub fn is_list(request: &Request) -> bool {
     request.target.starts_with("/api/machineactions?")
 }
 
-/// A service of one page whose blobs `blob` answers.
+/// A service with one page of actions; `blob` responds to blob requests.
 fn service(
     actions: Vec<serde_json::Value>,
     blob: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -93,7 +94,7 @@ pub fn settings(stub: &Stub, state: &Path) -> CollectSettings {
 }
 
 #[tokio::test]
-async fn a_result_is_fetched_with_its_link_byte_for_byte_and_without_the_token() {
+async fn link_is_sent_unchanged_and_without_the_token() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 2)], |_| {
         Reply::new(200, "transcript")
@@ -110,7 +111,11 @@ async fn a_result_is_fetched_with_its_link_byte_for_byte_and_without_the_token()
     let facts = &sealed[&key(1, 1)].facts;
     assert_eq!(facts.header("etag"), Some("\"0x1\""));
     assert_eq!(facts.script.as_deref(), Some("a.ps1"));
-    let blobs: Vec<_> = stub.seen().into_iter().filter(Request::is_blob).collect();
+    let blobs: Vec<_> = stub
+        .requests()
+        .into_iter()
+        .filter(Request::is_blob)
+        .collect();
     assert_eq!(blobs.len(), 2);
     for blob in &blobs {
         let tail = format!("?se=2099-01-01T00%3A00%3A00Z&sp=r&{SIG}");
@@ -118,9 +123,9 @@ async fn a_result_is_fetched_with_its_link_byte_for_byte_and_without_the_token()
         assert_eq!(blob.header("authorization"), None);
         assert_eq!(blob.header("accept-encoding"), None);
     }
-    let calls = stub.seen().len() - blobs.len();
+    let calls = stub.requests().len() - blobs.len();
     let with_token = stub
-        .seen()
+        .requests()
         .iter()
         .filter(|r| r.header("authorization") == Some(&format!("Bearer {TOKEN}")))
         .count();
@@ -129,18 +134,18 @@ async fn a_result_is_fetched_with_its_link_byte_for_byte_and_without_the_token()
 }
 
 #[tokio::test]
-async fn a_second_run_takes_only_what_is_new() {
+async fn second_collection_downloads_only_new_results() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 3)], |_| Reply::new(200, "x"));
     let sink = TestSink::new();
     run(settings(&stub, state.path()), &sink).await;
-    let again = run(settings(&stub, state.path()), &sink).await;
-    assert_eq!((again.report.sealed, again.report.already_there), (0, 3));
-    assert_eq!(again.report.link_calls, 0);
+    let second = run(settings(&stub, state.path()), &sink).await;
+    assert_eq!((second.report.sealed, second.report.already_there), (0, 3));
+    assert_eq!(second.report.link_calls, 0);
 }
 
 #[tokio::test]
-async fn the_token_never_follows_a_next_link_to_another_host() {
+async fn token_is_not_sent_to_the_host_of_a_next_link() {
     let state = tempfile::tempdir().unwrap();
     let elsewhere = Stub::serve(|_, _| Reply::new(200, "{\"value\":[]}"));
     let other = elsewhere.base.clone();
@@ -158,18 +163,18 @@ async fn the_token_never_follows_a_next_link_to_another_host() {
     let outcome = run(settings(&stub, state.path()), &sink).await;
     assert_eq!(outcome.report.sealed, 2, "{}", outcome.text());
     assert!(sink.sealed()[&key(2, 0)].bytes.is_empty());
-    assert!(elsewhere.seen().is_empty());
+    assert!(elsewhere.requests().is_empty());
 }
 
 #[tokio::test]
-async fn actions_hidden_by_moving_pages_are_found_in_another_round() {
+async fn actions_hidden_by_moving_pages_are_found_in_another_pass() {
     let state = tempfile::tempdir().unwrap();
     let lists = AtomicUsize::new(0);
     let stub = Stub::serve(move |request, base| match request {
         r if is_list(r) => {
             let nth = lists.fetch_add(1, Ordering::SeqCst);
             let first = nth.is_multiple_of(2);
-            // The first round shows action 1 twice, an ordered one shows both.
+            // The first pass shows action 1 twice, an ordered pass shows both.
             let shown = if first || nth < 2 { 1 } else { 2 };
             let mut page = json!({"value": [action(shown, 1)], "@odata.count": 2});
             if first {
@@ -184,14 +189,14 @@ async fn actions_hidden_by_moving_pages_are_found_in_another_round() {
     let outcome = run(settings(&stub, state.path()), &sink).await;
     assert_eq!(outcome.report.sealed, 2, "{}", outcome.text());
     assert!(
-        stub.seen()
+        stub.requests()
             .iter()
             .any(|r| r.target.contains("$orderby=creationDateTimeUtc"))
     );
 }
 
 #[tokio::test]
-async fn a_link_in_plain_http_to_another_machine_is_not_followed() {
+async fn plain_http_link_to_another_machine_is_refused() {
     let state = tempfile::tempdir().unwrap();
     let stub = Stub::serve(|request, _| match request {
         r if is_list(r) => page(&[action(1, 1)]),
@@ -211,7 +216,7 @@ fn long_body() -> Vec<u8> {
     (0..100_000u32).flat_map(u32::to_le_bytes).collect()
 }
 
-/// Answers ranges as the blob host does.
+/// Responds to range requests as the blob host does.
 fn ranged(request: &Request, body: &[u8]) -> Reply {
     let range = request.header("range").and_then(|r| {
         let start = r.strip_prefix("bytes=")?.strip_suffix('-')?;
@@ -231,10 +236,10 @@ fn ranged(request: &Request, body: &[u8]) -> Reply {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_goes_on_where_it_stood() {
+async fn interrupted_body_resumes_at_its_offset() {
     let state = tempfile::tempdir().unwrap();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let nth = asked.clone();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let nth = requests.clone();
     let stub = service(vec![action(1, 1)], move |request| {
         let reply = ranged(request, &long_body());
         match nth.fetch_add(1, Ordering::SeqCst) {
@@ -247,7 +252,11 @@ async fn a_body_that_breaks_off_goes_on_where_it_stood() {
     let outcome = run(settings(&stub, state.path()), &sink).await;
     assert_eq!(outcome.report.sealed, 1, "{}", outcome.text());
     assert_eq!(sink.sealed()[&key(1, 0)].bytes, long_body());
-    let blobs: Vec<_> = stub.seen().into_iter().filter(Request::is_blob).collect();
+    let blobs: Vec<_> = stub
+        .requests()
+        .into_iter()
+        .filter(Request::is_blob)
+        .collect();
     assert_eq!(blobs.len(), 3);
     assert_eq!(blobs[1].header("if-match"), Some("\"0x1\""));
     assert_eq!(blobs[1].header("range"), Some("bytes=70000-"));
@@ -256,12 +265,12 @@ async fn a_body_that_breaks_off_goes_on_where_it_stood() {
 }
 
 #[tokio::test]
-async fn a_part_that_begins_elsewhere_is_never_joined() {
+async fn partial_response_at_another_offset_is_discarded() {
     let state = tempfile::tempdir().unwrap();
-    let asked = AtomicUsize::new(0);
+    let requests = AtomicUsize::new(0);
     let stub = service(vec![action(1, 1)], move |request| {
         let reply = ranged(request, &long_body());
-        match asked.fetch_add(1, Ordering::SeqCst) {
+        match requests.fetch_add(1, Ordering::SeqCst) {
             0 => reply.cut(70_000),
             1 => Reply::new(206, "wrong").header("Content-Range", "bytes 7-11/400000"),
             _ => reply,
@@ -274,14 +283,14 @@ async fn a_part_that_begins_elsewhere_is_never_joined() {
 }
 
 #[tokio::test]
-async fn a_stopped_run_leaves_what_it_had_and_the_next_goes_on_from_there() {
+async fn stopped_download_is_resumed_by_the_next_collection() {
     let state = tempfile::tempdir().unwrap();
-    let asked = AtomicUsize::new(0);
+    let requests = AtomicUsize::new(0);
     let stub = service(vec![action(1, 1)], move |request| {
         let reply = ranged(request, &long_body());
-        match asked.fetch_add(1, Ordering::SeqCst) {
+        match requests.fetch_add(1, Ordering::SeqCst) {
             0 => {
-                // Announces the whole body and then says nothing more.
+                // Announces the whole body and sends a part of it.
                 let mut reply = reply.cut(200_000);
                 reply.headers.push(("X-Odd".into(), "y".into()));
                 reply
@@ -304,28 +313,28 @@ async fn a_stopped_run_leaves_what_it_had_and_the_next_goes_on_from_there() {
     let first = first.await.unwrap();
     assert!(first.report.stopped && first.failure.is_none());
     assert_eq!((first.report.sealed, first.report.left), (0, 1));
-    // 200,000 bytes came; whole frames of them stay.
+    // 200,000 bytes were received; the sink keeps complete frames.
     assert_eq!(sink.partial()[&key(1, 0)].bytes.len(), 199_680);
     let second = run(settings(&stub, state.path()), &sink).await;
     assert_eq!(second.report.sealed, 1, "{}", second.text());
     assert_eq!(sink.sealed()[&key(1, 0)].bytes, long_body());
-    let last = stub.seen().pop().unwrap();
+    let last = stub.requests().pop().unwrap();
     assert_eq!(last.header("range"), Some("bytes=199680-"));
 }
 
 #[tokio::test]
-async fn a_full_disk_pauses_and_collecting_goes_on_when_there_is_room() {
+async fn full_disk_pauses_collecting_until_there_is_space() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 1)], |r| ranged(r, &long_body()));
     let sink = TestSink::new();
-    sink.leave_room(150_000);
-    let later = sink.clone();
-    let room = tokio::spawn(async move {
+    sink.set_free_bytes(150_000);
+    let full_sink = sink.clone();
+    let freeing = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        later.leave_room(u64::MAX);
+        full_sink.set_free_bytes(u64::MAX);
     });
     let outcome = run(settings(&stub, state.path()), &sink).await;
-    room.await.unwrap();
+    freeing.await.unwrap();
     assert_eq!(outcome.report.sealed, 1, "{}", outcome.text());
     let full = outcome
         .progress
@@ -341,7 +350,7 @@ async fn a_full_disk_pauses_and_collecting_goes_on_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_wrong_md5_is_tried_again_and_then_a_gap() {
+async fn wrong_md5_is_retried_and_then_a_gap() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 1)], |_| {
         let md5 = base64::engine::general_purpose::STANDARD.encode([7; 16]);
@@ -351,12 +360,12 @@ async fn a_wrong_md5_is_tried_again_and_then_a_gap() {
     let outcome = run(settings(&stub, state.path()), &sink).await;
     assert_eq!(outcome.report.gaps.get(&GapReason::Damaged), Some(&1));
     assert!(sink.sealed().is_empty());
-    let blobs = stub.seen().iter().filter(|r| r.is_blob()).count();
+    let blobs = stub.requests().iter().filter(|r| r.is_blob()).count();
     assert_eq!(blobs, 4);
 }
 
 #[tokio::test]
-async fn no_text_of_a_failing_run_holds_a_link_or_the_token() {
+async fn texts_of_a_failed_collection_contain_no_link_or_token() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 1), action(2, 1)], |r| {
         let echo = format!("<Code>Odd {}</Code>", r.target);
@@ -376,8 +385,8 @@ async fn no_text_of_a_failing_run_holds_a_link_or_the_token() {
     });
     let failed = run(settings(&refused, state.path()), &sink).await;
     for file in std::fs::read_dir(state.path()).unwrap() {
-        let kept = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        assert!(!kept.contains("TOKENSIGNATURE") && !kept.contains("sig="));
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(!text.contains("TOKENSIGNATURE") && !text.contains("sig="));
     }
     let failure = failed.failure.as_ref().unwrap();
     assert!(matches!(failure, CollectError::Service { .. }) && failure.hint().is_some());
@@ -395,7 +404,7 @@ async fn no_text_of_a_failing_run_holds_a_link_or_the_token() {
 }
 
 #[tokio::test]
-async fn speed_and_lifted_limits_are_for_this_machine_only() {
+async fn time_scale_and_lifted_limits_are_refused_for_other_machines() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(Vec::new(), |_| Reply::new(200, ""));
     let sink = TestSink::new();
@@ -416,7 +425,7 @@ async fn speed_and_lifted_limits_are_for_this_machine_only() {
 }
 
 #[tokio::test]
-async fn a_check_says_what_the_token_lacks_and_what_the_host_answers() {
+async fn check_reports_missing_permissions_and_host_errors() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(Vec::new(), |_| Reply::new(200, ""));
     let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD
@@ -447,17 +456,17 @@ async fn a_check_says_what_the_token_lacks_and_what_the_host_answers() {
 }
 
 #[tokio::test]
-async fn a_check_that_is_held_back_waits_once_and_then_warns() {
+async fn throttled_check_waits_once_and_then_warns() {
     let state = tempfile::tempdir().unwrap();
-    for (retry_after, held_back, expected, calls) in [
+    for (retry_after, throttled, expected, calls) in [
         ("0", 1, CheckState::Ok, 2),
         ("0", 9, CheckState::Warn, 2),
         ("999999999", 9, CheckState::Warn, 1),
         ("18446744073709551615", 9, CheckState::Warn, 1),
     ] {
-        let asked = AtomicUsize::new(0);
+        let requests = AtomicUsize::new(0);
         let stub = Stub::serve(move |_, _| {
-            if asked.fetch_add(1, Ordering::Relaxed) < held_back {
+            if requests.fetch_add(1, Ordering::Relaxed) < throttled {
                 Reply::new(429, "").header("Retry-After", retry_after)
             } else {
                 page(&[])
@@ -465,12 +474,12 @@ async fn a_check_that_is_held_back_waits_once_and_then_warns() {
         });
         let lines = check(&settings(&stub, state.path()), None).await;
         let host = lines.iter().find(|line| line.what == "host").unwrap();
-        assert_eq!((host.state, stub.seen().len()), (expected, calls));
+        assert_eq!((host.state, stub.requests().len()), (expected, calls));
     }
 }
 
 #[tokio::test]
-async fn an_unreachable_login_host_is_no_wrong_secret() {
+async fn hint_for_an_unreachable_login_host_names_the_network() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(Vec::new(), |_| Reply::new(200, ""));
     let mut settings = settings(&stub, state.path());
@@ -493,7 +502,7 @@ async fn an_unreachable_login_host_is_no_wrong_secret() {
 }
 
 #[tokio::test]
-async fn a_name_that_matches_nothing_is_no_clean_end() {
+async fn unmatched_device_makes_the_collection_incomplete() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 1)], |_| Reply::new(200, "bytes"));
     let sink = TestSink::new();
@@ -503,23 +512,31 @@ async fn a_name_that_matches_nothing_is_no_clean_end() {
     assert_eq!((outcome.report.sealed, outcome.report.left), (1, 0));
     assert_eq!(outcome.report.unmatched, ["nosuch"]);
     assert!(!outcome.report.is_complete());
-    let said = |outcome: &super::Outcome, what: &str| outcome.text().contains(what);
-    assert!(said(&outcome, "on nosuch matches"), "{}", outcome.text());
+    let mentions = |outcome: &super::CollectOutcome, what: &str| outcome.text().contains(what);
+    assert!(
+        mentions(&outcome, "on nosuch matches"),
+        "{}",
+        outcome.text()
+    );
     settings.filter.devices.pop();
     settings.filter.comment = Some("case-43".into());
     let outcome = run(settings.clone(), &sink).await;
-    assert!(said(&outcome, "matches the filter"), "{}", outcome.text());
+    assert!(
+        mentions(&outcome, "matches the filter"),
+        "{}",
+        outcome.text()
+    );
     settings.filter.comment = None;
     let outcome = run(settings, &sink).await;
-    assert!(outcome.report.is_complete() && !said(&outcome, "matches the filter"));
+    assert!(outcome.report.is_complete() && !mentions(&outcome, "matches the filter"));
 }
 
 #[tokio::test]
-async fn entries_that_cannot_be_read_are_counted_over_all_lists_and_told_once() {
+async fn unreadable_entries_are_counted_over_all_lists_and_reported_once() {
     let state = tempfile::tempdir().unwrap();
     let wanted: Vec<ActionId> = (1..=21).map(|n| id(n).parse().unwrap()).collect();
     let stub = Stub::serve(|request, base| match request {
-        // The first of two lists, by the ids it asks for.
+        // The first of two lists, by the ids in its query.
         r if is_list(r) && r.target.contains(&id(1)) => page(&[action(1, 1), json!({"id": 7})]),
         r if is_list(r) => page(&[action(21, 1)]),
         r if r.is_blob() => Reply::new(200, "x"),
@@ -534,7 +551,7 @@ async fn entries_that_cannot_be_read_are_counted_over_all_lists_and_told_once() 
         let sink = sink.clone();
         async move { run_until(settings, &sink, stopped).await }
     });
-    while stub.seen().iter().filter(|r| is_list(r)).count() < 8 {
+    while stub.requests().iter().filter(|r| is_list(r)).count() < 8 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     stop.send(true).unwrap();
@@ -546,7 +563,7 @@ async fn entries_that_cannot_be_read_are_counted_over_all_lists_and_told_once() 
 }
 
 #[tokio::test]
-async fn a_call_that_waited_longer_than_its_token_lives_takes_another() {
+async fn token_that_expires_during_a_wait_is_renewed() {
     let state = tempfile::tempdir().unwrap();
     let (tokens, lists) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let stub = Stub::serve(move |request, _| {
@@ -556,7 +573,7 @@ async fn a_call_that_waited_longer_than_its_token_lives_takes_another() {
             return Reply::new(200, token.to_string());
         }
         match lists.fetch_add(1, Ordering::SeqCst) {
-            // A second of ours, longer than the token's minute.
+            // A second of real time, longer than the minute of the token.
             0 => Reply::new(429, "").header("Retry-After", "100"),
             _ => page(&[action(1, 0)]),
         }
@@ -569,8 +586,8 @@ async fn a_call_that_waited_longer_than_its_token_lives_takes_another() {
     };
     let outcome = run(settings, &TestSink::new()).await;
     assert!(outcome.failure.is_none(), "{}", outcome.text());
-    let seen = stub.seen();
-    let tokens: Vec<_> = seen
+    let requests = stub.requests();
+    let tokens: Vec<_> = requests
         .iter()
         .filter_map(|r| r.header("authorization"))
         .collect();
@@ -579,15 +596,15 @@ async fn a_call_that_waited_longer_than_its_token_lives_takes_another() {
 }
 
 #[tokio::test]
-async fn a_vault_without_room_costs_no_link() {
+async fn full_disk_is_detected_before_a_link_is_requested() {
     let state = tempfile::tempdir().unwrap();
     let stub = service(vec![action(1, 1)], |_| Reply::new(200, "x"));
     let sink = TestSink::new();
-    sink.leave_room(0);
-    let later = sink.clone();
+    sink.set_free_bytes(0);
+    let full_sink = sink.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        later.leave_room(u64::MAX);
+        full_sink.set_free_bytes(u64::MAX);
     });
     let outcome = run(settings(&stub, state.path()), &sink).await;
     assert_eq!(outcome.report.sealed, 1, "{}", outcome.text());
@@ -600,7 +617,7 @@ async fn a_vault_without_room_costs_no_link() {
 }
 
 #[tokio::test]
-async fn an_action_of_megabytes_is_left_out_and_ends_nothing() {
+async fn action_too_large_to_store_is_skipped() {
     let state = tempfile::tempdir().unwrap();
     let mut monster = action(2, 1);
     monster["requestorComment"] = "x".repeat(2_000_000).into();

@@ -138,8 +138,8 @@ fn ring_signer(_: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, J
     }
 }
 
-/// Makes ring the cryptography of `jsonwebtoken`, which has none of its own in
-/// this build. Tokens are never verified here.
+/// Makes ring the cryptography of `jsonwebtoken`, which is built without one.
+/// Tokens are never verified here.
 fn install_signer() {
     static PROVIDER: CryptoProvider = CryptoProvider {
         signer_factory: ring_signer,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::service::auth::secret::Secret;
 
-/// The claims that are used.
+/// Tenant, application and permissions of a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TokenClaims {
     pub tenant: Option<String>,
@@ -22,7 +22,7 @@ pub(crate) const LIST_PERMISSIONS: &[&str] =
 pub(crate) const DOWNLOAD_PERMISSIONS: &[&str] = &["Machine.ReadWrite.All", "Machine.ReadWrite"];
 
 impl TokenClaims {
-    pub fn has_any(&self, names: &[&str]) -> bool {
+    pub(crate) fn has_any(&self, names: &[&str]) -> bool {
         self.permissions.iter().any(|permission| {
             names
                 .iter()

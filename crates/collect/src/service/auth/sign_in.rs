@@ -76,7 +76,7 @@ struct TokenErrorResponse {
 }
 
 impl TokenProvider {
-    pub fn new(
+    pub(crate) fn new(
         settings: &CollectSettings,
         http: SharedClients,
         counters: Option<Arc<CollectCounters>>,
@@ -102,7 +102,7 @@ impl TokenProvider {
     }
 
     /// The token to send; a new one if the last one expires soon.
-    pub async fn token(&self) -> Result<Secret, CollectError> {
+    pub(crate) async fn token(&self) -> Result<Secret, CollectError> {
         if let Some(token) = self.current_token() {
             return Ok(token);
         }
@@ -114,7 +114,7 @@ impl TokenProvider {
     }
 
     /// Whether a token is still the one to send.
-    pub fn is_current(&self, token: &Secret) -> bool {
+    pub(crate) fn is_current(&self, token: &Secret) -> bool {
         self.current_token().as_ref() == Some(token)
     }
 
@@ -134,7 +134,7 @@ impl TokenProvider {
 
     /// Obtains another token after the service has rejected one. If several
     /// calls are rejected at once, the first renews the token for all.
-    pub async fn renew(&self, rejected: &Secret) -> Result<Secret, CollectError> {
+    pub(crate) async fn renew(&self, rejected: &Secret) -> Result<Secret, CollectError> {
         let _renewing = self.renewing.lock().await;
         let current = self.lock_current().as_ref().map(|t| t.value.clone());
         match current {
@@ -144,7 +144,7 @@ impl TokenProvider {
     }
 
     /// Tenant and application, from the token or else from the settings.
-    pub async fn identity(&self) -> Result<(Option<String>, Option<String>), CollectError> {
+    pub(crate) async fn identity(&self) -> Result<(Option<String>, Option<String>), CollectError> {
         let claims: TokenClaims = jwt::read_claims(&self.token().await?).unwrap_or_default();
         let (tenant, application) = match &self.sign_in {
             SignIn::Client {
@@ -205,9 +205,12 @@ impl TokenProvider {
             let error = self.error_of(failure);
             let forever = class == ErrorClass::NoConnection && self.retry_forever.get();
             let delay = retries.next_delay_or_longest(class, forever);
-            let (Some(counters), Some(delay), true) = (&self.counters, delay, is_transient) else {
+            let (Some(counters), Some(delay)) = (&self.counters, delay) else {
                 return Err(error);
             };
+            if !is_transient {
+                return Err(error);
+            }
             tracing::debug!(?class, delay_ms = delay.as_millis() as u64, "sign-in retry");
             counters.emit(CollectProgress::Notice(format!("{error}; trying again")));
             self.clock.sleep(delay).await;

@@ -14,7 +14,7 @@ pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 /// each call.
 pub(crate) const CALLS_PER_MINUTE: usize = 100;
 pub(crate) const CALLS_PER_HOUR: usize = 1_500;
-/// Session starts per minute; there is no limit per hour.
+/// Session starts per minute. The service has no hourly limit for them.
 pub(crate) const STARTS_PER_MINUTE: usize = 10;
 
 /// Horizons for which the capacity is computed, in seconds: a minute, and the
