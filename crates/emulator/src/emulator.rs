@@ -14,23 +14,23 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::auth::assertion::RegisteredCertificate;
+use crate::auth::signed_links::ServiceSigner;
+use crate::auth::tokens::{Application, Tokens};
 use crate::error::{Error, Result};
 use crate::faults::FaultSwitch;
-use crate::http::assertion::Registered;
 use crate::http::server::{Service, answer};
-use crate::http::signed_links::Signer;
-use crate::http::token::{Application, Tokens};
 use crate::settings::EmulatorSettings;
-use crate::state::clock::{Origin, ServiceClock};
 use crate::state::conformance;
-use crate::state::conformance::{ConformanceReport, Ran};
+use crate::state::conformance::{ConformanceReport, SessionRecord};
+use crate::state::fleet_state::FleetState;
 use crate::state::journal::CallJournal;
-use crate::state::rate_limits::Budgets;
+use crate::state::rate_limits::CallWindows;
 use crate::state::saved_state;
 use crate::state::saved_state::StateFile;
-use crate::state::state::Stock;
 use crate::synthetic::body::ResultBody;
 use crate::synthetic::fleet::EmulatedFleet;
+use crate::timeline::clock::{ClockOrigin, ServiceClock};
 use evidence::ResultKey;
 
 /// Two serve thousands of small results a second and leave a small machine
@@ -125,7 +125,7 @@ impl Emulator {
     }
 
     /// Every session that clients started.
-    pub fn ran(&self) -> Vec<Ran> {
+    pub fn ran(&self) -> Vec<SessionRecord> {
         conformance::ran(&self.service)
     }
 
@@ -158,7 +158,7 @@ impl Emulator {
 
     /// What a restart must be given to go on with the same clock, links and
     /// tokens, where no state file keeps it.
-    pub fn origin(&self) -> Origin {
+    pub fn origin(&self) -> ClockOrigin {
         self.service.clock.origin()
     }
 
@@ -201,15 +201,15 @@ impl Drop for Emulator {
 fn assemble(settings: EmulatorSettings, addr: SocketAddr) -> Result<Service> {
     let kept = match &settings.state_file {
         Some(path) => saved_state::read(path)?,
-        None => saved_state::Kept::default(),
+        None => saved_state::SavedState::default(),
     };
     let origin = settings.origin.or(kept.origin);
     let origin = origin.map_or_else(
-        || Origin::fresh(settings.time_scale),
+        || ClockOrigin::fresh(settings.time_scale),
         |origin| origin.at_scale(settings.time_scale),
     );
     let clock = ServiceClock::start(origin);
-    let mut budgets = Budgets::new(settings.limits);
+    let mut budgets = CallWindows::new(settings.limits);
     for (kind, at) in &kept.calls {
         budgets.remember(*kind, *at);
     }
@@ -220,9 +220,9 @@ fn assemble(settings: EmulatorSettings, addr: SocketAddr) -> Result<Service> {
         }
         None => None,
     };
-    let signer = Signer::new(&format!("{} {}", settings.client_secret, settings.seed));
+    let signer = ServiceSigner::new(&format!("{} {}", settings.client_secret, settings.seed));
     let pem = settings.certificate.as_deref();
-    let read = |pem| Registered::from_pem(pem).ok_or(Error::Certificate);
+    let read = |pem| RegisteredCertificate::from_pem(pem).ok_or(Error::Certificate);
     let certificate = pem.map(read).transpose()?;
     let tokens = Tokens::new(
         Application {
@@ -235,7 +235,7 @@ fn assemble(settings: EmulatorSettings, addr: SocketAddr) -> Result<Service> {
         },
         signer.clone(),
     );
-    let mut stock = Stock::default();
+    let mut stock = FleetState::default();
     stock.add(settings.fleet, origin.emulated, &signer);
     stock.sessions.held = settings.sessions_held;
     Ok(Service {

@@ -33,6 +33,7 @@
 //! # Ok::<(), afteraction_emulator::Error>(())
 //! ```
 
+mod auth;
 mod emulator;
 mod error;
 mod faults;
@@ -48,9 +49,8 @@ pub use crate::emulator::{Banner, Emulator};
 pub use crate::error::{Error, Result};
 pub use crate::faults::{Fault, FaultRule, FaultSwitch, FaultTimes, Faults};
 pub use crate::settings::EmulatorSettings;
-pub use crate::state::clock::{Origin, ServiceClock};
 pub use crate::state::conformance::{
-    CallsSeen, ConformanceReport, Ran, ResultsSeen, RunAgain, RunsSeen, SessionsSeen,
+    CallStats, ConformanceReport, RepeatedRun, ResultStats, RunStats, SessionRecord, SessionStats,
 };
 pub use crate::state::journal::{CallJournal, CallKind, RecordedCall, Violation};
 pub use crate::state::rate_limits::ServiceLimits;
@@ -59,4 +59,5 @@ pub use crate::synthetic::body::{BodyKind, ResultBody};
 pub use crate::synthetic::device::{EmulatedDevice, machine_id};
 pub use crate::synthetic::fleet::EmulatedFleet;
 pub use crate::synthetic::synthetic_fleet::SyntheticFleet;
+pub use crate::timeline::clock::{ClockOrigin, ServiceClock};
 pub use crate::timeline::latency::Latency;

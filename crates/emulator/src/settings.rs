@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::faults::Faults;
-use crate::state::clock::Origin;
 use crate::state::rate_limits::ServiceLimits;
 use crate::synthetic::fleet::EmulatedFleet;
+use crate::timeline::clock::ClockOrigin;
 use crate::timeline::latency::Latency;
 
 /// What an emulator is started with. The default serves an empty fleet on a
@@ -17,7 +17,7 @@ pub struct EmulatorSettings {
     /// Emulated seconds for each real one, 1 to 100.
     pub time_scale: f64,
     /// The clock to go on with; `None` takes the state file's, else a fresh one.
-    pub origin: Option<Origin>,
+    pub origin: Option<ClockOrigin>,
     /// Where clock and budgets are kept across restarts.
     pub state_file: Option<PathBuf>,
     pub limits: ServiceLimits,

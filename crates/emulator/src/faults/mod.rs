@@ -12,8 +12,8 @@ mod switch;
 use crate::state::journal::CallKind;
 
 pub use crate::faults::rule::{FaultRule, FaultTimes, Faults};
+pub(crate) use crate::faults::switch::FaultHit;
 pub use crate::faults::switch::FaultSwitch;
-pub(crate) use crate::faults::switch::Struck;
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,7 +65,7 @@ pub enum Fault {
 }
 
 /// One line of the help.
-struct Known {
+struct FaultEntry {
     name: &'static str,
     fault: Fault,
     times: FaultTimes,
@@ -79,8 +79,8 @@ const fn known(
     times: FaultTimes,
     value: Option<u64>,
     help: &'static str,
-) -> Known {
-    Known {
+) -> FaultEntry {
+    FaultEntry {
         name,
         fault,
         times,
@@ -92,7 +92,7 @@ const fn known(
 use FaultTimes::{All, Each, Total};
 
 #[rustfmt::skip]
-const KNOWN: &[Known] = &[
+const CATALOG: &[FaultEntry] = &[
     known("not-visible", Fault::NotVisible, All, Some(120), "TIMES actions answer 404 and are not listed until @ emulated seconds after their creation or the start"),
     known("not-ready", Fault::NotReady, Each(1), None, "link: 400, the result is not there yet"),
     known("429", Fault::Throttle, Total(1), Some(5), "429 with Retry-After: @ emulated seconds"),
@@ -139,8 +139,8 @@ impl Fault {
         self.known().map_or("", |known| known.name)
     }
 
-    fn known(self) -> Option<&'static Known> {
-        KNOWN.iter().find(|known| known.fault == self)
+    fn known(self) -> Option<&'static FaultEntry> {
+        CATALOG.iter().find(|known| known.fault == self)
     }
 
     /// The calls a fault can hit where nothing narrower was asked.

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::faults::FaultTimes::{All, Each, Total};
-use crate::faults::{Fault, KNOWN};
+use crate::faults::{CATALOG, Fault};
 use crate::state::journal::CallKind;
 use evidence::ResultKey;
 
@@ -115,7 +115,7 @@ impl FaultRule {
             Some((scope, name)) => (Some(scope), name),
             None => (None, name),
         };
-        let known = KNOWN.iter().find(|known| known.name == name);
+        let known = CATALOG.iter().find(|known| known.name == name);
         let known = known.ok_or_else(|| format!("there is no fault `{name}`"))?;
         let kinds = CallKind::ALL;
         let on = match scope {
@@ -191,7 +191,7 @@ impl Faults {
             Fault::NulTail,
             Fault::Utf8Bom,
         ];
-        let rules = KNOWN.iter().map(|known| FaultRule::new(known.fault));
+        let rules = CATALOG.iter().map(|known| FaultRule::new(known.fault));
         Self {
             rules: rules.filter(|rule| !spared.contains(&rule.fault)).collect(),
         }
@@ -222,7 +222,7 @@ impl Faults {
 
     /// Name and explanation of every fault, in the order of a request's life.
     pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
-        KNOWN.iter().map(|known| (known.name, known.help))
+        CATALOG.iter().map(|known| (known.name, known.help))
     }
 }
 

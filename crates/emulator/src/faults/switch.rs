@@ -15,7 +15,7 @@ struct Count {
 }
 
 #[derive(Debug, Default)]
-struct Armed {
+struct SwitchState {
     seed: u64,
     /// Rules by the order they came in; a number is never given twice, so
     /// that the chances of a rule do not depend on others removed before it.
@@ -30,7 +30,7 @@ struct Armed {
 /// The faults of a running emulator; may be changed at any time. Every clone
 /// is the same switch.
 #[derive(Clone, Debug, Default)]
-pub struct FaultSwitch(Arc<Mutex<Armed>>);
+pub struct FaultSwitch(Arc<Mutex<SwitchState>>);
 
 impl FaultSwitch {
     pub(crate) fn new(seed: u64, faults: Faults) -> Self {
@@ -75,14 +75,14 @@ impl FaultSwitch {
         fault: Fault,
         kind: CallKind,
         key: Option<ResultKey>,
-    ) -> Option<Struck> {
+    ) -> Option<FaultHit> {
         let mut armed = self.armed();
         let rules = armed.rules.clone();
         rules
             .iter()
             .filter(|(_, rule)| rule.fault == fault && rule.meets(kind, key))
             .find(|(number, rule)| armed.fires(*number, rule, key))
-            .map(|(_, rule)| Struck { value: rule.value })
+            .map(|(_, rule)| FaultHit { value: rule.value })
     }
 
     /// Whether a standing fault belongs to this result, the `ordinal`th of the
@@ -103,7 +103,7 @@ impl FaultSwitch {
 
     /// Whether a fault that belongs to whole actions belongs to this one: as
     /// decided when it was first met, so that TIMES counts actions, not calls.
-    pub(crate) fn marks(&self, fault: Fault, kind: CallKind, action: ActionId) -> Option<Struck> {
+    pub(crate) fn marks(&self, fault: Fault, kind: CallKind, action: ActionId) -> Option<FaultHit> {
         let mut armed = self.armed();
         let meant = armed
             .rules
@@ -113,36 +113,36 @@ impl FaultSwitch {
         meant
             .iter()
             .find(|(number, rule)| armed.marks(*number, rule, action))
-            .map(|(_, rule)| Struck { value: rule.value })
+            .map(|(_, rule)| FaultHit { value: rule.value })
     }
 
     /// The value of a rule that holds always, such as a page size.
-    pub(crate) fn holds(&self, fault: Fault) -> Option<Struck> {
+    pub(crate) fn holds(&self, fault: Fault) -> Option<FaultHit> {
         let armed = self.armed();
         let mut rules = armed.rules.iter().map(|(_, rule)| rule);
         rules
             .find(|rule| rule.fault == fault)
-            .map(|rule| Struck { value: rule.value })
+            .map(|rule| FaultHit { value: rule.value })
     }
 
-    fn armed(&self) -> MutexGuard<'_, Armed> {
+    fn armed(&self) -> MutexGuard<'_, SwitchState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A fault that fired, with its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Struck {
+pub(crate) struct FaultHit {
     value: Option<u64>,
 }
 
-impl Struck {
+impl FaultHit {
     pub(crate) fn value(self, otherwise: u64) -> u64 {
         self.value.unwrap_or(otherwise)
     }
 }
 
-impl Armed {
+impl SwitchState {
     fn add(&mut self, rule: FaultRule) {
         self.rules.push((self.next, rule));
         self.next += 1;

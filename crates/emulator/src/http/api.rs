@@ -11,16 +11,16 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::faults::{Fault, Struck};
+use crate::auth::tokens::SignInError;
+use crate::faults::{Fault, FaultHit};
 use crate::http::filter::{ACTIONS, MACHINES, Schema};
-use crate::http::list::{Ask, Entity, Listing};
-use crate::http::request::{Asked, Reply};
-use crate::http::token::SignInError;
-use crate::state::clock::{api_time, earlier, later};
+use crate::http::list::{Entity, ListQuery, Listing};
+use crate::http::request::{Reply, RequestContext};
 use crate::state::journal::Violation;
 use crate::synthetic::fleet::key;
-use crate::timeline::action_timeline::Stage;
-use crate::timeline::timeline_view::Placed;
+use crate::timeline::action_timeline::ResultAvailability;
+use crate::timeline::clock::{api_time, earlier, later};
+use crate::timeline::timeline_view::TimedAction;
 
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     // Texts and numbers by names that are texts: nothing fails to serialize.
@@ -33,7 +33,7 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     Reply::of(response)
 }
 
-pub(crate) fn error(asked: &Asked<'_>, status: u16, code: &str, message: &str) -> Reply {
+pub(crate) fn error(asked: &RequestContext<'_>, status: u16, code: &str, message: &str) -> Reply {
     let error = json!({"error": {
         "code": code,
         "message": message,
@@ -42,7 +42,7 @@ pub(crate) fn error(asked: &Asked<'_>, status: u16, code: &str, message: &str) -
     json(status_of(status), &error)
 }
 
-pub(crate) fn sign_in_error(asked: &Asked<'_>, error: &SignInError) -> Reply {
+pub(crate) fn sign_in_error(asked: &RequestContext<'_>, error: &SignInError) -> Reply {
     let value = json!({
         "error": error.error,
         "error_description": format!("AADSTS{}: {}", error.code, error.message),
@@ -58,7 +58,7 @@ pub(crate) fn status_of(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-pub(crate) fn not_found(asked: &Asked<'_>, what: &str) -> Reply {
+pub(crate) fn not_found(asked: &RequestContext<'_>, what: &str) -> Reply {
     error(
         asked,
         404,
@@ -67,7 +67,7 @@ pub(crate) fn not_found(asked: &Asked<'_>, what: &str) -> Reply {
     )
 }
 
-pub(crate) fn machines(asked: &Asked<'_>) -> Reply {
+pub(crate) fn machines(asked: &RequestContext<'_>) -> Reply {
     let stock = asked.service.stock();
     let machines = stock.machines.iter();
     let entities = machines.map(|machine| machine.json(asked.now)).collect();
@@ -77,13 +77,13 @@ pub(crate) fn machines(asked: &Asked<'_>) -> Reply {
 /// The page asked for of `entities`, which stand below `path` and are named
 /// `set` in its metadata.
 fn list(
-    asked: &Asked<'_>,
+    asked: &RequestContext<'_>,
     schema: Schema,
     path: &str,
     set: &str,
     entities: Vec<Entity<'_>>,
 ) -> Reply {
-    let ask = match Ask::parse(asked.query(), schema) {
+    let ask = match ListQuery::parse(asked.query(), schema) {
         Ok(ask) => ask,
         Err(why) => return error(asked, 400, "ODataError", &why),
     };
@@ -100,7 +100,7 @@ fn list(
     json(StatusCode::OK, &page)
 }
 
-pub(crate) fn machine(asked: &Asked<'_>, id: &str) -> Reply {
+pub(crate) fn machine(asked: &RequestContext<'_>, id: &str) -> Reply {
     let stock = asked.service.stock();
     match stock.machine(id) {
         Some(machine) => {
@@ -111,7 +111,7 @@ pub(crate) fn machine(asked: &Asked<'_>, id: &str) -> Reply {
     }
 }
 
-pub(crate) fn actions(asked: &Asked<'_>) -> Reply {
+pub(crate) fn actions(asked: &RequestContext<'_>) -> Reply {
     let stock = asked.service.stock();
     // Lists of one machine's actions come by another way.
     let left_out = match asked.query().contains("machineId") {
@@ -119,13 +119,13 @@ pub(crate) fn actions(asked: &Asked<'_>) -> Reply {
         false => Fault::NotListed,
     };
     // Each fault meets every action, so that the first is the first to both.
-    let is_listed = |a: &&Arc<Placed>| is_visible(asked, a) & !is_hidden(asked, a, left_out);
+    let is_listed = |a: &&Arc<TimedAction>| is_visible(asked, a) & !is_hidden(asked, a, left_out);
     let visible = stock.actions.iter().filter(is_listed);
     let entities = visible.map(|action| action.json(asked.now)).collect();
     list(asked, ACTIONS, "machineactions", "MachineActions", entities)
 }
 
-pub(crate) fn action(asked: &Asked<'_>, id: &str) -> Reply {
+pub(crate) fn action(asked: &RequestContext<'_>, id: &str) -> Reply {
     let found = asked.service.stock().action(id);
     match found.filter(|action| is_visible(asked, action)) {
         Some(action) => {
@@ -138,7 +138,7 @@ pub(crate) fn action(asked: &Asked<'_>, id: &str) -> Reply {
 
 /// One of a set, with its metadata.
 pub(crate) fn entity(
-    asked: &Asked<'_>,
+    asked: &RequestContext<'_>,
     status: StatusCode,
     set: &str,
     entity: &Map<String, Value>,
@@ -150,17 +150,17 @@ pub(crate) fn entity(
     json(status, &value)
 }
 
-pub(crate) fn context(asked: &Asked<'_>, set: &str) -> String {
+pub(crate) fn context(asked: &RequestContext<'_>, set: &str) -> String {
     format!("{}/api/$metadata#{set}", asked.base)
 }
 
 /// A young action is not known everywhere yet.
-pub(crate) fn is_visible(asked: &Asked<'_>, action: &Placed) -> bool {
+pub(crate) fn is_visible(asked: &RequestContext<'_>, action: &TimedAction) -> bool {
     action.is_visible(asked.now) && !is_hidden(asked, action, Fault::NotVisible)
 }
 
 /// Whether a fault keeps an action from this call, for now.
-fn is_hidden(asked: &Asked<'_>, action: &Placed, fault: Fault) -> bool {
+fn is_hidden(asked: &RequestContext<'_>, action: &TimedAction, fault: Fault) -> bool {
     let service = asked.service;
     let struck = service.faults.marks(fault, asked.kind, action.id);
     struck.is_some_and(|struck| {
@@ -170,7 +170,7 @@ fn is_hidden(asked: &Asked<'_>, action: &Placed, fault: Fault) -> bool {
 }
 
 /// The link to one command's result, or why there is none.
-pub(crate) fn link(asked: &Asked<'_>, id: &str, index: u32) -> Reply {
+pub(crate) fn link(asked: &RequestContext<'_>, id: &str, index: u32) -> Reply {
     let service = asked.service;
     let found = service.stock().action(id);
     let Some(action) = found.filter(|action| is_visible(asked, action)) else {
@@ -190,9 +190,9 @@ pub(crate) fn link(asked: &Asked<'_>, id: &str, index: u32) -> Reply {
         return error(asked, 400, "BadRequest", why);
     }
     match action.stage(index, asked.now) {
-        Stage::Done => {}
-        Stage::Waiting => return error(asked, 400, "BadRequest", not_ready),
-        Stage::Never => return not_found(asked, &format!("result {index} of {id}")),
+        ResultAvailability::Done => {}
+        ResultAvailability::Waiting => return error(asked, 400, "BadRequest", not_ready),
+        ResultAvailability::Never => return not_found(asked, &format!("result {index} of {id}")),
     }
     let ordinal = action.ordinal(index);
     if service.faults.stands(Fault::Refuse, key, ordinal) {
@@ -215,7 +215,7 @@ pub(crate) fn link(asked: &Asked<'_>, id: &str, index: u32) -> Reply {
     issue(asked, &action, index)
 }
 
-fn issue(asked: &Asked<'_>, action: &Placed, index: u32) -> Reply {
+fn issue(asked: &RequestContext<'_>, action: &TimedAction, index: u32) -> Reply {
     let service = asked.service;
     let key = key(action.id, index);
     let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
@@ -224,7 +224,7 @@ fn issue(asked: &Asked<'_>, action: &Placed, index: u32) -> Reply {
         None => strikes(Fault::ExpireMidway),
         Some(_) => None,
     };
-    let seconds = |struck: Struck| Duration::from_secs(struck.value(2));
+    let seconds = |struck: FaultHit| Duration::from_secs(struck.value(2));
     let ends = match (born_expired, dying) {
         (Some(struck), _) => earlier(asked.now, seconds(struck)),
         (_, Some(struck)) => {

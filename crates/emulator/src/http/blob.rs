@@ -16,17 +16,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::auth::signed_links::{LinkRejection, SERVICE_VERSION, VerifiedLink, blob_of};
 use crate::faults::Fault;
 use crate::http::api::status_of;
-use crate::http::body_stream::{Flow, Stop};
-use crate::http::request::{Asked, Reply};
+use crate::http::body_stream::{BodyStream, BreakOff};
+use crate::http::request::{Reply, RequestContext};
 use crate::http::server::Service;
-use crate::http::signed_links::{Dishonoured, Honoured, SERVICE_VERSION, blob_of};
-use crate::state::clock::{api_time, http_date};
 use crate::state::journal::Violation;
-use crate::synthetic::body::{Opened, ResultBody};
-use crate::synthetic::encodings::{DISGUISE_MAX, DISGUISES, is_for_transcripts, put_on};
-use crate::timeline::timeline_view::Placed;
+use crate::synthetic::body::{BodyReader, ResultBody};
+use crate::synthetic::encodings::{ENCODED_BODY_MAX, ENCODING_FAULTS, is_for_transcripts, put_on};
+use crate::timeline::clock::{api_time, http_date};
+use crate::timeline::timeline_view::TimedAction;
 use evidence::ResultKey;
 
 /// Larger bodies are opened off the network's threads.
@@ -35,7 +35,7 @@ const INLINE_MAX: u64 = 256 << 10;
 const STALL_MAX: Duration = Duration::from_secs(600);
 
 pub(crate) fn error(
-    asked: &Asked<'_>,
+    asked: &RequestContext<'_>,
     status: u16,
     code: &str,
     message: &str,
@@ -61,7 +61,7 @@ pub(crate) fn error(
         .header("x-ms-version", SERVICE_VERSION)
 }
 
-pub(crate) async fn serve(asked: &Asked<'_>) -> Reply {
+pub(crate) async fn serve(asked: &RequestContext<'_>) -> Reply {
     let service = asked.service;
     if asked.headers.contains_key(AUTHORIZATION) {
         service.journal.violate(Violation::BearerToBlob);
@@ -100,7 +100,7 @@ pub(crate) async fn serve(asked: &Asked<'_>) -> Reply {
         _ if lost => return missing().because(Fault::Missing),
         _ => return missing(),
     };
-    let worn: Vec<Fault> = DISGUISES
+    let worn: Vec<Fault> = ENCODING_FAULTS
         .into_iter()
         .filter(|fault| service.faults.stands(*fault, key, ordinal))
         .filter(|fault| !is_for_transcripts(*fault) || is_transcript(&action, key))
@@ -115,7 +115,7 @@ pub(crate) async fn serve(asked: &Asked<'_>) -> Reply {
 }
 
 /// The link that came, and the blob it opens.
-fn opened(asked: &Asked<'_>) -> Result<(Honoured, String), Dishonoured> {
+fn opened(asked: &RequestContext<'_>) -> Result<(VerifiedLink, String), LinkRejection> {
     let (path, query) = (asked.uri.path(), asked.query());
     let signer = &asked.service.signer;
     match blob_of(path) {
@@ -127,18 +127,18 @@ fn opened(asked: &Asked<'_>) -> Result<(Honoured, String), Dishonoured> {
     }
 }
 
-fn dishonoured(asked: &Asked<'_>, why: Dishonoured) -> Reply {
+fn dishonoured(asked: &RequestContext<'_>, why: LinkRejection) -> Reply {
     let failed = "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly including the signature.";
     match why {
-        Dishonoured::Unsigned => {
+        LinkRejection::Unsigned => {
             let why = "Public access is not permitted on this storage account.";
             error(asked, 409, "PublicAccessNotPermitted", why, None)
         }
-        Dishonoured::Forged => {
+        LinkRejection::Forged => {
             let detail = "Signature did not match. String to sign used was not this.";
             error(asked, 403, "AuthenticationFailed", failed, Some(detail)).why("forged")
         }
-        Dishonoured::Expired(ends) => {
+        LinkRejection::Expired(ends) => {
             let detail = format!(
                 "Signed expiry time [{}] must be after signed start time [{}]",
                 http_date(ends),
@@ -149,20 +149,20 @@ fn dishonoured(asked: &Asked<'_>, why: Dishonoured) -> Reply {
     }
 }
 
-fn is_transcript(action: &Placed, key: ResultKey) -> bool {
+fn is_transcript(action: &TimedAction, key: ResultKey) -> bool {
     let command = action.command(key.index.0);
     let kind = command.and_then(|c| c.get("command")?.get("type")?.as_str());
     kind == Some("RunScript")
 }
 
 /// A body ready to be read.
-struct Ready {
+struct PreparedBlob {
     body: ResultBody,
-    opened: Opened,
+    opened: BodyReader,
     md5: Option<[u8; 16]>,
 }
 
-async fn prepare(body: ResultBody, worn: Vec<Fault>) -> io::Result<Ready> {
+async fn prepare(body: ResultBody, worn: Vec<Fault>) -> io::Result<PreparedBlob> {
     if body.is_quick() && body.len() <= INLINE_MAX {
         return ready(body, &worn);
     }
@@ -170,8 +170,8 @@ async fn prepare(body: ResultBody, worn: Vec<Fault>) -> io::Result<Ready> {
     work.await.map_err(io::Error::other)?
 }
 
-fn ready(mut body: ResultBody, worn: &[Fault]) -> io::Result<Ready> {
-    if !worn.is_empty() && body.len() <= DISGUISE_MAX {
+fn ready(mut body: ResultBody, worn: &[Fault]) -> io::Result<PreparedBlob> {
+    if !worn.is_empty() && body.len() <= ENCODED_BODY_MAX {
         let bytes = worn
             .iter()
             .fold(body.whole()?, |b, fault| put_on(*fault, b));
@@ -179,11 +179,11 @@ fn ready(mut body: ResultBody, worn: &[Fault]) -> io::Result<Ready> {
     }
     let md5 = body.md5()?;
     let opened = body.open()?;
-    Ok(Ready { body, opened, md5 })
+    Ok(PreparedBlob { body, opened, md5 })
 }
 
 /// What part of a blob is answered, as which version.
-struct Part {
+struct BlobRange {
     from: u64,
     to: u64,
     total: u64,
@@ -197,7 +197,7 @@ struct Part {
 /// Judges range and condition against the blob.
 ///
 /// **Errors**: the refusal to send: 412 or 416.
-fn part(asked: &Asked<'_>, key: ResultKey, total: u64) -> Result<Part, Box<Reply>> {
+fn part(asked: &RequestContext<'_>, key: ResultKey, total: u64) -> Result<BlobRange, Box<Reply>> {
     let service = asked.service;
     let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
     let range = range_of(asked);
@@ -232,7 +232,7 @@ fn part(asked: &Asked<'_>, key: ResultKey, total: u64) -> Result<Part, Box<Reply
             (from, to)
         }
     };
-    Ok(Part {
+    Ok(BlobRange {
         from,
         to,
         total,
@@ -243,11 +243,11 @@ fn part(asked: &Asked<'_>, key: ResultKey, total: u64) -> Result<Part, Box<Reply
 }
 
 fn deliver(
-    asked: &Asked<'_>,
+    asked: &RequestContext<'_>,
     key: ResultKey,
-    action: &Placed,
-    mut blob: Ready,
-    link: &Honoured,
+    action: &TimedAction,
+    mut blob: PreparedBlob,
+    link: &VerifiedLink,
 ) -> Reply {
     let service = asked.service;
     let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
@@ -265,7 +265,7 @@ fn deliver(
     let body = match asked.method == Method::HEAD {
         true => HttpBody::empty(),
         false => {
-            let flow = Flow {
+            let flow = BodyStream {
                 opened: blob.opened,
                 quick: blob.body.is_quick(),
                 at: part.from,
@@ -300,8 +300,8 @@ fn deliver(
 }
 
 /// The answer's status and the headers every blob has.
-fn dressed(body: HttpBody, part: &Part, action: &Placed) -> Reply {
-    let Part {
+fn dressed(body: HttpBody, part: &BlobRange, action: &TimedAction) -> Reply {
+    let BlobRange {
         from, to, total, ..
     } = part;
     let created = http_date(action.created());
@@ -339,17 +339,17 @@ fn with_md5(reply: Reply, mut md5: [u8; 16], wrong: bool, is_range: bool) -> Rep
     }
 }
 
-fn range_of(asked: &Asked<'_>) -> Option<(u64, Option<u64>)> {
+fn range_of(asked: &RequestContext<'_>) -> Option<(u64, Option<u64>)> {
     read_range(asked.header("x-ms-range").or(asked.header("range"))?)
 }
 
 /// Where and how a fault ends this body early.
 fn stop(
-    asked: &Asked<'_>,
+    asked: &RequestContext<'_>,
     key: ResultKey,
     (from, to): (u64, u64),
-    link: &Honoured,
-) -> Option<(Stop, Fault)> {
+    link: &VerifiedLink,
+) -> Option<(BreakOff, Fault)> {
     if to - from < 2 || asked.method == Method::HEAD {
         return None;
     }
@@ -361,18 +361,18 @@ fn stop(
     if service.dying().remove(&link.signature) {
         let left = link.ends.duration_since(asked.now).unsigned_abs();
         let pause = service.clock.real(left) + Duration::from_millis(5);
-        return Some((Stop { at: middle, pause }, Fault::ExpireMidway));
+        return Some((BreakOff { at: middle, pause }, Fault::ExpireMidway));
     }
     if let Some(struck) = strikes(Fault::Cut) {
         let at = within(struck.value(middle));
         // Time for what was sent to leave the buffers before the end.
         let pause = Duration::from_millis(20);
-        return Some((Stop { at, pause }, Fault::Cut));
+        return Some((BreakOff { at, pause }, Fault::Cut));
     }
     let struck = strikes(Fault::Stall)?;
     let at = within(struck.value(middle));
     let pause = STALL_MAX;
-    Some((Stop { at, pause }, Fault::Stall))
+    Some((BreakOff { at, pause }, Fault::Stall))
 }
 
 /// `bytes=5-` or `bytes=5-9`. The service knows no ranges from the end; what
@@ -397,7 +397,7 @@ fn etag(service: &Arc<Service>, key: ResultKey) -> String {
 }
 
 /// The name a GetFile result is offered under: the file's, URL-encoded.
-fn file_name(action: &Placed, key: ResultKey, head: &[u8]) -> Option<String> {
+fn file_name(action: &TimedAction, key: ResultKey, head: &[u8]) -> Option<String> {
     let command = action.command(key.index.0)?.get("command")?;
     if command.get("type")?.as_str()? != "GetFile" {
         return None;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{Stream, try_unfold};
 
-use crate::state::journal::{CallJournal, Underway};
-use crate::synthetic::body::Opened;
+use crate::state::journal::{ActiveDownload, CallJournal};
+use crate::synthetic::body::BodyReader;
 use evidence::ResultKey;
 
 /// Bytes read and handed on at once: few enough that twenty slow downloads
@@ -17,28 +17,28 @@ const CHUNK: u64 = 128 << 10;
 
 /// Where a body breaks off, and how long the connection lingers there.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stop {
+pub(crate) struct BreakOff {
     pub at: u64,
     pub pause: Duration,
 }
 
-pub(crate) struct Flow {
-    pub opened: Opened,
+pub(crate) struct BodyStream {
+    pub opened: BodyReader,
     /// Reading it does not block.
     pub quick: bool,
     pub at: u64,
     pub end: u64,
     pub total: u64,
-    pub stop: Option<Stop>,
+    pub stop: Option<BreakOff>,
     /// **Units**: bytes in a real second.
     pub rate: Option<u64>,
     pub key: ResultKey,
     pub journal: CallJournal,
     /// Counts the body as under way as long as it lives.
-    pub _underway: Underway,
+    pub _underway: ActiveDownload,
 }
 
-impl Flow {
+impl BodyStream {
     pub(crate) fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
         try_unfold(self, Self::next)
     }

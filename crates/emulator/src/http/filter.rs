@@ -11,7 +11,7 @@ const DEPTH_MAX: usize = 64;
 
 /// What a property holds, which decides how its literals are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
+pub(crate) enum PropertyType {
     Text,
     Guid,
     Time,
@@ -22,55 +22,55 @@ pub(crate) enum Type {
 }
 
 /// The properties of an entity that can be named.
-pub(crate) type Schema = &'static [(&'static str, Type)];
+pub(crate) type Schema = &'static [(&'static str, PropertyType)];
 
 pub(crate) const ACTIONS: Schema = &[
-    ("id", Type::Guid),
-    ("type", Type::Text),
-    ("status", Type::Text),
-    ("machineId", Type::Text),
-    ("computerDnsName", Type::Text),
-    ("requestor", Type::Text),
-    ("requestorComment", Type::Text),
-    ("creationDateTimeUtc", Type::Time),
-    ("lastUpdateDateTimeUtc", Type::Time),
+    ("id", PropertyType::Guid),
+    ("type", PropertyType::Text),
+    ("status", PropertyType::Text),
+    ("machineId", PropertyType::Text),
+    ("computerDnsName", PropertyType::Text),
+    ("requestor", PropertyType::Text),
+    ("requestorComment", PropertyType::Text),
+    ("creationDateTimeUtc", PropertyType::Time),
+    ("lastUpdateDateTimeUtc", PropertyType::Time),
 ];
 
 pub(crate) const MACHINES: Schema = &[
-    ("id", Type::Text),
-    ("computerDnsName", Type::Text),
-    ("healthStatus", Type::Text),
-    ("osPlatform", Type::Text),
-    ("version", Type::Text),
-    ("riskScore", Type::Text),
-    ("exposureLevel", Type::Text),
-    ("rbacGroupName", Type::Text),
-    ("machineTags", Type::Texts),
-    ("rbacGroupId", Type::Number),
-    ("lastIpAddress", Type::Text),
-    ("firstSeen", Type::Time),
-    ("lastSeen", Type::Time),
-    ("isAadJoined", Type::Flag),
+    ("id", PropertyType::Text),
+    ("computerDnsName", PropertyType::Text),
+    ("healthStatus", PropertyType::Text),
+    ("osPlatform", PropertyType::Text),
+    ("version", PropertyType::Text),
+    ("riskScore", PropertyType::Text),
+    ("exposureLevel", PropertyType::Text),
+    ("rbacGroupName", PropertyType::Text),
+    ("machineTags", PropertyType::Texts),
+    ("rbacGroupId", PropertyType::Number),
+    ("lastIpAddress", PropertyType::Text),
+    ("firstSeen", PropertyType::Time),
+    ("lastSeen", PropertyType::Time),
+    ("isAadJoined", PropertyType::Flag),
 ];
 
 #[derive(Debug)]
-pub(crate) enum Filter {
-    And(Box<Filter>, Box<Filter>),
-    Or(Box<Filter>, Box<Filter>),
-    Not(Box<Filter>),
-    Compare(&'static str, Operator, Literal),
-    In(&'static str, Vec<Literal>),
+pub(crate) enum ODataFilter {
+    And(Box<ODataFilter>, Box<ODataFilter>),
+    Or(Box<ODataFilter>, Box<ODataFilter>),
+    Not(Box<ODataFilter>),
+    Compare(&'static str, FilterOperator, FilterLiteral),
+    In(&'static str, Vec<FilterLiteral>),
     StartsWith(&'static str, String),
     /// One of the property's texts satisfies the condition on [`EACH`].
-    Any(&'static str, Box<Filter>),
+    Any(&'static str, Box<ODataFilter>),
 }
 
 /// Under this name a condition of `any` sees the text it looks at.
 const EACH: &str = "each";
-const TEXTS: Schema = &[(EACH, Type::Text)];
+const TEXTS: Schema = &[(EACH, PropertyType::Text)];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operator {
+pub(crate) enum FilterOperator {
     Eq,
     Ne,
     Gt,
@@ -80,7 +80,7 @@ pub(crate) enum Operator {
 }
 
 #[derive(Debug, PartialEq)]
-pub(crate) enum Literal {
+pub(crate) enum FilterLiteral {
     Null,
     Text(String),
     Time(Timestamp),
@@ -88,11 +88,11 @@ pub(crate) enum Literal {
     Flag(bool),
 }
 
-impl Filter {
+impl ODataFilter {
     /// **Errors**: a sentence for the 400.
     pub(crate) fn parse(text: &str, schema: Schema) -> Result<Self, String> {
         let words = words(text)?;
-        let mut parser = Parser {
+        let mut parser = FilterParser {
             words: &words,
             at: 0,
             depth: 0,
@@ -115,7 +115,7 @@ impl Filter {
             Self::Compare(name, operator, literal) => operator.holds(value(name), literal),
             Self::In(name, literals) => {
                 let value = value(name);
-                literals.iter().any(|l| Operator::Eq.holds(value, l))
+                literals.iter().any(|l| FilterOperator::Eq.holds(value, l))
             }
             Self::StartsWith(name, prefix) => {
                 let text = value(name).as_str().unwrap_or_default();
@@ -133,7 +133,7 @@ impl Filter {
     }
 }
 
-impl Operator {
+impl FilterOperator {
     fn named(word: &str) -> Option<Self> {
         Some(match word {
             "eq" => Self::Eq,
@@ -146,7 +146,7 @@ impl Operator {
         })
     }
 
-    fn holds(self, value: &Value, literal: &Literal) -> bool {
+    fn holds(self, value: &Value, literal: &FilterLiteral) -> bool {
         let order = compare(value, literal);
         match self {
             Self::Eq => order == Some(Ordering::Equal),
@@ -160,16 +160,18 @@ impl Operator {
 }
 
 /// `None` where the two have no order: null against anything but null.
-fn compare(value: &Value, literal: &Literal) -> Option<Ordering> {
+fn compare(value: &Value, literal: &FilterLiteral) -> Option<Ordering> {
     match (value, literal) {
-        (Value::Null, Literal::Null) => Some(Ordering::Equal),
-        (Value::String(text), Literal::Text(other)) => Some(text.as_str().cmp(other)),
-        (Value::String(text), Literal::Time(time)) => {
+        (Value::Null, FilterLiteral::Null) => Some(Ordering::Equal),
+        (Value::String(text), FilterLiteral::Text(other)) => Some(text.as_str().cmp(other)),
+        (Value::String(text), FilterLiteral::Time(time)) => {
             let own: Timestamp = text.parse().ok()?;
             Some(own.cmp(time))
         }
-        (Value::Number(number), Literal::Number(other)) => number.as_f64()?.partial_cmp(other),
-        (Value::Bool(flag), Literal::Flag(other)) => Some(flag.cmp(other)),
+        (Value::Number(number), FilterLiteral::Number(other)) => {
+            number.as_f64()?.partial_cmp(other)
+        }
+        (Value::Bool(flag), FilterLiteral::Flag(other)) => Some(flag.cmp(other)),
         _ => None,
     }
 }
@@ -213,7 +215,7 @@ fn quoted_len(text: &str) -> Option<usize> {
     None
 }
 
-struct Parser<'a> {
+struct FilterParser<'a> {
     words: &'a [String],
     at: usize,
     depth: usize,
@@ -222,7 +224,7 @@ struct Parser<'a> {
     variable: Option<String>,
 }
 
-impl Parser<'_> {
+impl FilterParser<'_> {
     fn peek(&self) -> Option<&str> {
         self.words.get(self.at).map(String::as_str)
     }
@@ -247,29 +249,29 @@ impl Parser<'_> {
         }
     }
 
-    fn or(&mut self) -> Result<Filter, String> {
+    fn or(&mut self) -> Result<ODataFilter, String> {
         let mut left = self.and()?;
         while self.eat("or") {
-            left = Filter::Or(Box::new(left), Box::new(self.and()?));
+            left = ODataFilter::Or(Box::new(left), Box::new(self.and()?));
         }
         Ok(left)
     }
 
-    fn and(&mut self) -> Result<Filter, String> {
+    fn and(&mut self) -> Result<ODataFilter, String> {
         let mut left = self.one()?;
         while self.eat("and") {
-            left = Filter::And(Box::new(left), Box::new(self.one()?));
+            left = ODataFilter::And(Box::new(left), Box::new(self.one()?));
         }
         Ok(left)
     }
 
-    fn one(&mut self) -> Result<Filter, String> {
+    fn one(&mut self) -> Result<ODataFilter, String> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err("The expression is nested too deeply.".into());
         }
         let filter = if self.eat("not") {
-            Filter::Not(Box::new(self.one()?))
+            ODataFilter::Not(Box::new(self.one()?))
         } else if self.eat("(") {
             let inner = self.or()?;
             self.require(")")?;
@@ -285,16 +287,16 @@ impl Parser<'_> {
         Ok(filter)
     }
 
-    fn starts_with(&mut self) -> Result<Filter, String> {
+    fn starts_with(&mut self) -> Result<ODataFilter, String> {
         self.require("(")?;
         let (name, kind) = self.property()?;
         self.require(",")?;
-        let Literal::Text(prefix) = self.literal(Type::Text)? else {
+        let FilterLiteral::Text(prefix) = self.literal(PropertyType::Text)? else {
             return Err("startswith needs a string.".into());
         };
         self.require(")")?;
         match kind {
-            Type::Text => Ok(Filter::StartsWith(name, prefix)),
+            PropertyType::Text => Ok(ODataFilter::StartsWith(name, prefix)),
             _ => Err(format!("startswith does not apply to '{name}'.")),
         }
     }
@@ -304,12 +306,12 @@ impl Parser<'_> {
         let list = self.peek()?.strip_suffix("/any")?;
         let known = self.schema.iter().find(|(name, _)| *name == list);
         known
-            .filter(|(_, kind)| *kind == Type::Texts)
+            .filter(|(_, kind)| *kind == PropertyType::Texts)
             .map(|(name, _)| *name)
     }
 
     /// `machineTags/any(tag: tag eq 'x')`.
-    fn any(&mut self, name: &'static str) -> Result<Filter, String> {
+    fn any(&mut self, name: &'static str) -> Result<ODataFilter, String> {
         self.next()?;
         self.require("(")?;
         let variable = self.next()?;
@@ -322,10 +324,10 @@ impl Parser<'_> {
         self.schema = schema;
         self.variable = outer;
         self.require(")")?;
-        Ok(Filter::Any(name, Box::new(condition)))
+        Ok(ODataFilter::Any(name, Box::new(condition)))
     }
 
-    fn comparison(&mut self) -> Result<Filter, String> {
+    fn comparison(&mut self) -> Result<ODataFilter, String> {
         let (name, kind) = self.property()?;
         let word = self.next()?.to_string();
         if word == "in" {
@@ -335,19 +337,19 @@ impl Parser<'_> {
                 literals.push(self.literal(kind)?);
             }
             self.require(")")?;
-            return Ok(Filter::In(name, literals));
+            return Ok(ODataFilter::In(name, literals));
         }
-        let operator = Operator::named(&word)
+        let operator = FilterOperator::named(&word)
             .ok_or_else(|| format!("Syntax error: '{word}' is no operator."))?;
-        Ok(Filter::Compare(name, operator, self.literal(kind)?))
+        Ok(ODataFilter::Compare(name, operator, self.literal(kind)?))
     }
 
-    fn property(&mut self) -> Result<(&'static str, Type), String> {
+    fn property(&mut self) -> Result<(&'static str, PropertyType), String> {
         let schema = self.schema;
         let variable = self.variable.clone();
         let word = self.next()?;
         if variable.as_deref() == Some(word) {
-            return Ok((EACH, Type::Text));
+            return Ok((EACH, PropertyType::Text));
         }
         let known = schema.iter().find(|(name, _)| *name == word);
         known
@@ -355,24 +357,30 @@ impl Parser<'_> {
             .ok_or_else(|| format!("Could not find a property named '{word}'."))
     }
 
-    fn literal(&mut self, kind: Type) -> Result<Literal, String> {
+    fn literal(&mut self, kind: PropertyType) -> Result<FilterLiteral, String> {
         let word = self.next()?.to_string();
         let unfit = || format!("The literal {word} does not fit its property.");
         if word == "null" {
-            return Ok(Literal::Null);
+            return Ok(FilterLiteral::Null);
         }
         let inside = word
             .strip_prefix('\'')
             .and_then(|word| word.strip_suffix('\''));
         match (kind, inside) {
-            (Type::Text, Some(text)) => Ok(Literal::Text(text.replace("''", "'"))),
-            (Type::Guid, None) => {
+            (PropertyType::Text, Some(text)) => Ok(FilterLiteral::Text(text.replace("''", "'"))),
+            (PropertyType::Guid, None) => {
                 let id: evidence::ActionId = word.parse().map_err(|_| unfit())?;
-                Ok(Literal::Text(id.to_string()))
+                Ok(FilterLiteral::Text(id.to_string()))
             }
-            (Type::Time, None) => read_time(&word).map(Literal::Time).ok_or_else(unfit),
-            (Type::Number, None) => word.parse().map(Literal::Number).map_err(|_| unfit()),
-            (Type::Flag, None) => word.parse().map(Literal::Flag).map_err(|_| unfit()),
+            (PropertyType::Time, None) => {
+                read_time(&word).map(FilterLiteral::Time).ok_or_else(unfit)
+            }
+            (PropertyType::Number, None) => {
+                word.parse().map(FilterLiteral::Number).map_err(|_| unfit())
+            }
+            (PropertyType::Flag, None) => {
+                word.parse().map(FilterLiteral::Flag).map_err(|_| unfit())
+            }
             _ => Err(unfit()),
         }
     }
@@ -397,7 +405,7 @@ mod tests {
             "requestorComment": null, "computerDnsName": "WS-001.contoso.example",
             "creationDateTimeUtc": "2026-02-04T15:36:52.7788848Z"
         });
-        Filter::parse(filter, ACTIONS)
+        ODataFilter::parse(filter, ACTIONS)
             .unwrap()
             .holds(action.as_object().unwrap())
     }
@@ -435,7 +443,7 @@ mod tests {
     fn any_looks_into_a_list() {
         let machine = json!({"machineTags": ["Lund", "VIP"], "computerDnsName": "ws"});
         let holds = |filter: &str| {
-            let filter = Filter::parse(filter, MACHINES).unwrap();
+            let filter = ODataFilter::parse(filter, MACHINES).unwrap();
             filter.holds(machine.as_object().unwrap())
         };
         assert!(holds("machineTags/any(tag: tag eq 'VIP')"));
@@ -452,7 +460,7 @@ mod tests {
             "computerDnsName/any(c: c eq 'ws')",
             "machineTags eq 'VIP'",
         ] {
-            assert!(Filter::parse(filter, MACHINES).is_err(), "{filter}");
+            assert!(ODataFilter::parse(filter, MACHINES).is_err(), "{filter}");
         }
     }
 
@@ -476,9 +484,9 @@ mod tests {
             "status in ()",
             "type eq 'ä' or ü",
         ] {
-            assert!(Filter::parse(filter, ACTIONS).is_err(), "{filter}");
+            assert!(ODataFilter::parse(filter, ACTIONS).is_err(), "{filter}");
         }
         let deep = format!("{}type eq 'a'{}", "(".repeat(500), ")".repeat(500));
-        assert!(Filter::parse(&deep, ACTIONS).is_err());
+        assert!(ODataFilter::parse(&deep, ACTIONS).is_err());
     }
 }

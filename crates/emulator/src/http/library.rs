@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::http::api;
 use crate::http::multipart;
-use crate::http::request::{Asked, Reply};
-use crate::state::clock::api_time;
+use crate::http::request::{Reply, RequestContext};
+use crate::timeline::clock::api_time;
 use evidence::Sha256;
 
 /// Largest file the service takes.
@@ -20,10 +20,10 @@ pub(crate) const FORM_MAX: usize = FILE_MAX + (64 << 10);
 
 /// The files by their names. Their bytes are not kept: nobody asks for them.
 #[derive(Debug, Default)]
-pub(crate) struct Library(BTreeMap<String, Entry>);
+pub(crate) struct EmulatedLibrary(BTreeMap<String, EmulatedFile>);
 
 #[derive(Debug)]
-struct Entry {
+struct EmulatedFile {
     sha256: String,
     description: String,
     parameters: String,
@@ -34,7 +34,7 @@ struct Entry {
 }
 
 /// An upload, read.
-struct Upload<'a> {
+struct UploadForm<'a> {
     name: String,
     content: &'a [u8],
     description: String,
@@ -43,14 +43,14 @@ struct Upload<'a> {
     replaces: bool,
 }
 
-impl Library {
+impl EmulatedLibrary {
     pub(crate) fn holds(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
     /// Puts a file there from the start.
     pub(crate) fn stock(&mut self, name: String, content: &[u8], at: Timestamp) {
-        let entry = Entry {
+        let entry = EmulatedFile {
             sha256: sha256(content),
             description: String::new(),
             parameters: String::new(),
@@ -62,9 +62,9 @@ impl Library {
         self.0.insert(name, entry);
     }
 
-    fn put(&mut self, upload: Upload<'_>, by: &str, now: Timestamp) -> Value {
+    fn put(&mut self, upload: UploadForm<'_>, by: &str, now: Timestamp) -> Value {
         let created = self.0.get(&upload.name).map_or(now, |old| old.created);
-        let entry = Entry {
+        let entry = EmulatedFile {
             sha256: sha256(upload.content),
             description: upload.description,
             parameters: upload.parameters,
@@ -83,7 +83,7 @@ fn sha256(content: &[u8]) -> String {
     Sha256::of(content).to_string()
 }
 
-impl Entry {
+impl EmulatedFile {
     fn json(&self, name: &str) -> Value {
         json!({
             "fileName": name,
@@ -98,7 +98,7 @@ impl Entry {
     }
 }
 
-impl<'a> Upload<'a> {
+impl<'a> UploadForm<'a> {
     fn read(content_type: &str, body: &'a [u8]) -> Result<Self, String> {
         let mut upload = Self {
             name: String::new(),
@@ -139,7 +139,7 @@ fn flag(name: &str, text: &str) -> Result<bool, String> {
         .map_err(|_| format!("{name} must be true or false."))
 }
 
-pub(crate) fn list(asked: &Asked<'_>) -> Reply {
+pub(crate) fn list(asked: &RequestContext<'_>) -> Reply {
     let stock = asked.service.stock();
     let files = stock.library.0.iter();
     let files: Vec<_> = files.map(|(name, entry)| entry.json(name)).collect();
@@ -149,12 +149,12 @@ pub(crate) fn list(asked: &Asked<'_>) -> Reply {
 }
 
 /// `body` is nothing where it was larger than any form may be.
-pub(crate) fn upload(asked: &Asked<'_>, body: Option<&[u8]>) -> Reply {
+pub(crate) fn upload(asked: &RequestContext<'_>, body: Option<&[u8]>) -> Reply {
     let content_type = asked.header("content-type").unwrap_or_default();
     let too_large = || "The file exceeds the limit of 20 MB.".to_string();
     let read = body
         .ok_or_else(too_large)
-        .and_then(|body| Upload::read(content_type, body));
+        .and_then(|body| UploadForm::read(content_type, body));
     let upload = match read {
         Ok(upload) => upload,
         Err(why) => return api::error(asked, 400, "InvalidInput", &why),
@@ -174,7 +174,7 @@ pub(crate) fn upload(asked: &Asked<'_>, body: Option<&[u8]>) -> Reply {
     api::json(StatusCode::OK, &value)
 }
 
-pub(crate) fn delete(asked: &Asked<'_>, name: &str) -> Reply {
+pub(crate) fn delete(asked: &RequestContext<'_>, name: &str) -> Reply {
     let mut stock = asked.service.stock_mut();
     match stock.library.0.remove(name) {
         Some(_) => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::faults::{Fault, FaultSwitch};
-use crate::http::filter::{Filter, Schema, Type};
+use crate::http::filter::{ODataFilter, PropertyType, Schema};
 
 /// The service refuses to return more at once.
 const TOP_MAX: usize = 10_000;
@@ -16,8 +16,8 @@ pub(crate) type Entity<'a> = Cow<'a, Map<String, Value>>;
 
 /// What a list call asks for.
 #[derive(Debug)]
-pub(crate) struct Ask {
-    filter: Option<Filter>,
+pub(crate) struct ListQuery {
+    filter: Option<ODataFilter>,
     filter_text: Option<String>,
     order: Option<(&'static str, bool)>,
     order_text: Option<String>,
@@ -26,7 +26,7 @@ pub(crate) struct Ask {
     count: bool,
 }
 
-impl Ask {
+impl ListQuery {
     /// **Errors**: a sentence for the 400.
     pub(crate) fn parse(query: &str, schema: Schema) -> Result<Self, String> {
         let mut ask = Self {
@@ -45,7 +45,7 @@ impl Ask {
             };
             match name.as_ref() {
                 "$filter" => {
-                    ask.filter = Some(Filter::parse(&value, schema)?);
+                    ask.filter = Some(ODataFilter::parse(&value, schema)?);
                     ask.filter_text = Some(value.into_owned());
                 }
                 "$orderby" => {
@@ -103,7 +103,7 @@ fn order(text: &str, schema: Schema) -> Result<(&'static str, bool), String> {
 
 /// One page as it is answered.
 #[derive(Debug, Serialize)]
-pub(crate) struct Page<'a> {
+pub(crate) struct ListPage<'a> {
     #[serde(rename = "@odata.context")]
     context: String,
     #[serde(rename = "@odata.count", skip_serializing_if = "Option::is_none")]
@@ -115,7 +115,7 @@ pub(crate) struct Page<'a> {
 
 /// One page and the link to the next.
 pub(crate) struct Listing<'a> {
-    pub ask: &'a Ask,
+    pub ask: &'a ListQuery,
     pub schema: Schema,
     pub page_size: usize,
     pub faults: &'a FaultSwitch,
@@ -127,7 +127,7 @@ pub(crate) struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    pub(crate) fn page<'e>(&self, entities: Vec<Entity<'e>>) -> Page<'e> {
+    pub(crate) fn page<'e>(&self, entities: Vec<Entity<'e>>) -> ListPage<'e> {
         let mut all = entities;
         if let Some(filter) = &self.ask.filter {
             all.retain(|entity| filter.holds(entity));
@@ -149,7 +149,7 @@ impl Listing<'_> {
         });
         all.truncate(end);
         all.drain(..begin);
-        Page {
+        ListPage {
             context: self.context.clone(),
             count: self.ask.count.then_some(total),
             next,
@@ -179,7 +179,7 @@ impl Listing<'_> {
     fn sort(&self, all: &mut [Entity<'_>]) {
         if let Some((name, descending)) = self.ask.order {
             let kind = self.schema.iter().find(|(known, _)| *known == name);
-            let kind = kind.map_or(Type::Text, |(_, kind)| *kind);
+            let kind = kind.map_or(PropertyType::Text, |(_, kind)| *kind);
             all.sort_by(|a, b| {
                 let order = by_property(a.get(name), b.get(name), kind);
                 if descending { order.reverse() } else { order }
@@ -193,12 +193,12 @@ impl Listing<'_> {
     }
 }
 
-fn by_property(a: Option<&Value>, b: Option<&Value>, kind: Type) -> Ordering {
+fn by_property(a: Option<&Value>, b: Option<&Value>, kind: PropertyType) -> Ordering {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_string);
     let number = |value: Option<&Value>| value.and_then(Value::as_f64);
     match kind {
-        Type::Number => number(a).partial_cmp(&number(b)).unwrap_or(Ordering::Equal),
-        Type::Time => {
+        PropertyType::Number => number(a).partial_cmp(&number(b)).unwrap_or(Ordering::Equal),
+        PropertyType::Time => {
             let time = |value| text(value).and_then(|t| t.parse::<jiff::Timestamp>().ok());
             time(a).cmp(&time(b))
         }
@@ -236,7 +236,7 @@ mod tests {
         let faults = FaultSwitch::new(1, Faults::parse(faults).unwrap());
         let entities = entities(50);
         let page = Listing {
-            ask: &Ask::parse(query, ACTIONS).unwrap(),
+            ask: &ListQuery::parse(query, ACTIONS).unwrap(),
             schema: ACTIONS,
             page_size: size,
             faults: &faults,
@@ -313,8 +313,8 @@ mod tests {
             "$orderby=colour",
             "$stop=5",
         ] {
-            assert!(Ask::parse(query, ACTIONS).is_err(), "{query}");
+            assert!(ListQuery::parse(query, ACTIONS).is_err(), "{query}");
         }
-        assert!(Ask::parse("%24top=5&other=1", ACTIONS).is_ok());
+        assert!(ListQuery::parse("%24top=5&other=1", ACTIONS).is_ok());
     }
 }

@@ -1,7 +1,6 @@
 //! TODO-DOC emulator/http
 
 pub(crate) mod api;
-pub(crate) mod assertion;
 pub(crate) mod blob;
 pub(crate) mod body_stream;
 pub(crate) mod filter;
@@ -13,5 +12,3 @@ pub(crate) mod request;
 pub(crate) mod routes;
 pub(crate) mod run_request;
 pub(crate) mod server;
-pub(crate) mod signed_links;
-pub(crate) mod token;

@@ -8,20 +8,20 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use crate::http::api;
-use crate::http::request::{Asked, Reply};
+use crate::http::request::{Reply, RequestContext};
 use crate::http::run_request;
-use crate::state::clock::later;
+use crate::state::fleet_state::FleetState;
 use crate::state::sessions::{action_json, barred, read_body};
-use crate::state::state::Stock;
 use crate::synthetic::body::ResultBody;
 use crate::synthetic::fleet::{guid_of, key};
-use crate::synthetic::seeded_rng::Lots;
-use crate::synthetic::synthetic_results::Told;
-use crate::timeline::timeline_view::Placed;
+use crate::synthetic::seeded_rng::SeededRng;
+use crate::synthetic::synthetic_results::SyntheticResult;
+use crate::timeline::clock::later;
+use crate::timeline::timeline_view::TimedAction;
 
 const KIND: &str = "CollectInvestigationPackage";
 
-pub(crate) fn start(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
+pub(crate) fn start(asked: &RequestContext<'_>, machine: &str, body: &[u8]) -> Reply {
     let comment = match read_body(asked, body, run_request::comment_alone) {
         Ok(comment) => comment,
         Err(reply) => return *reply,
@@ -33,7 +33,7 @@ pub(crate) fn start(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
         return refused;
     }
     let machine = machine.to_ascii_lowercase();
-    let under_way = |action: &Arc<Placed>| {
+    let under_way = |action: &Arc<TimedAction>| {
         action.text("type") == Some(KIND)
             && action.text("machineId") == Some(&machine)
             && !action.is_over(now)
@@ -49,17 +49,22 @@ pub(crate) fn start(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
     api::entity(asked, StatusCode::CREATED, "MachineActions", &json)
 }
 
-fn make(asked: &Asked<'_>, stock: &mut Stock, machine: &str, comment: &str) -> Placed {
+fn make(
+    asked: &RequestContext<'_>,
+    stock: &mut FleetState,
+    machine: &str,
+    comment: &str,
+) -> TimedAction {
     let service = asked.service;
     let now = service.clock.now();
     let number = stock.sessions.next_on(machine).to_string();
-    let mut lots = Lots::of(service.seed, &["package", machine, &number]);
+    let mut lots = SeededRng::of(service.seed, &["package", machine, &number]);
     let found = stock.machine(machine);
     let table = found.and_then(|machine| machine.table.as_ref());
     let plan = service.pace.package(&mut lots, now, table);
     let device = found.and_then(|machine| machine.text("computerDnsName"));
     let device = device.unwrap_or_default();
-    let told = Told::Package {
+    let told = SyntheticResult::Package {
         seed: service.seed,
         device: device.to_string(),
     };
@@ -70,11 +75,11 @@ fn make(asked: &Asked<'_>, stock: &mut Stock, machine: &str, comment: &str) -> P
     json.insert("id".into(), id.to_string().into());
     json.insert("status".into(), plan.status.into());
     let bodies: BTreeMap<u32, ResultBody> = bodies.into_iter().collect();
-    Placed::started(id, now, json, bodies, plan.course)
+    TimedAction::started(id, now, json, bodies, plan.course)
 }
 
 /// The link to a package: a quoted string inside the string.
-pub(crate) fn link(asked: &Asked<'_>, id: &str) -> Reply {
+pub(crate) fn link(asked: &RequestContext<'_>, id: &str) -> Reply {
     let service = asked.service;
     let found = service.stock().action(id);
     let Some(action) = found.filter(|action| api::is_visible(asked, action)) else {

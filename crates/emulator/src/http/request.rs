@@ -13,7 +13,7 @@ use crate::state::journal::CallKind;
 use evidence::ResultKey;
 
 /// A request, read as far as every route needs it.
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestContext<'a> {
     pub service: &'a Arc<Service>,
     pub now: Timestamp,
     pub kind: CallKind,
@@ -25,7 +25,7 @@ pub(crate) struct Asked<'a> {
     pub request_id: String,
 }
 
-impl Asked<'_> {
+impl RequestContext<'_> {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }

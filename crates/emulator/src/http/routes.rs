@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use crate::http::signed_links::{blob_of, is_package};
+use crate::auth::signed_links::{blob_of, is_package};
 use crate::state::journal::CallKind;
 
 #[derive(Debug, PartialEq, Eq)]

@@ -8,14 +8,14 @@ const FORBIDDEN: [char; 5] = [';', '&', '|', '!', '$'];
 
 /// The body of a run.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Order {
+pub(crate) struct RunRequestBody {
     pub comment: String,
-    pub steps: Vec<Step>,
+    pub steps: Vec<SessionCommand>,
 }
 
 /// One command asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum SessionCommand {
     Put { file: String },
     Script { name: String, args: String },
     Get { path: String },
@@ -23,27 +23,27 @@ pub(crate) enum Step {
 
 /// Why a body is refused: 400 with a code and a sentence.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct InvalidRequest {
     pub code: &'static str,
     pub message: String,
 }
 
-fn refused<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refused> {
+fn refused<T>(code: &'static str, message: impl Into<String>) -> Result<T, InvalidRequest> {
     let message = message.into();
-    Err(Refused { code, message })
+    Err(InvalidRequest { code, message })
 }
 
-fn invalid<T>(message: impl Into<String>) -> Result<T, Refused> {
+fn invalid<T>(message: impl Into<String>) -> Result<T, InvalidRequest> {
     refused("InvalidRequestBody", message)
 }
 
-fn missing<T>(name: &str) -> Result<T, Refused> {
+fn missing<T>(name: &str) -> Result<T, InvalidRequest> {
     let message = format!("Required parameter '{name}' is missing.");
     refused("MissingRequiredParameter", message)
 }
 
-impl Order {
-    pub(crate) fn read(body: &[u8]) -> Result<Self, Refused> {
+impl RunRequestBody {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, InvalidRequest> {
         let object = object_of(body)?;
         known(&object, &["Commands", "Comment"])?;
         let comment = comment_of(&object)?;
@@ -53,14 +53,17 @@ impl Order {
         let Some(commands) = commands.as_array().filter(|list| !list.is_empty()) else {
             return invalid("Commands must be a list of at least one command.");
         };
-        let steps = commands.iter().map(Step::read).collect::<Result<_, _>>()?;
+        let steps = commands
+            .iter()
+            .map(SessionCommand::read)
+            .collect::<Result<_, _>>()?;
         let order = Self { comment, steps };
         order.is_sorted()?;
         Ok(order)
     }
 
-    fn is_sorted(&self) -> Result<(), Refused> {
-        match self.steps.is_sorted_by_key(Step::rank) {
+    fn is_sorted(&self) -> Result<(), InvalidRequest> {
+        match self.steps.is_sorted_by_key(SessionCommand::rank) {
             true => Ok(()),
             false => refused(
                 "InvalidInput",
@@ -80,20 +83,20 @@ impl Order {
     }
 
     fn digest_with(&self, machine: &str, comment: &str) -> [u8; 32] {
-        let steps: Vec<_> = self.steps.iter().map(Step::json).collect();
+        let steps: Vec<_> = self.steps.iter().map(SessionCommand::json).collect();
         let text = json!([machine, comment, steps]).to_string();
         *blake3::hash(text.as_bytes()).as_bytes()
     }
 }
 
 /// The comment of a body that holds nothing else.
-pub(crate) fn comment_alone(body: &[u8]) -> Result<String, Refused> {
+pub(crate) fn comment_alone(body: &[u8]) -> Result<String, InvalidRequest> {
     let object = object_of(body)?;
     known(&object, &["Comment"])?;
     comment_of(&object)
 }
 
-fn object_of(body: &[u8]) -> Result<Map<String, Value>, Refused> {
+fn object_of(body: &[u8]) -> Result<Map<String, Value>, InvalidRequest> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => invalid("The request body is no object."),
@@ -101,14 +104,14 @@ fn object_of(body: &[u8]) -> Result<Map<String, Value>, Refused> {
     }
 }
 
-fn known(object: &Map<String, Value>, names: &[&str]) -> Result<(), Refused> {
+fn known(object: &Map<String, Value>, names: &[&str]) -> Result<(), InvalidRequest> {
     match object.keys().find(|key| !names.contains(&key.as_str())) {
         Some(key) => invalid(format!("Unknown property '{key}' in the request body.")),
         None => Ok(()),
     }
 }
 
-fn comment_of(object: &Map<String, Value>) -> Result<String, Refused> {
+fn comment_of(object: &Map<String, Value>) -> Result<String, InvalidRequest> {
     match object.get("Comment") {
         None | Some(Value::Null) => missing("Comment"),
         Some(Value::String(text)) if text.trim().is_empty() => missing("Comment"),
@@ -117,8 +120,8 @@ fn comment_of(object: &Map<String, Value>) -> Result<String, Refused> {
     }
 }
 
-impl Step {
-    fn read(value: &Value) -> Result<Self, Refused> {
+impl SessionCommand {
+    fn read(value: &Value) -> Result<Self, InvalidRequest> {
         let Some(object) = value.as_object() else {
             return invalid("A command must be an object.");
         };
@@ -189,7 +192,7 @@ impl Step {
 
 type Params = Vec<(String, String)>;
 
-fn params_of(object: &Map<String, Value>) -> Result<Params, Refused> {
+fn params_of(object: &Map<String, Value>) -> Result<Params, InvalidRequest> {
     let Some(params) = object.get("params") else {
         return missing("params");
     };
@@ -215,7 +218,7 @@ fn take(params: &mut Params, name: &str) -> Option<String> {
     Some(params.remove(place).1)
 }
 
-fn required(params: &mut Params, name: &str) -> Result<String, Refused> {
+fn required(params: &mut Params, name: &str) -> Result<String, InvalidRequest> {
     match take(params, name) {
         Some(value) if !value.trim().is_empty() => Ok(value),
         _ => missing(name),
@@ -234,8 +237,8 @@ mod tests {
         format!(r#"{{"type":"{kind}","params":[{{"key":"{key}","value":"{value}"}}]}}"#)
     }
 
-    fn read(body: &str) -> Result<Order, String> {
-        let order = Order::read(body.as_bytes());
+    fn read(body: &str) -> Result<RunRequestBody, String> {
+        let order = RunRequestBody::read(body.as_bytes());
         order.map_err(|refused| format!("{}: {}", refused.code, refused.message))
     }
 
@@ -251,7 +254,7 @@ mod tests {
         assert_eq!(order.steps.len(), 4);
         assert_eq!(
             order.steps[3],
-            Step::Get {
+            SessionCommand::Get {
                 path: "C:\\x".into()
             }
         );

@@ -15,19 +15,19 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
+use crate::auth::signed_links::{ServiceSigner, blob_of, package_of};
+use crate::auth::tokens::{TokenRejection, Tokens, required_roles};
 use crate::faults::{Fault, FaultSwitch};
-use crate::http::request::{Asked, Reply};
+use crate::http::request::{Reply, RequestContext};
 use crate::http::routes::Route;
-use crate::http::signed_links::{Signer, blob_of, package_of};
-use crate::http::token::{Refusal, Tokens, needed};
 use crate::http::{api, blob, library, packages};
-use crate::state::clock::{ServiceClock, http_date, later};
+use crate::state::fleet_state::FleetState;
 use crate::state::journal::{CallJournal, CallKind, RecordedCall, Violation};
-use crate::state::rate_limits::{Budgets, Refused, ServiceLimits};
+use crate::state::rate_limits::{CallWindows, RateLimitExceeded, ServiceLimits};
 use crate::state::saved_state::StateFile;
-use crate::state::state::Stock;
 use crate::state::{conformance, sessions};
 use crate::synthetic::fleet::key;
+use crate::timeline::clock::{ServiceClock, http_date, later};
 use crate::timeline::latency::Latency;
 use evidence::ResultKey;
 
@@ -40,17 +40,17 @@ const DRAIN_MAX: usize = 128 << 20;
 /// Everything a request may need.
 pub(crate) struct Service {
     pub clock: ServiceClock,
-    pub signer: Signer,
+    pub signer: ServiceSigner,
     pub tokens: Tokens,
     pub limits: ServiceLimits,
-    pub budgets: Mutex<Budgets>,
+    pub budgets: Mutex<CallWindows>,
     pub pace: Latency,
     /// Decides what comes of everything that clients start.
     pub seed: u64,
     pub faults: FaultSwitch,
     pub journal: CallJournal,
     pub state: Option<Mutex<StateFile>>,
-    pub stock: RwLock<Stock>,
+    pub stock: RwLock<FleetState>,
     pub page_size: usize,
     pub link_life: Duration,
     /// `http://127.0.0.1:PORT`, where a request names no host.
@@ -72,7 +72,7 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
     }
     let number = service.requests.fetch_add(1, Ordering::Relaxed);
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let asked = Asked {
+    let asked = RequestContext {
         service: &service,
         now: service.clock.now(),
         kind: route.kind(),
@@ -101,7 +101,7 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
     reply.response
 }
 
-async fn route_to(asked: &Asked<'_>, route: &Route, body: Body) -> Reply {
+async fn route_to(asked: &RequestContext<'_>, route: &Route, body: Body) -> Reply {
     let service = asked.service;
     let key = match route {
         Route::Link(id, index) => id.parse().ok().map(|id| key(id, *index)),
@@ -164,7 +164,12 @@ async fn read(body: Body, max: usize) -> Option<Bytes> {
 }
 
 /// A call of the API: token, budget, trouble, then the call itself.
-fn called(asked: &Asked<'_>, route: &Route, key: Option<ResultKey>, body: Option<Bytes>) -> Reply {
+fn called(
+    asked: &RequestContext<'_>,
+    route: &Route,
+    key: Option<ResultKey>,
+    body: Option<Bytes>,
+) -> Reply {
     if let Some(refused) = unauthorized(asked, key) {
         return refused;
     }
@@ -195,7 +200,7 @@ fn called(asked: &Asked<'_>, route: &Route, key: Option<ResultKey>, body: Option
     reply
 }
 
-fn act(asked: &Asked<'_>, route: &Route, body: Option<Bytes>) -> Reply {
+fn act(asked: &RequestContext<'_>, route: &Route, body: Option<Bytes>) -> Reply {
     let whole = body.as_deref();
     // A body too long for its call reads as none, and is refused as such.
     let short = whole.unwrap_or_default();
@@ -225,7 +230,7 @@ fn unanswered(mut reply: Reply) -> Reply {
     reply
 }
 
-fn unauthorized(asked: &Asked<'_>, key: Option<ResultKey>) -> Option<Reply> {
+fn unauthorized(asked: &RequestContext<'_>, key: Option<ResultKey>) -> Option<Reply> {
     let service = asked.service;
     let revoked = service.faults.strikes(Fault::Revoke, asked.kind, key);
     if revoked.is_some() {
@@ -235,7 +240,7 @@ fn unauthorized(asked: &Asked<'_>, key: Option<ResultKey>) -> Option<Reply> {
     let header = header.and_then(|header| header.to_str().ok());
     match service.tokens.check(header, asked.kind, asked.now) {
         Ok(()) => None,
-        Err(Refusal::Unknown) => {
+        Err(TokenRejection::Unknown) => {
             let why = "The token is invalid or expired.";
             let reply = api::error(asked, 401, "Unauthorized", why)
                 .header("www-authenticate", "Bearer error=\"invalid_token\"");
@@ -244,8 +249,8 @@ fn unauthorized(asked: &Asked<'_>, key: Option<ResultKey>) -> Option<Reply> {
                 None => reply,
             })
         }
-        Err(Refusal::Role) => {
-            let roles = needed(asked.kind).join(", ");
+        Err(TokenRejection::Role) => {
+            let roles = required_roles(asked.kind).join(", ");
             let why = format!(
                 "The application does not have any of the required application permissions ({roles})."
             );
@@ -254,13 +259,13 @@ fn unauthorized(asked: &Asked<'_>, key: Option<ResultKey>) -> Option<Reply> {
     }
 }
 
-fn over_budget(asked: &Asked<'_>) -> Option<Reply> {
+fn over_budget(asked: &RequestContext<'_>) -> Option<Reply> {
     let service = asked.service;
     let mut budgets = service.budgets();
     if !budgets.counts(asked.kind) {
         return None;
     }
-    if let Err(Refused { again_after }) = budgets.take(asked.kind, asked.now) {
+    if let Err(RateLimitExceeded { again_after }) = budgets.take(asked.kind, asked.now) {
         service.journal.violate(Violation::OverBudget);
         let seconds = again_after.as_secs() + u64::from(again_after.subsec_nanos() > 0);
         let reply = api::error(asked, 429, "TooManyRequests", "The quota was exceeded.");
@@ -280,7 +285,7 @@ fn over_budget(asked: &Asked<'_>) -> Option<Reply> {
 }
 
 /// Faults that any call may meet, worded as its host words them.
-fn trouble(asked: &Asked<'_>, key: Option<ResultKey>) -> Option<Reply> {
+fn trouble(asked: &RequestContext<'_>, key: Option<ResultKey>) -> Option<Reply> {
     let strikes = |fault| asked.service.faults.strikes(fault, asked.kind, key);
     let refuse = |status, code: &str, message: &str| match asked.kind {
         CallKind::Blob => blob::error(asked, status, code, message, None),
@@ -316,7 +321,7 @@ fn trouble(asked: &Asked<'_>, key: Option<ResultKey>) -> Option<Reply> {
     None
 }
 
-async fn sign_in(asked: &Asked<'_>, tenant: &str, body: Body) -> Reply {
+async fn sign_in(asked: &RequestContext<'_>, tenant: &str, body: Body) -> Reply {
     let form = to_bytes(body, FORM_MAX).await.unwrap_or_default();
     if asked.method != Method::POST {
         return api::error(asked, 405, "invalid_request", "Sign in by POST.");
@@ -330,15 +335,15 @@ async fn sign_in(asked: &Asked<'_>, tenant: &str, body: Body) -> Reply {
 }
 
 impl Service {
-    pub(crate) fn stock(&self) -> RwLockReadGuard<'_, Stock> {
+    pub(crate) fn stock(&self) -> RwLockReadGuard<'_, FleetState> {
         self.stock.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn stock_mut(&self) -> RwLockWriteGuard<'_, Stock> {
+    pub(crate) fn stock_mut(&self) -> RwLockWriteGuard<'_, FleetState> {
         self.stock.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn budgets(&self) -> MutexGuard<'_, Budgets> {
+    pub(crate) fn budgets(&self) -> MutexGuard<'_, CallWindows> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

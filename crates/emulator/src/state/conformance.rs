@@ -16,12 +16,12 @@ use serde::Serialize;
 use crate::http::api;
 use crate::http::request::Reply;
 use crate::http::server::Service;
-use crate::state::clock::api_time;
+use crate::state::fleet_state::FleetState;
 use crate::state::journal::{CallKind, Violation};
-use crate::state::state::Stock;
 use crate::synthetic::fleet::key;
-use crate::timeline::action_timeline::{State, Step};
-use crate::timeline::timeline_view::Placed;
+use crate::timeline::action_timeline::{ActionStatus, CommandTimes};
+use crate::timeline::clock::api_time;
+use crate::timeline::timeline_view::TimedAction;
 
 /// Runs named one by one; more are counted only.
 const NAMED_MAX: usize = 100;
@@ -32,10 +32,10 @@ pub struct ConformanceReport {
     /// The emulated now.
     pub now: String,
     /// By the name of the call.
-    pub calls: BTreeMap<&'static str, CallsSeen>,
-    pub sessions: SessionsSeen,
-    pub runs: RunsSeen,
-    pub results: ResultsSeen,
+    pub calls: BTreeMap<&'static str, CallStats>,
+    pub sessions: SessionStats,
+    pub runs: RunStats,
+    pub results: ResultStats,
     /// Empty for a good client.
     pub violations: BTreeMap<&'static str, u64>,
 }
@@ -43,7 +43,7 @@ pub struct ConformanceReport {
 /// The calls of one kind. The windows slide over emulated time and hold every
 /// call that arrived, refused ones included.
 #[derive(Clone, Debug, Serialize)]
-pub struct CallsSeen {
+pub struct CallStats {
     pub count: u64,
     /// Answered 429, for whatever reason.
     pub throttled: u64,
@@ -55,7 +55,7 @@ pub struct CallsSeen {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct SessionsSeen {
+pub struct SessionStats {
     /// The client's own.
     pub now: usize,
     /// The most of the client's own at the same time.
@@ -71,7 +71,7 @@ pub struct SessionsSeen {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct RunsSeen {
+pub struct RunStats {
     /// Actions that came of runs.
     pub started: usize,
     /// Machines with commands and a comment, each counted once.
@@ -84,12 +84,12 @@ pub struct RunsSeen {
     /// By their status now.
     pub by_status: BTreeMap<String, usize>,
     /// Those that were started more than once, a hundred at most.
-    pub again: Vec<RunAgain>,
+    pub again: Vec<RepeatedRun>,
 }
 
 /// The same commands and comment, started several times on one machine.
 #[derive(Clone, Debug, Serialize)]
-pub struct RunAgain {
+pub struct RepeatedRun {
     pub device: String,
     pub comment: String,
     pub actions: Vec<String>,
@@ -99,7 +99,7 @@ pub struct RunAgain {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct ResultsSeen {
+pub struct ResultStats {
     /// Can be linked to now.
     pub ready: usize,
     /// Of those, handed out to the last byte at least once.
@@ -130,11 +130,11 @@ pub(crate) fn answer(service: &Arc<Service>, peer: Option<SocketAddr>) -> Reply 
     api::json(StatusCode::OK, &ConformanceReport::of(service))
 }
 
-fn calls(service: &Service) -> BTreeMap<&'static str, CallsSeen> {
+fn calls(service: &Service) -> BTreeMap<&'static str, CallStats> {
     let journal = &service.journal;
     let seen = |kind: CallKind| {
         let limits = service.limits.of(kind);
-        CallsSeen {
+        CallStats {
             count: journal.count(kind),
             throttled: journal.answered(kind, 429),
             most_in_a_minute: journal.busiest(kind, Duration::from_secs(60)),
@@ -147,19 +147,19 @@ fn calls(service: &Service) -> BTreeMap<&'static str, CallsSeen> {
     kinds.map(|(kind, name)| (name, seen(kind))).collect()
 }
 
-fn every_run(stock: &Stock) -> impl Iterator<Item = &Arc<Placed>> {
+fn every_run(stock: &FleetState) -> impl Iterator<Item = &Arc<TimedAction>> {
     stock.sessions.runs.values().flatten()
 }
 
-fn sessions(service: &Service, stock: &Stock, active: usize, now: Timestamp) -> SessionsSeen {
-    let over = |run: &Arc<Placed>| run.course().map(|course| course.over().min(now));
-    let lasted = |run: &Arc<Placed>| {
+fn sessions(service: &Service, stock: &FleetState, active: usize, now: Timestamp) -> SessionStats {
+    let over = |run: &Arc<TimedAction>| run.course().map(|course| course.over().min(now));
+    let lasted = |run: &Arc<TimedAction>| {
         let until = over(run).unwrap_or(now);
         until.duration_since(run.created()).as_secs_f64()
     };
     let first = every_run(stock).map(|run| run.created()).min();
     let last = every_run(stock).filter_map(over).max();
-    SessionsSeen {
+    SessionStats {
         now: active,
         most: stock.sessions.most,
         limit: service.limits.sessions,
@@ -170,8 +170,8 @@ fn sessions(service: &Service, stock: &Stock, active: usize, now: Timestamp) -> 
     }
 }
 
-fn runs(stock: &Stock, now: Timestamp) -> RunsSeen {
-    let mut seen = RunsSeen {
+fn runs(stock: &FleetState, now: Timestamp) -> RunStats {
+    let mut seen = RunStats {
         started: 0,
         distinct: stock.sessions.runs.len(),
         ran_twice: 0,
@@ -197,8 +197,8 @@ fn runs(stock: &Stock, now: Timestamp) -> RunsSeen {
     seen
 }
 
-fn worked_twice(stock: &Stock, now: Timestamp) -> usize {
-    let began = |run: &&Arc<Placed>| run.course().is_some_and(|course| course.began(now));
+fn worked_twice(stock: &FleetState, now: Timestamp) -> usize {
+    let began = |run: &&Arc<TimedAction>| run.course().is_some_and(|course| course.began(now));
     let works = stock.sessions.works.values();
     works
         .filter(|runs| runs.iter().filter(began).count() > 1)
@@ -207,7 +207,7 @@ fn worked_twice(stock: &Stock, now: Timestamp) -> usize {
 
 /// A session that a client started, as far as it has come.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ran {
+pub struct SessionRecord {
     pub device: String,
     pub created: Timestamp,
     /// When it was or is to be over.
@@ -216,12 +216,12 @@ pub struct Ran {
     pub began: bool,
 }
 
-pub(crate) fn ran(service: &Service) -> Vec<Ran> {
+pub(crate) fn ran(service: &Service) -> Vec<SessionRecord> {
     let now = service.clock.now();
     let stock = service.stock();
-    let ran = |run: &Arc<Placed>| {
+    let ran = |run: &Arc<TimedAction>| {
         let course = run.course()?;
-        Some(Ran {
+        Some(SessionRecord {
             device: run.text("computerDnsName").unwrap_or_default().to_string(),
             created: run.created(),
             over: course.over(),
@@ -240,9 +240,9 @@ pub(crate) fn lateness(service: &Service) -> Vec<Duration> {
         }
     }
     let stock = service.stock();
-    let of_run = |run: &Arc<Placed>| {
+    let of_run = |run: &Arc<TimedAction>| {
         let steps = run.course().map_or(&[][..], |course| &course.steps);
-        let of_step = |(index, step): (u32, &Option<Step>)| {
+        let of_step = |(index, step): (u32, &Option<CommandTimes>)| {
             let at = linked.get(&key(run.id, index))?;
             Duration::try_from(at.duration_since(step.as_ref()?.ready)).ok()
         };
@@ -252,17 +252,17 @@ pub(crate) fn lateness(service: &Service) -> Vec<Duration> {
     every_run(&stock).flat_map(of_run).collect()
 }
 
-fn again(runs: &[Arc<Placed>], now: Timestamp) -> RunAgain {
+fn again(runs: &[Arc<TimedAction>], now: Timestamp) -> RepeatedRun {
     let text = |name| {
         let first = runs.first().and_then(|run| run.text(name));
         first.unwrap_or_default().to_string()
     };
     let courses = || runs.iter().filter_map(|run| run.course());
-    let succeeded = |run: &&Arc<Placed>| {
-        let settled = run.course().map(|course| course.state(now)) == Some(State::Settled);
+    let succeeded = |run: &&Arc<TimedAction>| {
+        let settled = run.course().map(|course| course.state(now)) == Some(ActionStatus::Settled);
         settled && run.text("status") == Some("Succeeded")
     };
-    RunAgain {
+    RepeatedRun {
         device: text("computerDnsName"),
         comment: text("requestorComment"),
         actions: runs.iter().map(|run| run.id.to_string()).collect(),
@@ -271,10 +271,10 @@ fn again(runs: &[Arc<Placed>], now: Timestamp) -> RunAgain {
     }
 }
 
-fn results(service: &Service, stock: &Stock, now: Timestamp) -> ResultsSeen {
+fn results(service: &Service, stock: &FleetState, now: Timestamp) -> ResultStats {
     let ready = stock.results(now);
     let fetched = |key: &&evidence::ResultKey| service.journal.downloaded_whole(**key) > 0;
-    ResultsSeen {
+    ResultStats {
         ready: ready.len(),
         fetched: ready.keys().filter(fetched).count(),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::state::clock::later;
+use crate::timeline::clock::later;
 use evidence::ResultKey;
 
 /// Calls kept one by one; a server left running for weeks forgets the oldest
@@ -119,31 +119,31 @@ impl Violation {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct JournalData {
     calls: VecDeque<RecordedCall>,
     violations: HashMap<Violation, u64>,
     statuses: HashMap<(CallKind, u16), u64>,
-    links: HashMap<String, Link>,
-    downloads: HashMap<ResultKey, Download>,
+    links: HashMap<String, LinkUse>,
+    downloads: HashMap<ResultKey, DeliveryProgress>,
     active: usize,
     active_max: usize,
     bytes_sent: u64,
 }
 
 #[derive(Debug)]
-struct Link {
+struct LinkUse {
     uses: u32,
 }
 
 #[derive(Debug, Default)]
-struct Download {
+struct DeliveryProgress {
     reached: u64,
     whole: u32,
 }
 
 /// The shared record of a run. Cheap to clone; every clone sees the same.
 #[derive(Clone, Debug, Default)]
-pub struct CallJournal(Arc<Mutex<Seen>>);
+pub struct CallJournal(Arc<Mutex<JournalData>>);
 
 impl CallJournal {
     /// The calls still kept, oldest first.
@@ -226,9 +226,9 @@ impl CallJournal {
     pub fn clear(&self) {
         let mut seen = self.seen();
         let active = seen.active;
-        *seen = Seen {
+        *seen = JournalData {
             active,
-            ..Seen::default()
+            ..JournalData::default()
         };
     }
 
@@ -249,7 +249,7 @@ impl CallJournal {
     pub(crate) fn issue(&self, signature: &str) {
         let mut seen = self.seen();
         if seen.links.len() < LINKS_MAX {
-            let link = Link { uses: 0 };
+            let link = LinkUse { uses: 0 };
             seen.links.insert(signature.to_string(), link);
         }
     }
@@ -260,11 +260,11 @@ impl CallJournal {
         }
     }
 
-    pub(crate) fn begin(&self) -> Underway {
+    pub(crate) fn begin(&self) -> ActiveDownload {
         let mut seen = self.seen();
         seen.active += 1;
         seen.active_max = seen.active_max.max(seen.active);
-        Underway(self.clone())
+        ActiveDownload(self.clone())
     }
 
     /// Bytes `from..to` of a result of `total` bytes went out.
@@ -283,16 +283,16 @@ impl CallJournal {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, JournalData> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A body under way; dropped with it, however it ended.
 #[derive(Debug)]
-pub(crate) struct Underway(CallJournal);
+pub(crate) struct ActiveDownload(CallJournal);
 
-impl Drop for Underway {
+impl Drop for ActiveDownload {
     fn drop(&mut self) {
         let mut seen = self.0.seen();
         seen.active = seen.active.saturating_sub(1);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::state::clock::{earlier, later};
 use crate::state::journal::CallKind;
+use crate::timeline::clock::{earlier, later};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -76,18 +76,18 @@ impl ServiceLimits {
 /// The calls of the last hour, by kind. Only answered calls stand here: a
 /// refused one takes no room, or a client that hurries could never recover.
 #[derive(Debug)]
-pub(crate) struct Budgets {
+pub(crate) struct CallWindows {
     limits: ServiceLimits,
     calls: HashMap<CallKind, VecDeque<Timestamp>>,
 }
 
 /// A call beyond the budget may come again after this emulated time.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct RateLimitExceeded {
     pub again_after: Duration,
 }
 
-impl Budgets {
+impl CallWindows {
     pub(crate) fn new(limits: ServiceLimits) -> Self {
         Self {
             limits,
@@ -101,7 +101,7 @@ impl Budgets {
     }
 
     /// Counts a call at `now`, or refuses it.
-    pub(crate) fn take(&mut self, kind: CallKind, now: Timestamp) -> Result<(), Refused> {
+    pub(crate) fn take(&mut self, kind: CallKind, now: Timestamp) -> Result<(), RateLimitExceeded> {
         let Some((per_min, per_hour)) = self.limits.of(kind) else {
             return Ok(());
         };
@@ -117,7 +117,7 @@ impl Budgets {
                 .max();
             if let Some(free) = full {
                 let wait = free.duration_since(now).unsigned_abs();
-                return Err(Refused { again_after: wait });
+                return Err(RateLimitExceeded { again_after: wait });
             }
         }
         // A call counts from its arrival, and a large one is judged later than
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_hundred_and_first_call_waits_until_the_first_is_a_minute_old() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+        let mut budgets = CallWindows::new(ServiceLimits::default());
         for n in 0..100 {
             assert!(
                 budgets
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_hour_binds_when_the_minute_does_not() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+        let mut budgets = CallWindows::new(ServiceLimits::default());
         for n in 0..1500 {
             assert!(
                 budgets
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_call_has_its_own_budget_and_blobs_have_none() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+        let mut budgets = CallWindows::new(ServiceLimits::default());
         for _ in 0..100 {
             assert!(budgets.take(CallKind::List, second(0.0)).is_ok());
         }
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn lifted_limits_refuse_nothing() {
-        let mut budgets = Budgets::new(ServiceLimits::lifted());
+        let mut budgets = CallWindows::new(ServiceLimits::lifted());
         for _ in 0..5000 {
             assert!(budgets.take(CallKind::Link, second(0.0)).is_ok());
         }
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_call_that_is_judged_late_counts_from_its_arrival() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+        let mut budgets = CallWindows::new(ServiceLimits::default());
         for n in [30.0, 0.0, 30.0, 0.0] {
             for _ in 0..25 {
                 assert!(budgets.take(CallKind::Upload, second(n)).is_ok());
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn runs_have_ten_a_minute_and_package_links_two() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+        let mut budgets = CallWindows::new(ServiceLimits::default());
         let mut fits = |kind, n| budgets.take(kind, second(n)).is_ok();
         assert!((0..10).all(|_| fits(CallKind::Run, 0.0)));
         assert!(!fits(CallKind::Run, 59.9) && fits(CallKind::Run, 60.0));
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn calls_of_an_earlier_run_take_room() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+        let mut budgets = CallWindows::new(ServiceLimits::default());
         for _ in 0..100 {
             budgets.remember(CallKind::Link, second(0.0));
         }

@@ -11,16 +11,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::state::clock::{Origin, as_text, earlier};
 use crate::state::journal::CallKind;
+use crate::timeline::clock::{ClockOrigin, as_text, earlier};
 
 /// Older calls take no room in any window.
 const KEPT: Duration = Duration::from_secs(3600);
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
-    Origin(Origin),
+enum SavedLine {
+    Origin(ClockOrigin),
     Call {
         kind: String,
         #[serde(with = "as_text")]
@@ -30,14 +30,14 @@ enum Line {
 
 /// What an earlier run left.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
-    pub origin: Option<Origin>,
+pub(crate) struct SavedState {
+    pub origin: Option<ClockOrigin>,
     pub calls: Vec<(CallKind, Timestamp)>,
 }
 
 /// Reads the state of an earlier run; nothing where there is none.
-pub(crate) fn read(path: &Path) -> Result<Kept> {
-    let mut kept = Kept::default();
+pub(crate) fn read(path: &Path) -> Result<SavedState> {
+    let mut kept = SavedState::default();
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(kept),
@@ -54,8 +54,8 @@ pub(crate) fn read(path: &Path) -> Result<Kept> {
             source,
         })?;
         match serde_json::from_slice(&line) {
-            Ok(Line::Origin(origin)) => kept.origin = Some(origin),
-            Ok(Line::Call { kind, at }) => {
+            Ok(SavedLine::Origin(origin)) => kept.origin = Some(origin),
+            Ok(SavedLine::Call { kind, at }) => {
                 let known = CallKind::ALL.iter().find(|(_, name)| *name == kind);
                 kept.calls.extend(known.map(|(kind, _)| (*kind, at)));
             }
@@ -82,7 +82,7 @@ impl StateFile {
     /// Writes the file anew with what still counts at `now`.
     pub(crate) fn create(
         path: &Path,
-        origin: Origin,
+        origin: ClockOrigin,
         calls: &[(CallKind, Timestamp)],
         now: Timestamp,
     ) -> Result<Self> {
@@ -91,7 +91,7 @@ impl StateFile {
             source,
         };
         let fresh = path.with_extension("new");
-        let mut text = line(&Line::Origin(origin));
+        let mut text = line(&SavedLine::Origin(origin));
         for (kind, at) in calls.iter().filter(|(_, at)| *at > earlier(now, KEPT)) {
             text.push_str(&line(&call(*kind, *at)));
         }
@@ -115,14 +115,14 @@ impl StateFile {
     }
 }
 
-fn call(kind: CallKind, at: Timestamp) -> Line {
-    Line::Call {
+fn call(kind: CallKind, at: Timestamp) -> SavedLine {
+    SavedLine::Call {
         kind: kind.name().into(),
         at,
     }
 }
 
-fn line(line: &Line) -> String {
+fn line(line: &SavedLine) -> String {
     // Plain structs of text and numbers: nothing here can fail to serialize.
     let mut text = serde_json::to_string(line).unwrap_or_default();
     text.push('\n');
@@ -138,7 +138,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         assert!(read(&path).unwrap().origin.is_none());
-        let origin = Origin::fresh(10.0);
+        let origin = ClockOrigin::fresh(10.0);
         let now = origin.emulated;
         let calls = [
             (CallKind::Link, earlier(now, Duration::from_secs(4000))),

@@ -11,42 +11,42 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::http::api;
-use crate::http::request::{Asked, Reply};
+use crate::http::request::{Reply, RequestContext};
 use crate::http::run_request;
-use crate::http::run_request::{Order, Refused, Step};
-use crate::state::clock::api_time;
+use crate::http::run_request::{InvalidRequest, RunRequestBody, SessionCommand};
+use crate::state::fleet_state::FleetState;
 use crate::state::journal::Violation;
-use crate::state::state::Stock;
 use crate::synthetic::action;
 use crate::synthetic::body::ResultBody;
 use crate::synthetic::fleet::guid_of;
-use crate::synthetic::seeded_rng::Lots;
-use crate::synthetic::synthetic_results::Told;
-use crate::timeline::action_timeline::{Cancelled, State};
-use crate::timeline::latency::{End, Plan};
-use crate::timeline::timeline_view::Placed;
+use crate::synthetic::seeded_rng::SeededRng;
+use crate::synthetic::synthetic_results::SyntheticResult;
+use crate::timeline::action_timeline::{ActionStatus, Cancelled};
+use crate::timeline::clock::api_time;
+use crate::timeline::latency::{CommandOutcome, SessionPlan};
+use crate::timeline::timeline_view::TimedAction;
 
 /// With every session taken, a client is told to come again so much later.
 const AGAIN_S: u64 = 30;
 
 /// The sessions that clients started.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions {
+pub(crate) struct SessionTable {
     /// Taken by somebody the client does not see.
     pub held: usize,
     /// Not known to be over.
-    active: Vec<Arc<Placed>>,
+    active: Vec<Arc<TimedAction>>,
     /// The most of the client's own at the same time.
     pub most: usize,
     /// Every run by what it was posted for, in the order they came.
-    pub runs: HashMap<[u8; 32], Vec<Arc<Placed>>>,
+    pub runs: HashMap<[u8; 32], Vec<Arc<TimedAction>>>,
     /// The same by machine and commands alone: a client may mark its comments.
-    pub works: HashMap<[u8; 32], Vec<Arc<Placed>>>,
+    pub works: HashMap<[u8; 32], Vec<Arc<TimedAction>>>,
     /// How many actions were started on each machine.
     started: HashMap<String, u64>,
 }
 
-impl Sessions {
+impl SessionTable {
     /// How many are taken at `now`, those held by others left out.
     pub(crate) fn count(&mut self, now: Timestamp) -> usize {
         self.active.retain(|action| !action.is_over(now));
@@ -64,13 +64,13 @@ impl Sessions {
         before
             .filter_map(|run| Some((run.course()?.state(now), run.text("status"))))
             .any(|(state, ends)| match state {
-                State::Pending | State::InProgress => true,
-                State::Settled => ends == Some("Succeeded"),
-                State::Cancelled => false,
+                ActionStatus::Pending | ActionStatus::InProgress => true,
+                ActionStatus::Settled => ends == Some("Succeeded"),
+                ActionStatus::Cancelled => false,
             })
     }
 
-    fn begin(&mut self, run: Arc<Placed>, digest: [u8; 32], work: [u8; 32]) {
+    fn begin(&mut self, run: Arc<TimedAction>, digest: [u8; 32], work: [u8; 32]) {
         self.active.push(run.clone());
         self.most = self.most.max(self.active.len());
         self.works.entry(work).or_default().push(run.clone());
@@ -87,19 +87,19 @@ impl Sessions {
 
 /// What a body says; a refusal where it is no JSON or says nothing of use.
 pub(crate) fn read_body<T>(
-    asked: &Asked<'_>,
+    asked: &RequestContext<'_>,
     body: &[u8],
-    read: impl Fn(&[u8]) -> Result<T, Refused>,
+    read: impl Fn(&[u8]) -> Result<T, InvalidRequest>,
 ) -> Result<T, Box<Reply>> {
     if let Some(reply) = wrong_media(asked) {
         return Err(Box::new(reply));
     }
-    let refuse = |refused: Refused| api::error(asked, 400, refused.code, &refused.message);
+    let refuse = |refused: InvalidRequest| api::error(asked, 400, refused.code, &refused.message);
     read(body).map_err(|refused| Box::new(refuse(refused)))
 }
 
 /// The service reads nothing but JSON.
-fn wrong_media(asked: &Asked<'_>) -> Option<Reply> {
+fn wrong_media(asked: &RequestContext<'_>) -> Option<Reply> {
     let kind = asked.header("content-type").unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let is_json = kind.eq_ignore_ascii_case("application/json");
@@ -107,8 +107,8 @@ fn wrong_media(asked: &Asked<'_>) -> Option<Reply> {
     (!is_json).then(|| api::error(asked, 415, "UnsupportedMediaType", why))
 }
 
-pub(crate) fn run(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
-    let order = match read_body(asked, body, Order::read) {
+pub(crate) fn run(asked: &RequestContext<'_>, machine: &str, body: &[u8]) -> Reply {
+    let order = match read_body(asked, body, RunRequestBody::read) {
         Ok(order) => order,
         Err(reply) => return *reply,
     };
@@ -134,7 +134,7 @@ pub(crate) fn run(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
 }
 
 /// Why nothing can be started on a machine.
-pub(crate) fn barred(asked: &Asked<'_>, stock: &Stock, id: &str) -> Option<Reply> {
+pub(crate) fn barred(asked: &RequestContext<'_>, stock: &FleetState, id: &str) -> Option<Reply> {
     let Some(machine) = stock.machine_of_id(id) else {
         return Some(api::not_found(asked, id));
     };
@@ -145,15 +145,20 @@ pub(crate) fn barred(asked: &Asked<'_>, stock: &Stock, id: &str) -> Option<Reply
 }
 
 /// What an order needs and the library does not hold.
-fn absent(asked: &Asked<'_>, stock: &Stock, order: &Order) -> Option<Reply> {
-    let mut files = order.steps.iter().filter_map(Step::file);
+fn absent(asked: &RequestContext<'_>, stock: &FleetState, order: &RunRequestBody) -> Option<Reply> {
+    let mut files = order.steps.iter().filter_map(SessionCommand::file);
     let missing = files.find(|file| !stock.library.holds(file))?;
     let why = format!("File {missing} was not found in the library.");
     Some(api::error(asked, 400, "InvalidInput", &why))
 }
 
 /// Why no session can begin now.
-fn no_room(asked: &Asked<'_>, stock: &mut Stock, machine: &str, now: Timestamp) -> Option<Reply> {
+fn no_room(
+    asked: &RequestContext<'_>,
+    stock: &mut FleetState,
+    machine: &str,
+    now: Timestamp,
+) -> Option<Reply> {
     let service = asked.service;
     let own = stock.sessions.count(now);
     if stock.sessions.is_on(machine) {
@@ -178,15 +183,15 @@ fn no_room(asked: &Asked<'_>, stock: &mut Stock, machine: &str, now: Timestamp) 
 
 /// Draws the course of a run and what its commands leave.
 fn make(
-    asked: &Asked<'_>,
-    stock: &mut Stock,
+    asked: &RequestContext<'_>,
+    stock: &mut FleetState,
     machine: &str,
-    order: Order,
+    order: RunRequestBody,
     now: Timestamp,
-) -> Placed {
+) -> TimedAction {
     let service = asked.service;
     let number = stock.sessions.next_on(machine).to_string();
-    let mut lots = Lots::of(service.seed, &["session", machine, &number]);
+    let mut lots = SeededRng::of(service.seed, &["session", machine, &number]);
     let found = stock.machine(machine);
     let table = found.and_then(|machine| machine.table.as_ref());
     let plan = service.pace.session(&mut lots, now, table, &order.steps);
@@ -204,12 +209,12 @@ fn make(
     json.insert("id".into(), id.to_string().into());
     json.insert("status".into(), plan.status.into());
     json.insert("commands".into(), commands_json(&order.steps, &plan));
-    Placed::started(id, now, json, bodies, plan.course)
+    TimedAction::started(id, now, json, bodies, plan.course)
 }
 
 /// A machine action with everything but its id, its end and its commands.
 pub(crate) fn action_json(
-    asked: &Asked<'_>,
+    asked: &RequestContext<'_>,
     kind: &str,
     (machine, device): (&str, &str),
     comment: &str,
@@ -221,13 +226,15 @@ pub(crate) fn action_json(
     json
 }
 
-fn commands_json(steps: &[Step], plan: &Plan) -> Value {
-    let command = |(index, (step, end)): (usize, (&Step, &End))| {
+fn commands_json(steps: &[SessionCommand], plan: &SessionPlan) -> Value {
+    let command = |(index, (step, end)): (usize, (&SessionCommand, &CommandOutcome))| {
         let (status, errors) = match end {
-            End::Completed => ("Completed", Vec::new()),
-            End::Failed => ("Failed", vec![failure(step)]),
-            End::TimedOut => ("Failed", vec!["The script ran for longer than 10 minutes."]),
-            End::NotRun => ("Created", Vec::new()),
+            CommandOutcome::Completed => ("Completed", Vec::new()),
+            CommandOutcome::Failed => ("Failed", vec![failure(step)]),
+            CommandOutcome::TimedOut => {
+                ("Failed", vec!["The script ran for longer than 10 minutes."])
+            }
+            CommandOutcome::NotRun => ("Created", Vec::new()),
         };
         json!({
             "index": index,
@@ -242,24 +249,32 @@ fn commands_json(steps: &[Step], plan: &Plan) -> Value {
     Value::Array(both.map(command).collect())
 }
 
-fn failure(step: &Step) -> &'static str {
+fn failure(step: &SessionCommand) -> &'static str {
     match step {
-        Step::Put { .. } => "The file could not be placed on the device.",
-        Step::Script { .. } => "The script ended with exit code 1.",
-        Step::Get { .. } => "The file was not found on the device.",
+        SessionCommand::Put { .. } => "The file could not be placed on the device.",
+        SessionCommand::Script { .. } => "The script ended with exit code 1.",
+        SessionCommand::Get { .. } => "The file was not found on the device.",
     }
 }
 
-fn bodies(seed: u64, device: &str, steps: &[Step], ends: &[End]) -> BTreeMap<u32, ResultBody> {
-    let told = |step: &Step, end: &End| match (step, end) {
-        (Step::Script { name, args }, End::Completed | End::Failed) => Some(Told::Transcript {
+fn bodies(
+    seed: u64,
+    device: &str,
+    steps: &[SessionCommand],
+    ends: &[CommandOutcome],
+) -> BTreeMap<u32, ResultBody> {
+    let told = |step: &SessionCommand, end: &CommandOutcome| match (step, end) {
+        (
+            SessionCommand::Script { name, args },
+            CommandOutcome::Completed | CommandOutcome::Failed,
+        ) => Some(SyntheticResult::Transcript {
             seed,
             device: device.to_string(),
             script: name.clone(),
             args: args.clone(),
-            exit_code: i32::from(*end == End::Failed),
+            exit_code: i32::from(*end == CommandOutcome::Failed),
         }),
-        (Step::Get { path }, End::Completed) => Some(Told::File {
+        (SessionCommand::Get { path }, CommandOutcome::Completed) => Some(SyntheticResult::File {
             seed,
             device: device.to_string(),
             path: path.clone(),
@@ -271,7 +286,7 @@ fn bodies(seed: u64, device: &str, steps: &[Step], ends: &[End]) -> BTreeMap<u32
         .collect()
 }
 
-pub(crate) fn cancel(asked: &Asked<'_>, id: &str, body: &[u8]) -> Reply {
+pub(crate) fn cancel(asked: &RequestContext<'_>, id: &str, body: &[u8]) -> Reply {
     let comment = match read_body(asked, body, run_request::comment_alone) {
         Ok(comment) => comment,
         Err(reply) => return *reply,

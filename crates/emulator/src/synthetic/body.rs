@@ -10,7 +10,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use crate::synthetic::seeded_body::{Piece, gzip, zip};
-use crate::synthetic::synthetic_results::Told;
+use crate::synthetic::synthetic_results::SyntheticResult;
 
 /// Beyond this no Content-MD5 is given, as the service gives none for blobs
 /// uploaded in blocks; working it out would hold up the first byte.
@@ -20,16 +20,16 @@ const MD5_STEP: usize = 1 << 20;
 
 /// The bytes behind a link.
 #[derive(Clone, Debug)]
-pub struct ResultBody(Arc<Source>);
+pub struct ResultBody(Arc<SharedBody>);
 
 #[derive(Debug)]
-struct Source {
-    origin: Origin,
+struct SharedBody {
+    origin: BodySource,
     md5: OnceLock<[u8; 16]>,
 }
 
 #[derive(Debug)]
-enum Origin {
+enum BodySource {
     Bytes(Bytes),
     File {
         path: PathBuf,
@@ -41,7 +41,7 @@ enum Origin {
         len: u64,
         made: OnceLock<Piece>,
     },
-    Told(Told),
+    SyntheticResult(SyntheticResult),
 }
 
 /// The shape of a seeded body.
@@ -63,7 +63,7 @@ pub enum BodyKind {
 
 impl ResultBody {
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
-        Self::of(Origin::Bytes(bytes.into()))
+        Self::of(BodySource::Bytes(bytes.into()))
     }
 
     /// A file, served as it stands.
@@ -71,7 +71,7 @@ impl ResultBody {
     /// **Errors**: where its length cannot be read.
     pub fn file(path: &Path) -> io::Result<Self> {
         let len = std::fs::metadata(path)?.len();
-        Ok(Self::of(Origin::File {
+        Ok(Self::of(BodySource::File {
             path: path.to_path_buf(),
             len,
         }))
@@ -83,7 +83,7 @@ impl ResultBody {
     /// **Cost**: nothing until it is read; the wrapped kinds then make every
     /// byte once for their checksums.
     pub fn seeded(kind: BodyKind, seed: u64, len: u64) -> Self {
-        Self::of(Origin::Seeded {
+        Self::of(BodySource::Seeded {
             kind,
             seed,
             len,
@@ -94,12 +94,12 @@ impl ResultBody {
     /// What a made-up machine answers.
     ///
     /// **Cost**: a few KB are made at every look.
-    pub(crate) fn told(told: Told) -> Self {
-        Self::of(Origin::Told(told))
+    pub(crate) fn told(told: SyntheticResult) -> Self {
+        Self::of(BodySource::SyntheticResult(told))
     }
 
-    fn of(origin: Origin) -> Self {
-        Self(Arc::new(Source {
+    fn of(origin: BodySource) -> Self {
+        Self(Arc::new(SharedBody {
             origin,
             md5: OnceLock::new(),
         }))
@@ -108,12 +108,12 @@ impl ResultBody {
     /// **Units**: bytes as served.
     pub fn len(&self) -> u64 {
         match &self.0.origin {
-            Origin::Bytes(bytes) => bytes.len() as u64,
-            Origin::File { len, .. } => *len,
-            Origin::Seeded {
+            BodySource::Bytes(bytes) => bytes.len() as u64,
+            BodySource::File { len, .. } => *len,
+            BodySource::Seeded {
                 kind, seed, len, ..
             } => shape(*kind, *seed, *len, Checksums::Unknown).len(),
-            Origin::Told(told) => told.piece().len(),
+            BodySource::SyntheticResult(told) => told.piece().len(),
         }
     }
 
@@ -128,20 +128,20 @@ impl ResultBody {
 
     /// Opens it for reading. **Cost**: opens the file or works out checksums,
     /// so it blocks.
-    pub(crate) fn open(&self) -> io::Result<Opened> {
+    pub(crate) fn open(&self) -> io::Result<BodyReader> {
         Ok(match &self.0.origin {
-            Origin::Bytes(bytes) => Opened::Bytes(bytes.clone()),
-            Origin::File { path, .. } => Opened::File(File::open(path)?),
-            Origin::Seeded {
+            BodySource::Bytes(bytes) => BodyReader::Bytes(bytes.clone()),
+            BodySource::File { path, .. } => BodyReader::File(File::open(path)?),
+            BodySource::Seeded {
                 kind,
                 seed,
                 len,
                 made,
             } => {
                 let piece = made.get_or_init(|| shape(*kind, *seed, *len, Checksums::Right));
-                Opened::Synthetic(piece.clone())
+                BodyReader::Synthetic(piece.clone())
             }
-            Origin::Told(told) => Opened::Synthetic(told.piece()),
+            BodySource::SyntheticResult(told) => BodyReader::Synthetic(told.piece()),
         })
     }
 
@@ -167,7 +167,7 @@ impl ResultBody {
 
     /// The body is in memory or made: reading it never blocks on a disk.
     pub(crate) fn is_quick(&self) -> bool {
-        !matches!(self.0.origin, Origin::File { .. })
+        !matches!(self.0.origin, BodySource::File { .. })
     }
 }
 
@@ -197,13 +197,13 @@ impl From<String> for ResultBody {
 
 /// A body being read.
 #[derive(Debug)]
-pub(crate) enum Opened {
+pub(crate) enum BodyReader {
     Bytes(Bytes),
     File(File),
     Synthetic(Piece),
 }
 
-impl Opened {
+impl BodyReader {
     /// `len` bytes from `at` on. A file that became shorter is an error.
     pub(crate) fn take(&mut self, at: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut out = vec![0; len];

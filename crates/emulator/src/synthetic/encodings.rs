@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use crate::faults::Fault;
 
 /// Larger bodies are served as they are: a disguise needs the whole body.
-pub(crate) const DISGUISE_MAX: u64 = 16 << 20;
+pub(crate) const ENCODED_BODY_MAX: u64 = 16 << 20;
 
 /// The disguises, in the order they are put on: words first, then encoding,
 /// then wrapping.
-pub(crate) const DISGUISES: [Fault; 9] = [
+pub(crate) const ENCODING_FAULTS: [Fault; 9] = [
     Fault::NulTail,
     Fault::RawLineFeed,
     Fault::NotJson,
@@ -104,7 +104,7 @@ fn utf16(body: &[u8]) -> Vec<u8> {
 
 fn unwrapped(body: Vec<u8>) -> Vec<u8> {
     let mut plain = Vec::new();
-    let mut decoder = GzDecoder::new(body.as_slice()).take(DISGUISE_MAX);
+    let mut decoder = GzDecoder::new(body.as_slice()).take(ENCODED_BODY_MAX);
     match decoder.read_to_end(&mut plain) {
         Ok(_) => plain,
         Err(_) => body,

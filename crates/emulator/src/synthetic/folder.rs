@@ -1,6 +1,6 @@
 //! A fleet read from a folder of results that somebody saved.
 //!
-//! Known layout: `ACTION_ID.json` or `ACTION_ID/action.json` (or lists of
+//! FaultEntry layout: `ACTION_ID.json` or `ACTION_ID/action.json` (or lists of
 //! either, `{"value":[…]}`) beside `ACTION_ID/INDEX.*`. Whatever lies in
 //! another way is served too: the files below each first folder become one
 //! action on a device of that folder's name. Bytes go out as they stand.
@@ -32,7 +32,7 @@ impl EmulatedFleet {
     /// **Errors**: where the folder cannot be listed, or nothing in it is a
     /// result. A single file that cannot be read is left out.
     pub fn from_folder(root: &Path) -> Result<Self> {
-        let mut found = Found::default();
+        let mut found = FolderScan::default();
         found.walk(root, root, 0)?;
         let fleet = found.into_fleet();
         if fleet.is_empty() {
@@ -44,7 +44,7 @@ impl EmulatedFleet {
 }
 
 #[derive(Default)]
-struct Found {
+struct FolderScan {
     actions: BTreeMap<ActionId, ScriptedAction>,
     devices: Vec<EmulatedDevice>,
     /// Files keyed by an action and an index.
@@ -53,7 +53,7 @@ struct Found {
     loose: BTreeMap<String, BTreeMap<String, PathBuf>>,
 }
 
-impl Found {
+impl FolderScan {
     fn walk(&mut self, root: &Path, folder: &Path, depth: usize) -> Result<()> {
         let unreadable = |source| Error::Read {
             path: folder.to_path_buf(),

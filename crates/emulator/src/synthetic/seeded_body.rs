@@ -233,7 +233,7 @@ fn fill_stored(inner: &Piece, at: u64, out: &mut [u8]) {
 pub(crate) fn zip(name: &str, member: Piece, crc: u32) -> Piece {
     let size = u32::try_from(member.len()).unwrap_or(u32::MAX);
     let mut shared = Vec::new();
-    shared.extend_from_slice(&20u16.to_le_bytes()); // version needed
+    shared.extend_from_slice(&20u16.to_le_bytes()); // version required_roles
     shared.extend_from_slice(&0u16.to_le_bytes()); // flags
     shared.extend_from_slice(&0u16.to_le_bytes()); // stored
     shared.extend_from_slice(&0u16.to_le_bytes()); // time

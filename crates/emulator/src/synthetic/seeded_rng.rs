@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// An endless draw for one purpose.
-pub(crate) struct Lots(blake3::OutputReader);
+pub(crate) struct SeededRng(blake3::OutputReader);
 
-impl Lots {
+impl SeededRng {
     /// `parts` say what is drawn for; the same parts draw the same lots.
     pub(crate) fn of(seed: u64, parts: &[&str]) -> Self {
         let mut hasher = blake3::Hasher::new();
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn lots_depend_on_their_purpose_and_on_nothing_else() {
-        let draw = |seed, parts: &[&str]| Lots::of(seed, parts).number();
+        let draw = |seed, parts: &[&str]| SeededRng::of(seed, parts).number();
         assert_eq!(draw(1, &["a", "b"]), draw(1, &["a", "b"]));
         assert_ne!(draw(1, &["a", "b"]), draw(2, &["a", "b"]));
         assert_ne!(draw(1, &["a", "b"]), draw(1, &["ab", ""]));
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_draw_stays_within_its_range() {
         let range = Duration::from_secs(5)..=Duration::from_secs(7);
-        let mut lots = Lots::of(1, &[]);
+        let mut lots = SeededRng::of(1, &[]);
         assert!((0..1000).all(|_| range.contains(&lots.within(&range))));
         let point = Duration::from_secs(5)..=Duration::from_secs(5);
         assert_eq!(lots.within(&point), Duration::from_secs(5));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::synthetic::device::EmulatedDevice;
 use crate::synthetic::fleet::EmulatedFleet;
-use crate::synthetic::seeded_rng::Lots;
+use crate::synthetic::seeded_rng::SeededRng;
 
 /// What a fleet is made with.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,7 @@ impl EmulatedFleet {
 
 impl SyntheticFleet {
     fn device(&self, number: usize) -> EmulatedDevice {
-        let mut lots = Lots::of(self.seed, &["device", &number.to_string()]);
+        let mut lots = SeededRng::of(self.seed, &["device", &number.to_string()]);
         let mut left = lots.below(100);
         let of_kind = KINDS.iter().find(|(.., share)| {
             let found = left < *share;
@@ -99,7 +99,7 @@ impl SyntheticFleet {
     }
 
     /// Gone for minutes or hours already; two in three are known to be.
-    fn absence(&self, device: EmulatedDevice, lots: &mut Lots) -> EmulatedDevice {
+    fn absence(&self, device: EmulatedDevice, lots: &mut SeededRng) -> EmulatedDevice {
         let hour = Duration::from_secs(3600);
         let since = lots.within(&(Duration::from_secs(60)..=hour * 3));
         let half = self.away_for / 2;

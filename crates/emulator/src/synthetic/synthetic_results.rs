@@ -7,11 +7,11 @@ use std::io::{Cursor, Write};
 use serde_json::json;
 
 use crate::synthetic::seeded_body::{Piece, gzip};
-use crate::synthetic::seeded_rng::Lots;
+use crate::synthetic::seeded_rng::SeededRng;
 
 /// One answer, before its bytes are made.
 #[derive(Clone, Debug)]
-pub(crate) enum Told {
+pub(crate) enum SyntheticResult {
     Transcript {
         seed: u64,
         device: String,
@@ -54,7 +54,7 @@ const PROGRAMS: [&str; 12] = [
 const TRANSCRIPTS: &str =
     r"C:\ProgramData\Microsoft\Windows Defender Advanced Threat Protection\Temp";
 
-impl Told {
+impl SyntheticResult {
     pub(crate) fn piece(&self) -> Piece {
         match self {
             Self::Transcript {
@@ -71,7 +71,7 @@ impl Told {
 }
 
 fn transcript(seed: u64, device: &str, script: &str, args: &str, exit_code: i32) -> Piece {
-    let mut lots = Lots::of(seed, &["transcript", device, script, args]);
+    let mut lots = SeededRng::of(seed, &["transcript", device, script, args]);
     let guid =
         crate::synthetic::fleet::guid_of(&format!("transcript {seed} {device} {script} {args}"));
     let mut output = format!(
@@ -96,7 +96,7 @@ fn transcript(seed: u64, device: &str, script: &str, args: &str, exit_code: i32)
     Piece::literal(document.to_string())
 }
 
-fn processes(lots: &mut Lots) -> String {
+fn processes(lots: &mut SeededRng) -> String {
     let mut text = String::from("    Id  User         Path\r\n");
     for _ in 0..8 + lots.below(24) {
         let id = 4 * (1 + lots.below(16_000));
@@ -107,7 +107,7 @@ fn processes(lots: &mut Lots) -> String {
     text
 }
 
-fn connections(lots: &mut Lots) -> String {
+fn connections(lots: &mut SeededRng) -> String {
     let mut text = String::from("Local port  Remote address         State\r\n");
     for _ in 0..2 + lots.below(12) {
         let port = 1024 + lots.below(64_000);
@@ -122,7 +122,7 @@ fn connections(lots: &mut Lots) -> String {
 }
 
 fn file(seed: u64, device: &str, path: &str) -> Piece {
-    let mut lots = Lots::of(seed, &["file", device, path]);
+    let mut lots = SeededRng::of(seed, &["file", device, path]);
     let head = Piece::literal(format!("# {path} of {device}\r\n"));
     let lines = Piece::Lines {
         seed: lots.number(),
@@ -138,7 +138,7 @@ fn file(seed: u64, device: &str, path: &str) -> Piece {
 }
 
 fn package(seed: u64, device: &str) -> Piece {
-    let mut lots = Lots::of(seed, &["package", device]);
+    let mut lots = SeededRng::of(seed, &["package", device]);
     let system = format!("Host Name: {device}\r\nOS Name: Microsoft Windows 11 Enterprise\r\n");
     let members = [
         ("System Information.txt", system),
@@ -174,12 +174,12 @@ mod tests {
     use crate::synthetic::body::ResultBody;
     use std::io::Read;
 
-    fn bytes(told: Told) -> Vec<u8> {
+    fn bytes(told: SyntheticResult) -> Vec<u8> {
         ResultBody::told(told).whole().unwrap()
     }
 
     fn transcript_of(device: &str, exit_code: i32) -> Vec<u8> {
-        bytes(Told::Transcript {
+        bytes(SyntheticResult::Transcript {
             seed: 1,
             device: device.into(),
             script: "inventory.ps1".into(),
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_file_is_a_gzip_with_its_name_and_a_package_a_zip() {
-        let told = Told::File {
+        let told = SyntheticResult::File {
             seed: 1,
             device: "ws-1".into(),
             path: "C:\\Temp\\out.txt".into(),
@@ -217,8 +217,8 @@ mod tests {
         assert_eq!(reader.header().unwrap().filename(), Some(&b"out.txt"[..]));
 
         let device = "ws-1".into();
-        let package = bytes(Told::Package { seed: 1, device });
-        let again = Told::Package {
+        let package = bytes(SyntheticResult::Package { seed: 1, device });
+        let again = SyntheticResult::Package {
             seed: 1,
             device: "ws-1".into(),
         };

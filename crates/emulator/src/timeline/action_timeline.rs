@@ -7,13 +7,13 @@ use jiff::Timestamp;
 
 /// The events of one action.
 #[derive(Debug)]
-pub(crate) struct Course {
+pub(crate) struct ActionTimeline {
     /// Unknown to get and list before.
     pub visible: Timestamp,
     /// `Pending` before; nothing where the machine never takes it up.
     pub taken_up: Option<Timestamp>,
     /// By command, in order; nothing for one that is not run.
-    pub steps: Vec<Option<Step>>,
+    pub steps: Vec<Option<CommandTimes>>,
     /// From then on its status is the one it ends with.
     pub settled: Timestamp,
     cancelled: OnceLock<Cancelled>,
@@ -21,7 +21,7 @@ pub(crate) struct Course {
 
 /// One command's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct CommandTimes {
     pub begin: Timestamp,
     pub end: Timestamp,
     /// Its result can be linked to.
@@ -38,7 +38,7 @@ pub(crate) struct Cancelled {
 
 /// Where an action stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ActionStatus {
     Pending,
     InProgress,
     Cancelled,
@@ -47,7 +47,7 @@ pub(crate) enum State {
 
 /// How far one command has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum ResultAvailability {
     Waiting,
     /// Whatever it leaves can be had.
     Done,
@@ -55,11 +55,11 @@ pub(crate) enum Stage {
     Never,
 }
 
-impl Course {
+impl ActionTimeline {
     pub(crate) fn new(
         visible: Timestamp,
         taken_up: Option<Timestamp>,
-        steps: Vec<Option<Step>>,
+        steps: Vec<Option<CommandTimes>>,
         settled: Timestamp,
     ) -> Self {
         Self {
@@ -78,21 +78,24 @@ impl Course {
     /// Ends it at `cancelled.at`; false where it is over already.
     pub(crate) fn cancel(&self, cancelled: Cancelled) -> bool {
         let state = self.state(cancelled.at);
-        let running = matches!(state, State::Pending | State::InProgress);
+        let running = matches!(state, ActionStatus::Pending | ActionStatus::InProgress);
         running && self.cancelled.set(cancelled).is_ok()
     }
 
-    pub(crate) fn state(&self, now: Timestamp) -> State {
+    pub(crate) fn state(&self, now: Timestamp) -> ActionStatus {
         match self.cancelled.get() {
-            Some(cancelled) if cancelled.at <= now => State::Cancelled,
-            _ if self.settled <= now => State::Settled,
-            _ if self.taken_up.is_some_and(|at| at <= now) => State::InProgress,
-            _ => State::Pending,
+            Some(cancelled) if cancelled.at <= now => ActionStatus::Cancelled,
+            _ if self.settled <= now => ActionStatus::Settled,
+            _ if self.taken_up.is_some_and(|at| at <= now) => ActionStatus::InProgress,
+            _ => ActionStatus::Pending,
         }
     }
 
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
-        matches!(self.state(now), State::Cancelled | State::Settled)
+        matches!(
+            self.state(now),
+            ActionStatus::Cancelled | ActionStatus::Settled
+        )
     }
 
     /// When it is or was over, as far as is known now.
@@ -112,13 +115,13 @@ impl Course {
         steps.any(|step| step.begin <= until)
     }
 
-    pub(crate) fn stage(&self, place: usize, now: Timestamp) -> Stage {
+    pub(crate) fn stage(&self, place: usize, now: Timestamp) -> ResultAvailability {
         let cut = self.cancelled.get().map_or(Timestamp::MAX, |c| c.at);
         match self.steps.get(place).copied().flatten() {
-            Some(step) if step.end <= cut && step.ready <= now => Stage::Done,
-            Some(step) if step.end <= cut => Stage::Waiting,
-            _ if self.is_over(now) => Stage::Never,
-            _ => Stage::Waiting,
+            Some(step) if step.end <= cut && step.ready <= now => ResultAvailability::Done,
+            Some(step) if step.end <= cut => ResultAvailability::Waiting,
+            _ if self.is_over(now) => ResultAvailability::Never,
+            _ => ResultAvailability::Waiting,
         }
     }
 }
@@ -126,7 +129,7 @@ impl Course {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::clock::later;
+    use crate::timeline::clock::later;
     use std::time::Duration;
 
     fn second(n: u64) -> Timestamp {
@@ -134,16 +137,16 @@ mod tests {
         later(start, Duration::from_secs(n))
     }
 
-    fn course() -> Course {
+    fn course() -> ActionTimeline {
         let step = |begin, end| {
             let (begin, end, ready) = (second(begin), second(end), second(end + 5));
-            Some(Step { begin, end, ready })
+            Some(CommandTimes { begin, end, ready })
         };
         let steps = vec![step(10, 20), step(20, 30), None];
-        Course::new(second(0), Some(second(10)), steps, second(33))
+        ActionTimeline::new(second(0), Some(second(10)), steps, second(33))
     }
 
-    fn cancel(course: &Course, at: u64) -> bool {
+    fn cancel(course: &ActionTimeline, at: u64) -> bool {
         course.cancel(Cancelled {
             at: second(at),
             by: String::new(),
@@ -155,11 +158,11 @@ mod tests {
     fn a_result_may_be_ready_before_and_after_the_action_is_over() {
         let course = course();
         let stages = |n| [0, 1, 2].map(|place| course.stage(place, second(n)));
-        use Stage::{Done, Never, Waiting};
+        use ResultAvailability::{Done, Never, Waiting};
         assert_eq!(stages(24), [Waiting, Waiting, Waiting]);
         assert_eq!(stages(25), [Done, Waiting, Waiting]);
-        assert_eq!(course.state(second(32)), State::InProgress);
-        assert_eq!(course.state(second(33)), State::Settled);
+        assert_eq!(course.state(second(32)), ActionStatus::InProgress);
+        assert_eq!(course.state(second(33)), ActionStatus::Settled);
         assert_eq!(stages(34), [Done, Waiting, Never]);
         assert_eq!(stages(35), [Done, Done, Never]);
     }
@@ -169,10 +172,10 @@ mod tests {
         let course = course();
         assert!(cancel(&course, 22));
         assert!(!cancel(&course, 23), "it is over");
-        assert_eq!(course.state(second(22)), State::Cancelled);
-        assert_eq!(course.stage(0, second(24)), Stage::Waiting);
-        assert_eq!(course.stage(0, second(25)), Stage::Done);
-        assert_eq!(course.stage(1, second(60)), Stage::Never);
+        assert_eq!(course.state(second(22)), ActionStatus::Cancelled);
+        assert_eq!(course.stage(0, second(24)), ResultAvailability::Waiting);
+        assert_eq!(course.stage(0, second(25)), ResultAvailability::Done);
+        assert_eq!(course.stage(1, second(60)), ResultAvailability::Never);
         assert!(course.began(second(60)));
     }
 

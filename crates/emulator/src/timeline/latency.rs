@@ -7,10 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::http::run_request;
-use crate::state::clock::later;
-use crate::synthetic::seeded_rng::Lots;
-use crate::timeline::action_timeline::{Course, Step};
-use crate::timeline::presence::Timetable;
+use crate::synthetic::seeded_rng::SeededRng;
+use crate::timeline::action_timeline::{ActionTimeline, CommandTimes};
+use crate::timeline::clock::later;
+use crate::timeline::presence::PresenceTimetable;
 
 /// A machine that is back takes up what waits for it within this.
 const RETURNING: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(60);
@@ -67,7 +67,7 @@ impl Default for Latency {
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum CommandOutcome {
     Completed,
     Failed,
     TimedOut,
@@ -77,10 +77,10 @@ pub(crate) enum End {
 
 /// What will come of an order.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    pub course: Course,
+pub(crate) struct SessionPlan {
+    pub course: ActionTimeline,
     /// By command.
-    pub ends: Vec<End>,
+    pub ends: Vec<CommandOutcome>,
     pub status: &'static str,
 }
 
@@ -88,11 +88,11 @@ impl Latency {
     /// The course of a session ordered at `created`.
     pub(crate) fn session(
         &self,
-        lots: &mut Lots,
+        lots: &mut SeededRng,
         created: Timestamp,
-        table: Option<&Timetable>,
-        steps: &[run_request::Step],
-    ) -> Plan {
+        table: Option<&PresenceTimetable>,
+        steps: &[run_request::SessionCommand],
+    ) -> SessionPlan {
         let Some(taken_up) = self.taken_up(lots, created, table) else {
             return self.given_up(created, steps.len());
         };
@@ -100,15 +100,18 @@ impl Latency {
         let mut turns = Vec::new();
         let mut ends = Vec::new();
         for step in steps {
-            if ends.last().is_some_and(|end| *end != End::Completed) {
+            if ends
+                .last()
+                .is_some_and(|end| *end != CommandOutcome::Completed)
+            {
                 turns.push(None);
-                ends.push(End::NotRun);
+                ends.push(CommandOutcome::NotRun);
                 continue;
             }
             let (takes, how) = self.turn(lots, step);
             let end = later(now, takes);
             let ready = later(end, lots.within(&self.upload));
-            turns.push(Some(Step {
+            turns.push(Some(CommandTimes {
                 begin: now,
                 end,
                 ready,
@@ -117,13 +120,13 @@ impl Latency {
             now = end;
         }
         let settled = later(now, lots.within(&self.settling));
-        let status = match ends.iter().find(|end| **end != End::Completed) {
+        let status = match ends.iter().find(|end| **end != CommandOutcome::Completed) {
             None => "Succeeded",
-            Some(End::TimedOut) => "TimeOut",
+            Some(CommandOutcome::TimedOut) => "TimeOut",
             Some(_) => "Failed",
         };
-        let course = Course::new(created, Some(taken_up), turns, settled);
-        Plan {
+        let course = ActionTimeline::new(created, Some(taken_up), turns, settled);
+        SessionPlan {
             course,
             ends,
             status,
@@ -133,16 +136,16 @@ impl Latency {
     /// The course of an action without commands.
     pub(crate) fn package(
         &self,
-        lots: &mut Lots,
+        lots: &mut SeededRng,
         created: Timestamp,
-        table: Option<&Timetable>,
-    ) -> Plan {
+        table: Option<&PresenceTimetable>,
+    ) -> SessionPlan {
         let Some(taken_up) = self.taken_up(lots, created, table) else {
             return self.given_up(created, 0);
         };
         let settled = later(taken_up, lots.within(&self.package));
-        Plan {
-            course: Course::new(created, Some(taken_up), Vec::new(), settled),
+        SessionPlan {
+            course: ActionTimeline::new(created, Some(taken_up), Vec::new(), settled),
             ends: Vec::new(),
             status: "Succeeded",
         }
@@ -151,9 +154,9 @@ impl Latency {
     /// When the machine begins; nothing where it is away for too long.
     fn taken_up(
         &self,
-        lots: &mut Lots,
+        lots: &mut SeededRng,
         created: Timestamp,
-        table: Option<&Timetable>,
+        table: Option<&PresenceTimetable>,
     ) -> Option<Timestamp> {
         let due = later(created, lots.within(&self.queued));
         let there = table.map_or(due, |table| table.there_from(due));
@@ -164,29 +167,33 @@ impl Latency {
         (begin < later(created, self.queue_limit)).then_some(begin)
     }
 
-    fn given_up(&self, created: Timestamp, commands: usize) -> Plan {
+    fn given_up(&self, created: Timestamp, commands: usize) -> SessionPlan {
         let settled = later(created, self.queue_limit);
-        Plan {
-            course: Course::new(created, None, vec![None; commands], settled),
-            ends: vec![End::NotRun; commands],
+        SessionPlan {
+            course: ActionTimeline::new(created, None, vec![None; commands], settled),
+            ends: vec![CommandOutcome::NotRun; commands],
             status: "TimeOut",
         }
     }
 
-    fn turn(&self, lots: &mut Lots, step: &run_request::Step) -> (Duration, End) {
+    fn turn(
+        &self,
+        lots: &mut SeededRng,
+        step: &run_request::SessionCommand,
+    ) -> (Duration, CommandOutcome) {
         let span = match step {
-            run_request::Step::Put { .. } => &self.put,
-            run_request::Step::Script { .. } => &self.script,
-            run_request::Step::Get { .. } => &self.get,
+            run_request::SessionCommand::Put { .. } => &self.put,
+            run_request::SessionCommand::Script { .. } => &self.script,
+            run_request::SessionCommand::Get { .. } => &self.get,
         };
-        let is_script = matches!(step, run_request::Step::Script { .. });
+        let is_script = matches!(step, run_request::SessionCommand::Script { .. });
         let takes = lots.within(span);
         let fails = lots.happens(self.failing);
         let hangs = lots.happens(self.hanging) || takes > self.script_limit;
         match (is_script && hangs, fails) {
-            (true, _) => (self.script_limit, End::TimedOut),
-            (false, true) => (takes, End::Failed),
-            (false, false) => (takes, End::Completed),
+            (true, _) => (self.script_limit, CommandOutcome::TimedOut),
+            (false, true) => (takes, CommandOutcome::Failed),
+            (false, false) => (takes, CommandOutcome::Completed),
         }
     }
 }
@@ -194,7 +201,7 @@ impl Latency {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timeline::action_timeline::{Stage, State};
+    use crate::timeline::action_timeline::{ActionStatus, ResultAvailability};
     use crate::timeline::presence::Presence;
 
     fn second(n: u64) -> Timestamp {
@@ -202,14 +209,14 @@ mod tests {
         later(start, Duration::from_secs(n))
     }
 
-    fn steps() -> Vec<run_request::Step> {
+    fn steps() -> Vec<run_request::SessionCommand> {
         vec![
-            run_request::Step::Put { file: "a".into() },
-            run_request::Step::Script {
+            run_request::SessionCommand::Put { file: "a".into() },
+            run_request::SessionCommand::Script {
                 name: "b".into(),
                 args: String::new(),
             },
-            run_request::Step::Get { path: "c".into() },
+            run_request::SessionCommand::Get { path: "c".into() },
         ]
     }
 
@@ -225,18 +232,21 @@ mod tests {
         }
     }
 
-    fn plan(pace: &Latency, table: Option<&Timetable>) -> Plan {
-        pace.session(&mut Lots::of(1, &[]), second(0), table, &steps())
+    fn plan(pace: &Latency, table: Option<&PresenceTimetable>) -> SessionPlan {
+        pace.session(&mut SeededRng::of(1, &[]), second(0), table, &steps())
     }
 
     #[test]
     fn commands_run_one_after_the_other() {
         let plan = plan(&exact(), None);
-        assert_eq!(plan.ends, [End::Completed; 3]);
+        assert_eq!(plan.ends, [CommandOutcome::Completed; 3]);
         assert_eq!(plan.status, "Succeeded");
         assert_eq!(plan.course.settled, second(21));
-        assert_eq!(plan.course.stage(2, second(16)), Stage::Waiting);
-        assert_eq!(plan.course.stage(2, second(17)), Stage::Done);
+        assert_eq!(
+            plan.course.stage(2, second(16)),
+            ResultAvailability::Waiting
+        );
+        assert_eq!(plan.course.stage(2, second(17)), ResultAvailability::Done);
     }
 
     #[test]
@@ -246,9 +256,16 @@ mod tests {
             ..exact()
         };
         let plan = plan(&failing, None);
-        assert_eq!(plan.ends, [End::Failed, End::NotRun, End::NotRun]);
+        assert_eq!(
+            plan.ends,
+            [
+                CommandOutcome::Failed,
+                CommandOutcome::NotRun,
+                CommandOutcome::NotRun
+            ]
+        );
         assert_eq!(plan.status, "Failed");
-        assert_eq!(plan.course.stage(1, second(60)), Stage::Never);
+        assert_eq!(plan.course.stage(1, second(60)), ResultAvailability::Never);
     }
 
     #[test]
@@ -258,7 +275,14 @@ mod tests {
             ..exact()
         };
         let plan = plan(&hanging, None);
-        assert_eq!(plan.ends, [End::Completed, End::TimedOut, End::NotRun]);
+        assert_eq!(
+            plan.ends,
+            [
+                CommandOutcome::Completed,
+                CommandOutcome::TimedOut,
+                CommandOutcome::NotRun
+            ]
+        );
         assert_eq!(plan.status, "TimeOut");
         assert_eq!(plan.course.settled, second(11 + 600 + 5));
     }
@@ -273,13 +297,16 @@ mod tests {
             presence.placed(second(0), 0)
         };
         let back = plan(&exact(), Some(&away(7200)));
-        assert_eq!(back.course.state(second(7204)), State::Pending);
+        assert_eq!(back.course.state(second(7204)), ActionStatus::Pending);
         let begun = back.course.taken_up.unwrap();
         assert!((second(7205)..=second(7260)).contains(&begun), "{begun}");
         assert_eq!(back.status, "Succeeded");
         let gone = plan(&exact(), Some(&away(300_000)));
         assert_eq!(gone.status, "TimeOut");
-        assert_eq!(gone.course.state(second(3 * 86_400 - 1)), State::Pending);
-        assert_eq!(gone.course.state(second(3 * 86_400)), State::Settled);
+        assert_eq!(
+            gone.course.state(second(3 * 86_400 - 1)),
+            ActionStatus::Pending
+        );
+        assert_eq!(gone.course.state(second(3 * 86_400)), ActionStatus::Settled);
     }
 }

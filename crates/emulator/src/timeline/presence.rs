@@ -17,7 +17,7 @@ pub(crate) struct Presence {
 
 /// The same on the emulator's clock.
 #[derive(Clone, Debug)]
-pub(crate) struct Timetable {
+pub(crate) struct PresenceTimetable {
     absences: Vec<(Timestamp, Timestamp)>,
     away_health: &'static str,
     /// When in the hour its reports come.
@@ -25,7 +25,7 @@ pub(crate) struct Timetable {
 }
 
 impl Presence {
-    pub(crate) fn placed(mut self, start: Timestamp, phase: u64) -> Timetable {
+    pub(crate) fn placed(mut self, start: Timestamp, phase: u64) -> PresenceTimetable {
         self.absences.sort_unstable();
         let at = |seconds: i64| {
             let after = SignedDuration::from_secs(seconds);
@@ -33,7 +33,7 @@ impl Presence {
             start.checked_add(after).unwrap_or(Timestamp::MAX)
         };
         let absences = self.absences.iter().filter(|(from, until)| from < until);
-        Timetable {
+        PresenceTimetable {
             absences: absences
                 .map(|(from, until)| (at(*from), at(*until)))
                 .collect(),
@@ -43,7 +43,7 @@ impl Presence {
     }
 }
 
-impl Timetable {
+impl PresenceTimetable {
     fn absence(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
         let mut absences = self.absences.iter().copied();
         absences.find(|(from, until)| *from <= now && now < *until)
@@ -91,7 +91,7 @@ mod tests {
         start + SignedDuration::from_secs(n)
     }
 
-    fn table(absences: &[(i64, i64)]) -> Timetable {
+    fn table(absences: &[(i64, i64)]) -> PresenceTimetable {
         let presence = Presence {
             absences: absences.to_vec(),
             away_health: "Inactive",

@@ -8,15 +8,17 @@ use std::sync::OnceLock;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::state::clock::{api_time, earlier, later};
 use crate::synthetic::action::{ActionProgress, Created, ScriptedAction};
 use crate::synthetic::body::ResultBody;
-use crate::timeline::action_timeline::{Course, Stage, State, Step};
+use crate::timeline::action_timeline::{
+    ActionStatus, ActionTimeline, CommandTimes, ResultAvailability,
+};
+use crate::timeline::clock::{api_time, earlier, later};
 use evidence::ActionId;
 
 /// An action placed on the emulator's clock.
 #[derive(Debug)]
-pub(crate) struct Placed {
+pub(crate) struct TimedAction {
     pub id: ActionId,
     pub bodies: BTreeMap<u32, ResultBody>,
     /// Place of its first result among all of the fleet.
@@ -25,13 +27,13 @@ pub(crate) struct Placed {
     /// As it ends, if nobody cancels it.
     json: Map<String, Value>,
     /// Nothing where it was over before the emulator began.
-    course: Option<Course>,
+    course: Option<ActionTimeline>,
     /// Its JSON once it was cancelled: a list of thousands would make it anew
     /// each time.
     cancelled: OnceLock<Map<String, Value>>,
 }
 
-impl Placed {
+impl TimedAction {
     pub(crate) fn place(
         action: ScriptedAction,
         start: Timestamp,
@@ -74,7 +76,7 @@ impl Placed {
         created: Timestamp,
         mut json: Map<String, Value>,
         bodies: BTreeMap<u32, ResultBody>,
-        course: Course,
+        course: ActionTimeline,
     ) -> Self {
         date(&mut json, created, &course, Timestamp::MAX);
         Self {
@@ -92,7 +94,7 @@ impl Placed {
         self.created
     }
 
-    pub(crate) fn course(&self) -> Option<&Course> {
+    pub(crate) fn course(&self) -> Option<&ActionTimeline> {
         self.course.as_ref()
     }
 
@@ -117,9 +119,9 @@ impl Placed {
             json
         };
         match course.state(now) {
-            State::Settled => Cow::Borrowed(&self.json),
-            State::Cancelled => Cow::Borrowed(self.cancelled.get_or_init(dated)),
-            State::Pending | State::InProgress => Cow::Owned(dated()),
+            ActionStatus::Settled => Cow::Borrowed(&self.json),
+            ActionStatus::Cancelled => Cow::Borrowed(self.cancelled.get_or_init(dated)),
+            ActionStatus::Pending | ActionStatus::InProgress => Cow::Owned(dated()),
         }
     }
 
@@ -176,7 +178,7 @@ impl Placed {
     pub(crate) fn has_result(&self, index: u32, now: Timestamp) -> bool {
         let ready = match self.commands().is_empty() {
             true => self.is_complete(now),
-            false => self.stage(index, now) == Stage::Done,
+            false => self.stage(index, now) == ResultAvailability::Done,
         };
         ready && self.bodies.contains_key(&index)
     }
@@ -184,40 +186,45 @@ impl Placed {
     /// Whether an action without commands ended well.
     pub(crate) fn is_complete(&self, now: Timestamp) -> bool {
         let settled = match &self.course {
-            Some(course) => course.state(now) == State::Settled,
+            Some(course) => course.state(now) == ActionStatus::Settled,
             None => true,
         };
         settled && self.text("status") == Some("Succeeded")
     }
 
     /// How far a command has come by `now`.
-    pub(crate) fn stage(&self, index: u32, now: Timestamp) -> Stage {
+    pub(crate) fn stage(&self, index: u32, now: Timestamp) -> ResultAvailability {
         match (&self.course, self.place_of(index)) {
-            (None, _) => Stage::Done,
+            (None, _) => ResultAvailability::Done,
             (Some(course), Some(place)) => course.stage(place, now),
-            (Some(_), None) => Stage::Never,
+            (Some(_), None) => ResultAvailability::Never,
         }
     }
 }
 
 impl ActionProgress {
     /// The same course for each command, one after the other.
-    fn course(self, created: Timestamp, commands: u32) -> Course {
+    fn course(self, created: Timestamp, commands: u32) -> ActionTimeline {
         let taken_up = later(created, self.queued);
         let end_of = |place: u32| later(taken_up, self.each_command.saturating_mul(place));
         let step = |place| {
             let (begin, end) = (end_of(place), end_of(place + 1));
             let ready = end;
-            Some(Step { begin, end, ready })
+            Some(CommandTimes { begin, end, ready })
         };
         let settled = later(end_of(commands), self.settling);
         let steps = (0..commands).map(step).collect();
-        Course::new(later(created, self.hidden), Some(taken_up), steps, settled)
+        ActionTimeline::new(later(created, self.hidden), Some(taken_up), steps, settled)
     }
 }
 
 /// Dates the JSON of an action's end, or takes it back to `now`.
-fn date(json: &mut Map<String, Value>, created: Timestamp, course: &Course, now: Timestamp) {
+fn date(
+    json: &mut Map<String, Value>,
+    created: Timestamp,
+    course: &ActionTimeline,
+    now: Timestamp,
+) {
     let ran_until = course.ran_until(now);
     let mut updated = course.taken_up.filter(|at| *at <= ran_until);
     if let Some(Value::Array(commands)) = json.get_mut("commands") {
@@ -238,10 +245,10 @@ fn date(json: &mut Map<String, Value>, created: Timestamp, course: &Course, now:
     }
     let mut status = |word: &str| json.insert("status".into(), word.into());
     match course.state(now) {
-        State::Pending => _ = status("Pending"),
-        State::InProgress => _ = status("InProgress"),
-        State::Settled => updated = Some(course.settled),
-        State::Cancelled => {
+        ActionStatus::Pending => _ = status("Pending"),
+        ActionStatus::InProgress => _ = status("InProgress"),
+        ActionStatus::Settled => updated = Some(course.settled),
+        ActionStatus::Cancelled => {
             status("Cancelled");
             updated = Some(course.over());
             if let Some(cancelled) = course.cancelled() {
@@ -269,9 +276,9 @@ mod tests {
         later(start, Duration::from_secs(n))
     }
 
-    fn placed(action: ScriptedAction) -> Placed {
+    fn placed(action: ScriptedAction) -> TimedAction {
         let mut fleet = EmulatedFleet::new().action(action);
-        Placed::place(fleet.actions.remove(0), second(0), 0).unwrap()
+        TimedAction::place(fleet.actions.remove(0), second(0), 0).unwrap()
     }
 
     #[test]
@@ -305,8 +312,8 @@ mod tests {
         assert_eq!(shown(170), expect("InProgress", "Completed", "Created"));
         assert_eq!(shown(209), expect("InProgress", "Completed", "Failed"));
         assert_eq!(shown(210), expect("Succeeded", "Completed", "Failed"));
-        assert_eq!(action.stage(0, second(169)), Stage::Waiting);
-        assert_eq!(action.stage(0, second(170)), Stage::Done);
+        assert_eq!(action.stage(0, second(169)), ResultAvailability::Waiting);
+        assert_eq!(action.stage(0, second(170)), ResultAvailability::Done);
     }
 
     #[test]

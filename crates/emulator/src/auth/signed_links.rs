@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
-use crate::state::clock::link_time;
+use crate::timeline::clock::link_time;
 use evidence::ResultKey;
 
 pub(crate) const SERVICE_VERSION: &str = "2019-07-07";
@@ -16,19 +16,19 @@ const PACKAGE: &str = "/safedownload/WDATP_Investigation_Package.zip";
 
 /// Signs what the emulator hands out.
 #[derive(Clone)]
-pub(crate) struct Signer {
+pub(crate) struct ServiceSigner {
     key: [u8; 32],
 }
 
 /// Why a link is not honoured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dishonoured {
+pub(crate) enum LinkRejection {
     Unsigned,
     Forged,
     Expired(Timestamp),
 }
 
-impl Signer {
+impl ServiceSigner {
     pub(crate) fn new(secret: &str) -> Self {
         let key = blake3::derive_key("afteraction emulator links and tokens", secret.as_bytes());
         Self { key }
@@ -67,7 +67,7 @@ impl Signer {
         path: &str,
         query: &str,
         now: Timestamp,
-    ) -> Result<Honoured, Dishonoured> {
+    ) -> Result<VerifiedLink, LinkRejection> {
         let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
@@ -75,18 +75,18 @@ impl Signer {
             let pair = pairs.iter().find(|(key, _)| key == name);
             pair.map(|(_, value)| value.as_str())
         };
-        let signature = get("sig").ok_or(Dishonoured::Unsigned)?;
-        let ends = get("se").ok_or(Dishonoured::Forged)?;
+        let signature = get("sig").ok_or(LinkRejection::Unsigned)?;
+        let ends = get("se").ok_or(LinkRejection::Forged)?;
         let part = |name| get(name).unwrap_or_default();
         let text = text_to_sign(path, ends, part("sp"), part("sv"), part("sr"));
         if self.sign(&text) != signature {
-            return Err(Dishonoured::Forged);
+            return Err(LinkRejection::Forged);
         }
-        let ends: Timestamp = ends.parse().map_err(|_| Dishonoured::Forged)?;
+        let ends: Timestamp = ends.parse().map_err(|_| LinkRejection::Forged)?;
         if now >= ends {
-            return Err(Dishonoured::Expired(ends));
+            return Err(LinkRejection::Expired(ends));
         }
-        Ok(Honoured {
+        Ok(VerifiedLink {
             is_as_issued: query == written(&link_time(ends), signature),
             signature: signature.to_string(),
             ends,
@@ -94,7 +94,7 @@ impl Signer {
     }
 }
 
-impl Signer {
+impl ServiceSigner {
     /// The link to a package: no signed query, but a token that says it all.
     pub(crate) fn package_link(&self, blob: &str, ends: Timestamp) -> SignedLink {
         let ends = link_time(ends);
@@ -110,23 +110,23 @@ impl Signer {
         &self,
         query: &str,
         now: Timestamp,
-    ) -> Result<(Honoured, String), Dishonoured> {
+    ) -> Result<(VerifiedLink, String), LinkRejection> {
         if query.is_empty() {
-            return Err(Dishonoured::Unsigned);
+            return Err(LinkRejection::Unsigned);
         }
-        let token = package_token(query).ok_or(Dishonoured::Forged)?;
+        let token = package_token(query).ok_or(LinkRejection::Forged)?;
         let mut parts = token.split('|');
-        let mut part = || parts.next().ok_or(Dishonoured::Forged);
+        let mut part = || parts.next().ok_or(LinkRejection::Forged);
         let (blob, ends, signature) = (part()?, part()?, part()?);
         if self.sign(&format!("package {blob} {ends}")) != signature {
-            return Err(Dishonoured::Forged);
+            return Err(LinkRejection::Forged);
         }
         let is_as_issued = query == package_query(blob, ends, signature);
-        let ends: Timestamp = ends.parse().map_err(|_| Dishonoured::Forged)?;
+        let ends: Timestamp = ends.parse().map_err(|_| LinkRejection::Forged)?;
         if now >= ends {
-            return Err(Dishonoured::Expired(ends));
+            return Err(LinkRejection::Expired(ends));
         }
-        let honoured = Honoured {
+        let honoured = VerifiedLink {
             signature: signature.to_string(),
             ends,
             is_as_issued,
@@ -160,7 +160,7 @@ pub(crate) fn package_of(query: &str) -> Option<String> {
 
 /// A link that opens its blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Honoured {
+pub(crate) struct VerifiedLink {
     pub signature: String,
     pub ends: Timestamp,
     /// Byte for byte as it was handed out.
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_link_is_honoured_until_the_second_it_ends_and_only_unaltered() {
-        let signer = Signer::new("s");
+        let signer = ServiceSigner::new("s");
         let link = signer.link("acc", "4ed5", at("2026-02-04T16:00:00.9Z"));
         let (path, query) = link.path_and_query.split_once('?').unwrap();
         assert_eq!(blob_of(path), Some("4ed5"));
@@ -212,33 +212,36 @@ mod tests {
         let end = at("2026-02-04T16:00:00Z");
         assert_eq!(
             check(query, "2026-02-04T16:00:00Z"),
-            Err(Dishonoured::Expired(end))
+            Err(LinkRejection::Expired(end))
         );
         let longer = query.replace("16%3A00", "17%3A00");
         let now = "2026-02-04T15:00:00Z";
-        assert_eq!(check(&longer, now), Err(Dishonoured::Forged));
-        assert_eq!(check("", now), Err(Dishonoured::Unsigned));
-        let other = Signer::new("t");
-        assert_eq!(other.check(path, query, at(now)), Err(Dishonoured::Forged));
+        assert_eq!(check(&longer, now), Err(LinkRejection::Forged));
+        assert_eq!(check("", now), Err(LinkRejection::Unsigned));
+        let other = ServiceSigner::new("t");
+        assert_eq!(
+            other.check(path, query, at(now)),
+            Err(LinkRejection::Forged)
+        );
     }
 
     #[test]
     fn a_packages_link_carries_all_in_its_token() {
-        let signer = Signer::new("s");
+        let signer = ServiceSigner::new("s");
         let link = signer.package_link("4ed5", at("2026-02-04T16:00:00Z"));
         let (path, query) = link.path_and_query.split_once('?').unwrap();
         assert!(is_package(path) && package_of(query).as_deref() == Some("4ed5"));
         let check = |query: &str, now| signer.check_package(query, at(now)).map(|(h, _)| h);
         assert!(check(query, "2026-02-04T15:59:59Z").unwrap().is_as_issued);
         let now = "2026-02-04T16:00:00Z";
-        assert_eq!(check(query, now), Err(Dishonoured::Expired(at(now))));
-        assert_eq!(check("token=aaaa", now), Err(Dishonoured::Forged));
-        assert_eq!(check("", now), Err(Dishonoured::Unsigned));
+        assert_eq!(check(query, now), Err(LinkRejection::Expired(at(now))));
+        assert_eq!(check("token=aaaa", now), Err(LinkRejection::Forged));
+        assert_eq!(check("", now), Err(LinkRejection::Unsigned));
     }
 
     #[test]
     fn slashes_of_a_signature_stay_raw() {
-        let signer = Signer::new("s");
+        let signer = ServiceSigner::new("s");
         let mut links = (0..100).map(|n| {
             let ends = at("2026-02-04T16:00:00Z");
             signer

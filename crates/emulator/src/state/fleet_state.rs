@@ -7,23 +7,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::http::library::Library;
-use crate::http::signed_links::Signer;
-use crate::state::clock::api_time;
-use crate::state::sessions::Sessions;
+use crate::auth::signed_links::ServiceSigner;
+use crate::http::library::EmulatedLibrary;
+use crate::state::sessions::SessionTable;
 use crate::synthetic::body::ResultBody;
 use crate::synthetic::fleet::{EmulatedFleet, key};
-use crate::synthetic::seeded_rng::Lots;
-use crate::timeline::presence::Timetable;
-use crate::timeline::timeline_view::Placed;
+use crate::synthetic::seeded_rng::SeededRng;
+use crate::timeline::clock::api_time;
+use crate::timeline::presence::PresenceTimetable;
+use crate::timeline::timeline_view::TimedAction;
 use evidence::{ActionId, ResultKey};
 
 #[derive(Default)]
-pub(crate) struct Stock {
-    pub machines: Vec<Machine>,
-    pub actions: Vec<Arc<Placed>>,
-    pub library: Library,
-    pub sessions: Sessions,
+pub(crate) struct FleetState {
+    pub machines: Vec<TimedMachine>,
+    pub actions: Vec<Arc<TimedAction>>,
+    pub library: EmulatedLibrary,
+    pub sessions: SessionTable,
     /// Groups of machines on which nothing may be done.
     disallowed: HashSet<String>,
     by_machine: HashMap<String, usize>,
@@ -33,13 +33,13 @@ pub(crate) struct Stock {
 }
 
 /// A machine on the clock.
-pub(crate) struct Machine {
+pub(crate) struct TimedMachine {
     json: Map<String, Value>,
     /// Nothing where its JSON never changes.
-    pub table: Option<Timetable>,
+    pub table: Option<PresenceTimetable>,
 }
 
-impl Machine {
+impl TimedMachine {
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.json.get(name).and_then(Value::as_str)
     }
@@ -56,8 +56,13 @@ impl Machine {
     }
 }
 
-impl Stock {
-    pub(crate) fn add(&mut self, mut fleet: EmulatedFleet, start: Timestamp, signer: &Signer) {
+impl FleetState {
+    pub(crate) fn add(
+        &mut self,
+        mut fleet: EmulatedFleet,
+        start: Timestamp,
+        signer: &ServiceSigner,
+    ) {
         fleet.complete_devices();
         self.disallowed.extend(fleet.disallowed);
         for (name, content) in fleet.library {
@@ -68,28 +73,32 @@ impl Stock {
             let name = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
             let id = name("id").to_ascii_lowercase();
             let dns_name = name("computerDnsName").to_ascii_lowercase();
-            let phase = Lots::of(0, &["report", &id]).number();
+            let phase = SeededRng::of(0, &["report", &id]).number();
             let table = device.presence.map(|p| p.placed(start, phase));
             let place = self.machines.len();
             for name in [id, dns_name].into_iter().filter(|name| !name.is_empty()) {
                 self.by_machine.entry(name).or_insert(place);
             }
-            self.machines.push(Machine { json, table });
+            self.machines.push(TimedMachine { json, table });
         }
         for action in fleet.actions {
-            if let Some(placed) = Placed::place(action, start, self.results) {
+            if let Some(placed) = TimedAction::place(action, start, self.results) {
                 self.keep(placed, signer);
             }
         }
     }
 
     /// Takes in an action that a client started.
-    pub(crate) fn start(&mut self, mut placed: Placed, signer: &Signer) -> Arc<Placed> {
+    pub(crate) fn start(
+        &mut self,
+        mut placed: TimedAction,
+        signer: &ServiceSigner,
+    ) -> Arc<TimedAction> {
         placed.first_ordinal = self.results;
         self.keep(placed, signer)
     }
 
-    fn keep(&mut self, placed: Placed, signer: &Signer) -> Arc<Placed> {
+    fn keep(&mut self, placed: TimedAction, signer: &ServiceSigner) -> Arc<TimedAction> {
         let bodies = placed.bodies.keys().copied();
         let mut indexes = placed.results();
         self.results += indexes.len() as u64;
@@ -106,31 +115,31 @@ impl Stock {
     }
 
     /// By id or name.
-    pub(crate) fn machine(&self, name: &str) -> Option<&Machine> {
+    pub(crate) fn machine(&self, name: &str) -> Option<&TimedMachine> {
         let place = self.by_machine.get(&name.to_ascii_lowercase())?;
         self.machines.get(*place)
     }
 
     /// By id alone, as whatever is started on a machine names it.
-    pub(crate) fn machine_of_id(&self, id: &str) -> Option<&Machine> {
-        let own = |machine: &&Machine| {
+    pub(crate) fn machine_of_id(&self, id: &str) -> Option<&TimedMachine> {
+        let own = |machine: &&TimedMachine| {
             let own = machine.text("id").unwrap_or_default();
             own.eq_ignore_ascii_case(id)
         };
         self.machine(id).filter(own)
     }
 
-    pub(crate) fn is_disallowed(&self, machine: &Machine) -> bool {
+    pub(crate) fn is_disallowed(&self, machine: &TimedMachine) -> bool {
         let group = machine.text("rbacGroupName");
         group.is_some_and(|group| self.disallowed.contains(group))
     }
 
-    pub(crate) fn action(&self, id: &str) -> Option<Arc<Placed>> {
+    pub(crate) fn action(&self, id: &str) -> Option<Arc<TimedAction>> {
         let id: ActionId = id.parse().ok()?;
         self.actions.get(*self.by_id.get(&id)?).cloned()
     }
 
-    pub(crate) fn blob(&self, name: &str) -> Option<(ResultKey, Arc<Placed>)> {
+    pub(crate) fn blob(&self, name: &str) -> Option<(ResultKey, Arc<TimedAction>)> {
         let key = self.blobs.get(name)?;
         let place = self.by_id.get(&key.action)?;
         Some((*key, self.actions.get(*place)?.clone()))
@@ -138,7 +147,7 @@ impl Stock {
 
     /// The results that can be had at `now`.
     pub(crate) fn results(&self, now: Timestamp) -> BTreeMap<ResultKey, ResultBody> {
-        let of_action = |action: &Arc<Placed>| {
+        let of_action = |action: &Arc<TimedAction>| {
             let bodies = action.bodies.clone().into_iter();
             let action = action.clone();
             bodies

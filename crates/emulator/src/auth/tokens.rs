@@ -8,12 +8,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::http::assertion::Registered;
-use crate::http::signed_links::Signer;
+use crate::auth::assertion::RegisteredCertificate;
+use crate::auth::signed_links::ServiceSigner;
 use crate::state::journal::CallKind;
 
 /// The permissions that open a call, any of them.
-pub(crate) fn needed(kind: CallKind) -> &'static [&'static str] {
+pub(crate) fn required_roles(kind: CallKind) -> &'static [&'static str] {
     match kind {
         CallKind::Run => &["Machine.LiveResponse"],
         CallKind::Cancel => &["Machine.LiveResponse", "Machine.CollectForensics"],
@@ -29,14 +29,14 @@ pub(crate) struct Application {
     pub tenant: String,
     pub client_id: String,
     pub client_secret: String,
-    pub certificate: Option<Registered>,
+    pub certificate: Option<RegisteredCertificate>,
     pub roles: Vec<String>,
     pub token_life: Duration,
 }
 
 /// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum TokenRejection {
     /// 401: no token, not ours, expired or revoked.
     Unknown,
     /// 403: the token holds no role for the call.
@@ -45,7 +45,7 @@ pub(crate) enum Refusal {
 
 pub(crate) struct Tokens {
     application: Application,
-    signer: Signer,
+    signer: ServiceSigner,
     /// Grows with every revocation; older tokens are dead.
     generation: AtomicU64,
 }
@@ -62,7 +62,7 @@ pub(crate) struct SignInError {
 }
 
 impl Tokens {
-    pub(crate) fn new(application: Application, signer: Signer) -> Self {
+    pub(crate) fn new(application: Application, signer: ServiceSigner) -> Self {
         Self {
             application,
             signer,
@@ -178,27 +178,27 @@ impl Tokens {
         header: Option<&str>,
         kind: CallKind,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), TokenRejection> {
         let token = header
             .and_then(|header| header.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
-            .ok_or(Refusal::Unknown)?;
-        let claims = self.claims(token).ok_or(Refusal::Unknown)?;
+            .ok_or(TokenRejection::Unknown)?;
+        let claims = self.claims(token).ok_or(TokenRejection::Unknown)?;
         let number = |name: &str| claims.get(name).and_then(Value::as_i64);
         let generation = self.generation.load(Ordering::SeqCst);
         let expired = number("exp").is_none_or(|exp| now.as_second() >= exp);
         if expired || number("generation") != i64::try_from(generation).ok() {
-            return Err(Refusal::Unknown);
+            return Err(TokenRejection::Unknown);
         }
         let roles = claims.get("roles").and_then(Value::as_array);
         let may = roles.is_some_and(|roles| {
             let mut words = roles.iter().filter_map(Value::as_str);
-            words.any(|role| needed(kind).contains(&role))
+            words.any(|role| required_roles(kind).contains(&role))
         });
         match may {
             true => Ok(()),
-            false => Err(Refusal::Role),
+            false => Err(TokenRejection::Role),
         }
     }
 
@@ -218,7 +218,7 @@ mod tests {
 
     fn second(n: u64) -> Timestamp {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        crate::state::clock::later(start, Duration::from_secs(n))
+        crate::timeline::clock::later(start, Duration::from_secs(n))
     }
 
     fn tokens(roles: &[&str]) -> Tokens {
@@ -231,7 +231,7 @@ mod tests {
                 roles: roles.iter().map(|role| role.to_string()).collect(),
                 token_life: Duration::from_secs(3599),
             },
-            Signer::new("x"),
+            ServiceSigner::new("x"),
         )
     }
 
@@ -251,9 +251,9 @@ mod tests {
         let header = bearer(&tokens);
         let check = |n| tokens.check(Some(&header), CallKind::List, second(n));
         assert_eq!(check(3598), Ok(()));
-        assert_eq!(check(3601), Err(Refusal::Unknown));
+        assert_eq!(check(3601), Err(TokenRejection::Unknown));
         tokens.revoke();
-        assert_eq!(check(1), Err(Refusal::Unknown));
+        assert_eq!(check(1), Err(TokenRejection::Unknown));
         let fresh = bearer(&tokens);
         assert_eq!(
             tokens.check(Some(&fresh), CallKind::List, second(1)),
@@ -266,8 +266,8 @@ mod tests {
         let tokens = tokens(&["Machine.LiveResponse"]);
         let header = bearer(&tokens);
         let check = |kind| tokens.check(Some(&header), kind, second(1));
-        assert_eq!(check(CallKind::List), Err(Refusal::Role));
-        assert_eq!(check(CallKind::Upload), Err(Refusal::Role));
+        assert_eq!(check(CallKind::List), Err(TokenRejection::Role));
+        assert_eq!(check(CallKind::Upload), Err(TokenRejection::Role));
         assert_eq!(check(CallKind::Run), Ok(()));
     }
 
@@ -276,7 +276,7 @@ mod tests {
         let tokens = tokens(&["Machine.Read.All"]);
         let foreign = bearer(&Tokens::new(
             tokens.application.clone(),
-            Signer::new("other"),
+            ServiceSigner::new("other"),
         ));
         for header in [
             None,
@@ -286,11 +286,11 @@ mod tests {
             Some("Basic x"),
         ] {
             let refused = tokens.check(header, CallKind::List, second(1));
-            assert_eq!(refused, Err(Refusal::Unknown));
+            assert_eq!(refused, Err(TokenRejection::Unknown));
         }
         assert_eq!(
             tokens.check(Some(&foreign), CallKind::List, second(1)),
-            Err(Refusal::Unknown)
+            Err(TokenRejection::Unknown)
         );
     }
 

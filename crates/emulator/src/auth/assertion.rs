@@ -26,7 +26,7 @@ const RSA_KEY: &[u8] = &[
 
 /// A certificate that may sign in.
 #[derive(Clone)]
-pub(crate) struct Registered {
+pub(crate) struct RegisteredCertificate {
     thumbprint: String,
     /// `RSAPublicKey`, DER.
     key: Vec<u8>,
@@ -34,7 +34,7 @@ pub(crate) struct Registered {
 
 /// What a good signature vouches for.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Claims {
+pub(crate) struct AssertionClaims {
     aud: String,
     iss: String,
     sub: String,
@@ -43,7 +43,7 @@ pub(crate) struct Claims {
     exp: i64,
 }
 
-impl Registered {
+impl RegisteredCertificate {
     /// `None` where it holds no certificate of an RSA key.
     pub(crate) fn from_pem(pem: &str) -> Option<Self> {
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
@@ -58,7 +58,11 @@ impl Registered {
     }
 
     /// The claims of an assertion that is signed with our key by this client.
-    pub(crate) fn claims(&self, token: &str, client_id: &str) -> Result<Claims, &'static str> {
+    pub(crate) fn claims(
+        &self,
+        token: &str,
+        client_id: &str,
+    ) -> Result<AssertionClaims, &'static str> {
         let (signed, signature) = token.rsplit_once('.').ok_or(NO_JWT)?;
         let (header, claims) = signed.split_once('.').ok_or(NO_JWT)?;
         let part = |text: &str| BASE64.decode(text).map_err(|_| NO_JWT);
@@ -69,7 +73,7 @@ impl Registered {
         UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.key)
             .verify(signed.as_bytes(), &part(signature)?)
             .map_err(|_| "Client assertion contains an invalid signature.")?;
-        let claims: Claims = serde_json::from_slice(&part(claims)?).map_err(|_| NO_JWT)?;
+        let claims: AssertionClaims = serde_json::from_slice(&part(claims)?).map_err(|_| NO_JWT)?;
         let is_theirs = claims.iss == client_id && claims.sub == client_id;
         match is_theirs && !claims.jti.is_empty() {
             true => Ok(claims),
@@ -80,7 +84,7 @@ impl Registered {
 
 const NO_JWT: &str = "Client assertion is malformed.";
 
-impl Claims {
+impl AssertionClaims {
     pub(crate) fn check(&self, endpoint: &str, now: Timestamp) -> Result<(), &'static str> {
         let at = |second: i64| Timestamp::from_second(second).map_err(|_| NO_JWT);
         let (begins, ends) = (at(self.nbf)?, at(self.exp)?);
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn an_assertion_is_good_for_its_endpoint_and_its_time_alone() {
-        let claims = |nbf, exp| Claims {
+        let claims = |nbf, exp| AssertionClaims {
             aud: "https://login/t".into(),
             iss: "c".into(),
             sub: "c".into(),
@@ -131,9 +135,9 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_or_no_assertion_is_refused() {
-        assert!(Registered::from_pem("no").is_none());
+        assert!(RegisteredCertificate::from_pem("no").is_none());
         let pem = include_str!("../../../../tests/support/certificate.pem");
-        let registered = Registered::from_pem(pem).unwrap();
+        let registered = RegisteredCertificate::from_pem(pem).unwrap();
         for token in ["", "a.b", "a.b.c", "e30.e30.e30"] {
             assert!(registered.claims(token, "c").is_err(), "{token}");
         }

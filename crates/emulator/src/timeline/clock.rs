@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How real time maps to emulated time. Kept across restarts, so that a
+/// How real time maps to emulated time. SavedState across restarts, so that a
 /// restarted emulator goes on with the same clock, downtime included.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct ClockOrigin {
     #[serde(with = "as_text")]
     pub real: Timestamp,
     #[serde(with = "as_text")]
@@ -19,7 +19,7 @@ pub struct Origin {
     pub scale: f64,
 }
 
-impl Origin {
+impl ClockOrigin {
     /// Both clocks agree now and part from here on.
     pub fn fresh(scale: f64) -> Self {
         let now = Timestamp::now();
@@ -54,13 +54,13 @@ impl Origin {
 /// A running clock: wall time read once, then monotonic.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceClock {
-    origin: Origin,
+    origin: ClockOrigin,
     started_real: Timestamp,
     started: Instant,
 }
 
 impl ServiceClock {
-    pub fn start(origin: Origin) -> Self {
+    pub fn start(origin: ClockOrigin) -> Self {
         Self {
             origin,
             started_real: Timestamp::now(),
@@ -68,7 +68,7 @@ impl ServiceClock {
         }
     }
 
-    pub fn origin(&self) -> Origin {
+    pub fn origin(&self) -> ClockOrigin {
         self.origin
     }
 
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_real_second_is_a_hundred_emulated_ones_at_scale_100() {
-        let origin = Origin {
+        let origin = ClockOrigin {
             real: at("2026-01-01T00:00:00Z"),
             emulated: at("2026-02-01T00:00:00Z"),
             scale: 100.0,
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_changed_scale_keeps_the_emulated_now() {
-        let slow = Origin::fresh(1.0);
+        let slow = ClockOrigin::fresh(1.0);
         let fast = slow.at_scale(100.0);
         assert_eq!(fast.emulated, slow.emulated_at(fast.real));
         assert_eq!(slow.at_scale(1.0), slow);
