@@ -79,7 +79,7 @@ pub fn emulate(global: &Global, typed: &args::Emulate) -> Result<Exit, Failure> 
         state_file: typed.state.clone(),
         sessions_held: typed.sessions_held,
         seed: typed.seed,
-        pace: Latency {
+        latency: Latency {
             failing: typed.failing,
             hanging: typed.hanging,
             ..Latency::default()
@@ -115,7 +115,7 @@ fn fleet(typed: &args::Emulate) -> Result<emulator::EmulatedFleet, emulator::Err
         away: typed.away,
         away_for: std::time::Duration::from_secs_f64(typed.away_hours * 3600.0),
     });
-    let made = made.map_or_else(EmulatedFleet::new, |made| EmulatedFleet::made(&made));
+    let made = made.map_or_else(EmulatedFleet::new, |made| EmulatedFleet::synthetic(&made));
     let all = served.and(made);
     Ok(typed
         .disallow

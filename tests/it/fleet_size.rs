@@ -104,7 +104,7 @@ fn has_begun(case: &Case) -> bool {
 
 fn play(size: &Size) -> Measured {
     let case = Case::new();
-    let fleet = EmulatedFleet::made(&SyntheticFleet {
+    let fleet = EmulatedFleet::synthetic(&SyntheticFleet {
         devices: size.devices,
         away: 0.1,
         away_for: size.away_for,
@@ -165,7 +165,7 @@ fn play(size: &Size) -> Measured {
 
 /// No call over budget, nothing run twice, every result here.
 fn judged(emulator: &Emulator, case: &Case, size: &Size) {
-    let judgement = emulator.judgement();
+    let judgement = emulator.conformance();
     assert!(judgement.violations.is_empty(), "{judgement:?}");
     assert_eq!(judgement.runs.worked_twice, 0, "{:?}", judgement.runs);
     assert_eq!(judgement.runs.by_status["Succeeded"], size.devices);
@@ -206,7 +206,7 @@ fn judged(emulator: &Emulator, case: &Case, size: &Size) {
 }
 
 fn measure(emulator: &Emulator, away: &HashSet<String>, peak: u64, real: Duration) -> Measured {
-    let ran = emulator.ran();
+    let ran = emulator.sessions();
     let first = ran.iter().map(|run| run.created).min().expect("a session");
     let reachable = || ran.iter().filter(|run| !away.contains(&run.device));
     let last = reachable().map(|run| run.over).max().expect("a session");

@@ -120,13 +120,13 @@ impl Emulator {
     /// What the judge has to say so far.
     ///
     /// **Cost**: looks at every call kept and every run.
-    pub fn judgement(&self) -> ConformanceReport {
+    pub fn conformance(&self) -> ConformanceReport {
         ConformanceReport::of(&self.service)
     }
 
     /// Every session that clients started.
-    pub fn ran(&self) -> Vec<SessionRecord> {
-        conformance::ran(&self.service)
+    pub fn sessions(&self) -> Vec<SessionRecord> {
+        conformance::session_records(&self.service)
     }
 
     /// How late each result of a session was linked to, emulated time: since
@@ -142,7 +142,7 @@ impl Emulator {
     }
 
     /// So many live response sessions are taken by others from now on.
-    pub fn hold_sessions(&self, held: usize) {
+    pub fn set_occupied_sessions(&self, held: usize) {
         self.service.stock_mut().sessions.held = held;
     }
 
@@ -244,7 +244,7 @@ fn assemble(settings: EmulatorSettings, addr: SocketAddr) -> Result<Service> {
         tokens,
         limits: settings.limits,
         budgets: Mutex::new(budgets),
-        pace: settings.pace,
+        latency: settings.latency,
         seed: settings.seed,
         faults: FaultSwitch::new(settings.seed, settings.faults),
         journal: CallJournal::default(),

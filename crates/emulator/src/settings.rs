@@ -36,7 +36,7 @@ pub struct EmulatorSettings {
     /// The `roles` claim of tokens.
     pub roles: Vec<String>,
     /// How what clients start proceeds.
-    pub pace: Latency,
+    pub latency: Latency,
     /// Live response sessions that others have taken.
     pub sessions_held: usize,
     pub faults: Faults,
@@ -66,7 +66,7 @@ impl Default for EmulatorSettings {
                 "Machine.CollectForensics".into(),
                 "Library.Manage".into(),
             ],
-            pace: Latency::default(),
+            latency: Latency::default(),
             sessions_held: 0,
             faults: Faults::none(),
             seed: 1,

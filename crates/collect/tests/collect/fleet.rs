@@ -114,7 +114,7 @@ fn start(made: SyntheticFleet, faults: &str) -> Emulator {
     Emulator::start_blocking(emulator::EmulatorSettings {
         time_scale: SCALE,
         faults: Faults::parse(faults).unwrap(),
-        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&made))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::synthetic(&made))
     })
     .unwrap()
 }
@@ -171,7 +171,7 @@ async fn go_on(
 
 /// No limit passed, nothing run twice, every result that can be had is here.
 fn judged(emulator: &Emulator, vault: &MemoryVault, report: &FleetReport) {
-    let judgement = emulator.judgement();
+    let judgement = emulator.conformance();
     assert!(judgement.violations.is_empty(), "{judgement:?}");
     // Comments are marked by attempt: what was done counts, not what was said.
     assert_eq!(judgement.runs.worked_twice, 0, "{:?}", judgement.runs);
@@ -244,7 +244,7 @@ async fn a_fleet_is_run_to_its_last_result_within_every_limit() {
 async fn results_are_had_within_seconds_of_their_being_there() {
     let emulator = Emulator::start_blocking(emulator::EmulatorSettings {
         time_scale: 25.0,
-        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&devices(60)))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::synthetic(&devices(60)))
     });
     let (report, emulator) = survive_on(emulator.unwrap(), "", FleetRules::default()).await;
     let (mean, p90) = lateness(&emulator);
@@ -263,13 +263,13 @@ fn brisk(devices: usize, faults: &str) -> emulator::EmulatorSettings {
     emulator::EmulatorSettings {
         time_scale: SCALE,
         faults: Faults::parse(faults).unwrap(),
-        pace: emulator::Latency {
+        latency: emulator::Latency {
             queued: span(5, 20),
             settling: span(5, 10),
             upload: span(2, 10),
             ..emulator::Latency::default()
         },
-        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&made))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::synthetic(&made))
     }
 }
 
@@ -337,7 +337,7 @@ async fn a_resumed_run_finds_what_was_unresolved_and_ended_meanwhile() {
         .faults()
         .set(Faults::parse("not-listed=all@100000").unwrap());
     while emulator
-        .ran()
+        .sessions()
         .iter()
         .any(|ran| emulator.clock().now() < ran.over)
     {
@@ -366,7 +366,7 @@ async fn a_start_that_had_not_left_when_the_run_was_stopped_is_in_no_doubt() {
     }));
     let (report, failure) = go_on(settings, &record, &vault, stopped).await;
     assert!(failure.is_none(), "{failure:?}");
-    assert_eq!(emulator.ran(), []);
+    assert_eq!(emulator.sessions(), []);
     assert_eq!(report.starts, 0, "{report:?}");
     let states = record.state().devices.into_iter().map(|d| d.state);
     let in_doubt = states.filter(|s| !matches!(s, DeviceState::Waiting { .. }));
@@ -413,7 +413,7 @@ async fn any_mix(seed: u64) {
         faults: Faults::parse(&faults).unwrap(),
         sessions_held: draw(9, 15) as usize,
         seed,
-        pace: emulator::Latency {
+        latency: emulator::Latency {
             failing: 0.05 * draw(10, 3) as f64,
             hanging: 0.02 * draw(11, 2) as f64,
             script_limit: Duration::from_secs(60),
@@ -421,7 +421,7 @@ async fn any_mix(seed: u64) {
             settling: Duration::from_secs(5)..=Duration::from_secs(20),
             ..emulator::Latency::default()
         },
-        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&made))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::synthetic(&made))
     })
     .unwrap();
     let (report, _) = survive_on(emulator, &faults, FleetRules::default()).await;

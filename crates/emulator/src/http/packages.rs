@@ -61,7 +61,7 @@ fn make(
     let mut lots = SeededRng::of(service.seed, &["package", machine, &number]);
     let found = stock.machine(machine);
     let table = found.and_then(|machine| machine.table.as_ref());
-    let plan = service.pace.package(&mut lots, now, table);
+    let plan = service.latency.package(&mut lots, now, table);
     let device = found.and_then(|machine| machine.text("computerDnsName"));
     let device = device.unwrap_or_default();
     let told = SyntheticResult::Package {

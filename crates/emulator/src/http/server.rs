@@ -44,7 +44,7 @@ pub(crate) struct Service {
     pub tokens: Tokens,
     pub limits: ServiceLimits,
     pub budgets: Mutex<CallWindows>,
-    pub pace: Latency,
+    pub latency: Latency,
     /// Decides what comes of everything that clients start.
     pub seed: u64,
     pub faults: FaultSwitch,

@@ -216,7 +216,7 @@ pub struct SessionRecord {
     pub began: bool,
 }
 
-pub(crate) fn ran(service: &Service) -> Vec<SessionRecord> {
+pub(crate) fn session_records(service: &Service) -> Vec<SessionRecord> {
     let now = service.clock.now();
     let stock = service.stock();
     let ran = |run: &Arc<TimedAction>| {

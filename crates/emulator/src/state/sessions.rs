@@ -194,7 +194,7 @@ fn make(
     let mut lots = SeededRng::of(service.seed, &["session", machine, &number]);
     let found = stock.machine(machine);
     let table = found.and_then(|machine| machine.table.as_ref());
-    let plan = service.pace.session(&mut lots, now, table, &order.steps);
+    let plan = service.latency.session(&mut lots, now, table, &order.steps);
     let device = found.and_then(|machine| machine.text("computerDnsName"));
     let device = device.unwrap_or_default();
     let bodies = bodies(service.seed, device, &order.steps, &plan.ends);

@@ -54,7 +54,7 @@ const LIBRARY: [(&str, &str); 3] = [
 
 impl EmulatedFleet {
     /// A made-up fleet and a small library.
-    pub fn made(made: &SyntheticFleet) -> Self {
+    pub fn synthetic(made: &SyntheticFleet) -> Self {
         let fleet = LIBRARY.iter().fold(Self::new(), |fleet, (name, text)| {
             fleet.library(name, *text)
         });
@@ -124,13 +124,13 @@ mod tests {
             away: 0.1,
             ..SyntheticFleet::default()
         };
-        let fleet = EmulatedFleet::made(&made);
+        let fleet = EmulatedFleet::synthetic(&made);
         let names: HashSet<_> = fleet.devices.iter().map(|d| d.text("id")).collect();
         assert_eq!(names.len(), 1000);
         let presences = fleet.devices.iter().filter_map(|d| d.presence.as_ref());
         let away = presences.filter(|p| !p.absences.is_empty()).count();
         assert!((70..130).contains(&away), "{away}");
-        let again = EmulatedFleet::made(&made);
+        let again = EmulatedFleet::synthetic(&made);
         let same = fleet.devices.iter().zip(&again.devices);
         assert!(same.into_iter().all(|(a, b)| a.json == b.json));
         assert_eq!(fleet.library.len(), 3);

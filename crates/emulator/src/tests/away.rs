@@ -2,7 +2,7 @@
 
 use crate::tests::*;
 
-fn with_absent(until: u64, pace: Latency) -> Emulator {
+fn with_absent(until: u64, latency: Latency) -> Emulator {
     let hour = Duration::from_secs(3600);
     let away = EmulatedDevice::new("away").away(hour, Duration::from_secs(until), "Inactive");
     Emulator::start_blocking(EmulatorSettings {
@@ -10,7 +10,7 @@ fn with_absent(until: u64, pace: Latency) -> Emulator {
             sessions: 1,
             ..ServiceLimits::default()
         },
-        pace,
+        latency,
         ..quick(machines(1).device(away))
     })
     .unwrap()

@@ -16,7 +16,7 @@ async fn the_judge_counts_windows_sessions_and_results() {
     let link = plain.link(result(&last, 1)).await;
     plain.blob(&link).await.bytes().await.unwrap();
 
-    let judgement = emulator.judgement();
+    let judgement = emulator.conformance();
     let runs = &judgement.calls["run"];
     assert_eq!((runs.count, runs.most_in_a_minute), (3, 3));
     assert_eq!((runs.limit_per_minute, runs.throttled), (Some(10), 0));
@@ -48,7 +48,7 @@ async fn what_ran_twice_is_named_and_what_only_waited_is_not_held_against_anyone
             .until(second["id"].as_str().unwrap(), "Succeeded")
             .await;
     }
-    let runs = emulator.judgement().runs;
+    let runs = emulator.conformance().runs;
     assert_eq!((runs.started, runs.distinct, runs.ran_twice), (4, 2, 1));
     let again: Vec<_> = runs.again.iter().map(|a| (&*a.device, a.began)).collect();
     assert_eq!(again, [("ws-1", 2), ("ws-0", 1)]);
@@ -93,7 +93,7 @@ async fn two_thousand_sessions_of_three_commands_are_run_and_judged() {
         .json("machineactions?$filter=status eq 'Succeeded'")
         .await;
     assert_eq!(list["value"].as_array().unwrap().len(), DEVICES);
-    let judgement = emulator.judgement();
+    let judgement = emulator.conformance();
     assert_eq!(judgement.runs.started, DEVICES);
     assert_eq!(judgement.results.ready, 2 * DEVICES);
     assert_eq!((judgement.sessions.now, judgement.runs.ran_twice), (0, 0));

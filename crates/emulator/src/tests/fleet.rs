@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::tests::*;
 
 fn made(devices: usize) -> EmulatedFleet {
-    EmulatedFleet::made(&SyntheticFleet {
+    EmulatedFleet::synthetic(&SyntheticFleet {
         devices,
         away: 0.1,
         ..SyntheticFleet::default()

@@ -186,7 +186,7 @@ fn even() -> Latency {
 fn quick(fleet: EmulatedFleet) -> EmulatorSettings {
     EmulatorSettings {
         time_scale: 100.0,
-        pace: even(),
+        latency: even(),
         ..EmulatorSettings::serving(fleet)
     }
 }

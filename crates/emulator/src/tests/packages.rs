@@ -5,7 +5,7 @@ use crate::tests::*;
 #[tokio::test]
 async fn a_package_is_started_once_and_fetched_when_it_is_there() {
     let emulator = Emulator::start_blocking(EmulatorSettings {
-        pace: Latency {
+        latency: Latency {
             package: span(20),
             ..even()
         },

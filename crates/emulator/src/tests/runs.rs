@@ -82,7 +82,7 @@ async fn what_cannot_be_run_is_refused_each_in_its_way() {
     let bare = plain.http.post(format!("{}/api/{path}", plain.base));
     let bare = bare.bearer_auth(&plain.token).body(good.to_string());
     assert_eq!(bare.send().await.unwrap().status(), 415);
-    assert_eq!(emulator.judgement().runs.started, 0);
+    assert_eq!(emulator.conformance().runs.started, 0);
     assert_eq!(emulator.journal().all_violations(), []);
 }
 
@@ -107,7 +107,7 @@ async fn a_machine_has_one_session_and_the_same_run_again_is_noticed() {
         .until(first["id"].as_str().unwrap(), "Succeeded")
         .await;
     assert_eq!(plain.run("ws-0", &order("other")).await.status(), 201);
-    assert_eq!(emulator.judgement().runs.ran_twice, 0);
+    assert_eq!(emulator.conformance().runs.ran_twice, 0);
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn the_eleventh_run_of_a_minute_is_refused_and_not_done() {
     assert_eq!(refused.status(), 429);
     let wait: u64 = header(&refused, "retry-after").parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
-    assert_eq!(emulator.judgement().runs.started, 10);
+    assert_eq!(emulator.conformance().runs.started, 10);
     assert_eq!(emulator.journal().over_budget(), 1);
     tokio::time::sleep(emulator_span(&emulator, wait)).await;
     plain.started("ws-10", &order("CASE-42")).await;
@@ -139,7 +139,7 @@ fn few_sessions(held: usize) -> Emulator {
             sessions: 4,
             ..ServiceLimits::default()
         },
-        pace: Latency {
+        latency: Latency {
             queued: span(100_000),
             ..Latency::default()
         },
@@ -165,7 +165,7 @@ async fn waiting_sessions_count_until_they_are_cancelled() {
     let comment = json!({"Comment": "parked"});
     assert_eq!(plain.post(&cancel, &comment).await.status(), 200);
     plain.started("ws-4", &order("CASE-42")).await;
-    let judgement = emulator.judgement();
+    let judgement = emulator.conformance();
     assert_eq!((judgement.sessions.now, judgement.sessions.most), (4, 4));
 }
 
@@ -179,14 +179,14 @@ async fn sessions_held_by_others_are_refused_without_blame() {
     let refused = refusal(plain.run("ws-2", &order("CASE-42")).await).await;
     assert_eq!(refused, (429, "TooManyRequests".into()));
     assert_eq!(emulator.journal().all_violations(), []);
-    emulator.hold_sessions(1);
+    emulator.set_occupied_sessions(1);
     plain.started("ws-2", &order("CASE-42")).await;
 }
 
 #[tokio::test]
 async fn a_cancelled_action_says_by_whom_and_is_over() {
     let emulator = Emulator::start_blocking(EmulatorSettings {
-        pace: Latency {
+        latency: Latency {
             script: span(500),
             ..even()
         },
@@ -224,7 +224,7 @@ async fn a_cancelled_action_says_by_whom_and_is_over() {
 #[tokio::test]
 async fn after_a_failure_the_rest_is_not_run_and_the_transcript_is_kept() {
     let emulator = Emulator::start_blocking(EmulatorSettings {
-        pace: Latency {
+        latency: Latency {
             failing: 1.0,
             ..even()
         },
@@ -250,7 +250,7 @@ async fn after_a_failure_the_rest_is_not_run_and_the_transcript_is_kept() {
 #[tokio::test]
 async fn a_script_that_hangs_times_out() {
     let emulator = Emulator::start_blocking(EmulatorSettings {
-        pace: Latency {
+        latency: Latency {
             hanging: 1.0,
             script_limit: Duration::from_secs(20),
             ..even()
@@ -310,13 +310,13 @@ async fn an_error_before_does_nothing_and_a_late_one_has_done_it() {
     for status in [429, 500, 503, 401] {
         assert_eq!(plain.run("ws-0", &order("CASE-42")).await.status(), status);
     }
-    assert_eq!(emulator.judgement().runs.started, 0);
+    assert_eq!(emulator.conformance().runs.started, 0);
     plain.sign_in(&emulator).await;
     plain.started("ws-0", &order("CASE-42")).await;
 
     let (emulator, plain) = with_faults("500-late=1").await;
     assert_eq!(plain.run("ws-0", &order("CASE-42")).await.status(), 500);
-    assert_eq!(emulator.judgement().runs.started, 1);
+    assert_eq!(emulator.conformance().runs.started, 1);
 }
 
 #[tokio::test]
