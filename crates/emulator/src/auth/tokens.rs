@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::auth::assertion::RegisteredCertificate;
 use crate::auth::signed_links::ServiceSigner;
-use crate::state::journal::CallKind;
+use crate::call_kind::CallKind;
 
 /// The permissions that open a call, any of them.
 pub(crate) fn required_roles(kind: CallKind) -> &'static [&'static str] {

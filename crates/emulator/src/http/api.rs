@@ -162,10 +162,10 @@ pub(crate) fn is_visible(asked: &RequestContext<'_>, action: &TimedAction) -> bo
 /// Whether a fault keeps an action from this call, for now.
 fn is_hidden(asked: &RequestContext<'_>, action: &TimedAction, fault: Fault) -> bool {
     let service = asked.service;
-    let struck = service.faults.marks(fault, asked.kind, action.id);
+    let struck = service.faults.affects_action(fault, asked.kind, action.id);
     struck.is_some_and(|struck| {
         let from = action.created().max(service.clock.origin().emulated);
-        asked.now < later(from, Duration::from_secs(struck.value(120)))
+        asked.now < later(from, Duration::from_secs(struck.value_or(120)))
     })
 }
 
@@ -195,13 +195,13 @@ pub(crate) fn link(asked: &RequestContext<'_>, id: &str, index: u32) -> Reply {
         ResultAvailability::Never => return not_found(asked, &format!("result {index} of {id}")),
     }
     let ordinal = action.ordinal(index);
-    if service.faults.stands(Fault::Refuse, key, ordinal) {
+    if service.faults.affects_result(Fault::Refuse, key, ordinal) {
         let why = "The application may not read this result.";
         return error(asked, 403, "Forbidden", why).because(Fault::Refuse);
     }
     if service
         .faults
-        .strikes(Fault::NotReady, asked.kind, Some(key))
+        .fire(Fault::NotReady, asked.kind, Some(key))
         .is_some()
     {
         return error(asked, 400, "BadRequest", not_ready).because(Fault::NotReady);
@@ -218,13 +218,13 @@ pub(crate) fn link(asked: &RequestContext<'_>, id: &str, index: u32) -> Reply {
 fn issue(asked: &RequestContext<'_>, action: &TimedAction, index: u32) -> Reply {
     let service = asked.service;
     let key = key(action.id, index);
-    let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
+    let strikes = |fault| service.faults.fire(fault, asked.kind, Some(key));
     let born_expired = strikes(Fault::BornExpired);
     let dying = match born_expired {
         None => strikes(Fault::ExpireMidway),
         Some(_) => None,
     };
-    let seconds = |struck: FaultHit| Duration::from_secs(struck.value(2));
+    let seconds = |struck: FaultHit| Duration::from_secs(struck.value_or(2));
     let ends = match (born_expired, dying) {
         (Some(struck), _) => earlier(asked.now, seconds(struck)),
         (_, Some(struck)) => {

@@ -41,7 +41,7 @@ pub(crate) fn error(
     message: &str,
     detail: Option<&str>,
 ) -> Reply {
-    let marked = asked.service.faults.strikes(Fault::Bom, asked.kind, None);
+    let marked = asked.service.faults.fire(Fault::Bom, asked.kind, None);
     let mark = marked.map_or("", |_| "\u{feff}");
     let detail = detail.map_or(String::new(), |detail| {
         format!("<AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail>")
@@ -94,7 +94,7 @@ pub(crate) async fn serve(asked: &RequestContext<'_>) -> Reply {
         return missing();
     };
     let ordinal = action.ordinal(key.index.0);
-    let lost = service.faults.stands(Fault::Missing, key, ordinal);
+    let lost = service.faults.affects_result(Fault::Missing, key, ordinal);
     let body = match action.bodies.get(&key.index.0) {
         Some(body) if !lost => body.clone(),
         _ if lost => return missing().because(Fault::Missing),
@@ -102,7 +102,7 @@ pub(crate) async fn serve(asked: &RequestContext<'_>) -> Reply {
     };
     let worn: Vec<Fault> = ENCODING_FAULTS
         .into_iter()
-        .filter(|fault| service.faults.stands(*fault, key, ordinal))
+        .filter(|fault| service.faults.affects_result(*fault, key, ordinal))
         .filter(|fault| !is_for_transcripts(*fault) || is_transcript(&action, key))
         .collect();
     match prepare(body, worn).await {
@@ -199,7 +199,7 @@ struct BlobRange {
 /// **Errors**: the refusal to send: 412 or 416.
 fn part(asked: &RequestContext<'_>, key: ResultKey, total: u64) -> Result<BlobRange, Box<Reply>> {
     let service = asked.service;
-    let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
+    let strikes = |fault| service.faults.fire(fault, asked.kind, Some(key));
     let range = range_of(asked);
     let resumed = range.is_some_and(|(from, _)| from > 0);
     if resumed && strikes(Fault::ChangedEtag).is_some() {
@@ -250,7 +250,7 @@ fn deliver(
     link: &VerifiedLink,
 ) -> Reply {
     let service = asked.service;
-    let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
+    let strikes = |fault| service.faults.fire(fault, asked.kind, Some(key));
     let range_from = range_of(asked).map(|(from, _)| from);
     let part = match part(asked, key, blob.body.len()) {
         Ok(part) => part,
@@ -272,7 +272,7 @@ fn deliver(
                 end: part.to,
                 total: part.total,
                 stop: stop.as_ref().map(|(stop, _)| *stop),
-                rate: strikes(Fault::Slow).map(|struck| struck.value(64) << 10),
+                rate: strikes(Fault::Slow).map(|struck| struck.value_or(64) << 10),
                 key,
                 journal: service.journal.clone(),
                 _underway: service.journal.begin(),
@@ -356,7 +356,7 @@ fn stop(
     let service = asked.service;
     let middle = from + (to - from) / 2;
     let within = |at: u64| if from < at && at < to { at } else { middle };
-    let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
+    let strikes = |fault| service.faults.fire(fault, asked.kind, Some(key));
     // Its connection lasts until it is dead: there is no second time.
     if service.dying().remove(&link.signature) {
         let left = link.ends.duration_since(asked.now).unsigned_abs();
@@ -364,13 +364,13 @@ fn stop(
         return Some((BreakOff { at: middle, pause }, Fault::ExpireMidway));
     }
     if let Some(struck) = strikes(Fault::Cut) {
-        let at = within(struck.value(middle));
+        let at = within(struck.value_or(middle));
         // Time for what was sent to leave the buffers before the end.
         let pause = Duration::from_millis(20);
         return Some((BreakOff { at, pause }, Fault::Cut));
     }
     let struck = strikes(Fault::Stall)?;
-    let at = within(struck.value(middle));
+    let at = within(struck.value_or(middle));
     let pause = STALL_MAX;
     Some((BreakOff { at, pause }, Fault::Stall))
 }

@@ -158,11 +158,11 @@ impl Listing<'_> {
     }
 
     fn page_size(&self, total: usize) -> usize {
-        match self.faults.holds(Fault::SmallPages) {
+        match self.faults.active(Fault::SmallPages) {
             Some(struck) => {
                 // By default about eight pages: tiny ones of a large fleet
                 // would exhaust the budget of lists instead of testing them.
-                let most = struck.value(total as u64 / 4).max(1);
+                let most = struck.value_or(total as u64 / 4).max(1);
                 (1 + scatter(self.call, "page") % most) as usize
             }
             None => self.page_size.max(1),
@@ -171,8 +171,8 @@ impl Listing<'_> {
 
     /// Where the page begins: before `$skip`, where entries come twice.
     fn begin(&self) -> usize {
-        let repeated = self.faults.holds(Fault::Duplicates);
-        let repeated = repeated.map_or(0, |struck| struck.value(2) as usize);
+        let repeated = self.faults.active(Fault::Duplicates);
+        let repeated = repeated.map_or(0, |struck| struck.value_or(2) as usize);
         self.ask.skip.saturating_sub(repeated)
     }
 
@@ -184,7 +184,7 @@ impl Listing<'_> {
                 let order = by_property(a.get(name), b.get(name), kind);
                 if descending { order.reverse() } else { order }
             });
-        } else if self.faults.holds(Fault::Reordered).is_some() {
+        } else if self.faults.active(Fault::Reordered).is_some() {
             all.sort_by_cached_key(|entity| {
                 let id = entity.get("id").and_then(Value::as_str);
                 scatter(self.call, id.unwrap_or_default())

@@ -7,9 +7,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::Response;
 use jiff::Timestamp;
 
+use crate::call_kind::CallKind;
 use crate::faults::Fault;
 use crate::http::server::Service;
-use crate::state::journal::CallKind;
 use evidence::ResultKey;
 
 /// A request, read as far as every route needs it.

@@ -3,7 +3,7 @@
 use axum::http::Method;
 
 use crate::auth::signed_links::{blob_of, is_package};
-use crate::state::journal::CallKind;
+use crate::call_kind::CallKind;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {

@@ -17,12 +17,13 @@ use futures_util::{StreamExt, stream};
 
 use crate::auth::signed_links::{ServiceSigner, blob_of, package_of};
 use crate::auth::tokens::{TokenRejection, Tokens, required_roles};
+use crate::call_kind::CallKind;
 use crate::faults::{Fault, FaultSwitch};
 use crate::http::request::{Reply, RequestContext};
 use crate::http::routes::Route;
 use crate::http::{api, blob, library, packages};
 use crate::state::fleet_state::FleetState;
-use crate::state::journal::{CallJournal, CallKind, RecordedCall, Violation};
+use crate::state::journal::{CallJournal, RecordedCall, Violation};
 use crate::state::rate_limits::{CallWindows, RateLimitExceeded, ServiceLimits};
 use crate::state::saved_state::StateFile;
 use crate::state::{conformance, sessions};
@@ -109,8 +110,8 @@ async fn route_to(asked: &RequestContext<'_>, route: &Route, body: Body) -> Repl
         Route::PackageBlob => package_of(asked.query()).and_then(|name| of_blob(service, &name)),
         _ => None,
     };
-    if let Some(struck) = service.faults.strikes(Fault::Hang, asked.kind, key) {
-        tokio::time::sleep(Duration::from_secs(struck.value(60))).await;
+    if let Some(struck) = service.faults.fire(Fault::Hang, asked.kind, key) {
+        tokio::time::sleep(Duration::from_secs(struck.value_or(60))).await;
     }
     let mut reply = match route {
         Route::SignIn(tenant) => match trouble(asked, key) {
@@ -183,7 +184,7 @@ fn called(
         let why = "The method is not supported here.";
         return api::error(asked, 405, "BadRequest", why);
     }
-    let strikes = |fault| asked.service.faults.strikes(fault, asked.kind, key);
+    let strikes = |fault| asked.service.faults.fire(fault, asked.kind, key);
     if strikes(Fault::LostCall).is_some() {
         return unanswered(Reply::of(Response::default())).because(Fault::LostCall);
     }
@@ -232,7 +233,7 @@ fn unanswered(mut reply: Reply) -> Reply {
 
 fn unauthorized(asked: &RequestContext<'_>, key: Option<ResultKey>) -> Option<Reply> {
     let service = asked.service;
-    let revoked = service.faults.strikes(Fault::Revoke, asked.kind, key);
+    let revoked = service.faults.fire(Fault::Revoke, asked.kind, key);
     if revoked.is_some() {
         service.tokens.revoke();
     }
@@ -286,18 +287,18 @@ fn over_budget(asked: &RequestContext<'_>) -> Option<Reply> {
 
 /// Faults that any call may meet, worded as its host words them.
 fn trouble(asked: &RequestContext<'_>, key: Option<ResultKey>) -> Option<Reply> {
-    let strikes = |fault| asked.service.faults.strikes(fault, asked.kind, key);
+    let strikes = |fault| asked.service.faults.fire(fault, asked.kind, key);
     let refuse = |status, code: &str, message: &str| match asked.kind {
         CallKind::Blob => blob::error(asked, status, code, message, None),
         _ => api::error(asked, status, code, message),
     };
     if let Some(struck) = strikes(Fault::Throttle) {
         let reply = refuse(429, "TooManyRequests", "Slow down.");
-        let seconds = struck.value(5).to_string();
+        let seconds = struck.value_or(5).to_string();
         return Some(reply.header(RETRY_AFTER, &seconds).because(Fault::Throttle));
     }
     if let Some(struck) = strikes(Fault::ThrottleDate) {
-        let again = later(asked.now, Duration::from_secs(struck.value(5)));
+        let again = later(asked.now, Duration::from_secs(struck.value_or(5)));
         let reply = refuse(429, "TooManyRequests", "Slow down.");
         let date = http_date(again);
         return Some(

@@ -13,11 +13,12 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::call_kind::CallKind;
 use crate::http::api;
 use crate::http::request::Reply;
 use crate::http::server::Service;
 use crate::state::fleet_state::FleetState;
-use crate::state::journal::{CallKind, Violation};
+use crate::state::journal::Violation;
 use crate::synthetic::fleet::key;
 use crate::timeline::action_timeline::{ActionStatus, CommandTimes};
 use crate::timeline::clock::api_time;

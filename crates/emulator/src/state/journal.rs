@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::call_kind::CallKind;
 use crate::timeline::clock::later;
 use evidence::ResultKey;
 
@@ -17,56 +18,6 @@ const CALLS_MAX: usize = 1_000_000;
 /// Links whose uses are counted (~150 B each); later ones are served, not
 /// judged.
 const LINKS_MAX: usize = 1_000_000;
-
-/// Which budget or host a call belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum CallKind {
-    SignIn,
-    Machines,
-    List,
-    Get,
-    Link,
-    Blob,
-    /// A run of live response commands.
-    Run,
-    Cancel,
-    /// The start of an investigation package.
-    Package,
-    /// The link to one.
-    PackageLink,
-    /// The list of the library.
-    Library,
-    Upload,
-    Delete,
-    /// A path the service does not have.
-    Other,
-}
-
-impl CallKind {
-    pub(crate) const ALL: [(Self, &'static str); 14] = [
-        (Self::SignIn, "token"),
-        (Self::Machines, "machines"),
-        (Self::List, "list"),
-        (Self::Get, "get"),
-        (Self::Link, "link"),
-        (Self::Blob, "blob"),
-        (Self::Run, "run"),
-        (Self::Cancel, "cancel"),
-        (Self::Package, "package"),
-        (Self::PackageLink, "package-link"),
-        (Self::Library, "library"),
-        (Self::Upload, "upload"),
-        (Self::Delete, "delete"),
-        (Self::Other, "other"),
-    ];
-
-    pub fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(kind, _)| *kind == self)
-            .map_or("other", |(_, name)| name)
-    }
-}
 
 /// One call as the service saw it.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::state::journal::CallKind;
+use crate::call_kind::CallKind;
 use crate::timeline::clock::{earlier, later};
 
 const MINUTE: Duration = Duration::from_secs(60);

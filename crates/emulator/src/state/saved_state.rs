@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::call_kind::CallKind;
 use crate::error::{Error, Result};
-use crate::state::journal::CallKind;
 use crate::timeline::clock::{ClockOrigin, as_text, earlier};
 
 /// Older calls take no room in any window.
