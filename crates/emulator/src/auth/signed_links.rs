@@ -1,11 +1,10 @@
-//! Signed links to the blob host, and their check. The key is derived from the
-//! settings: a restarted emulator honours the links and tokens of the run
-//! before, and nothing secret has to be kept.
+//! Signed links to the blob host, and their verification.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
+use crate::synthetic::ids::guid_from_name;
 use crate::timeline::clock::link_time;
 use evidence::ResultKey;
 
@@ -14,13 +13,13 @@ const FOLDER: &str = "investigation-actions-data";
 const OUTPUT: &str = "CustomPlaybookCommandOutput";
 const PACKAGE: &str = "/safedownload/WDATP_Investigation_Package.zip";
 
-/// Signs what the emulator hands out.
+/// Signs links and tokens, with a key derived from the settings.
 #[derive(Clone)]
 pub(crate) struct ServiceSigner {
     key: [u8; 32],
 }
 
-/// Why a link is not honoured.
+/// Reason for rejecting a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkRejection {
     Unsigned,
@@ -38,31 +37,31 @@ impl ServiceSigner {
         STANDARD.encode(blake3::keyed_hash(&self.key, text.as_bytes()).as_bytes())
     }
 
-    /// The name of a result's blob: 32 hex digits that tell nothing.
+    /// The name of a result's blob: 32 hex digits without a meaning.
     pub(crate) fn blob_name(&self, key: ResultKey) -> String {
         let hash = blake3::keyed_hash(&self.key, &key.to_bytes());
         hash.to_hex().chars().take(32).collect()
     }
 
-    /// A GUID-shaped name that depends on `what`.
-    pub(crate) fn guid(&self, what: &str) -> String {
-        crate::synthetic::fleet::guid_of(&self.sign(what)).to_string()
+    /// A GUID that depends on `name`.
+    pub(crate) fn guid(&self, name: &str) -> String {
+        guid_from_name(&self.sign(name)).to_string()
     }
 
-    /// Path and query of a link that dies at `ends`. The signature keeps its
-    /// slashes raw, as the service's does: a client must not tidy it up.
-    pub(crate) fn link(&self, account: &str, blob: &str, ends: Timestamp) -> SignedLink {
+    /// A link that expires at `expiry`. As in the service, slashes in the
+    /// signature are not escaped; a client must not normalise the link.
+    pub(crate) fn link(&self, account: &str, blob: &str, expiry: Timestamp) -> SignedLink {
         let path = format!("/{FOLDER}/{account}/{OUTPUT}/{blob}");
-        let ends = link_time(ends);
-        let signature = self.sign(&text_to_sign(&path, &ends, "r", SERVICE_VERSION, "b"));
+        let expiry = link_time(expiry);
+        let signature = self.sign(&text_to_sign(&path, &expiry, "r", SERVICE_VERSION, "b"));
         SignedLink {
-            path_and_query: format!("{path}?{}", written(&ends, &signature)),
+            path_and_query: format!("{path}?{}", blob_query(&expiry, &signature)),
             signature,
         }
     }
 
-    /// Checks a link that came back; `path` and `query` byte for byte.
-    pub(crate) fn check(
+    /// Verifies the path and query of a request, as received.
+    pub(crate) fn verify(
         &self,
         path: &str,
         query: &str,
@@ -76,37 +75,36 @@ impl ServiceSigner {
             pair.map(|(_, value)| value.as_str())
         };
         let signature = get("sig").ok_or(LinkRejection::Unsigned)?;
-        let ends = get("se").ok_or(LinkRejection::Forged)?;
+        let expiry = get("se").ok_or(LinkRejection::Forged)?;
         let part = |name| get(name).unwrap_or_default();
-        let text = text_to_sign(path, ends, part("sp"), part("sv"), part("sr"));
+        let text = text_to_sign(path, expiry, part("sp"), part("sv"), part("sr"));
         if self.sign(&text) != signature {
             return Err(LinkRejection::Forged);
         }
-        let ends: Timestamp = ends.parse().map_err(|_| LinkRejection::Forged)?;
-        if now >= ends {
-            return Err(LinkRejection::Expired(ends));
+        let expiry: Timestamp = expiry.parse().map_err(|_| LinkRejection::Forged)?;
+        if now >= expiry {
+            return Err(LinkRejection::Expired(expiry));
         }
         Ok(VerifiedLink {
-            is_as_issued: query == written(&link_time(ends), signature),
+            is_as_issued: query == blob_query(&link_time(expiry), signature),
             signature: signature.to_string(),
-            ends,
+            expiry,
         })
     }
-}
 
-impl ServiceSigner {
-    /// The link to a package: no signed query, but a token that says it all.
-    pub(crate) fn package_link(&self, blob: &str, ends: Timestamp) -> SignedLink {
-        let ends = link_time(ends);
-        let signature = self.sign(&format!("package {blob} {ends}"));
+    /// A link to an investigation package. Its query has one `token` that
+    /// contains blob, expiry time and signature.
+    pub(crate) fn package_link(&self, blob: &str, expiry: Timestamp) -> SignedLink {
+        let expiry = link_time(expiry);
+        let signature = self.sign(&format!("package {blob} {expiry}"));
         SignedLink {
-            path_and_query: format!("{PACKAGE}?{}", package_query(blob, &ends, &signature)),
+            path_and_query: format!("{PACKAGE}?{}", package_query(blob, &expiry, &signature)),
             signature,
         }
     }
 
-    /// Checks the query of a package's link; the blob it opens comes with it.
-    pub(crate) fn check_package(
+    /// Verifies the query of a link to a package; also returns its blob.
+    pub(crate) fn verify_package(
         &self,
         query: &str,
         now: Timestamp,
@@ -117,27 +115,27 @@ impl ServiceSigner {
         let token = package_token(query).ok_or(LinkRejection::Forged)?;
         let mut parts = token.split('|');
         let mut part = || parts.next().ok_or(LinkRejection::Forged);
-        let (blob, ends, signature) = (part()?, part()?, part()?);
-        if self.sign(&format!("package {blob} {ends}")) != signature {
+        let (blob, expiry, signature) = (part()?, part()?, part()?);
+        if self.sign(&format!("package {blob} {expiry}")) != signature {
             return Err(LinkRejection::Forged);
         }
-        let is_as_issued = query == package_query(blob, ends, signature);
-        let ends: Timestamp = ends.parse().map_err(|_| LinkRejection::Forged)?;
-        if now >= ends {
-            return Err(LinkRejection::Expired(ends));
+        let is_as_issued = query == package_query(blob, expiry, signature);
+        let expiry: Timestamp = expiry.parse().map_err(|_| LinkRejection::Forged)?;
+        if now >= expiry {
+            return Err(LinkRejection::Expired(expiry));
         }
-        let honoured = VerifiedLink {
+        let link = VerifiedLink {
             signature: signature.to_string(),
-            ends,
+            expiry,
             is_as_issued,
         };
-        Ok((honoured, blob.to_string()))
+        Ok((link, blob.to_string()))
     }
 }
 
-/// The host writes its escapes in small letters, which a client must keep.
-fn package_query(blob: &str, ends: &str, signature: &str) -> String {
-    let token = STANDARD.encode(format!("{blob}|{ends}|{signature}"));
+/// The host writes escapes in lower case; a client must keep them.
+fn package_query(blob: &str, expiry: &str, signature: &str) -> String {
+    let token = STANDARD.encode(format!("{blob}|{expiry}|{signature}"));
     let token = token.replace('+', "%2b").replace('/', "%2f");
     format!("token={}", token.replace('=', "%3d"))
 }
@@ -152,39 +150,40 @@ pub(crate) fn is_package(path: &str) -> bool {
     path == PACKAGE
 }
 
-/// The blob a package's link names, whether it opens it or not.
-pub(crate) fn package_of(query: &str) -> Option<String> {
+/// The blob named by a link to a package; the link is not verified.
+pub(crate) fn package_blob_name(query: &str) -> Option<String> {
     let token = package_token(query)?;
     token.split('|').next().map(str::to_string)
 }
 
-/// A link that opens its blob.
+/// A link with a valid signature that has not expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VerifiedLink {
     pub signature: String,
-    pub ends: Timestamp,
-    /// Byte for byte as it was handed out.
+    pub expiry: Timestamp,
+    /// The query is byte for byte as issued.
     pub is_as_issued: bool,
 }
 
-/// The query as it is handed out: `sig` with its slashes raw.
-fn written(ends: &str, signature: &str) -> String {
+/// The query of a link to a blob; slashes in `sig` are not escaped.
+fn blob_query(expiry: &str, signature: &str) -> String {
     let sig = signature.replace('+', "%2B").replace('=', "%3D");
-    let se = ends.replace(':', "%3A");
+    let se = expiry.replace(':', "%3A");
     format!("se={se}&sp=r&sv={SERVICE_VERSION}&sr=b&sig={sig}")
 }
 
+/// An issued link.
 pub(crate) struct SignedLink {
     pub path_and_query: String,
     pub signature: String,
 }
 
-fn text_to_sign(path: &str, ends: &str, sp: &str, sv: &str, sr: &str) -> String {
-    format!("{path}\n{ends}\n{sp}\n{sv}\n{sr}")
+fn text_to_sign(path: &str, expiry: &str, sp: &str, sv: &str, sr: &str) -> String {
+    format!("{path}\n{expiry}\n{sp}\n{sv}\n{sr}")
 }
 
-/// The blob's name in a path of the blob host.
-pub(crate) fn blob_of(path: &str) -> Option<&str> {
+/// The name of the blob in a path of the blob host.
+pub(crate) fn blob_name_in(path: &str) -> Option<&str> {
     let mut parts = path.strip_prefix('/')?.split('/');
     let (folder, _account) = (parts.next()?, parts.next()?);
     let (output, blob) = (parts.next()?, parts.next()?);
@@ -200,15 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_honoured_until_the_second_it_ends_and_only_unaltered() {
+    fn link_is_valid_until_its_expiry_and_only_if_unchanged() {
         let signer = ServiceSigner::new("s");
         let link = signer.link("acc", "4ed5", at("2026-02-04T16:00:00.9Z"));
         let (path, query) = link.path_and_query.split_once('?').unwrap();
-        assert_eq!(blob_of(path), Some("4ed5"));
-        let check = |query: &str, now| signer.check(path, query, at(now));
-        let honoured = check(query, "2026-02-04T15:59:59.999Z").unwrap();
-        assert_eq!(honoured.signature, link.signature);
-        assert!(honoured.is_as_issued);
+        assert_eq!(blob_name_in(path), Some("4ed5"));
+        let check = |query: &str, now| signer.verify(path, query, at(now));
+        let verified = check(query, "2026-02-04T15:59:59.999Z").unwrap();
+        assert_eq!(verified.signature, link.signature);
+        assert!(verified.is_as_issued);
         let end = at("2026-02-04T16:00:00Z");
         assert_eq!(
             check(query, "2026-02-04T16:00:00Z"),
@@ -220,18 +219,18 @@ mod tests {
         assert_eq!(check("", now), Err(LinkRejection::Unsigned));
         let other = ServiceSigner::new("t");
         assert_eq!(
-            other.check(path, query, at(now)),
+            other.verify(path, query, at(now)),
             Err(LinkRejection::Forged)
         );
     }
 
     #[test]
-    fn a_packages_link_carries_all_in_its_token() {
+    fn package_link_has_blob_expiry_and_signature_in_its_token() {
         let signer = ServiceSigner::new("s");
         let link = signer.package_link("4ed5", at("2026-02-04T16:00:00Z"));
         let (path, query) = link.path_and_query.split_once('?').unwrap();
-        assert!(is_package(path) && package_of(query).as_deref() == Some("4ed5"));
-        let check = |query: &str, now| signer.check_package(query, at(now)).map(|(h, _)| h);
+        assert!(is_package(path) && package_blob_name(query).as_deref() == Some("4ed5"));
+        let check = |query: &str, now| signer.verify_package(query, at(now)).map(|(h, _)| h);
         assert!(check(query, "2026-02-04T15:59:59Z").unwrap().is_as_issued);
         let now = "2026-02-04T16:00:00Z";
         assert_eq!(check(query, now), Err(LinkRejection::Expired(at(now))));
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn slashes_of_a_signature_stay_raw() {
+    fn slashes_of_a_signature_are_not_escaped() {
         let signer = ServiceSigner::new("s");
         let mut links = (0..100).map(|n| {
             let ends = at("2026-02-04T16:00:00Z");

@@ -1,4 +1,4 @@
-//! Everything that can be asked for, on the clock and by its id.
+//! The devices, actions, results and library of the running emulator.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -8,15 +8,19 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::auth::signed_links::ServiceSigner;
-use crate::http::library::EmulatedLibrary;
+use crate::state::library::{EmulatedLibrary, UploadedFile};
 use crate::state::sessions::SessionTable;
 use crate::synthetic::body::ResultBody;
-use crate::synthetic::fleet::{EmulatedFleet, key};
+use crate::synthetic::fleet::EmulatedFleet;
+use crate::synthetic::ids::result_key;
 use crate::synthetic::seeded_rng::SeededRng;
 use crate::timeline::clock::api_time;
 use crate::timeline::presence::PresenceTimetable;
 use crate::timeline::timeline_view::TimedAction;
 use evidence::{ActionId, ResultKey};
+
+/// Uploader of the initial library files.
+const INITIAL_UPLOADER: &str = "analyst@contoso.example";
 
 #[derive(Default)]
 pub(crate) struct FleetState {
@@ -24,19 +28,22 @@ pub(crate) struct FleetState {
     pub actions: Vec<Arc<TimedAction>>,
     pub library: EmulatedLibrary,
     pub sessions: SessionTable,
-    /// Groups of machines on which nothing may be done.
+    /// Device groups on which actions are not allowed.
     disallowed: HashSet<String>,
-    by_machine: HashMap<String, usize>,
-    by_id: HashMap<ActionId, usize>,
+    /// Positions in `machines` by id and by name, in lower case.
+    machine_positions: HashMap<String, usize>,
+    /// Positions in `actions`.
+    action_positions: HashMap<ActionId, usize>,
+    /// Results by the name of their blob.
     blobs: HashMap<String, ResultKey>,
-    results: u64,
+    result_count: u64,
 }
 
-/// A machine on the clock.
+/// A device with its presence on the emulator's clock.
 pub(crate) struct TimedMachine {
     json: Map<String, Value>,
-    /// Nothing where its JSON never changes.
-    pub table: Option<PresenceTimetable>,
+    /// `None`: the JSON is constant.
+    pub presence: Option<PresenceTimetable>,
 }
 
 impl TimedMachine {
@@ -44,19 +51,21 @@ impl TimedMachine {
         self.json.get(name).and_then(Value::as_str)
     }
 
-    /// Its JSON as of `now`.
+    /// The JSON at `now`.
     pub(crate) fn json(&self, now: Timestamp) -> Cow<'_, Map<String, Value>> {
-        let Some(table) = &self.table else {
+        let Some(presence) = &self.presence else {
             return Cow::Borrowed(&self.json);
         };
         let mut json = self.json.clone();
-        json.insert("healthStatus".into(), table.health(now).into());
-        json.insert("lastSeen".into(), api_time(table.last_seen(now)).into());
+        json.insert("healthStatus".into(), presence.health(now).into());
+        let last_seen = api_time(presence.last_seen(now));
+        json.insert("lastSeen".into(), last_seen.into());
         Cow::Owned(json)
     }
 }
 
 impl FleetState {
+    /// Adds a fleet; `start` is the time to which its times are relative.
     pub(crate) fn add(
         &mut self,
         mut fleet: EmulatedFleet,
@@ -66,67 +75,74 @@ impl FleetState {
         fleet.complete_devices();
         self.disallowed.extend(fleet.disallowed);
         for (name, content) in fleet.library {
-            self.library.stock(name, &content, start);
+            let file = UploadedFile {
+                name,
+                content,
+                ..UploadedFile::default()
+            };
+            self.library.put(file, INITIAL_UPLOADER, start);
         }
         for device in fleet.devices {
             let json = device.json;
-            let name = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
-            let id = name("id").to_ascii_lowercase();
-            let dns_name = name("computerDnsName").to_ascii_lowercase();
-            let phase = SeededRng::of(0, &["report", &id]).number();
-            let table = device.presence.map(|p| p.placed(start, phase));
-            let place = self.machines.len();
+            let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
+            let id = text("id").to_ascii_lowercase();
+            let dns_name = text("computerDnsName").to_ascii_lowercase();
+            let phase = SeededRng::new(0, &["report", &id]).next_u64();
+            let presence = device
+                .presence
+                .map(|presence| PresenceTimetable::new(presence, start, phase));
+            let position = self.machines.len();
             for name in [id, dns_name].into_iter().filter(|name| !name.is_empty()) {
-                self.by_machine.entry(name).or_insert(place);
+                self.machine_positions.entry(name).or_insert(position);
             }
-            self.machines.push(TimedMachine { json, table });
+            self.machines.push(TimedMachine { json, presence });
         }
         for action in fleet.actions {
-            if let Some(placed) = TimedAction::place(action, start, self.results) {
-                self.keep(placed, signer);
+            if let Some(action) = TimedAction::scripted(action, start, self.result_count) {
+                self.insert(action, signer);
             }
         }
     }
 
-    /// Takes in an action that a client started.
+    /// Adds an action that a client started.
     pub(crate) fn start(
         &mut self,
-        mut placed: TimedAction,
+        mut action: TimedAction,
         signer: &ServiceSigner,
     ) -> Arc<TimedAction> {
-        placed.first_ordinal = self.results;
-        self.keep(placed, signer)
+        action.first_ordinal = self.result_count;
+        self.insert(action, signer)
     }
 
-    fn keep(&mut self, placed: TimedAction, signer: &ServiceSigner) -> Arc<TimedAction> {
-        let bodies = placed.bodies.keys().copied();
-        let mut indexes = placed.results();
-        self.results += indexes.len() as u64;
-        // A package is no command's result, yet has a blob.
-        indexes.extend(bodies.filter(|_| placed.indexes().is_empty()));
+    fn insert(&mut self, action: TimedAction, signer: &ServiceSigner) -> Arc<TimedAction> {
+        let mut indexes = action.result_indexes();
+        self.result_count += indexes.len() as u64;
+        if action.command_indexes().is_empty() {
+            // A package has a blob, although it has no commands.
+            indexes.extend(action.bodies.keys().copied());
+        }
         for index in indexes {
-            let key = key(placed.id, index);
+            let key = result_key(action.id, index);
             self.blobs.insert(signer.blob_name(key), key);
         }
-        let placed = Arc::new(placed);
-        self.by_id.insert(placed.id, self.actions.len());
-        self.actions.push(placed.clone());
-        placed
+        let action = Arc::new(action);
+        self.action_positions.insert(action.id, self.actions.len());
+        self.actions.push(action.clone());
+        action
     }
 
-    /// By id or name.
+    /// Finds a machine by id or name.
     pub(crate) fn machine(&self, name: &str) -> Option<&TimedMachine> {
-        let place = self.by_machine.get(&name.to_ascii_lowercase())?;
-        self.machines.get(*place)
+        let position = self.machine_positions.get(&name.to_ascii_lowercase())?;
+        self.machines.get(*position)
     }
 
-    /// By id alone, as whatever is started on a machine names it.
-    pub(crate) fn machine_of_id(&self, id: &str) -> Option<&TimedMachine> {
-        let own = |machine: &&TimedMachine| {
+    /// Finds a machine by id only; calls that start an action accept no name.
+    pub(crate) fn machine_by_id(&self, id: &str) -> Option<&TimedMachine> {
+        self.machine(id).filter(|machine| {
             let own = machine.text("id").unwrap_or_default();
             own.eq_ignore_ascii_case(id)
-        };
-        self.machine(id).filter(own)
+        })
     }
 
     pub(crate) fn is_disallowed(&self, machine: &TimedMachine) -> bool {
@@ -136,31 +152,25 @@ impl FleetState {
 
     pub(crate) fn action(&self, id: &str) -> Option<Arc<TimedAction>> {
         let id: ActionId = id.parse().ok()?;
-        self.actions.get(*self.by_id.get(&id)?).cloned()
+        self.actions.get(*self.action_positions.get(&id)?).cloned()
     }
 
     pub(crate) fn blob(&self, name: &str) -> Option<(ResultKey, Arc<TimedAction>)> {
         let key = self.blobs.get(name)?;
-        let place = self.by_id.get(&key.action)?;
-        Some((*key, self.actions.get(*place)?.clone()))
+        let position = self.action_positions.get(&key.action)?;
+        Some((*key, self.actions.get(*position)?.clone()))
     }
 
-    /// The results that can be had at `now`.
+    /// The results that can be linked to at `now`.
     pub(crate) fn results(&self, now: Timestamp) -> BTreeMap<ResultKey, ResultBody> {
-        let of_action = |action: &Arc<TimedAction>| {
-            let bodies = action.bodies.clone().into_iter();
-            let action = action.clone();
-            bodies
-                .filter(move |(index, _)| action.has_result(*index, now))
-                .collect::<Vec<_>>()
-        };
-        let actions = self.actions.iter();
-        actions
+        self.actions
+            .iter()
             .flat_map(|action| {
-                let id = action.id;
-                of_action(action)
-                    .into_iter()
-                    .map(move |(index, body)| (key(id, index), body))
+                action
+                    .bodies
+                    .iter()
+                    .filter(move |(index, _)| action.has_result(**index, now))
+                    .map(move |(index, body)| (result_key(action.id, *index), body.clone()))
             })
             .collect()
     }
