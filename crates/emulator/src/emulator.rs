@@ -297,8 +297,10 @@ fn serve(
             })
     };
     let run = move || {
-        let router = Router::new().fallback(handle).with_state(service);
-        let router = router.into_make_service_with_connect_info::<SocketAddr>();
+        let router = Router::new()
+            .fallback(handle)
+            .with_state(service)
+            .into_make_service_with_connect_info::<SocketAddr>();
         runtime.block_on(async {
             tokio::select! {
                 // Never returns: axum retries a failed accept.

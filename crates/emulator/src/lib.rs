@@ -7,9 +7,9 @@
 //! can be faster than real time, and injects faults on request
 //! ([`Faults`]).
 //!
-//! A run becomes an action. The time of every state change is drawn at random
-//! when the run is posted, and requests evaluate it; there are no timers and no
-//! background tasks, and a session costs only its JSON. Devices can be away and
+//! A run becomes an action. The times of its state changes are drawn when the
+//! run is posted, and each request evaluates them. No timer or background task
+//! is needed, and a session costs only its JSON. Devices can be away and
 //! return, and sessions can be occupied by other users. The emulator records
 //! every call and every run: [`Emulator::conformance`], also served to loopback
 //! peers at `/emulator/conformance`, reports the fullest window of each rate

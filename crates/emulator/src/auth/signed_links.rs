@@ -135,9 +135,12 @@ impl ServiceSigner {
 
 /// The host writes escapes in lower case; a client must keep them.
 fn package_query(blob: &str, expiry: &str, signature: &str) -> String {
-    let token = STANDARD.encode(format!("{blob}|{expiry}|{signature}"));
-    let token = token.replace('+', "%2b").replace('/', "%2f");
-    format!("token={}", token.replace('=', "%3d"))
+    let token = STANDARD
+        .encode(format!("{blob}|{expiry}|{signature}"))
+        .replace('+', "%2b")
+        .replace('/', "%2f")
+        .replace('=', "%3d");
+    format!("token={token}")
 }
 
 fn package_token(query: &str) -> Option<String> {

@@ -270,8 +270,10 @@ fn send(
             return *reply;
         }
     };
-    let magic = blob.reader.read_at(0, range.total.min(2) as usize);
-    let magic = magic.unwrap_or_default();
+    let magic = blob
+        .reader
+        .read_at(0, range.total.min(2) as usize)
+        .unwrap_or_default();
     let break_off = break_off(request, key, (range.from, range.to), link);
     let body = if request.method == Method::HEAD {
         HttpBody::empty()

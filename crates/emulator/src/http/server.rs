@@ -55,10 +55,9 @@ pub(crate) async fn handle(State(service): State<Arc<Service>>, request: Request
         base: host.map_or_else(|| service.base.clone(), |host| format!("http://{host}")),
         request_id: service.signer.guid(&format!("request {number}")),
     };
-    let reply = respond(&context, &route, body).await;
-    let date = http_date(service.clock.now());
-    let reply = reply
-        .header(DATE, &date)
+    let reply = respond(&context, &route, body)
+        .await
+        .header(DATE, &http_date(service.clock.now()))
         .header("x-ms-request-id", &context.request_id);
     record(&context, &reply);
     reply.response
@@ -229,9 +228,14 @@ fn reject_unauthorized(request: &RequestContext<'_>, key: Option<ResultKey>) -> 
     if revoked.is_some() {
         service.tokens.revoke();
     }
-    let header = request.headers.get(AUTHORIZATION);
-    let header = header.and_then(|header| header.to_str().ok());
-    match service.tokens.check(header, request.kind, request.now) {
+    let authorization = request
+        .headers
+        .get(AUTHORIZATION)
+        .and_then(|header| header.to_str().ok());
+    match service
+        .tokens
+        .check(authorization, request.kind, request.now)
+    {
         Ok(()) => None,
         Err(TokenRejection::Invalid) => {
             let message = "The token is invalid or expired.";

@@ -184,8 +184,10 @@ fn run_stats(fleet: &FleetState, now: Timestamp) -> RunStats {
     for session in all_sessions(fleet) {
         let json = session.json(now);
         let status = json.get("status").and_then(|status| status.as_str());
-        let status = status.unwrap_or_default().to_string();
-        *stats.by_status.entry(status).or_default() += 1;
+        *stats
+            .by_status
+            .entry(status.unwrap_or_default().to_string())
+            .or_default() += 1;
         stats.started += 1;
     }
     let groups = fleet.sessions.by_digest.values();

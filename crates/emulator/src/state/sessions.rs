@@ -41,7 +41,8 @@ impl SessionRequest {
 pub(crate) struct SessionTable {
     /// Number of sessions occupied by other users.
     pub held: usize,
-    /// Sessions that are not known to be over.
+    /// Sessions that were active at the last [`count`](Self::count), or started
+    /// later.
     active: Vec<Arc<TimedAction>>,
     /// Largest number of sessions that were active at the same time.
     pub most: usize,

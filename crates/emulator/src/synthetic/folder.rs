@@ -87,21 +87,24 @@ impl FolderScan {
         let action = parent.and_then(OsStr::to_str).and_then(|n| n.parse().ok());
         if let (Some(action), Ok(index)) = (action, stem.parse()) {
             self.results.insert((action, index), path);
-        } else if !is_documentation(&path) && !(is_json(&path) && self.add_json(&path, action)) {
-            let below = path.strip_prefix(root).unwrap_or(&path);
-            let mut parts = below.iter().map(|part| part.to_string_lossy());
-            let first = parts.next().unwrap_or_default().into_owned();
-            let rest = parts.collect::<Vec<_>>().join("\\");
-            let (device, name) = if rest.is_empty() {
-                (String::from("unknown"), first)
-            } else {
-                (first, rest)
-            };
-            self.other_files
-                .entry(device)
-                .or_default()
-                .insert(name, path);
+            return;
         }
+        if is_documentation(&path) || (is_json(&path) && self.add_json(&path, action)) {
+            return;
+        }
+        let below = path.strip_prefix(root).unwrap_or(&path);
+        let mut parts = below.iter().map(|part| part.to_string_lossy());
+        let first = parts.next().unwrap_or_default().into_owned();
+        let rest = parts.collect::<Vec<_>>().join("\\");
+        let (device, name) = if rest.is_empty() {
+            (String::from("unknown"), first)
+        } else {
+            (first, rest)
+        };
+        self.other_files
+            .entry(device)
+            .or_default()
+            .insert(name, path);
     }
 
     /// Adds the actions and devices of a JSON file; returns false if it contains

@@ -71,8 +71,8 @@ impl PresenceTimetable {
             .filter(|until| *until <= online_until)
             .max();
         let second = online_until.as_second();
-        let report = second - (second - self.phase).rem_euclid(REPORT_S);
-        let report = Timestamp::from_second(report).unwrap_or(online_until);
+        let report_second = second - (second - self.phase).rem_euclid(REPORT_S);
+        let report = Timestamp::from_second(report_second).unwrap_or(online_until);
         returned.map_or(report, |returned| returned.max(report))
     }
 }
