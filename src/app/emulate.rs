@@ -101,7 +101,7 @@ pub fn emulate(request: &EmulateRequest) -> Result<RunningEmulator, Failure> {
         state_file: request.state_file.clone(),
         sessions_held: request.sessions_held,
         seed: request.seed,
-        pace: Latency {
+        latency: Latency {
             failing: request.failing,
             hanging: request.hanging,
             ..Latency::default()
@@ -137,7 +137,7 @@ fn served_fleet(request: &EmulateRequest) -> Result<EmulatedFleet, emulator::Err
         None => EmulatedFleet::new(),
     };
     if let Some(fleet) = request.fleet {
-        served = served.and(EmulatedFleet::made(&SyntheticFleet {
+        served = served.and(EmulatedFleet::synthetic(&SyntheticFleet {
             devices: fleet.devices,
             seed: request.seed,
             away: fleet.away,

@@ -21,7 +21,7 @@ fn quick(devices: usize) -> EmulatorSettings {
     };
     EmulatorSettings {
         time_scale: SCALE,
-        pace: Latency {
+        latency: Latency {
             queued: seconds(2, 6),
             put: seconds(1, 2),
             script: seconds(1, 4),
@@ -30,7 +30,7 @@ fn quick(devices: usize) -> EmulatorSettings {
             upload: seconds(1, 5),
             ..Latency::default()
         },
-        ..EmulatorSettings::serving(EmulatedFleet::made(&made))
+        ..EmulatorSettings::serving(EmulatedFleet::synthetic(&made))
     }
 }
 
@@ -83,7 +83,7 @@ fn settled_or_late(case: &Case, state: &str) {
 
 fn started_or_late(emulator: &Emulator, sessions: usize) {
     let late = Instant::now() + Duration::from_secs(20);
-    while emulator.judgement().runs.started < sessions && Instant::now() < late {
+    while emulator.conformance().runs.started < sessions && Instant::now() < late {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -98,7 +98,7 @@ pub fn spawned(mut command: Command) -> Child {
 
 /// Asserts that no limit was exceeded and no command ran twice.
 fn judged(emulator: &Emulator) -> emulator::ConformanceReport {
-    let judgement = emulator.judgement();
+    let judgement = emulator.conformance();
     assert!(judgement.violations.is_empty(), "{judgement:?}");
     assert_eq!(judgement.runs.worked_twice, 0, "{:?}", judgement.runs);
     judgement
@@ -116,7 +116,7 @@ fn run_is_started_shown_collected_and_covered() {
         "{}",
         shown.stderr
     );
-    assert_eq!(emulator.judgement().runs.started, 0);
+    assert_eq!(emulator.conformance().runs.started, 0);
     let ran = Ran::of(run(&case, &emulator, &[]));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(
@@ -181,7 +181,7 @@ fn invalid_plan_is_rejected_with_all_errors() {
     ] {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
-    assert_eq!(emulator.judgement().runs.started, 0);
+    assert_eq!(emulator.conformance().runs.started, 0);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn repeatedly_killed_run_completes_without_running_twice() {
         child.kill().expect("a kill");
         child.wait().expect("an end");
         kills += 1;
-        assert!(kills < 60, "{}", emulator.judgement().runs.started);
+        assert!(kills < 60, "{}", emulator.conformance().runs.started);
         // A run killed at once leaves nothing to resume.
         let begun = !case
             .run(&["fleet", "status", "--all", "--jsonl"])
@@ -263,12 +263,12 @@ fn run_is_paused_and_cancelled_by_device_and_as_a_whole() {
     let emulator = emulator(quick(30));
     let mut child = spawned(run(&case, &emulator, &["--no-index"]));
     let late = Instant::now() + Duration::from_secs(20);
-    while emulator.judgement().runs.started < 5 && Instant::now() < late {
+    while emulator.conformance().runs.started < 5 && Instant::now() < late {
         std::thread::sleep(Duration::from_millis(5));
     }
     case.ok(&["fleet", "pause"]);
     child.wait().expect("an end");
-    let started = emulator.judgement().runs.started;
+    let started = emulator.conformance().runs.started;
     assert!((5..30).contains(&started), "{started}");
     settled_or_late(&case, "paused");
     let again = case.ok(&["fleet", "pause"]).stderr;
@@ -287,7 +287,7 @@ fn run_is_paused_and_cancelled_by_device_and_as_a_whole() {
     let one = ["--device", short, "--no-index"];
     let ran = Ran::of(fleet(&case, &emulator, &["fleet", "cancel"], &one));
     assert_eq!(ran.code, 3, "{}", ran.stderr);
-    assert_eq!(emulator.judgement().runs.started, started);
+    assert_eq!(emulator.conformance().runs.started, started);
     assert_eq!(status(&case)["counts"]["cancelled"], 1);
     let nobody = ["--device", "nosuch", "--no-index"];
     let ran = Ran::of(fleet(&case, &emulator, &["fleet", "cancel"], &nobody));
@@ -300,7 +300,7 @@ fn run_is_paused_and_cancelled_by_device_and_as_a_whole() {
     // Cancels the whole run through the process that owns it.
     let resume = fleet(&case, &emulator, &["fleet", "resume"], &["--no-index"]);
     let mut child = spawned(resume);
-    while emulator.judgement().runs.started == started && Instant::now() < late {
+    while emulator.conformance().runs.started == started && Instant::now() < late {
         std::thread::sleep(Duration::from_millis(5));
     }
     let ran = Ran::of(fleet(&case, &emulator, &["fleet", "cancel"], &[]));
@@ -401,7 +401,7 @@ fn command_is_refused_while_another_process_owns_the_archive() {
     let emulator = emulator(quick(12));
     let mut child = spawned(run(&case, &emulator, &["--no-index"]));
     let late = Instant::now() + Duration::from_secs(20);
-    while emulator.judgement().runs.started < 2 && Instant::now() < late {
+    while emulator.conformance().runs.started < 2 && Instant::now() < late {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().expect("a kill");
@@ -423,9 +423,9 @@ fn command_is_refused_while_another_process_owns_the_archive() {
 fn retry_missing_is_repeated_until_nothing_is_missing() {
     let case = Case::new();
     let emulator = emulator(EmulatorSettings {
-        pace: Latency {
+        latency: Latency {
             failing: 0.3,
-            ..quick(1).pace
+            ..quick(1).latency
         },
         ..quick(8)
     });
@@ -442,16 +442,16 @@ fn retry_missing_is_repeated_until_nothing_is_missing() {
         Ran::of(fleet(&case, &emulator, &["coverage"], &retry));
     }
     assert!(rounds >= 1);
-    assert_eq!(emulator.judgement().violations.len(), 0);
+    assert_eq!(emulator.conformance().violations.len(), 0);
 }
 
 #[test]
 fn repeated_command_of_a_session_is_shown_and_run_twice() {
     let case = Case::new();
     let emulator = emulator(EmulatorSettings {
-        pace: Latency {
+        latency: Latency {
             failing: 1.0,
-            ..quick(1).pace
+            ..quick(1).latency
         },
         ..quick(1)
     });
@@ -524,7 +524,7 @@ fn run_of_another_tenant_is_not_resumed() {
     let first = emulator(quick(12));
     let mut child = spawned(run(&case, &first, &["--no-index"]));
     let late = Instant::now() + Duration::from_secs(20);
-    while first.judgement().runs.started < 2 && Instant::now() < late {
+    while first.conformance().runs.started < 2 && Instant::now() < late {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().expect("a kill");
@@ -536,7 +536,7 @@ fn run_of_another_tenant_is_not_resumed() {
     let ran = Ran::of(fleet(&case, &other, &["fleet", "resume"], &["--no-index"]));
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("fabrikam"), "{}", ran.stderr);
-    assert_eq!(other.judgement().runs.started, 0);
+    assert_eq!(other.conformance().runs.started, 0);
     let ran = Ran::of(fleet(&case, &first, &["fleet", "resume"], &["--no-index"]));
     assert!(matches!(ran.code, 0 | 3), "{}", ran.stderr);
     assert_eq!(judged(&first).violations.len(), 0);

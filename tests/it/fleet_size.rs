@@ -102,7 +102,7 @@ fn has_begun(case: &Case) -> bool {
 
 fn play(size: &Size) -> Measured {
     let case = Case::new();
-    let fleet = EmulatedFleet::made(&SyntheticFleet {
+    let fleet = EmulatedFleet::synthetic(&SyntheticFleet {
         devices: size.devices,
         away: 0.1,
         away_for: size.away_for,
@@ -164,7 +164,7 @@ fn play(size: &Size) -> Measured {
 /// Asserts that no limit was exceeded, nothing ran twice, and every result is
 /// archived.
 fn judged(emulator: &Emulator, case: &Case, size: &Size) {
-    let judgement = emulator.judgement();
+    let judgement = emulator.conformance();
     assert!(judgement.violations.is_empty(), "{judgement:?}");
     assert_eq!(judgement.runs.worked_twice, 0, "{:?}", judgement.runs);
     assert_eq!(judgement.runs.by_status["Succeeded"], size.devices);
@@ -205,7 +205,7 @@ fn judged(emulator: &Emulator, case: &Case, size: &Size) {
 }
 
 fn measure(emulator: &Emulator, away: &HashSet<String>, peak: u64, real: Duration) -> Measured {
-    let ran = emulator.ran();
+    let ran = emulator.sessions();
     let first = ran.iter().map(|run| run.created).min().expect("a session");
     let reachable = || ran.iter().filter(|run| !away.contains(&run.device));
     let last = reachable().map(|run| run.over).max().expect("a session");

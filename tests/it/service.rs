@@ -24,7 +24,7 @@ fn emulator(settings: EmulatorSettings) -> Emulator {
 }
 
 fn made(devices: usize) -> EmulatorSettings {
-    EmulatorSettings::serving(EmulatedFleet::made(&SyntheticFleet {
+    EmulatorSettings::serving(EmulatedFleet::synthetic(&SyntheticFleet {
         devices,
         ..SyntheticFleet::default()
     }))
@@ -102,7 +102,7 @@ fn package_is_started_awaited_and_archived() {
     let collected = asked(&case, &emulator, &["collect", "--packages", "--no-index"]);
     assert_eq!(collected.code, 0, "{}", collected.stderr);
     assert_eq!(case.ok(&["list", "--jsonl"]).jsonl().len(), 5);
-    assert_eq!(emulator.judgement().violations.len(), 0);
+    assert_eq!(emulator.conformance().violations.len(), 0);
     assert_eq!(emulator.journal().count(CallKind::PackageLink), 5);
     let nowhere = asked(&case, &emulator, &["package", "nosuch"]);
     assert!(nowhere.stderr.contains("nosuch"), "{}", nowhere.stderr);
@@ -180,12 +180,12 @@ fn single_action_is_shown_cancelled_and_collected() {
         .id(id.parse::<ActionId>().expect("an id"))
         .command(Part::run_script("a.ps1", "").body("first"))
         .command(Part::run_script("b.ps1", "").body("second"));
-    let fleet = EmulatedFleet::made(&SyntheticFleet {
+    let fleet = EmulatedFleet::synthetic(&SyntheticFleet {
         devices: 1,
         ..SyntheticFleet::default()
     });
     let emulator = emulator(EmulatorSettings {
-        pace: Latency {
+        latency: Latency {
             queued: Duration::from_secs(3_000)..=Duration::from_secs(3_000),
             ..Latency::default()
         },
@@ -208,7 +208,7 @@ fn single_action_is_shown_cancelled_and_collected() {
     let mut run = speaking(&case, &emulator, &["run"], &what);
     run.args(["--comment", "c", "--time-scale", "100", "--no-index"]);
     let mut child = super::fleet::spawned(run);
-    while emulator.judgement().runs.started == 0 {
+    while emulator.conformance().runs.started == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }
     let waiting = case

@@ -1,5 +1,5 @@
-//! Start and stop. The emulator runs on threads of its own, so that it serves
-//! whatever runtime its client has, or none, and stops like a pulled plug.
+//! Start and stop of an emulator. It has its own threads and runtime, so that a
+//! client needs no runtime. Stopping it drops every connection.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -14,30 +14,29 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::auth::assertion::RegisteredCertificate;
+use crate::auth::signed_links::ServiceSigner;
+use crate::auth::tokens::{Application, TokenIssuer};
 use crate::error::{Error, Result};
 use crate::faults::FaultSwitch;
-use crate::http::assertion::Registered;
-use crate::http::server::{Service, answer};
-use crate::http::signed_links::Signer;
-use crate::http::token::{Application, Tokens};
+use crate::http::server::handle;
 use crate::settings::EmulatorSettings;
-use crate::state::clock::{Origin, ServiceClock};
-use crate::state::conformance;
-use crate::state::conformance::{ConformanceReport, Ran};
+use crate::state::conformance::{self, ConformanceReport, SessionRecord};
+use crate::state::fleet_state::FleetState;
 use crate::state::journal::CallJournal;
-use crate::state::rate_limits::Budgets;
-use crate::state::saved_state;
-use crate::state::saved_state::StateFile;
-use crate::state::state::Stock;
+use crate::state::rate_limits::CallWindows;
+use crate::state::saved_state::{self, SavedState, StateFile};
+use crate::state::service::Service;
 use crate::synthetic::body::ResultBody;
 use crate::synthetic::fleet::EmulatedFleet;
+use crate::timeline::clock::{ClockOrigin, ServiceClock};
 use evidence::ResultKey;
 
-/// Two serve thousands of small results a second and leave a small machine
-/// room for the client.
+/// Two threads serve thousands of small results per second and leave CPU time
+/// for the client on a small machine.
 const THREADS: usize = 2;
 
-/// A running emulator; dropped, it stops.
+/// A running emulator. Dropping it stops it.
 pub struct Emulator {
     addr: SocketAddr,
     service: Arc<Service>,
@@ -49,17 +48,19 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts from an async caller. The server has threads of its own.
+    /// Starts an emulator from async code.
     ///
-    /// **Errors**: the address is taken, the state does not read, the scale is
-    /// out of bounds.
+    /// **Errors**: the address is in use, the state file is unreadable or
+    /// invalid, the time scale is out of range, or the certificate is invalid.
     pub async fn start(settings: EmulatorSettings) -> Result<Self> {
-        let work = tokio::task::spawn_blocking(move || Self::start_blocking(settings));
-        let failed = |source| Error::Threads { source };
-        work.await.map_err(std::io::Error::other).map_err(failed)?
+        tokio::task::spawn_blocking(move || Self::start_blocking(settings))
+            .await
+            .map_err(|error| Error::Threads {
+                source: std::io::Error::other(error),
+            })?
     }
 
-    /// Starts from a blocking caller; see [`start`](Self::start).
+    /// Starts an emulator from blocking code; see [`start`](Self::start).
     pub fn start_blocking(settings: EmulatorSettings) -> Result<Self> {
         if !(1.0..=100.0).contains(&settings.time_scale) {
             return Err(Error::Scale(settings.time_scale));
@@ -71,9 +72,10 @@ impl Emulator {
         let addr = listener.local_addr().map_err(failed)?;
         let (tenant, client_id) = (settings.tenant.clone(), settings.client_id.clone());
         let client_secret = settings.client_secret.clone();
-        let service = Arc::new(assemble(settings, addr)?);
+        let service = Arc::new(build_service(settings, addr)?);
         let (stop, stopped) = oneshot::channel();
         let thread = serve(listener, service.clone(), stopped)?;
+        tracing::info!(target: "emulator", %addr, "listening");
         Ok(Self {
             addr,
             service,
@@ -85,16 +87,17 @@ impl Emulator {
         })
     }
 
+    /// Address of the listener.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What `--api-base` takes.
+    /// Base URL of the API: the value of `--api-base`.
     pub fn api_base(&self) -> String {
         self.service.base.clone()
     }
 
-    /// What `--login-base` takes.
+    /// Base URL of the login host: the value of `--login-base`.
     pub fn login_base(&self) -> String {
         self.service.base.clone()
     }
@@ -107,86 +110,86 @@ impl Emulator {
         &self.client_id
     }
 
-    /// The secret a client signs in with.
+    /// The secret with which a client signs in.
     pub fn client_secret(&self) -> &str {
         &self.client_secret
     }
 
-    /// What the judge saw so far.
+    /// The record of all calls.
     pub fn journal(&self) -> CallJournal {
         self.service.journal.clone()
     }
 
-    /// What the judge has to say so far.
+    /// Reports how clients used the service up to now.
     ///
-    /// **Cost**: looks at every call kept and every run.
-    pub fn judgement(&self) -> ConformanceReport {
-        ConformanceReport::of(&self.service)
+    /// **Cost**: reads every recorded call and every run.
+    pub fn conformance(&self) -> ConformanceReport {
+        ConformanceReport::new(&self.service)
     }
 
-    /// Every session that clients started.
-    pub fn ran(&self) -> Vec<Ran> {
-        conformance::ran(&self.service)
+    /// The sessions that clients started.
+    pub fn sessions(&self) -> Vec<SessionRecord> {
+        conformance::session_records(&self.service)
     }
 
-    /// How late each result of a session was linked to, emulated time: since
-    /// it could be.
+    /// For each result of a session that was linked to, the emulated time from
+    /// its availability to its first link.
     pub fn lateness(&self) -> Vec<Duration> {
         conformance::lateness(&self.service)
     }
 
-    /// The results that can be linked to by now, and their bytes.
+    /// The results that can be linked to now, with their bodies.
     pub fn results(&self) -> Vec<(ResultKey, ResultBody)> {
-        let results = self.service.stock().results(self.service.clock.now());
-        results.into_iter().collect()
+        let now = self.service.clock.now();
+        self.service.fleet().results(now).into_iter().collect()
     }
 
-    /// So many live response sessions are taken by others from now on.
-    pub fn hold_sessions(&self, held: usize) {
-        self.service.stock_mut().sessions.held = held;
+    /// Sets the number of live response sessions occupied by other users.
+    pub fn set_occupied_sessions(&self, count: usize) {
+        self.service.fleet_mut().sessions.held = count;
     }
 
-    /// The switch for faults while it runs.
+    /// The faults, which can be changed at any time.
     pub fn faults(&self) -> FaultSwitch {
         self.service.faults.clone()
     }
 
-    /// The emulated clock: for a client that runs on the same one.
+    /// The emulated clock, for a client that uses the same clock.
     pub fn clock(&self) -> ServiceClock {
         self.service.clock
     }
 
-    /// What a restart must be given to go on with the same clock, links and
-    /// tokens, where no state file keeps it.
-    pub fn origin(&self) -> Origin {
+    /// Origin of the clock. Without a state file, pass it to the next emulator
+    /// to continue the same clock, links and tokens.
+    pub fn origin(&self) -> ClockOrigin {
         self.service.clock.origin()
     }
 
-    /// Adds devices and actions while it runs. Actions created *after start*
-    /// or *before start* count from now on the emulated clock.
+    /// Adds devices and actions. Times *before start* and *after start* are
+    /// relative to the current emulated time.
     pub fn extend(&self, fleet: EmulatedFleet) {
         let now = self.service.clock.now();
-        let mut stock = self.service.stock_mut();
-        stock.add(fleet, now, &self.service.signer);
+        let mut state = self.service.fleet_mut();
+        state.add(fleet, now, &self.service.signer);
     }
 
-    /// What to print once it serves.
+    /// Text for users: how to connect to the emulator.
     pub fn banner(&self) -> Banner<'_> {
         Banner(self)
     }
 
-    /// Stops it: every connection is dropped where it is and the port is free.
+    /// Stops the emulator: drops every connection and frees the port.
     pub fn shutdown(mut self) {
         self.stop();
     }
 
     fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // The thread may have ended by itself: then nobody listens.
+            // Fails if the thread has already ended.
             let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take() {
-            // It holds nothing whose loss a panic there could cause.
+            // After a panic of the thread there is nothing to recover.
             let _ = thread.join();
         }
     }
@@ -198,33 +201,32 @@ impl Drop for Emulator {
     }
 }
 
-fn assemble(settings: EmulatorSettings, addr: SocketAddr) -> Result<Service> {
-    let kept = match &settings.state_file {
+fn build_service(settings: EmulatorSettings, addr: SocketAddr) -> Result<Service> {
+    let saved = match &settings.state_file {
         Some(path) => saved_state::read(path)?,
-        None => saved_state::Kept::default(),
+        None => SavedState::default(),
     };
-    let origin = settings.origin.or(kept.origin);
-    let origin = origin.map_or_else(
-        || Origin::fresh(settings.time_scale),
+    let origin = settings.origin.or(saved.origin).map_or_else(
+        || ClockOrigin::fresh(settings.time_scale),
         |origin| origin.at_scale(settings.time_scale),
     );
     let clock = ServiceClock::start(origin);
-    let mut budgets = Budgets::new(settings.limits);
-    for (kind, at) in &kept.calls {
-        budgets.remember(*kind, *at);
+    let mut call_windows = CallWindows::new(settings.limits);
+    for (kind, at) in &saved.calls {
+        call_windows.restore(*kind, *at);
     }
-    let state = match &settings.state_file {
-        Some(path) => {
-            let file = StateFile::create(path, origin, &kept.calls, clock.now())?;
-            Some(Mutex::new(file))
-        }
-        None => None,
-    };
-    let signer = Signer::new(&format!("{} {}", settings.client_secret, settings.seed));
-    let pem = settings.certificate.as_deref();
-    let read = |pem| Registered::from_pem(pem).ok_or(Error::Certificate);
-    let certificate = pem.map(read).transpose()?;
-    let tokens = Tokens::new(
+    let state_file = settings
+        .state_file
+        .as_ref()
+        .map(|path| StateFile::create(path, origin, &saved.calls, clock.now()))
+        .transpose()?;
+    let signer = ServiceSigner::new(&format!("{} {}", settings.client_secret, settings.seed));
+    let certificate = settings
+        .certificate
+        .as_deref()
+        .map(|pem| RegisteredCertificate::from_pem(pem).ok_or(Error::Certificate))
+        .transpose()?;
+    let tokens = TokenIssuer::new(
         Application {
             tenant: settings.tenant,
             client_id: settings.client_id,
@@ -235,33 +237,33 @@ fn assemble(settings: EmulatorSettings, addr: SocketAddr) -> Result<Service> {
         },
         signer.clone(),
     );
-    let mut stock = Stock::default();
-    stock.add(settings.fleet, origin.emulated, &signer);
-    stock.sessions.held = settings.sessions_held;
+    let mut fleet = FleetState::default();
+    fleet.add(settings.fleet, origin.emulated, &signer);
+    fleet.sessions.held = settings.sessions_held;
     Ok(Service {
         clock,
         signer,
         tokens,
         limits: settings.limits,
-        budgets: Mutex::new(budgets),
-        pace: settings.pace,
+        call_windows: Mutex::new(call_windows),
+        latency: settings.latency,
         seed: settings.seed,
         faults: FaultSwitch::new(settings.seed, settings.faults),
         journal: CallJournal::default(),
-        state,
-        stock: RwLock::new(stock),
+        state_file: state_file.map(Mutex::new),
+        fleet: RwLock::new(fleet),
         page_size: settings.page_size,
         link_life: settings.link_life,
-        base: format!("http://{}", reachable(addr)),
-        requests: AtomicU64::new(0),
-        lists: AtomicU64::new(0),
-        etags: Mutex::new(HashMap::new()),
-        dying: Mutex::new(HashSet::new()),
+        base: format!("http://{}", connect_addr(addr)),
+        request_count: AtomicU64::new(0),
+        list_count: AtomicU64::new(0),
+        etag_changes: Mutex::new(HashMap::new()),
+        expiring_links: Mutex::new(HashSet::new()),
     })
 }
 
-/// A listener on every address is reached on the loopback.
-fn reachable(mut addr: SocketAddr) -> SocketAddr {
+/// The address to connect to. For a listener on all addresses, the loopback.
+fn connect_addr(mut addr: SocketAddr) -> SocketAddr {
     if addr.ip().is_unspecified() {
         addr.set_ip(match addr {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -284,28 +286,30 @@ fn serve(
         .build()
         .map_err(failed)?;
     let listener = {
-        let _inside = runtime.enter();
-        // Head and body leave in separate writes: waiting to join them would
-        // cost 40 ms an answer.
+        let _guard = runtime.enter();
+        // Head and body are written separately; with Nagle's algorithm each
+        // response would take 40 ms longer.
         TcpListener::from_std(listener)
             .map_err(failed)?
             .tap_io(|connection| {
-                // Without it answers are late, not wrong.
+                // If this fails, responses are late but correct.
                 let _ = connection.set_nodelay(true);
             })
     };
     let run = move || {
-        let router = Router::new().fallback(answer).with_state(service);
-        let router = router.into_make_service_with_connect_info::<SocketAddr>();
+        let router = Router::new()
+            .fallback(handle)
+            .with_state(service)
+            .into_make_service_with_connect_info::<SocketAddr>();
         runtime.block_on(async {
             tokio::select! {
-                // It ends only with us: a failed accept is retried inside.
+                // Never returns: axum retries a failed accept.
                 _ = axum::serve(listener, router) => {}
                 _ = stopped => {}
             }
         });
-        // Bodies under way are dropped with their connections; a file being
-        // read is not waited for.
+        // Drops active downloads with their connections. Does not wait for
+        // reads of files.
         runtime.shutdown_timeout(Duration::from_millis(200));
     };
     std::thread::Builder::new()
@@ -314,7 +318,7 @@ fn serve(
         .map_err(failed)
 }
 
-/// How to reach a running emulator, for people.
+/// Prints how to connect to an emulator.
 pub struct Banner<'a>(&'a Emulator);
 
 impl fmt::Display for Banner<'_> {
@@ -350,14 +354,15 @@ impl fmt::Display for Banner<'_> {
             f,
             "  export AFTERACTION_CLIENT_SECRET={client_secret} AFTERACTION_ARCHIVE=case.aa"
         )?;
-        let fast = match scale > 1.0 {
-            true => format!(" --time-scale {scale}"),
-            false => String::new(),
+        let time_scale = if scale > 1.0 {
+            format!(" --time-scale {scale}")
+        } else {
+            String::new()
         };
-        writeln!(f, "  afteraction collect{fast}")?;
+        writeln!(f, "  afteraction collect{time_scale}")?;
         write!(
             f,
-            "  afteraction run --devices health:Active --script inventory.ps1 --comment CASE-42{fast}"
+            "  afteraction run --devices health:Active --script inventory.ps1 --comment CASE-42{time_scale}"
         )
     }
 }

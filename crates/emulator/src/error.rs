@@ -1,8 +1,10 @@
+//! Errors of setting up an emulator. A failure while it runs is an HTTP
+//! response.
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why the emulator could not be set up. What goes wrong while it runs is an
-/// HTTP answer, never one of these.
+/// Reasons why the emulator could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("could not listen on {addr}")]
@@ -10,43 +12,45 @@ pub enum Error {
         addr: SocketAddr,
         source: std::io::Error,
     },
-    #[error("could not start the emulator's threads")]
+    #[error("could not start the threads of the emulator")]
     Threads { source: std::io::Error },
     #[error("could not read {path}", path = path.display())]
     Read {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("could not write the emulator's state to {path}", path = path.display())]
+    #[error("could not write the state file {path}", path = path.display())]
     Write {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("the emulator's state {path} does not read at line {line}", path = path.display())]
+    #[error("could not parse line {line} of the state file {path}", path = path.display())]
     State { path: PathBuf, line: usize },
-    #[error("{path} holds no result: no action JSON and no file", path = path.display())]
+    #[error("no results in {path}: found neither action JSON nor files", path = path.display())]
     EmptyFolder { path: PathBuf },
-    #[error("time scale {0} is not between 1 and 100")]
+    #[error("invalid time scale {0}: must be between 1 and 100")]
     Scale(f64),
-    #[error("the certificate to be registered is none, or not of an RSA key")]
+    #[error("could not register the certificate: not a PEM certificate with an RSA key")]
     Certificate,
-    #[error("fault `{text}` does not read: {why}")]
-    Fault { text: String, why: String },
+    #[error("invalid fault `{text}`: {reason}")]
+    Fault { text: String, reason: String },
 }
 
 impl Error {
-    /// What to try next, where there is something.
+    /// Advice on how to correct the error.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Bind { .. } => "another program may hold the port; port 0 takes any free one",
-            Self::State { .. } => "remove the file to begin with a fresh clock and fresh budgets",
-            Self::EmptyFolder { .. } => {
-                "expected ACTION_ID.json beside ACTION_ID/INDEX.gz, or any files below a folder named after their device"
+            Self::Bind { .. } => {
+                "another program may be using the port; port 0 selects any free port"
             }
-            Self::Scale(_) => "1 is real time, 100 lets a minute pass in 0.6 s",
-            Self::Certificate => "PEM of a certificate, such as `openssl req -x509` makes",
+            Self::State { .. } => "delete the file to start with a new clock and no counted calls",
+            Self::EmptyFolder { .. } => {
+                "expected ACTION_ID.json next to ACTION_ID/INDEX.gz, or any files in folders named after their device"
+            }
+            Self::Scale(_) => "1 is real time; at 100 an emulated minute takes 0.6 s",
+            Self::Certificate => "pass a PEM certificate such as `openssl req -x509` creates",
             Self::Fault { .. } => {
-                "faults read NAME[=TIMES][@VALUE][%CHANCE][+AFTER], as in cut=5@1024"
+                "the syntax is NAME[=TIMES][@VALUE][%CHANCE][+AFTER], such as cut=5@1024"
             }
             _ => return None,
         })

@@ -1,46 +1,48 @@
+//! Settings of an emulator.
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::faults::Faults;
-use crate::state::clock::Origin;
 use crate::state::rate_limits::ServiceLimits;
 use crate::synthetic::fleet::EmulatedFleet;
+use crate::timeline::clock::ClockOrigin;
 use crate::timeline::latency::Latency;
 
-/// What an emulator is started with. The default serves an empty fleet on a
-/// free port of the loopback, in real time, with real limits and no faults.
+/// Settings of an emulator. The default serves an empty fleet on a free
+/// loopback port, in real time, with the limits of the service and no faults.
 #[derive(Clone)]
 pub struct EmulatorSettings {
-    /// Loopback unless told otherwise; port 0 takes any free one.
+    /// Address to listen on; port 0 selects any free port.
     pub bind: SocketAddr,
-    /// Emulated seconds for each real one, 1 to 100.
+    /// Emulated seconds per real second, 1 to 100.
     pub time_scale: f64,
-    /// The clock to go on with; `None` takes the state file's, else a fresh one.
-    pub origin: Option<Origin>,
-    /// Where clock and budgets are kept across restarts.
+    /// Clock to continue; `None`: the clock of the state file, or a new one.
+    pub origin: Option<ClockOrigin>,
+    /// File that keeps the clock and the counted calls across restarts.
     pub state_file: Option<PathBuf>,
     pub limits: ServiceLimits,
-    /// Entries of a list's page.
+    /// Maximum number of entries on a page of a list.
     pub page_size: usize,
-    /// Emulated life of a link.
+    /// Lifetime of a link, emulated time.
     pub link_life: Duration,
-    /// Emulated life of a token.
+    /// Lifetime of a token, emulated time.
     pub token_life: Duration,
     pub tenant: String,
     pub client_id: String,
     pub client_secret: String,
-    /// Certificate (PEM, of an RSA key) that may sign in in place of the
+    /// Certificate (PEM, RSA key) that is accepted at sign-in instead of the
     /// secret.
     pub certificate: Option<String>,
-    /// The `roles` claim of tokens.
+    /// Application permissions: the `roles` claim of tokens.
     pub roles: Vec<String>,
-    /// How what clients start proceeds.
-    pub pace: Latency,
-    /// Live response sessions that others have taken.
+    /// Durations and outcomes of the runs and packages that clients start.
+    pub latency: Latency,
+    /// Live response sessions occupied by other users.
     pub sessions_held: usize,
     pub faults: Faults,
-    /// Decides every chance of a fault, and what comes of what clients start.
+    /// Seed of the faults, and of the runs and packages that clients start.
     pub seed: u64,
     pub fleet: EmulatedFleet,
 }
@@ -66,7 +68,7 @@ impl Default for EmulatorSettings {
                 "Machine.CollectForensics".into(),
                 "Library.Manage".into(),
             ],
-            pace: Latency::default(),
+            latency: Latency::default(),
             sessions_held: 0,
             faults: Faults::none(),
             seed: 1,
@@ -76,7 +78,7 @@ impl Default for EmulatorSettings {
 }
 
 impl EmulatorSettings {
-    /// The default with a fleet.
+    /// The default settings with a fleet.
     pub fn serving(fleet: EmulatedFleet) -> Self {
         Self {
             fleet,

@@ -125,7 +125,7 @@ fn start(made: SyntheticFleet, faults: &str) -> Emulator {
     Emulator::start_blocking(emulator::EmulatorSettings {
         time_scale: SCALE,
         faults: Faults::parse(faults).unwrap(),
-        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&made))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::synthetic(&made))
     })
     .unwrap()
 }
@@ -181,7 +181,7 @@ async fn resume(
 /// Asserts that no limit was exceeded, no step ran twice and every result of the
 /// emulator is stored.
 fn assert_conformance(emulator: &Emulator, sink: &TestSink, report: &FleetReport) {
-    let judgement = emulator.judgement();
+    let judgement = emulator.conformance();
     assert!(judgement.violations.is_empty(), "{judgement:?}");
     // Comments differ by attempt, so executed steps are counted, not requests.
     assert_eq!(judgement.runs.worked_twice, 0, "{:?}", judgement.runs);
@@ -259,7 +259,7 @@ async fn run_collects_every_result_within_the_limits() {
 async fn results_are_downloaded_within_seconds_of_their_availability() {
     let emulator = Emulator::start_blocking(emulator::EmulatorSettings {
         time_scale: 25.0,
-        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&devices(60)))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::synthetic(&devices(60)))
     });
     let (report, emulator) =
         run_emulator_to_end(emulator.unwrap(), "", FleetRules::default()).await;
@@ -279,13 +279,13 @@ fn short_sessions(devices: usize, faults: &str) -> emulator::EmulatorSettings {
     emulator::EmulatorSettings {
         time_scale: SCALE,
         faults: Faults::parse(faults).unwrap(),
-        pace: emulator::Latency {
+        latency: emulator::Latency {
             queued: span(5, 20),
             settling: span(5, 10),
             upload: span(2, 10),
             ..emulator::Latency::default()
         },
-        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&made))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::synthetic(&made))
     }
 }
 
@@ -355,7 +355,7 @@ async fn resumed_run_finds_sessions_in_doubt_that_ended_meanwhile() {
         .faults()
         .set(Faults::parse("not-listed=all@100000").unwrap());
     while emulator
-        .ran()
+        .sessions()
         .iter()
         .any(|ran| emulator.clock().now() < ran.over)
     {
@@ -384,7 +384,7 @@ async fn unsent_start_of_a_stopped_run_is_not_in_doubt() {
     }));
     let (report, failure) = resume(settings, &record, &sink, stopped).await;
     assert!(failure.is_none(), "{failure:?}");
-    assert_eq!(emulator.ran(), []);
+    assert_eq!(emulator.sessions(), []);
     assert_eq!(report.starts, 0, "{report:?}");
     let states = record.state().devices.into_iter().map(|d| d.state);
     let not_queued = states.filter(|s| !matches!(s, DeviceState::Queued { .. }));
@@ -431,7 +431,7 @@ async fn run_under_mixed_faults(seed: u64) {
         faults: Faults::parse(&faults).unwrap(),
         sessions_held: draw(9, 15) as usize,
         seed,
-        pace: emulator::Latency {
+        latency: emulator::Latency {
             failing: 0.05 * draw(10, 3) as f64,
             hanging: 0.02 * draw(11, 2) as f64,
             script_limit: Duration::from_secs(60),
@@ -439,7 +439,7 @@ async fn run_under_mixed_faults(seed: u64) {
             settling: Duration::from_secs(5)..=Duration::from_secs(20),
             ..emulator::Latency::default()
         },
-        ..emulator::EmulatorSettings::serving(EmulatedFleet::made(&made))
+        ..emulator::EmulatorSettings::serving(EmulatedFleet::synthetic(&made))
     })
     .unwrap();
     let (report, _) = run_emulator_to_end(emulator, &faults, FleetRules::default()).await;

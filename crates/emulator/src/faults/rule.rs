@@ -1,49 +1,38 @@
-//! Rules: which fault, where, when, how often, and how they are written.
+//! Fault rules and their syntax.
 
+use crate::call_kind::CallKind;
 use crate::error::{Error, Result};
-use crate::faults::FaultTimes::{All, Each, Total};
-use crate::faults::{Fault, KNOWN};
-use crate::state::journal::CallKind;
+use crate::faults::catalog::FaultTimes::{All, Each, Total};
+use crate::faults::catalog::{CATALOG, Fault, FaultTimes};
 use evidence::ResultKey;
 
-/// How often a rule fires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultTimes {
-    /// At every chance.
-    All,
-    /// So many times in all; for standing faults: on the first n results.
-    Total(u64),
-    /// So many times on each result.
-    Each(u64),
-}
-
-/// A fault and when it applies.
+/// A fault and the conditions under which it fires.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaultRule {
     pub fault: Fault,
-    /// Only these calls; `None` leaves it to the fault.
+    /// Only calls of this kind; `None`: the default kinds of the fault.
     pub on: Option<CallKind>,
-    /// Only this result.
+    /// Only requests for this result.
     pub only: Option<ResultKey>,
     pub times: FaultTimes,
-    /// The fault's number: a byte, seconds, a rate. See the help.
+    /// Parameter of the fault: a byte offset, seconds or a rate; see the help.
     pub value: Option<u64>,
-    /// How likely each chance is taken, 0 to 1.
+    /// Probability that a matching request is hit, 0 to 1.
     pub chance: f64,
-    /// So many chances pass first.
+    /// Number of matching requests to skip first.
     pub after: u64,
 }
 
 impl FaultRule {
-    /// The fault as the help describes it.
+    /// A rule with the defaults of the fault.
     pub fn new(fault: Fault) -> Self {
-        let known = fault.known();
+        let entry = fault.entry();
         Self {
             fault,
             on: None,
             only: None,
-            times: known.map_or(Total(1), |known| known.times),
-            value: known.and_then(|known| known.value),
+            times: entry.map_or(Total(1), |entry| entry.times),
+            value: entry.and_then(|entry| entry.value),
             chance: 1.0,
             after: 0,
         }
@@ -82,25 +71,26 @@ impl FaultRule {
         }
     }
 
-    /// Reads `[CALLS.]NAME[=TIMES][@VALUE][%CHANCE][+AFTER]`.
+    /// Parses `[CALLS.]NAME[=TIMES][@VALUE][%CHANCE][+AFTER]`.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |why: String| Error::Fault {
+        let invalid = |reason: String| Error::Fault {
             text: text.chars().take(80).collect(),
-            why,
+            reason,
         };
-        let end = text.find(['=', '@', '%', '+']).unwrap_or(text.len());
+        let end = text.find(SEPARATORS).unwrap_or(text.len());
         let (name, mut rest) = text.split_at(end);
-        let mut rule = Self::named(name.trim()).map_err(&wrong)?;
-        while let Some(mark) = rest.chars().next() {
+        let mut rule = Self::parse_name(name.trim()).map_err(&invalid)?;
+        while let Some(separator) = rest.chars().next() {
             let tail = &rest[1..];
-            let end = tail.find(['=', '@', '%', '+']).unwrap_or(tail.len());
+            let end = tail.find(SEPARATORS).unwrap_or(tail.len());
             let (word, next) = tail.split_at(end);
             let number = || {
-                let read = word.trim().parse::<u64>();
-                read.map_err(|_| wrong(format!("`{word}` is no number")))
+                word.trim()
+                    .parse::<u64>()
+                    .map_err(|_| invalid(format!("invalid number `{word}`")))
             };
-            match mark {
-                '=' => rule.times = times(word.trim()).map_err(&wrong)?,
+            match separator {
+                '=' => rule.times = parse_times(word.trim()).map_err(&invalid)?,
                 '@' => rule.value = Some(number()?),
                 '%' => rule.chance = number()?.min(100) as f64 / 100.0,
                 _ => rule.after = number()?,
@@ -110,71 +100,71 @@ impl FaultRule {
         Ok(rule)
     }
 
-    fn named(name: &str) -> std::result::Result<Self, String> {
-        let (scope, name) = match name.split_once('.') {
-            Some((scope, name)) => (Some(scope), name),
-            None => (None, name),
+    fn parse_name(text: &str) -> std::result::Result<Self, String> {
+        let (calls, name) = match text.split_once('.') {
+            Some((calls, name)) => (Some(calls), name),
+            None => (None, text),
         };
-        let known = KNOWN.iter().find(|known| known.name == name);
-        let known = known.ok_or_else(|| format!("there is no fault `{name}`"))?;
-        let kinds = CallKind::ALL;
-        let on = match scope {
-            None => None,
-            Some(scope) => Some(
-                kinds
-                    .iter()
-                    .find(|(_, word)| *word == scope)
-                    .map(|(kind, _)| *kind)
-                    .ok_or_else(|| format!("there are no calls `{scope}`"))?,
-            ),
+        let entry = CATALOG
+            .iter()
+            .find(|entry| entry.name == name)
+            .ok_or_else(|| format!("unknown fault `{name}`"))?;
+        let parse_kind = |name| {
+            CallKind::from_name(name).ok_or_else(|| format!("unknown kind of call `{name}`"))
         };
         Ok(Self {
-            on,
-            ..Self::new(known.fault)
+            on: calls.map(parse_kind).transpose()?,
+            ..Self::new(entry.fault)
         })
     }
 
-    pub(crate) fn meets(&self, kind: CallKind, key: Option<ResultKey>) -> bool {
-        let kind_fits = match self.on {
+    pub(crate) fn matches(&self, kind: CallKind, key: Option<ResultKey>) -> bool {
+        let is_kind = match self.on {
             Some(on) => on == kind,
-            None => self.fault.hits(kind),
+            None => self.fault.applies_to(kind),
         };
-        kind_fits && (self.only.is_none() || self.only == key)
+        is_kind && (self.only.is_none() || self.only == key)
     }
 }
 
-fn times(word: &str) -> std::result::Result<FaultTimes, String> {
-    let wrong = |_| format!("`{word}` is no count: expected a number, `each`, `each3` or `all`");
+/// Characters that begin the optional parts of a rule.
+const SEPARATORS: [char; 4] = ['=', '@', '%', '+'];
+
+fn parse_times(word: &str) -> std::result::Result<FaultTimes, String> {
+    let invalid =
+        |_| format!("invalid count `{word}`: expected a number, `each`, `each3` or `all`");
     Ok(match word {
         "all" => All,
         "each" => Each(1),
         _ => match word.strip_prefix("each") {
-            Some(count) => Each(count.parse().map_err(wrong)?),
-            None => Total(word.parse().map_err(wrong)?),
+            Some(count) => Each(count.parse().map_err(invalid)?),
+            None => Total(word.parse().map_err(invalid)?),
         },
     })
 }
 
-/// A set of rules.
+/// A list of fault rules.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
     pub(crate) rules: Vec<FaultRule>,
 }
 
 impl Faults {
-    /// The names and what they do, for a help page.
-    pub const SYNTAX: &'static str = "[CALLS.]NAME[=TIMES][@VALUE][%CHANCE][+AFTER], comma separated: TIMES is a number, `each` or `each3` (for each result) or `all`; CALLS is token, machines, list, get, link, blob, run, cancel, package, package-link, library, upload or delete";
+    /// Syntax of a rule, for a help page.
+    pub const SYNTAX: &'static str = "[CALLS.]NAME[=TIMES][@VALUE][%CHANCE][+AFTER], separated by commas. TIMES is a number, `each` or `each3` (per result), or `all`. CALLS is token, machines, list, get, link, blob, run, cancel, package, package-link, library, upload or delete";
 
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Every fault a good client survives with every byte as it was, each with
-    /// its defaults. Left out: what is missing or refused for good, what hides one action
-    /// among others from who lists once, what takes
-    /// minutes of real time, and bodies that are other bytes.
+    /// Every fault, with its defaults, that a correct client survives without
+    /// a missing or different byte.
+    ///
+    /// Excluded: permanent refusals and missing blobs, faults that hide one
+    /// action from a client that lists once, faults that take minutes of real
+    /// time, and faults that change bodies.
     pub fn survivable() -> Self {
-        let spared = [
+        let excluded = [
             Fault::NotListed,
             Fault::NotListedOwn,
             Fault::Refuse,
@@ -191,18 +181,20 @@ impl Faults {
             Fault::NulTail,
             Fault::Utf8Bom,
         ];
-        let rules = KNOWN.iter().map(|known| FaultRule::new(known.fault));
-        Self {
-            rules: rules.filter(|rule| !spared.contains(&rule.fault)).collect(),
-        }
+        CATALOG
+            .iter()
+            .filter(|entry| !excluded.contains(&entry.fault))
+            .map(|entry| FaultRule::new(entry.fault))
+            .collect()
     }
 
-    /// Reads rules separated by commas, as in `429=3,401=1,cut=5@1024`.
+    /// Parses rules separated by commas, such as `429=3,401=1,cut=5@1024`.
     pub fn parse(text: &str) -> Result<Self> {
-        let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
-        Ok(Self {
-            rules: words.map(FaultRule::parse).collect::<Result<_>>()?,
-        })
+        text.split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+            .map(FaultRule::parse)
+            .collect()
     }
 
     pub fn with(mut self, rule: FaultRule) -> Self {
@@ -220,9 +212,9 @@ impl Faults {
         &self.rules
     }
 
-    /// Name and explanation of every fault, in the order of a request's life.
+    /// Name and description of every fault, in the order of a request's life.
     pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
-        KNOWN.iter().map(|known| (known.name, known.help))
+        CATALOG.iter().map(|entry| (entry.name, entry.help))
     }
 }
 
@@ -239,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_of_a_rule_reads() {
+    fn rule_with_every_part_is_parsed() {
         let faults = Faults::parse("429=3@30, 401=1,cut=each2@1024%50+4,blob.503=all").unwrap();
         assert_eq!(
             faults.rules(),
@@ -260,21 +252,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rule_says_why() {
-        for (text, why) in [
-            ("flood", "there is no fault `flood`"),
-            ("cut=often", "`often` is no count"),
-            ("cut@here", "`here` is no number"),
-            ("sky.cut", "there are no calls `sky`"),
-            ("cut=€", "`€` is no count"),
+    fn error_for_an_invalid_rule_gives_the_reason() {
+        for (text, reason) in [
+            ("flood", "unknown fault `flood`"),
+            ("cut=often", "invalid count `often`"),
+            ("cut@here", "invalid number `here`"),
+            ("sky.cut", "unknown kind of call `sky`"),
+            ("cut=€", "invalid count `€`"),
         ] {
             let error = Faults::parse(text).unwrap_err().to_string();
-            assert!(error.contains(why), "{error}");
+            assert!(error.contains(reason), "{error}");
         }
     }
 
     #[test]
-    fn every_fault_has_a_name_that_reads_back() {
+    fn every_fault_name_can_be_parsed() {
         for (name, help) in Faults::names() {
             assert_eq!(FaultRule::parse(name).unwrap().fault.name(), name);
             assert!(!help.is_empty());

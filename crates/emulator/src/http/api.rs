@@ -1,4 +1,5 @@
-//! The calls that read: machines, actions and the links to results.
+//! Responses of the API, and the calls that read: machines, actions, and the
+//! links to results.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,253 +12,260 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::faults::{Fault, Struck};
+use crate::auth::tokens::SignInError;
+use crate::faults::{Fault, FaultHit};
 use crate::http::filter::{ACTIONS, MACHINES, Schema};
-use crate::http::list::{Ask, Entity, Listing};
-use crate::http::request::{Asked, Reply};
-use crate::http::token::SignInError;
-use crate::state::clock::{api_time, earlier, later};
+use crate::http::list::{Entity, ListQuery, Listing};
+use crate::http::request::{Reply, RequestContext};
 use crate::state::journal::Violation;
-use crate::synthetic::fleet::key;
-use crate::timeline::action_timeline::Stage;
-use crate::timeline::timeline_view::Placed;
+use crate::synthetic::ids::result_key;
+use crate::timeline::action_timeline::ResultAvailability;
+use crate::timeline::clock::{api_time, earlier, later};
+use crate::timeline::timeline_view::TimedAction;
+
+const JSON_TYPE: &str =
+    "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
 
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
-    // Texts and numbers by names that are texts: nothing fails to serialize.
+    // Serializing texts and numbers with text keys cannot fail.
     let text = serde_json::to_vec(value).unwrap_or_default();
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
-    let kind = "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
-    let kind = HeaderValue::from_static(kind);
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    Reply::of(response)
+    let content_type = HeaderValue::from_static(JSON_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    Reply::new(response)
 }
 
-pub(crate) fn error(asked: &Asked<'_>, status: u16, code: &str, message: &str) -> Reply {
+pub(crate) fn error(request: &RequestContext<'_>, status: u16, code: &str, message: &str) -> Reply {
     let error = json!({"error": {
         "code": code,
         "message": message,
-        "target": asked.request_id,
+        "target": request.request_id,
     }});
-    json(status_of(status), &error)
+    json(status_code(status), &error)
 }
 
-pub(crate) fn sign_in_error(asked: &Asked<'_>, error: &SignInError) -> Reply {
+pub(crate) fn sign_in_error(request: &RequestContext<'_>, error: &SignInError) -> Reply {
     let value = json!({
         "error": error.error,
         "error_description": format!("AADSTS{}: {}", error.code, error.message),
         "error_codes": [error.code],
-        "timestamp": api_time(asked.now),
-        "trace_id": asked.request_id,
-        "correlation_id": asked.request_id,
+        "timestamp": api_time(request.now),
+        "trace_id": request.request_id,
+        "correlation_id": request.request_id,
     });
-    json(status_of(error.status), &value)
+    json(status_code(error.status), &value)
 }
 
-pub(crate) fn status_of(status: u16) -> StatusCode {
+pub(crate) fn status_code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-pub(crate) fn not_found(asked: &Asked<'_>, what: &str) -> Reply {
-    error(
-        asked,
-        404,
-        "ResourceNotFound",
-        &format!("Resource {what} was not found."),
-    )
+pub(crate) fn not_found(request: &RequestContext<'_>, resource: &str) -> Reply {
+    let message = format!("Resource {resource} was not found.");
+    error(request, 404, "ResourceNotFound", &message)
 }
 
-pub(crate) fn machines(asked: &Asked<'_>) -> Reply {
-    let stock = asked.service.stock();
-    let machines = stock.machines.iter();
-    let entities = machines.map(|machine| machine.json(asked.now)).collect();
-    list(asked, MACHINES, "machines", "Machines", entities)
+pub(crate) fn machines(request: &RequestContext<'_>) -> Reply {
+    let fleet = request.service.fleet();
+    let machines = fleet.machines.iter();
+    let entities = machines.map(|machine| machine.json(request.now)).collect();
+    list(request, MACHINES, "machines", "Machines", entities)
 }
 
-/// The page asked for of `entities`, which stand below `path` and are named
-/// `set` in its metadata.
+/// The requested page of `entities`. `path` is the path of the list, `set` its
+/// name in the metadata.
 fn list(
-    asked: &Asked<'_>,
+    request: &RequestContext<'_>,
     schema: Schema,
     path: &str,
     set: &str,
     entities: Vec<Entity<'_>>,
 ) -> Reply {
-    let ask = match Ask::parse(asked.query(), schema) {
-        Ok(ask) => ask,
-        Err(why) => return error(asked, 400, "ODataError", &why),
+    let query = match ListQuery::parse(request.query(), schema) {
+        Ok(query) => query,
+        Err(message) => return error(request, 400, "ODataError", &message),
     };
     let page = Listing {
-        ask: &ask,
+        query: &query,
         schema,
-        page_size: asked.service.page_size,
-        faults: &asked.service.faults,
-        call: asked.service.lists.fetch_add(1, Ordering::Relaxed),
-        address: format!("{}/api/{path}", asked.base),
-        context: context(asked, set),
+        page_size: request.service.page_size,
+        faults: &request.service.faults,
+        call: request.service.list_count.fetch_add(1, Ordering::Relaxed),
+        address: format!("{}/api/{path}", request.base),
+        context: context(request, set),
     }
     .page(entities);
     json(StatusCode::OK, &page)
 }
 
-pub(crate) fn machine(asked: &Asked<'_>, id: &str) -> Reply {
-    let stock = asked.service.stock();
-    match stock.machine(id) {
+pub(crate) fn machine(request: &RequestContext<'_>, id: &str) -> Reply {
+    let fleet = request.service.fleet();
+    match fleet.machine(id) {
         Some(machine) => {
-            let json = machine.json(asked.now);
-            entity(asked, StatusCode::OK, "Machines", &json)
+            let json = machine.json(request.now);
+            entity(request, StatusCode::OK, "Machines", &json)
         }
-        None => not_found(asked, id),
+        None => not_found(request, id),
     }
 }
 
-pub(crate) fn actions(asked: &Asked<'_>) -> Reply {
-    let stock = asked.service.stock();
-    // Lists of one machine's actions come by another way.
-    let left_out = match asked.query().contains("machineId") {
-        true => Fault::NotListedOwn,
-        false => Fault::NotListed,
+pub(crate) fn actions(request: &RequestContext<'_>) -> Reply {
+    let fleet = request.service.fleet();
+    let fault = if request.query().contains("machineId") {
+        Fault::NotListedOwn
+    } else {
+        Fault::NotListed
     };
-    // Each fault meets every action, so that the first is the first to both.
-    let is_listed = |a: &&Arc<Placed>| is_visible(asked, a) & !is_hidden(asked, a, left_out);
-    let visible = stock.actions.iter().filter(is_listed);
-    let entities = visible.map(|action| action.json(asked.now)).collect();
-    list(asked, ACTIONS, "machineactions", "MachineActions", entities)
+    // `&`, not `&&`: both faults must count every action, so that TIMES means
+    // the same first actions for both.
+    let is_listed = |action: &&Arc<TimedAction>| {
+        is_visible(request, action) & !is_hidden(request, action, fault)
+    };
+    let entities = fleet
+        .actions
+        .iter()
+        .filter(is_listed)
+        .map(|action| action.json(request.now))
+        .collect();
+    let (path, set) = ("machineactions", "MachineActions");
+    list(request, ACTIONS, path, set, entities)
 }
 
-pub(crate) fn action(asked: &Asked<'_>, id: &str) -> Reply {
-    let found = asked.service.stock().action(id);
-    match found.filter(|action| is_visible(asked, action)) {
+pub(crate) fn action(request: &RequestContext<'_>, id: &str) -> Reply {
+    let action = request.service.fleet().action(id);
+    match action.filter(|action| is_visible(request, action)) {
         Some(action) => {
-            let json = action.json(asked.now);
-            entity(asked, StatusCode::OK, "MachineActions", &json)
+            let json = action.json(request.now);
+            entity(request, StatusCode::OK, "MachineActions", &json)
         }
-        None => not_found(asked, id),
+        None => not_found(request, id),
     }
 }
 
-/// One of a set, with its metadata.
+/// An entity of a set, with its metadata.
 pub(crate) fn entity(
-    asked: &Asked<'_>,
+    request: &RequestContext<'_>,
     status: StatusCode,
     set: &str,
     entity: &Map<String, Value>,
 ) -> Reply {
-    let mut value = json!({"@odata.context": context(asked, &format!("{set}/$entity"))});
+    let mut value = json!({"@odata.context": context(request, &format!("{set}/$entity"))});
     if let Value::Object(object) = &mut value {
         object.extend(entity.clone());
     }
     json(status, &value)
 }
 
-pub(crate) fn context(asked: &Asked<'_>, set: &str) -> String {
-    format!("{}/api/$metadata#{set}", asked.base)
+pub(crate) fn context(request: &RequestContext<'_>, set: &str) -> String {
+    format!("{}/api/$metadata#{set}", request.base)
 }
 
-/// A young action is not known everywhere yet.
-pub(crate) fn is_visible(asked: &Asked<'_>, action: &Placed) -> bool {
-    action.is_visible(asked.now) && !is_hidden(asked, action, Fault::NotVisible)
+/// Whether a call can see an action, which is hidden for a while after its
+/// creation.
+pub(crate) fn is_visible(request: &RequestContext<'_>, action: &TimedAction) -> bool {
+    action.is_visible(request.now) && !is_hidden(request, action, Fault::NotVisible)
 }
 
-/// Whether a fault keeps an action from this call, for now.
-fn is_hidden(asked: &Asked<'_>, action: &Placed, fault: Fault) -> bool {
-    let service = asked.service;
-    let struck = service.faults.marks(fault, asked.kind, action.id);
-    struck.is_some_and(|struck| {
+/// Whether a fault hides an action from this call.
+fn is_hidden(request: &RequestContext<'_>, action: &TimedAction, fault: Fault) -> bool {
+    let service = request.service;
+    let hit = service
+        .faults
+        .affects_action(fault, request.kind, action.id);
+    hit.is_some_and(|hit| {
         let from = action.created().max(service.clock.origin().emulated);
-        asked.now < later(from, Duration::from_secs(struck.value(120)))
+        request.now < later(from, Duration::from_secs(hit.value_or(120)))
     })
 }
 
-/// The link to one command's result, or why there is none.
-pub(crate) fn link(asked: &Asked<'_>, id: &str, index: u32) -> Reply {
-    let service = asked.service;
-    let found = service.stock().action(id);
-    let Some(action) = found.filter(|action| is_visible(asked, action)) else {
-        return not_found(asked, id);
+/// The link to the result of a command.
+pub(crate) fn link(request: &RequestContext<'_>, id: &str, index: u32) -> Reply {
+    let service = request.service;
+    let action = service.fleet().action(id);
+    let Some(action) = action.filter(|action| is_visible(request, action)) else {
+        return not_found(request, id);
     };
     let Some(command) = action.command(index) else {
-        let what = format!("command {index} of {id}");
-        return not_found(asked, &what);
+        return not_found(request, &format!("command {index} of {id}"));
     };
-    let key = key(action.id, index);
-    let status = command.get("commandStatus").and_then(Value::as_str);
+    let key = result_key(action.id, index);
+    let not_ready = || {
+        let message = "The live response result is not available yet.";
+        error(request, 400, "BadRequest", message)
+    };
+    let no_result = || not_found(request, &format!("result {index} of {id}"));
     let kind = command.get("command").and_then(|inner| inner.get("type"));
-    let not_ready = "The live response result is not available yet.";
     if kind.and_then(Value::as_str) == Some("PutFile") {
-        service.journal.violate(Violation::PutFileLink);
-        let why = "The command has no downloadable result.";
-        return error(asked, 400, "BadRequest", why);
+        service.journal.record_violation(Violation::PutFileLink);
+        let message = "The command has no downloadable result.";
+        return error(request, 400, "BadRequest", message);
     }
-    match action.stage(index, asked.now) {
-        Stage::Done => {}
-        Stage::Waiting => return error(asked, 400, "BadRequest", not_ready),
-        Stage::Never => return not_found(asked, &format!("result {index} of {id}")),
+    match action.availability(index, request.now) {
+        ResultAvailability::Available => {}
+        ResultAvailability::NotYet => return not_ready(),
+        ResultAvailability::Never => return no_result(),
     }
-    let ordinal = action.ordinal(index);
-    if service.faults.stands(Fault::Refuse, key, ordinal) {
-        let why = "The application may not read this result.";
-        return error(asked, 403, "Forbidden", why).because(Fault::Refuse);
+    let faults = &service.faults;
+    if faults.affects_result(Fault::Refuse, key, action.ordinal(index)) {
+        let message = "The application may not read this result.";
+        return error(request, 403, "Forbidden", message).caused_by(Fault::Refuse);
     }
-    if service
-        .faults
-        .strikes(Fault::NotReady, asked.kind, Some(key))
-        .is_some()
-    {
-        return error(asked, 400, "BadRequest", not_ready).because(Fault::NotReady);
+    let hit = faults.fire(Fault::NotReady, request.kind, Some(key));
+    if hit.is_some() {
+        return not_ready().caused_by(Fault::NotReady);
     }
+    let status = command.get("commandStatus").and_then(Value::as_str);
     if status != Some("Completed") && !action.bodies.contains_key(&index) {
-        return match action.is_over(asked.now) {
-            true => not_found(asked, &format!("result {index} of {id}")),
-            false => error(asked, 400, "BadRequest", not_ready),
+        return if action.is_over(request.now) {
+            no_result()
+        } else {
+            not_ready()
         };
     }
-    issue(asked, &action, index)
+    issue_link(request, &action, index)
 }
 
-fn issue(asked: &Asked<'_>, action: &Placed, index: u32) -> Reply {
-    let service = asked.service;
-    let key = key(action.id, index);
-    let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
-    let born_expired = strikes(Fault::BornExpired);
-    let dying = match born_expired {
-        None => strikes(Fault::ExpireMidway),
-        Some(_) => None,
+/// Issues the link to an available result.
+fn issue_link(request: &RequestContext<'_>, action: &TimedAction, index: u32) -> Reply {
+    let service = request.service;
+    let key = result_key(action.id, index);
+    let fire = |fault| service.faults.fire(fault, request.kind, Some(key));
+    let seconds = |hit: FaultHit| Duration::from_secs(hit.value_or(2));
+    let mut fault = None;
+    let expiry = if let Some(hit) = fire(Fault::BornExpired) {
+        fault = Some(Fault::BornExpired);
+        earlier(request.now, seconds(hit))
+    } else if let Some(hit) = fire(Fault::ExpireMidway) {
+        fault = Some(Fault::ExpireMidway);
+        // Valid for at least half a real second, so that a client can use the
+        // link at any scale. The expiry has whole seconds: add one.
+        let least = Duration::from_secs_f64(service.clock.origin().scale / 2.0);
+        let life = seconds(hit).max(least) + Duration::from_secs(1);
+        later(request.now, life)
+    } else {
+        later(request.now, service.link_life)
     };
-    let seconds = |struck: Struck| Duration::from_secs(struck.value(2));
-    let ends = match (born_expired, dying) {
-        (Some(struck), _) => earlier(asked.now, seconds(struck)),
-        (_, Some(struck)) => {
-            // However fast the clock, a client must get to use it: half a real
-            // second. Whole seconds are written, so one more.
-            let least = Duration::from_secs_f64(service.clock.origin().scale / 2.0);
-            let life = seconds(struck).max(least) + Duration::from_secs(1);
-            later(asked.now, life)
-        }
-        _ => later(asked.now, service.link_life),
-    };
-    let account = &service.signer.guid("account");
-    let link = service
-        .signer
-        .link(account, &service.signer.blob_name(key), ends);
-    service.journal.issue(&link.signature);
-    if dying.is_some() {
-        service.dying().insert(link.signature);
+    let signer = &service.signer;
+    let link = signer.link(&signer.guid("account"), &signer.blob_name(key), expiry);
+    service.journal.record_link(&link.signature);
+    if fault == Some(Fault::ExpireMidway) {
+        service.expiring_links().insert(link.signature);
     }
-    let mut url = format!("{}{}", asked.base, link.path_and_query);
-    if strikes(Fault::AmpLink).is_some() {
+    let mut url = format!("{}{}", request.base, link.path_and_query);
+    if fire(Fault::AmpLink).is_some() {
         url = url.replace('&', "&amp;");
     }
-    if strikes(Fault::QuotedLink).is_some() {
+    if fire(Fault::QuotedLink).is_some() {
         url = format!("\"{url}\"");
     }
+    let context = context(request, "Edm.String");
     let reply = json(
         StatusCode::OK,
-        &json!({"@odata.context": context(asked, "Edm.String"), "value": url}),
+        &json!({"@odata.context": context, "value": url}),
     );
-    match (born_expired, dying) {
-        (Some(_), _) => reply.because(Fault::BornExpired),
-        (_, Some(_)) => reply.because(Fault::ExpireMidway),
-        _ => reply,
+    match fault {
+        Some(fault) => reply.caused_by(fault),
+        None => reply,
     }
 }

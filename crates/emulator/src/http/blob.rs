@@ -1,5 +1,5 @@
-//! The blob host: opens a signed link, in ranges if asked, and fails as Azure
-//! does, in XML.
+//! The blob host: serves the bodies of results for signed links, with ranges
+//! and conditions. Errors are XML, as in Azure Storage.
 
 use std::io;
 use std::sync::Arc;
@@ -14,304 +14,315 @@ use axum::http::{HeaderValue, Method};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::faults::Fault;
-use crate::http::api::status_of;
-use crate::http::body_stream::{Flow, Stop};
-use crate::http::request::{Asked, Reply};
-use crate::http::server::Service;
-use crate::http::signed_links::{Dishonoured, Honoured, SERVICE_VERSION, blob_of};
-use crate::state::clock::{api_time, http_date};
+use crate::auth::signed_links::{LinkRejection, SERVICE_VERSION, VerifiedLink, blob_name_in};
+use crate::faults::{Fault, FaultHit};
+use crate::http::api::status_code;
+use crate::http::body_stream::{BodyStream, BreakOff};
+use crate::http::request::{Reply, RequestContext};
 use crate::state::journal::Violation;
-use crate::synthetic::body::{Opened, ResultBody};
-use crate::synthetic::encodings::{DISGUISE_MAX, DISGUISES, is_for_transcripts, put_on};
-use crate::timeline::timeline_view::Placed;
+use crate::state::service::Service;
+use crate::synthetic::body::{BodyReader, ResultBody};
+use crate::synthetic::encodings::{ENCODED_BODY_MAX, ENCODING_FAULTS, apply, is_transcript_only};
+use crate::timeline::clock::{api_time, http_date};
+use crate::timeline::timeline_view::TimedAction;
 use evidence::ResultKey;
 
-/// Larger bodies are opened off the network's threads.
+/// Larger bodies are opened on a thread for blocking work.
 const INLINE_MAX: u64 = 256 << 10;
-/// A stalled body is let go in the end, whoever waits for it.
+/// Longest time for which a stalled body keeps its connection open.
 const STALL_MAX: Duration = Duration::from_secs(600);
+/// Characters that are escaped in the file name of a download.
+const FILE_NAME_ESCAPES: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'*')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_');
 
 pub(crate) fn error(
-    asked: &Asked<'_>,
+    request: &RequestContext<'_>,
     status: u16,
     code: &str,
     message: &str,
     detail: Option<&str>,
 ) -> Reply {
-    let marked = asked.service.faults.strikes(Fault::Bom, asked.kind, None);
-    let mark = marked.map_or("", |_| "\u{feff}");
+    let bom_hit = request.service.faults.fire(Fault::Bom, request.kind, None);
+    let bom = bom_hit.map_or("", |_| "\u{feff}");
     let detail = detail.map_or(String::new(), |detail| {
         format!("<AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail>")
     });
-    let id = &asked.request_id;
-    let time = api_time(asked.now);
+    let id = &request.request_id;
+    let time = api_time(request.now);
     let xml = format!(
-        "{mark}<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code>\
+        "{bom}<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code>\
          <Message>{message}\nRequestId:{id}\nTime:{time}</Message>{detail}</Error>"
     );
     let mut response = Response::new(HttpBody::from(xml));
-    *response.status_mut() = status_of(status);
-    let kind = HeaderValue::from_static("application/xml");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    Reply::of(response)
+    *response.status_mut() = status_code(status);
+    let content_type = HeaderValue::from_static("application/xml");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    Reply::new(response)
         .header("x-ms-error-code", code)
         .header("x-ms-version", SERVICE_VERSION)
 }
 
-pub(crate) async fn serve(asked: &Asked<'_>) -> Reply {
-    let service = asked.service;
-    if asked.headers.contains_key(AUTHORIZATION) {
-        service.journal.violate(Violation::BearerToBlob);
-        let why = "Authentication information is not given in the correct format. Check the value of Authorization header.";
-        return error(asked, 400, "InvalidAuthenticationInfo", why, None).why("bearer-to-blob");
+pub(crate) async fn serve(request: &RequestContext<'_>) -> Reply {
+    let service = request.service;
+    if request.headers.contains_key(AUTHORIZATION) {
+        service.journal.record_violation(Violation::BearerToBlob);
+        let message = "Authentication information is not given in the correct format. Check the value of Authorization header.";
+        return error(request, 400, "InvalidAuthenticationInfo", message, None)
+            .reason("bearer-to-blob");
     }
-    let (honoured, name) = match opened(asked) {
-        Ok(opened) => opened,
-        Err(why) => return dishonoured(asked, why),
+    let (link, name) = match verify_link(request) {
+        Ok(verified) => verified,
+        Err(rejection) => return reject_link(request, rejection),
     };
-    service.journal.use_link(&honoured.signature);
-    if !honoured.is_as_issued {
-        service.journal.violate(Violation::LinkAltered);
+    service.journal.record_link_use(&link.signature);
+    if !link.is_as_issued {
+        service.journal.record_violation(Violation::LinkAltered);
     }
-    if asked.method != Method::GET && asked.method != Method::HEAD {
-        let why = "The resource doesn't support specified Http Verb.";
-        return error(asked, 405, "UnsupportedHttpVerb", why, None);
+    if request.method != Method::GET && request.method != Method::HEAD {
+        let message = "The resource doesn't support specified Http Verb.";
+        return error(request, 405, "UnsupportedHttpVerb", message, None);
     }
-    let found = service.stock().blob(&name);
     let missing = || {
-        error(
-            asked,
-            404,
-            "BlobNotFound",
-            "The specified blob does not exist.",
-            None,
-        )
+        let message = "The specified blob does not exist.";
+        error(request, 404, "BlobNotFound", message, None)
     };
-    let Some((key, action)) = found else {
+    let Some((key, action)) = service.fleet().blob(&name) else {
         return missing();
     };
     let ordinal = action.ordinal(key.index.0);
-    let lost = service.faults.stands(Fault::Missing, key, ordinal);
-    let body = match action.bodies.get(&key.index.0) {
-        Some(body) if !lost => body.clone(),
-        _ if lost => return missing().because(Fault::Missing),
-        _ => return missing(),
+    let faults = &service.faults;
+    if faults.affects_result(Fault::Missing, key, ordinal) {
+        return missing().caused_by(Fault::Missing);
+    }
+    let Some(body) = action.bodies.get(&key.index.0) else {
+        return missing();
     };
-    let worn: Vec<Fault> = DISGUISES
+    let encodings = ENCODING_FAULTS
         .into_iter()
-        .filter(|fault| service.faults.stands(*fault, key, ordinal))
-        .filter(|fault| !is_for_transcripts(*fault) || is_transcript(&action, key))
+        .filter(|fault| faults.affects_result(*fault, key, ordinal))
+        .filter(|fault| !is_transcript_only(*fault) || is_transcript(&action, key))
         .collect();
-    match prepare(body, worn).await {
-        Ok(blob) => deliver(asked, key, &action, blob, &honoured),
+    match prepare(body.clone(), encodings).await {
+        Ok(blob) => send(request, key, &action, blob, &link),
         Err(source) => {
-            let why = format!("could not read the served file: {source}");
-            error(asked, 500, "InternalError", &why, None)
+            let message = format!("could not read the served file: {source}");
+            error(request, 500, "InternalError", &message, None)
         }
     }
 }
 
-/// The link that came, and the blob it opens.
-fn opened(asked: &Asked<'_>) -> Result<(Honoured, String), Dishonoured> {
-    let (path, query) = (asked.uri.path(), asked.query());
-    let signer = &asked.service.signer;
-    match blob_of(path) {
+/// Verifies the link of a request; also returns the name of its blob.
+fn verify_link(request: &RequestContext<'_>) -> Result<(VerifiedLink, String), LinkRejection> {
+    let (path, query) = (request.uri.path(), request.query());
+    let signer = &request.service.signer;
+    match blob_name_in(path) {
         Some(name) => {
-            let honoured = signer.check(path, query, asked.now)?;
-            Ok((honoured, name.to_string()))
+            let link = signer.verify(path, query, request.now)?;
+            Ok((link, name.to_string()))
         }
-        None => signer.check_package(query, asked.now),
+        None => signer.verify_package(query, request.now),
     }
 }
 
-fn dishonoured(asked: &Asked<'_>, why: Dishonoured) -> Reply {
+fn reject_link(request: &RequestContext<'_>, rejection: LinkRejection) -> Reply {
     let failed = "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly including the signature.";
-    match why {
-        Dishonoured::Unsigned => {
-            let why = "Public access is not permitted on this storage account.";
-            error(asked, 409, "PublicAccessNotPermitted", why, None)
+    match rejection {
+        LinkRejection::Unsigned => {
+            let message = "Public access is not permitted on this storage account.";
+            error(request, 409, "PublicAccessNotPermitted", message, None)
         }
-        Dishonoured::Forged => {
+        LinkRejection::Forged => {
             let detail = "Signature did not match. String to sign used was not this.";
-            error(asked, 403, "AuthenticationFailed", failed, Some(detail)).why("forged")
+            error(request, 403, "AuthenticationFailed", failed, Some(detail)).reason("forged")
         }
-        Dishonoured::Expired(ends) => {
+        LinkRejection::Expired(expiry) => {
             let detail = format!(
                 "Signed expiry time [{}] must be after signed start time [{}]",
-                http_date(ends),
-                http_date(asked.now)
+                http_date(expiry),
+                http_date(request.now)
             );
-            error(asked, 403, "AuthenticationFailed", failed, Some(&detail)).why("expired")
+            error(request, 403, "AuthenticationFailed", failed, Some(&detail)).reason("expired")
         }
     }
 }
 
-fn is_transcript(action: &Placed, key: ResultKey) -> bool {
+fn is_transcript(action: &TimedAction, key: ResultKey) -> bool {
     let command = action.command(key.index.0);
     let kind = command.and_then(|c| c.get("command")?.get("type")?.as_str());
     kind == Some("RunScript")
 }
 
-/// A body ready to be read.
-struct Ready {
+/// An open body, after the faults that change its bytes.
+struct PreparedBlob {
     body: ResultBody,
-    opened: Opened,
+    reader: BodyReader,
     md5: Option<[u8; 16]>,
 }
 
-async fn prepare(body: ResultBody, worn: Vec<Fault>) -> io::Result<Ready> {
-    if body.is_quick() && body.len() <= INLINE_MAX {
-        return ready(body, &worn);
+async fn prepare(body: ResultBody, encodings: Vec<Fault>) -> io::Result<PreparedBlob> {
+    if body.is_non_blocking() && body.len() <= INLINE_MAX {
+        return prepare_blocking(body, &encodings);
     }
-    let work = tokio::task::spawn_blocking(move || ready(body, &worn));
-    work.await.map_err(io::Error::other)?
+    tokio::task::spawn_blocking(move || prepare_blocking(body, &encodings))
+        .await
+        .map_err(io::Error::other)?
 }
 
-fn ready(mut body: ResultBody, worn: &[Fault]) -> io::Result<Ready> {
-    if !worn.is_empty() && body.len() <= DISGUISE_MAX {
-        let bytes = worn
+fn prepare_blocking(mut body: ResultBody, encodings: &[Fault]) -> io::Result<PreparedBlob> {
+    if !encodings.is_empty() && body.len() <= ENCODED_BODY_MAX {
+        let bytes = encodings
             .iter()
-            .fold(body.whole()?, |b, fault| put_on(*fault, b));
+            .fold(body.whole()?, |bytes, fault| apply(*fault, bytes));
         body = ResultBody::bytes(bytes);
     }
     let md5 = body.md5()?;
-    let opened = body.open()?;
-    Ok(Ready { body, opened, md5 })
+    let reader = body.open()?;
+    Ok(PreparedBlob { body, reader, md5 })
 }
 
-/// What part of a blob is answered, as which version.
-struct Part {
+/// The part of a blob that a response contains.
+struct BlobRange {
     from: u64,
     to: u64,
     total: u64,
-    /// A range, answered 206.
-    is_range: bool,
-    /// A range was asked for and a fault has it ignored.
+    /// A range response (206).
+    is_partial: bool,
+    /// A fault ignores the requested range.
     is_ignored: bool,
     etag: String,
 }
 
-/// Judges range and condition against the blob.
+/// Evaluates the range and the condition of a request.
 ///
-/// **Errors**: the refusal to send: 412 or 416.
-fn part(asked: &Asked<'_>, key: ResultKey, total: u64) -> Result<Part, Box<Reply>> {
-    let service = asked.service;
-    let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
-    let range = range_of(asked);
-    let resumed = range.is_some_and(|(from, _)| from > 0);
-    if resumed && strikes(Fault::ChangedEtag).is_some() {
+/// **Errors**: the 412 or 416 reply.
+fn blob_range(
+    request: &RequestContext<'_>,
+    key: ResultKey,
+    total: u64,
+) -> Result<BlobRange, Box<Reply>> {
+    let service = request.service;
+    let fire = |fault| service.faults.fire(fault, request.kind, Some(key));
+    let requested = requested_range(request);
+    let is_resumed = requested.is_some_and(|(from, _)| from > 0);
+    if is_resumed && fire(Fault::ChangedEtag).is_some() {
         *service.etag_changes().entry(key).or_default() += 1;
     }
     let etag = etag(service, key);
-    let wanted = asked.header("if-match");
-    if wanted.is_some_and(|wanted| wanted != "*" && wanted != etag) {
-        let why = "The condition specified using HTTP conditional header(s) is not met.";
-        return Err(Box::new(error(asked, 412, "ConditionNotMet", why, None)));
+    let condition = request.header("if-match");
+    if condition.is_some_and(|condition| condition != "*" && condition != etag) {
+        let message = "The condition specified using HTTP conditional header(s) is not met.";
+        let reply = error(request, 412, "ConditionNotMet", message, None);
+        return Err(Box::new(reply));
     }
-    if resumed && wanted.is_none() {
-        service.journal.violate(Violation::RangeWithoutIfMatch);
+    if is_resumed && condition.is_none() {
+        service
+            .journal
+            .record_violation(Violation::RangeWithoutIfMatch);
     }
-    let beyond = || {
-        let why = "The range specified is invalid for the current size of the resource.";
-        let reply = error(asked, 416, "InvalidRange", why, None);
+    let out_of_range = || {
+        let message = "The range specified is invalid for the current size of the resource.";
+        let reply = error(request, 416, "InvalidRange", message, None);
         reply.header(CONTENT_RANGE, &format!("bytes */{total}"))
     };
-    if range.is_some() && strikes(Fault::Unsatisfiable).is_some() {
-        return Err(Box::new(beyond().because(Fault::Unsatisfiable)));
+    if requested.is_some() && fire(Fault::Unsatisfiable).is_some() {
+        return Err(Box::new(out_of_range().caused_by(Fault::Unsatisfiable)));
     }
-    let is_ignored = range.is_some() && strikes(Fault::IgnoreRange).is_some();
-    let range = range.filter(|_| !is_ignored);
+    let is_ignored = requested.is_some() && fire(Fault::IgnoreRange).is_some();
+    let range = requested.filter(|_| !is_ignored);
     let (from, to) = match range {
         None => (0, total),
-        Some((from, _)) if from >= total => return Err(Box::new(beyond())),
+        Some((from, _)) if from >= total => return Err(Box::new(out_of_range())),
         Some((from, last)) => {
             let to = last.map_or(total, |last| total.min(last.saturating_add(1)));
             (from, to)
         }
     };
-    Ok(Part {
+    Ok(BlobRange {
         from,
         to,
         total,
-        is_range: range.is_some(),
+        is_partial: range.is_some(),
         is_ignored,
         etag,
     })
 }
 
-fn deliver(
-    asked: &Asked<'_>,
+fn send(
+    request: &RequestContext<'_>,
     key: ResultKey,
-    action: &Placed,
-    mut blob: Ready,
-    link: &Honoured,
+    action: &TimedAction,
+    mut blob: PreparedBlob,
+    link: &VerifiedLink,
 ) -> Reply {
-    let service = asked.service;
-    let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
-    let range_from = range_of(asked).map(|(from, _)| from);
-    let part = match part(asked, key, blob.body.len()) {
-        Ok(part) => part,
-        Err(mut refused) => {
-            refused.range_from = range_from;
-            return *refused;
+    let service = request.service;
+    let fire = |fault| service.faults.fire(fault, request.kind, Some(key));
+    let range_from = requested_range(request).map(|(from, _)| from);
+    let range = match blob_range(request, key, blob.body.len()) {
+        Ok(range) => range,
+        Err(mut reply) => {
+            reply.range_from = range_from;
+            return *reply;
         }
     };
-    let head = blob.opened.take(0, part.total.min(2) as usize);
-    let head = head.unwrap_or_default();
-    let stop = stop(asked, key, (part.from, part.to), link);
-    let body = match asked.method == Method::HEAD {
-        true => HttpBody::empty(),
-        false => {
-            let flow = Flow {
-                opened: blob.opened,
-                quick: blob.body.is_quick(),
-                at: part.from,
-                end: part.to,
-                total: part.total,
-                stop: stop.as_ref().map(|(stop, _)| *stop),
-                rate: strikes(Fault::Slow).map(|struck| struck.value(64) << 10),
-                key,
-                journal: service.journal.clone(),
-                _underway: service.journal.begin(),
-            };
-            HttpBody::from_stream(flow.stream())
-        }
+    let magic = blob
+        .reader
+        .read_at(0, range.total.min(2) as usize)
+        .unwrap_or_default();
+    let break_off = break_off(request, key, (range.from, range.to), link);
+    let body = if request.method == Method::HEAD {
+        HttpBody::empty()
+    } else {
+        let stream = BodyStream {
+            reader: blob.reader,
+            is_non_blocking: blob.body.is_non_blocking(),
+            at: range.from,
+            end: range.to,
+            total: range.total,
+            break_off: break_off.as_ref().map(|(break_off, _)| *break_off),
+            rate: fire(Fault::Slow).map(|hit| hit.value_or(64) << 10),
+            key,
+            journal: service.journal.clone(),
+            _active: service.journal.begin_download(),
+        };
+        HttpBody::from_stream(stream.into_stream())
     };
-    let mut reply = dressed(body, &part, action);
+    let mut reply = blob_reply(body, &range, action);
     reply.range_from = range_from;
-    if let Some(name) = file_name(action, key, &head) {
-        let offered = format!("attachment; filename=\"{name}\"");
-        reply = reply.header(CONTENT_DISPOSITION, &offered);
+    if let Some(name) = file_name(action, key, &magic) {
+        let disposition = format!("attachment; filename=\"{name}\"");
+        reply = reply.header(CONTENT_DISPOSITION, &disposition);
     }
     if let Some(md5) = blob.md5 {
-        let wrong = strikes(Fault::WrongMd5).is_some();
-        reply = with_md5(reply, md5, wrong, part.is_range);
+        reply = with_md5(reply, md5, fire(Fault::WrongMd5), range.is_partial);
     }
-    if part.is_ignored {
-        reply = reply.because(Fault::IgnoreRange);
+    if range.is_ignored {
+        reply = reply.caused_by(Fault::IgnoreRange);
     }
-    match stop {
-        Some((_, fault)) => reply.because(fault),
+    match break_off {
+        Some((_, fault)) => reply.caused_by(fault),
         None => reply,
     }
 }
 
-/// The answer's status and the headers every blob has.
-fn dressed(body: HttpBody, part: &Part, action: &Placed) -> Reply {
-    let Part {
+/// A response with the headers of every blob.
+fn blob_reply(body: HttpBody, range: &BlobRange, action: &TimedAction) -> Reply {
+    let BlobRange {
         from, to, total, ..
-    } = part;
+    } = range;
     let created = http_date(action.created());
     let mut response = Response::new(body);
-    *response.status_mut() = status_of(if part.is_range { 206 } else { 200 });
-    let reply = Reply::of(response)
+    *response.status_mut() = status_code(if range.is_partial { 206 } else { 200 });
+    let reply = Reply::new(response)
         .header(CONTENT_LENGTH, &(to - from).to_string())
         .header(CONTENT_TYPE, "application/octet-stream")
         .header(ACCEPT_RANGES, "bytes")
-        .header(ETAG, &part.etag)
+        .header(ETAG, &range.etag)
         .header(LAST_MODIFIED, &created)
         .header("server", "Windows-Azure-Blob/1.0 Microsoft-HTTPAPI/2.0")
         .header("x-ms-version", SERVICE_VERSION)
@@ -319,65 +330,70 @@ fn dressed(body: HttpBody, part: &Part, action: &Placed) -> Reply {
         .header("x-ms-lease-status", "unlocked")
         .header("x-ms-creation-time", &created)
         .header("x-ms-server-encrypted", "true");
-    match part.is_range {
-        true => reply.header(CONTENT_RANGE, &format!("bytes {from}-{}/{total}", to - 1)),
-        false => reply,
+    if range.is_partial {
+        reply.header(CONTENT_RANGE, &format!("bytes {from}-{}/{total}", to - 1))
+    } else {
+        reply
     }
 }
 
-/// Content-MD5 is that of the bytes sent: a range has only the blob's.
-fn with_md5(reply: Reply, mut md5: [u8; 16], wrong: bool, is_range: bool) -> Reply {
-    md5[0] ^= u8::from(wrong);
-    let name = match is_range {
-        false => "content-md5",
-        true => "x-ms-blob-content-md5",
+/// Adds the MD5 of the blob. `Content-MD5` is that of the bytes in the
+/// response, so a range response has another header.
+fn with_md5(reply: Reply, mut md5: [u8; 16], wrong: Option<FaultHit>, is_partial: bool) -> Reply {
+    md5[0] ^= u8::from(wrong.is_some());
+    let name = if is_partial {
+        "x-ms-blob-content-md5"
+    } else {
+        "content-md5"
     };
     let reply = reply.header(name, &STANDARD.encode(md5));
     match wrong {
-        true => reply.because(Fault::WrongMd5),
-        false => reply,
+        Some(_) => reply.caused_by(Fault::WrongMd5),
+        None => reply,
     }
 }
 
-fn range_of(asked: &Asked<'_>) -> Option<(u64, Option<u64>)> {
-    read_range(asked.header("x-ms-range").or(asked.header("range"))?)
+fn requested_range(request: &RequestContext<'_>) -> Option<(u64, Option<u64>)> {
+    parse_range(request.header("x-ms-range").or(request.header("range"))?)
 }
 
-/// Where and how a fault ends this body early.
-fn stop(
-    asked: &Asked<'_>,
+/// The early end of the body, and the fault that causes it.
+fn break_off(
+    request: &RequestContext<'_>,
     key: ResultKey,
     (from, to): (u64, u64),
-    link: &Honoured,
-) -> Option<(Stop, Fault)> {
-    if to - from < 2 || asked.method == Method::HEAD {
+    link: &VerifiedLink,
+) -> Option<(BreakOff, Fault)> {
+    if to - from < 2 || request.method == Method::HEAD {
         return None;
     }
-    let service = asked.service;
+    let service = request.service;
     let middle = from + (to - from) / 2;
-    let within = |at: u64| if from < at && at < to { at } else { middle };
-    let strikes = |fault| service.faults.strikes(fault, asked.kind, Some(key));
-    // Its connection lasts until it is dead: there is no second time.
-    if service.dying().remove(&link.signature) {
-        let left = link.ends.duration_since(asked.now).unsigned_abs();
+    let offset = |hit: FaultHit| {
+        let at = hit.value_or(middle);
+        if from < at && at < to { at } else { middle }
+    };
+    let fire = |fault| service.faults.fire(fault, request.kind, Some(key));
+    // Removed: the link expires during this download.
+    if service.expiring_links().remove(&link.signature) {
+        let left = link.expiry.duration_since(request.now).unsigned_abs();
         let pause = service.clock.real(left) + Duration::from_millis(5);
-        return Some((Stop { at: middle, pause }, Fault::ExpireMidway));
+        return Some((BreakOff { at: middle, pause }, Fault::ExpireMidway));
     }
-    if let Some(struck) = strikes(Fault::Cut) {
-        let at = within(struck.value(middle));
-        // Time for what was sent to leave the buffers before the end.
+    if let Some(hit) = fire(Fault::Cut) {
+        let at = offset(hit);
+        // Lets the sent bytes leave the buffers before the connection drops.
         let pause = Duration::from_millis(20);
-        return Some((Stop { at, pause }, Fault::Cut));
+        return Some((BreakOff { at, pause }, Fault::Cut));
     }
-    let struck = strikes(Fault::Stall)?;
-    let at = within(struck.value(middle));
+    let at = offset(fire(Fault::Stall)?);
     let pause = STALL_MAX;
-    Some((Stop { at, pause }, Fault::Stall))
+    Some((BreakOff { at, pause }, Fault::Stall))
 }
 
-/// `bytes=5-` or `bytes=5-9`. The service knows no ranges from the end; what
-/// it does not know it ignores.
-fn read_range(text: &str) -> Option<(u64, Option<u64>)> {
+/// Parses `bytes=5-` or `bytes=5-9`. Like the service, ignores ranges from the
+/// end and other forms.
+fn parse_range(text: &str) -> Option<(u64, Option<u64>)> {
     let (from, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
     let from = from.trim().parse().ok()?;
     match last.trim() {
@@ -396,22 +412,24 @@ fn etag(service: &Arc<Service>, key: ResultKey) -> String {
     format!("\"0x8DE{}\"", digits.to_uppercase())
 }
 
-/// The name a GetFile result is offered under: the file's, URL-encoded.
-fn file_name(action: &Placed, key: ResultKey, head: &[u8]) -> Option<String> {
+/// The percent-encoded file name of a GetFile result; `magic` is the first two
+/// bytes of the body.
+fn file_name(action: &TimedAction, key: ResultKey, magic: &[u8]) -> Option<String> {
     let command = action.command(key.index.0)?.get("command")?;
     if command.get("type")?.as_str()? != "GetFile" {
         return None;
     }
-    let params = command.get("params")?.as_array()?;
-    let path = params
+    let path = command
+        .get("params")?
+        .as_array()?
         .iter()
         .find(|param| param.get("key").and_then(Value::as_str) == Some("Path"))?
         .get("value")?
         .as_str()?;
     let name = path.rsplit(['\\', '/']).next().unwrap_or(path);
-    let encoded: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
-    let suffix = if head == b"\x1f\x8b" { ".gz" } else { "" };
-    Some(format!("{}{suffix}", encoded.replace('+', "%20")))
+    let encoded = utf8_percent_encode(name, FILE_NAME_ESCAPES);
+    let suffix = if magic == b"\x1f\x8b" { ".gz" } else { "" };
+    Some(format!("{encoded}{suffix}"))
 }
 
 #[cfg(test)]
@@ -419,9 +437,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_read_as_the_service_reads_them() {
-        assert_eq!(read_range("bytes=5-"), Some((5, None)));
-        assert_eq!(read_range("bytes=5-9"), Some((5, Some(9))));
+    fn only_ranges_from_an_offset_are_parsed() {
+        assert_eq!(parse_range("bytes=5-"), Some((5, None)));
+        assert_eq!(parse_range("bytes=5-9"), Some((5, Some(9))));
         for text in [
             "bytes=-5",
             "bytes=9-5",
@@ -429,7 +447,7 @@ mod tests {
             "lines=1-2",
             "bytes=1-2,4-5",
         ] {
-            assert_eq!(read_range(text), None, "{text}");
+            assert_eq!(parse_range(text), None, "{text}");
         }
     }
 }

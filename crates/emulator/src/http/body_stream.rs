@@ -1,5 +1,5 @@
-//! A body on its way out: chunk by chunk from wherever it comes, and ended
-//! early where a fault says so.
+//! Streams the body of a result in chunks, and ends it early if a fault
+//! requires it.
 
 use std::io;
 use std::time::Duration;
@@ -7,79 +7,88 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{Stream, try_unfold};
 
-use crate::state::journal::{CallJournal, Underway};
-use crate::synthetic::body::Opened;
+use crate::state::journal::{ActiveDownload, CallJournal};
+use crate::synthetic::body::BodyReader;
 use evidence::ResultKey;
 
-/// Bytes read and handed on at once: few enough that twenty slow downloads
-/// hold little memory, many enough that 3 GB are no long list.
+/// Bytes per chunk: small enough that twenty slow downloads take little memory,
+/// large enough that 3 GB need few chunks.
 const CHUNK: u64 = 128 << 10;
 
-/// Where a body breaks off, and how long the connection lingers there.
+/// Early end of a body.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stop {
+pub(crate) struct BreakOff {
+    /// Offset of the first byte that is not sent.
     pub at: u64,
+    /// Real time for which the connection stays open after that.
     pub pause: Duration,
 }
 
-pub(crate) struct Flow {
-    pub opened: Opened,
-    /// Reading it does not block.
-    pub quick: bool,
+/// A body that is being sent.
+pub(crate) struct BodyStream {
+    pub reader: BodyReader,
+    /// Reading never waits for a disk.
+    pub is_non_blocking: bool,
+    /// Offset of the next byte.
     pub at: u64,
     pub end: u64,
     pub total: u64,
-    pub stop: Option<Stop>,
-    /// **Units**: bytes in a real second.
+    pub break_off: Option<BreakOff>,
+    /// **Units**: bytes per real second.
     pub rate: Option<u64>,
     pub key: ResultKey,
     pub journal: CallJournal,
-    /// Counts the body as under way as long as it lives.
-    pub _underway: Underway,
+    /// Counts the download as active until the stream is dropped.
+    pub _active: ActiveDownload,
 }
 
-impl Flow {
-    pub(crate) fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
+impl BodyStream {
+    pub(crate) fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
         try_unfold(self, Self::next)
     }
 
     async fn next(self) -> io::Result<Option<(Bytes, Self)>> {
-        let end = self.stop.map_or(self.end, |stop| stop.at.min(self.end));
+        let end = self
+            .break_off
+            .map_or(self.end, |break_off| break_off.at.min(self.end));
         if self.at >= end {
-            return match self.stop {
-                Some(stop) => {
-                    tokio::time::sleep(stop.pause).await;
+            return match self.break_off {
+                Some(break_off) => {
+                    tokio::time::sleep(break_off.pause).await;
                     Err(io::ErrorKind::ConnectionReset.into())
                 }
                 None => Ok(None),
             };
         }
         let step = match self.rate {
-            // A tenth of a second's worth, so that slow is slow and not jerky.
+            // A tenth of a second per chunk, for an even flow.
             Some(rate) => (rate / 10).clamp(1, CHUNK),
             None => CHUNK,
         };
         let len = step.min(end - self.at) as usize;
-        let (bytes, mut flow) = self.read(len).await?;
-        let from = flow.at;
-        flow.at += len as u64;
-        if let Some(rate) = flow.rate {
+        let (bytes, mut stream) = self.read(len).await?;
+        let from = stream.at;
+        stream.at += len as u64;
+        if let Some(rate) = stream.rate {
             tokio::time::sleep(Duration::from_secs_f64(len as f64 / rate.max(1) as f64)).await;
         }
-        flow.journal.sent(flow.key, from, flow.at, flow.total);
-        Ok(Some((bytes, flow)))
+        stream
+            .journal
+            .record_sent(stream.key, from, stream.at, stream.total);
+        Ok(Some((bytes, stream)))
     }
 
     async fn read(mut self, len: usize) -> io::Result<(Bytes, Self)> {
         let at = self.at;
-        if self.quick {
-            let bytes = self.opened.take(at, len)?;
+        if self.is_non_blocking {
+            let bytes = self.reader.read_at(at, len)?;
             return Ok((bytes.into(), self));
         }
-        let work = tokio::task::spawn_blocking(move || {
-            let bytes = self.opened.take(at, len)?;
+        tokio::task::spawn_blocking(move || {
+            let bytes = self.reader.read_at(at, len)?;
             Ok((Bytes::from(bytes), self))
-        });
-        work.await.map_err(io::Error::other)?
+        })
+        .await
+        .map_err(io::Error::other)?
     }
 }

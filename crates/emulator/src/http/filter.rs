@@ -1,76 +1,78 @@
-//! `$filter`: the part of OData the service takes. Strict where the service is:
-//! strings in quotes, GUIDs and dates bare, unknown properties refused.
+//! Parser and evaluation of `$filter`: the subset of OData that the service
+//! supports. As strict as the service: strings are quoted, GUIDs and times are
+//! not, unknown properties are rejected.
 
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-/// Parentheses and `not` in one another.
+/// Maximum nesting of parentheses and `not`.
 const DEPTH_MAX: usize = 64;
 
-/// What a property holds, which decides how its literals are written.
+/// Type of a property; it determines the syntax of its literals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
+pub(crate) enum PropertyType {
     Text,
     Guid,
     Time,
     Number,
     Flag,
-    /// A list of texts, which `any` looks into.
+    /// A list of texts, for `any`.
     Texts,
 }
 
-/// The properties of an entity that can be named.
-pub(crate) type Schema = &'static [(&'static str, Type)];
+/// The properties of an entity that a filter can use.
+pub(crate) type Schema = &'static [(&'static str, PropertyType)];
 
 pub(crate) const ACTIONS: Schema = &[
-    ("id", Type::Guid),
-    ("type", Type::Text),
-    ("status", Type::Text),
-    ("machineId", Type::Text),
-    ("computerDnsName", Type::Text),
-    ("requestor", Type::Text),
-    ("requestorComment", Type::Text),
-    ("creationDateTimeUtc", Type::Time),
-    ("lastUpdateDateTimeUtc", Type::Time),
+    ("id", PropertyType::Guid),
+    ("type", PropertyType::Text),
+    ("status", PropertyType::Text),
+    ("machineId", PropertyType::Text),
+    ("computerDnsName", PropertyType::Text),
+    ("requestor", PropertyType::Text),
+    ("requestorComment", PropertyType::Text),
+    ("creationDateTimeUtc", PropertyType::Time),
+    ("lastUpdateDateTimeUtc", PropertyType::Time),
 ];
 
 pub(crate) const MACHINES: Schema = &[
-    ("id", Type::Text),
-    ("computerDnsName", Type::Text),
-    ("healthStatus", Type::Text),
-    ("osPlatform", Type::Text),
-    ("version", Type::Text),
-    ("riskScore", Type::Text),
-    ("exposureLevel", Type::Text),
-    ("rbacGroupName", Type::Text),
-    ("machineTags", Type::Texts),
-    ("rbacGroupId", Type::Number),
-    ("lastIpAddress", Type::Text),
-    ("firstSeen", Type::Time),
-    ("lastSeen", Type::Time),
-    ("isAadJoined", Type::Flag),
+    ("id", PropertyType::Text),
+    ("computerDnsName", PropertyType::Text),
+    ("healthStatus", PropertyType::Text),
+    ("osPlatform", PropertyType::Text),
+    ("version", PropertyType::Text),
+    ("riskScore", PropertyType::Text),
+    ("exposureLevel", PropertyType::Text),
+    ("rbacGroupName", PropertyType::Text),
+    ("machineTags", PropertyType::Texts),
+    ("rbacGroupId", PropertyType::Number),
+    ("lastIpAddress", PropertyType::Text),
+    ("firstSeen", PropertyType::Time),
+    ("lastSeen", PropertyType::Time),
+    ("isAadJoined", PropertyType::Flag),
 ];
 
+/// A parsed filter.
 #[derive(Debug)]
-pub(crate) enum Filter {
-    And(Box<Filter>, Box<Filter>),
-    Or(Box<Filter>, Box<Filter>),
-    Not(Box<Filter>),
-    Compare(&'static str, Operator, Literal),
-    In(&'static str, Vec<Literal>),
+pub(crate) enum ODataFilter {
+    And(Box<ODataFilter>, Box<ODataFilter>),
+    Or(Box<ODataFilter>, Box<ODataFilter>),
+    Not(Box<ODataFilter>),
+    Compare(&'static str, FilterOperator, FilterLiteral),
+    In(&'static str, Vec<FilterLiteral>),
     StartsWith(&'static str, String),
-    /// One of the property's texts satisfies the condition on [`EACH`].
-    Any(&'static str, Box<Filter>),
+    /// A text of the list satisfies a condition on [`EACH`].
+    Any(&'static str, Box<ODataFilter>),
 }
 
-/// Under this name a condition of `any` sees the text it looks at.
+/// Property name of the current text in the condition of an `any`.
 const EACH: &str = "each";
-const TEXTS: Schema = &[(EACH, Type::Text)];
+const TEXTS: Schema = &[(EACH, PropertyType::Text)];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operator {
+pub(crate) enum FilterOperator {
     Eq,
     Ne,
     Gt,
@@ -80,7 +82,7 @@ pub(crate) enum Operator {
 }
 
 #[derive(Debug, PartialEq)]
-pub(crate) enum Literal {
+pub(crate) enum FilterLiteral {
     Null,
     Text(String),
     Time(Timestamp),
@@ -88,54 +90,56 @@ pub(crate) enum Literal {
     Flag(bool),
 }
 
-impl Filter {
-    /// **Errors**: a sentence for the 400.
+impl ODataFilter {
+    /// **Errors**: the message of the 400 response.
     pub(crate) fn parse(text: &str, schema: Schema) -> Result<Self, String> {
-        let words = words(text)?;
-        let mut parser = Parser {
-            words: &words,
+        let tokens = tokens(text)?;
+        let mut parser = FilterParser {
+            tokens: &tokens,
             at: 0,
             depth: 0,
             schema,
             variable: None,
         };
-        let filter = parser.or()?;
+        let filter = parser.parse_or()?;
         match parser.peek() {
             None => Ok(filter),
-            Some(word) => Err(format!("Syntax error: unexpected '{word}'.")),
+            Some(token) => Err(format!("Syntax error: unexpected '{token}'.")),
         }
     }
 
-    pub(crate) fn holds(&self, entity: &Map<String, Value>) -> bool {
+    pub(crate) fn matches(&self, entity: &Map<String, Value>) -> bool {
         let value = |name: &str| entity.get(name).unwrap_or(&Value::Null);
         match self {
-            Self::And(a, b) => a.holds(entity) && b.holds(entity),
-            Self::Or(a, b) => a.holds(entity) || b.holds(entity),
-            Self::Not(inner) => !inner.holds(entity),
-            Self::Compare(name, operator, literal) => operator.holds(value(name), literal),
+            Self::And(a, b) => a.matches(entity) && b.matches(entity),
+            Self::Or(a, b) => a.matches(entity) || b.matches(entity),
+            Self::Not(inner) => !inner.matches(entity),
+            Self::Compare(name, operator, literal) => operator.matches(value(name), literal),
             Self::In(name, literals) => {
                 let value = value(name);
-                literals.iter().any(|l| Operator::Eq.holds(value, l))
+                literals
+                    .iter()
+                    .any(|l| FilterOperator::Eq.matches(value, l))
             }
             Self::StartsWith(name, prefix) => {
                 let text = value(name).as_str().unwrap_or_default();
-                // The service compares names without case.
+                // Like the service, ignore case.
                 text.to_lowercase().starts_with(&prefix.to_lowercase())
             }
             Self::Any(name, condition) => {
                 let texts = value(name).as_array().map_or(&[][..], Vec::as_slice);
                 texts.iter().any(|text| {
                     let each = Map::from_iter([(EACH.to_string(), text.clone())]);
-                    condition.holds(&each)
+                    condition.matches(&each)
                 })
             }
         }
     }
 }
 
-impl Operator {
-    fn named(word: &str) -> Option<Self> {
-        Some(match word {
+impl FilterOperator {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
             "eq" => Self::Eq,
             "ne" => Self::Ne,
             "gt" => Self::Gt,
@@ -146,7 +150,7 @@ impl Operator {
         })
     }
 
-    fn holds(self, value: &Value, literal: &Literal) -> bool {
+    fn matches(self, value: &Value, literal: &FilterLiteral) -> bool {
         let order = compare(value, literal);
         match self {
             Self::Eq => order == Some(Ordering::Equal),
@@ -159,47 +163,48 @@ impl Operator {
     }
 }
 
-/// `None` where the two have no order: null against anything but null.
-fn compare(value: &Value, literal: &Literal) -> Option<Ordering> {
+/// `None` if the two cannot be compared, such as null and a text.
+fn compare(value: &Value, literal: &FilterLiteral) -> Option<Ordering> {
     match (value, literal) {
-        (Value::Null, Literal::Null) => Some(Ordering::Equal),
-        (Value::String(text), Literal::Text(other)) => Some(text.as_str().cmp(other)),
-        (Value::String(text), Literal::Time(time)) => {
+        (Value::Null, FilterLiteral::Null) => Some(Ordering::Equal),
+        (Value::String(text), FilterLiteral::Text(other)) => Some(text.as_str().cmp(other)),
+        (Value::String(text), FilterLiteral::Time(time)) => {
             let own: Timestamp = text.parse().ok()?;
             Some(own.cmp(time))
         }
-        (Value::Number(number), Literal::Number(other)) => number.as_f64()?.partial_cmp(other),
-        (Value::Bool(flag), Literal::Flag(other)) => Some(flag.cmp(other)),
+        (Value::Number(number), FilterLiteral::Number(other)) => {
+            number.as_f64()?.partial_cmp(other)
+        }
+        (Value::Bool(flag), FilterLiteral::Flag(other)) => Some(flag.cmp(other)),
         _ => None,
     }
 }
 
-/// Cuts a filter into words: parentheses, commas, quoted strings (with their
-/// quotes) and whatever stands between blanks.
-fn words(text: &str) -> Result<Vec<String>, String> {
-    let mut words = Vec::new();
+/// Splits a filter into tokens: parentheses, commas, string literals with their
+/// quotes, and words separated by whitespace.
+fn tokens(text: &str) -> Result<Vec<String>, String> {
+    let mut tokens = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
-        let end = match first {
+        let len = match first {
             '(' | ')' | ',' => 1,
             '\'' => quoted_len(rest).ok_or("Syntax error: unterminated string literal.")?,
             _ => rest
                 .find(|c: char| c.is_whitespace() || "(),'".contains(c))
                 .unwrap_or(rest.len()),
         };
-        // The colon of a variable needs no blank after it; those of a time,
-        // which begins with a digit, divide nothing.
-        let colon = rest[..end].find(':').filter(|_| first.is_alphabetic());
-        let end = colon.map_or(end, |colon| colon + 1);
-        let (word, tail) = rest.split_at(end);
-        words.push(word.to_string());
+        // A colon after a variable ends the token. Times, which begin with a
+        // digit, contain colons.
+        let colon = rest[..len].find(':').filter(|_| first.is_alphabetic());
+        let (token, tail) = rest.split_at(colon.map_or(len, |colon| colon + 1));
+        tokens.push(token.to_string());
         rest = tail.trim_start();
     }
-    Ok(words)
+    Ok(tokens)
 }
 
-/// Length of the string literal at the start, quotes included; a doubled
-/// quote belongs to it.
+/// Length of the string literal at the start of `text`, including its quotes. A
+/// doubled quote is part of the literal.
 fn quoted_len(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 1;
@@ -213,173 +218,190 @@ fn quoted_len(text: &str) -> Option<usize> {
     None
 }
 
-struct Parser<'a> {
-    words: &'a [String],
+struct FilterParser<'a> {
+    tokens: &'a [String],
     at: usize,
     depth: usize,
     schema: Schema,
-    /// What the condition of an `any` calls the text it looks at.
+    /// Variable of the current `any`.
     variable: Option<String>,
 }
 
-impl Parser<'_> {
+impl FilterParser<'_> {
     fn peek(&self) -> Option<&str> {
-        self.words.get(self.at).map(String::as_str)
+        self.tokens.get(self.at).map(String::as_str)
     }
 
     fn next(&mut self) -> Result<&str, String> {
-        let word = self.words.get(self.at);
+        let token = self.tokens.get(self.at);
         self.at += 1;
-        word.map(String::as_str)
+        token
+            .map(String::as_str)
             .ok_or_else(|| "Syntax error: the expression ends too early.".to_string())
     }
 
-    fn eat(&mut self, word: &str) -> bool {
-        let found = self.peek() == Some(word);
-        self.at += usize::from(found);
-        found
+    /// Consumes the next token if it is `token`.
+    fn accept(&mut self, token: &str) -> bool {
+        let is_next = self.peek() == Some(token);
+        self.at += usize::from(is_next);
+        is_next
     }
 
-    fn require(&mut self, word: &str) -> Result<(), String> {
-        match self.eat(word) {
-            true => Ok(()),
-            false => Err(format!("Syntax error: '{word}' expected.")),
+    fn expect(&mut self, token: &str) -> Result<(), String> {
+        if !self.accept(token) {
+            return Err(format!("Syntax error: '{token}' expected."));
         }
+        Ok(())
     }
 
-    fn or(&mut self) -> Result<Filter, String> {
-        let mut left = self.and()?;
-        while self.eat("or") {
-            left = Filter::Or(Box::new(left), Box::new(self.and()?));
-        }
-        Ok(left)
-    }
-
-    fn and(&mut self) -> Result<Filter, String> {
-        let mut left = self.one()?;
-        while self.eat("and") {
-            left = Filter::And(Box::new(left), Box::new(self.one()?));
+    fn parse_or(&mut self) -> Result<ODataFilter, String> {
+        let mut left = self.parse_and()?;
+        while self.accept("or") {
+            left = ODataFilter::Or(Box::new(left), Box::new(self.parse_and()?));
         }
         Ok(left)
     }
 
-    fn one(&mut self) -> Result<Filter, String> {
+    fn parse_and(&mut self) -> Result<ODataFilter, String> {
+        let mut left = self.parse_term()?;
+        while self.accept("and") {
+            left = ODataFilter::And(Box::new(left), Box::new(self.parse_term()?));
+        }
+        Ok(left)
+    }
+
+    fn parse_term(&mut self) -> Result<ODataFilter, String> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err("The expression is nested too deeply.".into());
         }
-        let filter = if self.eat("not") {
-            Filter::Not(Box::new(self.one()?))
-        } else if self.eat("(") {
-            let inner = self.or()?;
-            self.require(")")?;
+        let filter = if self.accept("not") {
+            ODataFilter::Not(Box::new(self.parse_term()?))
+        } else if self.accept("(") {
+            let inner = self.parse_or()?;
+            self.expect(")")?;
             inner
-        } else if self.eat("startswith") {
-            self.starts_with()?
-        } else if let Some(name) = self.list_of_any() {
-            self.any(name)?
+        } else if self.accept("startswith") {
+            self.parse_starts_with()?
+        } else if let Some(name) = self.peek_any() {
+            self.parse_any(name)?
         } else {
-            self.comparison()?
+            self.parse_comparison()?
         };
         self.depth -= 1;
         Ok(filter)
     }
 
-    fn starts_with(&mut self) -> Result<Filter, String> {
-        self.require("(")?;
-        let (name, kind) = self.property()?;
-        self.require(",")?;
-        let Literal::Text(prefix) = self.literal(Type::Text)? else {
+    fn parse_starts_with(&mut self) -> Result<ODataFilter, String> {
+        self.expect("(")?;
+        let (name, kind) = self.parse_property()?;
+        self.expect(",")?;
+        let FilterLiteral::Text(prefix) = self.parse_literal(PropertyType::Text)? else {
             return Err("startswith needs a string.".into());
         };
-        self.require(")")?;
+        self.expect(")")?;
         match kind {
-            Type::Text => Ok(Filter::StartsWith(name, prefix)),
+            PropertyType::Text => Ok(ODataFilter::StartsWith(name, prefix)),
             _ => Err(format!("startswith does not apply to '{name}'.")),
         }
     }
 
-    /// The list that the next words look into: `machineTags/any`.
-    fn list_of_any(&self) -> Option<&'static str> {
+    /// The list property if the next token is an `any`: `machineTags/any`.
+    fn peek_any(&self) -> Option<&'static str> {
         let list = self.peek()?.strip_suffix("/any")?;
-        let known = self.schema.iter().find(|(name, _)| *name == list);
-        known
-            .filter(|(_, kind)| *kind == Type::Texts)
+        self.schema
+            .iter()
+            .find(|(name, kind)| *name == list && *kind == PropertyType::Texts)
             .map(|(name, _)| *name)
     }
 
-    /// `machineTags/any(tag: tag eq 'x')`.
-    fn any(&mut self, name: &'static str) -> Result<Filter, String> {
+    /// Parses `machineTags/any(tag: tag eq 'x')`.
+    fn parse_any(&mut self, name: &'static str) -> Result<ODataFilter, String> {
         self.next()?;
-        self.require("(")?;
-        let variable = self.next()?;
-        let named = variable.strip_suffix(':').filter(|name| !name.is_empty());
-        let named = named.ok_or("Syntax error: 'any' needs a variable and a colon.")?;
-        let named = named.to_string();
-        let outer = self.variable.replace(named);
-        let schema = std::mem::replace(&mut self.schema, TEXTS);
-        let condition = self.or()?;
-        self.schema = schema;
-        self.variable = outer;
-        self.require(")")?;
-        Ok(Filter::Any(name, Box::new(condition)))
+        self.expect("(")?;
+        let variable = self
+            .next()?
+            .strip_suffix(':')
+            .filter(|name| !name.is_empty())
+            .ok_or("Syntax error: 'any' needs a variable and a colon.")?
+            .to_string();
+        let outer_variable = self.variable.replace(variable);
+        let outer_schema = std::mem::replace(&mut self.schema, TEXTS);
+        let condition = self.parse_or()?;
+        self.schema = outer_schema;
+        self.variable = outer_variable;
+        self.expect(")")?;
+        Ok(ODataFilter::Any(name, Box::new(condition)))
     }
 
-    fn comparison(&mut self) -> Result<Filter, String> {
-        let (name, kind) = self.property()?;
+    fn parse_comparison(&mut self) -> Result<ODataFilter, String> {
+        let (name, kind) = self.parse_property()?;
         let word = self.next()?.to_string();
         if word == "in" {
-            self.require("(")?;
-            let mut literals = vec![self.literal(kind)?];
-            while self.eat(",") {
-                literals.push(self.literal(kind)?);
+            self.expect("(")?;
+            let mut literals = vec![self.parse_literal(kind)?];
+            while self.accept(",") {
+                literals.push(self.parse_literal(kind)?);
             }
-            self.require(")")?;
-            return Ok(Filter::In(name, literals));
+            self.expect(")")?;
+            return Ok(ODataFilter::In(name, literals));
         }
-        let operator = Operator::named(&word)
-            .ok_or_else(|| format!("Syntax error: '{word}' is no operator."))?;
-        Ok(Filter::Compare(name, operator, self.literal(kind)?))
+        let operator = FilterOperator::from_name(&word)
+            .ok_or_else(|| format!("Syntax error: '{word}' is not an operator."))?;
+        Ok(ODataFilter::Compare(
+            name,
+            operator,
+            self.parse_literal(kind)?,
+        ))
     }
 
-    fn property(&mut self) -> Result<(&'static str, Type), String> {
+    fn parse_property(&mut self) -> Result<(&'static str, PropertyType), String> {
         let schema = self.schema;
         let variable = self.variable.clone();
         let word = self.next()?;
         if variable.as_deref() == Some(word) {
-            return Ok((EACH, Type::Text));
+            return Ok((EACH, PropertyType::Text));
         }
-        let known = schema.iter().find(|(name, _)| *name == word);
-        known
+        schema
+            .iter()
+            .find(|(name, _)| *name == word)
             .copied()
             .ok_or_else(|| format!("Could not find a property named '{word}'."))
     }
 
-    fn literal(&mut self, kind: Type) -> Result<Literal, String> {
+    fn parse_literal(&mut self, kind: PropertyType) -> Result<FilterLiteral, String> {
         let word = self.next()?.to_string();
-        let unfit = || format!("The literal {word} does not fit its property.");
+        let mismatch = || format!("The literal {word} does not match the type of its property.");
         if word == "null" {
-            return Ok(Literal::Null);
+            return Ok(FilterLiteral::Null);
         }
-        let inside = word
+        let quoted = word
             .strip_prefix('\'')
             .and_then(|word| word.strip_suffix('\''));
-        match (kind, inside) {
-            (Type::Text, Some(text)) => Ok(Literal::Text(text.replace("''", "'"))),
-            (Type::Guid, None) => {
-                let id: evidence::ActionId = word.parse().map_err(|_| unfit())?;
-                Ok(Literal::Text(id.to_string()))
+        match (kind, quoted) {
+            (PropertyType::Text, Some(text)) => Ok(FilterLiteral::Text(text.replace("''", "'"))),
+            (PropertyType::Guid, None) => {
+                let id: evidence::ActionId = word.parse().map_err(|_| mismatch())?;
+                Ok(FilterLiteral::Text(id.to_string()))
             }
-            (Type::Time, None) => read_time(&word).map(Literal::Time).ok_or_else(unfit),
-            (Type::Number, None) => word.parse().map(Literal::Number).map_err(|_| unfit()),
-            (Type::Flag, None) => word.parse().map(Literal::Flag).map_err(|_| unfit()),
-            _ => Err(unfit()),
+            (PropertyType::Time, None) => parse_time(&word)
+                .map(FilterLiteral::Time)
+                .ok_or_else(mismatch),
+            (PropertyType::Number, None) => word
+                .parse()
+                .map(FilterLiteral::Number)
+                .map_err(|_| mismatch()),
+            (PropertyType::Flag, None) => word
+                .parse()
+                .map(FilterLiteral::Flag)
+                .map_err(|_| mismatch()),
+            _ => Err(mismatch()),
         }
     }
 }
 
-/// An instant with a zone, or a bare date.
-fn read_time(word: &str) -> Option<Timestamp> {
+/// Parses a time with an offset, or a date.
+fn parse_time(word: &str) -> Option<Timestamp> {
     word.parse()
         .ok()
         .or_else(|| format!("{word}T00:00:00Z").parse().ok())
@@ -390,20 +412,20 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn holds(filter: &str) -> bool {
+    fn matches(filter: &str) -> bool {
         let action = json!({
             "id": "5382f7ea-7557-4ab7-9782-d50480024a4e", "type": "LiveResponse",
             "status": "Succeeded", "machineId": "m1", "requestor": "o'neil@contoso.example",
             "requestorComment": null, "computerDnsName": "WS-001.contoso.example",
             "creationDateTimeUtc": "2026-02-04T15:36:52.7788848Z"
         });
-        Filter::parse(filter, ACTIONS)
+        ODataFilter::parse(filter, ACTIONS)
             .unwrap()
-            .holds(action.as_object().unwrap())
+            .matches(action.as_object().unwrap())
     }
 
     #[test]
-    fn comparisons_hold_as_odata_says() {
+    fn comparisons_follow_odata() {
         for filter in [
             "type eq 'LiveResponse'",
             "type eq 'LiveResponse' and creationDateTimeUtc ge 2026-02-04T15:36:52Z",
@@ -418,7 +440,7 @@ mod tests {
             "requestorComment eq null",
             "requestor ne null",
         ] {
-            assert!(holds(filter), "{filter}");
+            assert!(matches(filter), "{filter}");
         }
         for filter in [
             "type eq 'liveresponse'",
@@ -427,37 +449,37 @@ mod tests {
             "requestorComment gt 'a'",
             "status in ('Failed')",
         ] {
-            assert!(!holds(filter), "{filter}");
+            assert!(!matches(filter), "{filter}");
         }
     }
 
     #[test]
-    fn any_looks_into_a_list() {
+    fn any_matches_the_texts_of_a_list() {
         let machine = json!({"machineTags": ["Lund", "VIP"], "computerDnsName": "ws"});
-        let holds = |filter: &str| {
-            let filter = Filter::parse(filter, MACHINES).unwrap();
-            filter.holds(machine.as_object().unwrap())
+        let matches = |filter: &str| {
+            let filter = ODataFilter::parse(filter, MACHINES).unwrap();
+            filter.matches(machine.as_object().unwrap())
         };
-        assert!(holds("machineTags/any(tag: tag eq 'VIP')"));
-        assert!(holds(
+        assert!(matches("machineTags/any(tag: tag eq 'VIP')"));
+        assert!(matches(
             "computerDnsName eq 'ws' and machineTags/any(t:t eq 'Lund' or t eq 'x')"
         ));
-        assert!(holds(
+        assert!(matches(
             "machineTags/any(t: startswith(t, 'vi')) and computerDnsName ne 'x'"
         ));
-        assert!(!holds("machineTags/any(tag: tag eq 'vip')"));
+        assert!(!matches("machineTags/any(tag: tag eq 'vip')"));
         for filter in [
             "machineTags/any(tag eq 'VIP')",
             "machineTags/any(tag: computerDnsName eq 'ws')",
             "computerDnsName/any(c: c eq 'ws')",
             "machineTags eq 'VIP'",
         ] {
-            assert!(Filter::parse(filter, MACHINES).is_err(), "{filter}");
+            assert!(ODataFilter::parse(filter, MACHINES).is_err(), "{filter}");
         }
     }
 
     #[test]
-    fn what_the_service_refuses_is_refused() {
+    fn filters_that_the_service_rejects_are_rejected() {
         for filter in [
             "",
             "type",
@@ -476,9 +498,9 @@ mod tests {
             "status in ()",
             "type eq 'ä' or ü",
         ] {
-            assert!(Filter::parse(filter, ACTIONS).is_err(), "{filter}");
+            assert!(ODataFilter::parse(filter, ACTIONS).is_err(), "{filter}");
         }
         let deep = format!("{}type eq 'a'{}", "(".repeat(500), ")".repeat(500));
-        assert!(Filter::parse(&deep, ACTIONS).is_err());
+        assert!(ODataFilter::parse(&deep, ACTIONS).is_err());
     }
 }

@@ -1,187 +1,180 @@
-//! The library of scripts and files that runs take from.
+//! Calls on the library: list, upload and delete.
 
-use std::collections::BTreeMap;
-
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use jiff::Timestamp;
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::http::api;
-use crate::http::multipart;
-use crate::http::request::{Asked, Reply};
-use crate::state::clock::api_time;
-use evidence::Sha256;
+use crate::http::request::{Reply, RequestContext};
+use crate::state::library::UploadedFile;
 
-/// Largest file the service takes.
-pub(crate) const FILE_MAX: usize = 20 << 20;
-/// The form around a file: names, descriptions, boundaries.
+/// Largest file that the service accepts.
+const FILE_MAX: usize = 20 << 20;
+/// Largest upload: a file and the fields around it.
 pub(crate) const FORM_MAX: usize = FILE_MAX + (64 << 10);
+/// Maximum number of fields in a form; the service has five.
+const FIELDS_MAX: usize = 16;
 
-/// The files by their names. Their bytes are not kept: nobody asks for them.
+const TOO_LARGE: &str = "The file exceeds the limit of 20 MB.";
+
+/// The form of an upload.
 #[derive(Debug, Default)]
-pub(crate) struct Library(BTreeMap<String, Entry>);
-
-#[derive(Debug)]
-struct Entry {
-    sha256: String,
-    description: String,
-    parameters: String,
-    has_parameters: bool,
-    created: Timestamp,
-    updated: Timestamp,
-    by: String,
-}
-
-/// An upload, read.
-struct Upload<'a> {
-    name: String,
-    content: &'a [u8],
-    description: String,
-    parameters: String,
-    has_parameters: bool,
+struct UploadForm {
+    file: UploadedFile,
     replaces: bool,
 }
 
-impl Library {
-    pub(crate) fn holds(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    /// Puts a file there from the start.
-    pub(crate) fn stock(&mut self, name: String, content: &[u8], at: Timestamp) {
-        let entry = Entry {
-            sha256: sha256(content),
-            description: String::new(),
-            parameters: String::new(),
-            has_parameters: false,
-            created: at,
-            updated: at,
-            by: "analyst@contoso.example".into(),
-        };
-        self.0.insert(name, entry);
-    }
-
-    fn put(&mut self, upload: Upload<'_>, by: &str, now: Timestamp) -> Value {
-        let created = self.0.get(&upload.name).map_or(now, |old| old.created);
-        let entry = Entry {
-            sha256: sha256(upload.content),
-            description: upload.description,
-            parameters: upload.parameters,
-            has_parameters: upload.has_parameters,
-            created,
-            updated: now,
-            by: by.to_string(),
-        };
-        let shown = entry.json(&upload.name);
-        self.0.insert(upload.name, entry);
-        shown
-    }
-}
-
-fn sha256(content: &[u8]) -> String {
-    Sha256::of(content).to_string()
-}
-
-impl Entry {
-    fn json(&self, name: &str) -> Value {
-        json!({
-            "fileName": name,
-            "sha256": self.sha256,
-            "description": self.description,
-            "creationTime": api_time(self.created),
-            "lastUpdatedTime": api_time(self.updated),
-            "createdBy": self.by,
-            "hasParameters": self.has_parameters,
-            "parametersDescription": self.parameters,
-        })
-    }
-}
-
-impl<'a> Upload<'a> {
-    fn read(content_type: &str, body: &'a [u8]) -> Result<Self, String> {
-        let mut upload = Self {
-            name: String::new(),
-            content: &[],
-            description: String::new(),
-            parameters: String::new(),
-            has_parameters: false,
-            replaces: false,
-        };
-        for part in multipart::parts(content_type, body)? {
-            let text = || String::from_utf8_lossy(part.content).into_owned();
-            match part.name.as_str() {
-                "file" => {
-                    upload.name = part.file_name.unwrap_or_default();
-                    upload.content = part.content;
-                }
-                "Description" => upload.description = text(),
-                "ParametersDescription" => upload.parameters = text(),
-                "HasParameters" => upload.has_parameters = flag(&part.name, &text())?,
-                "OverrideIfExists" => upload.replaces = flag(&part.name, &text())?,
-                unknown => return Err(format!("Unknown form field '{unknown}'.")),
+impl UploadForm {
+    /// Parses a `multipart/form-data` body.
+    ///
+    /// **Errors**: the message of the 400 response.
+    async fn parse(content_type: Option<&HeaderValue>, body: Bytes) -> Result<Self, String> {
+        let mut request = Request::new(Body::from(body));
+        if let Some(content_type) = content_type {
+            let headers = request.headers_mut();
+            headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        DefaultBodyLimit::max(FORM_MAX).apply(&mut request);
+        let mut fields = Multipart::from_request(request, &())
+            .await
+            .map_err(|rejection| rejection.body_text())?;
+        let mut form = Self::default();
+        let mut count = 0;
+        while let Some(field) = fields.next_field().await.map_err(|e| e.body_text())? {
+            count += 1;
+            if count > FIELDS_MAX {
+                return Err("The form has too many fields.".into());
             }
+            let name = field.name().ok_or("A field has no name.")?.to_string();
+            let file_name = field.file_name().unwrap_or_default().to_string();
+            let content = field.bytes().await.map_err(|e| e.body_text())?;
+            form.set(&name, file_name, content)?;
         }
-        if upload.name.is_empty() || upload.name.contains(['/', '\\']) {
-            return Err("The form holds no file with a name.".into());
+        form.check()
+    }
+
+    fn set(&mut self, name: &str, file_name: String, content: Bytes) -> Result<(), String> {
+        let text = || String::from_utf8_lossy(&content).into_owned();
+        let file = &mut self.file;
+        match name {
+            "file" => {
+                file.name = file_name;
+                file.content = content;
+            }
+            "Description" => file.description = text(),
+            "ParametersDescription" => file.parameters = text(),
+            "HasParameters" => file.has_parameters = parse_bool(name, &text())?,
+            "OverrideIfExists" => self.replaces = parse_bool(name, &text())?,
+            unknown => return Err(format!("Unknown form field '{unknown}'.")),
         }
-        if upload.content.len() > FILE_MAX {
-            return Err("The file exceeds the limit of 20 MB.".into());
+        Ok(())
+    }
+
+    fn check(self) -> Result<Self, String> {
+        let name = &self.file.name;
+        if name.is_empty() || name.contains(['/', '\\']) {
+            return Err("The form contains no file with a name.".into());
         }
-        Ok(upload)
+        if self.file.content.len() > FILE_MAX {
+            return Err(TOO_LARGE.into());
+        }
+        Ok(self)
     }
 }
 
-fn flag(name: &str, text: &str) -> Result<bool, String> {
-    let lower = text.trim().to_ascii_lowercase();
-    lower
+fn parse_bool(name: &str, text: &str) -> Result<bool, String> {
+    text.trim()
+        .to_ascii_lowercase()
         .parse()
         .map_err(|_| format!("{name} must be true or false."))
 }
 
-pub(crate) fn list(asked: &Asked<'_>) -> Reply {
-    let stock = asked.service.stock();
-    let files = stock.library.0.iter();
-    let files: Vec<_> = files.map(|(name, entry)| entry.json(name)).collect();
-    let context = api::context(asked, "LibraryFiles");
+pub(crate) fn list(request: &RequestContext<'_>) -> Reply {
+    let files = request.service.fleet().library.list();
+    let context = api::context(request, "LibraryFiles");
     let value = json!({"@odata.context": context, "value": files});
     api::json(StatusCode::OK, &value)
 }
 
-/// `body` is nothing where it was larger than any form may be.
-pub(crate) fn upload(asked: &Asked<'_>, body: Option<&[u8]>) -> Reply {
-    let content_type = asked.header("content-type").unwrap_or_default();
-    let too_large = || "The file exceeds the limit of 20 MB.".to_string();
-    let read = body
-        .ok_or_else(too_large)
-        .and_then(|body| Upload::read(content_type, body));
-    let upload = match read {
-        Ok(upload) => upload,
-        Err(why) => return api::error(asked, 400, "InvalidInput", &why),
+/// Uploads a file. `body` is `None` if it was larger than `FORM_MAX`.
+pub(crate) async fn upload(request: &RequestContext<'_>, body: Option<Bytes>) -> Reply {
+    let content_type = request.headers.get(CONTENT_TYPE);
+    let form = match body {
+        Some(body) => UploadForm::parse(content_type, body).await,
+        None => Err(TOO_LARGE.into()),
     };
-    let service = asked.service;
-    let mut stock = service.stock_mut();
-    if stock.library.holds(&upload.name) && !upload.replaces {
-        let why = format!("File {} already exists in the library.", upload.name);
-        return api::error(asked, 400, "InvalidInput", &why);
+    let UploadForm { file, replaces } = match form {
+        Ok(form) => form,
+        Err(message) => return api::error(request, 400, "InvalidInput", &message),
+    };
+    let service = request.service;
+    let mut fleet = service.fleet_mut();
+    if fleet.library.contains(&file.name) && !replaces {
+        let message = format!("File {} already exists in the library.", file.name);
+        return api::error(request, 400, "InvalidInput", &message);
     }
-    let by = service.tokens.client_id();
-    let shown = stock.library.put(upload, by, service.clock.now());
-    let mut value = json!({"@odata.context": api::context(asked, "LibraryFiles/$entity")});
-    if let (Value::Object(value), Value::Object(shown)) = (&mut value, shown) {
-        value.extend(shown);
+    let uploader = service.tokens.client_id();
+    let json = fleet.library.put(file, uploader, service.clock.now());
+    let mut value = json!({"@odata.context": api::context(request, "LibraryFiles/$entity")});
+    if let (Value::Object(value), Value::Object(json)) = (&mut value, json) {
+        value.extend(json);
     }
     api::json(StatusCode::OK, &value)
 }
 
-pub(crate) fn delete(asked: &Asked<'_>, name: &str) -> Reply {
-    let mut stock = asked.service.stock_mut();
-    match stock.library.0.remove(name) {
-        Some(_) => {
-            let mut response = Response::default();
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            Reply::of(response)
+pub(crate) fn delete(request: &RequestContext<'_>, name: &str) -> Reply {
+    if !request.service.fleet_mut().library.remove(name) {
+        return api::not_found(request, name);
+    }
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Reply::new(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TYPE: &str = "multipart/form-data; boundary=\"x1\"";
+
+    async fn parse(content_type: &str, body: &[u8]) -> Result<UploadForm, String> {
+        let content_type = HeaderValue::from_str(content_type).unwrap();
+        UploadForm::parse(Some(&content_type), Bytes::copy_from_slice(body)).await
+    }
+
+    #[tokio::test]
+    async fn fields_end_at_their_boundary_and_nowhere_else() {
+        let body = b"--x1\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.ps1\"\r\n\
+            Content-Type: application/octet-stream\r\n\r\none\r\n--x0\r\n\r\n\r\n--x1\r\n\
+            content-disposition: form-data; name=Description\r\n\r\ntext\r\n--x1--\r\n";
+        let form = parse(TYPE, body).await.unwrap();
+        assert_eq!(form.file.name, "a.ps1");
+        assert_eq!(form.file.content, b"one\r\n--x0\r\n\r\n"[..]);
+        assert_eq!(form.file.description, "text");
+        assert!(!form.replaces);
+    }
+
+    #[tokio::test]
+    async fn invalid_forms_are_rejected() {
+        let field = |header: &str| format!("--x1\r\n{header}\r\n\r\n\r\n--x1--\r\n");
+        let disposition = "Content-Disposition: form-data; name=\"Description\"";
+        let many = format!("--x1\r\n{disposition}\r\n\r\n\r\n").repeat(17) + "--x1--\r\n";
+        for (content_type, body) in [
+            ("text/plain", field(disposition)),
+            ("multipart/form-data", field(disposition)),
+            (TYPE, String::new()),
+            (TYPE, "--x1\r\nContent-Dis".into()),
+            (TYPE, "--x1\r\n\r\n--x1--".into()),
+            (TYPE, field("a: b")),
+            (TYPE, field(disposition)),
+            (TYPE, many),
+        ] {
+            let result = parse(content_type, body.as_bytes()).await;
+            assert!(result.is_err(), "{content_type}: {body}");
         }
-        None => api::not_found(asked, name),
     }
 }

@@ -1,4 +1,5 @@
-//! Lists: `$filter`, `$orderby`, `$skip`, `$top`, `$count` and the pages.
+//! Lists: filter, order and paging (`$filter`, `$orderby`, `$skip`, `$top`,
+//! `$count`).
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -7,18 +8,19 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::faults::{Fault, FaultSwitch};
-use crate::http::filter::{Filter, Schema, Type};
+use crate::http::filter::{ODataFilter, PropertyType, Schema};
 
-/// The service refuses to return more at once.
+/// Largest `$top` that the service accepts.
 const TOP_MAX: usize = 10_000;
 
 pub(crate) type Entity<'a> = Cow<'a, Map<String, Value>>;
 
-/// What a list call asks for.
+/// The query options of a list call.
 #[derive(Debug)]
-pub(crate) struct Ask {
-    filter: Option<Filter>,
+pub(crate) struct ListQuery {
+    filter: Option<ODataFilter>,
     filter_text: Option<String>,
+    /// Property, and whether the order is descending.
     order: Option<(&'static str, bool)>,
     order_text: Option<String>,
     skip: usize,
@@ -26,10 +28,10 @@ pub(crate) struct Ask {
     count: bool,
 }
 
-impl Ask {
-    /// **Errors**: a sentence for the 400.
+impl ListQuery {
+    /// **Errors**: the message of the 400 response.
     pub(crate) fn parse(query: &str, schema: Schema) -> Result<Self, String> {
-        let mut ask = Self {
+        let mut options = Self {
             filter: None,
             filter_text: None,
             order: None,
@@ -40,33 +42,35 @@ impl Ask {
         };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let number = || {
-                let read = value.parse::<usize>();
-                read.map_err(|_| format!("Invalid value '{value}' for {name}."))
+                value
+                    .parse::<usize>()
+                    .map_err(|_| format!("Invalid value '{value}' for {name}."))
             };
             match name.as_ref() {
                 "$filter" => {
-                    ask.filter = Some(Filter::parse(&value, schema)?);
-                    ask.filter_text = Some(value.into_owned());
+                    options.filter = Some(ODataFilter::parse(&value, schema)?);
+                    options.filter_text = Some(value.into_owned());
                 }
                 "$orderby" => {
-                    ask.order = Some(order(&value, schema)?);
-                    ask.order_text = Some(value.into_owned());
+                    options.order = Some(parse_order(&value, schema)?);
+                    options.order_text = Some(value.into_owned());
                 }
-                "$skip" => ask.skip = number()?,
+                "$skip" => options.skip = number()?,
                 "$top" => match number()? {
-                    top if top <= TOP_MAX => ask.top = Some(top),
+                    top if top <= TOP_MAX => options.top = Some(top),
                     top => return Err(format!("$top {top} exceeds the limit of {TOP_MAX}.")),
                 },
-                "$count" => ask.count = value.eq_ignore_ascii_case("true"),
+                "$count" => options.count = value.eq_ignore_ascii_case("true"),
                 unknown if unknown.starts_with('$') => {
                     return Err(format!("The query option '{unknown}' is not supported."));
                 }
                 _ => {}
             }
         }
-        Ok(ask)
+        Ok(options)
     }
 
+    /// The query of the link to the next page.
     fn next_query(&self, skip: usize, top: Option<usize>) -> String {
         let encoded = |text: &str| -> String {
             url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
@@ -89,11 +93,13 @@ impl Ask {
     }
 }
 
-fn order(text: &str, schema: Schema) -> Result<(&'static str, bool), String> {
+fn parse_order(text: &str, schema: Schema) -> Result<(&'static str, bool), String> {
     let mut words = text.split_whitespace();
     let name = words.next().unwrap_or_default();
-    let known = schema.iter().find(|(known, _)| *known == name);
-    let (name, _) = known.ok_or_else(|| format!("Could not find a property named '{name}'."))?;
+    let (name, _) = schema
+        .iter()
+        .find(|(property, _)| *property == name)
+        .ok_or_else(|| format!("Could not find a property named '{name}'."))?;
     match (words.next(), words.next()) {
         (None | Some("asc"), None) => Ok((name, false)),
         (Some("desc"), None) => Ok((name, true)),
@@ -101,9 +107,9 @@ fn order(text: &str, schema: Schema) -> Result<(&'static str, bool), String> {
     }
 }
 
-/// One page as it is answered.
+/// JSON of a page.
 #[derive(Debug, Serialize)]
-pub(crate) struct Page<'a> {
+pub(crate) struct ListPage<'a> {
     #[serde(rename = "@odata.context")]
     context: String,
     #[serde(rename = "@odata.count", skip_serializing_if = "Option::is_none")]
@@ -113,13 +119,13 @@ pub(crate) struct Page<'a> {
     value: Vec<Entity<'a>>,
 }
 
-/// One page and the link to the next.
+/// Settings of a page.
 pub(crate) struct Listing<'a> {
-    pub ask: &'a Ask,
+    pub query: &'a ListQuery,
     pub schema: Schema,
     pub page_size: usize,
     pub faults: &'a FaultSwitch,
-    /// How many lists were asked for before.
+    /// Number of list calls before this one.
     pub call: u64,
     /// `https://host/api/machineactions`, for the next link.
     pub address: String,
@@ -127,78 +133,77 @@ pub(crate) struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    pub(crate) fn page<'e>(&self, entities: Vec<Entity<'e>>) -> Page<'e> {
+    pub(crate) fn page<'e>(&self, entities: Vec<Entity<'e>>) -> ListPage<'e> {
         let mut all = entities;
-        if let Some(filter) = &self.ask.filter {
-            all.retain(|entity| filter.holds(entity));
+        if let Some(filter) = &self.query.filter {
+            all.retain(|entity| filter.matches(entity));
         }
         self.sort(&mut all);
-        let asked = self.ask.top.unwrap_or(usize::MAX);
-        let end = self
-            .ask
-            .skip
-            .saturating_add(self.page_size(all.len()).min(asked))
-            .min(all.len());
-        let begin = self.begin().min(end);
         let total = all.len();
-        let rest = self.ask.top.map(|top| top - (end - self.ask.skip.min(end)));
-        let goes_on = end < total && rest != Some(0);
-        let next = goes_on.then(|| {
-            let query = self.ask.next_query(end, rest);
+        let skip = self.query.skip;
+        let size = self
+            .page_size(total)
+            .min(self.query.top.unwrap_or(usize::MAX));
+        let end = skip.saturating_add(size).min(total);
+        let begin = self.begin().min(end);
+        let remaining = self.query.top.map(|top| top - (end - skip.min(end)));
+        let has_next = end < total && remaining != Some(0);
+        let next = has_next.then(|| {
+            let query = self.query.next_query(end, remaining);
             format!("{}?{query}", self.address)
         });
         all.truncate(end);
         all.drain(..begin);
-        Page {
+        ListPage {
             context: self.context.clone(),
-            count: self.ask.count.then_some(total),
+            count: self.query.count.then_some(total),
             next,
             value: all,
         }
     }
 
     fn page_size(&self, total: usize) -> usize {
-        match self.faults.holds(Fault::SmallPages) {
-            Some(struck) => {
-                // By default about eight pages: tiny ones of a large fleet
-                // would exhaust the budget of lists instead of testing them.
-                let most = struck.value(total as u64 / 4).max(1);
-                (1 + scatter(self.call, "page") % most) as usize
+        match self.faults.active(Fault::SmallPages) {
+            Some(hit) => {
+                // About eight pages by default: with tiny pages, a large fleet
+                // would exceed the rate limit of lists.
+                let most = hit.value_or(total as u64 / 4).max(1);
+                (1 + pseudo_random(self.call, "page") % most) as usize
             }
             None => self.page_size.max(1),
         }
     }
 
-    /// Where the page begins: before `$skip`, where entries come twice.
+    /// Start of the page: before `$skip` if entries are repeated.
     fn begin(&self) -> usize {
-        let repeated = self.faults.holds(Fault::Duplicates);
-        let repeated = repeated.map_or(0, |struck| struck.value(2) as usize);
-        self.ask.skip.saturating_sub(repeated)
+        let hit = self.faults.active(Fault::Duplicates);
+        let repeated = hit.map_or(0, |hit| hit.value_or(2) as usize);
+        self.query.skip.saturating_sub(repeated)
     }
 
     fn sort(&self, all: &mut [Entity<'_>]) {
-        if let Some((name, descending)) = self.ask.order {
-            let kind = self.schema.iter().find(|(known, _)| *known == name);
-            let kind = kind.map_or(Type::Text, |(_, kind)| *kind);
+        if let Some((name, descending)) = self.query.order {
+            let property = self.schema.iter().find(|(property, _)| *property == name);
+            let kind = property.map_or(PropertyType::Text, |(_, kind)| *kind);
             all.sort_by(|a, b| {
-                let order = by_property(a.get(name), b.get(name), kind);
+                let order = compare_property(a.get(name), b.get(name), kind);
                 if descending { order.reverse() } else { order }
             });
-        } else if self.faults.holds(Fault::Reordered).is_some() {
+        } else if self.faults.active(Fault::Reordered).is_some() {
             all.sort_by_cached_key(|entity| {
                 let id = entity.get("id").and_then(Value::as_str);
-                scatter(self.call, id.unwrap_or_default())
+                pseudo_random(self.call, id.unwrap_or_default())
             });
         }
     }
 }
 
-fn by_property(a: Option<&Value>, b: Option<&Value>, kind: Type) -> Ordering {
+fn compare_property(a: Option<&Value>, b: Option<&Value>, kind: PropertyType) -> Ordering {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_string);
     let number = |value: Option<&Value>| value.and_then(Value::as_f64);
     match kind {
-        Type::Number => number(a).partial_cmp(&number(b)).unwrap_or(Ordering::Equal),
-        Type::Time => {
+        PropertyType::Number => number(a).partial_cmp(&number(b)).unwrap_or(Ordering::Equal),
+        PropertyType::Time => {
             let time = |value| text(value).and_then(|t| t.parse::<jiff::Timestamp>().ok());
             time(a).cmp(&time(b))
         }
@@ -206,8 +211,8 @@ fn by_property(a: Option<&Value>, b: Option<&Value>, kind: Type) -> Ordering {
     }
 }
 
-/// A number that looks random and is the same for the same call and word.
-fn scatter(call: u64, word: &str) -> u64 {
+/// A pseudo-random number that depends only on the call and the word.
+fn pseudo_random(call: u64, word: &str) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&call.to_le_bytes()).update(word.as_bytes());
     let mut bits = [0u8; 8];
@@ -236,7 +241,7 @@ mod tests {
         let faults = FaultSwitch::new(1, Faults::parse(faults).unwrap());
         let entities = entities(50);
         let page = Listing {
-            ask: &Ask::parse(query, ACTIONS).unwrap(),
+            query: &ListQuery::parse(query, ACTIONS).unwrap(),
             schema: ACTIONS,
             page_size: size,
             faults: &faults,
@@ -250,11 +255,13 @@ mod tests {
 
     fn ids(page: &Value) -> Vec<String> {
         let values = page["value"].as_array().unwrap();
-        let ids = values.iter().map(|v| v["id"].as_str().unwrap().to_string());
-        ids.collect()
+        values
+            .iter()
+            .map(|v| v["id"].as_str().unwrap().to_string())
+            .collect()
     }
 
-    fn walk(query: &str, size: usize, faults: &str) -> Vec<Vec<String>> {
+    fn all_pages(query: &str, size: usize, faults: &str) -> Vec<Vec<String>> {
         let mut query = query.to_string();
         let mut pages = Vec::new();
         for call in 0..200 {
@@ -269,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_over_pages_finds_everything_once() {
-        let pages = walk("$filter=status+eq+'a'&$count=true", 10, "");
+    fn pages_contain_every_entry_once() {
+        let pages = all_pages("$filter=status+eq+'a'&$count=true", 10, "");
         assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
         let distinct: HashSet<_> = pages.concat().into_iter().collect();
         assert_eq!(distinct.len(), 25);
@@ -278,24 +285,24 @@ mod tests {
     }
 
     #[test]
-    fn top_is_kept_over_several_pages() {
-        let pages = walk("$top=25&$skip=5", 10, "");
+    fn top_applies_to_all_pages_together() {
+        let pages = all_pages("$top=25&$skip=5", 10, "");
         assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
         assert_eq!(pages[0][0], "005");
     }
 
     #[test]
-    fn small_and_repeating_pages_still_end_and_lose_nothing() {
-        let pages = walk("", 10_000, "small-pages@7,duplicates@3");
+    fn small_and_repeating_pages_are_complete() {
+        let pages = all_pages("", 10_000, "small-pages@7,duplicates@3");
         let all = pages.concat();
         assert!(pages.len() > 7 && all.len() > 50);
         assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), 50);
     }
 
     #[test]
-    fn an_order_asked_for_holds_even_when_lists_come_reordered() {
-        let wild = |call| ids(&page("", 50, "reordered", call));
-        assert_ne!(wild(0), wild(1));
+    fn orderby_takes_precedence_over_the_reordered_fault() {
+        let reordered = |call| ids(&page("", 50, "reordered", call));
+        assert_ne!(reordered(0), reordered(1));
         let ordered = |call| {
             let query = "$orderby=creationDateTimeUtc desc";
             ids(&page(query, 50, "reordered", call))
@@ -305,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn options_the_service_does_not_take_are_refused() {
+    fn unsupported_query_options_are_rejected() {
         for query in [
             "$top=10001",
             "$skip=-1",
@@ -313,8 +320,8 @@ mod tests {
             "$orderby=colour",
             "$stop=5",
         ] {
-            assert!(Ask::parse(query, ACTIONS).is_err(), "{query}");
+            assert!(ListQuery::parse(query, ACTIONS).is_err(), "{query}");
         }
-        assert!(Ask::parse("%24top=5&other=1", ACTIONS).is_ok());
+        assert!(ListQuery::parse("%24top=5&other=1", ACTIONS).is_ok());
     }
 }

@@ -1,97 +1,71 @@
-//! Investigation packages: started on a machine, linked to once they are
-//! there, fetched from a host that takes no signature in the query but a token.
+//! Calls on investigation packages: start, and the link once a package is
+//! complete. The link has a token instead of a signed query.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
 use serde_json::json;
 
 use crate::http::api;
-use crate::http::request::{Asked, Reply};
+use crate::http::request::{Reply, RequestContext};
 use crate::http::run_request;
-use crate::state::clock::later;
-use crate::state::sessions::{action_json, barred, read_body};
-use crate::state::state::Stock;
-use crate::synthetic::body::ResultBody;
-use crate::synthetic::fleet::{guid_of, key};
-use crate::synthetic::seeded_rng::Lots;
-use crate::synthetic::synthetic_results::Told;
-use crate::timeline::timeline_view::Placed;
+use crate::http::sessions::{parse_body, reject_machine};
+use crate::state::new_actions::{PACKAGE_TYPE, new_package};
+use crate::synthetic::ids::result_key;
+use crate::timeline::clock::later;
+use crate::timeline::timeline_view::TimedAction;
 
-const KIND: &str = "CollectInvestigationPackage";
-
-pub(crate) fn start(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
-    let comment = match read_body(asked, body, run_request::comment_alone) {
+pub(crate) fn start(request: &RequestContext<'_>, machine: &str, body: &[u8]) -> Reply {
+    let comment = match parse_body(request, body, run_request::parse_comment) {
         Ok(comment) => comment,
         Err(reply) => return *reply,
     };
-    let service = asked.service;
-    let mut stock = service.stock_mut();
+    let service = request.service;
+    let mut fleet = service.fleet_mut();
     let now = service.clock.now();
-    if let Some(refused) = barred(asked, &stock, machine) {
-        return refused;
+    if let Some(reply) = reject_machine(request, &fleet, machine) {
+        return reply;
     }
     let machine = machine.to_ascii_lowercase();
-    let under_way = |action: &Arc<Placed>| {
-        action.text("type") == Some(KIND)
+    let is_running = |action: &Arc<TimedAction>| {
+        action.text("type") == Some(PACKAGE_TYPE)
             && action.text("machineId") == Some(&machine)
             && !action.is_over(now)
     };
-    // Packages are few beside runs, and asked for by the hundred at most.
-    if stock.actions.iter().any(under_way) {
-        let why = "A collection of an investigation package is already running.";
-        return api::error(asked, 400, "ActiveRequestAlreadyExists", why);
+    // A scan is fast enough: packages are started a hundred times at most.
+    if fleet.actions.iter().any(is_running) {
+        let message = "A collection of an investigation package is already running.";
+        return api::error(request, 400, "ActiveRequestAlreadyExists", message);
     }
-    let package = make(asked, &mut stock, &machine, &comment);
-    let package = stock.start(package, &service.signer);
+    let package = new_package(service, &mut fleet, &machine, &comment, now);
+    let package = fleet.start(package, &service.signer);
     let json = package.json(now);
-    api::entity(asked, StatusCode::CREATED, "MachineActions", &json)
+    api::entity(request, StatusCode::CREATED, "MachineActions", &json)
 }
 
-fn make(asked: &Asked<'_>, stock: &mut Stock, machine: &str, comment: &str) -> Placed {
-    let service = asked.service;
-    let now = service.clock.now();
-    let number = stock.sessions.next_on(machine).to_string();
-    let mut lots = Lots::of(service.seed, &["package", machine, &number]);
-    let found = stock.machine(machine);
-    let table = found.and_then(|machine| machine.table.as_ref());
-    let plan = service.pace.package(&mut lots, now, table);
-    let device = found.and_then(|machine| machine.text("computerDnsName"));
-    let device = device.unwrap_or_default();
-    let told = Told::Package {
-        seed: service.seed,
-        device: device.to_string(),
+/// The link to a package. As in the service, the URL is quoted inside the JSON
+/// string.
+pub(crate) fn link(request: &RequestContext<'_>, id: &str) -> Reply {
+    let service = request.service;
+    let action = service.fleet().action(id);
+    let Some(action) = action.filter(|action| api::is_visible(request, action)) else {
+        return api::not_found(request, id);
     };
-    let is_made = plan.status == "Succeeded";
-    let bodies = is_made.then(|| (0, ResultBody::told(told)));
-    let id = guid_of(&format!("package {machine} {number} {now}"));
-    let mut json = action_json(asked, KIND, (machine, device), comment, now);
-    json.insert("id".into(), id.to_string().into());
-    json.insert("status".into(), plan.status.into());
-    let bodies: BTreeMap<u32, ResultBody> = bodies.into_iter().collect();
-    Placed::started(id, now, json, bodies, plan.course)
-}
-
-/// The link to a package: a quoted string inside the string.
-pub(crate) fn link(asked: &Asked<'_>, id: &str) -> Reply {
-    let service = asked.service;
-    let found = service.stock().action(id);
-    let Some(action) = found.filter(|action| api::is_visible(asked, action)) else {
-        return api::not_found(asked, id);
-    };
-    if action.text("type") != Some(KIND) {
-        let why = "The action collects no investigation package.";
-        return api::error(asked, 400, "BadRequest", why);
+    if action.text("type") != Some(PACKAGE_TYPE) {
+        let message = "The action collects no investigation package.";
+        return api::error(request, 400, "BadRequest", message);
     }
-    if !action.is_complete(asked.now) {
-        return api::not_found(asked, &format!("package of {id}"));
+    if !action.has_succeeded(request.now) {
+        return api::not_found(request, &format!("package of {id}"));
     }
-    let blob = service.signer.blob_name(key(action.id, 0));
-    let ends = later(asked.now, service.link_life);
-    let link = service.signer.package_link(&blob, ends);
-    service.journal.issue(&link.signature);
-    let url = format!("\"{}{}\"", asked.base, link.path_and_query);
-    let value = json!({"@odata.context": api::context(asked, "Edm.String"), "value": url});
-    api::json(StatusCode::OK, &value)
+    let blob = service.signer.blob_name(result_key(action.id, 0));
+    let expiry = later(request.now, service.link_life);
+    let link = service.signer.package_link(&blob, expiry);
+    service.journal.record_link(&link.signature);
+    let url = format!("\"{}{}\"", request.base, link.path_and_query);
+    let context = api::context(request, "Edm.String");
+    api::json(
+        StatusCode::OK,
+        &json!({"@odata.context": context, "value": url}),
+    )
 }

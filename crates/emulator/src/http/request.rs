@@ -1,31 +1,32 @@
-//! A request as the calls see it, and their answer with what the judge should
-//! know of it.
+//! A request with its context, and the reply to it.
 
 use std::sync::Arc;
 
+use axum::http::header::IntoHeaderName;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::Response;
 use jiff::Timestamp;
 
+use crate::call_kind::CallKind;
 use crate::faults::Fault;
-use crate::http::server::Service;
-use crate::state::journal::CallKind;
+use crate::state::service::Service;
 use evidence::ResultKey;
 
-/// A request, read as far as every route needs it.
-pub(crate) struct Asked<'a> {
+/// A request without its body.
+pub(crate) struct RequestContext<'a> {
     pub service: &'a Arc<Service>,
+    /// Emulated time of arrival.
     pub now: Timestamp,
     pub kind: CallKind,
     pub uri: &'a Uri,
     pub headers: &'a HeaderMap,
     pub method: &'a Method,
-    /// `http://host:port` as the client sees us.
+    /// `http://host:port`, as the client addresses the emulator.
     pub base: String,
     pub request_id: String,
 }
 
-impl Asked<'_> {
+impl RequestContext<'_> {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -35,39 +36,36 @@ impl Asked<'_> {
     }
 }
 
-/// An answer and what the judge should know of it.
+/// A response, and the fields of its journal entry.
 pub(crate) struct Reply {
     pub response: Response,
     pub key: Option<ResultKey>,
     pub range_from: Option<u64>,
-    pub why: Option<&'static str>,
+    pub reason: Option<&'static str>,
 }
 
 impl Reply {
-    pub(crate) fn of(response: Response) -> Self {
+    pub(crate) fn new(response: Response) -> Self {
         Self {
             response,
             key: None,
             range_from: None,
-            why: None,
+            reason: None,
         }
     }
 
-    pub(crate) fn because(self, fault: Fault) -> Self {
-        self.why(fault.name())
+    pub(crate) fn caused_by(self, fault: Fault) -> Self {
+        self.reason(fault.name())
     }
 
-    pub(crate) fn why(mut self, why: &'static str) -> Self {
-        self.why = Some(why);
+    pub(crate) fn reason(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
         self
     }
 
-    pub(crate) fn header(
-        mut self,
-        name: impl axum::http::header::IntoHeaderName,
-        value: &str,
-    ) -> Self {
-        // A value that is no header text is left out: file names may hold anything.
+    /// Sets a header. A value that is not valid in a header, such as some file
+    /// names, is omitted.
+    pub(crate) fn header(mut self, name: impl IntoHeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.response.headers_mut().insert(name, value);
         }

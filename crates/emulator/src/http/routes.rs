@@ -1,10 +1,12 @@
-//! What a path means.
+//! Maps method and path of a request to an endpoint.
 
 use axum::http::Method;
+use percent_encoding::percent_decode_str;
 
-use crate::http::signed_links::{blob_of, is_package};
-use crate::state::journal::CallKind;
+use crate::auth::signed_links::{blob_name_in, is_package};
+use crate::call_kind::CallKind;
 
+/// An endpoint, with the parameters of its path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     SignIn(String),
@@ -28,35 +30,38 @@ pub(crate) enum Route {
 
 impl Route {
     pub(crate) fn of(method: &Method, path: &str) -> Self {
-        if blob_of(path).is_some() {
+        if blob_name_in(path).is_some() {
             return Self::Blob;
         }
         if is_package(path) {
             return Self::PackageBlob;
         }
-        let path = percent_decoded(path);
-        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let lower: Vec<String> = parts.iter().map(|part| part.to_ascii_lowercase()).collect();
+        let decoded = percent_decode_str(path).decode_utf8_lossy();
+        let segments: Vec<&str> = decoded.trim_matches('/').split('/').collect();
+        let lower: Vec<String> = segments
+            .iter()
+            .map(|segment| segment.to_ascii_lowercase())
+            .collect();
         let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
-        let own = |place: usize| parts.get(place).copied().unwrap_or_default().to_string();
+        let segment = |index: usize| segments.get(index).copied().unwrap_or_default().to_string();
         match lower.as_slice() {
-            [_, "oauth2", "v2.0", "token"] => Self::SignIn(own(0)),
-            ["emulator", "judgement"] => Self::Conformance,
+            [_, "oauth2", "v2.0", "token"] => Self::SignIn(segment(0)),
+            ["emulator", "conformance" | "judgement"] => Self::Conformance,
             ["api", "machines"] => Self::Machines,
-            ["api", "machines", _] => Self::Machine(own(2)),
-            ["api", "machines", _, "runliveresponse"] => Self::Run(own(2)),
-            ["api", "machines", _, "collectinvestigationpackage"] => Self::StartPackage(own(2)),
+            ["api", "machines", _] => Self::Machine(segment(2)),
+            ["api", "machines", _, "runliveresponse"] => Self::Run(segment(2)),
+            ["api", "machines", _, "collectinvestigationpackage"] => Self::StartPackage(segment(2)),
             ["api", "machineactions"] => Self::Actions,
-            ["api", "machineactions", _] => Self::Action(own(2)),
-            ["api", "machineactions", _, "cancel"] => Self::Cancel(own(2)),
-            ["api", "machineactions", _, "getpackageuri"] => Self::PackageLink(own(2)),
-            ["api", "machineactions", _, call] => match index_of(call) {
-                Some(index) => Self::Link(own(2), index),
+            ["api", "machineactions", _] => Self::Action(segment(2)),
+            ["api", "machineactions", _, "cancel"] => Self::Cancel(segment(2)),
+            ["api", "machineactions", _, "getpackageuri"] => Self::PackageLink(segment(2)),
+            ["api", "machineactions", _, call] => match link_index(call) {
+                Some(index) => Self::Link(segment(2), index),
                 None => Self::Unknown,
             },
             ["api", "libraryfiles"] if method == Method::POST => Self::Upload,
             ["api", "libraryfiles"] => Self::Library,
-            ["api", "libraryfiles", _] => Self::Delete(own(2)),
+            ["api", "libraryfiles", _] => Self::Delete(segment(2)),
             _ => Self::Unknown,
         }
     }
@@ -80,7 +85,7 @@ impl Route {
         }
     }
 
-    /// The one method a call of the API is made with.
+    /// The only method that an endpoint of the API accepts.
     pub(crate) fn method(&self) -> Method {
         match self {
             Self::Run(_) | Self::StartPackage(_) | Self::Cancel(_) | Self::Upload => Method::POST,
@@ -90,27 +95,11 @@ impl Route {
     }
 }
 
-fn index_of(call: &str) -> Option<u32> {
+fn link_index(call: &str) -> Option<u32> {
     call.strip_prefix("getliveresponseresultdownloadlink(index=")?
         .strip_suffix(')')?
         .parse()
         .ok()
-}
-
-/// `%28` and the like; a path is ASCII, what is not UTF-8 is nobody's path.
-fn percent_decoded(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let digits = bytes.get(at + 1..at + 3).filter(|_| *byte == b'%');
-        let decoded = digits
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        out.push(decoded.unwrap_or(*byte));
-        at += if decoded.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]
@@ -122,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_read_in_any_case_and_encoding() {
+    fn paths_match_in_any_case_and_percent_encoding() {
         let expected = Route::Link("5382".into(), 12);
         for path in [
             "/api/machineactions/5382/GetLiveResponseResultDownloadLink(index=12)",
@@ -138,7 +127,13 @@ mod tests {
     }
 
     #[test]
-    fn the_library_is_one_path_for_two_calls() {
+    fn conformance_report_has_two_paths() {
+        assert_eq!(of("/emulator/conformance"), Route::Conformance);
+        assert_eq!(of("/emulator/judgement"), Route::Conformance);
+    }
+
+    #[test]
+    fn library_path_is_a_list_or_an_upload_by_method() {
         let route = |method| Route::of(&method, "/api/libraryfiles");
         assert_eq!(route(Method::GET).kind(), CallKind::Library);
         assert_eq!(route(Method::POST).kind(), CallKind::Upload);

@@ -1,114 +1,80 @@
-//! What a run asks for, read as strictly as the service reads it: names in
-//! their exact case, the commands in their order, nothing it does not know.
+//! Parses the body of a run as strictly as the service: property names in their
+//! exact case, commands in their order, no unknown properties.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-/// In `Args` the service refuses these.
+use crate::state::sessions::SessionRequest;
+use crate::synthetic::session_command::SessionCommand;
+
+/// Characters that the service rejects in `Args`.
 const FORBIDDEN: [char; 5] = [';', '&', '|', '!', '$'];
 
-/// The body of a run.
+/// An invalid body: code and message of the 400 response.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Order {
-    pub comment: String,
-    pub steps: Vec<Step>,
-}
-
-/// One command asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Put { file: String },
-    Script { name: String, args: String },
-    Get { path: String },
-}
-
-/// Why a body is refused: 400 with a code and a sentence.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct InvalidRequest {
     pub code: &'static str,
     pub message: String,
 }
 
-fn refused<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refused> {
+fn reject<T>(code: &'static str, message: impl Into<String>) -> Result<T, InvalidRequest> {
     let message = message.into();
-    Err(Refused { code, message })
+    Err(InvalidRequest { code, message })
 }
 
-fn invalid<T>(message: impl Into<String>) -> Result<T, Refused> {
-    refused("InvalidRequestBody", message)
+fn invalid<T>(message: impl Into<String>) -> Result<T, InvalidRequest> {
+    reject("InvalidRequestBody", message)
 }
 
-fn missing<T>(name: &str) -> Result<T, Refused> {
+fn missing<T>(name: &str) -> Result<T, InvalidRequest> {
     let message = format!("Required parameter '{name}' is missing.");
-    refused("MissingRequiredParameter", message)
+    reject("MissingRequiredParameter", message)
 }
 
-impl Order {
-    pub(crate) fn read(body: &[u8]) -> Result<Self, Refused> {
-        let object = object_of(body)?;
-        known(&object, &["Commands", "Comment"])?;
-        let comment = comment_of(&object)?;
-        let Some(commands) = object.get("Commands") else {
-            return missing("Commands");
-        };
-        let Some(commands) = commands.as_array().filter(|list| !list.is_empty()) else {
-            return invalid("Commands must be a list of at least one command.");
-        };
-        let steps = commands.iter().map(Step::read).collect::<Result<_, _>>()?;
-        let order = Self { comment, steps };
-        order.is_sorted()?;
-        Ok(order)
+/// Parses the body of a run.
+pub(crate) fn parse(body: &[u8]) -> Result<SessionRequest, InvalidRequest> {
+    let object = parse_object(body)?;
+    reject_unknown(&object, &["Commands", "Comment"])?;
+    let comment = comment_of(&object)?;
+    let Some(commands) = object.get("Commands") else {
+        return missing("Commands");
+    };
+    let Some(commands) = commands.as_array().filter(|list| !list.is_empty()) else {
+        return invalid("Commands must be a list of at least one command.");
+    };
+    let commands = commands
+        .iter()
+        .map(parse_command)
+        .collect::<Result<Vec<_>, _>>()?;
+    if !commands.is_sorted_by_key(SessionCommand::rank) {
+        let message = "Commands must be in the order PutFile, RunScript, GetFile.";
+        return reject("InvalidInput", message);
     }
-
-    fn is_sorted(&self) -> Result<(), Refused> {
-        match self.steps.is_sorted_by_key(Step::rank) {
-            true => Ok(()),
-            false => refused(
-                "InvalidInput",
-                "Commands must be in the order PutFile, RunScript, GetFile.",
-            ),
-        }
-    }
-
-    /// The same for the same commands and comment, and for no others.
-    pub(crate) fn digest(&self, machine: &str) -> [u8; 32] {
-        self.digest_with(machine, &self.comment)
-    }
-
-    /// The same for the same commands, whatever the comment.
-    pub(crate) fn work(&self, machine: &str) -> [u8; 32] {
-        self.digest_with(machine, "")
-    }
-
-    fn digest_with(&self, machine: &str, comment: &str) -> [u8; 32] {
-        let steps: Vec<_> = self.steps.iter().map(Step::json).collect();
-        let text = json!([machine, comment, steps]).to_string();
-        *blake3::hash(text.as_bytes()).as_bytes()
-    }
+    Ok(SessionRequest { comment, commands })
 }
 
-/// The comment of a body that holds nothing else.
-pub(crate) fn comment_alone(body: &[u8]) -> Result<String, Refused> {
-    let object = object_of(body)?;
-    known(&object, &["Comment"])?;
+/// Parses a body that contains only a comment.
+pub(crate) fn parse_comment(body: &[u8]) -> Result<String, InvalidRequest> {
+    let object = parse_object(body)?;
+    reject_unknown(&object, &["Comment"])?;
     comment_of(&object)
 }
 
-fn object_of(body: &[u8]) -> Result<Map<String, Value>, Refused> {
+fn parse_object(body: &[u8]) -> Result<Map<String, Value>, InvalidRequest> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => invalid("The request body is no object."),
+        Ok(_) => invalid("The request body is not an object."),
         Err(error) => invalid(format!("The request body is not valid JSON: {error}.")),
     }
 }
 
-fn known(object: &Map<String, Value>, names: &[&str]) -> Result<(), Refused> {
+fn reject_unknown(object: &Map<String, Value>, names: &[&str]) -> Result<(), InvalidRequest> {
     match object.keys().find(|key| !names.contains(&key.as_str())) {
         Some(key) => invalid(format!("Unknown property '{key}' in the request body.")),
         None => Ok(()),
     }
 }
 
-fn comment_of(object: &Map<String, Value>) -> Result<String, Refused> {
+fn comment_of(object: &Map<String, Value>) -> Result<String, InvalidRequest> {
     match object.get("Comment") {
         None | Some(Value::Null) => missing("Comment"),
         Some(Value::String(text)) if text.trim().is_empty() => missing("Comment"),
@@ -117,105 +83,69 @@ fn comment_of(object: &Map<String, Value>) -> Result<String, Refused> {
     }
 }
 
-impl Step {
-    fn read(value: &Value) -> Result<Self, Refused> {
-        let Some(object) = value.as_object() else {
-            return invalid("A command must be an object.");
-        };
-        known(object, &["type", "params"])?;
-        let Some(kind) = object.get("type") else {
-            return missing("type");
-        };
-        let mut params = params_of(object)?;
-        let step = match kind.as_str() {
-            Some("PutFile") => Self::Put {
-                file: required(&mut params, "FileName")?,
-            },
-            Some("RunScript") => Self::Script {
-                name: required(&mut params, "ScriptName")?,
-                args: take(&mut params, "Args").unwrap_or_default(),
-            },
-            Some("GetFile") => Self::Get {
-                path: required(&mut params, "Path")?,
-            },
-            _ => return invalid(format!("Unknown command type {kind}.")),
-        };
-        if let Some((key, _)) = params.first() {
-            return invalid(format!("Unexpected or repeated parameter '{key}'."));
-        }
-        if let Self::Script { args, .. } = &step
-            && let Some(sign) = args.chars().find(|c| FORBIDDEN.contains(c))
-        {
-            return refused("InvalidInput", format!("Args must not contain '{sign}'."));
-        }
-        Ok(step)
+fn parse_command(value: &Value) -> Result<SessionCommand, InvalidRequest> {
+    let Some(object) = value.as_object() else {
+        return invalid("A command must be an object.");
+    };
+    reject_unknown(object, &["type", "params"])?;
+    let Some(kind) = object.get("type") else {
+        return missing("type");
+    };
+    let mut params = parse_params(object)?;
+    let command = match kind.as_str() {
+        Some("PutFile") => SessionCommand::PutFile {
+            name: take_required(&mut params, "FileName")?,
+        },
+        Some("RunScript") => SessionCommand::RunScript {
+            name: take_required(&mut params, "ScriptName")?,
+            args: take(&mut params, "Args").unwrap_or_default(),
+        },
+        Some("GetFile") => SessionCommand::GetFile {
+            path: take_required(&mut params, "Path")?,
+        },
+        _ => return invalid(format!("Unknown command type {kind}.")),
+    };
+    if let Some((key, _)) = params.first() {
+        return invalid(format!("Unexpected or repeated parameter '{key}'."));
     }
-
-    /// Its place in the order the service asks for.
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Put { .. } => 0,
-            Self::Script { .. } => 1,
-            Self::Get { .. } => 2,
-        }
+    if let SessionCommand::RunScript { args, .. } = &command
+        && let Some(character) = args.chars().find(|c| FORBIDDEN.contains(c))
+    {
+        let message = format!("Args must not contain '{character}'.");
+        return reject("InvalidInput", message);
     }
-
-    /// What it needs from the library.
-    pub(crate) fn file(&self) -> Option<&str> {
-        match self {
-            Self::Put { file } => Some(file),
-            Self::Script { name, .. } => Some(name),
-            Self::Get { .. } => None,
-        }
-    }
-
-    /// As a machine action shows it.
-    pub(crate) fn json(&self) -> Value {
-        let param = |key: &str, value: &str| json!({"key": key, "value": value});
-        let (kind, params) = match self {
-            Self::Put { file } => ("PutFile", vec![param("FileName", file)]),
-            Self::Script { name, args } if args.is_empty() => {
-                ("RunScript", vec![param("ScriptName", name)])
-            }
-            Self::Script { name, args } => (
-                "RunScript",
-                vec![param("ScriptName", name), param("Args", args)],
-            ),
-            Self::Get { path } => ("GetFile", vec![param("Path", path)]),
-        };
-        json!({"type": kind, "params": params})
-    }
+    Ok(command)
 }
 
 type Params = Vec<(String, String)>;
 
-fn params_of(object: &Map<String, Value>) -> Result<Params, Refused> {
+fn parse_params(object: &Map<String, Value>) -> Result<Params, InvalidRequest> {
     let Some(params) = object.get("params") else {
         return missing("params");
     };
     let Some(params) = params.as_array() else {
         return invalid("params must be a list.");
     };
-    let pair = |param: &Value| {
+    let parse_param = |param: &Value| {
         let Some(param) = param.as_object() else {
             return invalid("A parameter must be an object.");
         };
-        known(param, &["key", "value"])?;
+        reject_unknown(param, &["key", "value"])?;
         let text = |name| param.get(name).and_then(Value::as_str).map(str::to_string);
         match (text("key"), text("value")) {
             (Some(key), Some(value)) => Ok((key, value)),
             _ => invalid("A parameter needs a key and a value, both strings."),
         }
     };
-    params.iter().map(pair).collect()
+    params.iter().map(parse_param).collect()
 }
 
 fn take(params: &mut Params, name: &str) -> Option<String> {
-    let place = params.iter().position(|(key, _)| key == name)?;
-    Some(params.remove(place).1)
+    let position = params.iter().position(|(key, _)| key == name)?;
+    Some(params.remove(position).1)
 }
 
-fn required(params: &mut Params, name: &str) -> Result<String, Refused> {
+fn take_required(params: &mut Params, name: &str) -> Result<String, InvalidRequest> {
     match take(params, name) {
         Some(value) if !value.trim().is_empty() => Ok(value),
         _ => missing(name),
@@ -234,37 +164,36 @@ mod tests {
         format!(r#"{{"type":"{kind}","params":[{{"key":"{key}","value":"{value}"}}]}}"#)
     }
 
-    fn read(body: &str) -> Result<Order, String> {
-        let order = Order::read(body.as_bytes());
-        order.map_err(|refused| format!("{}: {}", refused.code, refused.message))
+    fn parse_text(body: &str) -> Result<SessionRequest, String> {
+        parse(body.as_bytes()).map_err(|error| format!("{}: {}", error.code, error.message))
     }
 
     #[test]
-    fn a_good_order_reads_and_repeats_its_commands() {
+    fn valid_body_is_parsed_with_all_commands() {
         let commands = [
             command("PutFile", "FileName", "a.exe"),
             command("RunScript", "ScriptName", "b.ps1"),
             command("RunScript", "ScriptName", "c.ps1"),
             command("GetFile", "Path", "C:\\\\x"),
         ];
-        let order = read(&body(&commands.join(","))).unwrap();
-        assert_eq!(order.steps.len(), 4);
+        let session = parse_text(&body(&commands.join(","))).unwrap();
+        assert_eq!(session.commands.len(), 4);
         assert_eq!(
-            order.steps[3],
-            Step::Get {
+            session.commands[3],
+            SessionCommand::GetFile {
                 path: "C:\\x".into()
             }
         );
-        assert_eq!(order.comment, "CASE-42");
+        assert_eq!(session.comment, "CASE-42");
     }
 
     #[test]
-    fn every_misspelt_or_misplaced_part_is_refused() {
+    fn misspelt_or_misplaced_part_is_rejected() {
         let script = command("RunScript", "ScriptName", "b.ps1");
         let get = command("GetFile", "Path", "x");
-        for (body, why) in [
+        for (body, reason) in [
             ("nonsense".into(), "not valid JSON"),
-            ("[]".into(), "no object"),
+            ("[]".into(), "not an object"),
             (body(""), "at least one"),
             (body(&script).replace("Commands", "commands"), "'commands'"),
             (body(&script).replace("Comment\"", "comment\""), "'comment'"),
@@ -287,34 +216,34 @@ mod tests {
             (body(&script).replace("\"b.ps1\"", "7"), "both strings"),
             (body(&format!("{get},{script}")), "in the order"),
         ] {
-            let refused = read(&body).unwrap_err();
-            assert!(refused.contains(why), "{body}: {refused}");
+            let error = parse_text(&body).unwrap_err();
+            assert!(error.contains(reason), "{body}: {error}");
         }
     }
 
     #[test]
-    fn args_hold_none_of_the_forbidden_signs() {
-        for sign in FORBIDDEN {
+    fn forbidden_characters_in_args_are_rejected() {
+        for character in FORBIDDEN {
             let params = format!(
-                r#"{{"key":"ScriptName","value":"b.ps1"}},{{"key":"Args","value":"-a {sign}"}}"#
+                r#"{{"key":"ScriptName","value":"b.ps1"}},{{"key":"Args","value":"-a {character}"}}"#
             );
             let script = format!(r#"{{"type":"RunScript","params":[{params}]}}"#);
-            let refused = read(&body(&script)).unwrap_err();
-            assert!(refused.starts_with("InvalidInput"), "{refused}");
+            let error = parse_text(&body(&script)).unwrap_err();
+            assert!(error.starts_with("InvalidInput"), "{error}");
         }
     }
 
     #[test]
-    fn a_digest_tells_machines_comments_and_commands_apart() {
-        let order = |name: &str| read(&body(&command("GetFile", "Path", name))).unwrap();
-        assert_eq!(order("a").digest("m"), order("a").digest("m"));
-        assert_ne!(order("a").digest("m"), order("b").digest("m"));
-        assert_ne!(order("a").digest("m"), order("a").digest("n"));
+    fn digest_distinguishes_machine_comment_and_commands() {
+        let get = |path: &str| parse_text(&body(&command("GetFile", "Path", path))).unwrap();
+        assert_eq!(get("a").digest("m"), get("a").digest("m"));
+        assert_ne!(get("a").digest("m"), get("b").digest("m"));
+        assert_ne!(get("a").digest("m"), get("a").digest("n"));
         let other = body(&command("GetFile", "Path", "a")).replace("CASE-42", "CASE-43");
-        let other = read(&other).unwrap();
-        assert_ne!(order("a").digest("m"), other.digest("m"));
-        assert_eq!(order("a").work("m"), other.work("m"));
-        assert_ne!(order("a").work("m"), order("b").work("m"));
-        assert_ne!(order("a").work("m"), order("a").work("n"));
+        let other = parse_text(&other).unwrap();
+        assert_ne!(get("a").digest("m"), other.digest("m"));
+        assert_eq!(get("a").command_digest("m"), other.command_digest("m"));
+        assert_ne!(get("a").command_digest("m"), get("b").command_digest("m"));
+        assert_ne!(get("a").command_digest("m"), get("a").command_digest("n"));
     }
 }

@@ -1,78 +1,51 @@
-//! One request in, one answer out: finds what is asked for, lets the faults
-//! and budgets speak first, dates the answer and notes it for the judge.
+//! Handles every request: finds the endpoint, applies faults, sign-in and rate
+//! limits, calls the endpoint, and records the call.
 
-use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, DATE, HOST, RETRY_AFTER};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use crate::faults::{Fault, FaultSwitch};
-use crate::http::request::{Asked, Reply};
+use crate::auth::signed_links::{blob_name_in, package_blob_name};
+use crate::auth::tokens::{TokenRejection, required_roles};
+use crate::call_kind::CallKind;
+use crate::faults::Fault;
+use crate::http::request::{Reply, RequestContext};
 use crate::http::routes::Route;
-use crate::http::signed_links::{Signer, blob_of, package_of};
-use crate::http::token::{Refusal, Tokens, needed};
-use crate::http::{api, blob, library, packages};
-use crate::state::clock::{ServiceClock, http_date, later};
-use crate::state::journal::{CallJournal, CallKind, RecordedCall, Violation};
-use crate::state::rate_limits::{Budgets, Refused, ServiceLimits};
-use crate::state::saved_state::StateFile;
-use crate::state::state::Stock;
-use crate::state::{conformance, sessions};
-use crate::synthetic::fleet::key;
-use crate::timeline::latency::Latency;
+use crate::http::{api, blob, library, packages, sessions};
+use crate::state::conformance::ConformanceReport;
+use crate::state::journal::{RecordedCall, Violation};
+use crate::state::rate_limits::RateLimitExceeded;
+use crate::state::service::Service;
+use crate::synthetic::ids::result_key;
+use crate::timeline::clock::{http_date, later};
 use evidence::ResultKey;
 
-/// A sign-in form or a run is a few hundred bytes.
-const FORM_MAX: usize = 64 << 10;
-/// A body beyond what its call takes is read to its end and thrown away, up to
-/// here: a client that is cut off while it sends never sees the refusal.
+/// Largest body of a sign-in or a run; they have a few hundred bytes.
+const BODY_MAX: usize = 64 << 10;
+/// A body above its limit is read and discarded up to this size. A client whose
+/// connection is dropped while it sends never receives the response.
 const DRAIN_MAX: usize = 128 << 20;
 
-/// Everything a request may need.
-pub(crate) struct Service {
-    pub clock: ServiceClock,
-    pub signer: Signer,
-    pub tokens: Tokens,
-    pub limits: ServiceLimits,
-    pub budgets: Mutex<Budgets>,
-    pub pace: Latency,
-    /// Decides what comes of everything that clients start.
-    pub seed: u64,
-    pub faults: FaultSwitch,
-    pub journal: CallJournal,
-    pub state: Option<Mutex<StateFile>>,
-    pub stock: RwLock<Stock>,
-    pub page_size: usize,
-    pub link_life: Duration,
-    /// `http://127.0.0.1:PORT`, where a request names no host.
-    pub base: String,
-    pub requests: AtomicU64,
-    pub lists: AtomicU64,
-    /// Results whose ETag changed, and how often.
-    pub etags: Mutex<HashMap<ResultKey, u64>>,
-    /// Signatures of links that die while they serve.
-    pub dying: Mutex<HashSet<String>>,
-}
-
-pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
+/// Handles a request.
+pub(crate) async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let route = Route::of(&parts.method, parts.uri.path());
     if route == Route::Conformance {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        return conformance::answer(&service, peer.map(|peer| peer.0)).response;
+        return conformance(&service, peer.map(|peer| peer.0)).response;
     }
-    let number = service.requests.fetch_add(1, Ordering::Relaxed);
+    let number = service.request_count.fetch_add(1, Ordering::Relaxed);
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let asked = Asked {
+    let context = RequestContext {
         service: &service,
         now: service.clock.now(),
         kind: route.kind(),
@@ -82,271 +55,273 @@ pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request
         base: host.map_or_else(|| service.base.clone(), |host| format!("http://{host}")),
         request_id: service.signer.guid(&format!("request {number}")),
     };
-    let mut reply = route_to(&asked, &route, body).await;
-    let headers = reply.response.headers_mut();
-    if let Ok(date) = HeaderValue::from_str(&http_date(service.clock.now())) {
-        headers.insert(DATE, date);
-    }
-    if let Ok(id) = HeaderValue::from_str(&asked.request_id) {
-        headers.insert("x-ms-request-id", id);
-    }
-    service.journal.note(RecordedCall {
-        at: asked.now,
-        kind: asked.kind,
-        key: reply.key,
-        status: reply.response.status().as_u16(),
-        range_from: reply.range_from,
-        why: reply.why,
-    });
+    let reply = respond(&context, &route, body)
+        .await
+        .header(DATE, &http_date(service.clock.now()))
+        .header("x-ms-request-id", &context.request_id);
+    record(&context, &reply);
     reply.response
 }
 
-async fn route_to(asked: &Asked<'_>, route: &Route, body: Body) -> Reply {
-    let service = asked.service;
+/// Records a call in the journal and in the log.
+fn record(request: &RequestContext<'_>, reply: &Reply) {
+    let status = reply.response.status().as_u16();
+    tracing::debug!(
+        target: "emulator",
+        kind = request.kind.name(),
+        status,
+        fault = reply.reason,
+        "request"
+    );
+    request.service.journal.record_call(RecordedCall {
+        at: request.now,
+        kind: request.kind,
+        key: reply.key,
+        status,
+        range_from: reply.range_from,
+        reason: reply.reason,
+    });
+}
+
+/// The conformance report, for peers on the loopback only.
+fn conformance(service: &Service, peer: Option<SocketAddr>) -> Reply {
+    if !peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
+        return api::json(StatusCode::NOT_FOUND, &serde_json::Value::Null);
+    }
+    api::json(StatusCode::OK, &ConformanceReport::new(service))
+}
+
+async fn respond(request: &RequestContext<'_>, route: &Route, body: Body) -> Reply {
+    let service = request.service;
     let key = match route {
-        Route::Link(id, index) => id.parse().ok().map(|id| key(id, *index)),
-        Route::Blob => blob_of(asked.uri.path()).and_then(|name| of_blob(service, name)),
-        Route::PackageBlob => package_of(asked.query()).and_then(|name| of_blob(service, &name)),
+        Route::Link(id, index) => id.parse().ok().map(|id| result_key(id, *index)),
+        Route::Blob => blob_name_in(request.uri.path()).and_then(|name| blob_key(service, name)),
+        Route::PackageBlob => {
+            package_blob_name(request.query()).and_then(|name| blob_key(service, &name))
+        }
         _ => None,
     };
-    if let Some(struck) = service.faults.strikes(Fault::Hang, asked.kind, key) {
-        tokio::time::sleep(Duration::from_secs(struck.value(60))).await;
+    if let Some(hit) = service.faults.fire(Fault::Hang, request.kind, key) {
+        tokio::time::sleep(Duration::from_secs(hit.value_or(60))).await;
     }
     let mut reply = match route {
-        Route::SignIn(tenant) => match trouble(asked, key) {
+        Route::SignIn(tenant) => match fault_reply(request, key) {
             Some(reply) => reply,
-            None => sign_in(asked, tenant, body).await,
+            None => sign_in(request, tenant, body).await,
         },
-        Route::Blob | Route::PackageBlob => match trouble(asked, key) {
+        Route::Blob | Route::PackageBlob => match fault_reply(request, key) {
             Some(reply) => reply,
-            None => blob::serve(asked).await,
+            None => blob::serve(request).await,
         },
         _ => {
-            let body = match route.method() == Method::POST {
-                true => read(body, body_max(route)).await,
-                false => None,
+            let body = if route.method() == Method::POST {
+                read_body(body, body_max(route)).await
+            } else {
+                None
             };
-            called(asked, route, key, body)
+            call_api(request, route, key, body).await
         }
     };
     reply.key = reply.key.or(key);
     reply
 }
 
-fn of_blob(service: &Service, name: &str) -> Option<ResultKey> {
-    service.stock().blob(name).map(|(key, _)| key)
+fn blob_key(service: &Service, name: &str) -> Option<ResultKey> {
+    service.fleet().blob(name).map(|(key, _)| key)
 }
 
 fn body_max(route: &Route) -> usize {
     match route {
         Route::Upload => library::FORM_MAX,
-        _ => FORM_MAX,
+        _ => BODY_MAX,
     }
 }
 
-/// A whole body of `max` bytes at most; nothing where it is longer or broke
-/// off.
-async fn read(body: Body, max: usize) -> Option<Bytes> {
+/// Reads a body of at most `max` bytes; `None` if it is larger or incomplete.
+async fn read_body(body: Body, max: usize) -> Option<Bytes> {
     let mut chunks = body.into_data_stream();
-    let mut whole = Vec::new();
-    let mut seen = 0usize;
+    let mut bytes = Vec::new();
+    let mut len = 0usize;
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.ok()?;
-        seen = seen.saturating_add(chunk.len());
-        if seen > DRAIN_MAX {
+        len = len.saturating_add(chunk.len());
+        if len > DRAIN_MAX {
             break;
         }
-        if seen <= max {
-            whole.extend_from_slice(&chunk);
+        if len <= max {
+            bytes.extend_from_slice(&chunk);
         }
     }
-    (seen <= max).then(|| whole.into())
+    (len <= max).then(|| bytes.into())
 }
 
-/// A call of the API: token, budget, trouble, then the call itself.
-fn called(asked: &Asked<'_>, route: &Route, key: Option<ResultKey>, body: Option<Bytes>) -> Reply {
-    if let Some(refused) = unauthorized(asked, key) {
-        return refused;
-    }
-    if let Some(refused) = over_budget(asked) {
-        return refused;
-    }
-    if let Some(reply) = trouble(asked, key) {
+/// A call of the API: token, rate limit and faults, then the endpoint.
+async fn call_api(
+    request: &RequestContext<'_>,
+    route: &Route,
+    key: Option<ResultKey>,
+    body: Option<Bytes>,
+) -> Reply {
+    if let Some(reply) = reject_unauthorized(request, key) {
         return reply;
     }
-    if *route != Route::Unknown && asked.method != route.method() {
-        let why = "The method is not supported here.";
-        return api::error(asked, 405, "BadRequest", why);
+    if let Some(reply) = reject_over_limit(request) {
+        return reply;
     }
-    let strikes = |fault| asked.service.faults.strikes(fault, asked.kind, key);
-    if strikes(Fault::LostCall).is_some() {
-        return unanswered(Reply::of(Response::default())).because(Fault::LostCall);
+    if let Some(reply) = fault_reply(request, key) {
+        return reply;
     }
-    let reply = act(asked, route, body);
-    let acted = reply.response.status().is_success();
-    if acted && strikes(Fault::LostAnswer).is_some() {
-        return unanswered(reply).because(Fault::LostAnswer);
+    if *route != Route::Unknown && request.method != route.method() {
+        let message = "The method is not supported here.";
+        return api::error(request, 405, "BadRequest", message);
     }
-    if acted && strikes(Fault::LateError).is_some() {
-        let why = "Something went wrong.";
-        let reply = api::error(asked, 500, "InternalServerError", why);
-        return reply.because(Fault::LateError);
+    let fire = |fault| request.service.faults.fire(fault, request.kind, key);
+    if fire(Fault::LostCall).is_some() {
+        return drop_connection(Reply::new(Response::default())).caused_by(Fault::LostCall);
+    }
+    let reply = dispatch(request, route, body).await;
+    let is_executed = reply.response.status().is_success();
+    if is_executed && fire(Fault::LostAnswer).is_some() {
+        return drop_connection(reply).caused_by(Fault::LostAnswer);
+    }
+    if is_executed && fire(Fault::LateError).is_some() {
+        let message = "Something went wrong.";
+        let reply = api::error(request, 500, "InternalServerError", message);
+        return reply.caused_by(Fault::LateError);
     }
     reply
 }
 
-fn act(asked: &Asked<'_>, route: &Route, body: Option<Bytes>) -> Reply {
-    let whole = body.as_deref();
-    // A body too long for its call reads as none, and is refused as such.
-    let short = whole.unwrap_or_default();
+async fn dispatch(request: &RequestContext<'_>, route: &Route, body: Option<Bytes>) -> Reply {
+    // A body above its limit is rejected like an empty one.
+    let bytes = body.as_deref().unwrap_or_default();
     match route {
-        Route::Machines => api::machines(asked),
-        Route::Machine(id) => api::machine(asked, id),
-        Route::Run(id) => sessions::run(asked, id, short),
-        Route::StartPackage(id) => packages::start(asked, id, short),
-        Route::Actions => api::actions(asked),
-        Route::Action(id) => api::action(asked, id),
-        Route::Cancel(id) => sessions::cancel(asked, id, short),
-        Route::Link(id, index) => api::link(asked, id, *index),
-        Route::PackageLink(id) => packages::link(asked, id),
-        Route::Library => library::list(asked),
-        Route::Upload => library::upload(asked, whole),
-        Route::Delete(name) => library::delete(asked, name),
-        _ => api::error(asked, 404, "NotFound", "There is no such resource."),
+        Route::Machines => api::machines(request),
+        Route::Machine(id) => api::machine(request, id),
+        Route::Run(id) => sessions::run(request, id, bytes),
+        Route::StartPackage(id) => packages::start(request, id, bytes),
+        Route::Actions => api::actions(request),
+        Route::Action(id) => api::action(request, id),
+        Route::Cancel(id) => sessions::cancel(request, id, bytes),
+        Route::Link(id, index) => api::link(request, id, *index),
+        Route::PackageLink(id) => packages::link(request, id),
+        Route::Library => library::list(request),
+        Route::Upload => library::upload(request, body).await,
+        Route::Delete(name) => library::delete(request, name),
+        _ => api::error(request, 404, "NotFound", "There is no such resource."),
     }
 }
 
-/// The answer never leaves: its body breaks before the first byte, and the
-/// connection ends with nothing sent.
-fn unanswered(mut reply: Reply) -> Reply {
-    let broken = stream::iter([Err::<Bytes, _>(std::io::ErrorKind::ConnectionReset)]);
-    let broken = broken.map(|chunk| chunk.map_err(std::io::Error::from));
-    *reply.response.body_mut() = Body::from_stream(broken);
+/// Makes the body fail before its first byte, so that the connection closes
+/// without a response.
+fn drop_connection(mut reply: Reply) -> Reply {
+    let error = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    let body = stream::iter([Err::<Bytes, _>(error)]);
+    *reply.response.body_mut() = Body::from_stream(body);
     reply
 }
 
-fn unauthorized(asked: &Asked<'_>, key: Option<ResultKey>) -> Option<Reply> {
-    let service = asked.service;
-    let revoked = service.faults.strikes(Fault::Revoke, asked.kind, key);
+/// The reply if the token is invalid or has no role for the call.
+fn reject_unauthorized(request: &RequestContext<'_>, key: Option<ResultKey>) -> Option<Reply> {
+    let service = request.service;
+    let revoked = service.faults.fire(Fault::Revoke, request.kind, key);
     if revoked.is_some() {
         service.tokens.revoke();
     }
-    let header = asked.headers.get(AUTHORIZATION);
-    let header = header.and_then(|header| header.to_str().ok());
-    match service.tokens.check(header, asked.kind, asked.now) {
+    let authorization = request
+        .headers
+        .get(AUTHORIZATION)
+        .and_then(|header| header.to_str().ok());
+    match service
+        .tokens
+        .check(authorization, request.kind, request.now)
+    {
         Ok(()) => None,
-        Err(Refusal::Unknown) => {
-            let why = "The token is invalid or expired.";
-            let reply = api::error(asked, 401, "Unauthorized", why)
+        Err(TokenRejection::Invalid) => {
+            let message = "The token is invalid or expired.";
+            let reply = api::error(request, 401, "Unauthorized", message)
                 .header("www-authenticate", "Bearer error=\"invalid_token\"");
             Some(match revoked {
-                Some(_) => reply.because(Fault::Revoke),
+                Some(_) => reply.caused_by(Fault::Revoke),
                 None => reply,
             })
         }
-        Err(Refusal::Role) => {
-            let roles = needed(asked.kind).join(", ");
-            let why = format!(
+        Err(TokenRejection::MissingRole) => {
+            let roles = required_roles(request.kind).join(", ");
+            let message = format!(
                 "The application does not have any of the required application permissions ({roles})."
             );
-            Some(api::error(asked, 403, "Forbidden", &why))
+            Some(api::error(request, 403, "Forbidden", &message))
         }
     }
 }
 
-fn over_budget(asked: &Asked<'_>) -> Option<Reply> {
-    let service = asked.service;
-    let mut budgets = service.budgets();
-    if !budgets.counts(asked.kind) {
+/// The reply if the call exceeds its rate limit.
+fn reject_over_limit(request: &RequestContext<'_>) -> Option<Reply> {
+    let service = request.service;
+    let mut windows = service.call_windows();
+    if !windows.is_limited(request.kind) {
         return None;
     }
-    if let Err(Refused { again_after }) = budgets.take(asked.kind, asked.now) {
-        service.journal.violate(Violation::OverBudget);
-        let seconds = again_after.as_secs() + u64::from(again_after.subsec_nanos() > 0);
-        let reply = api::error(asked, 429, "TooManyRequests", "The quota was exceeded.");
-        return Some(
-            reply
-                .header(RETRY_AFTER, &seconds.to_string())
-                .why("over-budget"),
-        );
+    if let Err(RateLimitExceeded { retry_after }) = windows.admit(request.kind, request.now) {
+        service.journal.record_violation(Violation::OverBudget);
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        let reply = api::error(request, 429, "TooManyRequests", "The quota was exceeded.")
+            .header(RETRY_AFTER, &seconds.to_string())
+            .reason("over-budget");
+        return Some(reply);
     }
-    let state = service.state.as_ref()?;
-    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let noted = state.note(asked.kind, asked.now);
-    // A judge that cannot keep its book says so instead of judging wrongly.
-    noted
-        .err()
-        .map(|error| api::error(asked, 500, "InternalServerError", &error.to_string()))
+    // If the state file cannot be written, the call fails: after a restart the
+    // limits would otherwise be too high.
+    let error = service
+        .state_file()?
+        .append(request.kind, request.now)
+        .err()?;
+    let message = error.to_string();
+    Some(api::error(request, 500, "InternalServerError", &message))
 }
 
-/// Faults that any call may meet, worded as its host words them.
-fn trouble(asked: &Asked<'_>, key: Option<ResultKey>) -> Option<Reply> {
-    let strikes = |fault| asked.service.faults.strikes(fault, asked.kind, key);
-    let refuse = |status, code: &str, message: &str| match asked.kind {
-        CallKind::Blob => blob::error(asked, status, code, message, None),
-        _ => api::error(asked, status, code, message),
+/// The reply of a fault that any call can have, in the format of its host.
+fn fault_reply(request: &RequestContext<'_>, key: Option<ResultKey>) -> Option<Reply> {
+    let fire = |fault| request.service.faults.fire(fault, request.kind, key);
+    let error = |status, code: &str, message: &str| match request.kind {
+        CallKind::Blob => blob::error(request, status, code, message, None),
+        _ => api::error(request, status, code, message),
     };
-    if let Some(struck) = strikes(Fault::Throttle) {
-        let reply = refuse(429, "TooManyRequests", "Slow down.");
-        let seconds = struck.value(5).to_string();
-        return Some(reply.header(RETRY_AFTER, &seconds).because(Fault::Throttle));
+    let throttled = || error(429, "TooManyRequests", "Slow down.");
+    if let Some(hit) = fire(Fault::Throttle) {
+        let reply = throttled().header(RETRY_AFTER, &hit.value_or(5).to_string());
+        return Some(reply.caused_by(Fault::Throttle));
     }
-    if let Some(struck) = strikes(Fault::ThrottleDate) {
-        let again = later(asked.now, Duration::from_secs(struck.value(5)));
-        let reply = refuse(429, "TooManyRequests", "Slow down.");
-        let date = http_date(again);
-        return Some(
-            reply
-                .header(RETRY_AFTER, &date)
-                .because(Fault::ThrottleDate),
-        );
+    if let Some(hit) = fire(Fault::ThrottleDate) {
+        let retry_at = later(request.now, Duration::from_secs(hit.value_or(5)));
+        let reply = throttled().header(RETRY_AFTER, &http_date(retry_at));
+        return Some(reply.caused_by(Fault::ThrottleDate));
     }
-    if strikes(Fault::ServerError).is_some() {
-        let reply = refuse(500, "InternalServerError", "Something went wrong.");
-        return Some(reply.because(Fault::ServerError));
+    if fire(Fault::ServerError).is_some() {
+        let reply = error(500, "InternalServerError", "Something went wrong.");
+        return Some(reply.caused_by(Fault::ServerError));
     }
-    if strikes(Fault::Unavailable).is_some() {
-        let code = match asked.kind {
+    if fire(Fault::Unavailable).is_some() {
+        let code = match request.kind {
             CallKind::Blob => "ServerBusy",
             _ => "ServiceUnavailable",
         };
-        let reply = refuse(503, code, "The server is busy.");
-        return Some(reply.because(Fault::Unavailable));
+        let reply = error(503, code, "The server is busy.");
+        return Some(reply.caused_by(Fault::Unavailable));
     }
     None
 }
 
-async fn sign_in(asked: &Asked<'_>, tenant: &str, body: Body) -> Reply {
-    let form = to_bytes(body, FORM_MAX).await.unwrap_or_default();
-    if asked.method != Method::POST {
-        return api::error(asked, 405, "invalid_request", "Sign in by POST.");
+async fn sign_in(request: &RequestContext<'_>, tenant: &str, body: Body) -> Reply {
+    let form = to_bytes(body, BODY_MAX).await.unwrap_or_default();
+    if request.method != Method::POST {
+        return api::error(request, 405, "invalid_request", "Sign in by POST.");
     }
-    let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", asked.base);
-    let tokens = &asked.service.tokens;
-    match tokens.sign_in(tenant, &endpoint, &form, asked.now) {
+    let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", request.base);
+    let tokens = &request.service.tokens;
+    match tokens.sign_in(tenant, &endpoint, &form, request.now) {
         Ok(token) => api::json(StatusCode::OK, &token).header("cache-control", "no-store"),
-        Err(error) => api::sign_in_error(asked, &error),
-    }
-}
-
-impl Service {
-    pub(crate) fn stock(&self) -> RwLockReadGuard<'_, Stock> {
-        self.stock.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn stock_mut(&self) -> RwLockWriteGuard<'_, Stock> {
-        self.stock.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn budgets(&self) -> MutexGuard<'_, Budgets> {
-        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn etag_changes(&self) -> MutexGuard<'_, HashMap<ResultKey, u64>> {
-        self.etags.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn dying(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.dying.lock().unwrap_or_else(PoisonError::into_inner)
+        Err(error) => api::sign_in_error(request, &error),
     }
 }

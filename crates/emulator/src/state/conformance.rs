@@ -1,287 +1,308 @@
-//! What the judge has to say of a client: the fullest windows of every budget,
-//! sessions, what was run twice. For tests by [`Emulator::judgement`], and as
-//! JSON at `/emulator/judgement` for whoever sits at the same machine.
-//!
-//! [`Emulator::judgement`]: super::Emulator::judgement
+//! Conformance report: how clients used the service, with the fullest windows
+//! of every rate limit, the sessions, and the runs that were executed twice.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::http::api;
-use crate::http::request::Reply;
-use crate::http::server::Service;
-use crate::state::clock::api_time;
-use crate::state::journal::{CallKind, Violation};
-use crate::state::state::Stock;
-use crate::synthetic::fleet::key;
-use crate::timeline::action_timeline::{State, Step};
-use crate::timeline::timeline_view::Placed;
+use crate::call_kind::CallKind;
+use crate::state::fleet_state::FleetState;
+use crate::state::journal::Violation;
+use crate::state::service::Service;
+use crate::synthetic::ids::result_key;
+use crate::timeline::action_timeline::ActionStatus;
+use crate::timeline::clock::api_time;
+use crate::timeline::timeline_view::TimedAction;
+use evidence::ResultKey;
 
-/// Runs named one by one; more are counted only.
-const NAMED_MAX: usize = 100;
+/// Maximum number of repeated runs in a report; all are counted.
+const REPEATED_RUNS_MAX: usize = 100;
 
-/// Everything the judge knows at one moment.
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How clients used the service up to now.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConformanceReport {
-    /// The emulated now.
+    /// The current emulated time.
     pub now: String,
-    /// By the name of the call.
-    pub calls: BTreeMap<&'static str, CallsSeen>,
-    pub sessions: SessionsSeen,
-    pub runs: RunsSeen,
-    pub results: ResultsSeen,
-    /// Empty for a good client.
+    /// By name of the call kind.
+    pub calls: BTreeMap<&'static str, CallStats>,
+    pub sessions: SessionStats,
+    pub runs: RunStats,
+    pub results: ResultStats,
+    /// Number of violations by name; empty for a correct client.
     pub violations: BTreeMap<&'static str, u64>,
 }
 
-/// The calls of one kind. The windows slide over emulated time and hold every
-/// call that arrived, refused ones included.
+/// Calls of one kind. The windows slide over emulated time and include rejected
+/// calls.
 #[derive(Clone, Debug, Serialize)]
-pub struct CallsSeen {
+pub struct CallStats {
     pub count: u64,
-    /// Answered 429, for whatever reason.
+    /// Calls answered 429, for any reason.
     pub throttled: u64,
     pub most_in_a_minute: usize,
     pub most_in_an_hour: usize,
-    /// Nothing where the call has no budget.
+    /// `None` if the kind has no limit.
     pub limit_per_minute: Option<usize>,
     pub limit_per_hour: Option<usize>,
 }
 
+/// Live response sessions.
 #[derive(Clone, Debug, Serialize)]
-pub struct SessionsSeen {
-    /// The client's own.
+pub struct SessionStats {
+    /// Active sessions of the clients.
     pub now: usize,
-    /// The most of the client's own at the same time.
+    /// Largest number of active sessions of the clients.
     pub most: usize,
     pub limit: usize,
-    /// Taken by others.
+    /// Sessions occupied by other users.
     pub held: usize,
-    /// From creation until over, all together, emulated.
+    /// Total duration of all sessions, from creation to end. **Units**:
+    /// emulated seconds.
     pub seconds: f64,
-    /// When the first was posted and the last one over.
+    /// Creation of the first session.
     pub first: Option<String>,
+    /// End of the last session.
     pub last: Option<String>,
 }
 
+/// Runs that clients started.
 #[derive(Clone, Debug, Serialize)]
-pub struct RunsSeen {
-    /// Actions that came of runs.
+pub struct RunStats {
+    /// Actions created by runs.
     pub started: usize,
-    /// Machines with commands and a comment, each counted once.
+    /// Distinct runs by machine, commands and comment.
     pub distinct: usize,
-    /// Of those, the ones that came to run more than once.
+    /// Distinct runs that executed commands more than once.
     pub ran_twice: usize,
-    /// Machines that came to run the same commands more than once, whatever
-    /// the comments said: where nobody wanted that, a run sent again by mistake.
+    /// Distinct pairs of machine and commands that were executed more than
+    /// once, with any comment. Unless intended, a run was repeated by mistake.
     pub worked_twice: usize,
-    /// By their status now.
+    /// Number of runs by current status.
     pub by_status: BTreeMap<String, usize>,
-    /// Those that were started more than once, a hundred at most.
-    pub again: Vec<RunAgain>,
+    /// Runs that were started more than once, at most 100.
+    pub again: Vec<RepeatedRun>,
 }
 
-/// The same commands and comment, started several times on one machine.
+/// Runs with the same machine, commands and comment.
 #[derive(Clone, Debug, Serialize)]
-pub struct RunAgain {
+pub struct RepeatedRun {
     pub device: String,
     pub comment: String,
     pub actions: Vec<String>,
-    /// Of these, how many came to run a command.
+    /// How many of the runs began a command.
     pub began: usize,
     pub succeeded: usize,
 }
 
+/// Results of the fleet.
 #[derive(Clone, Debug, Serialize)]
-pub struct ResultsSeen {
-    /// Can be linked to now.
+pub struct ResultStats {
+    /// Results that can be linked to now.
     pub ready: usize,
-    /// Of those, handed out to the last byte at least once.
+    /// Results of those that were sent completely at least once.
     pub fetched: usize,
 }
 
 impl ConformanceReport {
-    pub(crate) fn of(service: &Service) -> Self {
+    pub(crate) fn new(service: &Service) -> Self {
         let now = service.clock.now();
-        let mut stock = service.stock_mut();
-        let active = stock.sessions.count(now);
+        let mut fleet = service.fleet_mut();
+        let active = fleet.sessions.count(now);
         Self {
             now: api_time(now),
-            calls: calls(service),
-            sessions: sessions(service, &stock, active, now),
-            runs: runs(&stock, now),
-            results: results(service, &stock, now),
+            calls: call_stats(service),
+            sessions: session_stats(service, &fleet, active, now),
+            runs: run_stats(&fleet, now),
+            results: result_stats(service, &fleet, now),
             violations: violations(service),
         }
     }
 }
 
-/// Answers whoever asks on the loopback; for others there is no such path.
-pub(crate) fn answer(service: &Arc<Service>, peer: Option<SocketAddr>) -> Reply {
-    if !peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
-        return api::json(StatusCode::NOT_FOUND, &serde_json::Value::Null);
-    }
-    api::json(StatusCode::OK, &ConformanceReport::of(service))
-}
-
-fn calls(service: &Service) -> BTreeMap<&'static str, CallsSeen> {
+fn call_stats(service: &Service) -> BTreeMap<&'static str, CallStats> {
     let journal = &service.journal;
-    let seen = |kind: CallKind| {
+    let stats = |kind: CallKind| {
         let limits = service.limits.of(kind);
-        CallsSeen {
+        CallStats {
             count: journal.count(kind),
             throttled: journal.answered(kind, 429),
-            most_in_a_minute: journal.busiest(kind, Duration::from_secs(60)),
-            most_in_an_hour: journal.busiest(kind, Duration::from_secs(3600)),
+            most_in_a_minute: journal.busiest(kind, MINUTE),
+            most_in_an_hour: journal.busiest(kind, HOUR),
             limit_per_minute: limits.map(|(minute, _)| minute),
             limit_per_hour: limits.map(|(_, hour)| hour),
         }
     };
-    let kinds = CallKind::ALL.into_iter();
-    kinds.map(|(kind, name)| (name, seen(kind))).collect()
+    CallKind::ALL
+        .into_iter()
+        .map(|(kind, name)| (name, stats(kind)))
+        .collect()
 }
 
-fn every_run(stock: &Stock) -> impl Iterator<Item = &Arc<Placed>> {
-    stock.sessions.runs.values().flatten()
+fn all_sessions(fleet: &FleetState) -> impl Iterator<Item = &Arc<TimedAction>> {
+    fleet.sessions.by_digest.values().flatten()
 }
 
-fn sessions(service: &Service, stock: &Stock, active: usize, now: Timestamp) -> SessionsSeen {
-    let over = |run: &Arc<Placed>| run.course().map(|course| course.over().min(now));
-    let lasted = |run: &Arc<Placed>| {
-        let until = over(run).unwrap_or(now);
-        until.duration_since(run.created()).as_secs_f64()
+fn session_stats(
+    service: &Service,
+    fleet: &FleetState,
+    active: usize,
+    now: Timestamp,
+) -> SessionStats {
+    let end = |session: &Arc<TimedAction>| Some(session.timeline()?.end().min(now));
+    let seconds = |session: &Arc<TimedAction>| {
+        let until = end(session).unwrap_or(now);
+        until.duration_since(session.created()).as_secs_f64()
     };
-    let first = every_run(stock).map(|run| run.created()).min();
-    let last = every_run(stock).filter_map(over).max();
-    SessionsSeen {
+    let first = all_sessions(fleet).map(|session| session.created()).min();
+    let last = all_sessions(fleet).filter_map(end).max();
+    SessionStats {
         now: active,
-        most: stock.sessions.most,
+        most: fleet.sessions.most,
         limit: service.limits.sessions,
-        held: stock.sessions.held,
-        seconds: every_run(stock).map(lasted).sum(),
+        held: fleet.sessions.held,
+        seconds: all_sessions(fleet).map(seconds).sum(),
         first: first.map(api_time),
         last: last.map(api_time),
     }
 }
 
-fn runs(stock: &Stock, now: Timestamp) -> RunsSeen {
-    let mut seen = RunsSeen {
+fn run_stats(fleet: &FleetState, now: Timestamp) -> RunStats {
+    let mut stats = RunStats {
         started: 0,
-        distinct: stock.sessions.runs.len(),
+        distinct: fleet.sessions.by_digest.len(),
         ran_twice: 0,
-        worked_twice: worked_twice(stock, now),
+        worked_twice: worked_twice(fleet, now),
         by_status: BTreeMap::new(),
         again: Vec::new(),
     };
-    for run in every_run(stock) {
-        let json = run.json(now);
+    for session in all_sessions(fleet) {
+        let json = session.json(now);
         let status = json.get("status").and_then(|status| status.as_str());
-        let status = status.unwrap_or_default().to_string();
-        *seen.by_status.entry(status).or_default() += 1;
-        seen.started += 1;
+        *stats
+            .by_status
+            .entry(status.unwrap_or_default().to_string())
+            .or_default() += 1;
+        stats.started += 1;
     }
-    let several = stock.sessions.runs.values().filter(|runs| runs.len() > 1);
-    for again in several.map(|runs| again(runs, now)) {
-        seen.ran_twice += usize::from(again.began > 1);
-        seen.again.push(again);
+    let groups = fleet.sessions.by_digest.values();
+    for group in groups.filter(|group| group.len() > 1) {
+        let repeated = RepeatedRun::new(group, now);
+        stats.ran_twice += usize::from(repeated.began > 1);
+        stats.again.push(repeated);
     }
-    seen.again
+    stats
+        .again
         .sort_by(|a, b| (b.began, &a.device).cmp(&(a.began, &b.device)));
-    seen.again.truncate(NAMED_MAX);
-    seen
+    stats.again.truncate(REPEATED_RUNS_MAX);
+    stats
 }
 
-fn worked_twice(stock: &Stock, now: Timestamp) -> usize {
-    let began = |run: &&Arc<Placed>| run.course().is_some_and(|course| course.began(now));
-    let works = stock.sessions.works.values();
-    works
-        .filter(|runs| runs.iter().filter(began).count() > 1)
+fn worked_twice(fleet: &FleetState, now: Timestamp) -> usize {
+    let groups = fleet.sessions.by_command_digest.values();
+    groups
+        .filter(|group| group.iter().filter(|run| has_begun(run, now)).count() > 1)
         .count()
 }
 
-/// A session that a client started, as far as it has come.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ran {
-    pub device: String,
-    pub created: Timestamp,
-    /// When it was or is to be over.
-    pub over: Timestamp,
-    /// A command was begun.
-    pub began: bool,
+fn has_begun(run: &TimedAction, now: Timestamp) -> bool {
+    run.timeline()
+        .is_some_and(|timeline| timeline.has_begun(now))
 }
 
-pub(crate) fn ran(service: &Service) -> Vec<Ran> {
-    let now = service.clock.now();
-    let stock = service.stock();
-    let ran = |run: &Arc<Placed>| {
-        let course = run.course()?;
-        Some(Ran {
-            device: run.text("computerDnsName").unwrap_or_default().to_string(),
-            created: run.created(),
-            over: course.over(),
-            began: course.began(now),
-        })
-    };
-    every_run(&stock).filter_map(ran).collect()
-}
-
-/// By result, how long it had been there when its link was first handed out.
-pub(crate) fn lateness(service: &Service) -> Vec<Duration> {
-    let mut linked = HashMap::new();
-    for call in service.journal.calls() {
-        if let (CallKind::Link, 200, Some(key)) = (call.kind, call.status, call.key) {
-            linked.entry(key).or_insert(call.at);
+impl RepeatedRun {
+    fn new(runs: &[Arc<TimedAction>], now: Timestamp) -> Self {
+        let text = |name| {
+            let text = runs.first().and_then(|run| run.text(name));
+            text.unwrap_or_default().to_string()
+        };
+        let has_succeeded = |run: &&Arc<TimedAction>| {
+            let status = run.timeline().map(|timeline| timeline.status(now));
+            status == Some(ActionStatus::Finished) && run.text("status") == Some("Succeeded")
+        };
+        Self {
+            device: text("computerDnsName"),
+            comment: text("requestorComment"),
+            actions: runs.iter().map(|run| run.id.to_string()).collect(),
+            began: runs.iter().filter(|run| has_begun(run, now)).count(),
+            succeeded: runs.iter().filter(has_succeeded).count(),
         }
     }
-    let stock = service.stock();
-    let of_run = |run: &Arc<Placed>| {
-        let steps = run.course().map_or(&[][..], |course| &course.steps);
-        let of_step = |(index, step): (u32, &Option<Step>)| {
-            let at = linked.get(&key(run.id, index))?;
-            Duration::try_from(at.duration_since(step.as_ref()?.ready)).ok()
-        };
-        let indexes = run.indexes().into_iter();
-        indexes.zip(steps).filter_map(of_step).collect::<Vec<_>>()
-    };
-    every_run(&stock).flat_map(of_run).collect()
 }
 
-fn again(runs: &[Arc<Placed>], now: Timestamp) -> RunAgain {
-    let text = |name| {
-        let first = runs.first().and_then(|run| run.text(name));
-        first.unwrap_or_default().to_string()
-    };
-    let courses = || runs.iter().filter_map(|run| run.course());
-    let succeeded = |run: &&Arc<Placed>| {
-        let settled = run.course().map(|course| course.state(now)) == Some(State::Settled);
-        settled && run.text("status") == Some("Succeeded")
-    };
-    RunAgain {
-        device: text("computerDnsName"),
-        comment: text("requestorComment"),
-        actions: runs.iter().map(|run| run.id.to_string()).collect(),
-        began: courses().filter(|course| course.began(now)).count(),
-        succeeded: runs.iter().filter(succeeded).count(),
-    }
-}
-
-fn results(service: &Service, stock: &Stock, now: Timestamp) -> ResultsSeen {
-    let ready = stock.results(now);
-    let fetched = |key: &&evidence::ResultKey| service.journal.downloaded_whole(**key) > 0;
-    ResultsSeen {
+fn result_stats(service: &Service, fleet: &FleetState, now: Timestamp) -> ResultStats {
+    let ready = fleet.results(now);
+    let is_fetched = |key: &&ResultKey| service.journal.downloaded_whole(**key) > 0;
+    ResultStats {
         ready: ready.len(),
-        fetched: ready.keys().filter(fetched).count(),
+        fetched: ready.keys().filter(is_fetched).count(),
     }
 }
 
 fn violations(service: &Service) -> BTreeMap<&'static str, u64> {
-    let all = service.journal.all_violations().into_iter();
-    all.map(|(kind, count)| (Violation::name(kind), count))
+    let violations = service.journal.all_violations().into_iter();
+    violations
+        .map(|(kind, count)| (Violation::name(kind), count))
         .collect()
+}
+
+/// A session that a client started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRecord {
+    pub device: String,
+    pub created: Timestamp,
+    /// End of the session, which can be in the future.
+    pub over: Timestamp,
+    /// Whether a command has begun.
+    pub began: bool,
+}
+
+pub(crate) fn session_records(service: &Service) -> Vec<SessionRecord> {
+    let now = service.clock.now();
+    let fleet = service.fleet();
+    let record = |session: &Arc<TimedAction>| {
+        let timeline = session.timeline()?;
+        let device = session.text("computerDnsName").unwrap_or_default();
+        Some(SessionRecord {
+            device: device.to_string(),
+            created: session.created(),
+            over: timeline.end(),
+            began: timeline.has_begun(now),
+        })
+    };
+    all_sessions(&fleet).filter_map(record).collect()
+}
+
+/// For each linked result, the time from its availability to its first link.
+pub(crate) fn lateness(service: &Service) -> Vec<Duration> {
+    let mut first_links = HashMap::new();
+    for call in service.journal.calls() {
+        if let (CallKind::Link, 200, Some(key)) = (call.kind, call.status, call.key) {
+            first_links.entry(key).or_insert(call.at);
+        }
+    }
+    let fleet = service.fleet();
+    let mut delays = Vec::new();
+    for session in all_sessions(&fleet) {
+        let Some(timeline) = session.timeline() else {
+            continue;
+        };
+        for (index, times) in session
+            .command_indexes()
+            .into_iter()
+            .zip(&timeline.commands)
+        {
+            let linked = first_links.get(&result_key(session.id, index));
+            if let (Some(at), Some(times)) = (linked, times) {
+                // Negative for a link that was issued before the result.
+                delays.extend(Duration::try_from(at.duration_since(times.available)).ok());
+            }
+        }
+    }
+    delays
 }

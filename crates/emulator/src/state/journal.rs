@@ -1,5 +1,5 @@
-//! What the judge saw: every call with its emulated time and outcome, kept so
-//! that a test can ask afterwards whether the client behaved.
+//! Record of all calls: emulated time, kind and outcome. Tests use it to check
+//! the behaviour of a client.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,100 +7,52 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::state::clock::later;
+use crate::call_kind::CallKind;
+use crate::timeline::clock::later;
 use evidence::ResultKey;
 
-/// Calls kept one by one; a server left running for weeks forgets the oldest
-/// (~100 B each), the counts go on.
+/// Maximum number of recorded calls (about 100 B each). After that, each call
+/// replaces the oldest one; the counts continue.
 const CALLS_MAX: usize = 1_000_000;
 
-/// Links whose uses are counted (~150 B each); later ones are served, not
-/// judged.
+/// Maximum number of links whose uses are counted (about 150 B each). Later
+/// links are served but not counted.
 const LINKS_MAX: usize = 1_000_000;
 
-/// Which budget or host a call belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum CallKind {
-    SignIn,
-    Machines,
-    List,
-    Get,
-    Link,
-    Blob,
-    /// A run of live response commands.
-    Run,
-    Cancel,
-    /// The start of an investigation package.
-    Package,
-    /// The link to one.
-    PackageLink,
-    /// The list of the library.
-    Library,
-    Upload,
-    Delete,
-    /// A path the service does not have.
-    Other,
-}
-
-impl CallKind {
-    pub(crate) const ALL: [(Self, &'static str); 14] = [
-        (Self::SignIn, "token"),
-        (Self::Machines, "machines"),
-        (Self::List, "list"),
-        (Self::Get, "get"),
-        (Self::Link, "link"),
-        (Self::Blob, "blob"),
-        (Self::Run, "run"),
-        (Self::Cancel, "cancel"),
-        (Self::Package, "package"),
-        (Self::PackageLink, "package-link"),
-        (Self::Library, "library"),
-        (Self::Upload, "upload"),
-        (Self::Delete, "delete"),
-        (Self::Other, "other"),
-    ];
-
-    pub fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(kind, _)| *kind == self)
-            .map_or("other", |(_, name)| name)
-    }
-}
-
-/// One call as the service saw it.
+/// A call, as received and answered.
 #[derive(Clone, Debug)]
 pub struct RecordedCall {
     /// Emulated time of its arrival.
     pub at: Timestamp,
     pub kind: CallKind,
-    /// The result meant, for links and blobs.
+    /// The result, for links and blobs.
     pub key: Option<ResultKey>,
-    /// HTTP status answered.
+    /// HTTP status of the response.
     pub status: u16,
-    /// First byte asked for, where the call asked for a range.
+    /// First byte of the requested range.
     pub range_from: Option<u64>,
-    /// The fault or rule that decided the answer, by its name.
-    pub why: Option<&'static str>,
+    /// Name of the fault or rule that determined the response.
+    pub reason: Option<&'static str>,
 }
 
-/// A thing no good client does.
+/// Behaviour that a correct client never shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Violation {
-    /// A call beyond its budget, answered 429.
+    /// A call above its rate limit; answered 429.
     OverBudget,
-    /// A run posted when every session was the client's own already.
+    /// A run posted while the clients already used every session.
     OverSessions,
-    /// A run posted again for a machine on which the same commands under the
-    /// same comment are under way or succeeded.
+    /// A run posted although a run with the same machine, commands and comment
+    /// is active or succeeded.
     RunRepeated,
-    /// The Bearer token was sent to the blob host.
+    /// An access token was sent to the blob host.
     BearerToBlob,
-    /// The link of a PutFile command was asked for.
+    /// A link was requested for a PutFile command.
     PutFileLink,
-    /// A link came back with other bytes than it was issued with.
+    /// A link was used with other bytes than it was issued with.
     LinkAltered,
-    /// A range without `If-Match`: a changed blob would be spliced unseen.
+    /// A range without `If-Match`: if the blob changed, the client would join
+    /// parts of different versions.
     RangeWithoutIfMatch,
 }
 
@@ -119,194 +71,208 @@ impl Violation {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct JournalData {
     calls: VecDeque<RecordedCall>,
     violations: HashMap<Violation, u64>,
     statuses: HashMap<(CallKind, u16), u64>,
-    links: HashMap<String, Link>,
-    downloads: HashMap<ResultKey, Download>,
-    active: usize,
-    active_max: usize,
+    /// Links by their signature.
+    links: HashMap<String, LinkUse>,
+    deliveries: HashMap<ResultKey, DeliveryProgress>,
+    active_downloads: usize,
+    active_downloads_max: usize,
     bytes_sent: u64,
 }
 
 #[derive(Debug)]
-struct Link {
+struct LinkUse {
     uses: u32,
 }
 
 #[derive(Debug, Default)]
-struct Download {
-    reached: u64,
-    whole: u32,
+struct DeliveryProgress {
+    /// Bytes sent without a gap, from the start of the body.
+    contiguous: u64,
+    /// How often the body was sent completely.
+    complete: u32,
 }
 
-/// The shared record of a run. Cheap to clone; every clone sees the same.
+/// Record of all calls. Clones share it and are cheap.
 #[derive(Clone, Debug, Default)]
-pub struct CallJournal(Arc<Mutex<Seen>>);
+pub struct CallJournal(Arc<Mutex<JournalData>>);
 
 impl CallJournal {
-    /// The calls still kept, oldest first.
+    /// The recorded calls, oldest first.
     pub fn calls(&self) -> Vec<RecordedCall> {
-        self.seen().calls.iter().cloned().collect()
+        self.data().calls.iter().cloned().collect()
     }
 
-    /// How many calls of one kind came, whatever was answered.
+    /// Number of calls of a kind, with any response.
     pub fn count(&self, kind: CallKind) -> u64 {
-        let seen = self.seen();
-        let of_kind = seen.statuses.iter().filter(|((k, _), _)| *k == kind);
-        of_kind.map(|(_, count)| count).sum()
+        let data = self.data();
+        data.statuses
+            .iter()
+            .filter(|((own, _), _)| *own == kind)
+            .map(|(_, count)| count)
+            .sum()
     }
 
-    /// How many calls of one kind were answered with one status.
+    /// Number of calls of a kind that were answered with a status.
     pub fn answered(&self, kind: CallKind, status: u16) -> u64 {
-        let seen = self.seen();
-        seen.statuses.get(&(kind, status)).copied().unwrap_or(0)
+        let data = self.data();
+        data.statuses.get(&(kind, status)).copied().unwrap_or(0)
     }
 
-    /// The most calls of one kind that came within any sliding window of
-    /// emulated time, refused ones included.
+    /// Largest number of calls of a kind, including rejected ones, within any
+    /// window of emulated time.
     pub fn busiest(&self, kind: CallKind, window: Duration) -> usize {
-        let seen = self.seen();
-        let times = seen.calls.iter().filter(|c| c.kind == kind).map(|c| c.at);
+        let data = self.data();
+        let times = data
+            .calls
+            .iter()
+            .filter(|call| call.kind == kind)
+            .map(|call| call.at);
         busiest(times, window)
     }
 
+    /// Number of violations of a kind.
     pub fn violations(&self, kind: Violation) -> u64 {
-        self.seen().violations.get(&kind).copied().unwrap_or(0)
+        self.data().violations.get(&kind).copied().unwrap_or(0)
     }
 
-    /// Every violation seen, with its count; empty for a good client.
+    /// Every kind of violation that occurred, with its count; empty for a correct
+    /// client.
     pub fn all_violations(&self) -> Vec<(Violation, u64)> {
-        let mut all: Vec<_> = self.seen().violations.clone().into_iter().collect();
+        let mut all: Vec<_> = self.data().violations.clone().into_iter().collect();
         all.sort();
         all
     }
 
+    /// Number of calls above their rate limit.
     pub fn over_budget(&self) -> u64 {
         self.violations(Violation::OverBudget)
     }
 
-    /// Links issued that nobody used: they were asked for before a download
-    /// slot was free, or died unused.
+    /// Number of links that were issued but never used: the client requested
+    /// them before it could download, or they expired.
     pub fn links_unused(&self) -> usize {
-        let seen = self.seen();
-        seen.links.values().filter(|link| link.uses == 0).count()
+        let data = self.data();
+        data.links.values().filter(|link| link.uses == 0).count()
     }
 
-    /// The most requests any one link served.
+    /// Largest number of requests with the same link.
     pub fn link_uses_max(&self) -> u32 {
-        let seen = self.seen();
-        seen.links.values().map(|link| link.uses).max().unwrap_or(0)
+        let data = self.data();
+        data.links.values().map(|link| link.uses).max().unwrap_or(0)
     }
 
-    /// How often the result was handed out to its last byte, over any number
-    /// of ranged requests.
+    /// How often a result was sent completely, in any number of range requests.
     pub fn downloaded_whole(&self, key: ResultKey) -> u32 {
-        self.seen().downloads.get(&key).map_or(0, |d| d.whole)
+        self.data().deliveries.get(&key).map_or(0, |d| d.complete)
     }
 
-    /// Results handed out whole at least once.
+    /// Number of results that were sent completely at least once.
     pub fn results_whole(&self) -> usize {
-        let seen = self.seen();
-        seen.downloads.values().filter(|d| d.whole > 0).count()
+        let data = self.data();
+        data.deliveries
+            .values()
+            .filter(|delivery| delivery.complete > 0)
+            .count()
     }
 
-    /// The most bodies that were under way at the same time.
+    /// Largest number of concurrent downloads.
     pub fn parallel_downloads_max(&self) -> usize {
-        self.seen().active_max
+        self.data().active_downloads_max
     }
 
-    /// Bytes of results handed to the network.
+    /// Bytes of results that were sent.
     pub fn bytes_sent(&self) -> u64 {
-        self.seen().bytes_sent
+        self.data().bytes_sent
     }
 
-    /// Forgets what was seen so far.
+    /// Discards the record; downloads in progress stay counted.
     pub fn clear(&self) {
-        let mut seen = self.seen();
-        let active = seen.active;
-        *seen = Seen {
-            active,
-            ..Seen::default()
+        let mut data = self.data();
+        let active_downloads = data.active_downloads;
+        *data = JournalData {
+            active_downloads,
+            ..JournalData::default()
         };
     }
 
-    pub(crate) fn note(&self, call: RecordedCall) {
-        let mut seen = self.seen();
-        let answered = seen.statuses.entry((call.kind, call.status)).or_default();
-        *answered += 1;
-        if seen.calls.len() == CALLS_MAX {
-            seen.calls.pop_front();
+    pub(crate) fn record_call(&self, call: RecordedCall) {
+        let mut data = self.data();
+        *data.statuses.entry((call.kind, call.status)).or_default() += 1;
+        if data.calls.len() == CALLS_MAX {
+            data.calls.pop_front();
         }
-        seen.calls.push_back(call);
+        data.calls.push_back(call);
     }
 
-    pub(crate) fn violate(&self, kind: Violation) {
-        *self.seen().violations.entry(kind).or_default() += 1;
+    pub(crate) fn record_violation(&self, kind: Violation) {
+        *self.data().violations.entry(kind).or_default() += 1;
     }
 
-    pub(crate) fn issue(&self, signature: &str) {
-        let mut seen = self.seen();
-        if seen.links.len() < LINKS_MAX {
-            let link = Link { uses: 0 };
-            seen.links.insert(signature.to_string(), link);
+    pub(crate) fn record_link(&self, signature: &str) {
+        let mut data = self.data();
+        if data.links.len() < LINKS_MAX {
+            data.links
+                .insert(signature.to_string(), LinkUse { uses: 0 });
         }
     }
 
-    pub(crate) fn use_link(&self, signature: &str) {
-        if let Some(link) = self.seen().links.get_mut(signature) {
+    pub(crate) fn record_link_use(&self, signature: &str) {
+        if let Some(link) = self.data().links.get_mut(signature) {
             link.uses += 1;
         }
     }
 
-    pub(crate) fn begin(&self) -> Underway {
-        let mut seen = self.seen();
-        seen.active += 1;
-        seen.active_max = seen.active_max.max(seen.active);
-        Underway(self.clone())
+    pub(crate) fn begin_download(&self) -> ActiveDownload {
+        let mut data = self.data();
+        data.active_downloads += 1;
+        data.active_downloads_max = data.active_downloads_max.max(data.active_downloads);
+        ActiveDownload(self.clone())
     }
 
-    /// Bytes `from..to` of a result of `total` bytes went out.
-    pub(crate) fn sent(&self, key: ResultKey, from: u64, to: u64, total: u64) {
-        let mut seen = self.seen();
-        seen.bytes_sent += to.saturating_sub(from);
-        let download = seen.downloads.entry(key).or_default();
+    /// Records that bytes `from..to` of a result of `total` bytes were sent.
+    pub(crate) fn record_sent(&self, key: ResultKey, from: u64, to: u64, total: u64) {
+        let mut data = self.data();
+        data.bytes_sent += to.saturating_sub(from);
+        let delivery = data.deliveries.entry(key).or_default();
         if from == 0 {
-            download.reached = 0;
+            delivery.contiguous = 0;
         }
-        if from <= download.reached {
-            download.reached = download.reached.max(to);
+        if from <= delivery.contiguous {
+            delivery.contiguous = delivery.contiguous.max(to);
         }
-        if to == total && download.reached == total {
-            download.whole += 1;
+        if to == total && delivery.contiguous == total {
+            delivery.complete += 1;
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn data(&self) -> MutexGuard<'_, JournalData> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A body under way; dropped with it, however it ended.
+/// Counts a download as active until it is dropped with the body.
 #[derive(Debug)]
-pub(crate) struct Underway(CallJournal);
+pub(crate) struct ActiveDownload(CallJournal);
 
-impl Drop for Underway {
+impl Drop for ActiveDownload {
     fn drop(&mut self) {
-        let mut seen = self.0.seen();
-        seen.active = seen.active.saturating_sub(1);
+        let mut data = self.0.data();
+        data.active_downloads = data.active_downloads.saturating_sub(1);
     }
 }
 
-/// The fullest window `(at - window, at]`.
+/// Largest number of calls in a window `(at - window, at]`.
 fn busiest(times: impl Iterator<Item = Timestamp>, window: Duration) -> usize {
-    // Calls are noted when they are answered: a slow one comes late.
-    let mut times: Vec<_> = times.collect();
-    times.sort_unstable();
+    // Calls are recorded when they are answered, not in order of arrival.
+    let mut sorted: Vec<_> = times.collect();
+    sorted.sort_unstable();
     let mut inside = VecDeque::new();
     let mut most = 0;
-    for at in times {
+    for at in sorted {
         inside.push_back(at);
         while inside.front().is_some_and(|old| later(*old, window) <= at) {
             inside.pop_front();
@@ -327,34 +293,34 @@ mod tests {
     }
 
     #[test]
-    fn the_busiest_window_slides_and_is_open_at_its_far_end() {
+    fn busiest_window_slides_and_excludes_its_start() {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let times = [0u64, 30, 59, 60, 61].map(|s| later(start, Duration::from_secs(s)));
-        let late = times.into_iter().rev();
-        assert_eq!(busiest(late, Duration::from_secs(60)), 4);
+        let reversed = times.into_iter().rev();
+        assert_eq!(busiest(reversed, Duration::from_secs(60)), 4);
         assert_eq!(busiest(times.into_iter(), Duration::from_secs(1)), 1);
     }
 
     #[test]
-    fn a_result_is_whole_when_ranges_meet_and_not_before() {
+    fn result_is_complete_when_its_ranges_are_contiguous() {
         let journal = CallJournal::default();
-        journal.sent(key(0), 0, 10, 30);
-        journal.sent(key(0), 20, 30, 30);
+        journal.record_sent(key(0), 0, 10, 30);
+        journal.record_sent(key(0), 20, 30, 30);
         assert_eq!(journal.downloaded_whole(key(0)), 0);
-        journal.sent(key(0), 10, 30, 30);
+        journal.record_sent(key(0), 10, 30, 30);
         assert_eq!(journal.downloaded_whole(key(0)), 1);
-        journal.sent(key(0), 0, 30, 30);
+        journal.record_sent(key(0), 0, 30, 30);
         assert_eq!(journal.downloaded_whole(key(0)), 2);
         assert_eq!(journal.results_whole(), 1);
     }
 
     #[test]
-    fn bodies_under_way_are_counted_until_they_are_dropped() {
+    fn downloads_are_active_until_they_are_dropped() {
         let journal = CallJournal::default();
-        let first = journal.begin();
-        drop(journal.begin());
+        let first = journal.begin_download();
+        drop(journal.begin_download());
         drop(first);
-        drop(journal.begin());
+        drop(journal.begin_download());
         assert_eq!(journal.parallel_downloads_max(), 2);
     }
 }

@@ -1,31 +1,31 @@
-//! The service's limits on calls, judged on sliding windows of emulated time.
+//! Rate limits of the service, on sliding windows of emulated time.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::state::clock::{earlier, later};
-use crate::state::journal::CallKind;
+use crate::call_kind::CallKind;
+use crate::timeline::clock::{earlier, later};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// How many calls of one kind the service answers.
+/// Limits of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceLimits {
     pub link_per_min: usize,
     pub link_per_hour: usize,
-    /// Runs of live response commands.
+    /// Starts of live response sessions.
     pub runs_per_min: usize,
-    /// Live response sessions at the same time, those that wait included.
+    /// Concurrent live response sessions, including pending ones.
     pub sessions: usize,
     pub package_link_per_min: usize,
     pub package_link_per_hour: usize,
-    /// Every other call, each for itself.
+    /// Every other kind of call, counted separately.
     pub other_per_min: usize,
     pub other_per_hour: usize,
-    /// No call is refused; all are counted nevertheless.
+    /// Reject no call; calls are still counted.
     pub lifted: bool,
 }
 
@@ -46,7 +46,7 @@ impl Default for ServiceLimits {
 }
 
 impl ServiceLimits {
-    /// Nothing is refused: for measuring everything but the waiting.
+    /// Limits that reject no call, for measurements without waiting.
     pub fn lifted() -> Self {
         Self {
             lifted: true,
@@ -54,7 +54,7 @@ impl ServiceLimits {
         }
     }
 
-    /// Calls in a minute and in an hour; nothing where they are not counted.
+    /// Calls per minute and per hour; `None` if the kind has no limit.
     pub(crate) fn of(&self, kind: CallKind) -> Option<(usize, usize)> {
         Some(match kind {
             CallKind::Link => (self.link_per_min, self.link_per_hour),
@@ -73,21 +73,22 @@ impl ServiceLimits {
     }
 }
 
-/// The calls of the last hour, by kind. Only answered calls stand here: a
-/// refused one takes no room, or a client that hurries could never recover.
+/// The accepted calls of the last hour, by kind. Rejected calls do not count;
+/// otherwise a client that retries too early could never recover.
 #[derive(Debug)]
-pub(crate) struct Budgets {
+pub(crate) struct CallWindows {
     limits: ServiceLimits,
     calls: HashMap<CallKind, VecDeque<Timestamp>>,
 }
 
-/// A call beyond the budget may come again after this emulated time.
+/// Rejection of a call.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    pub again_after: Duration,
+pub(crate) struct RateLimitExceeded {
+    /// Emulated time after which the call is accepted.
+    pub retry_after: Duration,
 }
 
-impl Budgets {
+impl CallWindows {
     pub(crate) fn new(limits: ServiceLimits) -> Self {
         Self {
             limits,
@@ -95,13 +96,17 @@ impl Budgets {
         }
     }
 
-    /// Whether the kind is counted at all.
-    pub(crate) fn counts(&self, kind: CallKind) -> bool {
+    /// Whether the kind has a limit.
+    pub(crate) fn is_limited(&self, kind: CallKind) -> bool {
         self.limits.of(kind).is_some()
     }
 
-    /// Counts a call at `now`, or refuses it.
-    pub(crate) fn take(&mut self, kind: CallKind, now: Timestamp) -> Result<(), Refused> {
+    /// Counts a call at `now`, or rejects it.
+    pub(crate) fn admit(
+        &mut self,
+        kind: CallKind,
+        now: Timestamp,
+    ) -> Result<(), RateLimitExceeded> {
         let Some((per_min, per_hour)) = self.limits.of(kind) else {
             return Ok(());
         };
@@ -111,38 +116,39 @@ impl Budgets {
             calls.pop_front();
         }
         if !self.limits.lifted {
-            let full = [(per_min, MINUTE), (per_hour, HOUR)]
+            let free_at = [(per_min, MINUTE), (per_hour, HOUR)]
                 .into_iter()
-                .filter_map(|(limit, window)| room_at(calls, limit, window, now))
+                .filter_map(|(limit, window)| free_at(calls, limit, window, now))
                 .max();
-            if let Some(free) = full {
-                let wait = free.duration_since(now).unsigned_abs();
-                return Err(Refused { again_after: wait });
+            if let Some(free_at) = free_at {
+                return Err(RateLimitExceeded {
+                    retry_after: free_at.duration_since(now).unsigned_abs(),
+                });
             }
         }
-        // A call counts from its arrival, and a large one is judged later than
-        // small ones that came after it.
-        let place = calls.partition_point(|at| *at <= now);
-        calls.insert(place, now);
+        // A call counts from its arrival, but one with a large body is checked
+        // after smaller ones that arrived later.
+        let position = calls.partition_point(|at| *at <= now);
+        calls.insert(position, now);
         Ok(())
     }
 
-    /// Counts a call of an earlier run, whatever the limits say.
-    pub(crate) fn remember(&mut self, kind: CallKind, at: Timestamp) {
+    /// Counts a call of a previous run, without checking limits.
+    pub(crate) fn restore(&mut self, kind: CallKind, at: Timestamp) {
         self.calls.entry(kind).or_default().push_back(at);
     }
 }
 
-/// When the window has room again; `None` where it has room now. A call leaves
-/// its window exactly one window after it came.
-fn room_at(
+/// The time at which a full window accepts a call again; `None` if it is not
+/// full. A call leaves the window exactly one window length after its arrival.
+fn free_at(
     calls: &VecDeque<Timestamp>,
     limit: usize,
     window: Duration,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let oldest_of_full = calls.len().checked_sub(limit.max(1))?;
-    let free = later(*calls.get(oldest_of_full)?, window);
+    let oldest = calls.len().checked_sub(limit.max(1))?;
+    let free = later(*calls.get(oldest)?, window);
     (free > now).then_some(free)
 }
 
@@ -156,75 +162,75 @@ mod tests {
     }
 
     #[test]
-    fn the_hundred_and_first_call_waits_until_the_first_is_a_minute_old() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+    fn call_101_is_rejected_until_the_first_is_a_minute_old() {
+        let mut windows = CallWindows::new(ServiceLimits::default());
         for n in 0..100 {
             assert!(
-                budgets
-                    .take(CallKind::Link, second(f64::from(n) * 0.1))
+                windows
+                    .admit(CallKind::Link, second(f64::from(n) * 0.1))
                     .is_ok()
             );
         }
-        let refused = budgets.take(CallKind::Link, second(59.999)).unwrap_err();
-        assert_eq!(refused.again_after, Duration::from_millis(1));
-        assert!(budgets.take(CallKind::Link, second(60.0)).is_ok());
-        assert!(budgets.take(CallKind::Link, second(60.05)).is_err());
-        assert!(budgets.take(CallKind::Link, second(60.1)).is_ok());
+        let rejected = windows.admit(CallKind::Link, second(59.999)).unwrap_err();
+        assert_eq!(rejected.retry_after, Duration::from_millis(1));
+        assert!(windows.admit(CallKind::Link, second(60.0)).is_ok());
+        assert!(windows.admit(CallKind::Link, second(60.05)).is_err());
+        assert!(windows.admit(CallKind::Link, second(60.1)).is_ok());
     }
 
     #[test]
-    fn the_hour_binds_when_the_minute_does_not() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+    fn hourly_limit_applies_below_the_minute_limit() {
+        let mut windows = CallWindows::new(ServiceLimits::default());
         for n in 0..1500 {
             assert!(
-                budgets
-                    .take(CallKind::Link, second(f64::from(n) * 0.7))
+                windows
+                    .admit(CallKind::Link, second(f64::from(n) * 0.7))
                     .is_ok()
             );
         }
-        let refused = budgets.take(CallKind::Link, second(3599.0)).unwrap_err();
-        assert_eq!(refused.again_after, Duration::from_secs(1));
-        assert!(budgets.take(CallKind::Link, second(3600.0)).is_ok());
+        let rejected = windows.admit(CallKind::Link, second(3599.0)).unwrap_err();
+        assert_eq!(rejected.retry_after, Duration::from_secs(1));
+        assert!(windows.admit(CallKind::Link, second(3600.0)).is_ok());
     }
 
     #[test]
-    fn each_kind_of_call_has_its_own_budget_and_blobs_have_none() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+    fn each_kind_is_limited_separately_and_blobs_are_unlimited() {
+        let mut windows = CallWindows::new(ServiceLimits::default());
         for _ in 0..100 {
-            assert!(budgets.take(CallKind::List, second(0.0)).is_ok());
+            assert!(windows.admit(CallKind::List, second(0.0)).is_ok());
         }
-        assert!(budgets.take(CallKind::List, second(0.0)).is_err());
-        assert!(budgets.take(CallKind::Link, second(0.0)).is_ok());
+        assert!(windows.admit(CallKind::List, second(0.0)).is_err());
+        assert!(windows.admit(CallKind::Link, second(0.0)).is_ok());
         for _ in 0..500 {
-            assert!(budgets.take(CallKind::Blob, second(0.0)).is_ok());
+            assert!(windows.admit(CallKind::Blob, second(0.0)).is_ok());
         }
     }
 
     #[test]
-    fn lifted_limits_refuse_nothing() {
-        let mut budgets = Budgets::new(ServiceLimits::lifted());
+    fn lifted_limits_reject_nothing() {
+        let mut windows = CallWindows::new(ServiceLimits::lifted());
         for _ in 0..5000 {
-            assert!(budgets.take(CallKind::Link, second(0.0)).is_ok());
+            assert!(windows.admit(CallKind::Link, second(0.0)).is_ok());
         }
     }
 
     #[test]
-    fn a_call_that_is_judged_late_counts_from_its_arrival() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+    fn call_that_is_checked_late_counts_from_its_arrival() {
+        let mut windows = CallWindows::new(ServiceLimits::default());
         for n in [30.0, 0.0, 30.0, 0.0] {
             for _ in 0..25 {
-                assert!(budgets.take(CallKind::Upload, second(n)).is_ok());
+                assert!(windows.admit(CallKind::Upload, second(n)).is_ok());
             }
         }
-        let refused = budgets.take(CallKind::Upload, second(40.0)).unwrap_err();
-        assert_eq!(refused.again_after, Duration::from_secs(20));
-        assert!(budgets.take(CallKind::Upload, second(60.0)).is_ok());
+        let rejected = windows.admit(CallKind::Upload, second(40.0)).unwrap_err();
+        assert_eq!(rejected.retry_after, Duration::from_secs(20));
+        assert!(windows.admit(CallKind::Upload, second(60.0)).is_ok());
     }
 
     #[test]
-    fn runs_have_ten_a_minute_and_package_links_two() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
-        let mut fits = |kind, n| budgets.take(kind, second(n)).is_ok();
+    fn limits_are_10_runs_and_2_package_links_per_minute() {
+        let mut windows = CallWindows::new(ServiceLimits::default());
+        let mut fits = |kind, n| windows.admit(kind, second(n)).is_ok();
         assert!((0..10).all(|_| fits(CallKind::Run, 0.0)));
         assert!(!fits(CallKind::Run, 59.9) && fits(CallKind::Run, 60.0));
         assert!((0..2).all(|_| fits(CallKind::PackageLink, 0.0)));
@@ -233,12 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_an_earlier_run_take_room() {
-        let mut budgets = Budgets::new(ServiceLimits::default());
+    fn restored_calls_count_against_the_limit() {
+        let mut windows = CallWindows::new(ServiceLimits::default());
         for _ in 0..100 {
-            budgets.remember(CallKind::Link, second(0.0));
+            windows.restore(CallKind::Link, second(0.0));
         }
-        assert!(budgets.take(CallKind::Link, second(30.0)).is_err());
-        assert!(budgets.take(CallKind::Link, second(60.0)).is_ok());
+        assert!(windows.admit(CallKind::Link, second(30.0)).is_err());
+        assert!(windows.admit(CallKind::Link, second(60.0)).is_ok());
     }
 }

@@ -1,6 +1,8 @@
-//! What outlives a restart: the clock's origin and the calls that still take
-//! room in a budget. Lines of JSON, appended; a torn last line is left out.
-//! No link, token or secret stands here.
+//! State file: the clock origin and the calls that count against a rate limit,
+//! saved across restarts.
+//!
+//! Lines of JSON, appended. An incomplete last line is ignored. The file never
+//! contains a link, a token or a secret.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -10,17 +12,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::call_kind::CallKind;
 use crate::error::{Error, Result};
-use crate::state::clock::{Origin, as_text, earlier};
-use crate::state::journal::CallKind;
+use crate::timeline::clock::{ClockOrigin, as_text, earlier};
 
-/// Older calls take no room in any window.
-const KEPT: Duration = Duration::from_secs(3600);
+/// Longest window of a rate limit; older calls do not count.
+const CALL_AGE_MAX: Duration = Duration::from_secs(3600);
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
-    Origin(Origin),
+enum SavedLine {
+    Origin(ClockOrigin),
     Call {
         kind: String,
         #[serde(with = "as_text")]
@@ -28,19 +30,19 @@ enum Line {
     },
 }
 
-/// What an earlier run left.
+/// The state that a previous run saved.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
-    pub origin: Option<Origin>,
+pub(crate) struct SavedState {
+    pub origin: Option<ClockOrigin>,
     pub calls: Vec<(CallKind, Timestamp)>,
 }
 
-/// Reads the state of an earlier run; nothing where there is none.
-pub(crate) fn read(path: &Path) -> Result<Kept> {
-    let mut kept = Kept::default();
+/// Reads the state of a previous run. A missing file is an empty state.
+pub(crate) fn read(path: &Path) -> Result<SavedState> {
+    let mut saved = SavedState::default();
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(kept),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(saved),
         Err(source) => {
             let path = path.to_path_buf();
             return Err(Error::Read { path, source });
@@ -54,10 +56,10 @@ pub(crate) fn read(path: &Path) -> Result<Kept> {
             source,
         })?;
         match serde_json::from_slice(&line) {
-            Ok(Line::Origin(origin)) => kept.origin = Some(origin),
-            Ok(Line::Call { kind, at }) => {
-                let known = CallKind::ALL.iter().find(|(_, name)| *name == kind);
-                kept.calls.extend(known.map(|(kind, _)| (*kind, at)));
+            Ok(SavedLine::Origin(origin)) => saved.origin = Some(origin),
+            Ok(SavedLine::Call { kind, at }) => {
+                let kind = CallKind::from_name(&kind);
+                saved.calls.extend(kind.map(|kind| (kind, at)));
             }
             Err(_) if number == last => {}
             Err(_) => {
@@ -68,10 +70,10 @@ pub(crate) fn read(path: &Path) -> Result<Kept> {
             }
         }
     }
-    Ok(kept)
+    Ok(saved)
 }
 
-/// The open state of this run.
+/// The state file of this run.
 #[derive(Debug)]
 pub(crate) struct StateFile {
     file: File,
@@ -79,10 +81,10 @@ pub(crate) struct StateFile {
 }
 
 impl StateFile {
-    /// Writes the file anew with what still counts at `now`.
+    /// Replaces the file; keeps the calls that still count at `now`.
     pub(crate) fn create(
         path: &Path,
-        origin: Origin,
+        origin: ClockOrigin,
         calls: &[(CallKind, Timestamp)],
         now: Timestamp,
     ) -> Result<Self> {
@@ -90,13 +92,16 @@ impl StateFile {
             path: path.to_path_buf(),
             source,
         };
-        let fresh = path.with_extension("new");
-        let mut text = line(&Line::Origin(origin));
-        for (kind, at) in calls.iter().filter(|(_, at)| *at > earlier(now, KEPT)) {
+        let temporary = path.with_extension("new");
+        let mut text = line(&SavedLine::Origin(origin));
+        for (kind, at) in calls
+            .iter()
+            .filter(|(_, at)| *at > earlier(now, CALL_AGE_MAX))
+        {
             text.push_str(&line(&call(*kind, *at)));
         }
-        std::fs::write(&fresh, text).map_err(failed)?;
-        std::fs::rename(&fresh, path).map_err(failed)?;
+        std::fs::write(&temporary, text).map_err(failed)?;
+        std::fs::rename(&temporary, path).map_err(failed)?;
         let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
         Ok(Self {
             file,
@@ -104,26 +109,27 @@ impl StateFile {
         })
     }
 
-    /// Notes a call that takes room.
-    pub(crate) fn note(&mut self, kind: CallKind, at: Timestamp) -> Result<()> {
+    /// Appends a call that counts against a rate limit.
+    pub(crate) fn append(&mut self, kind: CallKind, at: Timestamp) -> Result<()> {
         let text = line(&call(kind, at));
-        let written = self.file.write_all(text.as_bytes());
-        written.map_err(|source| Error::Write {
-            path: self.path.clone(),
-            source,
-        })
+        self.file
+            .write_all(text.as_bytes())
+            .map_err(|source| Error::Write {
+                path: self.path.clone(),
+                source,
+            })
     }
 }
 
-fn call(kind: CallKind, at: Timestamp) -> Line {
-    Line::Call {
+fn call(kind: CallKind, at: Timestamp) -> SavedLine {
+    SavedLine::Call {
         kind: kind.name().into(),
         at,
     }
 }
 
-fn line(line: &Line) -> String {
-    // Plain structs of text and numbers: nothing here can fail to serialize.
+fn line(line: &SavedLine) -> String {
+    // Serializing texts and numbers cannot fail.
     let mut text = serde_json::to_string(line).unwrap_or_default();
     text.push('\n');
     text
@@ -134,26 +140,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origin_and_recent_calls_survive_and_a_torn_line_does_not_hurt() {
+    fn origin_and_recent_calls_survive_and_an_incomplete_line_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         assert!(read(&path).unwrap().origin.is_none());
-        let origin = Origin::fresh(10.0);
+        let origin = ClockOrigin::fresh(10.0);
         let now = origin.emulated;
         let calls = [
             (CallKind::Link, earlier(now, Duration::from_secs(4000))),
             (CallKind::Link, earlier(now, Duration::from_secs(10))),
         ];
         let mut state = StateFile::create(&path, origin, &calls, now).unwrap();
-        state.note(CallKind::List, now).unwrap();
+        state.append(CallKind::List, now).unwrap();
         state.file.write_all(b"{\"call\":{\"kind").unwrap();
-        let kept = read(&path).unwrap();
-        assert_eq!(kept.origin, Some(origin));
-        assert_eq!(kept.calls, [calls[1], (CallKind::List, now)]);
+        let saved = read(&path).unwrap();
+        assert_eq!(saved.origin, Some(origin));
+        assert_eq!(saved.calls, [calls[1], (CallKind::List, now)]);
     }
 
     #[test]
-    fn a_file_that_is_no_state_is_refused() {
+    fn file_that_is_not_a_state_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         std::fs::write(&path, "not\nstate\n").unwrap();

@@ -1,299 +1,108 @@
-//! Live response sessions: a run posted, its course, its end. What the service
-//! limits, and what the judge wants to know of it, is decided here under one
-//! lock.
+//! Live response sessions that clients started: which are active, and which
+//! were posted more than once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use crate::http::api;
-use crate::http::request::{Asked, Reply};
-use crate::http::run_request;
-use crate::http::run_request::{Order, Refused, Step};
-use crate::state::clock::api_time;
-use crate::state::journal::Violation;
-use crate::state::state::Stock;
-use crate::synthetic::action;
-use crate::synthetic::body::ResultBody;
-use crate::synthetic::fleet::guid_of;
-use crate::synthetic::seeded_rng::Lots;
-use crate::synthetic::synthetic_results::Told;
-use crate::timeline::action_timeline::{Cancelled, State};
-use crate::timeline::latency::{End, Plan};
-use crate::timeline::timeline_view::Placed;
+use crate::synthetic::session_command::SessionCommand;
+use crate::timeline::action_timeline::ActionStatus;
+use crate::timeline::timeline_view::TimedAction;
 
-/// With every session taken, a client is told to come again so much later.
-const AGAIN_S: u64 = 30;
+/// A session as a client requests it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SessionRequest {
+    pub comment: String,
+    pub commands: Vec<SessionCommand>,
+}
+
+impl SessionRequest {
+    /// Identifies the machine, the commands and the comment.
+    pub(crate) fn digest(&self, machine: &str) -> [u8; 32] {
+        self.digest_with(machine, &self.comment)
+    }
+
+    /// Identifies the machine and the commands, for any comment.
+    pub(crate) fn command_digest(&self, machine: &str) -> [u8; 32] {
+        self.digest_with(machine, "")
+    }
+
+    fn digest_with(&self, machine: &str, comment: &str) -> [u8; 32] {
+        let commands: Vec<_> = self.commands.iter().map(SessionCommand::json).collect();
+        let text = json!([machine, comment, commands]).to_string();
+        *blake3::hash(text.as_bytes()).as_bytes()
+    }
+}
 
 /// The sessions that clients started.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions {
-    /// Taken by somebody the client does not see.
+pub(crate) struct SessionTable {
+    /// Number of sessions occupied by other users.
     pub held: usize,
-    /// Not known to be over.
-    active: Vec<Arc<Placed>>,
-    /// The most of the client's own at the same time.
+    /// Sessions that were active at the last [`count`](Self::count), or started
+    /// later.
+    active: Vec<Arc<TimedAction>>,
+    /// Largest number of sessions that were active at the same time.
     pub most: usize,
-    /// Every run by what it was posted for, in the order they came.
-    pub runs: HashMap<[u8; 32], Vec<Arc<Placed>>>,
-    /// The same by machine and commands alone: a client may mark its comments.
-    pub works: HashMap<[u8; 32], Vec<Arc<Placed>>>,
-    /// How many actions were started on each machine.
+    /// Sessions by [`SessionRequest::digest`], in the order they were posted.
+    pub by_digest: HashMap<[u8; 32], Vec<Arc<TimedAction>>>,
+    /// Sessions by [`SessionRequest::command_digest`]. A client can put a
+    /// distinct mark into each comment, so equal work needs its own key.
+    pub by_command_digest: HashMap<[u8; 32], Vec<Arc<TimedAction>>>,
+    /// Number of actions started on each machine.
     started: HashMap<String, u64>,
 }
 
-impl Sessions {
-    /// How many are taken at `now`, those held by others left out.
+impl SessionTable {
+    /// Number of active sessions of the clients.
     pub(crate) fn count(&mut self, now: Timestamp) -> usize {
         self.active.retain(|action| !action.is_over(now));
         self.active.len()
     }
 
-    fn is_on(&self, machine: &str) -> bool {
+    /// Whether a machine has an active session, as of the last
+    /// [`count`](Self::count).
+    pub(crate) fn is_on(&self, machine: &str) -> bool {
         let mut active = self.active.iter();
         active.any(|action| action.text("machineId") == Some(machine))
     }
 
-    /// Whether the same was posted before and is under way or succeeded.
-    fn is_repeated(&self, digest: &[u8; 32], now: Timestamp) -> bool {
-        let before = self.runs.get(digest).into_iter().flatten();
-        before
-            .filter_map(|run| Some((run.course()?.state(now), run.text("status"))))
-            .any(|(state, ends)| match state {
-                State::Pending | State::InProgress => true,
-                State::Settled => ends == Some("Succeeded"),
-                State::Cancelled => false,
+    /// Whether an equal session was posted before and is active or succeeded.
+    pub(crate) fn is_repeated(&self, digest: &[u8; 32], now: Timestamp) -> bool {
+        let earlier = self.by_digest.get(digest).into_iter().flatten();
+        earlier
+            .filter_map(|session| {
+                let status = session.timeline()?.status(now);
+                Some((status, session.text("status")))
+            })
+            .any(|(status, final_status)| match status {
+                ActionStatus::Pending | ActionStatus::InProgress => true,
+                ActionStatus::Finished => final_status == Some("Succeeded"),
+                ActionStatus::Cancelled => false,
             })
     }
 
-    fn begin(&mut self, run: Arc<Placed>, digest: [u8; 32], work: [u8; 32]) {
-        self.active.push(run.clone());
+    pub(crate) fn insert(
+        &mut self,
+        session: Arc<TimedAction>,
+        digest: [u8; 32],
+        command_digest: [u8; 32],
+    ) {
+        self.active.push(session.clone());
         self.most = self.most.max(self.active.len());
-        self.works.entry(work).or_default().push(run.clone());
-        self.runs.entry(digest).or_default().push(run);
+        self.by_command_digest
+            .entry(command_digest)
+            .or_default()
+            .push(session.clone());
+        self.by_digest.entry(digest).or_default().push(session);
     }
 
-    /// Numbers what is started on a machine.
-    pub(crate) fn next_on(&mut self, machine: &str) -> u64 {
+    /// The next number for an action on a machine.
+    pub(crate) fn next_number(&mut self, machine: &str) -> u64 {
         let count = self.started.entry(machine.to_string()).or_default();
         *count += 1;
         *count
-    }
-}
-
-/// What a body says; a refusal where it is no JSON or says nothing of use.
-pub(crate) fn read_body<T>(
-    asked: &Asked<'_>,
-    body: &[u8],
-    read: impl Fn(&[u8]) -> Result<T, Refused>,
-) -> Result<T, Box<Reply>> {
-    if let Some(reply) = wrong_media(asked) {
-        return Err(Box::new(reply));
-    }
-    let refuse = |refused: Refused| api::error(asked, 400, refused.code, &refused.message);
-    read(body).map_err(|refused| Box::new(refuse(refused)))
-}
-
-/// The service reads nothing but JSON.
-fn wrong_media(asked: &Asked<'_>) -> Option<Reply> {
-    let kind = asked.header("content-type").unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    let is_json = kind.eq_ignore_ascii_case("application/json");
-    let why = "The request body must be application/json.";
-    (!is_json).then(|| api::error(asked, 415, "UnsupportedMediaType", why))
-}
-
-pub(crate) fn run(asked: &Asked<'_>, machine: &str, body: &[u8]) -> Reply {
-    let order = match read_body(asked, body, Order::read) {
-        Ok(order) => order,
-        Err(reply) => return *reply,
-    };
-    let service = asked.service;
-    let mut stock = service.stock_mut();
-    let now = service.clock.now();
-    let barred = barred(asked, &stock, machine);
-    if let Some(refused) = barred.or_else(|| absent(asked, &stock, &order)) {
-        return refused;
-    }
-    let machine = machine.to_ascii_lowercase();
-    let (digest, work) = (order.digest(&machine), order.work(&machine));
-    if stock.sessions.is_repeated(&digest, now) {
-        service.journal.violate(Violation::RunRepeated);
-    }
-    if let Some(refused) = no_room(asked, &mut stock, &machine, now) {
-        return refused;
-    }
-    let run = make(asked, &mut stock, &machine, order, now);
-    let run = stock.start(run, &service.signer);
-    stock.sessions.begin(run.clone(), digest, work);
-    api::entity(asked, StatusCode::CREATED, "MachineActions", &run.json(now))
-}
-
-/// Why nothing can be started on a machine.
-pub(crate) fn barred(asked: &Asked<'_>, stock: &Stock, id: &str) -> Option<Reply> {
-    let Some(machine) = stock.machine_of_id(id) else {
-        return Some(api::not_found(asked, id));
-    };
-    let why = "The operation is not allowed: the device group has no remediation level.";
-    stock
-        .is_disallowed(machine)
-        .then(|| api::error(asked, 403, "DisallowedOperation", why))
-}
-
-/// What an order needs and the library does not hold.
-fn absent(asked: &Asked<'_>, stock: &Stock, order: &Order) -> Option<Reply> {
-    let mut files = order.steps.iter().filter_map(Step::file);
-    let missing = files.find(|file| !stock.library.holds(file))?;
-    let why = format!("File {missing} was not found in the library.");
-    Some(api::error(asked, 400, "InvalidInput", &why))
-}
-
-/// Why no session can begin now.
-fn no_room(asked: &Asked<'_>, stock: &mut Stock, machine: &str, now: Timestamp) -> Option<Reply> {
-    let service = asked.service;
-    let own = stock.sessions.count(now);
-    if stock.sessions.is_on(machine) {
-        let why = "An active live response session already exists on this machine.";
-        return Some(api::error(asked, 400, "ActiveRequestAlreadyExists", why));
-    }
-    let limits = service.limits;
-    if limits.lifted || own + stock.sessions.held < limits.sessions {
-        return None;
-    }
-    let why = match own < limits.sessions {
-        true => "sessions-held",
-        false => {
-            service.journal.violate(Violation::OverSessions);
-            "over-sessions"
-        }
-    };
-    let said = "The limit of concurrent live response sessions was reached.";
-    let reply = api::error(asked, 429, "TooManyRequests", said);
-    Some(reply.header(RETRY_AFTER, &AGAIN_S.to_string()).why(why))
-}
-
-/// Draws the course of a run and what its commands leave.
-fn make(
-    asked: &Asked<'_>,
-    stock: &mut Stock,
-    machine: &str,
-    order: Order,
-    now: Timestamp,
-) -> Placed {
-    let service = asked.service;
-    let number = stock.sessions.next_on(machine).to_string();
-    let mut lots = Lots::of(service.seed, &["session", machine, &number]);
-    let found = stock.machine(machine);
-    let table = found.and_then(|machine| machine.table.as_ref());
-    let plan = service.pace.session(&mut lots, now, table, &order.steps);
-    let device = found.and_then(|machine| machine.text("computerDnsName"));
-    let device = device.unwrap_or_default();
-    let bodies = bodies(service.seed, device, &order.steps, &plan.ends);
-    let id = guid_of(&format!("run {machine} {number} {now}"));
-    let mut json = action_json(
-        asked,
-        "LiveResponse",
-        (machine, device),
-        &order.comment,
-        now,
-    );
-    json.insert("id".into(), id.to_string().into());
-    json.insert("status".into(), plan.status.into());
-    json.insert("commands".into(), commands_json(&order.steps, &plan));
-    Placed::started(id, now, json, bodies, plan.course)
-}
-
-/// A machine action with everything but its id, its end and its commands.
-pub(crate) fn action_json(
-    asked: &Asked<'_>,
-    kind: &str,
-    (machine, device): (&str, &str),
-    comment: &str,
-    now: Timestamp,
-) -> Map<String, Value> {
-    let requestor = asked.service.tokens.client_id();
-    let mut json = action::json_of(kind, (machine, device), requestor, comment);
-    json.insert("creationDateTimeUtc".into(), api_time(now).into());
-    json
-}
-
-fn commands_json(steps: &[Step], plan: &Plan) -> Value {
-    let command = |(index, (step, end)): (usize, (&Step, &End))| {
-        let (status, errors) = match end {
-            End::Completed => ("Completed", Vec::new()),
-            End::Failed => ("Failed", vec![failure(step)]),
-            End::TimedOut => ("Failed", vec!["The script ran for longer than 10 minutes."]),
-            End::NotRun => ("Created", Vec::new()),
-        };
-        json!({
-            "index": index,
-            "startTime": null,
-            "endTime": null,
-            "commandStatus": status,
-            "errors": errors,
-            "command": step.json(),
-        })
-    };
-    let both = steps.iter().zip(&plan.ends).enumerate();
-    Value::Array(both.map(command).collect())
-}
-
-fn failure(step: &Step) -> &'static str {
-    match step {
-        Step::Put { .. } => "The file could not be placed on the device.",
-        Step::Script { .. } => "The script ended with exit code 1.",
-        Step::Get { .. } => "The file was not found on the device.",
-    }
-}
-
-fn bodies(seed: u64, device: &str, steps: &[Step], ends: &[End]) -> BTreeMap<u32, ResultBody> {
-    let told = |step: &Step, end: &End| match (step, end) {
-        (Step::Script { name, args }, End::Completed | End::Failed) => Some(Told::Transcript {
-            seed,
-            device: device.to_string(),
-            script: name.clone(),
-            args: args.clone(),
-            exit_code: i32::from(*end == End::Failed),
-        }),
-        (Step::Get { path }, End::Completed) => Some(Told::File {
-            seed,
-            device: device.to_string(),
-            path: path.clone(),
-        }),
-        _ => None,
-    };
-    let both = steps.iter().zip(ends).zip(0..);
-    both.filter_map(|((step, end), index)| Some((index, ResultBody::told(told(step, end)?))))
-        .collect()
-}
-
-pub(crate) fn cancel(asked: &Asked<'_>, id: &str, body: &[u8]) -> Reply {
-    let comment = match read_body(asked, body, run_request::comment_alone) {
-        Ok(comment) => comment,
-        Err(reply) => return *reply,
-    };
-    let service = asked.service;
-    // Nobody may see it end otherwise meanwhile.
-    let stock = service.stock_mut();
-    let found = stock.action(id);
-    let Some(action) = found.filter(|action| api::is_visible(asked, action)) else {
-        return api::not_found(asked, id);
-    };
-    let now = service.clock.now();
-    let cancelled = Cancelled {
-        at: now,
-        by: service.tokens.client_id().to_string(),
-        comment,
-    };
-    match action.course().is_some_and(|c| c.cancel(cancelled)) {
-        true => api::entity(asked, StatusCode::OK, "MachineActions", &action.json(now)),
-        false => {
-            let why = "The action is over and cannot be cancelled.";
-            api::error(asked, 400, "BadRequest", why)
-        }
     }
 }

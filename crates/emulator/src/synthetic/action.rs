@@ -1,4 +1,4 @@
-//! An action as a fleet is given it, with the bodies behind its commands.
+//! Actions of a fleet, with the bodies of their results.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,44 +7,47 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::synthetic::body::ResultBody;
-use crate::synthetic::device::machine_id;
+use crate::synthetic::ids::machine_id;
 use evidence::ActionId;
 
-/// A live response action and the bodies of its commands.
+/// A live response action and the bodies of its results.
 #[derive(Clone, Debug)]
 pub struct ScriptedAction {
     pub(crate) json: Map<String, Value>,
     pub(crate) id: Option<ActionId>,
     pub(crate) device: String,
     pub(crate) bodies: BTreeMap<u32, ResultBody>,
-    pub(crate) created: Created,
+    pub(crate) created: CreationTime,
     pub(crate) progress: Option<ActionProgress>,
 }
 
+/// Creation time of an action.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Created {
-    /// As its JSON says.
-    Given,
+pub(crate) enum CreationTime {
+    /// `creationDateTimeUtc` of its JSON.
+    FromJson,
     At(Timestamp),
     BeforeStart(Duration),
     AfterStart(Duration),
 }
 
-/// How an action proceeds after its creation, in emulated time.
+/// Progress of an action after its creation, in emulated time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActionProgress {
-    /// Invisible to get and list: DEFENDER.md saw up to two minutes.
+    /// Time until get and list show the action.
+    ///
+    /// **Source**: DEFENDER.md, up to two minutes.
     pub hidden: Duration,
-    /// `Pending` until the device takes it up.
+    /// Time in `Pending` until the device begins.
     pub queued: Duration,
-    /// Each command runs so long and completes, one after the other.
+    /// Duration of each command; commands run one after another.
     pub each_command: Duration,
-    /// From the last command until the action says so.
+    /// Time from the end of the last command to the final status.
     pub settling: Duration,
 }
 
 impl Default for ActionProgress {
-    /// What was seen once: two minutes queued, 2.8 s running, 37 s settling.
+    /// As observed once: two minutes queued, 2.8 s running, 37 s settling.
     fn default() -> Self {
         Self {
             hidden: Duration::ZERO,
@@ -92,15 +95,15 @@ impl ScriptedCommand {
         Self::of("PutFile", vec![("FileName", name.to_string())])
     }
 
-    /// What its link leads to. Without one a `Completed` command's upload was
-    /// lost on the device: 404 BlobNotFound.
+    /// The body that the link leads to. Without a body, the blob of a
+    /// `Completed` command is missing (404 BlobNotFound), as if the upload from
+    /// the device was lost.
     pub fn body(mut self, body: impl Into<ResultBody>) -> Self {
         self.body = Some(body.into());
         self
     }
 
-    /// `Failed`, for a reason; a body, where there is one, is served all the
-    /// same.
+    /// Status `Failed` with an error message. A body, if any, is still served.
     pub fn failed(mut self, error: &str) -> Self {
         self.errors.push(error.to_string());
         self.status("Failed")
@@ -112,9 +115,8 @@ impl ScriptedCommand {
     }
 }
 
-/// A machine action with everything but its id, its times and its commands;
-/// it says that it succeeded.
-pub(crate) fn json_of(
+/// JSON of a succeeded machine action, without id, times and commands.
+pub(crate) fn action_template(
     kind: &str,
     (machine, device): (&str, &str),
     requestor: &str,
@@ -143,10 +145,11 @@ pub(crate) fn json_of(
 }
 
 impl ScriptedAction {
-    /// A finished action on a device, an hour before the emulator's start.
+    /// A finished action on a device, created an hour before the emulator's
+    /// start.
     pub fn on(device: &str) -> Self {
         let machine = machine_id(device);
-        let json = json_of(
+        let json = action_template(
             "LiveResponse",
             (&machine, device),
             "analyst@contoso.example",
@@ -157,13 +160,13 @@ impl ScriptedAction {
             id: None,
             device: device.to_string(),
             bodies: BTreeMap::new(),
-            created: Created::BeforeStart(Duration::from_secs(3600)),
+            created: CreationTime::BeforeStart(Duration::from_secs(3600)),
             progress: None,
         }
     }
 
-    /// An action served as its JSON stands; `None` where it has no GUID.
-    pub(crate) fn given(json: Map<String, Value>) -> Option<Self> {
+    /// An action that is served as given; `None` if the JSON has no GUID.
+    pub(crate) fn from_json(json: Map<String, Value>) -> Option<Self> {
         let id = json.get("id")?.as_str()?.parse().ok()?;
         let device = json.get("computerDnsName").and_then(Value::as_str);
         Some(Self {
@@ -171,7 +174,7 @@ impl ScriptedAction {
             device: device.unwrap_or_default().to_string(),
             json,
             bodies: BTreeMap::new(),
-            created: Created::Given,
+            created: CreationTime::FromJson,
             progress: None,
         })
     }
@@ -182,17 +185,19 @@ impl ScriptedAction {
     }
 
     pub fn command(self, command: ScriptedCommand) -> Self {
-        let index = self.json.get("commands").and_then(Value::as_array);
-        let index = index.map_or(0, Vec::len) as u32;
+        let commands = self.json.get("commands").and_then(Value::as_array);
+        let index = commands.map_or(0, Vec::len) as u32;
         self.command_at(index, command)
     }
 
-    /// A command with an index of its own, which need not be its place.
+    /// Adds a command with an explicit index, which can differ from its
+    /// position.
     pub fn command_at(mut self, index: u32, command: ScriptedCommand) -> Self {
         let commands = self.json.entry("commands").or_insert_with(|| json!([]));
         if let Value::Array(commands) = commands {
-            let params = command.params.iter();
-            let params: Vec<_> = params
+            let params: Vec<_> = command
+                .params
+                .iter()
                 .map(|(key, value)| json!({"key": key, "value": value}))
                 .collect();
             commands.push(json!({
@@ -222,8 +227,8 @@ impl ScriptedAction {
         self.command(ScriptedCommand::put_file(name))
     }
 
-    pub fn requestor(self, who: &str) -> Self {
-        self.with("requestor", who)
+    pub fn requestor(self, name: &str) -> Self {
+        self.with("requestor", name)
     }
 
     pub fn comment(self, text: &str) -> Self {
@@ -234,7 +239,7 @@ impl ScriptedAction {
         self.with("status", status)
     }
 
-    /// Sets any property of its JSON.
+    /// Sets a property of its JSON.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.json.insert(name.to_string(), value.into());
         self
@@ -242,35 +247,30 @@ impl ScriptedAction {
 
     /// Created at a fixed emulated time.
     pub fn created(mut self, at: Timestamp) -> Self {
-        self.created = Created::At(at);
+        self.created = CreationTime::At(at);
         self
     }
 
-    /// Created so long before the emulator's clock began.
+    /// Created this long before the emulator's start.
     pub fn created_before_start(mut self, by: Duration) -> Self {
-        self.created = Created::BeforeStart(by);
+        self.created = CreationTime::BeforeStart(by);
         self
     }
 
-    /// Created so long after the emulator's clock began: nobody sees it before.
+    /// Created this long after the emulator's start; invisible before.
     pub fn created_after_start(mut self, by: Duration) -> Self {
-        self.created = Created::AfterStart(by);
+        self.created = CreationTime::AfterStart(by);
         self
     }
 
-    /// Proceeds step by step instead of being finished from the start. Command
-    /// statuses given are those they end with.
+    /// The action progresses over time instead of being finished at the start.
+    /// The statuses given for its commands are their final statuses.
     pub fn progress(mut self, progress: ActionProgress) -> Self {
         self.progress = Some(progress);
         self
     }
 
-    /// Puts a body behind a command.
-    pub(crate) fn attach(&mut self, index: u32, body: ResultBody) {
+    pub(crate) fn set_body(&mut self, index: u32, body: ResultBody) {
         self.bodies.insert(index, body);
-    }
-
-    pub(crate) fn known_id(&self) -> Option<ActionId> {
-        self.id
     }
 }

@@ -1,5 +1,7 @@
-//! What a result's bytes come from: memory, a file or arithmetic. Whatever it
-//! is, it is read by offset and never held whole unless it was given so.
+//! Bodies of results: from memory, from a file, or generated.
+//!
+//! **Memory**: a body is read by offset. Only a body that was given as bytes is
+//! in memory as a whole.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,26 +12,26 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use crate::synthetic::seeded_body::{Piece, gzip, zip};
-use crate::synthetic::synthetic_results::Told;
+use crate::synthetic::synthetic_results::SyntheticResult;
 
-/// Beyond this no Content-MD5 is given, as the service gives none for blobs
-/// uploaded in blocks; working it out would hold up the first byte.
+/// Largest body with a Content-MD5. The service sends none for blobs uploaded
+/// in blocks, and computing it would delay the first byte.
 const MD5_MAX: u64 = 64 << 20;
-/// Read at a time while a checksum is worked out.
+/// Bytes read at a time to compute the MD5.
 const MD5_STEP: usize = 1 << 20;
 
-/// The bytes behind a link.
+/// The bytes of a result. Clones share them.
 #[derive(Clone, Debug)]
-pub struct ResultBody(Arc<Source>);
+pub struct ResultBody(Arc<SharedBody>);
 
 #[derive(Debug)]
-struct Source {
-    origin: Origin,
+struct SharedBody {
+    source: BodySource,
     md5: OnceLock<[u8; 16]>,
 }
 
 #[derive(Debug)]
-enum Origin {
+enum BodySource {
     Bytes(Bytes),
     File {
         path: PathBuf,
@@ -39,81 +41,79 @@ enum Origin {
         kind: BodyKind,
         seed: u64,
         len: u64,
-        made: OnceLock<Piece>,
+        generated: OnceLock<Piece>,
     },
-    Told(Told),
+    Synthetic(SyntheticResult),
 }
 
-/// The shape of a seeded body.
+/// Content of a seeded body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyKind {
-    /// As good as random bytes.
+    /// Incompressible pseudo-random bytes.
     Noise,
     /// Distinct lines of text.
     Lines,
     /// A RunScript result document whose output is distinct lines.
     Transcript,
-    /// A gzip of random bytes.
+    /// A gzip of pseudo-random bytes.
     Gzip,
-    /// A gzip around a zip around one stored member of random bytes.
+    /// A gzip of a zip with one stored member of pseudo-random bytes.
     ZipInGzip,
-    /// A gzip around a zip around one stored member of text.
+    /// A gzip of a zip with one stored member of text.
     TextZipInGzip,
 }
 
 impl ResultBody {
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
-        Self::of(Origin::Bytes(bytes.into()))
+        Self::new(BodySource::Bytes(bytes.into()))
     }
 
-    /// A file, served as it stands.
+    /// A file, served unchanged.
     ///
-    /// **Errors**: where its length cannot be read.
+    /// **Errors**: its length cannot be read.
     pub fn file(path: &Path) -> io::Result<Self> {
         let len = std::fs::metadata(path)?.len();
-        Ok(Self::of(Origin::File {
+        Ok(Self::new(BodySource::File {
             path: path.to_path_buf(),
             len,
         }))
     }
 
-    /// `len` bytes of content made from a seed; gzip and zip add their own.
-    /// Both are below 4 GiB, as the service's results are.
+    /// `len` bytes of content generated from a seed, plus the headers of gzip
+    /// and zip. The body must be smaller than 4 GiB, as in the service.
     ///
-    /// **Cost**: nothing until it is read; the wrapped kinds then make every
-    /// byte once for their checksums.
+    /// **Cost**: generated when read. On the first read, the gzip kinds
+    /// generate every byte once for their checksums.
     pub fn seeded(kind: BodyKind, seed: u64, len: u64) -> Self {
-        Self::of(Origin::Seeded {
+        Self::new(BodySource::Seeded {
             kind,
             seed,
             len,
-            made: OnceLock::new(),
+            generated: OnceLock::new(),
         })
     }
 
-    /// What a made-up machine answers.
-    ///
-    /// **Cost**: a few KB are made at every look.
-    pub(crate) fn told(told: Told) -> Self {
-        Self::of(Origin::Told(told))
+    /// **Cost**: a few KB are generated on each access.
+    pub(crate) fn synthetic(result: SyntheticResult) -> Self {
+        Self::new(BodySource::Synthetic(result))
     }
 
-    fn of(origin: Origin) -> Self {
-        Self(Arc::new(Source {
-            origin,
+    fn new(source: BodySource) -> Self {
+        Self(Arc::new(SharedBody {
+            source,
             md5: OnceLock::new(),
         }))
     }
 
-    /// **Units**: bytes as served.
+    /// Length of the body. **Units**: bytes as served.
     pub fn len(&self) -> u64 {
-        match &self.0.origin {
-            Origin::Bytes(bytes) => bytes.len() as u64,
-            Origin::File { len, .. } => *len,
-            Origin::Seeded {
+        match &self.0.source {
+            BodySource::Bytes(bytes) => bytes.len() as u64,
+            BodySource::File { len, .. } => *len,
+            BodySource::Seeded {
                 kind, seed, len, ..
-            } => shape(*kind, *seed, *len, Checksums::Unknown).len(),
-            Origin::Told(told) => told.piece().len(),
+            } => generate(*kind, *seed, *len, Checksums::Zero).len(),
+            BodySource::Synthetic(result) => result.generate().len(),
         }
     }
 
@@ -121,53 +121,55 @@ impl ResultBody {
         self.len() == 0
     }
 
-    /// All of it: for small bodies and tests.
+    /// Reads the whole body; for small bodies and tests.
     pub fn whole(&self) -> io::Result<Vec<u8>> {
-        self.open()?.take(0, self.len() as usize)
+        self.open()?.read_at(0, self.len() as usize)
     }
 
-    /// Opens it for reading. **Cost**: opens the file or works out checksums,
-    /// so it blocks.
-    pub(crate) fn open(&self) -> io::Result<Opened> {
-        Ok(match &self.0.origin {
-            Origin::Bytes(bytes) => Opened::Bytes(bytes.clone()),
-            Origin::File { path, .. } => Opened::File(File::open(path)?),
-            Origin::Seeded {
+    /// Opens the body for reading. **Cost**: blocks; opens the file or computes
+    /// checksums.
+    pub(crate) fn open(&self) -> io::Result<BodyReader> {
+        Ok(match &self.0.source {
+            BodySource::Bytes(bytes) => BodyReader::Bytes(bytes.clone()),
+            BodySource::File { path, .. } => BodyReader::File(File::open(path)?),
+            BodySource::Seeded {
                 kind,
                 seed,
                 len,
-                made,
+                generated,
             } => {
-                let piece = made.get_or_init(|| shape(*kind, *seed, *len, Checksums::Right));
-                Opened::Synthetic(piece.clone())
+                let piece =
+                    generated.get_or_init(|| generate(*kind, *seed, *len, Checksums::Computed));
+                BodyReader::Generated(piece.clone())
             }
-            Origin::Told(told) => Opened::Synthetic(told.piece()),
+            BodySource::Synthetic(result) => BodyReader::Generated(result.generate()),
         })
     }
 
-    /// MD5 of all of it, where it is small enough. Blocks; worked out once.
+    /// MD5 of the body, unless it is larger than `MD5_MAX`. **Cost**: blocks on
+    /// the first call, which reads the whole body.
     pub(crate) fn md5(&self) -> io::Result<Option<[u8; 16]>> {
         if self.len() > MD5_MAX {
             return Ok(None);
         }
-        if let Some(known) = self.0.md5.get() {
-            return Ok(Some(*known));
+        if let Some(md5) = self.0.md5.get() {
+            return Ok(Some(*md5));
         }
-        let mut opened = self.open()?;
+        let mut reader = self.open()?;
         let mut hasher = Md5::new();
         let mut at = 0;
         while at < self.len() {
             let step = MD5_STEP.min((self.len() - at) as usize);
-            hasher.update(opened.take(at, step)?);
+            hasher.update(reader.read_at(at, step)?);
             at += step as u64;
         }
         let digest: [u8; 16] = hasher.finalize().into();
         Ok(Some(*self.0.md5.get_or_init(|| digest)))
     }
 
-    /// The body is in memory or made: reading it never blocks on a disk.
-    pub(crate) fn is_quick(&self) -> bool {
-        !matches!(self.0.origin, Origin::File { .. })
+    /// Whether reading the body never waits for a disk.
+    pub(crate) fn is_non_blocking(&self) -> bool {
+        !matches!(self.0.source, BodySource::File { .. })
     }
 }
 
@@ -195,17 +197,19 @@ impl From<String> for ResultBody {
     }
 }
 
-/// A body being read.
+/// An open body.
 #[derive(Debug)]
-pub(crate) enum Opened {
+pub(crate) enum BodyReader {
     Bytes(Bytes),
     File(File),
-    Synthetic(Piece),
+    Generated(Piece),
 }
 
-impl Opened {
-    /// `len` bytes from `at` on. A file that became shorter is an error.
-    pub(crate) fn take(&mut self, at: u64, len: usize) -> io::Result<Vec<u8>> {
+impl BodyReader {
+    /// Reads `len` bytes at `at`.
+    ///
+    /// **Errors**: the file has become shorter.
+    pub(crate) fn read_at(&mut self, at: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut out = vec![0; len];
         match self {
             Self::Bytes(bytes) => {
@@ -217,30 +221,30 @@ impl Opened {
                 file.seek(SeekFrom::Start(at))?;
                 file.read_exact(&mut out)?;
             }
-            Self::Synthetic(piece) => piece.fill(at, &mut out),
+            Self::Generated(piece) => piece.fill(at, &mut out),
         }
         Ok(out)
     }
 }
 
 enum Checksums {
-    Right,
-    /// Zeros in their place: enough to know the length.
-    Unknown,
+    Computed,
+    /// Zeros, if only the length is needed.
+    Zero,
 }
 
-fn shape(kind: BodyKind, seed: u64, len: u64, checksums: Checksums) -> Piece {
+fn generate(kind: BodyKind, seed: u64, len: u64, checksums: Checksums) -> Piece {
     let crc = |piece: &Piece| match checksums {
-        Checksums::Right => piece.crc(),
-        Checksums::Unknown => 0,
+        Checksums::Computed => piece.crc(),
+        Checksums::Zero => 0,
     };
     let noise = Piece::Noise { seed, len };
     let lines = |eol| Piece::Lines { seed, len, eol };
     let zip_in_gzip = |name: &str, member: Piece| {
-        let of_member = crc(&member);
-        let zip = zip(name, member, of_member);
-        let of_zip = joined_crc(&zip, of_member, &crc);
-        gzip("evidence.zip", zip, of_zip)
+        let member_crc = crc(&member);
+        let zip = zip(name, member, member_crc);
+        let zip_crc = zip_crc(&zip, member_crc, &crc);
+        gzip("evidence.zip", zip, zip_crc)
     };
     match kind {
         BodyKind::Noise => noise,
@@ -253,31 +257,32 @@ fn shape(kind: BodyKind, seed: u64, len: u64, checksums: Checksums) -> Piece {
             Piece::literal(&b"\",\"script_errors\":\"\"}"[..]),
         ]),
         BodyKind::Gzip => {
-            let of_noise = crc(&noise);
-            gzip("memory.dmp", noise, of_noise)
+            let noise_crc = crc(&noise);
+            gzip("memory.dmp", noise, noise_crc)
         }
         BodyKind::ZipInGzip => zip_in_gzip("memory.dmp", noise),
         BodyKind::TextZipInGzip => zip_in_gzip("processes.txt", lines(b"\r\n")),
     }
 }
 
-/// The checksum of a zip whose member's is known: makes the member only once.
-fn joined_crc(zip: &Piece, of_member: u32, crc: &impl Fn(&Piece) -> u32) -> u32 {
+/// Checksum of a zip, from the checksum of its member, which is therefore
+/// generated only once.
+fn zip_crc(zip: &Piece, member_crc: u32, crc: &impl Fn(&Piece) -> u32) -> u32 {
     let Piece::Joined(pieces) = zip else {
         return crc(zip);
     };
-    let mut all = crc32fast::Hasher::new();
+    let mut total = crc32fast::Hasher::new();
     for piece in pieces {
-        let of_piece = match piece {
+        let piece_crc = match piece {
             Piece::Literal(_) => crc(piece),
-            _ => of_member,
+            _ => member_crc,
         };
-        all.combine(&crc32fast::Hasher::new_with_initial_len(
-            of_piece,
+        total.combine(&crc32fast::Hasher::new_with_initial_len(
+            piece_crc,
             piece.len(),
         ));
     }
-    all.finalize()
+    total.finalize()
 }
 
 #[cfg(test)]
@@ -285,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seeded_transcript_is_strict_json() {
+    fn seeded_transcript_is_strict_json() {
         let body = ResultBody::seeded(BodyKind::Transcript, 5, 4000);
         let json: serde_json::Value = serde_json::from_slice(&body.whole().unwrap()).unwrap();
         let output = json["script_output"].as_str().unwrap();
@@ -293,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_the_length_it_says() {
+    fn len_is_the_length_of_the_bytes_for_every_kind() {
         for kind in [
             BodyKind::Noise,
             BodyKind::Lines,
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapped_text_is_read_by_real_readers() {
+    fn text_zip_in_gzip_is_read_by_flate2_and_zip() {
         let bytes = ResultBody::seeded(BodyKind::TextZipInGzip, 1, 200_000)
             .whole()
             .unwrap();
@@ -327,11 +332,11 @@ mod tests {
     }
 
     #[test]
-    fn three_gigabytes_are_reached_at_any_byte_without_the_rest() {
+    fn body_of_3_gb_can_be_read_at_any_offset() {
         let body = ResultBody::seeded(BodyKind::Noise, 9, 3 << 30);
-        let mut opened = body.open().unwrap();
-        let last = opened.take((3 << 30) - 16, 16).unwrap();
-        assert_eq!(opened.take((3 << 30) - 8, 8).unwrap(), last[8..]);
+        let mut reader = body.open().unwrap();
+        let last = reader.read_at((3 << 30) - 16, 16).unwrap();
+        assert_eq!(reader.read_at((3 << 30) - 8, 8).unwrap(), last[8..]);
         assert_eq!(body.md5().unwrap(), None);
     }
 }

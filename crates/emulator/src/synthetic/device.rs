@@ -1,17 +1,27 @@
-//! A machine as a fleet is given it.
+//! Devices of a fleet.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::timeline::presence::Presence;
+use crate::synthetic::ids::machine_id;
 
-/// A machine as `/api/machines` shows it.
+/// A device as `/api/machines` shows it.
 #[derive(Clone, Debug)]
 pub struct EmulatedDevice {
     pub(crate) json: Map<String, Value>,
-    /// Nothing where its JSON never changes and it is always there.
+    /// `None`: the JSON is constant and the device is always online.
     pub(crate) presence: Option<Presence>,
+}
+
+/// Absences of a device, relative to the start of the emulator.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Presence {
+    /// Begin and end of each absence. **Units**: seconds after the start;
+    /// negative: before it.
+    pub absences: Vec<(i64, i64)>,
+    /// `healthStatus` of the device while it is away.
+    pub away_health: &'static str,
 }
 
 impl EmulatedDevice {
@@ -33,13 +43,10 @@ impl EmulatedDevice {
             "lastIpAddress": "192.0.2.10",
             "lastExternalIpAddress": "198.51.100.10",
         });
-        Self {
-            json: json.as_object().cloned().unwrap_or_default(),
-            presence: None,
-        }
+        Self::from_json(json.as_object().cloned().unwrap_or_default())
     }
 
-    pub(crate) fn given(json: Map<String, Value>) -> Self {
+    pub(crate) fn from_json(json: Map<String, Value>) -> Self {
         let presence = None;
         Self { json, presence }
     }
@@ -48,25 +55,25 @@ impl EmulatedDevice {
         self.json.get(name).and_then(Value::as_str)
     }
 
-    /// Sets any property of its JSON.
+    /// Sets a property of its JSON.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.json.insert(name.to_string(), value.into());
         self
     }
 
-    /// It reports every hour: `lastSeen` moves.
+    /// The device reports every hour, which updates `lastSeen`.
     pub fn reporting(mut self) -> Self {
         self.presence.get_or_insert_default();
         self
     }
 
-    /// Reporting, and away since so long before the emulator's start, until so
-    /// long after it. While it is away its `healthStatus` is `health`.
+    /// The device reports, and is away from `since` before the emulator's
+    /// start to `until` after it. Its `healthStatus` is `health` meanwhile.
     pub fn away(self, since: Duration, until: Duration, health: &'static str) -> Self {
         self.absent(0i64.saturating_sub_unsigned(since.as_secs()), until, health)
     }
 
-    /// The same, but it leaves only so long after the start.
+    /// Like [`away`](Self::away), but the absence begins `after` the start.
     pub fn leaving(self, after: Duration, until: Duration, health: &'static str) -> Self {
         self.absent(0i64.saturating_add_unsigned(after.as_secs()), until, health)
     }
@@ -78,10 +85,4 @@ impl EmulatedDevice {
         presence.away_health = health;
         self
     }
-}
-
-/// Forty hex digits, as the service names machines; the same for a name always.
-pub fn machine_id(device: &str) -> String {
-    let hash = blake3::hash(format!("machine {}", device.to_ascii_lowercase()).as_bytes());
-    hash.to_hex().chars().take(40).collect()
 }

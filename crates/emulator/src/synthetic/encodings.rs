@@ -1,5 +1,6 @@
-//! What the service does to bodies: the same text as broken JSON, in another
-//! encoding, wrapped or bare. Pure, and the same for a result at every call.
+//! Faults that change the bytes of a body: invalid JSON, another text encoding,
+//! compressed or decompressed. They are pure functions, so a result is the same
+//! on every call.
 
 use std::io::{Read, Write};
 
@@ -10,12 +11,13 @@ use serde_json::{Value, json};
 
 use crate::faults::Fault;
 
-/// Larger bodies are served as they are: a disguise needs the whole body.
-pub(crate) const DISGUISE_MAX: u64 = 16 << 20;
+/// Larger bodies are served unchanged, because a change needs the whole body in
+/// memory.
+pub(crate) const ENCODED_BODY_MAX: u64 = 16 << 20;
 
-/// The disguises, in the order they are put on: words first, then encoding,
-/// then wrapping.
-pub(crate) const DISGUISES: [Fault; 9] = [
+/// The faults that change bodies, in the order in which they are applied: text
+/// first, then encoding, then compression.
+pub(crate) const ENCODING_FAULTS: [Fault; 9] = [
     Fault::NulTail,
     Fault::RawLineFeed,
     Fault::NotJson,
@@ -27,16 +29,18 @@ pub(crate) const DISGUISES: [Fault; 9] = [
     Fault::Gzip,
 ];
 
-/// Whether a disguise is for transcripts only.
-pub(crate) fn is_for_transcripts(fault: Fault) -> bool {
+/// Whether a fault changes transcripts only.
+pub(crate) fn is_transcript_only(fault: Fault) -> bool {
     !matches!(fault, Fault::Gzip | Fault::NotGzip)
 }
 
-pub(crate) fn put_on(fault: Fault, body: Vec<u8>) -> Vec<u8> {
+/// Applies a fault to a body. A body that the fault cannot change is returned
+/// unchanged.
+pub(crate) fn apply(fault: Fault, body: Vec<u8>) -> Vec<u8> {
     match fault {
         Fault::NulTail => with_output(body, |output| output + "\u{0}\u{0}\u{0}"),
-        Fault::RawLineFeed => replaced(&body, b"\\n", b"\n"),
-        Fault::NotJson => bare_output(body),
+        Fault::RawLineFeed => replace_escape(&body, b"\\n", b"\n"),
+        Fault::NotJson => output_only(body),
         Fault::CutJson => {
             let keep = body.len() * 2 / 3;
             body[..keep].to_vec()
@@ -44,21 +48,20 @@ pub(crate) fn put_on(fault: Fault, body: Vec<u8>) -> Vec<u8> {
         Fault::Utf8Bom => [b"\xef\xbb\xbf".as_slice(), &body].concat(),
         Fault::Utf16 => utf16(&body),
         Fault::Empty => Vec::new(),
-        Fault::NotGzip => unwrapped(body),
-        Fault::Gzip => wrapped(body),
+        Fault::NotGzip => decompress(body),
+        Fault::Gzip => compress(body),
         _ => body,
     }
 }
 
-/// The names under which a transcript may hold its output.
+/// Property names of the output in a transcript.
 const OUTPUTS: [&str; 2] = ["script_output", "output"];
 
 fn with_output(body: Vec<u8>, change: impl FnOnce(String) -> String) -> Vec<u8> {
     let Ok(Value::Object(mut object)) = serde_json::from_slice(&body) else {
         return body;
     };
-    let name = OUTPUTS.into_iter().find(|name| object.contains_key(*name));
-    if let Some(name) = name {
+    if let Some(name) = OUTPUTS.into_iter().find(|name| object.contains_key(*name)) {
         let text = object.get(name).and_then(Value::as_str).unwrap_or_default();
         let changed = change(text.to_string());
         object.insert(name.into(), json!(changed));
@@ -66,7 +69,7 @@ fn with_output(body: Vec<u8>, change: impl FnOnce(String) -> String) -> Vec<u8> 
     Value::Object(object).to_string().into_bytes()
 }
 
-fn bare_output(body: Vec<u8>) -> Vec<u8> {
+fn output_only(body: Vec<u8>) -> Vec<u8> {
     let Ok(Value::Object(object)) = serde_json::from_slice(&body) else {
         return body;
     };
@@ -77,11 +80,11 @@ fn bare_output(body: Vec<u8>) -> Vec<u8> {
     }
 }
 
-fn replaced(body: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+fn replace_escape(body: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len());
     let mut at = 0;
     while at < body.len() {
-        // An escaped backslash is no escape of what follows it.
+        // Skip an escaped backslash: it does not escape the next character.
         if body[at..].starts_with(br"\\") {
             out.extend_from_slice(br"\\");
             at += 2;
@@ -98,26 +101,28 @@ fn replaced(body: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 fn utf16(body: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(body);
-    let units = std::iter::once(0xfeff).chain(text.encode_utf16());
-    units.flat_map(u16::to_le_bytes).collect()
+    std::iter::once(0xfeff)
+        .chain(text.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect()
 }
 
-fn unwrapped(body: Vec<u8>) -> Vec<u8> {
+fn decompress(body: Vec<u8>) -> Vec<u8> {
     let mut plain = Vec::new();
-    let mut decoder = GzDecoder::new(body.as_slice()).take(DISGUISE_MAX);
+    let mut decoder = GzDecoder::new(body.as_slice()).take(ENCODED_BODY_MAX);
     match decoder.read_to_end(&mut plain) {
         Ok(_) => plain,
         Err(_) => body,
     }
 }
 
-fn wrapped(body: Vec<u8>) -> Vec<u8> {
+fn compress(body: Vec<u8>) -> Vec<u8> {
     if body.starts_with(b"\x1f\x8b") {
         return body;
     }
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     match encoder.write_all(&body).and_then(|()| encoder.finish()) {
-        Ok(wrapped) => wrapped,
+        Ok(compressed) => compressed,
         Err(_) => body,
     }
 }
@@ -129,30 +134,30 @@ mod tests {
     const BODY: &[u8] =
         br#"{"script_name":"a.ps1","exit_code":0,"script_output":"one\ntwo C:\\new","script_errors":""}"#;
 
-    fn worn(fault: Fault) -> Vec<u8> {
-        put_on(fault, BODY.to_vec())
+    fn encoded(fault: Fault) -> Vec<u8> {
+        apply(fault, BODY.to_vec())
     }
 
     #[test]
-    fn every_disguise_does_what_its_name_says() {
-        let raw = String::from_utf8(worn(Fault::RawLineFeed)).unwrap();
+    fn each_fault_changes_the_body_as_described() {
+        let raw = String::from_utf8(encoded(Fault::RawLineFeed)).unwrap();
         assert!(raw.contains("one\ntwo C:\\\\new"), "{raw}");
-        let nul = String::from_utf8(worn(Fault::NulTail)).unwrap();
+        let nul = String::from_utf8(encoded(Fault::NulTail)).unwrap();
         assert!(nul.contains(r"new\u0000\u0000\u0000"), "{nul}");
-        assert_eq!(worn(Fault::NotJson), b"one\ntwo C:\\new");
-        assert!(serde_json::from_slice::<Value>(&worn(Fault::CutJson)).is_err());
-        assert!(worn(Fault::Utf8Bom).starts_with(b"\xef\xbb\xbf{"));
-        assert!(worn(Fault::Utf16).starts_with(b"\xff\xfe{\0\"\0"));
-        assert!(worn(Fault::Empty).is_empty());
-        let gzip = worn(Fault::Gzip);
+        assert_eq!(encoded(Fault::NotJson), b"one\ntwo C:\\new");
+        assert!(serde_json::from_slice::<Value>(&encoded(Fault::CutJson)).is_err());
+        assert!(encoded(Fault::Utf8Bom).starts_with(b"\xef\xbb\xbf{"));
+        assert!(encoded(Fault::Utf16).starts_with(b"\xff\xfe{\0\"\0"));
+        assert!(encoded(Fault::Empty).is_empty());
+        let gzip = encoded(Fault::Gzip);
         assert!(gzip.starts_with(b"\x1f\x8b"));
-        assert_eq!(put_on(Fault::NotGzip, gzip), BODY);
+        assert_eq!(apply(Fault::NotGzip, gzip), BODY);
     }
 
     #[test]
-    fn what_cannot_wear_a_disguise_is_left_as_it_is() {
+    fn body_that_a_fault_cannot_change_stays_unchanged() {
         for fault in [Fault::NulTail, Fault::NotJson, Fault::NotGzip] {
-            assert_eq!(put_on(fault, b"no json".to_vec()), b"no json");
+            assert_eq!(apply(fault, b"no json".to_vec()), b"no json");
         }
     }
 }

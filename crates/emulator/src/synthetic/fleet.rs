@@ -1,5 +1,5 @@
-//! The devices, actions and results the emulator has to show. Built in memory
-//! for tests, or read from a folder (`folder`).
+//! Fleets: the devices, actions, results and library files that an emulator
+//! serves.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,29 +10,18 @@ use serde_json::Value;
 use crate::synthetic::action::ScriptedAction;
 use crate::synthetic::body::{BodyKind, ResultBody};
 use crate::synthetic::device::EmulatedDevice;
-use evidence::{ActionId, CommandIndex, ResultKey};
+use crate::synthetic::ids::{guid_from_name, result_key};
+use evidence::{ActionId, ResultKey};
 
-/// Everything one emulator serves.
+/// The data that one emulator serves.
 #[derive(Clone, Debug, Default)]
 pub struct EmulatedFleet {
     pub(crate) devices: Vec<EmulatedDevice>,
     pub(crate) actions: Vec<ScriptedAction>,
-    /// Files of the library by their names.
+    /// Library files: name and content.
     pub(crate) library: Vec<(String, Bytes)>,
-    /// Groups of machines on which nothing may be done.
+    /// Device groups on which actions are not allowed.
     pub(crate) disallowed: Vec<String>,
-}
-
-/// A GUID that depends on `name` alone.
-pub(crate) fn guid_of(name: &str) -> ActionId {
-    let mut bytes = [0u8; 16];
-    blake3::Hasher::new()
-        .update(name.as_bytes())
-        .finalize_xof()
-        .fill(&mut bytes);
-    bytes[6] = bytes[6] & 0x0f | 0x40; // version 4, so that strict readers agree
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    ActionId::from_bytes(bytes)
 }
 
 impl EmulatedFleet {
@@ -40,31 +29,30 @@ impl EmulatedFleet {
         Self::default()
     }
 
-    /// Puts a file into the library.
+    /// Adds a file to the library.
     pub fn library(mut self, name: &str, content: impl Into<Bytes>) -> Self {
         self.library.push((name.to_string(), content.into()));
         self
     }
 
-    /// On the machines of this group nothing may be done: 403
+    /// Rejects actions on the devices of a group with 403
     /// `DisallowedOperation`.
     pub fn disallow(mut self, group: &str) -> Self {
         self.disallowed.push(group.to_string());
         self
     }
 
-    /// Names of the machines that are away at the start.
+    /// Names of the devices that are away at the start.
     pub fn away(&self) -> HashSet<&str> {
-        let away = |device: &&EmulatedDevice| {
-            let presence = device.presence.as_ref();
-            presence.is_some_and(|p| {
-                p.absences
-                    .iter()
-                    .any(|(from, until)| *from <= 0 && *until > 0)
+        let is_away = |device: &&EmulatedDevice| {
+            device.presence.as_ref().is_some_and(|presence| {
+                let mut absences = presence.absences.iter();
+                absences.any(|(from, until)| *from <= 0 && *until > 0)
             })
         };
-        let devices = self.devices.iter().filter(away);
-        devices
+        self.devices
+            .iter()
+            .filter(is_away)
             .filter_map(|device| device.text("computerDnsName"))
             .collect()
     }
@@ -74,19 +62,22 @@ impl EmulatedFleet {
         self
     }
 
-    /// Adds an action; one without an id gets one from its device and place.
+    /// Adds an action. An action without an id gets one that depends on its
+    /// device and position.
     pub fn action(mut self, mut action: ScriptedAction) -> Self {
-        let place = self.actions.len();
+        let position = self.actions.len();
         let id = *action
             .id
-            .get_or_insert_with(|| guid_of(&format!("action {place} {}", action.device)));
+            .get_or_insert_with(|| guid_from_name(&format!("action {position} {}", action.device)));
         action.json.insert("id".into(), id.to_string().into());
         self.actions.push(action);
         self
     }
 
-    /// `results` small transcripts of about `len` bytes, one action with one
-    /// command on each of as many devices. Nothing is held but their names.
+    /// A fleet of `results` devices, each with one action of one command whose
+    /// transcript has about `len` bytes.
+    ///
+    /// **Memory**: names and JSON; the transcripts are generated when read.
     pub fn transcripts(results: usize, len: u64, seed: u64) -> Self {
         (0..results).fold(Self::new(), |fleet, n| {
             let body = ResultBody::seeded(BodyKind::Transcript, seed ^ n as u64, len);
@@ -101,7 +92,7 @@ impl EmulatedFleet {
         })
     }
 
-    /// Both fleets in one.
+    /// Merges two fleets.
     pub fn and(mut self, other: Self) -> Self {
         self.devices.extend(other.devices);
         self.library.extend(other.library);
@@ -113,27 +104,25 @@ impl EmulatedFleet {
         self.actions.is_empty() && self.devices.is_empty()
     }
 
-    /// The ids of its actions, in the order they were added.
+    /// The ids of the actions, in the order they were added.
     pub fn action_ids(&self) -> Vec<ActionId> {
         self.actions.iter().filter_map(|a| a.id).collect()
     }
 
-    /// The results that have bytes, and these.
+    /// The results that have a body, with the body.
     pub fn results(&self) -> Vec<(ResultKey, ResultBody)> {
-        let of_action = |action: &ScriptedAction| {
-            let id = action.id?;
-            let bodies = action.bodies.iter();
-            let keyed = bodies.map(move |(i, body)| (key(id, *i), body.clone()));
-            Some(keyed.collect::<Vec<_>>())
-        };
         self.actions
             .iter()
-            .filter_map(of_action)
-            .flatten()
+            .filter_map(|action| Some((action.id?, &action.bodies)))
+            .flat_map(|(id, bodies)| {
+                bodies
+                    .iter()
+                    .map(move |(index, body)| (result_key(id, *index), body.clone()))
+            })
             .collect()
     }
 
-    /// Names a machine for every action that has none in the list.
+    /// Adds a device for every action whose device is not listed.
     pub(crate) fn complete_devices(&mut self) {
         let mut known: HashSet<String> = self
             .devices
@@ -153,16 +142,12 @@ impl EmulatedFleet {
     }
 }
 
-pub(crate) fn key(action: ActionId, index: u32) -> ResultKey {
-    ResultKey::new(action, CommandIndex(index))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_action_gets_its_own_id_and_its_device_a_machine() {
+    fn every_action_gets_a_distinct_id_and_a_device() {
         let mut fleet = EmulatedFleet::transcripts(50, 200, 1);
         let ids: HashSet<_> = fleet.action_ids().into_iter().collect();
         assert_eq!(ids.len(), 50);

@@ -1,11 +1,11 @@
-//! A fleet read from a folder of results that somebody saved.
+//! Reads a fleet from a folder of saved results.
 //!
-//! Known layout: `ACTION_ID.json` or `ACTION_ID/action.json` (or lists of
-//! either, `{"value":[…]}`) beside `ACTION_ID/INDEX.*`. Whatever lies in
-//! another way is served too: the files below each first folder become one
-//! action on a device of that folder's name. Bytes go out as they stand.
+//! Layout: `ACTION_ID.json` or `ACTION_ID/action.json`, or lists of actions
+//! (`{"value":[…]}`), next to the results `ACTION_ID/INDEX.*`. Other files are
+//! served too: the files of each top-level folder become one action on a device
+//! with the name of the folder. Files are served unchanged.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,25 +16,27 @@ use crate::error::{Error, Result};
 use crate::synthetic::action::{ScriptedAction, ScriptedCommand};
 use crate::synthetic::body::ResultBody;
 use crate::synthetic::device::EmulatedDevice;
-use crate::synthetic::fleet::{EmulatedFleet, guid_of};
+use crate::synthetic::fleet::EmulatedFleet;
+use crate::synthetic::ids::guid_from_name;
 use evidence::ActionId;
 
-/// An action list is read whole; a year of actions stays far below this.
+/// Largest JSON file that is parsed. An action list is read into memory; a
+/// year of actions is far smaller.
 const JSON_MAX: u64 = 256 << 20;
-/// Bytes of a loose JSON looked at to tell a transcript from a file.
+/// Bytes of a JSON file read to distinguish a transcript from another file.
 const PEEK: usize = 4096;
-/// Folders in folders; more is a loop or an attack.
+/// Maximum depth of nested folders; deeper nesting is a loop or an attack.
 const DEPTH_MAX: usize = 32;
 
 impl EmulatedFleet {
     /// Reads a folder of results.
     ///
-    /// **Errors**: where the folder cannot be listed, or nothing in it is a
-    /// result. A single file that cannot be read is left out.
+    /// **Errors**: the folder cannot be listed or contains no result. A single
+    /// unreadable file is skipped.
     pub fn from_folder(root: &Path) -> Result<Self> {
-        let mut found = Found::default();
-        found.walk(root, root, 0)?;
-        let fleet = found.into_fleet();
+        let mut scan = FolderScan::default();
+        scan.walk(root, root, 0)?;
+        let fleet = scan.into_fleet();
         if fleet.is_empty() {
             let path = root.to_path_buf();
             return Err(Error::EmptyFolder { path });
@@ -43,17 +45,18 @@ impl EmulatedFleet {
     }
 }
 
+/// The files of a folder, by their role.
 #[derive(Default)]
-struct Found {
+struct FolderScan {
     actions: BTreeMap<ActionId, ScriptedAction>,
     devices: Vec<EmulatedDevice>,
-    /// Files keyed by an action and an index.
-    keyed: BTreeMap<(ActionId, u32), PathBuf>,
-    /// Everything else, by its first folder and the path below it.
-    loose: BTreeMap<String, BTreeMap<String, PathBuf>>,
+    /// Results by action and command index.
+    results: BTreeMap<(ActionId, u32), PathBuf>,
+    /// Other files, by top-level folder and path below it.
+    other_files: BTreeMap<String, BTreeMap<String, PathBuf>>,
 }
 
-impl Found {
+impl FolderScan {
     fn walk(&mut self, root: &Path, folder: &Path, depth: usize) -> Result<()> {
         let unreadable = |source| Error::Read {
             path: folder.to_path_buf(),
@@ -61,7 +64,7 @@ impl Found {
         };
         let entries = fs::read_dir(folder).map_err(unreadable)?;
         let mut paths = entries
-            .map(|entry| entry.map(|e| e.path()))
+            .map(|entry| entry.map(|entry| entry.path()))
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(unreadable)?;
         paths.sort();
@@ -72,97 +75,106 @@ impl Found {
             if kind.is_dir() && depth < DEPTH_MAX {
                 self.walk(root, &path, depth + 1)?;
             } else if kind.is_file() && !is_hidden(&path) {
-                self.file(root, path);
+                self.add_file(root, path);
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, root: &Path, path: PathBuf) {
+    fn add_file(&mut self, root: &Path, path: PathBuf) {
         let stem = stem_of(&path);
         let parent = path.parent().and_then(Path::file_name);
         let action = parent.and_then(OsStr::to_str).and_then(|n| n.parse().ok());
         if let (Some(action), Ok(index)) = (action, stem.parse()) {
-            self.keyed.insert((action, index), path);
-        } else if is_about(&path) || (is_json(&path) && self.described(&path, action)) {
-            // taken, or about the data and not of it
-        } else {
-            let below = path.strip_prefix(root).unwrap_or(&path);
-            let mut parts = below.iter().map(|part| part.to_string_lossy());
-            let first = parts.next().unwrap_or_default().into_owned();
-            let rest = parts.collect::<Vec<_>>().join("\\");
-            let (device, name) = match rest.is_empty() {
-                true => (String::from("unknown"), first),
-                false => (first, rest),
-            };
-            self.loose.entry(device).or_default().insert(name, path);
+            self.results.insert((action, index), path);
+            return;
         }
+        if is_documentation(&path) || (is_json(&path) && self.add_json(&path, action)) {
+            return;
+        }
+        let below = path.strip_prefix(root).unwrap_or(&path);
+        let mut parts = below.iter().map(|part| part.to_string_lossy());
+        let first = parts.next().unwrap_or_default().into_owned();
+        let rest = parts.collect::<Vec<_>>().join("\\");
+        let (device, name) = if rest.is_empty() {
+            (String::from("unknown"), first)
+        } else {
+            (first, rest)
+        };
+        self.other_files
+            .entry(device)
+            .or_default()
+            .insert(name, path);
     }
 
-    /// Takes actions and machines out of a JSON file; false where it holds
-    /// neither. `folder` is the action whose folder it lies in.
-    fn described(&mut self, path: &Path, folder: Option<ActionId>) -> bool {
-        let small = fs::metadata(path).is_ok_and(|m| m.len() <= JSON_MAX);
-        let Some(bytes) = small.then(|| fs::read(path).ok()).flatten() else {
+    /// Adds the actions and devices of a JSON file; returns false if it contains
+    /// neither. `folder_action` is the action whose folder contains the file.
+    fn add_json(&mut self, path: &Path, folder_action: Option<ActionId>) -> bool {
+        if !fs::metadata(path).is_ok_and(|m| m.len() <= JSON_MAX) {
+            return false;
+        }
+        let Ok(bytes) = fs::read(path) else {
             return false;
         };
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-        let Ok(value) = serde_json::from_slice(bytes) else {
+        let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        let Ok(value) = serde_json::from_slice(json) else {
             return false;
         };
-        let named = folder.or_else(|| stem_of(path).parse().ok());
+        let id = folder_action.or_else(|| stem_of(path).parse().ok());
         match value {
             Value::Object(mut object) => match object.remove("value") {
-                Some(Value::Array(items)) => self.list(items),
+                Some(Value::Array(items)) => self.add_list(items),
                 Some(_) => false,
-                None => self.object(object, named),
+                None => self.add_object(object, id),
             },
-            Value::Array(items) => self.list(items),
+            Value::Array(items) => self.add_list(items),
             _ => false,
         }
     }
 
-    fn list(&mut self, items: Vec<Value>) -> bool {
-        let mut any = false;
+    fn add_list(&mut self, items: Vec<Value>) -> bool {
+        let mut is_any_added = false;
         for item in items {
             if let Value::Object(object) = item {
-                any |= self.object(object, None);
+                is_any_added |= self.add_object(object, None);
             }
         }
-        any
+        is_any_added
     }
 
-    fn object(&mut self, mut object: Map<String, Value>, named: Option<ActionId>) -> bool {
+    /// Adds an action, or a device; `id` is the id of an action without one.
+    fn add_object(&mut self, mut object: Map<String, Value>, id: Option<ActionId>) -> bool {
         let is_action = object.contains_key("commands") || object.contains_key("requestor");
         if is_action {
-            if let Some(id) = named.filter(|_| !object.contains_key("id")) {
+            if let Some(id) = id.filter(|_| !object.contains_key("id")) {
                 object.insert("id".into(), id.to_string().into());
             }
-            let Some(action) = ScriptedAction::given(object) else {
+            let Some(action) = ScriptedAction::from_json(object) else {
                 return false;
             };
-            if let Some(id) = action.known_id() {
+            if let Some(id) = action.id {
                 self.actions.insert(id, action);
             }
             return true;
         }
         let is_machine = object.contains_key("computerDnsName") && object.contains_key("id");
         if is_machine {
-            self.devices.push(EmulatedDevice::given(object));
+            self.devices.push(EmulatedDevice::from_json(object));
         }
         is_machine
     }
 
     fn into_fleet(mut self) -> EmulatedFleet {
-        let mut undescribed: HashMap<ActionId, Vec<(u32, PathBuf)>> = HashMap::new();
-        for ((id, index), path) in self.keyed {
+        // Results of actions without a JSON file.
+        let mut orphans: BTreeMap<ActionId, Vec<(u32, PathBuf)>> = BTreeMap::new();
+        for ((id, index), path) in self.results {
             match self.actions.get_mut(&id) {
                 Some(action) => {
                     if let Ok(body) = ResultBody::file(&path) {
-                        action.attach(index, body);
+                        action.set_body(index, body);
                     }
                 }
-                None => undescribed.entry(id).or_default().push((index, path)),
+                None => orphans.entry(id).or_default().push((index, path)),
             }
         }
         let mut fleet = EmulatedFleet {
@@ -172,20 +184,19 @@ impl Found {
         for action in self.actions.into_values() {
             fleet = fleet.action(action);
         }
-        let mut undescribed: Vec<_> = undescribed.into_iter().collect();
-        undescribed.sort();
-        for (id, files) in undescribed {
-            fleet = fleet.action(undescribed_action(id, files));
+        for (id, files) in orphans {
+            fleet = fleet.action(orphan_action(id, files));
         }
-        for (device, files) in self.loose {
-            fleet = fleet.action(loose_action(&device, files));
+        for (device, files) in self.other_files {
+            fleet = fleet.action(folder_action(&device, files));
         }
         fleet
     }
 }
 
-/// `ACTION_ID/INDEX.*` without a JSON: the keys hold, the rest is guessed.
-fn undescribed_action(id: ActionId, files: Vec<(u32, PathBuf)>) -> ScriptedAction {
+/// The action of `ACTION_ID/INDEX.*` without a JSON file: ids and indexes are
+/// kept, the other properties are guessed.
+fn orphan_action(id: ActionId, files: Vec<(u32, PathBuf)>) -> ScriptedAction {
     let mut action = ScriptedAction::on("unknown").id(id);
     for (index, path) in files {
         if let Ok(body) = ResultBody::file(&path) {
@@ -196,9 +207,10 @@ fn undescribed_action(id: ActionId, files: Vec<(u32, PathBuf)>) -> ScriptedActio
     action
 }
 
-fn loose_action(device: &str, files: BTreeMap<String, PathBuf>) -> ScriptedAction {
+/// The action of the files of a top-level folder.
+fn folder_action(device: &str, files: BTreeMap<String, PathBuf>) -> ScriptedAction {
     let action = ScriptedAction::on(device)
-        .id(guid_of(&format!("folder {device}")))
+        .id(guid_from_name(&format!("folder {device}")))
         .comment("served from a folder");
     files.into_iter().fold(action, |action, (name, path)| {
         match ResultBody::file(&path) {
@@ -239,9 +251,9 @@ fn is_hidden(path: &Path) -> bool {
         .is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
-/// The note beside the data, and the answers beside a made collection, are no
-/// evidence.
-fn is_about(path: &Path) -> bool {
+/// Whether a file documents the data: the readme, or the expected answers of a
+/// generated collection.
+fn is_documentation(path: &Path) -> bool {
     path.file_name().is_some_and(|name| {
         name.eq_ignore_ascii_case("readme.md") || name.eq_ignore_ascii_case("answers.json")
     })
@@ -261,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn results_beside_their_actions_are_keyed_exactly() {
+    fn results_get_the_ids_and_indexes_of_their_paths() {
         let root = tempfile::tempdir().unwrap();
         let action = format!(
             r#"{{"id":"{ID}","type":"LiveResponse","computerDnsName":"ws","machineId":"m1","commands":[
@@ -296,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn loose_files_become_one_action_for_each_first_folder() {
+    fn other_files_become_one_action_per_top_level_folder() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "ws1/logs/a.evtx.gz", "a");
         write(root.path(), "ws1/out.json", "{\"script_output\":\"x\"}");
@@ -316,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn keyed_files_without_an_action_keep_their_keys() {
+    fn results_without_an_action_keep_their_ids_and_indexes() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), &format!("{ID}/3.zip"), "z");
         let fleet = EmulatedFleet::from_folder(root.path()).unwrap();
@@ -325,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_results_is_refused() {
+    fn folder_without_results_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let error = EmulatedFleet::from_folder(root.path()).unwrap_err();
         assert!(error.hint().is_some());

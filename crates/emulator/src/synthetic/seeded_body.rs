@@ -1,31 +1,31 @@
-//! Bodies made of arithmetic: any byte of a 3 GB result can be asked for
-//! without the ones before it, and none of it lies on a disk or in memory.
+//! Generated bodies with random access: any byte of a 3 GB result can be
+//! computed from its offset, without a file and without the bytes before it.
 //!
-//! A zip in a gzip is built from the same few pieces. Both are stored, not
-//! deflated, so that offsets stay arithmetic; the checksums are right, so that
-//! any reader accepts them.
+//! Zip and gzip use stored blocks instead of compression, so that offsets can
+//! be computed. Their checksums are correct, so that every reader accepts them.
 
 use bytes::Bytes;
 
-/// Bytes in one deflate block that is stored: its length has 16 bits.
+/// Maximum length of a stored deflate block; the length field has 16 bits.
 const STORED_MAX: u64 = 65_535;
-/// Final bit, length and its complement before each stored block.
+/// Length of the header of a stored block: final bit, length, complement of
+/// the length.
 const STORED_HEADER: u64 = 5;
-/// Read at a time while a checksum is worked out.
+/// Bytes generated at a time to compute a checksum.
 const CHECKSUM_STEP: usize = 1 << 20;
-/// A line of text with its CR LF; each differs from every other.
+/// Length of a line of text, including its line end. All lines are distinct.
 const LINE: u64 = 96;
 
-/// Bytes by offset.
+/// A sequence of bytes that can be read at any offset.
 #[derive(Clone, Debug)]
 pub(crate) enum Piece {
     Literal(Bytes),
-    /// As good as random: no layer above can shrink or recognise it.
+    /// Pseudo-random bytes, which no layer can compress or recognise.
     Noise {
         seed: u64,
         len: u64,
     },
-    /// Lines of text that end in `eol`.
+    /// Lines of text, each ended by `eol`.
     Lines {
         seed: u64,
         len: u64,
@@ -54,7 +54,7 @@ impl Piece {
         }
     }
 
-    /// Fills `out` with the bytes from `at` on, which must lie within.
+    /// Fills `out` with the bytes at `at`, which must be within the length.
     pub(crate) fn fill(&self, at: u64, out: &mut [u8]) {
         match self {
             Self::Literal(bytes) => {
@@ -68,13 +68,14 @@ impl Piece {
         }
     }
 
-    /// CRC-32 of all of it. **Cost**: makes every byte once.
+    /// CRC-32 of all bytes. **Cost**: generates every byte once.
     pub(crate) fn crc(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         if let Self::Joined(pieces) = self {
             for piece in pieces {
-                let of_piece = crc32fast::Hasher::new_with_initial_len(piece.crc(), piece.len());
-                hasher.combine(&of_piece);
+                let piece_hasher =
+                    crc32fast::Hasher::new_with_initial_len(piece.crc(), piece.len());
+                hasher.combine(&piece_hasher);
             }
             return hasher.finalize();
         }
@@ -90,7 +91,7 @@ impl Piece {
     }
 }
 
-/// Splitmix64 of the place: eight bytes that depend on seed and offset alone.
+/// Splitmix64: eight bytes that depend only on the seed and the number `n`.
 fn word(seed: u64, n: u64) -> u64 {
     let mut z = seed ^ n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -116,8 +117,8 @@ fn fill_noise(seed: u64, at: u64, out: &mut [u8]) {
     tail.copy_from_slice(&word(seed, n).to_le_bytes()[..tail.len()]);
 }
 
-/// Lines of one width, so that the line of any offset is a division away. The
-/// last one may be cut short, but never inside `eol`.
+/// All lines have the same width, so the line at an offset is found by a
+/// division. The last line can be shorter, but its `eol` is never cut.
 fn fill_lines(seed: u64, len: u64, eol: &[u8], at: u64, out: &mut [u8]) {
     let end = at + out.len() as u64;
     let whole = len - len % LINE;
@@ -141,10 +142,10 @@ fn fill_lines(seed: u64, len: u64, eol: &[u8], at: u64, out: &mut [u8]) {
     }
 }
 
-/// `0000000042 pid  31337 lsass     C:/Windows/System32/conhost.exe 9f…`, as
-/// wide as the line. Written by hand: formatting would be ten times the cost of
-/// everything else. Slashes lean forward since the same text stands inside
-/// JSON strings.
+/// Writes `0000000042 pid  31337 lsass     C:/Windows/System32/conhost.exe 9f…`,
+/// padded to the width of the line. Does not use `format!`, which would cost ten
+/// times as much as the rest. Paths have forward slashes because the same text
+/// is used inside JSON strings.
 fn write_line(seed: u64, number: u64, line: &mut [u8; LINE as usize]) {
     const NAMES: [&[u8]; 8] = [
         b"svchost",
@@ -173,8 +174,8 @@ fn put(line: &mut [u8], at: usize, bytes: &[u8]) {
     line[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-fn put_digits(place: &mut [u8], mut value: u64, base: u64) {
-    for digit in place.iter_mut().rev() {
+fn put_digits(digits: &mut [u8], mut value: u64, base: u64) {
+    for digit in digits.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(value % base) as usize];
         value /= base;
     }
@@ -226,14 +227,14 @@ fn fill_stored(inner: &Piece, at: u64, out: &mut [u8]) {
     }
 }
 
-/// A zip with one stored member. `crc` is the member's; the length of the
-/// whole does not depend on it.
+/// A zip with one stored member with the checksum `crc`. The length of the zip
+/// does not depend on `crc`.
 ///
-/// Without ZIP64: a result is 3 GB at most.
+/// Without ZIP64: results have at most 3 GB.
 pub(crate) fn zip(name: &str, member: Piece, crc: u32) -> Piece {
     let size = u32::try_from(member.len()).unwrap_or(u32::MAX);
     let mut shared = Vec::new();
-    shared.extend_from_slice(&20u16.to_le_bytes()); // version needed
+    shared.extend_from_slice(&20u16.to_le_bytes()); // version required_roles
     shared.extend_from_slice(&0u16.to_le_bytes()); // flags
     shared.extend_from_slice(&0u16.to_le_bytes()); // stored
     shared.extend_from_slice(&0u16.to_le_bytes()); // time
@@ -268,7 +269,7 @@ pub(crate) fn zip(name: &str, member: Piece, crc: u32) -> Piece {
     ])
 }
 
-/// A gzip of `inner` under a name. `crc` is the inner bytes'.
+/// A gzip of `inner` with a file name. `crc` is the checksum of `inner`.
 pub(crate) fn gzip(name: &str, inner: Piece, crc: u32) -> Piece {
     let mut header = vec![0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff];
     header.extend_from_slice(name.as_bytes());
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn any_slice_is_the_same_as_that_part_of_the_whole() {
+    fn slice_equals_the_same_range_of_the_whole() {
         let lines = Piece::Lines {
             seed: 3,
             len: 70_101,
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seeded_zip_in_a_gzip_is_read_by_real_readers() {
+    fn zip_in_gzip_is_read_by_flate2_and_zip() {
         for len in [0, 1, 65_535, 65_536, 1_000_000] {
             let outer = all(&zip_in_gzip(noise(len)));
             let mut inner = Vec::new();
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_distinct_and_end_where_they_should() {
+    fn lines_are_distinct_and_the_last_one_is_complete() {
         let lines = Piece::Lines {
             seed: 3,
             len: 96 * 1000 + 50,

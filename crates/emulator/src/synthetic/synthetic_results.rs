@@ -1,17 +1,19 @@
-//! What a made-up machine answers: the transcript of a script, a file, an
-//! investigation package. Made from the seed whenever it is read, so that
-//! thousands of results hold nothing but their names.
+//! Synthetic results: script transcripts, files and investigation packages.
+//!
+//! They are generated from the seed each time they are read. A result in memory
+//! consists only of its parameters.
 
 use std::io::{Cursor, Write};
 
 use serde_json::json;
 
+use crate::synthetic::ids::guid_from_name;
 use crate::synthetic::seeded_body::{Piece, gzip};
-use crate::synthetic::seeded_rng::Lots;
+use crate::synthetic::seeded_rng::SeededRng;
 
-/// One answer, before its bytes are made.
+/// Parameters of a synthetic result.
 #[derive(Clone, Debug)]
-pub(crate) enum Told {
+pub(crate) enum SyntheticResult {
     Transcript {
         seed: u64,
         device: String,
@@ -19,13 +21,13 @@ pub(crate) enum Told {
         args: String,
         exit_code: i32,
     },
-    /// Wrapped in gzip, as every fetched file is.
+    /// A fetched file, compressed with gzip as in the service.
     File {
         seed: u64,
         device: String,
         path: String,
     },
-    /// A zip of what a package holds.
+    /// An investigation package: a zip file.
     Package { seed: u64, device: String },
 }
 
@@ -54,8 +56,9 @@ const PROGRAMS: [&str; 12] = [
 const TRANSCRIPTS: &str =
     r"C:\ProgramData\Microsoft\Windows Defender Advanced Threat Protection\Temp";
 
-impl Told {
-    pub(crate) fn piece(&self) -> Piece {
+impl SyntheticResult {
+    /// Generates the bytes.
+    pub(crate) fn generate(&self) -> Piece {
         match self {
             Self::Transcript {
                 seed,
@@ -71,18 +74,17 @@ impl Told {
 }
 
 fn transcript(seed: u64, device: &str, script: &str, args: &str, exit_code: i32) -> Piece {
-    let mut lots = Lots::of(seed, &["transcript", device, script, args]);
-    let guid =
-        crate::synthetic::fleet::guid_of(&format!("transcript {seed} {device} {script} {args}"));
+    let mut rng = SeededRng::new(seed, &["transcript", device, script, args]);
+    let guid = guid_from_name(&format!("transcript {seed} {device} {script} {args}"));
     let mut output = format!(
         "Transcript started, output file is {TRANSCRIPTS}\\PSScript_Transcript_{{{}}}.txt\r\n",
         guid.to_string().to_uppercase()
     );
     output.push_str(&format!("Host    : {device}\r\n"));
     output.push_str(&format!("Command : {script} {args}\r\n\r\n"));
-    output.push_str(&processes(&mut lots));
+    output.push_str(&processes(&mut rng));
     output.push_str("\r\n");
-    output.push_str(&connections(&mut lots));
+    output.push_str(&connections(&mut rng));
     let errors = match exit_code {
         0 => "",
         _ => "Access to the path 'C:\\System Volume Information' is denied.",
@@ -96,25 +98,25 @@ fn transcript(seed: u64, device: &str, script: &str, args: &str, exit_code: i32)
     Piece::literal(document.to_string())
 }
 
-fn processes(lots: &mut Lots) -> String {
+fn processes(rng: &mut SeededRng) -> String {
     let mut text = String::from("    Id  User         Path\r\n");
-    for _ in 0..8 + lots.below(24) {
-        let id = 4 * (1 + lots.below(16_000));
-        let user = lots.one_of(&USERS).unwrap_or_default();
-        let path = lots.one_of(&PROGRAMS).unwrap_or_default();
+    for _ in 0..8 + rng.below(24) {
+        let id = 4 * (1 + rng.below(16_000));
+        let user = rng.choose(&USERS).unwrap_or_default();
+        let path = rng.choose(&PROGRAMS).unwrap_or_default();
         text.push_str(&format!("{id:>6}  {user:<11}  {path}\r\n"));
     }
     text
 }
 
-fn connections(lots: &mut Lots) -> String {
+fn connections(rng: &mut SeededRng) -> String {
     let mut text = String::from("Local port  Remote address         State\r\n");
-    for _ in 0..2 + lots.below(12) {
-        let port = 1024 + lots.below(64_000);
+    for _ in 0..2 + rng.below(12) {
+        let port = 1024 + rng.below(64_000);
         let remote = format!(
             "203.0.113.{}:{}",
-            1 + lots.below(254),
-            [443, 80, 4444][lots.below(3) as usize]
+            1 + rng.below(254),
+            [443, 80, 4444][rng.below(3) as usize]
         );
         text.push_str(&format!("{port:>10}  {remote:<21}  ESTABLISHED\r\n"));
     }
@@ -122,42 +124,39 @@ fn connections(lots: &mut Lots) -> String {
 }
 
 fn file(seed: u64, device: &str, path: &str) -> Piece {
-    let mut lots = Lots::of(seed, &["file", device, path]);
+    let mut rng = SeededRng::new(seed, &["file", device, path]);
     let head = Piece::literal(format!("# {path} of {device}\r\n"));
     let lines = Piece::Lines {
-        seed: lots.number(),
-        len: 500 + lots.below(12_000),
+        seed: rng.next_u64(),
+        len: 500 + rng.below(12_000),
         eol: b"\r\n",
     };
     let text = Piece::Joined(vec![head, lines]);
     let name = path.rsplit(['\\', '/']).next().unwrap_or(path);
-    // The header's name ends at the first NUL, and is no UTF-8.
+    // A gzip header stores the name as Latin-1, ended by NUL.
     let name: String = name.chars().filter(|c| c.is_ascii_graphic()).collect();
     let crc = text.crc();
     gzip(&name, text, crc)
 }
 
 fn package(seed: u64, device: &str) -> Piece {
-    let mut lots = Lots::of(seed, &["package", device]);
+    let mut rng = SeededRng::new(seed, &["package", device]);
     let system = format!("Host Name: {device}\r\nOS Name: Microsoft Windows 11 Enterprise\r\n");
     let members = [
         ("System Information.txt", system),
-        ("Processes/Processes.txt", processes(&mut lots)),
-        (
-            "Network Connections/Connections.txt",
-            connections(&mut lots),
-        ),
+        ("Processes/Processes.txt", processes(&mut rng)),
+        ("Network Connections/Connections.txt", connections(&mut rng)),
         (
             "Autoruns/Run.txt",
             r"Updater  C:\Users\Public\updater.exe".to_string(),
         ),
     ];
-    Piece::literal(zipped(&members).unwrap_or_default())
+    Piece::literal(zip_files(&members).unwrap_or_default())
 }
 
-/// In memory nothing can fail to be written; the error is the writer's type.
-fn zipped(members: &[(&str, String)]) -> zip::result::ZipResult<Vec<u8>> {
-    // A fixed time: the same package from the same seed.
+/// Writing to memory cannot fail; the error type is that of the zip writer.
+fn zip_files(members: &[(&str, String)]) -> zip::result::ZipResult<Vec<u8>> {
+    // A fixed time, so that the same seed gives the same package.
     let options =
         zip::write::SimpleFileOptions::default().last_modified_time(zip::DateTime::default());
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
@@ -174,12 +173,12 @@ mod tests {
     use crate::synthetic::body::ResultBody;
     use std::io::Read;
 
-    fn bytes(told: Told) -> Vec<u8> {
-        ResultBody::told(told).whole().unwrap()
+    fn bytes(result: SyntheticResult) -> Vec<u8> {
+        ResultBody::synthetic(result).whole().unwrap()
     }
 
     fn transcript_of(device: &str, exit_code: i32) -> Vec<u8> {
-        bytes(Told::Transcript {
+        bytes(SyntheticResult::Transcript {
             seed: 1,
             device: device.into(),
             script: "inventory.ps1".into(),
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transcript_is_strict_json_and_the_same_each_time_on_a_device() {
+    fn transcript_is_strict_json_and_repeatable_per_device() {
         let one = transcript_of("ws-1", 0);
         assert_eq!(one, transcript_of("ws-1", 0));
         assert_ne!(one, transcript_of("ws-2", 0));
@@ -203,22 +202,22 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_a_gzip_with_its_name_and_a_package_a_zip() {
-        let told = Told::File {
+    fn file_is_a_gzip_with_its_name_and_package_is_a_zip() {
+        let file = SyntheticResult::File {
             seed: 1,
             device: "ws-1".into(),
             path: "C:\\Temp\\out.txt".into(),
         };
-        let wrapped = bytes(told);
-        let mut reader = flate2::read::GzDecoder::new(wrapped.as_slice());
+        let compressed = bytes(file);
+        let mut reader = flate2::read::GzDecoder::new(compressed.as_slice());
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert!(text.starts_with("# C:\\Temp\\out.txt of ws-1"));
         assert_eq!(reader.header().unwrap().filename(), Some(&b"out.txt"[..]));
 
         let device = "ws-1".into();
-        let package = bytes(Told::Package { seed: 1, device });
-        let again = Told::Package {
+        let package = bytes(SyntheticResult::Package { seed: 1, device });
+        let again = SyntheticResult::Package {
             seed: 1,
             device: "ws-1".into(),
         };

@@ -1,4 +1,4 @@
-//! The emulator as a client meets it, quirk by quirk, over real HTTP.
+//! Tests of the emulator over real HTTP.
 
 mod away;
 mod collecting;
@@ -20,22 +20,22 @@ use evidence::{ActionId, ResultKey};
 const TRANSCRIPT: &str =
     r#"{"script_name":"a.ps1","exit_code":0,"script_output":"one\ntwo","script_errors":""}"#;
 
-/// A client that knows nothing but HTTP.
-struct Plain {
+/// An HTTP client with an access token.
+struct TestClient {
     http: Client,
     base: String,
     token: String,
 }
 
-impl Plain {
+impl TestClient {
     async fn of(emulator: &Emulator) -> Self {
-        let mut plain = Self {
-            http: client(),
+        let mut client = Self {
+            http: http_client(),
             base: emulator.api_base(),
             token: String::new(),
         };
-        plain.sign_in(emulator).await;
-        plain
+        client.sign_in(emulator).await;
+        client
     }
 
     async fn sign_in(&mut self, emulator: &Emulator) {
@@ -64,14 +64,18 @@ impl Plain {
         self.call(path).await.json().await.unwrap()
     }
 
-    /// A call with a JSON body, sent as it stands.
+    /// A call with a JSON body, sent unchanged.
     async fn send(&self, method: Method, path: &str, body: &str) -> Response {
         let request = self
             .http
             .request(method, format!("{}/api/{path}", self.base));
-        let request = request.header("content-type", "application/json");
-        let request = request.bearer_auth(&self.token).body(body.to_string());
-        request.send().await.unwrap()
+        request
+            .header("content-type", "application/json")
+            .bearer_auth(&self.token)
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap()
     }
 
     async fn post(&self, path: &str, body: &Value) -> Response {
@@ -102,8 +106,8 @@ impl Plain {
     }
 }
 
-fn client() -> Client {
-    // Another test may have installed it first.
+fn http_client() -> Client {
+    // Fails if another test has installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().no_proxy().build().unwrap()
 }
@@ -113,7 +117,13 @@ fn header(response: &Response, name: &str) -> String {
     value.map_or(String::new(), |v| v.to_str().unwrap().to_string())
 }
 
-fn serving(fleet: EmulatedFleet, faults: &str) -> Emulator {
+/// The value of a `Content-MD5` header.
+fn md5_of(bytes: &[u8]) -> String {
+    let digest = <md5::Md5 as md5::Digest>::digest(bytes);
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest)
+}
+
+fn start(fleet: EmulatedFleet, faults: &str) -> Emulator {
     Emulator::start_blocking(EmulatorSettings {
         faults: Faults::parse(faults).unwrap(),
         ..EmulatorSettings::serving(fleet)
@@ -129,8 +139,8 @@ fn key(index: u32) -> ResultKey {
     format!("{}/{index}", id()).parse().unwrap()
 }
 
-/// One action: a transcript, a file, a PutFile, a lost upload, a failure.
-fn small_fleet() -> EmulatedFleet {
+/// One action: a transcript, a file, a PutFile, a lost upload, a failed script.
+fn one_action_fleet() -> EmulatedFleet {
     let action = ScriptedAction::on("ws-001.contoso.example")
         .id(id())
         .comment("CASE-42")
@@ -142,19 +152,19 @@ fn small_fleet() -> EmulatedFleet {
     EmulatedFleet::new().action(action)
 }
 
-/// A budget that a test can spend quickly.
-fn few() -> ServiceLimits {
+/// A limit that a test can reach quickly.
+fn ten_links_per_minute() -> ServiceLimits {
     ServiceLimits {
         link_per_min: 10,
         ..ServiceLimits::default()
     }
 }
 
-fn emulator_span(emulator: &Emulator, seconds: u64) -> Duration {
+fn real_duration(emulator: &Emulator, seconds: u64) -> Duration {
     emulator.clock().real(Duration::from_secs(seconds)) + Duration::from_millis(5)
 }
 
-/// So many machines that are there, and two files in the library.
+/// `count` online machines, and two library files.
 fn machines(count: usize) -> EmulatedFleet {
     let fleet = EmulatedFleet::new()
         .library("a.ps1", "one")
@@ -164,35 +174,35 @@ fn machines(count: usize) -> EmulatedFleet {
     })
 }
 
-const fn span(seconds: u64) -> std::ops::RangeInclusive<Duration> {
+const fn exactly(seconds: u64) -> std::ops::RangeInclusive<Duration> {
     Duration::from_secs(seconds)..=Duration::from_secs(seconds)
 }
 
-/// Ten seconds queued, two for each command, five until a result is ready and
-/// ten until the action is over.
-fn even() -> Latency {
+/// 10 s queued, 2 s per command, 5 s until a result is available, and 10 s until
+/// the action is over.
+fn fixed_latency() -> Latency {
     Latency {
-        queued: span(10),
-        put: span(2),
-        script: span(2),
-        get: span(2),
-        settling: span(10),
-        upload: span(5),
+        queued: exactly(10),
+        put: exactly(2),
+        script: exactly(2),
+        get: exactly(2),
+        settling: exactly(10),
+        upload: exactly(5),
         ..Latency::default()
     }
 }
 
-/// A hundred times as fast, at an even pace.
-fn quick(fleet: EmulatedFleet) -> EmulatorSettings {
+/// Settings with time scale 100 and fixed latencies.
+fn fast(fleet: EmulatedFleet) -> EmulatorSettings {
     EmulatorSettings {
         time_scale: 100.0,
-        pace: even(),
+        latency: fixed_latency(),
         ..EmulatorSettings::serving(fleet)
     }
 }
 
-/// A file placed, a script run, a file fetched.
-fn order(comment: &str) -> Value {
+/// The body of a run: PutFile, RunScript, GetFile.
+fn run_body(comment: &str) -> Value {
     let command = |kind: &str, key: &str, value: &str| json!({"type": kind, "params": [{"key": key, "value": value}]});
     json!({
         "Commands": [
@@ -204,21 +214,21 @@ fn order(comment: &str) -> Value {
     })
 }
 
-impl Plain {
-    /// Posts a run on a machine by its name.
-    async fn run(&self, device: &str, order: &Value) -> Response {
+impl TestClient {
+    /// Posts a run on the machine with a name.
+    async fn run(&self, device: &str, body: &Value) -> Response {
         let path = format!("machines/{}/runliveresponse", machine_id(device));
-        self.post(&path, order).await
+        self.post(&path, body).await
     }
 
-    /// The same, which succeeds: the new action.
-    async fn started(&self, device: &str, order: &Value) -> Value {
-        let response = self.run(device, order).await;
+    /// Posts a run that is accepted; returns the new action.
+    async fn run_ok(&self, device: &str, body: &Value) -> Value {
+        let response = self.run(device, body).await;
         assert_eq!(response.status(), 201);
         response.json().await.unwrap()
     }
 
-    /// An action once its status is `status`.
+    /// Waits until an action has a status; returns its JSON.
     async fn until(&self, id: &str, status: &str) -> Value {
         for _ in 0..200 {
             let action = self.json(&format!("machineactions/{id}")).await;
@@ -231,8 +241,8 @@ impl Plain {
     }
 }
 
-/// Status and code of a refusal.
-async fn refusal(response: Response) -> (u16, String) {
+/// Status and error code of a response.
+async fn error_of(response: Response) -> (u16, String) {
     let status = response.status().as_u16();
     let error: Value = response.json().await.unwrap();
     let code = error["error"]["code"].as_str().unwrap_or_default();

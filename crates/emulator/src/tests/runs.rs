@@ -1,4 +1,4 @@
-//! Runs: what is refused, what a session goes through, what is lost on the way.
+//! Runs: rejections, progress of sessions, cancels, lost responses.
 
 use std::io::Read;
 
@@ -7,37 +7,37 @@ use reqwest::StatusCode;
 use crate::tests::*;
 
 #[tokio::test]
-async fn a_run_goes_from_pending_to_the_results_of_its_commands() {
-    let emulator = Emulator::start_blocking(quick(machines(1))).unwrap();
-    let plain = Plain::of(&emulator).await;
-    let action = plain.started("ws-0", &order("CASE-42")).await;
+async fn run_progresses_from_pending_to_its_results() {
+    let emulator = Emulator::start_blocking(fast(machines(1))).unwrap();
+    let client = TestClient::of(&emulator).await;
+    let action = client.run_ok("ws-0", &run_body("CASE-42")).await;
     assert_eq!(action["status"], "Pending");
     assert_eq!(action["type"], "LiveResponse");
     assert_eq!(action["requestorComment"], "CASE-42");
     assert_eq!(action["computerDnsName"], "ws-0");
-    let early = plain.link_call(result(&action, 1)).await;
+    let early = client.link_call(result(&action, 1)).await;
     assert_eq!(early.status(), StatusCode::BAD_REQUEST);
 
     let id = action["id"].as_str().unwrap();
-    let done = plain.until(id, "Succeeded").await;
+    let done = client.until(id, "Succeeded").await;
     for command in done["commands"].as_array().unwrap() {
         assert_eq!(command["commandStatus"], "Completed");
         assert!(command["startTime"].is_string() && command["endTime"].is_string());
     }
-    let list = plain
+    let list = client
         .json("machineactions?$filter=status eq 'Succeeded'")
         .await;
     assert_eq!(list["value"], json!([done_without_context(&done)]));
 
-    assert_eq!(plain.link_call(result(&action, 0)).await.status(), 400);
-    let transcript = plain.blob(&plain.link(result(&action, 1)).await).await;
+    assert_eq!(client.link_call(result(&action, 0)).await.status(), 400);
+    let transcript = client.blob(&client.link(result(&action, 1)).await).await;
     let transcript: Value = transcript.json().await.unwrap();
     assert_eq!(transcript["script_name"], "a.ps1");
     let late = emulator.lateness();
     assert_eq!(late.len(), 1, "one result was linked to");
-    // Ready five seconds after its end, ten before the action was over.
+    // Available 5 s after the end of the command, before the action was over.
     assert!((3..60).contains(&late[0].as_secs()), "{late:?}");
-    let file = plain.blob(&plain.link(result(&action, 2)).await).await;
+    let file = client.blob(&client.link(result(&action, 2)).await).await;
     assert!(header(&file, "content-disposition").contains("out.txt.gz"));
     let file = file.bytes().await.unwrap();
     let mut text = String::new();
@@ -56,82 +56,84 @@ fn done_without_context(action: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_cannot_be_run_is_refused_each_in_its_way() {
+async fn invalid_run_has_the_error_of_its_cause() {
     let fleet = machines(1)
         .device(EmulatedDevice::new("kiosk").with("rbacGroupName", "Kiosks"))
         .disallow("Kiosks");
-    let emulator = Emulator::start_blocking(quick(fleet)).unwrap();
-    let plain = Plain::of(&emulator).await;
-    let refused = |status, code: &str| (status, code.to_string());
-    let good = order("CASE-42");
-    let unknown = plain.run("nowhere", &good).await;
-    assert_eq!(refusal(unknown).await, refused(404, "ResourceNotFound"));
-    // The name is no id.
-    let named = plain.post("machines/ws-0/runliveresponse", &good).await;
-    assert_eq!(refusal(named).await, refused(404, "ResourceNotFound"));
-    let kiosk = plain.run("kiosk", &good).await;
-    assert_eq!(refusal(kiosk).await, refused(403, "DisallowedOperation"));
+    let emulator = Emulator::start_blocking(fast(fleet)).unwrap();
+    let client = TestClient::of(&emulator).await;
+    let expected = |status, code: &str| (status, code.to_string());
+    let good = run_body("CASE-42");
+    let unknown = client.run("nowhere", &good).await;
+    assert_eq!(error_of(unknown).await, expected(404, "ResourceNotFound"));
+    // The call accepts only the machine id, not the name.
+    let named = client.post("machines/ws-0/runliveresponse", &good).await;
+    assert_eq!(error_of(named).await, expected(404, "ResourceNotFound"));
+    let kiosk = client.run("kiosk", &good).await;
+    assert_eq!(error_of(kiosk).await, expected(403, "DisallowedOperation"));
     let absent = serde_json::from_str(&good.to_string().replace("a.ps1", "c.ps1")).unwrap();
-    let absent = plain.run("ws-0", &absent).await;
-    assert_eq!(refusal(absent).await, refused(400, "InvalidInput"));
+    let absent = client.run("ws-0", &absent).await;
+    assert_eq!(error_of(absent).await, expected(400, "InvalidInput"));
     let small = serde_json::from_str(&good.to_string().replace("Commands", "commands")).unwrap();
-    let small = plain.run("ws-0", &small).await;
-    assert_eq!(refusal(small).await, refused(400, "InvalidRequestBody"));
+    let small = client.run("ws-0", &small).await;
+    assert_eq!(error_of(small).await, expected(400, "InvalidRequestBody"));
     let path = format!("machines/{}/runliveresponse", machine_id("ws-0"));
-    assert_eq!(plain.call(&path).await.status(), 405);
-    let bare = plain.http.post(format!("{}/api/{path}", plain.base));
-    let bare = bare.bearer_auth(&plain.token).body(good.to_string());
+    assert_eq!(client.call(&path).await.status(), 405);
+    let bare = client.http.post(format!("{}/api/{path}", client.base));
+    let bare = bare.bearer_auth(&client.token).body(good.to_string());
     assert_eq!(bare.send().await.unwrap().status(), 415);
-    assert_eq!(emulator.judgement().runs.started, 0);
+    assert_eq!(emulator.conformance().runs.started, 0);
     assert_eq!(emulator.journal().all_violations(), []);
 }
 
 #[tokio::test]
-async fn a_machine_has_one_session_and_the_same_run_again_is_noticed() {
-    let emulator = Emulator::start_blocking(quick(machines(2))).unwrap();
-    let plain = Plain::of(&emulator).await;
-    let first = plain.started("ws-0", &order("CASE-42")).await;
+async fn second_session_on_a_machine_is_rejected_and_a_repeated_run_recorded() {
+    let emulator = Emulator::start_blocking(fast(machines(2))).unwrap();
+    let client = TestClient::of(&emulator).await;
+    let first = client.run_ok("ws-0", &run_body("CASE-42")).await;
     let active = (400, "ActiveRequestAlreadyExists".to_string());
     assert_eq!(
-        refusal(plain.run("ws-0", &order("other")).await).await,
+        error_of(client.run("ws-0", &run_body("other")).await).await,
         active
     );
     assert_eq!(emulator.journal().all_violations(), []);
     assert_eq!(
-        refusal(plain.run("ws-0", &order("CASE-42")).await).await,
+        error_of(client.run("ws-0", &run_body("CASE-42")).await).await,
         active
     );
     assert_eq!(emulator.journal().violations(Violation::RunRepeated), 1);
-    assert_eq!(plain.run("ws-1", &order("CASE-42")).await.status(), 201);
-    plain
+    assert_eq!(client.run("ws-1", &run_body("CASE-42")).await.status(), 201);
+    client
         .until(first["id"].as_str().unwrap(), "Succeeded")
         .await;
-    assert_eq!(plain.run("ws-0", &order("other")).await.status(), 201);
-    assert_eq!(emulator.judgement().runs.ran_twice, 0);
+    assert_eq!(client.run("ws-0", &run_body("other")).await.status(), 201);
+    assert_eq!(emulator.conformance().runs.ran_twice, 0);
 }
 
 #[tokio::test]
-async fn the_eleventh_run_of_a_minute_is_refused_and_not_done() {
+async fn run_11_within_a_minute_is_rejected_and_not_executed() {
     let emulator = Emulator::start_blocking(EmulatorSettings {
         time_scale: 40.0,
-        ..quick(machines(12))
+        ..fast(machines(12))
     })
     .unwrap();
-    let plain = Plain::of(&emulator).await;
+    let client = TestClient::of(&emulator).await;
     for n in 0..10 {
-        plain.started(&format!("ws-{n}"), &order("CASE-42")).await;
+        client
+            .run_ok(&format!("ws-{n}"), &run_body("CASE-42"))
+            .await;
     }
-    let refused = plain.run("ws-10", &order("CASE-42")).await;
+    let refused = client.run("ws-10", &run_body("CASE-42")).await;
     assert_eq!(refused.status(), 429);
     let wait: u64 = header(&refused, "retry-after").parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
-    assert_eq!(emulator.judgement().runs.started, 10);
+    assert_eq!(emulator.conformance().runs.started, 10);
     assert_eq!(emulator.journal().over_budget(), 1);
-    tokio::time::sleep(emulator_span(&emulator, wait)).await;
-    plain.started("ws-10", &order("CASE-42")).await;
+    tokio::time::sleep(real_duration(&emulator, wait)).await;
+    client.run_ok("ws-10", &run_body("CASE-42")).await;
 }
 
-/// Plenty of runs in a minute, few sessions, none of which ends.
+/// 100 runs per minute, four sessions, none of which ends.
 fn few_sessions(held: usize) -> Emulator {
     Emulator::start_blocking(EmulatorSettings {
         limits: ServiceLimits {
@@ -139,72 +141,76 @@ fn few_sessions(held: usize) -> Emulator {
             sessions: 4,
             ..ServiceLimits::default()
         },
-        pace: Latency {
-            queued: span(100_000),
+        latency: Latency {
+            queued: exactly(100_000),
             ..Latency::default()
         },
         sessions_held: held,
-        ..quick(machines(6))
+        ..fast(machines(6))
     })
     .unwrap()
 }
 
 #[tokio::test]
-async fn waiting_sessions_count_until_they_are_cancelled() {
+async fn pending_sessions_count_until_they_are_cancelled() {
     let emulator = few_sessions(0);
-    let plain = Plain::of(&emulator).await;
+    let client = TestClient::of(&emulator).await;
     let mut last = Value::Null;
     for n in 0..4 {
-        last = plain.started(&format!("ws-{n}"), &order("CASE-42")).await;
+        last = client
+            .run_ok(&format!("ws-{n}"), &run_body("CASE-42"))
+            .await;
     }
-    let refused = plain.run("ws-4", &order("CASE-42")).await;
+    let refused = client.run("ws-4", &run_body("CASE-42")).await;
     assert_eq!(refused.status(), 429);
     assert_eq!(header(&refused, "retry-after"), "30");
     assert_eq!(emulator.journal().violations(Violation::OverSessions), 1);
     let cancel = format!("machineactions/{}/cancel", last["id"].as_str().unwrap());
     let comment = json!({"Comment": "parked"});
-    assert_eq!(plain.post(&cancel, &comment).await.status(), 200);
-    plain.started("ws-4", &order("CASE-42")).await;
-    let judgement = emulator.judgement();
-    assert_eq!((judgement.sessions.now, judgement.sessions.most), (4, 4));
+    assert_eq!(client.post(&cancel, &comment).await.status(), 200);
+    client.run_ok("ws-4", &run_body("CASE-42")).await;
+    let report = emulator.conformance();
+    assert_eq!((report.sessions.now, report.sessions.most), (4, 4));
 }
 
 #[tokio::test]
-async fn sessions_held_by_others_are_refused_without_blame() {
+async fn sessions_occupied_by_others_cause_no_violation() {
     let emulator = few_sessions(2);
-    let plain = Plain::of(&emulator).await;
+    let client = TestClient::of(&emulator).await;
     for n in 0..2 {
-        plain.started(&format!("ws-{n}"), &order("CASE-42")).await;
+        client
+            .run_ok(&format!("ws-{n}"), &run_body("CASE-42"))
+            .await;
     }
-    let refused = refusal(plain.run("ws-2", &order("CASE-42")).await).await;
+    let refused = error_of(client.run("ws-2", &run_body("CASE-42")).await).await;
     assert_eq!(refused, (429, "TooManyRequests".into()));
     assert_eq!(emulator.journal().all_violations(), []);
-    emulator.hold_sessions(1);
-    plain.started("ws-2", &order("CASE-42")).await;
+    emulator.set_occupied_sessions(1);
+    client.run_ok("ws-2", &run_body("CASE-42")).await;
 }
 
 #[tokio::test]
-async fn a_cancelled_action_says_by_whom_and_is_over() {
+async fn cancelled_action_shows_its_requestor_and_is_over() {
     let emulator = Emulator::start_blocking(EmulatorSettings {
-        pace: Latency {
-            script: span(500),
-            ..even()
+        latency: Latency {
+            script: exactly(500),
+            ..fixed_latency()
         },
-        ..quick(machines(1))
+        ..fast(machines(1))
     })
     .unwrap();
-    let plain = Plain::of(&emulator).await;
-    let action = plain.started("ws-0", &order("CASE-42")).await;
+    let client = TestClient::of(&emulator).await;
+    let action = client.run_ok("ws-0", &run_body("CASE-42")).await;
     let id = action["id"].as_str().unwrap();
     let cancel = format!("machineactions/{id}/cancel");
-    let missing = plain.post(&cancel, &json!({"comment": "x"})).await;
-    assert_eq!(refusal(missing).await, (400, "InvalidRequestBody".into()));
-    // PutFile has ended, the script runs.
-    let mut running = plain.until(id, "InProgress").await;
+    let missing = client.post(&cancel, &json!({"comment": "x"})).await;
+    assert_eq!(error_of(missing).await, (400, "InvalidRequestBody".into()));
+    // Cancel while the script runs, after the end of PutFile.
+    let mut running = client.until(id, "InProgress").await;
     while running["commands"][0]["endTime"].is_null() {
-        running = plain.json(&format!("machineactions/{id}")).await;
+        running = client.json(&format!("machineactions/{id}")).await;
     }
-    let cancelled = plain.post(&cancel, &json!({"Comment": "enough"})).await;
+    let cancelled = client.post(&cancel, &json!({"Comment": "enough"})).await;
     assert_eq!(cancelled.status(), 200);
     let cancelled: Value = cancelled.json().await.unwrap();
     assert_eq!(cancelled["status"], "Cancelled");
@@ -213,125 +219,132 @@ async fn a_cancelled_action_says_by_whom_and_is_over() {
     assert!(cancelled["cancellationDateTimeUtc"].is_string());
     assert_eq!(cancelled["commands"][0]["commandStatus"], "Completed");
     assert_eq!(cancelled["commands"][2]["commandStatus"], "Created");
-    let again = plain.post(&cancel, &json!({"Comment": "enough"})).await;
-    assert_eq!(refusal(again).await, (400, "BadRequest".into()));
-    assert_eq!(plain.link_call(result(&action, 2)).await.status(), 404);
-    let nobody = "machineactions/11111111-1111-4111-8111-111111111111/cancel";
-    let nobody = plain.post(nobody, &json!({"Comment": "x"})).await;
-    assert_eq!(nobody.status(), 404);
+    let again = client.post(&cancel, &json!({"Comment": "enough"})).await;
+    assert_eq!(error_of(again).await, (400, "BadRequest".into()));
+    assert_eq!(client.link_call(result(&action, 2)).await.status(), 404);
+    let path = "machineactions/11111111-1111-4111-8111-111111111111/cancel";
+    let unknown = client.post(path, &json!({"Comment": "x"})).await;
+    assert_eq!(unknown.status(), 404);
 }
 
 #[tokio::test]
-async fn after_a_failure_the_rest_is_not_run_and_the_transcript_is_kept() {
+async fn commands_after_a_failure_are_not_run_and_the_transcript_remains() {
     let emulator = Emulator::start_blocking(EmulatorSettings {
-        pace: Latency {
+        latency: Latency {
             failing: 1.0,
-            ..even()
+            ..fixed_latency()
         },
-        ..quick(machines(1))
+        ..fast(machines(1))
     })
     .unwrap();
-    let plain = Plain::of(&emulator).await;
-    let mut scripts = order("CASE-42");
+    let client = TestClient::of(&emulator).await;
+    let mut scripts = run_body("CASE-42");
     let commands = scripts["Commands"].as_array_mut().unwrap();
     commands.remove(0);
-    let action = plain.started("ws-0", &scripts).await;
-    let failed = plain.until(action["id"].as_str().unwrap(), "Failed").await;
+    let action = client.run_ok("ws-0", &scripts).await;
+    let failed = client.until(action["id"].as_str().unwrap(), "Failed").await;
     assert_eq!(failed["commands"][0]["commandStatus"], "Failed");
     assert_eq!(failed["commands"][0]["errors"].as_array().unwrap().len(), 1);
     assert_eq!(failed["commands"][1]["commandStatus"], "Created");
     assert!(failed["commands"][1]["startTime"].is_null());
-    let transcript = plain.blob(&plain.link(result(&action, 0)).await).await;
+    let transcript = client.blob(&client.link(result(&action, 0)).await).await;
     let transcript: Value = transcript.json().await.unwrap();
     assert_eq!(transcript["exit_code"], 1);
-    assert_eq!(plain.link_call(result(&action, 1)).await.status(), 404);
+    assert_eq!(client.link_call(result(&action, 1)).await.status(), 404);
 }
 
 #[tokio::test]
-async fn a_script_that_hangs_times_out() {
+async fn hanging_script_times_out() {
     let emulator = Emulator::start_blocking(EmulatorSettings {
-        pace: Latency {
+        latency: Latency {
             hanging: 1.0,
             script_limit: Duration::from_secs(20),
-            ..even()
+            ..fixed_latency()
         },
-        ..quick(machines(1))
+        ..fast(machines(1))
     })
     .unwrap();
-    let plain = Plain::of(&emulator).await;
-    let action = plain.started("ws-0", &order("CASE-42")).await;
-    let over = plain.until(action["id"].as_str().unwrap(), "TimeOut").await;
+    let client = TestClient::of(&emulator).await;
+    let action = client.run_ok("ws-0", &run_body("CASE-42")).await;
+    let over = client
+        .until(action["id"].as_str().unwrap(), "TimeOut")
+        .await;
     let status = |n: usize| over["commands"][n]["commandStatus"].clone();
     assert_eq!(
         [status(0), status(1), status(2)],
         ["Completed", "Failed", "Created"]
     );
-    assert_eq!(plain.link_call(result(&action, 1)).await.status(), 404);
+    assert_eq!(client.link_call(result(&action, 1)).await.status(), 404);
 }
 
-async fn with_faults(faults: &str) -> (Emulator, Plain) {
+async fn with_faults(faults: &str) -> (Emulator, TestClient) {
     let emulator = Emulator::start_blocking(EmulatorSettings {
         faults: Faults::parse(faults).unwrap(),
-        ..quick(machines(4))
+        ..fast(machines(4))
     })
     .unwrap();
-    let plain = Plain::of(&emulator).await;
-    (emulator, plain)
+    let client = TestClient::of(&emulator).await;
+    (emulator, client)
 }
 
-/// Sends a run whose answer never comes.
-async fn unanswered(plain: &Plain) {
+/// Posts a run that gets no response.
+async fn run_without_response(client: &TestClient) {
     let path = format!("machines/{}/runliveresponse", machine_id("ws-0"));
-    let request = plain.http.post(format!("{}/api/{path}", plain.base));
-    let request = request.bearer_auth(&plain.token).json(&order("CASE-42"));
+    let request = client.http.post(format!("{}/api/{path}", client.base));
+    let request = request
+        .bearer_auth(&client.token)
+        .json(&run_body("CASE-42"));
     assert!(request.send().await.is_err(), "no status may arrive");
 }
 
 #[tokio::test]
-async fn a_lost_answer_hides_an_action_that_exists_and_a_lost_call_none() {
-    let (emulator, plain) = with_faults("lost-call=1").await;
-    unanswered(&plain).await;
-    assert_eq!(plain.json("machineactions").await["value"], json!([]));
-    plain.started("ws-0", &order("CASE-42")).await;
+async fn lost_answer_has_started_the_action_and_lost_call_has_not() {
+    let (emulator, client) = with_faults("lost-call=1").await;
+    run_without_response(&client).await;
+    assert_eq!(client.json("machineactions").await["value"], json!([]));
+    client.run_ok("ws-0", &run_body("CASE-42")).await;
     assert_eq!(emulator.journal().all_violations(), []);
 
-    let (emulator, plain) = with_faults("lost-answer=1").await;
-    unanswered(&plain).await;
-    let list = plain.json("machineactions").await;
+    let (emulator, client) = with_faults("lost-answer=1").await;
+    run_without_response(&client).await;
+    let list = client.json("machineactions").await;
     assert_eq!(list["value"][0]["requestorComment"], "CASE-42");
-    let again = plain.run("ws-0", &order("CASE-42")).await;
+    let again = client.run("ws-0", &run_body("CASE-42")).await;
     assert_eq!(again.status(), 400);
     assert_eq!(emulator.journal().violations(Violation::RunRepeated), 1);
 }
 
 #[tokio::test]
-async fn an_error_before_does_nothing_and_a_late_one_has_done_it() {
-    let (emulator, mut plain) = with_faults("run.429=1,run.500=1,run.503=1,run.401=1+3").await;
+async fn error_prevents_the_run_and_late_error_does_not() {
+    let (emulator, mut client) = with_faults("run.429=1,run.500=1,run.503=1,run.401=1+3").await;
     for status in [429, 500, 503, 401] {
-        assert_eq!(plain.run("ws-0", &order("CASE-42")).await.status(), status);
+        assert_eq!(
+            client.run("ws-0", &run_body("CASE-42")).await.status(),
+            status
+        );
     }
-    assert_eq!(emulator.judgement().runs.started, 0);
-    plain.sign_in(&emulator).await;
-    plain.started("ws-0", &order("CASE-42")).await;
+    assert_eq!(emulator.conformance().runs.started, 0);
+    client.sign_in(&emulator).await;
+    client.run_ok("ws-0", &run_body("CASE-42")).await;
 
-    let (emulator, plain) = with_faults("500-late=1").await;
-    assert_eq!(plain.run("ws-0", &order("CASE-42")).await.status(), 500);
-    assert_eq!(emulator.judgement().runs.started, 1);
+    let (emulator, client) = with_faults("500-late=1").await;
+    assert_eq!(client.run("ws-0", &run_body("CASE-42")).await.status(), 500);
+    assert_eq!(emulator.conformance().runs.started, 1);
 }
 
 #[tokio::test]
-async fn a_fresh_run_is_not_visible_yet() {
-    let (_emulator, plain) = with_faults("not-visible@60").await;
-    let action = plain.started("ws-0", &order("CASE-42")).await;
+async fn not_visible_run_appears_after_its_time() {
+    let (_emulator, client) = with_faults("not-visible@60").await;
+    let action = client.run_ok("ws-0", &run_body("CASE-42")).await;
     let get = format!("machineactions/{}", action["id"].as_str().unwrap());
-    assert_eq!(plain.call(&get).await.status(), 404);
-    assert_eq!(plain.json("machineactions").await["value"], json!([]));
+    assert_eq!(client.call(&get).await.status(), 404);
+    assert_eq!(client.json("machineactions").await["value"], json!([]));
     tokio::time::sleep(Duration::from_millis(620)).await;
-    assert_eq!(plain.call(&get).await.status(), 200);
+    assert_eq!(client.call(&get).await.status(), 200);
 }
 
 #[tokio::test]
-async fn one_run_is_hidden_everywhere_from_lists_or_from_its_machines_own() {
+async fn hiding_faults_affect_get_lists_and_machine_lists_separately() {
     let own = format!(
         "machineactions?$filter=machineId eq '{}'",
         machine_id("ws-0")
@@ -342,28 +355,32 @@ async fn one_run_is_hidden_everywhere_from_lists_or_from_its_machines_own() {
         ("not-listed=1", 200, 1, 1),
         ("not-listed-own=1", 200, 2, 0),
     ] {
-        let (_emulator, plain) = with_faults(faults).await;
-        let action = plain.started("ws-0", &order("CASE-42")).await;
-        plain.started("ws-1", &order("CASE-42")).await;
+        let (_emulator, client) = with_faults(faults).await;
+        let action = client.run_ok("ws-0", &run_body("CASE-42")).await;
+        client.run_ok("ws-1", &run_body("CASE-42")).await;
         let listed = |page: Value| page["value"].as_array().unwrap().len();
-        assert_eq!(listed(plain.json("machineactions").await), list, "{faults}");
-        assert_eq!(listed(plain.json(&own).await), of_machine, "{faults}");
+        assert_eq!(
+            listed(client.json("machineactions").await),
+            list,
+            "{faults}"
+        );
+        assert_eq!(listed(client.json(&own).await), of_machine, "{faults}");
         let id = action["id"].as_str().unwrap();
-        let got = plain.call(&format!("machineactions/{id}")).await;
+        let got = client.call(&format!("machineactions/{id}")).await;
         assert_eq!(got.status(), get, "{faults}");
     }
 }
 
 #[tokio::test]
-async fn each_call_needs_its_own_role() {
+async fn call_without_its_role_is_forbidden() {
     let emulator = Emulator::start_blocking(EmulatorSettings {
         roles: vec!["Machine.ReadWrite.All".into()],
-        ..quick(machines(1))
+        ..fast(machines(1))
     })
     .unwrap();
-    let plain = Plain::of(&emulator).await;
-    assert_eq!(plain.call("machines").await.status(), 200);
-    assert_eq!(plain.call("libraryfiles").await.status(), 403);
-    let run = refusal(plain.run("ws-0", &order("CASE-42")).await).await;
+    let client = TestClient::of(&emulator).await;
+    assert_eq!(client.call("machines").await.status(), 200);
+    assert_eq!(client.call("libraryfiles").await.status(), 403);
+    let run = error_of(client.run("ws-0", &run_body("CASE-42")).await).await;
     assert_eq!(run, (403, "Forbidden".into()));
 }

@@ -1,124 +1,128 @@
-//! When what happens to an action. Worked out once, when the action is made,
-//! and looked up whenever it is asked about: nothing waits, nothing ticks.
+//! Timeline of an action: the time of each state change. Computed once, when
+//! the action is created, and evaluated on each request.
 
 use std::sync::OnceLock;
 
 use jiff::Timestamp;
 
-/// The events of one action.
+/// Times of the state changes of one action.
 #[derive(Debug)]
-pub(crate) struct Course {
-    /// Unknown to get and list before.
-    pub visible: Timestamp,
-    /// `Pending` before; nothing where the machine never takes it up.
-    pub taken_up: Option<Timestamp>,
-    /// By command, in order; nothing for one that is not run.
-    pub steps: Vec<Option<Step>>,
-    /// From then on its status is the one it ends with.
-    pub settled: Timestamp,
-    cancelled: OnceLock<Cancelled>,
+pub(crate) struct ActionTimeline {
+    /// Get and list show the action from this time.
+    pub visible_from: Timestamp,
+    /// End of `Pending`; `None` if the device never begins.
+    pub started: Option<Timestamp>,
+    /// One entry per command, in order; `None` for a command that is not run.
+    pub commands: Vec<Option<CommandTimes>>,
+    /// From this time the action has its final status.
+    pub finished: Timestamp,
+    cancellation: OnceLock<Cancellation>,
 }
 
-/// One command's turn.
+/// Times of one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct CommandTimes {
     pub begin: Timestamp,
     pub end: Timestamp,
-    /// Its result can be linked to.
-    pub ready: Timestamp,
+    /// The result has a link from this time.
+    pub available: Timestamp,
 }
 
-/// Who ended an action before its time.
+/// Cancellation of an action.
 #[derive(Debug)]
-pub(crate) struct Cancelled {
+pub(crate) struct Cancellation {
     pub at: Timestamp,
     pub by: String,
     pub comment: String,
 }
 
-/// Where an action stands.
+/// Status of an action at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ActionStatus {
     Pending,
     InProgress,
     Cancelled,
-    Settled,
+    /// The action has its final status.
+    Finished,
 }
 
-/// How far one command has come.
+/// Availability of a command's result at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Waiting,
-    /// Whatever it leaves can be had.
-    Done,
-    /// It was not run and will not be.
+pub(crate) enum ResultAvailability {
+    NotYet,
+    Available,
+    /// The command was not run and will not be.
     Never,
 }
 
-impl Course {
+impl ActionTimeline {
     pub(crate) fn new(
-        visible: Timestamp,
-        taken_up: Option<Timestamp>,
-        steps: Vec<Option<Step>>,
-        settled: Timestamp,
+        visible_from: Timestamp,
+        started: Option<Timestamp>,
+        commands: Vec<Option<CommandTimes>>,
+        finished: Timestamp,
     ) -> Self {
         Self {
-            visible,
-            taken_up,
-            steps,
-            settled,
-            cancelled: OnceLock::new(),
+            visible_from,
+            started,
+            commands,
+            finished,
+            cancellation: OnceLock::new(),
         }
     }
 
-    pub(crate) fn cancelled(&self) -> Option<&Cancelled> {
-        self.cancelled.get()
+    pub(crate) fn cancellation(&self) -> Option<&Cancellation> {
+        self.cancellation.get()
     }
 
-    /// Ends it at `cancelled.at`; false where it is over already.
-    pub(crate) fn cancel(&self, cancelled: Cancelled) -> bool {
-        let state = self.state(cancelled.at);
-        let running = matches!(state, State::Pending | State::InProgress);
-        running && self.cancelled.set(cancelled).is_ok()
+    /// Cancels the action; returns false if it is already over.
+    pub(crate) fn cancel(&self, cancellation: Cancellation) -> bool {
+        !self.is_over(cancellation.at) && self.cancellation.set(cancellation).is_ok()
     }
 
-    pub(crate) fn state(&self, now: Timestamp) -> State {
-        match self.cancelled.get() {
-            Some(cancelled) if cancelled.at <= now => State::Cancelled,
-            _ if self.settled <= now => State::Settled,
-            _ if self.taken_up.is_some_and(|at| at <= now) => State::InProgress,
-            _ => State::Pending,
+    pub(crate) fn status(&self, now: Timestamp) -> ActionStatus {
+        match self.cancellation.get() {
+            Some(cancellation) if cancellation.at <= now => ActionStatus::Cancelled,
+            _ if self.finished <= now => ActionStatus::Finished,
+            _ if self.started.is_some_and(|at| at <= now) => ActionStatus::InProgress,
+            _ => ActionStatus::Pending,
         }
     }
 
+    /// Whether the action is finished or cancelled.
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
-        matches!(self.state(now), State::Cancelled | State::Settled)
+        matches!(
+            self.status(now),
+            ActionStatus::Cancelled | ActionStatus::Finished
+        )
     }
 
-    /// When it is or was over, as far as is known now.
-    pub(crate) fn over(&self) -> Timestamp {
-        self.cancelled.get().map_or(self.settled, |c| c.at)
+    /// The end of the action as known now; a later cancellation makes it earlier.
+    pub(crate) fn end(&self) -> Timestamp {
+        self.cancellation.get().map_or(self.finished, |c| c.at)
     }
 
-    /// Up to where its commands were run, seen from `now`.
+    /// The time until which commands were run, as of `now`.
     pub(crate) fn ran_until(&self, now: Timestamp) -> Timestamp {
-        self.cancelled.get().map_or(now, |c| c.at.min(now))
+        self.cancellation.get().map_or(now, |c| c.at.min(now))
     }
 
-    /// Whether a command began before it was cancelled.
-    pub(crate) fn began(&self, now: Timestamp) -> bool {
+    /// Whether a command has begun before the action was cancelled.
+    pub(crate) fn has_begun(&self, now: Timestamp) -> bool {
         let until = self.ran_until(now);
-        let mut steps = self.steps.iter().flatten();
-        steps.any(|step| step.begin <= until)
+        let mut commands = self.commands.iter().flatten();
+        commands.any(|command| command.begin <= until)
     }
 
-    pub(crate) fn stage(&self, place: usize, now: Timestamp) -> Stage {
-        let cut = self.cancelled.get().map_or(Timestamp::MAX, |c| c.at);
-        match self.steps.get(place).copied().flatten() {
-            Some(step) if step.end <= cut && step.ready <= now => Stage::Done,
-            Some(step) if step.end <= cut => Stage::Waiting,
-            _ if self.is_over(now) => Stage::Never,
-            _ => Stage::Waiting,
+    pub(crate) fn availability(&self, position: usize, now: Timestamp) -> ResultAvailability {
+        let cancelled = self.cancellation.get().map_or(Timestamp::MAX, |c| c.at);
+        match self.commands.get(position).copied().flatten() {
+            Some(times) if times.end <= cancelled && times.available <= now => {
+                ResultAvailability::Available
+            }
+            Some(times) if times.end <= cancelled => ResultAvailability::NotYet,
+            _ if self.is_over(now) => ResultAvailability::Never,
+            _ => ResultAvailability::NotYet,
         }
     }
 }
@@ -126,7 +130,7 @@ impl Course {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::clock::later;
+    use crate::timeline::clock::later;
     use std::time::Duration;
 
     fn second(n: u64) -> Timestamp {
@@ -134,17 +138,20 @@ mod tests {
         later(start, Duration::from_secs(n))
     }
 
-    fn course() -> Course {
-        let step = |begin, end| {
-            let (begin, end, ready) = (second(begin), second(end), second(end + 5));
-            Some(Step { begin, end, ready })
+    fn timeline() -> ActionTimeline {
+        let times = |begin, end| {
+            Some(CommandTimes {
+                begin: second(begin),
+                end: second(end),
+                available: second(end + 5),
+            })
         };
-        let steps = vec![step(10, 20), step(20, 30), None];
-        Course::new(second(0), Some(second(10)), steps, second(33))
+        let commands = vec![times(10, 20), times(20, 30), None];
+        ActionTimeline::new(second(0), Some(second(10)), commands, second(33))
     }
 
-    fn cancel(course: &Course, at: u64) -> bool {
-        course.cancel(Cancelled {
+    fn cancel(timeline: &ActionTimeline, at: u64) -> bool {
+        timeline.cancel(Cancellation {
             at: second(at),
             by: String::new(),
             comment: String::new(),
@@ -152,35 +159,36 @@ mod tests {
     }
 
     #[test]
-    fn a_result_may_be_ready_before_and_after_the_action_is_over() {
-        let course = course();
-        let stages = |n| [0, 1, 2].map(|place| course.stage(place, second(n)));
-        use Stage::{Done, Never, Waiting};
-        assert_eq!(stages(24), [Waiting, Waiting, Waiting]);
-        assert_eq!(stages(25), [Done, Waiting, Waiting]);
-        assert_eq!(course.state(second(32)), State::InProgress);
-        assert_eq!(course.state(second(33)), State::Settled);
-        assert_eq!(stages(34), [Done, Waiting, Never]);
-        assert_eq!(stages(35), [Done, Done, Never]);
+    fn result_can_become_available_before_or_after_the_action_finishes() {
+        let timeline = timeline();
+        let results = |n| [0, 1, 2].map(|position| timeline.availability(position, second(n)));
+        use ResultAvailability::{Available, Never, NotYet};
+        assert_eq!(results(24), [NotYet, NotYet, NotYet]);
+        assert_eq!(results(25), [Available, NotYet, NotYet]);
+        assert_eq!(timeline.status(second(32)), ActionStatus::InProgress);
+        assert_eq!(timeline.status(second(33)), ActionStatus::Finished);
+        assert_eq!(results(34), [Available, NotYet, Never]);
+        assert_eq!(results(35), [Available, Available, Never]);
     }
 
     #[test]
-    fn what_had_ended_when_it_was_cancelled_keeps_its_result() {
-        let course = course();
-        assert!(cancel(&course, 22));
-        assert!(!cancel(&course, 23), "it is over");
-        assert_eq!(course.state(second(22)), State::Cancelled);
-        assert_eq!(course.stage(0, second(24)), Stage::Waiting);
-        assert_eq!(course.stage(0, second(25)), Stage::Done);
-        assert_eq!(course.stage(1, second(60)), Stage::Never);
-        assert!(course.began(second(60)));
+    fn command_that_ended_before_the_cancellation_keeps_its_result() {
+        let timeline = timeline();
+        assert!(cancel(&timeline, 22));
+        assert!(!cancel(&timeline, 23), "already over");
+        assert_eq!(timeline.status(second(22)), ActionStatus::Cancelled);
+        use ResultAvailability::{Available, Never, NotYet};
+        assert_eq!(timeline.availability(0, second(24)), NotYet);
+        assert_eq!(timeline.availability(0, second(25)), Available);
+        assert_eq!(timeline.availability(1, second(60)), Never);
+        assert!(timeline.has_begun(second(60)));
     }
 
     #[test]
-    fn a_settled_action_cannot_be_cancelled_and_a_waiting_one_never_begins() {
-        assert!(!cancel(&course(), 33));
-        let waiting = course();
-        assert!(cancel(&waiting, 9));
-        assert!(!waiting.began(second(60)));
+    fn finished_action_cannot_be_cancelled_and_cancelled_pending_action_never_begins() {
+        assert!(!cancel(&timeline(), 33));
+        let pending = timeline();
+        assert!(cancel(&pending, 9));
+        assert!(!pending.has_begun(second(60)));
     }
 }

@@ -1,43 +1,43 @@
-//! How long things take on a machine and how they go: from an order to its
-//! course, by lot.
+//! Durations and outcomes of sessions and packages: draws the timeline of an
+//! action when it is created.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::http::run_request;
-use crate::state::clock::later;
-use crate::synthetic::seeded_rng::Lots;
-use crate::timeline::action_timeline::{Course, Step};
-use crate::timeline::presence::Timetable;
+use crate::synthetic::seeded_rng::SeededRng;
+use crate::synthetic::session_command::SessionCommand;
+use crate::timeline::action_timeline::{ActionTimeline, CommandTimes};
+use crate::timeline::clock::later;
+use crate::timeline::presence::PresenceTimetable;
 
-/// A machine that is back takes up what waits for it within this.
+/// Time in which a device that has returned begins its pending actions.
 const RETURNING: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(60);
 
-/// How what a client starts proceeds, in emulated time; each span is drawn by
-/// lot. Likelihoods are 0 to 1.
+/// Durations and failure probabilities of sessions and packages, in emulated
+/// time. Each duration is drawn from its range; probabilities are 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latency {
-    /// From the call until a machine that is there takes it up.
+    /// From the call until a device that is online begins.
     pub queued: RangeInclusive<Duration>,
     pub put: RangeInclusive<Duration>,
     pub script: RangeInclusive<Duration>,
     pub get: RangeInclusive<Duration>,
-    /// From the last command until the action says so.
+    /// From the end of the last command to the final status.
     pub settling: RangeInclusive<Duration>,
-    /// From a command's end until its result can be linked to: before or
-    /// after the action is over.
+    /// From the end of a command until its result has a link; can be before or
+    /// after the end of the action.
     pub upload: RangeInclusive<Duration>,
-    /// How long an investigation package takes.
+    /// Duration of an investigation package.
     pub package: RangeInclusive<Duration>,
-    /// How likely a command fails.
+    /// Probability that a command fails.
     pub failing: f64,
-    /// How likely a script never ends by itself.
+    /// Probability that a script does not end by itself.
     pub hanging: f64,
-    /// A script is ended then.
+    /// Time after which a script is stopped.
     pub script_limit: Duration,
-    /// An action nobody took up is given up then.
+    /// Time after which an action that no device has begun times out.
     pub queue_limit: Duration,
 }
 
@@ -46,8 +46,9 @@ const fn seconds(from: u64, to: u64) -> RangeInclusive<Duration> {
 }
 
 impl Default for Latency {
-    /// Around what was seen once (two minutes queued, 2.8 s running, 37 s
-    /// settling), with the service's own limits; nothing fails.
+    /// Ranges around values observed once (two minutes queued, 2.8 s running,
+    /// 37 s until the final status), and the limits of the service. Nothing
+    /// fails.
     fn default() -> Self {
         Self {
             queued: seconds(60, 180),
@@ -65,128 +66,141 @@ impl Default for Latency {
     }
 }
 
-/// How a command ends.
+/// Outcome of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum CommandOutcome {
     Completed,
     Failed,
     TimedOut,
-    /// One before it did not complete.
+    /// An earlier command did not complete.
     NotRun,
 }
 
-/// What will come of an order.
+/// Timeline and outcome of a session or package.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    pub course: Course,
-    /// By command.
-    pub ends: Vec<End>,
+pub(crate) struct SessionPlan {
+    pub timeline: ActionTimeline,
+    /// One outcome per command.
+    pub outcomes: Vec<CommandOutcome>,
+    /// Final status of the action.
     pub status: &'static str,
 }
 
 impl Latency {
-    /// The course of a session ordered at `created`.
-    pub(crate) fn session(
+    /// Plans a session that is posted at `created`.
+    pub(crate) fn plan_session(
         &self,
-        lots: &mut Lots,
+        rng: &mut SeededRng,
         created: Timestamp,
-        table: Option<&Timetable>,
-        steps: &[run_request::Step],
-    ) -> Plan {
-        let Some(taken_up) = self.taken_up(lots, created, table) else {
-            return self.given_up(created, steps.len());
+        presence: Option<&PresenceTimetable>,
+        commands: &[SessionCommand],
+    ) -> SessionPlan {
+        let Some(started) = self.start_time(rng, created, presence) else {
+            return self.queue_timeout(created, commands.len());
         };
-        let mut now = taken_up;
-        let mut turns = Vec::new();
-        let mut ends = Vec::new();
-        for step in steps {
-            if ends.last().is_some_and(|end| *end != End::Completed) {
-                turns.push(None);
-                ends.push(End::NotRun);
+        let mut now = started;
+        let mut times = Vec::new();
+        let mut outcomes = Vec::new();
+        for command in commands {
+            if outcomes
+                .last()
+                .is_some_and(|last| *last != CommandOutcome::Completed)
+            {
+                times.push(None);
+                outcomes.push(CommandOutcome::NotRun);
                 continue;
             }
-            let (takes, how) = self.turn(lots, step);
-            let end = later(now, takes);
-            let ready = later(end, lots.within(&self.upload));
-            turns.push(Some(Step {
+            let (duration, outcome) = self.run_command(rng, command);
+            let end = later(now, duration);
+            let available = later(end, rng.duration(&self.upload));
+            times.push(Some(CommandTimes {
                 begin: now,
                 end,
-                ready,
+                available,
             }));
-            ends.push(how);
+            outcomes.push(outcome);
             now = end;
         }
-        let settled = later(now, lots.within(&self.settling));
-        let status = match ends.iter().find(|end| **end != End::Completed) {
+        let finished = later(now, rng.duration(&self.settling));
+        let failure = outcomes
+            .iter()
+            .find(|outcome| **outcome != CommandOutcome::Completed);
+        let status = match failure {
             None => "Succeeded",
-            Some(End::TimedOut) => "TimeOut",
+            Some(CommandOutcome::TimedOut) => "TimeOut",
             Some(_) => "Failed",
         };
-        let course = Course::new(created, Some(taken_up), turns, settled);
-        Plan {
-            course,
-            ends,
+        SessionPlan {
+            timeline: ActionTimeline::new(created, Some(started), times, finished),
+            outcomes,
             status,
         }
     }
 
-    /// The course of an action without commands.
-    pub(crate) fn package(
+    /// Plans an investigation package that is posted at `created`.
+    pub(crate) fn plan_package(
         &self,
-        lots: &mut Lots,
+        rng: &mut SeededRng,
         created: Timestamp,
-        table: Option<&Timetable>,
-    ) -> Plan {
-        let Some(taken_up) = self.taken_up(lots, created, table) else {
-            return self.given_up(created, 0);
+        presence: Option<&PresenceTimetable>,
+    ) -> SessionPlan {
+        let Some(started) = self.start_time(rng, created, presence) else {
+            return self.queue_timeout(created, 0);
         };
-        let settled = later(taken_up, lots.within(&self.package));
-        Plan {
-            course: Course::new(created, Some(taken_up), Vec::new(), settled),
-            ends: Vec::new(),
+        let finished = later(started, rng.duration(&self.package));
+        SessionPlan {
+            timeline: ActionTimeline::new(created, Some(started), Vec::new(), finished),
+            outcomes: Vec::new(),
             status: "Succeeded",
         }
     }
 
-    /// When the machine begins; nothing where it is away for too long.
-    fn taken_up(
+    /// The time at which the device begins; `None` if it is away for too long.
+    fn start_time(
         &self,
-        lots: &mut Lots,
+        rng: &mut SeededRng,
         created: Timestamp,
-        table: Option<&Timetable>,
+        presence: Option<&PresenceTimetable>,
     ) -> Option<Timestamp> {
-        let due = later(created, lots.within(&self.queued));
-        let there = table.map_or(due, |table| table.there_from(due));
-        let begin = match there > due {
-            true => later(there, lots.within(&RETURNING)),
-            false => due,
+        let due = later(created, rng.duration(&self.queued));
+        let online = presence.map_or(due, |presence| presence.online_from(due));
+        let begin = if online > due {
+            later(online, rng.duration(&RETURNING))
+        } else {
+            due
         };
         (begin < later(created, self.queue_limit)).then_some(begin)
     }
 
-    fn given_up(&self, created: Timestamp, commands: usize) -> Plan {
-        let settled = later(created, self.queue_limit);
-        Plan {
-            course: Course::new(created, None, vec![None; commands], settled),
-            ends: vec![End::NotRun; commands],
+    fn queue_timeout(&self, created: Timestamp, commands: usize) -> SessionPlan {
+        let finished = later(created, self.queue_limit);
+        SessionPlan {
+            timeline: ActionTimeline::new(created, None, vec![None; commands], finished),
+            outcomes: vec![CommandOutcome::NotRun; commands],
             status: "TimeOut",
         }
     }
 
-    fn turn(&self, lots: &mut Lots, step: &run_request::Step) -> (Duration, End) {
-        let span = match step {
-            run_request::Step::Put { .. } => &self.put,
-            run_request::Step::Script { .. } => &self.script,
-            run_request::Step::Get { .. } => &self.get,
+    fn run_command(
+        &self,
+        rng: &mut SeededRng,
+        command: &SessionCommand,
+    ) -> (Duration, CommandOutcome) {
+        let range = match command {
+            SessionCommand::PutFile { .. } => &self.put,
+            SessionCommand::RunScript { .. } => &self.script,
+            SessionCommand::GetFile { .. } => &self.get,
         };
-        let is_script = matches!(step, run_request::Step::Script { .. });
-        let takes = lots.within(span);
-        let fails = lots.happens(self.failing);
-        let hangs = lots.happens(self.hanging) || takes > self.script_limit;
-        match (is_script && hangs, fails) {
-            (true, _) => (self.script_limit, End::TimedOut),
-            (false, true) => (takes, End::Failed),
-            (false, false) => (takes, End::Completed),
+        let is_script = matches!(command, SessionCommand::RunScript { .. });
+        let duration = rng.duration(range);
+        let fails = rng.chance(self.failing);
+        let hangs = rng.chance(self.hanging) || duration > self.script_limit;
+        if is_script && hangs {
+            (self.script_limit, CommandOutcome::TimedOut)
+        } else if fails {
+            (duration, CommandOutcome::Failed)
+        } else {
+            (duration, CommandOutcome::Completed)
         }
     }
 }
@@ -194,22 +208,22 @@ impl Latency {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timeline::action_timeline::{Stage, State};
-    use crate::timeline::presence::Presence;
+    use crate::synthetic::device::Presence;
+    use crate::timeline::action_timeline::{ActionStatus, ResultAvailability};
 
     fn second(n: u64) -> Timestamp {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         later(start, Duration::from_secs(n))
     }
 
-    fn steps() -> Vec<run_request::Step> {
+    fn commands() -> Vec<SessionCommand> {
         vec![
-            run_request::Step::Put { file: "a".into() },
-            run_request::Step::Script {
+            SessionCommand::PutFile { name: "a".into() },
+            SessionCommand::RunScript {
                 name: "b".into(),
                 args: String::new(),
             },
-            run_request::Step::Get { path: "c".into() },
+            SessionCommand::GetFile { path: "c".into() },
         ]
     }
 
@@ -225,61 +239,94 @@ mod tests {
         }
     }
 
-    fn plan(pace: &Latency, table: Option<&Timetable>) -> Plan {
-        pace.session(&mut Lots::of(1, &[]), second(0), table, &steps())
+    fn plan(latency: &Latency, presence: Option<&PresenceTimetable>) -> SessionPlan {
+        let mut rng = SeededRng::new(1, &[]);
+        latency.plan_session(&mut rng, second(0), presence, &commands())
     }
 
     #[test]
-    fn commands_run_one_after_the_other() {
+    fn commands_run_one_after_another() {
         let plan = plan(&exact(), None);
-        assert_eq!(plan.ends, [End::Completed; 3]);
+        assert_eq!(plan.outcomes, [CommandOutcome::Completed; 3]);
         assert_eq!(plan.status, "Succeeded");
-        assert_eq!(plan.course.settled, second(21));
-        assert_eq!(plan.course.stage(2, second(16)), Stage::Waiting);
-        assert_eq!(plan.course.stage(2, second(17)), Stage::Done);
+        assert_eq!(plan.timeline.finished, second(21));
+        assert_eq!(
+            plan.timeline.availability(2, second(16)),
+            ResultAvailability::NotYet
+        );
+        assert_eq!(
+            plan.timeline.availability(2, second(17)),
+            ResultAvailability::Available
+        );
     }
 
     #[test]
-    fn a_failing_command_leaves_the_rest_unrun() {
+    fn commands_after_a_failed_one_are_not_run() {
         let failing = Latency {
             failing: 1.0,
             ..exact()
         };
         let plan = plan(&failing, None);
-        assert_eq!(plan.ends, [End::Failed, End::NotRun, End::NotRun]);
+        assert_eq!(
+            plan.outcomes,
+            [
+                CommandOutcome::Failed,
+                CommandOutcome::NotRun,
+                CommandOutcome::NotRun
+            ]
+        );
         assert_eq!(plan.status, "Failed");
-        assert_eq!(plan.course.stage(1, second(60)), Stage::Never);
+        assert_eq!(
+            plan.timeline.availability(1, second(60)),
+            ResultAvailability::Never
+        );
     }
 
     #[test]
-    fn a_script_without_an_end_is_ended_after_ten_minutes() {
+    fn hanging_script_times_out_after_ten_minutes() {
         let hanging = Latency {
             hanging: 1.0,
             ..exact()
         };
         let plan = plan(&hanging, None);
-        assert_eq!(plan.ends, [End::Completed, End::TimedOut, End::NotRun]);
+        assert_eq!(
+            plan.outcomes,
+            [
+                CommandOutcome::Completed,
+                CommandOutcome::TimedOut,
+                CommandOutcome::NotRun
+            ]
+        );
         assert_eq!(plan.status, "TimeOut");
-        assert_eq!(plan.course.settled, second(11 + 600 + 5));
+        assert_eq!(plan.timeline.finished, second(11 + 600 + 5));
     }
 
     #[test]
-    fn an_order_waits_for_a_machine_that_is_away_and_not_for_ever() {
+    fn session_waits_for_an_absent_device_until_the_queue_limit() {
         let away = |until| {
             let presence = Presence {
                 absences: vec![(-60, until)],
                 away_health: "Inactive",
             };
-            presence.placed(second(0), 0)
+            PresenceTimetable::new(presence, second(0), 0)
         };
         let back = plan(&exact(), Some(&away(7200)));
-        assert_eq!(back.course.state(second(7204)), State::Pending);
-        let begun = back.course.taken_up.unwrap();
-        assert!((second(7205)..=second(7260)).contains(&begun), "{begun}");
+        assert_eq!(back.timeline.status(second(7204)), ActionStatus::Pending);
+        let started = back.timeline.started.unwrap();
+        assert!(
+            (second(7205)..=second(7260)).contains(&started),
+            "{started}"
+        );
         assert_eq!(back.status, "Succeeded");
         let gone = plan(&exact(), Some(&away(300_000)));
         assert_eq!(gone.status, "TimeOut");
-        assert_eq!(gone.course.state(second(3 * 86_400 - 1)), State::Pending);
-        assert_eq!(gone.course.state(second(3 * 86_400)), State::Settled);
+        assert_eq!(
+            gone.timeline.status(second(3 * 86_400 - 1)),
+            ActionStatus::Pending
+        );
+        assert_eq!(
+            gone.timeline.status(second(3 * 86_400)),
+            ActionStatus::Finished
+        );
     }
 }

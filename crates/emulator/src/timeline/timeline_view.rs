@@ -1,5 +1,5 @@
-//! An action on the emulator's clock: what of it can be seen when, and how far
-//! its commands have come.
+//! An action at a point in time: its JSON, its status and the availability of
+//! its results.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,83 +8,89 @@ use std::sync::OnceLock;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::state::clock::{api_time, earlier, later};
-use crate::synthetic::action::{ActionProgress, Created, ScriptedAction};
+use crate::synthetic::action::{ActionProgress, CreationTime, ScriptedAction};
 use crate::synthetic::body::ResultBody;
-use crate::timeline::action_timeline::{Course, Stage, State, Step};
+use crate::timeline::action_timeline::{
+    ActionStatus, ActionTimeline, CommandTimes, ResultAvailability,
+};
+use crate::timeline::clock::{api_time, earlier, later};
 use evidence::ActionId;
 
-/// An action placed on the emulator's clock.
+/// An action with its times on the emulator's clock.
 #[derive(Debug)]
-pub(crate) struct Placed {
+pub(crate) struct TimedAction {
     pub id: ActionId,
     pub bodies: BTreeMap<u32, ResultBody>,
-    /// Place of its first result among all of the fleet.
+    /// Ordinal of its first result among the results of the fleet.
     pub first_ordinal: u64,
     created: Timestamp,
-    /// As it ends, if nobody cancels it.
+    /// Final JSON, unless the action is cancelled.
     json: Map<String, Value>,
-    /// Nothing where it was over before the emulator began.
-    course: Option<Course>,
-    /// Its JSON once it was cancelled: a list of thousands would make it anew
-    /// each time.
-    cancelled: OnceLock<Map<String, Value>>,
+    /// `None` if the action was over before the emulator started.
+    timeline: Option<ActionTimeline>,
+    /// JSON after the cancellation. Cached, because a list of thousands of
+    /// actions would compute it on each call.
+    cancelled_json: OnceLock<Map<String, Value>>,
 }
 
-impl Placed {
-    pub(crate) fn place(
+impl TimedAction {
+    /// A scripted action; `None` if it has no id.
+    pub(crate) fn scripted(
         action: ScriptedAction,
         start: Timestamp,
         first_ordinal: u64,
     ) -> Option<Self> {
         let mut json = action.json;
         let created = match action.created {
-            Created::Given => json
+            CreationTime::FromJson => json
                 .get("creationDateTimeUtc")
                 .and_then(Value::as_str)
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(Timestamp::UNIX_EPOCH),
-            Created::At(at) => at,
-            Created::BeforeStart(by) => earlier(start, by),
-            Created::AfterStart(by) => later(start, by),
+            CreationTime::At(at) => at,
+            CreationTime::BeforeStart(by) => earlier(start, by),
+            CreationTime::AfterStart(by) => later(start, by),
         };
         let commands = json.get("commands").and_then(Value::as_array);
-        let commands = commands.map_or(0, Vec::len) as u32;
-        if !matches!(action.created, Created::Given) {
+        let count = commands.map_or(0, Vec::len) as u32;
+        if !matches!(action.created, CreationTime::FromJson) {
             json.insert("creationDateTimeUtc".into(), api_time(created).into());
             let progress = action.progress.unwrap_or_default();
-            let course = progress.course(created, commands);
-            date(&mut json, created, &course, Timestamp::MAX);
+            let timeline = progress.timeline(created, count);
+            set_times(&mut json, created, &timeline, Timestamp::MAX);
         }
-        let course = action.progress.map(|p| p.course(created, commands));
+        let timeline = action
+            .progress
+            .map(|progress| progress.timeline(created, count));
         Some(Self {
             id: action.id?,
             bodies: action.bodies,
             first_ordinal,
             created,
             json,
-            course,
-            cancelled: OnceLock::new(),
+            timeline,
+            cancelled_json: OnceLock::new(),
         })
     }
 
-    /// An action that a client started: `json` is what it ends as.
+    /// An action that a client started. `json` is its final JSON, without
+    /// times.
     pub(crate) fn started(
         id: ActionId,
         created: Timestamp,
         mut json: Map<String, Value>,
         bodies: BTreeMap<u32, ResultBody>,
-        course: Course,
+        timeline: ActionTimeline,
     ) -> Self {
-        date(&mut json, created, &course, Timestamp::MAX);
+        set_times(&mut json, created, &timeline, Timestamp::MAX);
         Self {
             id,
             bodies,
             first_ordinal: 0,
             created,
             json,
-            course: Some(course),
-            cancelled: OnceLock::new(),
+            timeline: Some(timeline),
+            cancelled_json: OnceLock::new(),
         }
     }
 
@@ -92,34 +98,38 @@ impl Placed {
         self.created
     }
 
-    pub(crate) fn course(&self) -> Option<&Course> {
-        self.course.as_ref()
+    pub(crate) fn timeline(&self) -> Option<&ActionTimeline> {
+        self.timeline.as_ref()
     }
 
+    /// A text property of the final JSON.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.json.get(name).and_then(Value::as_str)
     }
 
-    /// Whether get and list know it yet.
+    /// Whether get and list show the action.
     pub(crate) fn is_visible(&self, now: Timestamp) -> bool {
-        let visible = self.course.as_ref().map_or(self.created, |c| c.visible);
-        visible <= now
+        let visible_from = self
+            .timeline
+            .as_ref()
+            .map_or(self.created, |timeline| timeline.visible_from);
+        visible_from <= now
     }
 
-    /// Its JSON as of `now`.
+    /// The JSON at `now`.
     pub(crate) fn json(&self, now: Timestamp) -> Cow<'_, Map<String, Value>> {
-        let Some(course) = &self.course else {
+        let Some(timeline) = &self.timeline else {
             return Cow::Borrowed(&self.json);
         };
-        let dated = || {
+        let json_at_now = || {
             let mut json = self.json.clone();
-            date(&mut json, self.created, course, now);
+            set_times(&mut json, self.created, timeline, now);
             json
         };
-        match course.state(now) {
-            State::Settled => Cow::Borrowed(&self.json),
-            State::Cancelled => Cow::Borrowed(self.cancelled.get_or_init(dated)),
-            State::Pending | State::InProgress => Cow::Owned(dated()),
+        match timeline.status(now) {
+            ActionStatus::Finished => Cow::Borrowed(&self.json),
+            ActionStatus::Cancelled => Cow::Borrowed(self.cancelled_json.get_or_init(json_at_now)),
+            ActionStatus::Pending | ActionStatus::InProgress => Cow::Owned(json_at_now()),
         }
     }
 
@@ -128,29 +138,30 @@ impl Placed {
         commands.map_or(&[], Vec::as_slice)
     }
 
-    /// A command as it ends.
+    /// The final JSON of a command.
     pub(crate) fn command(&self, index: u32) -> Option<&Map<String, Value>> {
-        self.commands().get(self.place_of(index)?)?.as_object()
+        self.commands().get(self.position_of(index)?)?.as_object()
     }
 
-    /// The indexes of its commands, in their order.
-    pub(crate) fn indexes(&self) -> Vec<u32> {
-        let places = self.commands().iter().enumerate();
-        places
-            .map(|(place, command)| {
-                let own = command.get("index").and_then(Value::as_u64);
-                own.unwrap_or(place as u64) as u32
+    /// The indexes of its commands, in order.
+    pub(crate) fn command_indexes(&self) -> Vec<u32> {
+        self.commands()
+            .iter()
+            .enumerate()
+            .map(|(position, command)| {
+                let index = command.get("index").and_then(Value::as_u64);
+                index.unwrap_or(position as u64) as u32
             })
             .collect()
     }
 
-    fn place_of(&self, index: u32) -> Option<usize> {
-        self.indexes().iter().position(|own| *own == index)
+    fn position_of(&self, index: u32) -> Option<usize> {
+        self.command_indexes().iter().position(|own| *own == index)
     }
 
-    /// The indexes of those that leave a result, in their order.
-    pub(crate) fn results(&self) -> Vec<u32> {
-        let mut indexes = self.indexes();
+    /// The indexes of the commands that produce a result, in order.
+    pub(crate) fn result_indexes(&self) -> Vec<u32> {
+        let mut indexes = self.command_indexes();
         indexes.retain(|index| {
             let command = self.command(*index).and_then(|c| c.get("command"));
             command.and_then(|c| c.get("type")?.as_str()) != Some("PutFile")
@@ -158,75 +169,86 @@ impl Placed {
         indexes
     }
 
-    /// Place of a result among all of the fleet.
+    /// Ordinal of a result among the results of the fleet.
     pub(crate) fn ordinal(&self, index: u32) -> u64 {
-        let place = self.results().iter().position(|own| *own == index);
-        self.first_ordinal + place.unwrap_or(0) as u64
+        let position = self.result_indexes().iter().position(|own| *own == index);
+        self.first_ordinal + position.unwrap_or(0) as u64
     }
 
-    /// Whether its status will not change any more.
+    /// Whether the status is final.
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
-        match &self.course {
-            Some(course) => course.is_over(now),
+        match &self.timeline {
+            Some(timeline) => timeline.is_over(now),
             None => !matches!(self.text("status"), Some("Pending" | "InProgress")),
         }
     }
 
-    /// Whether there are bytes to link to by `now`.
+    /// Whether a result has a body that can be linked to.
     pub(crate) fn has_result(&self, index: u32, now: Timestamp) -> bool {
-        let ready = match self.commands().is_empty() {
-            true => self.is_complete(now),
-            false => self.stage(index, now) == Stage::Done,
+        let is_available = if self.commands().is_empty() {
+            self.has_succeeded(now)
+        } else {
+            self.availability(index, now) == ResultAvailability::Available
         };
-        ready && self.bodies.contains_key(&index)
+        is_available && self.bodies.contains_key(&index)
     }
 
-    /// Whether an action without commands ended well.
-    pub(crate) fn is_complete(&self, now: Timestamp) -> bool {
-        let settled = match &self.course {
-            Some(course) => course.state(now) == State::Settled,
+    /// Whether the action has ended with status `Succeeded`.
+    pub(crate) fn has_succeeded(&self, now: Timestamp) -> bool {
+        let is_finished = match &self.timeline {
+            Some(timeline) => timeline.status(now) == ActionStatus::Finished,
             None => true,
         };
-        settled && self.text("status") == Some("Succeeded")
+        is_finished && self.text("status") == Some("Succeeded")
     }
 
-    /// How far a command has come by `now`.
-    pub(crate) fn stage(&self, index: u32, now: Timestamp) -> Stage {
-        match (&self.course, self.place_of(index)) {
-            (None, _) => Stage::Done,
-            (Some(course), Some(place)) => course.stage(place, now),
-            (Some(_), None) => Stage::Never,
+    pub(crate) fn availability(&self, index: u32, now: Timestamp) -> ResultAvailability {
+        match (&self.timeline, self.position_of(index)) {
+            (None, _) => ResultAvailability::Available,
+            (Some(timeline), Some(position)) => timeline.availability(position, now),
+            (Some(_), None) => ResultAvailability::Never,
         }
     }
 }
 
 impl ActionProgress {
-    /// The same course for each command, one after the other.
-    fn course(self, created: Timestamp, commands: u32) -> Course {
-        let taken_up = later(created, self.queued);
-        let end_of = |place: u32| later(taken_up, self.each_command.saturating_mul(place));
-        let step = |place| {
-            let (begin, end) = (end_of(place), end_of(place + 1));
-            let ready = end;
-            Some(Step { begin, end, ready })
+    /// The timeline of an action whose commands take equally long.
+    fn timeline(self, created: Timestamp, commands: u32) -> ActionTimeline {
+        let started = later(created, self.queued);
+        let end_of = |position: u32| later(started, self.each_command.saturating_mul(position));
+        let times = |position| {
+            let end = end_of(position + 1);
+            Some(CommandTimes {
+                begin: end_of(position),
+                end,
+                available: end,
+            })
         };
-        let settled = later(end_of(commands), self.settling);
-        let steps = (0..commands).map(step).collect();
-        Course::new(later(created, self.hidden), Some(taken_up), steps, settled)
+        ActionTimeline::new(
+            later(created, self.hidden),
+            Some(started),
+            (0..commands).map(times).collect(),
+            later(end_of(commands), self.settling),
+        )
     }
 }
 
-/// Dates the JSON of an action's end, or takes it back to `now`.
-fn date(json: &mut Map<String, Value>, created: Timestamp, course: &Course, now: Timestamp) {
-    let ran_until = course.ran_until(now);
-    let mut updated = course.taken_up.filter(|at| *at <= ran_until);
+/// Writes times and status as of `now` into the final JSON of an action.
+fn set_times(
+    json: &mut Map<String, Value>,
+    created: Timestamp,
+    timeline: &ActionTimeline,
+    now: Timestamp,
+) {
+    let ran_until = timeline.ran_until(now);
+    let mut updated = timeline.started.filter(|at| *at <= ran_until);
     if let Some(Value::Array(commands)) = json.get_mut("commands") {
-        for (command, step) in commands.iter_mut().zip(&course.steps) {
-            let (Some(command), Some(step)) = (command.as_object_mut(), step) else {
+        for (command, times) in commands.iter_mut().zip(&timeline.commands) {
+            let (Some(command), Some(times)) = (command.as_object_mut(), times) else {
                 continue;
             };
-            let shown = |at: Timestamp| (at <= ran_until).then_some(at);
-            let (begin, end) = (shown(step.begin), shown(step.end));
+            let reached = |at: Timestamp| (at <= ran_until).then_some(at);
+            let (begin, end) = (reached(times.begin), reached(times.end));
             updated = end.or(begin).or(updated);
             command.insert("startTime".into(), begin.map(api_time).into());
             command.insert("endTime".into(), end.map(api_time).into());
@@ -236,19 +258,20 @@ fn date(json: &mut Map<String, Value>, created: Timestamp, course: &Course, now:
             }
         }
     }
-    let mut status = |word: &str| json.insert("status".into(), word.into());
-    match course.state(now) {
-        State::Pending => _ = status("Pending"),
-        State::InProgress => _ = status("InProgress"),
-        State::Settled => updated = Some(course.settled),
-        State::Cancelled => {
-            status("Cancelled");
-            updated = Some(course.over());
-            if let Some(cancelled) = course.cancelled() {
-                let at = api_time(cancelled.at);
+    let mut set_status = |word: &str| json.insert("status".into(), word.into());
+    match timeline.status(now) {
+        ActionStatus::Pending => _ = set_status("Pending"),
+        ActionStatus::InProgress => _ = set_status("InProgress"),
+        ActionStatus::Finished => updated = Some(timeline.finished),
+        ActionStatus::Cancelled => {
+            set_status("Cancelled");
+            updated = Some(timeline.end());
+            if let Some(cancellation) = timeline.cancellation() {
+                let at = api_time(cancellation.at);
                 json.insert("cancellationDateTimeUtc".into(), at.into());
-                json.insert("cancellationRequestor".into(), cancelled.by.as_str().into());
-                let comment = cancelled.comment.as_str();
+                let requestor = cancellation.by.as_str();
+                json.insert("cancellationRequestor".into(), requestor.into());
+                let comment = cancellation.comment.as_str();
                 json.insert("cancellationComment".into(), comment.into());
             }
         }
@@ -269,20 +292,20 @@ mod tests {
         later(start, Duration::from_secs(n))
     }
 
-    fn placed(action: ScriptedAction) -> Placed {
+    fn timed(action: ScriptedAction) -> TimedAction {
         let mut fleet = EmulatedFleet::new().action(action);
-        Placed::place(fleet.actions.remove(0), second(0), 0).unwrap()
+        TimedAction::scripted(fleet.actions.remove(0), second(0), 0).unwrap()
     }
 
     #[test]
-    fn an_action_proceeds_command_by_command() {
+    fn json_follows_the_progress_of_the_commands() {
         let progress = ActionProgress {
             hidden: Duration::from_secs(20),
             queued: Duration::from_secs(60),
             each_command: Duration::from_secs(10),
             settling: Duration::from_secs(30),
         };
-        let action = placed(
+        let action = timed(
             ScriptedAction::on("ws")
                 .created_after_start(Duration::from_secs(100))
                 .progress(progress)
@@ -305,13 +328,19 @@ mod tests {
         assert_eq!(shown(170), expect("InProgress", "Completed", "Created"));
         assert_eq!(shown(209), expect("InProgress", "Completed", "Failed"));
         assert_eq!(shown(210), expect("Succeeded", "Completed", "Failed"));
-        assert_eq!(action.stage(0, second(169)), Stage::Waiting);
-        assert_eq!(action.stage(0, second(170)), Stage::Done);
+        assert_eq!(
+            action.availability(0, second(169)),
+            ResultAvailability::NotYet
+        );
+        assert_eq!(
+            action.availability(0, second(170)),
+            ResultAvailability::Available
+        );
     }
 
     #[test]
-    fn a_finished_action_is_dated_whole() {
-        let action = placed(ScriptedAction::on("ws").run_script("a.ps1", "-x", "{}"));
+    fn finished_action_has_all_times() {
+        let action = timed(ScriptedAction::on("ws").run_script("a.ps1", "-x", "{}"));
         let json = action.json(second(0));
         assert_eq!(json["status"], "Succeeded");
         assert!(json["commands"][0]["endTime"].is_string());

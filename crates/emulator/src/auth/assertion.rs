@@ -1,7 +1,11 @@
-//! Sign-in by certificate: what a client says of itself, signed with the key
-//! of a certificate that is registered on its application.
+//! Sign-in by certificate: verifies a client assertion, a JWT that is signed
+//! with the key of a certificate registered for the application.
 //!
-//! **Source**: the identity platform's page on certificate credentials.
+//! Verified here with `ring`, independently of the code that creates assertions
+//! in the collector.
+//!
+//! **Source**: page "Certificate credentials" of the Microsoft identity
+//! platform.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -13,28 +17,29 @@ use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The longest life the service takes.
-const LIFE_MAX: SignedDuration = SignedDuration::from_hours(24);
-/// Clocks may differ by so much.
+/// Longest validity period that the service accepts.
+const VALIDITY_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// Allowed difference between the clocks of client and service.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
-/// How the public key of an RSA certificate begins (rsaEncryption, no
-/// parameters), up to the length of its bit string.
+/// Start of the public key in an RSA certificate (rsaEncryption without
+/// parameters), up to the length of the bit string.
 const RSA_KEY: &[u8] = &[
     0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00, 0x03,
     0x82,
 ];
 
-/// A certificate that may sign in.
+/// A certificate that is accepted at sign-in.
 #[derive(Clone)]
-pub(crate) struct Registered {
+pub(crate) struct RegisteredCertificate {
+    /// SHA-1 of the certificate, base64url: the `x5t` of assertions.
     thumbprint: String,
     /// `RSAPublicKey`, DER.
     key: Vec<u8>,
 }
 
-/// What a good signature vouches for.
+/// Claims of a client assertion with a valid signature.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Claims {
+pub(crate) struct AssertionClaims {
     aud: String,
     iss: String,
     sub: String,
@@ -43,55 +48,65 @@ pub(crate) struct Claims {
     exp: i64,
 }
 
-impl Registered {
-    /// `None` where it holds no certificate of an RSA key.
+impl RegisteredCertificate {
+    /// `None` if the text contains no certificate with an RSA key.
     pub(crate) fn from_pem(pem: &str) -> Option<Self> {
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
         let begin = der.windows(RSA_KEY.len()).position(|w| w == RSA_KEY)?;
         let rest = der.get(begin + RSA_KEY.len()..)?;
         let (length, rest) = rest.split_at_checked(2)?;
         let length = usize::from(u16::from_be_bytes(length.try_into().ok()?));
-        // A bit string begins with the number of bits it leaves unused.
+        // The first byte of a bit string is its number of unused bits.
         let key = rest.get(1..length)?.to_vec();
         let thumbprint = BASE64.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der));
         Some(Self { thumbprint, key })
     }
 
-    /// The claims of an assertion that is signed with our key by this client.
-    pub(crate) fn claims(&self, token: &str, client_id: &str) -> Result<Claims, &'static str> {
-        let (signed, signature) = token.rsplit_once('.').ok_or(NO_JWT)?;
-        let (header, claims) = signed.split_once('.').ok_or(NO_JWT)?;
-        let part = |text: &str| BASE64.decode(text).map_err(|_| NO_JWT);
-        let header: Value = serde_json::from_slice(&part(header)?).map_err(|_| NO_JWT)?;
+    /// Verifies the signature and the client of an assertion.
+    ///
+    /// **Errors**: the message for the response.
+    pub(crate) fn verify(
+        &self,
+        token: &str,
+        client_id: &str,
+    ) -> Result<AssertionClaims, &'static str> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(MALFORMED)?;
+        let (header, claims) = signed.split_once('.').ok_or(MALFORMED)?;
+        let part = |text: &str| BASE64.decode(text).map_err(|_| MALFORMED);
+        let header: Value = serde_json::from_slice(&part(header)?).map_err(|_| MALFORMED)?;
         if header["alg"] != "RS256" || header["x5t"] != self.thumbprint.as_str() {
             return Err("The certificate named in the client assertion is not registered.");
         }
         UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.key)
             .verify(signed.as_bytes(), &part(signature)?)
             .map_err(|_| "Client assertion contains an invalid signature.")?;
-        let claims: Claims = serde_json::from_slice(&part(claims)?).map_err(|_| NO_JWT)?;
-        let is_theirs = claims.iss == client_id && claims.sub == client_id;
-        match is_theirs && !claims.jti.is_empty() {
-            true => Ok(claims),
-            false => Err("Client assertion is not of this application."),
+        let claims: AssertionClaims =
+            serde_json::from_slice(&part(claims)?).map_err(|_| MALFORMED)?;
+        let is_client = claims.iss == client_id && claims.sub == client_id;
+        if !is_client || claims.jti.is_empty() {
+            return Err("Client assertion was not issued by this application.");
         }
+        Ok(claims)
     }
 }
 
-const NO_JWT: &str = "Client assertion is malformed.";
+const MALFORMED: &str = "Client assertion is malformed.";
 
-impl Claims {
+impl AssertionClaims {
+    /// Checks audience and validity period.
+    ///
+    /// **Errors**: the message for the response.
     pub(crate) fn check(&self, endpoint: &str, now: Timestamp) -> Result<(), &'static str> {
-        let at = |second: i64| Timestamp::from_second(second).map_err(|_| NO_JWT);
-        let (begins, ends) = (at(self.nbf)?, at(self.exp)?);
+        let at = |second: i64| Timestamp::from_second(second).map_err(|_| MALFORMED);
+        let (begin, end) = (at(self.nbf)?, at(self.exp)?);
         if self.aud != endpoint {
             return Err("Client assertion audience claim does not match this endpoint.");
         }
-        let is_now = begins.duration_since(now) <= SKEW && ends > now;
-        match is_now && ends.duration_since(begins) <= LIFE_MAX {
-            true => Ok(()),
-            false => Err("Client assertion is not within its valid time range."),
+        let is_valid_now = begin.duration_since(now) <= SKEW && end > now;
+        if !is_valid_now || end.duration_since(begin) > VALIDITY_MAX {
+            return Err("Client assertion is not within its valid time range.");
         }
+        Ok(())
     }
 }
 
@@ -104,8 +119,8 @@ mod tests {
     }
 
     #[test]
-    fn an_assertion_is_good_for_its_endpoint_and_its_time_alone() {
-        let claims = |nbf, exp| Claims {
+    fn assertion_is_valid_only_for_its_endpoint_and_period() {
+        let claims = |nbf, exp| AssertionClaims {
             aud: "https://login/t".into(),
             iss: "c".into(),
             sub: "c".into(),
@@ -130,12 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_or_no_assertion_is_refused() {
-        assert!(Registered::from_pem("no").is_none());
+    fn invalid_certificates_and_assertions_are_rejected() {
+        assert!(RegisteredCertificate::from_pem("no").is_none());
         let pem = include_str!("../../../../tests/support/certificate.pem");
-        let registered = Registered::from_pem(pem).unwrap();
+        let registered = RegisteredCertificate::from_pem(pem).unwrap();
         for token in ["", "a.b", "a.b.c", "e30.e30.e30"] {
-            assert!(registered.claims(token, "c").is_err(), "{token}");
+            assert!(registered.verify(token, "c").is_err(), "{token}");
         }
     }
 }

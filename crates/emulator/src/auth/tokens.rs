@@ -1,4 +1,5 @@
-//! Sign-in by client secret and the check of what was issued.
+//! Sign-in by client secret or certificate, and verification of the issued
+//! access tokens.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,12 +9,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::http::assertion::Registered;
-use crate::http::signed_links::Signer;
-use crate::state::journal::CallKind;
+use crate::auth::assertion::RegisteredCertificate;
+use crate::auth::signed_links::ServiceSigner;
+use crate::call_kind::CallKind;
 
-/// The permissions that open a call, any of them.
-pub(crate) fn needed(kind: CallKind) -> &'static [&'static str] {
+/// The application permissions of a call; one of them is required.
+pub(crate) fn required_roles(kind: CallKind) -> &'static [&'static str] {
     match kind {
         CallKind::Run => &["Machine.LiveResponse"],
         CallKind::Cancel => &["Machine.LiveResponse", "Machine.CollectForensics"],
@@ -23,36 +24,37 @@ pub(crate) fn needed(kind: CallKind) -> &'static [&'static str] {
     }
 }
 
-/// Who may sign in, and what the tokens say.
+/// The application that can sign in, and the content of its tokens.
 #[derive(Clone)]
 pub(crate) struct Application {
     pub tenant: String,
     pub client_id: String,
     pub client_secret: String,
-    pub certificate: Option<Registered>,
+    pub certificate: Option<RegisteredCertificate>,
     pub roles: Vec<String>,
     pub token_life: Duration,
 }
 
-/// Why a token is refused.
+/// Reason for rejecting a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// 401: no token, not ours, expired or revoked.
-    Unknown,
-    /// 403: the token holds no role for the call.
-    Role,
+pub(crate) enum TokenRejection {
+    /// 401: no token, a foreign one, or an expired or revoked one.
+    Invalid,
+    /// 403: the token has no role for the call.
+    MissingRole,
 }
 
-pub(crate) struct Tokens {
+/// Issues, verifies and revokes access tokens.
+pub(crate) struct TokenIssuer {
     application: Application,
-    signer: Signer,
-    /// Grows with every revocation; older tokens are dead.
+    signer: ServiceSigner,
+    /// Incremented by each revocation; tokens of older generations are invalid.
     generation: AtomicU64,
 }
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// A sign-in that failed, as the login host words it.
+/// A failed sign-in, with the error codes of the login host.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SignInError {
     pub status: u16,
@@ -61,8 +63,8 @@ pub(crate) struct SignInError {
     pub message: String,
 }
 
-impl Tokens {
-    pub(crate) fn new(application: Application, signer: Signer) -> Self {
+impl TokenIssuer {
+    pub(crate) fn new(application: Application, signer: ServiceSigner) -> Self {
         Self {
             application,
             signer,
@@ -70,12 +72,13 @@ impl Tokens {
         }
     }
 
-    /// Every token issued so far is dead.
+    /// Invalidates every token issued so far.
     pub(crate) fn revoke(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Answers the form of a sign-in that was sent to `endpoint`.
+    /// Handles the form of a sign-in that was sent to `endpoint`; returns the JSON
+    /// of the response.
     pub(crate) fn sign_in(
         &self,
         tenant: &str,
@@ -88,7 +91,7 @@ impl Tokens {
             let pair = pairs.iter().find(|(key, _)| key == name);
             pair.map(|(_, value)| value.as_str()).unwrap_or_default()
         };
-        let wanted = &self.application;
+        let application = &self.application;
         let fail = |status, error, code, message: &str| {
             Err(SignInError {
                 status,
@@ -97,31 +100,31 @@ impl Tokens {
                 message: message.to_string(),
             })
         };
-        if !tenant.eq_ignore_ascii_case(&wanted.tenant) {
+        if !tenant.eq_ignore_ascii_case(&application.tenant) {
             return fail(400, "invalid_request", 90002, "Tenant not found.");
         }
         if field("grant_type") != "client_credentials" {
-            let why = "The grant type is not supported.";
-            return fail(400, "unsupported_grant_type", 70003, why);
+            let message = "The grant type is not supported.";
+            return fail(400, "unsupported_grant_type", 70003, message);
         }
-        if !field("client_id").eq_ignore_ascii_case(&wanted.client_id) {
-            let why = "Application was not found in the directory.";
-            return fail(400, "unauthorized_client", 700_016, why);
+        if !field("client_id").eq_ignore_ascii_case(&application.client_id) {
+            let message = "Application was not found in the directory.";
+            return fail(400, "unauthorized_client", 700_016, message);
         }
         if !field("client_assertion").is_empty() {
-            if let Err(why) = self.check_assertion(&field, endpoint) {
-                return fail(401, "invalid_client", 700_027, why);
+            if let Err(message) = self.check_assertion(&field, endpoint) {
+                return fail(401, "invalid_client", 700_027, message);
             }
-        } else if field("client_secret") != wanted.client_secret {
-            let why = "Invalid client secret provided.";
-            return fail(401, "invalid_client", 7_000_215, why);
+        } else if field("client_secret") != application.client_secret {
+            let message = "Invalid client secret provided.";
+            return fail(401, "invalid_client", 7_000_215, message);
         }
         if !field("scope").ends_with("/.default") {
-            let why = "The provided value for the input parameter 'scope' is not valid.";
-            return fail(400, "invalid_scope", 70011, why);
+            let message = "The provided value for the input parameter 'scope' is not valid.";
+            return fail(400, "invalid_scope", 70011, message);
         }
         let audience = field("scope").trim_end_matches("/.default");
-        let life = wanted.token_life.as_secs();
+        let life = application.token_life.as_secs();
         Ok(json!({
             "token_type": "Bearer",
             "expires_in": life,
@@ -135,29 +138,31 @@ impl Tokens {
         field: &impl Fn(&str) -> &'a str,
         endpoint: &str,
     ) -> Result<(), &'static str> {
-        let wanted = &self.application;
+        let application = &self.application;
         if field("client_assertion_type") != ASSERTION_TYPE {
             return Err("The client assertion type is not supported.");
         }
-        let registered = wanted.certificate.as_ref();
-        let registered = registered.ok_or("No certificate is registered on the application.")?;
-        let claims = registered.claims(field("client_assertion"), &wanted.client_id)?;
-        // Login hosts keep the wall's time, however fast the service runs.
+        let certificate = application
+            .certificate
+            .as_ref()
+            .ok_or("No certificate is registered on the application.")?;
+        let claims = certificate.verify(field("client_assertion"), &application.client_id)?;
+        // Assertions use real time, even if the emulated clock is faster.
         claims.check(endpoint, Timestamp::now())
     }
 
     fn issue(&self, audience: &str, now: Timestamp) -> String {
-        let wanted = &self.application;
+        let application = &self.application;
         let second = now.as_second();
         let claims = json!({
             "aud": audience,
-            "iss": format!("https://sts.windows.net/{}/", wanted.tenant),
-            "appid": wanted.client_id,
-            "tid": wanted.tenant,
-            "roles": wanted.roles,
+            "iss": format!("https://sts.windows.net/{}/", application.tenant),
+            "appid": application.client_id,
+            "tid": application.tenant,
+            "roles": application.roles,
             "iat": second,
             "nbf": second,
-            "exp": second + wanted.token_life.as_secs() as i64 + 1,
+            "exp": second + application.token_life.as_secs() as i64 + 1,
             "generation": self.generation.load(Ordering::SeqCst),
         });
         let header = json!({"typ": "JWT", "alg": "BLAKE3", "kid": "emulator"});
@@ -167,41 +172,43 @@ impl Tokens {
         format!("{signed}.{signature}")
     }
 
-    /// Whom tokens are issued to.
+    /// The client id of the application.
     pub(crate) fn client_id(&self) -> &str {
         &self.application.client_id
     }
 
-    /// Whether the `Authorization` header opens a call.
+    /// Verifies the `Authorization` header of a call.
     pub(crate) fn check(
         &self,
         header: Option<&str>,
         kind: CallKind,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), TokenRejection> {
         let token = header
             .and_then(|header| header.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
-            .ok_or(Refusal::Unknown)?;
-        let claims = self.claims(token).ok_or(Refusal::Unknown)?;
+            .ok_or(TokenRejection::Invalid)?;
+        let claims = self.claims(token).ok_or(TokenRejection::Invalid)?;
         let number = |name: &str| claims.get(name).and_then(Value::as_i64);
         let generation = self.generation.load(Ordering::SeqCst);
-        let expired = number("exp").is_none_or(|exp| now.as_second() >= exp);
-        if expired || number("generation") != i64::try_from(generation).ok() {
-            return Err(Refusal::Unknown);
+        let is_expired = number("exp").is_none_or(|exp| now.as_second() >= exp);
+        if is_expired || number("generation") != i64::try_from(generation).ok() {
+            return Err(TokenRejection::Invalid);
         }
         let roles = claims.get("roles").and_then(Value::as_array);
-        let may = roles.is_some_and(|roles| {
-            let mut words = roles.iter().filter_map(Value::as_str);
-            words.any(|role| needed(kind).contains(&role))
-        });
-        match may {
-            true => Ok(()),
-            false => Err(Refusal::Role),
+        let is_allowed = roles
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .any(|role| required_roles(kind).contains(&role));
+        if !is_allowed {
+            return Err(TokenRejection::MissingRole);
         }
+        Ok(())
     }
 
+    /// The claims of a token with a valid signature.
     fn claims(&self, token: &str) -> Option<Value> {
         let (signed, signature) = token.rsplit_once('.')?;
         if URL_SAFE_NO_PAD.encode(self.signer.sign(signed)) != signature {
@@ -218,11 +225,11 @@ mod tests {
 
     fn second(n: u64) -> Timestamp {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        crate::state::clock::later(start, Duration::from_secs(n))
+        crate::timeline::clock::later(start, Duration::from_secs(n))
     }
 
-    fn tokens(roles: &[&str]) -> Tokens {
-        Tokens::new(
+    fn tokens(roles: &[&str]) -> TokenIssuer {
+        TokenIssuer::new(
             Application {
                 tenant: "t".into(),
                 client_id: "c".into(),
@@ -231,13 +238,13 @@ mod tests {
                 roles: roles.iter().map(|role| role.to_string()).collect(),
                 token_life: Duration::from_secs(3599),
             },
-            Signer::new("x"),
+            ServiceSigner::new("x"),
         )
     }
 
     const FORM: &str = "grant_type=client_credentials&client_id=c&client_secret=s&scope=https%3A%2F%2Fapi%2F.default";
 
-    fn bearer(tokens: &Tokens) -> String {
+    fn bearer(tokens: &TokenIssuer) -> String {
         let answer = tokens
             .sign_in("t", "e", FORM.as_bytes(), second(0))
             .unwrap();
@@ -246,14 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_opens_until_it_expires_or_is_revoked() {
+    fn token_is_valid_until_it_expires_or_is_revoked() {
         let tokens = tokens(&["Machine.Read.All"]);
         let header = bearer(&tokens);
         let check = |n| tokens.check(Some(&header), CallKind::List, second(n));
         assert_eq!(check(3598), Ok(()));
-        assert_eq!(check(3601), Err(Refusal::Unknown));
+        assert_eq!(check(3601), Err(TokenRejection::Invalid));
         tokens.revoke();
-        assert_eq!(check(1), Err(Refusal::Unknown));
+        assert_eq!(check(1), Err(TokenRejection::Invalid));
         let fresh = bearer(&tokens);
         assert_eq!(
             tokens.check(Some(&fresh), CallKind::List, second(1)),
@@ -262,21 +269,21 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_refused_as_forbidden_without_its_role() {
+    fn call_without_its_role_is_forbidden() {
         let tokens = tokens(&["Machine.LiveResponse"]);
         let header = bearer(&tokens);
         let check = |kind| tokens.check(Some(&header), kind, second(1));
-        assert_eq!(check(CallKind::List), Err(Refusal::Role));
-        assert_eq!(check(CallKind::Upload), Err(Refusal::Role));
+        assert_eq!(check(CallKind::List), Err(TokenRejection::MissingRole));
+        assert_eq!(check(CallKind::Upload), Err(TokenRejection::MissingRole));
         assert_eq!(check(CallKind::Run), Ok(()));
     }
 
     #[test]
-    fn nonsense_in_place_of_a_token_is_refused() {
+    fn invalid_and_foreign_tokens_are_rejected() {
         let tokens = tokens(&["Machine.Read.All"]);
-        let foreign = bearer(&Tokens::new(
+        let foreign = bearer(&TokenIssuer::new(
             tokens.application.clone(),
-            Signer::new("other"),
+            ServiceSigner::new("other"),
         ));
         for header in [
             None,
@@ -285,17 +292,17 @@ mod tests {
             Some("Bearer a.b.c"),
             Some("Basic x"),
         ] {
-            let refused = tokens.check(header, CallKind::List, second(1));
-            assert_eq!(refused, Err(Refusal::Unknown));
+            let rejected = tokens.check(header, CallKind::List, second(1));
+            assert_eq!(rejected, Err(TokenRejection::Invalid));
         }
         assert_eq!(
             tokens.check(Some(&foreign), CallKind::List, second(1)),
-            Err(Refusal::Unknown)
+            Err(TokenRejection::Invalid)
         );
     }
 
     #[test]
-    fn a_wrong_sign_in_says_what_is_wrong() {
+    fn failed_sign_in_has_the_error_code_of_its_cause() {
         let tokens = tokens(&[]);
         let fails = |tenant: &str, form: String| {
             let error = tokens.sign_in(tenant, "e", form.as_bytes(), second(0));

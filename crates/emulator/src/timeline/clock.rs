@@ -1,26 +1,26 @@
-//! The emulator's one clock. Everything the service would date (`se`, `Date`,
-//! `Retry-After`, token ends, budgets, an action's progress) is read from it;
-//! connections and fault delays run on real time.
+//! The clock of the emulator. Every time that the service would report (`se`,
+//! `Date`, `Retry-After`, expiry of tokens, rate limits, progress of actions)
+//! comes from it. Connections and delays of faults use real time.
 
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How real time maps to emulated time. Kept across restarts, so that a
-/// restarted emulator goes on with the same clock, downtime included.
+/// Mapping of real time to emulated time. Kept across restarts, so that a
+/// restarted emulator continues the same clock, including its downtime.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct ClockOrigin {
     #[serde(with = "as_text")]
     pub real: Timestamp,
     #[serde(with = "as_text")]
     pub emulated: Timestamp,
-    /// Emulated seconds for each real one.
+    /// Emulated seconds per real second.
     pub scale: f64,
 }
 
-impl Origin {
-    /// Both clocks agree now and part from here on.
+impl ClockOrigin {
+    /// Both times are equal now.
     pub fn fresh(scale: f64) -> Self {
         let now = Timestamp::now();
         Self {
@@ -30,14 +30,14 @@ impl Origin {
         }
     }
 
-    /// The emulated instant at a real one.
+    /// The emulated time at a real time.
     pub fn emulated_at(&self, real: Timestamp) -> Timestamp {
-        let passed = real.as_nanosecond() - self.real.as_nanosecond();
-        let scaled = (passed as f64 * self.scale) as i128;
+        let elapsed = real.as_nanosecond() - self.real.as_nanosecond();
+        let scaled = (elapsed as f64 * self.scale) as i128;
         Timestamp::from_nanosecond(self.emulated.as_nanosecond() + scaled).unwrap_or(Timestamp::MAX)
     }
 
-    /// The same emulated now, running at another speed from here on.
+    /// Changes the speed; the current emulated time stays the same.
     pub fn at_scale(self, scale: f64) -> Self {
         if scale == self.scale {
             return self;
@@ -51,16 +51,16 @@ impl Origin {
     }
 }
 
-/// A running clock: wall time read once, then monotonic.
+/// A running clock. It reads the wall clock once and is monotonic after that.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceClock {
-    origin: Origin,
+    origin: ClockOrigin,
     started_real: Timestamp,
     started: Instant,
 }
 
 impl ServiceClock {
-    pub fn start(origin: Origin) -> Self {
+    pub fn start(origin: ClockOrigin) -> Self {
         Self {
             origin,
             started_real: Timestamp::now(),
@@ -68,23 +68,23 @@ impl ServiceClock {
         }
     }
 
-    pub fn origin(&self) -> Origin {
+    pub fn origin(&self) -> ClockOrigin {
         self.origin
     }
 
-    /// The emulated now.
+    /// The current emulated time.
     pub fn now(&self) -> Timestamp {
         self.origin
             .emulated_at(later(self.started_real, self.started.elapsed()))
     }
 
-    /// How long an emulated span takes on the wall.
+    /// The real duration of an emulated duration.
     pub fn real(&self, emulated: Duration) -> Duration {
         emulated.div_f64(self.origin.scale)
     }
 }
 
-/// `at` and `span` after it, saturating.
+/// `at + span`, saturating.
 pub(crate) fn later(at: Timestamp, span: Duration) -> Timestamp {
     SignedDuration::try_from(span)
         .ok()
@@ -92,7 +92,7 @@ pub(crate) fn later(at: Timestamp, span: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// `at` and `span` before it, saturating.
+/// `at - span`, saturating.
 pub(crate) fn earlier(at: Timestamp, span: Duration) -> Timestamp {
     SignedDuration::try_from(span)
         .ok()
@@ -100,23 +100,24 @@ pub(crate) fn earlier(at: Timestamp, span: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MIN)
 }
 
-/// `Wed, 04 Feb 2026 15:36:52 GMT`; nothing before 1970, which it cannot say.
+/// HTTP date, such as `Wed, 04 Feb 2026 15:36:52 GMT`. Times before 1970, which
+/// `httpdate` does not support, become 1970.
 pub(crate) fn http_date(at: Timestamp) -> String {
-    // The calendar of HTTP dates ends in 9999, as the clock's does.
+    // HTTP dates and `Timestamp` both end in the year 9999.
     httpdate::fmt_http_date(at.max(Timestamp::UNIX_EPOCH).into())
 }
 
-/// As the API writes times: seven fraction digits.
+/// Time format of the API: seven fraction digits.
 pub(crate) fn api_time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.7fZ").to_string()
 }
 
-/// As signed links write their end: whole seconds.
+/// Time format of signed links: whole seconds.
 pub(crate) fn link_time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Instants in the state file.
+/// Serde format of times in the state file.
 pub(crate) mod as_text {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -139,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn a_real_second_is_a_hundred_emulated_ones_at_scale_100() {
-        let origin = Origin {
+    fn scale_100_turns_a_real_second_into_100_emulated_seconds() {
+        let origin = ClockOrigin {
             real: at("2026-01-01T00:00:00Z"),
             emulated: at("2026-02-01T00:00:00Z"),
             scale: 100.0,
@@ -152,15 +153,15 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_scale_keeps_the_emulated_now() {
-        let slow = Origin::fresh(1.0);
+    fn changing_the_scale_keeps_the_emulated_time() {
+        let slow = ClockOrigin::fresh(1.0);
         let fast = slow.at_scale(100.0);
         assert_eq!(fast.emulated, slow.emulated_at(fast.real));
         assert_eq!(slow.at_scale(1.0), slow);
     }
 
     #[test]
-    fn times_print_as_the_service_prints_them() {
+    fn times_have_the_formats_of_the_service() {
         let time = at("2026-02-04T15:36:52.7788848Z");
         assert_eq!(api_time(time), "2026-02-04T15:36:52.7788848Z");
         assert_eq!(link_time(time), "2026-02-04T15:36:52Z");
