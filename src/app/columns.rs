@@ -75,7 +75,7 @@ macro_rules! columns {
     };
 
     (@column $names:ident, $field:ident, $type:ty) => {
-        $names.push(stringify!($field))
+        $names.extend([stringify!($field)])
     };
     (@column $names:ident, $field:ident, $type:ty, flatten) => {
         $names.extend(<$type as $crate::app::columns::Columns>::columns())
@@ -84,7 +84,7 @@ macro_rules! columns {
     (@column $names:ident, $field:ident, $type:ty, rare) => {};
     (@column $names:ident, $field:ident, $type:ty, hidden) => {};
     (@column $names:ident, $field:ident, $type:ty, $name:literal) => {
-        $names.push($name)
+        $names.extend([$name])
     };
 
     (@detail $names:ident, $field:ident, $type:ty) => {};
@@ -92,10 +92,10 @@ macro_rules! columns {
         $names.extend(<$type as $crate::app::columns::Columns>::detail_keys())
     };
     (@detail $names:ident, $field:ident, $type:ty, detail) => {
-        $names.push(stringify!($field))
+        $names.extend([stringify!($field)])
     };
     (@detail $names:ident, $field:ident, $type:ty, rare) => {
-        $names.push(stringify!($field))
+        $names.extend([stringify!($field)])
     };
     (@detail $names:ident, $field:ident, $type:ty, hidden) => {};
     (@detail $names:ident, $field:ident, $type:ty, $name:literal) => {};

@@ -544,7 +544,7 @@ fn rules_are_listed_tried_and_read_from_the_config_file() {
     let ran = case.run(&["stack", "--keep", "nosuch"]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.stderr.contains("no rule `nosuch`") && ran.stderr.contains("hint:"),
+        ran.stderr.contains("no template rule named `nosuch`") && ran.stderr.contains("hint:"),
         "{}",
         ran.stderr
     );
