@@ -193,7 +193,7 @@ impl Templates {
 
     /// Appends the template of a line to `out`. `own` is the device that the
     /// line is from. The devices named in the line are added to `named`; a line
-    /// with more than [`NAMED_MAX`] names is a list and adds none.
+    /// with more than `NAMED_MAX` names is a list and adds none.
     pub fn write(&self, line: &str, own: Option<u32>, named: &mut Vec<u32>, out: &mut String) {
         let mut line = std::borrow::Cow::Borrowed(line);
         for custom in &self.more {
